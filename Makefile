@@ -1,0 +1,59 @@
+# Everything sets itself up in .venv from constraints.txt; a second run starts at once.
+PYTHON ?= python3.11
+VENV := .venv
+BENCH := .bench
+# A stamp carries the digest of what an environment was made from, so that it is remade when that changes.
+DIGEST := $(shell cat pyproject.toml constraints.txt | sha256sum | cut -c1-16)
+RUN := $(VENV)/ready-run-$(DIGEST)
+DEV := $(VENV)/ready-dev-$(DIGEST)
+COMPARE := $(BENCH)/ready-$(DIGEST)
+INSTALL := -m pip install -qq --disable-pip-version-check -c constraints.txt
+ARGS ?=
+
+unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
+.PHONY: help demo test check bench clean
+.DELETE_ON_ERROR:
+
+help:
+	@echo "make demo    the whole job on SYNTHETIC nodules; ARGS='--data FOLDER' for your own images"
+	@echo "make test    the tests;  make check  ruff, mypy and the ceilings;  make bench  against other libraries"
+	@echo "make clean   remove the environments and caches (never runs/)"
+
+demo: $(RUN)
+	@$(VENV)/bin/steadyread demo $(ARGS)
+
+test: $(DEV)
+	@$(VENV)/bin/python -m pytest $(ARGS)
+
+check: $(DEV)
+	@$(VENV)/bin/python -m ruff check .
+	@$(VENV)/bin/python -m mypy
+	@$(VENV)/bin/python -m pytest -q tests/test_house.py
+
+bench: $(COMPARE)
+	@$(BENCH)/bin/python benchmarks/speed.py $(ARGS)
+	@$(BENCH)/bin/python benchmarks/smallest_flip.py $(ARGS)
+
+clean:
+	rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUN):
+	@echo "setting up $(VENV) (once; a few minutes)" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python $(INSTALL) -e .
+	@rm -f $(VENV)/ready-* && touch $@
+
+$(DEV):
+	@echo "setting up $(VENV) (once; a few minutes)" >&2
+	@$(PYTHON) -m venv $(VENV)
+	@$(VENV)/bin/python $(INSTALL) -e '.[dev]'
+	@rm -f $(VENV)/ready-* && touch $(RUN) $@
+
+# torchattacks asks for an old torch stack; without its dependencies it runs on ours.
+$(COMPARE):
+	@echo "setting up $(BENCH) (once; a few minutes)" >&2
+	@$(PYTHON) -m venv $(BENCH)
+	@$(BENCH)/bin/python $(INSTALL) -e '.[compare]'
+	@$(BENCH)/bin/python $(INSTALL) --no-deps torchattacks
+	@rm -f $(BENCH)/ready-* && touch $@

@@ -1,0 +1,236 @@
+"""Cases x attacks -> rows of records, a block of cases at a time, in a store that survives being killed."""
+
+import hashlib
+import platform
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import pyarrow as pa
+import torch
+from torch import Tensor, nn
+
+from steadyread import records
+from steadyread._version import __version__
+from steadyread.cases import Cases, collate
+from steadyread.cases.case_set import fingerprint
+from steadyread.classifier import Classifier, margin_of, prediction_of
+from steadyread.errors import InputRefused, UsageError
+from steadyread.progress import Progress, quiet
+from steadyread.types import Batch, Case, Labels
+
+Against = Literal["label", "prediction", "both"]
+BLOCK = 64  # cases computed, written and resumed together
+
+
+class Outcome(Protocol):
+    """What an attack returns: images, and columns for the records (`Attacked`, `SmallestFlip`, yours)."""
+
+    @property
+    def images(self) -> Tensor:
+        """The attacked images, (n, c, *space)."""
+        ...
+
+    def columns(self) -> Mapping[str, Tensor]:
+        """Column name -> one value (or one row of logits) an image."""
+        ...
+
+
+# (classifier, batch, reference, seed) -> what was found, or merely the attacked images
+Attack = Callable[[Classifier, Batch, Labels, int], Outcome | Tensor]
+
+
+def assess(classifier: Classifier, cases: Cases, attacks: Sequence[Attack] | Mapping[str, Sequence[Attack]], *,
+           against: Against = "both", store: str | Path | None = None, seed: int = 0,
+           progress: Progress = quiet) -> pa.Table:
+    """Attacks every case with every attack and returns the records (columns: `records.SCHEMA`).
+
+    Args:
+        attacks: recipes, `smallest_flip` (with `functools.partial` for its settings) and functions of your own,
+            all called as (classifier, batch, reference, seed). A mapping gives each part its own attacks.
+        against: what must be lost for a flip: the true `label`, the clean `prediction`, or `both`, which costs
+            one search: the two differ only in images that are wrong to begin with.
+        store: a folder. Finished blocks are kept there; the same call goes on where it was stopped. A folder
+            with another plan (data, model, attacks, seed, versions) is refused.
+
+    Raises:
+        InputRefused: an image or the model's output is not as stated.
+        PlanDiffers: the folder holds another plan's records.
+        Partial: the disk is full; finished blocks are kept.
+    """
+    chosen = _attacks_by_part(cases, attacks)
+    sides: tuple[Literal["label", "prediction"], ...] = (
+        ("label", "prediction") if against == "both" else (against,))
+    _refuse_unfit(classifier, cases)
+    plan = describe(classifier, cases, chosen, sides, seed)
+    common = {"data": cases.name, "model": classifier.name, "stage": "plain", "unit": cases.bounds.unit,
+              "seed": seed, "model_sha256": plan["model"]["sha256"], "data_sha256": plan["data"]["sha256"],
+              "version": __version__}
+    kept = records.open_store(store, plan) if store is not None else None
+    done = kept.finished_blocks().blocks if kept else frozenset()
+    todo = [block for block in range(-(-len(cases) // BLOCK)) if block not in done]
+    tables = []
+    for block in progress(todo, len(todo), "assessing"):
+        found = [cases[place] for place in range(block * BLOCK, min((block + 1) * BLOCK, len(cases)))]
+        rows = [row | common for row in _rows(classifier, found, chosen, sides, seed)]
+        if kept:
+            kept.write_part(block, rows)
+        else:
+            tables.append(records.as_table(rows))
+    return records.read(kept.folder) if kept else pa.concat_tables(tables)
+
+
+def describe(classifier: Classifier, cases: Cases, attacks: Mapping[str, Sequence[Attack]],
+             against: Sequence[str], seed: int) -> dict[str, Any]:
+    """The plan: everything that the records depend on, as plain values."""
+    parts = {part: [row for row in cases.rows if row.part == part] for part in sorted({r.part for r in cases.rows})}
+    return {
+        "data": {"name": cases.name, "unit": cases.bounds.unit, "bounds": [cases.bounds.low, cases.bounds.high],
+                 "classes": list(cases.classes), "synthetic": cases.synthetic,
+                 "patients_known": cases.patients_known, "sha256": fingerprint(cases),
+                 "parts": {part: {"images": len(rows), "patients": len({row.patient for row in rows})}
+                           for part, rows in parts.items()}},
+        "model": {"name": classifier.name, "sha256": model_digest(classifier.module), "output": classifier.output,
+                  "threshold": classifier.threshold, "normalise": repr(classifier.normalise),
+                  "parameters": sum(p.numel() for p in classifier.module.parameters())},
+        "attacks": {part: [describe_attack(attack) for attack in chosen] for part, chosen in attacks.items()},
+        "against": list(against), "seed": seed, "block": BLOCK,
+        "versions": {"steadyread": __version__, "torch": torch.__version__, "numpy": np.__version__,
+                     "python": platform.python_version()},
+    }
+
+
+def describe_attack(attack: Attack) -> str:
+    """An attack's name and settings on one line."""
+    if isinstance(attack, partial):
+        settings = ", ".join(f"{name}={value!r}" for name, value in attack.keywords.items())
+        return f"{name_of(attack)}({settings})"
+    return name_of(attack) if hasattr(attack, "__name__") else repr(attack)
+
+
+def name_of(attack: Attack) -> str:
+    """The name under which an attack stands in the records."""
+    if isinstance(attack, partial):
+        return name_of(attack.func)
+    return str(getattr(attack, "name", None) or getattr(attack, "__name__", type(attack).__name__))
+
+
+def model_digest(module: nn.Module) -> str:
+    """SHA-256 over the module's structure and the bytes of its parameters and buffers."""
+    digest = hashlib.sha256(repr(module).encode())
+    for name, value in sorted(module.state_dict().items()):
+        stored = value.detach().cpu().contiguous()
+        digest.update(f"{name}\x1f{tuple(stored.shape)}\x1f{stored.dtype}".encode())
+        digest.update(stored.flatten().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
+
+
+def _attacks_by_part(cases: Cases, attacks: Sequence[Attack] | Mapping[str, Sequence[Attack]]
+                     ) -> dict[str, Sequence[Attack]]:
+    parts = sorted({row.part for row in cases.rows})
+    chosen = dict(attacks) if isinstance(attacks, Mapping) else dict.fromkeys(parts, attacks)
+    for part, several in chosen.items():
+        names = [(name_of(attack), getattr(attack, "size", None)) for attack in several]
+        twice = {name for name in names if names.count(name) > 1}
+        if twice:
+            raise UsageError(f"two attacks on the part '{part}' have the name and size {sorted(twice)[0]}: "
+                             "give one of them another name")
+    return {part: chosen.get(part, ()) for part in parts}
+
+
+def _refuse_unfit(classifier: Classifier, cases: Cases) -> None:
+    """Before a long run: does the model take these images, and does it know these classes?"""
+    if not len(cases):
+        raise InputRefused("no cases to assess")
+    batch, _ = collate([cases[0]], classifier.valid)
+    try:
+        classes = classifier.examine(classifier.batch(batch).images).shape[1]
+    except RuntimeError as problem:
+        reason = str(problem).splitlines()[0]
+        raise InputRefused(f"the model does not take images of shape {tuple(batch.images.shape[1:])}: {reason}. "
+                           "Prepare the images (crop, size) as for its training") from problem
+    highest = max(row.label for row in cases.rows if row.label is not None)
+    if highest >= classes or len(cases.classes) != classes:
+        raise InputRefused(f"the data has {len(cases.classes)} classes ({', '.join(cases.classes)}), the model "
+                           f"returns {classes}: bring the model that was trained on these classes")
+
+
+def _rows(classifier: Classifier, cases: list[Case], attacks: Mapping[str, Sequence[Attack]],
+          sides: Sequence[str], seed: int) -> Iterator[dict[str, object]]:
+    """The rows of one block: per part, the clean images first, then attack by attack."""
+    for part in sorted({case.part for case in cases}):
+        chosen = [case for case in cases if case.part == part]
+        loaded, labels = collate(chosen, classifier.valid)
+        batch = classifier.batch(loaded)
+        logits = classifier.examine(batch.images)
+        predictions = prediction_of(logits)
+        labels = labels.to(predictions.device)
+        yield from _clean_rows(chosen, logits, predictions, labels, sides)
+        for attack in attacks[part]:
+            yield from _attack_rows(classifier, chosen, batch, attack, (logits, predictions, labels), sides, seed)
+
+
+def _clean_rows(cases: list[Case], logits: Tensor, predictions: Labels, labels: Labels,
+                sides: Sequence[str]) -> Iterator[dict[str, object]]:
+    for side in sides:
+        reference = labels if side == "label" else predictions
+        margin = margin_of(logits, reference.clamp(min=0)).tolist()
+        for place, case in enumerate(cases):
+            yield _case_columns(case) | {
+                "against": side, "reference": int(reference[place]), "attack": "clean", "threat": "none",
+                "size": 0.0, "trials": 1, "flips": int(predictions[place] != reference[place]), "found_size": None,
+                "prediction": int(predictions[place]), "logits": logits[place].tolist(), "margin": margin[place],
+                "forwards": 1, "backwards": 0}
+
+
+def _attack_rows(classifier: Classifier, cases: list[Case], batch: Batch, attack: Attack,
+                 clean: tuple[Tensor, Labels, Labels], sides: Sequence[str], seed: int
+                 ) -> Iterator[dict[str, object]]:
+    """Rows of one attack. Images that are wrong (or undecided) before it need no search against the label."""
+    logits, predictions, labels = clean
+    right = predictions == labels
+    tried = (predictions >= 0) if "prediction" in sides else right
+    places = tried.nonzero()[:, 0]
+    found = _found(classifier, batch.pick(places), attack, predictions[places], seed) if len(places) else {}
+    rank = {int(place): at for at, place in enumerate(places)}
+    named = {"attack": name_of(attack), "size": getattr(attack, "size", None),
+             "threat": type(getattr(attack, "threat", None)).__name__ if hasattr(attack, "threat") else "Linf"}
+    for side in sides:
+        for place, case in enumerate(cases):
+            row = _case_columns(case) | named | {
+                "against": side, "reference": int((labels if side == "label" else predictions)[place])}
+            searched = place in rank and (side == "prediction" or bool(right[place]))
+            if searched:
+                yield row | {name: values[rank[place]] for name, values in found.items()}
+            else:
+                wrong = side == "label"
+                yield row | {"trials": 1, "flips": int(wrong), "found_size": 0.0 if wrong else None,
+                             "prediction": int(predictions[place]), "logits": logits[place].tolist(),
+                             "margin": float(margin_of(logits, labels)[place]) if wrong else None,
+                             "forwards": 0, "backwards": 0}
+
+
+def _found(classifier: Classifier, batch: Batch, attack: Attack, reference: Labels, seed: int
+           ) -> dict[str, list[object]]:
+    """The columns of one attack on one batch, as plain values."""
+    outcome = attack(classifier, batch, reference, seed)
+    images = outcome if isinstance(outcome, Tensor) else outcome.images
+    columns = {} if isinstance(outcome, Tensor) else dict(outcome.columns())
+    if images.shape != batch.images.shape:
+        raise InputRefused(f"the attack '{name_of(attack)}' returned images of shape {tuple(images.shape)} for "
+                           f"{tuple(batch.images.shape)}")
+    if "logits" not in columns:
+        with classifier.frozen(), torch.no_grad():
+            columns["logits"] = classifier.logits(classifier.batch(images, batch.keys).images)
+    columns.setdefault("margin", margin_of(columns["logits"], reference))
+    columns["prediction"] = prediction_of(columns["logits"])
+    columns.setdefault("flips", (columns["margin"] < 0).long())
+    columns.setdefault("trials", torch.ones_like(columns["flips"]))
+    columns.setdefault("found_size", (images - batch.images).flatten(1).abs().amax(1))
+    return {name: values.tolist() for name, values in columns.items()}
+
+
+def _case_columns(case: Case) -> dict[str, object]:
+    return {"case_id": case.id, "patient_id": case.patient, "part": case.part, "label": case.label}

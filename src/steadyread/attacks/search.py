@@ -1,0 +1,161 @@
+"""The one loop behind FGSM, BIM, PGD and random search: climb a loss inside a threat, look at every iterate."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from steadyread.classifier import Classifier, margin_of
+from steadyread.errors import UsageError
+from steadyread.threats.threat import Threat
+from steadyread.types import Batch, Flags, Images, Labels, Logits, Values
+
+Loss = Literal["margin", "cross_entropy"]
+
+
+@dataclass(frozen=True)
+class Search:
+    """How hard it is tried.
+
+    Args:
+        steps: gradient steps from each start; 0 only looks at the starts.
+        step: length of a step, as a share of the threat's size.
+        starts: how many starts an image gets. With `random_start` each is another draw.
+        stop_at_flip: an image leaves the search when it flips, and further starts go to the others only.
+        loss: what is climbed. `margin` (minus the logit margin) does not vanish where the network is sure;
+            `cross_entropy` is what the papers climbed.
+    """
+
+    steps: int
+    step: float
+    starts: int = 1
+    random_start: bool = False
+    stop_at_flip: bool = True
+    loss: Loss = "margin"
+
+    def __post_init__(self) -> None:
+        if self.steps < 0 or self.starts < 1 or self.step < 0:
+            raise UsageError(f"a search needs steps >= 0, step >= 0 and starts >= 1; got {self}")
+        if self.loss not in get_args(Loss):
+            raise UsageError(f"loss must be 'margin' or 'cross_entropy'; got '{self.loss}'")
+
+
+@dataclass(frozen=True, eq=False)
+class Attacked:
+    """What a search found, one value an image, on the classifier's device.
+
+    `images` are the iterates of the lowest margin met (the flipped ones where `flipped`), `logits` and
+    `margin` theirs. `trials` counts the starts tried, `flips` those with a flip on their way.
+    """
+
+    images: Images
+    flipped: Flags
+    margin: Values
+    flips: Labels
+    trials: Labels
+    forwards: Labels
+    backwards: Labels
+    logits: Logits = field(repr=False)
+
+    def columns(self) -> Mapping[str, Tensor]:
+        """What goes into the records."""
+        return {"trials": self.trials, "flips": self.flips, "logits": self.logits, "margin": self.margin,
+                "forwards": self.forwards, "backwards": self.backwards}
+
+
+def loss_of(logits: Logits, margin: Values, reference: Labels, loss: Loss) -> Values:
+    """The value to climb, (n,). Cross-entropy has the margin gradient's sign for two classes until it vanishes."""
+    return -margin if loss == "margin" else functional.cross_entropy(logits, reference, reduction="none")
+
+
+def climb(classifier: Classifier, batch: Batch, reference: Labels, threat: Threat, search: Search,
+          size: Values, seed: int) -> Attacked:
+    """Searches every image for a flip at its own `size` (n,), in native units.
+
+    An image that is flipped before any change counts as flipped: no change is inside every set.
+    """
+    found = Found(batch, reference)
+    with classifier.frozen():
+        if search.random_start and search.stop_at_flip:
+            with torch.no_grad():
+                found.see(found.everyone, batch.images, classifier.logits(batch.images))
+            found.flips += found.flipped
+        for draw in range(search.starts):
+            active = (~found.flipped).nonzero()[:, 0] if search.stop_at_flip else found.everyone
+            if not len(active):
+                break
+            found.trials[active] += 1
+            found.flips[_one_start(classifier, batch, threat, search, size, seed, draw, found, active)] += 1
+    found.trials.clamp_(min=1)
+    return found.attacked()
+
+
+def _one_start(classifier: Classifier, batch: Batch, threat: Threat, search: Search, size: Values,  # noqa: PLR0913
+               seed: int, draw: int, found: "Found", active: Tensor) -> Tensor:
+    """Climbs from one start. Returns the indices of the images that flipped on the way."""
+    part, sizes = batch.pick(active), size[active]
+    delta = (threat.start(part, sizes, seed, draw) if search.random_start
+             else torch.zeros_like(part.images))
+    flipped = torch.zeros_like(found.flipped)
+    for step in range(search.steps + 1):
+        last = step == search.steps
+        delta.requires_grad_(not last)
+        with torch.set_grad_enabled(not last):
+            images = threat.render(part, delta)
+            logits = classifier.logits(images)
+            margin = margin_of(logits, found.reference[active])
+            value = loss_of(logits, margin, found.reference[active], search.loss)
+        flipped[active] |= found.see(active, images.detach(), logits.detach())
+        if last:
+            break
+        gradient = classifier.gradient(value.sum(), delta)
+        found.backwards[active] += 1
+        delta = delta.detach()
+        if search.stop_at_flip:
+            left = (~flipped[active]).nonzero()[:, 0]
+            if len(left) < len(active):
+                active, part, sizes = active[left], part.pick(left), sizes[left]
+                delta, gradient = delta[left], gradient[left]
+            if not len(left):
+                break
+        delta = threat.project(part, threat.climb(part, delta, gradient, search.step, sizes), sizes)
+    return flipped.nonzero()[:, 0]
+
+
+class Found:
+    """The best met so far, image by image, while a search goes on."""
+
+    def __init__(self, batch: Batch, reference: Labels) -> None:
+        n, device = len(batch), batch.images.device
+        self.reference = reference
+        self.everyone = torch.arange(n, device=device)
+        self.images = batch.images.clone()
+        self.logits: Tensor | None = None
+        self.margin = torch.full((n,), torch.inf, device=device)
+        self.flipped = torch.zeros(n, dtype=torch.bool, device=device)
+        self.flips, self.trials, self.forwards, self.backwards = (
+            torch.zeros(n, dtype=torch.int64, device=device) for _ in range(4))
+
+    def see(self, active: Tensor, images: Images, logits: Logits) -> Flags:
+        """Takes in one iterate of the images `active`; returns which of them it flips."""
+        margin = margin_of(logits, self.reference[active])
+        self.forwards[active] += 1
+        if self.logits is None:
+            self.logits = torch.full((len(self.everyone), logits.shape[1]), torch.nan, device=logits.device)
+        better = margin < self.margin[active]  # False where a logit is not finite: such an iterate is undecided
+        places = active[better]
+        self.margin[places] = margin[better]
+        self.logits[places] = logits[better]
+        self.images[places] = images[better]
+        flips = margin < 0
+        self.flipped[active] |= flips
+        return flips
+
+    def attacked(self) -> Attacked:
+        assert self.logits is not None  # every search looks at one iterate at least
+        self.margin[torch.isinf(self.margin)] = torch.nan
+        return Attacked(self.images, self.flipped, self.margin, self.flips, self.trials, self.forwards,
+                        self.backwards, self.logits)

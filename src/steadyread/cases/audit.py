@@ -1,0 +1,141 @@
+"""What a data set holds that would spoil a study, found before any network sees it."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadyread.cases.case_set import Cases
+from steadyread.cases.glance import Glances, glance
+from steadyread.cases.leaks import leaks
+from steadyread.cases.likeness import exact_groups, joined, near_pairs
+from steadyread.findings import Finding, Severity, worst_first
+
+_FEW = 10
+_UNEVEN = 10
+
+
+def audit(cases: Cases, prepared: Cases | None = None) -> tuple[Finding, ...]:
+    """Findings about the raw rows (`open_cases(path, every_row=True)`), worst first.
+
+    Missing, unreadable, constant and non-finite images; class counts; patients on both sides of a split;
+    exact and near duplicates, across parts and with conflicting labels; label leaks by size, extent and
+    padding, of the raw images and, where given, of the `prepared` ones that the network sees. Each image
+    is read once (near duplicates again) and about 1 KB of it is kept.
+    """
+    seen = glance(cases)
+    found = [*_files(cases, seen), *_pixels(cases, seen), *_classes(cases), *_patients(cases),
+             *_exact(cases, seen), *_near(cases, seen), *leaks(cases, seen, "raw images")]
+    if prepared is not None:
+        found += leaks(prepared, glance(prepared), "prepared images")
+    found += [Finding("data", "note", note) for note in cases.notes]
+    return tuple(worst_first(found))
+
+
+def _files(cases: Cases, seen: Glances) -> Iterator[Finding]:
+    if cases.missing:
+        yield Finding("missing files", "warning", f"{len(cases.missing)} of {len(cases.missing) + len(cases)} rows "
+                      f"have no file and are left out; the first: {cases.missing[0]}", len(cases.missing),
+                      cases.missing)
+    if seen.refused:
+        yield Finding("unreadable images", "error", f"{len(seen.refused)} images cannot be read; the first: "
+                      f"{next(iter(seen.refused.values()))}", len(seen.refused), _ids(cases, list(seen.refused)))
+    if not cases.missing and not seen.refused:
+        yield Finding("missing files", "ok", f"all {len(cases)} images are there and can be read")
+
+
+def _pixels(cases: Cases, seen: Glances) -> Iterator[Finding]:
+    bounds = f"{cases.bounds.low:g} to {cases.bounds.high:g} {cases.bounds.unit}".strip()
+    checks: tuple[tuple[str, Severity, NDArray[np.bool_], str], ...] = (
+        ("non-finite pixels", "error", seen.non_finite, "have NaN or infinite pixels"),
+        ("constant images", "warning", seen.constant, "have the same value everywhere"),
+        ("pixels outside the bounds", "warning", seen.outside, f"have pixels outside {bounds}"))
+    for check, severity, flags, told in checks:
+        rows = _ids(cases, flags.nonzero()[0].tolist())
+        if rows:
+            yield Finding(check, severity, f"{len(rows)} of {len(cases)} images {told}; the first: {rows[0]}",
+                          len(rows), rows)
+        else:
+            yield Finding(check, "ok", f"none of {len(cases)} images {told}")
+
+
+def _classes(cases: Cases) -> Iterator[Finding]:
+    counts = cases.counts()
+    unlabelled = len(cases) - sum(counts.values())
+    told = ", ".join(f"{count} {name}" for name, count in counts.items())
+    few, most = min(counts.values(), default=0), max(counts.values(), default=0)
+    poor = few < _FEW or most > _UNEVEN * few
+    yield Finding("class counts", "warning" if poor else "note",
+                  told + (f", {unlabelled} without a label" if unlabelled else "")
+                  + (f"; the rarest class has {few}, too few to say much" if poor else ""), few)
+
+
+def _patients(cases: Cases) -> Iterator[Finding]:
+    if not cases.patients_known:
+        yield Finding("patients", "note", "no patients are known: each image counts as its own (images of one "
+                      "person may stand on both sides of a split)")
+        return
+    parts: dict[str, set[str]] = defaultdict(set)
+    for row in cases.rows:
+        parts[row.patient].add(row.part)
+    crossing = tuple(patient for patient, held in parts.items() if len(held) > 1)
+    if crossing:
+        yield Finding("patients", "error", f"{len(crossing)} of {len(parts)} patients stand in more than one part, "
+                      f"such as {crossing[0]}: split by patient", len(crossing), crossing)
+    else:
+        yield Finding("patients", "ok", f"{len(parts)} patients, {len(cases)} images; no patient in two parts")
+
+
+def _exact(cases: Cases, seen: Glances) -> Iterator[Finding]:
+    groups = exact_groups(seen)
+    yield from _alike(cases, groups, "exact duplicates")
+
+
+def _near(cases: Cases, seen: Glances) -> Iterator[Finding]:
+    pairs, left = near_pairs(cases, seen)
+    yield from _alike(cases, joined(pairs), "near duplicates")
+    if left:
+        yield Finding("near duplicates", "note", f"{left} more pairs look alike on thumbnails and were not "
+                      "compared pixel by pixel", left)
+
+
+def _alike(cases: Cases, groups: Sequence[Sequence[int]], check: str) -> Iterator[Finding]:
+    """One finding of all groups, and one each of those across parts and those that contradict each other."""
+    if not groups:
+        yield Finding(check, "ok", f"no {check} among {len(cases)} images")
+        return
+    exact = check.startswith("exact")
+    yield Finding(check, "warning" if exact else "note", _told(cases, groups, check, ""), len(groups),
+                  _named(cases, groups))
+    across = [group for group in groups if len({cases.rows[index].part for index in group}) > 1]
+    if across:
+        yield Finding(f"{check} across parts", "error" if exact else "warning",
+                      _told(cases, across, check, " on both sides of a split"), len(across), _named(cases, across))
+    torn = [group for group in groups
+            if len({(cases.rows[index].label, cases.rows[index].raw_label) for index in group}) > 1]
+    if torn:
+        severity: Severity = "error" if exact and _flips(cases, torn) else "warning"
+        yield Finding(f"{check} with conflicting labels", severity,
+                      _told(cases, torn, check, " with different labels or ratings"), len(torn),
+                      _named(cases, torn))
+
+
+def _told(cases: Cases, groups: Sequence[Sequence[int]], check: str, how: str) -> str:
+    images = sum(map(len, groups))
+    first = " = ".join(f"{cases.rows[index].id} ({cases.rows[index].raw_label})" for index in groups[0])
+    return f"{len(groups)} groups of {check} ({images} images){how}; the first: {first}"
+
+
+def _flips(cases: Cases, groups: Sequence[Sequence[int]]) -> bool:
+    """Whether any group holds two different labels (not only ratings)."""
+    held = (Counter(cases.rows[index].label for index in group) for group in groups)
+    return any(len(set(labels) - {None}) > 1 for labels in held)
+
+
+def _ids(cases: Cases, indices: Sequence[int]) -> tuple[str, ...]:
+    return tuple(cases.rows[index].id for index in indices)
+
+
+def _named(cases: Cases, groups: Sequence[Sequence[int]]) -> tuple[str, ...]:
+    return tuple(" = ".join(_ids(cases, group)) for group in groups)

@@ -1,0 +1,125 @@
+"""A set of cases: rows that are cheap to hold, and one function that reads a row's pixels when asked."""
+
+import hashlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from steadyread.errors import InputRefused
+from steadyread.types import Bounds, Case
+
+Pixels = NDArray[Any]
+NOTHING: Mapping[str, object] = MappingProxyType({})
+UNLABELLED = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is known of one image without reading it.
+
+    `label` is the class index, None where the labelling rule gives none; `raw_label` is what the data set
+    itself says. `shape` is (channels, *space) where known without decoding; `spacing_mm` has one value an
+    axis of space. `source` is whatever the loader needs; `where` names the row for messages.
+    """
+
+    id: str
+    patient: str
+    label: int | None
+    raw_label: str
+    spacing_mm: tuple[float, ...] | None = None
+    part: str = ""
+    source: Any = None
+    where: str = ""
+    extras: Mapping[str, object] = field(default_factory=lambda: NOTHING)
+    shape: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Cases(torch.utils.data.Dataset[Case]):
+    """A map-style dataset of `Case`: pixels are read when a case is, never held.
+
+    Args:
+        name: what the report calls the data.
+        rows: one `Row` a case.
+        load: reads a row's pixels, (channels, *space) in native units.
+        classes: the names of labels 0, 1, ...
+        bounds: the native range of the pixels, with its unit.
+        patients_known: False where each image counts as its own patient.
+        missing: one message for each row of the data set whose file is not there.
+        notes: what a reader decided that a person should know (grey or colour, rows set aside).
+        synthetic: True for made images, to be said wherever they are shown.
+    """
+
+    name: str
+    rows: tuple[Row, ...]
+    load: Callable[[Row], Pixels]
+    classes: tuple[str, ...]
+    bounds: Bounds
+    patients_known: bool = False
+    missing: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    synthetic: bool = False
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> Case:
+        """The case at `index`; an unlabelled one (see `open_cases(every_row=True)`) has the label -1.
+
+        Raises:
+            InputRefused: the pixels cannot be read, or are not all finite.
+        """
+        row = self.rows[index]
+        pixels = self.load(row)
+        refuse_non_finite(pixels, row)
+        image = torch.from_numpy(np.array(pixels, dtype=np.float32, order="C"))
+        label = UNLABELLED if row.label is None else row.label
+        return Case(row.id, image, label, row.patient, row.spacing_mm, row.part, row.extras)
+
+    def pick(self, indices: Iterable[int]) -> "Cases":
+        """The cases at `indices`, in that order."""
+        return replace(self, rows=tuple(self.rows[int(index)] for index in indices))
+
+    def part(self, name: str) -> "Cases":
+        """The cases of the part train, validation or test; none where the set has no such part."""
+        return replace(self, rows=tuple(row for row in self.rows if row.part == name))
+
+    def labelled(self) -> "Cases":
+        """The cases that have a label."""
+        return replace(self, rows=tuple(row for row in self.rows if row.label is not None))
+
+    def counts(self) -> dict[str, int]:
+        """How many cases each class has, in the order of the classes."""
+        found = dict.fromkeys(self.classes, 0)
+        for row in self.rows:
+            if row.label is not None:
+                found[self.classes[row.label]] += 1
+        return found
+
+
+def refuse_non_finite(pixels: Pixels, row: Row) -> None:
+    """Refuses an image with pixels that are no numbers.
+
+    Raises:
+        InputRefused: NaN or infinite pixels, with the row and how many.
+    """
+    if pixels.dtype.kind == "f" and not np.isfinite(pixels).all():
+        count = int(np.size(pixels) - np.isfinite(pixels).sum())
+        raise InputRefused(f"{row.where or row.id}: case '{row.id}' has {count} NaN or infinite pixels; "
+                           "mend or drop that image")
+
+
+def fingerprint(cases: Cases) -> str:
+    """SHA-256 over every case's id, patient, label, part and pixels (read one at a time)."""
+    digest = hashlib.sha256()
+    for row in cases.rows:
+        pixels = np.ascontiguousarray(cases.load(row))
+        told = (row.id, row.patient, row.label, row.part, pixels.shape, pixels.dtype.str)
+        digest.update(repr(told).encode())
+        digest.update(pixels.data)
+    return digest.hexdigest()

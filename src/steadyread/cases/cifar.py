@@ -1,0 +1,71 @@
+"""Reader of CIFAR-10's binary version (https://www.cs.toronto.edu/~kriz/cifar.html)."""
+
+from pathlib import Path
+
+import numpy as np
+
+from steadyread.cases.case_set import Cases, Pixels, Row
+from steadyread.errors import InputRefused
+from steadyread.types import Bounds
+
+_RECORD = 1 + 3 * 32 * 32
+LOOKED_FOR = "data_batch_*.bin and test_batch.bin (CIFAR-10, the binary version)"
+
+
+def recognises(path: Path) -> bool:
+    """Whether `path` is a folder with a batch of records."""
+    return path.is_dir() and any(_batches(path).values())
+
+
+def read(path: Path) -> Cases:
+    """The cases of a CIFAR-10 folder: records of one label and 3 x 32 x 32 bytes, official parts kept.
+
+    Raises:
+        InputRefused: a file that is not whole records, or a label without a class.
+    """
+    files = _batches(path)
+    maps = {file: _records(file) for part in files.values() for file in part}
+    classes = _classes(path)
+    rows: list[Row] = []
+    for part, held in files.items():
+        number = 0
+        for file in held:
+            labels = np.array(maps[file][:, 0]).tolist()
+            for index, label in enumerate(labels):
+                where = f"{file.name} record {index}"
+                if label >= len(classes):
+                    raise InputRefused(f"{where}: label {label}, where the set has the {len(classes)} classes "
+                                       f"{', '.join(classes)}")
+                name = f"{part}/{number:06d}"
+                rows.append(Row(name, name, label, classes[label], None, part, (file, index), where,
+                                shape=(3, 32, 32)))
+                number += 1
+    return Cases(path.name, tuple(rows), lambda row: _pixels(maps[row.source[0]], row.source[1]), classes,
+                 Bounds(0.0, 255.0, "grey level"))
+
+
+def _batches(path: Path) -> dict[str, list[Path]]:
+    return {"train": sorted(path.glob("data_batch_*.bin")), "test": sorted(path.glob("test_batch.bin"))}
+
+
+def _records(file: Path) -> Pixels:
+    size = file.stat().st_size
+    if not size or size % _RECORD:
+        raise InputRefused(f"{file}: {size} bytes are not whole records of {_RECORD} (a label and 3 x 32 x 32 "
+                           "pixels); the file is truncated or another format")
+    return np.memmap(file, np.uint8, "r", 0, (size // _RECORD, _RECORD))
+
+
+def _pixels(records: Pixels, index: int) -> Pixels:
+    return records[index, 1:].reshape(3, 32, 32)
+
+
+def _classes(path: Path) -> tuple[str, ...]:
+    try:
+        text = (path / "batches.meta.txt").read_text("utf-8", "replace")
+    except OSError:
+        return tuple(str(label) for label in range(10))
+    names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if len(names) < 2:
+        raise InputRefused(f"{path / 'batches.meta.txt'}: expected one class name a line; got {len(names)}")
+    return names

@@ -1,0 +1,186 @@
+"""Windows, crops and grids, the same code for any number of axes: how an image becomes a network's input."""
+
+import math
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+
+from steadyread.cases.case_set import Cases, Pixels, Row, refuse_non_finite
+from steadyread.errors import InputRefused, UsageError
+from steadyread.types import Bounds
+
+Extents = tuple[int, ...]
+Spacing = tuple[float, ...] | None
+T = TypeVar("T", int, float)
+
+
+@dataclass(frozen=True)
+class Preparation:
+    """What is done to each image, in this order; None leaves a step out.
+
+    Args:
+        spacing_mm: the grid is resampled to this pixel spacing (one value, or one an axis).
+        crop: the centre of this many pixels an axis (one value, or one an axis); what lies beyond the image
+            is filled with the native range's lowest value.
+        size: resized to this many pixels an axis; cut to the target's proportions first, so that the aspect
+            is kept.
+        window: values are clipped to (low, high), in native units, which become the bounds. Last, since
+            interpolation belongs to the measured values.
+    """
+
+    window: tuple[float, float] | None = None
+    spacing_mm: float | tuple[float, ...] | None = None
+    crop: int | tuple[int, ...] | None = None
+    size: int | tuple[int, ...] | None = None
+
+
+def prepare(cases: Cases, preparation: Preparation) -> Cases:
+    """The cases as `preparation` says, lazily: nothing is read until a case is.
+
+    Raises:
+        UsageError: a size that is not positive, a window that is empty.
+        InputRefused: a spacing is asked for and a row has none.
+    """
+    _refuse_nonsense(preparation)
+    for row in cases.rows:
+        if preparation.spacing_mm is not None and row.spacing_mm is None:
+            raise InputRefused(f"{row.where or row.id}: no pixel spacing is known, so the image cannot be "
+                               "resampled to one in mm; leave spacing_mm out")
+    low = cases.bounds.low
+
+    def load(row: Row) -> Pixels:
+        raw: Row = row.source
+        pixels = cases.load(raw)
+        refuse_non_finite(pixels, raw)  # before a window makes an infinite value look sound
+        return shaped(pixels, raw.spacing_mm, preparation, low)
+
+    window = preparation.window
+    bounds = Bounds(*window, cases.bounds.unit) if window else cases.bounds
+    return replace(cases, rows=tuple(_prepared(row, preparation) for row in cases.rows), load=load, bounds=bounds)
+
+
+def shaped(image: Pixels, spacing: Spacing, preparation: Preparation, fill: float) -> NDArray[np.float32]:
+    """One image (c, *space) with its spacing, prepared: float32 (c, *new space)."""
+    result = np.asarray(image, np.float32)
+    grid = _grid(result.shape[1:], spacing, preparation)
+    low, high = float(result.min()), float(result.max())
+    if grid.step is not None:
+        result = resample(result, grid.resampled, grid.step)
+    if grid.cropped != grid.resampled:
+        result = centre_crop(result, grid.cropped, fill)
+    if grid.fitted != grid.size:
+        step = tuple(old / new for old, new in zip(grid.fitted, grid.size, strict=True))
+        result = resample(centre_crop(result, grid.fitted, fill), grid.size, step)
+    elif grid.fitted != grid.cropped:
+        result = centre_crop(result, grid.fitted, fill)
+    # linear weights sum to 1 up to rounding: hold the image's own range (`fill` included), then the window
+    result = np.clip(result, min(low, fill), max(high, fill))
+    return np.clip(result, *preparation.window) if preparation.window else result
+
+
+def centre_crop(image: Pixels, extents: Extents, fill: float) -> Pixels:
+    """The central `extents` of (c, *space): index n//2 comes to extent//2; `fill` beyond the image."""
+    corner = tuple(old // 2 - new // 2 for old, new in zip(image.shape[1:], extents, strict=True))
+    return box(image, corner, extents, fill)
+
+
+def box(image: Pixels, corner: tuple[int, ...], extents: Extents, fill: float) -> Pixels:
+    """The box of (c, *space) that begins at `corner`, which may lie outside; `fill` beyond the image."""
+    result = np.full((image.shape[0], *extents), fill, image.dtype)
+    source, target = [slice(None)], [slice(None)]
+    for start, extent, held in zip(corner, extents, image.shape[1:], strict=True):
+        first, last = max(start, 0), min(start + extent, held)
+        source.append(slice(first, max(first, last)))
+        target.append(slice(first - start, max(first, last) - start))
+    if all(piece.stop > piece.start for piece in source[1:]):
+        result[tuple(target)] = image[tuple(source)]
+    return result
+
+
+def resample(image: Pixels, extents: Extents, step: tuple[float, ...]) -> NDArray[np.float32]:
+    """(c, *space) read at `extents` points an axis, `step` old pixels apart, the centre staying the centre.
+
+    Linear interpolation; where `step` exceeds 1 the triangle widens with it (antialiased, as Pillow's
+    bilinear and torch's `antialias=True`), beyond the border the weights are those of the pixels inside.
+    """
+    result = np.asarray(image, np.float32)
+    for axis, (extent, one) in enumerate(zip(extents, step, strict=True), 1):
+        if extent == result.shape[axis] and one == 1:
+            continue
+        weights = _weights(result.shape[axis], extent, one)
+        first = np.moveaxis(result, axis, 0)
+        read = weights @ first.reshape(len(first), -1)
+        result = np.moveaxis(read.reshape(extent, *first.shape[1:]), 0, axis)
+    return np.ascontiguousarray(result)
+
+
+@lru_cache(maxsize=32)
+def _weights(held: int, extent: int, step: float) -> csr_array:
+    """Interpolation weights (extent, held), each row summing to 1. Sparse: no threads, the same bits."""
+    places = (np.arange(extent) - (extent - 1) / 2) * step + (held - 1) / 2
+    places = np.clip(places, 0, held - 1) if step <= 1 else places
+    distance = np.abs(places[:, None] - np.arange(held)) / max(1.0, step)
+    weights = np.maximum(0.0, 1 - distance)
+    return csr_array((weights / weights.sum(1, keepdims=True)).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class _Grid:
+    """The extents after each step, and the spacing at the end."""
+
+    resampled: Extents
+    step: tuple[float, ...] | None
+    cropped: Extents
+    fitted: Extents
+    size: Extents
+    spacing: Spacing
+
+
+@lru_cache(maxsize=1024)
+def _grid(space: Extents, spacing: Spacing, preparation: Preparation) -> _Grid:
+    axes = len(space)
+    resampled, step = space, None
+    if preparation.spacing_mm is not None and spacing is not None:
+        asked = _each(preparation.spacing_mm, axes, "spacing_mm")
+        step = tuple(new / old for new, old in zip(asked, spacing, strict=True))
+        resampled = tuple(max(1, round(held / one)) for held, one in zip(space, step, strict=True))
+        spacing = tuple(float(value) for value in asked)
+    cropped = resampled if preparation.crop is None else _each(preparation.crop, axes, "crop")
+    if preparation.size is None:
+        return _Grid(resampled, step, cropped, cropped, cropped, spacing)
+    size = _each(preparation.size, axes, "size")
+    scale = min(held / new for held, new in zip(cropped, size, strict=True))
+    fitted = tuple(min(held, max(1, round(new * scale))) for held, new in zip(cropped, size, strict=True))
+    if spacing is not None:
+        spacing = tuple(one * old / new for one, old, new in zip(spacing, fitted, size, strict=True))
+    return _Grid(resampled, step, cropped, fitted, size, spacing)
+
+
+def _prepared(row: Row, preparation: Preparation) -> Row:
+    """The row with the spacing and shape it will have; the raw row becomes its source."""
+    if row.shape is None:
+        known = preparation.size is None and preparation.spacing_mm is None
+        return replace(row, source=row, spacing_mm=row.spacing_mm if known else None)
+    grid = _grid(row.shape[1:], row.spacing_mm, preparation)
+    return replace(row, source=row, spacing_mm=grid.spacing, shape=(row.shape[0], *grid.size))
+
+
+def _each(value: T | tuple[T, ...], axes: int, name: str) -> tuple[T, ...]:
+    values = value if isinstance(value, tuple) else (value,) * axes
+    if len(values) != axes:
+        raise UsageError(f"{name} must be one value or {axes}, one an axis; got {len(values)}")
+    return values
+
+
+def _refuse_nonsense(preparation: Preparation) -> None:
+    for name in ("spacing_mm", "crop", "size"):
+        value = getattr(preparation, name)
+        for one in value if isinstance(value, tuple) else (value,):
+            if one is not None and not (0 < one < math.inf):
+                raise UsageError(f"{name} must be positive; got {one:g}")
+    if preparation.window and not preparation.window[0] < preparation.window[1]:
+        raise UsageError(f"window must be LOW,HIGH with LOW below HIGH; got {preparation.window}")

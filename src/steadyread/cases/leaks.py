@@ -1,0 +1,94 @@
+"""What tells the label without reading the tissue: size, extent and padding, each alone, as an AUC."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+from steadyread.cases.case_set import Cases
+from steadyread.cases.glance import Glances
+from steadyread.findings import Finding
+
+_MANY_CLASSES = 50
+_WARNED = 0.6
+_PADDING = "padding or plain background"
+_ADVICE = {_PADDING: "crop it away, unless the background belongs to what is shown (digits on black)",
+           "": "cut all images to one box (in mm where the spacing is known) that needs no padding"}
+Figures = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Leak:
+    """How well one figure alone tells one class from the rest: `auc` from 0.5 (not) to 1 (fully)."""
+
+    auc: float
+    lowest: float
+    tells: str
+
+
+def leaks(cases: Cases, seen: Glances, stage: str) -> Iterator[Finding]:
+    """A finding for each figure that differs between the images; `stage` says of which images, in words."""
+    labels = np.array([-1 if row.label is None else row.label for row in cases.rows])
+    spoken = []
+    for name, values in _figures(cases, seen).items():
+        usable = (labels >= 0) & np.isfinite(values)
+        if usable.sum() < 2 or np.ptp(values[usable]) == 0:
+            spoken.append(name)
+            continue
+        leak = strongest(values[usable], labels[usable], cases.classes)
+        if leak is not None:
+            yield _finding(name, leak, stage)
+    if spoken:
+        yield Finding("label leak", "ok", f"{stage}: {', '.join(spoken)} the same for every image, so no leak")
+
+
+def strongest(values: Figures, labels: NDArray[np.int64], classes: tuple[str, ...]) -> Leak | None:
+    """The class that the values tell best from the rest, either way round; None below two classes."""
+    present = np.unique(labels)
+    if len(present) < 2 or len(present) > _MANY_CLASSES:
+        return None
+    found = []
+    for label in present[1:] if len(present) == 2 else present:
+        raw = auc(values, labels == label)
+        value = max(raw, 1 - raw)
+        spread = _spread(value, int((labels == label).sum()), int((labels != label).sum()))
+        # one of several classes is picked for being the best: ask more of it
+        sure = 1.96 if len(present) == 2 else 3.0
+        found.append(Leak(value, value - sure * spread, classes[label]))
+    return max(found, key=lambda leak: leak.lowest)
+
+
+def auc(values: Figures, positive: NDArray[np.bool_]) -> float:
+    """The probability that a positive's value exceeds a negative's, ties counting half."""
+    ranks = rankdata(values)
+    inside, outside = int(positive.sum()), int((~positive).sum())
+    return float((ranks[positive].sum() - inside * (inside + 1) / 2) / (inside * outside))
+
+
+def _spread(value: float, inside: int, outside: int) -> float:
+    """Standard error of an AUC (Hanley and McNeil 1982, doi:10.1148/radiology.143.1.7063747)."""
+    first, second = value / (2 - value), 2 * value**2 / (1 + value)
+    variance = value * (1 - value) + (inside - 1) * (first - value**2) + (outside - 1) * (second - value**2)
+    return math.sqrt(max(variance, 0.0) / (inside * outside))
+
+
+def _figures(cases: Cases, seen: Glances) -> dict[str, Figures]:
+    pixels = np.array([float(np.prod(shape[1:])) if shape else np.nan for shape in seen.shapes])
+    aspect = np.array([shape[-1] / shape[-2] if len(shape) > 2 else np.nan for shape in seen.shapes])
+    extent = np.array([shape[-1] * row.spacing_mm[-1] if shape and row.spacing_mm else np.nan
+                       for shape, row in zip(seen.shapes, cases.rows, strict=True)])
+    figures = {"image size in pixels": pixels, "proportions": aspect, _PADDING: seen.padding,
+               "copied border slices": seen.copied}
+    if np.isfinite(extent).any():
+        figures["extent in mm"] = extent
+    return figures
+
+
+def _finding(name: str, leak: Leak, stage: str) -> Finding:
+    strong = leak.auc >= _WARNED and leak.lowest > 0.5
+    does = f"tells '{leak.tells}' with an AUC of {leak.auc:.2f}"
+    more = f": set this beside the network's own AUC; {_ADVICE.get(name, _ADVICE[''])}" if strong else ""
+    return Finding("label leak", "warning" if strong else "ok", f"{stage}: {name} alone {does}{more}", leak.auc)

@@ -1,0 +1,151 @@
+"""Training, validation and test parts by patient, class balance and small draws, seeded."""
+
+import hashlib
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from steadyread.cases.case_set import Cases, Row
+from steadyread.cases.glance import digest_of, glance
+from steadyread.cases.likeness import exact_groups, joined, near_pairs
+from steadyread.errors import InputRefused, UsageError
+
+# Up to so many images without known patients, near and exact duplicates are looked for and kept together.
+_NEARLY, _EXACTLY = 5_000, 20_000
+
+
+def split(cases: Cases, seed: int, test_share: float = 1 / 3, validation_share: float = 0.2,
+          official: bool = True) -> Cases:
+    """The cases with their part set to train, validation or test; no patient stands in two.
+
+    Patients are shuffled by a hash of (seed, patient), so the order of the rows does not matter, and taken
+    class by class (a patient's class is the most frequent one of its images) until the share of images is
+    reached. Official test and validation parts are kept; one that is not there is cut from the training
+    part by patient.
+    In a set without known patients duplicates count as one patient: exact ones up to 20,000 images, near
+    ones (rescaled, recompressed) up to 5,000.
+
+    Args:
+        test_share: share of the images for testing (2:1 by default).
+        validation_share: share of the training part for validation.
+        official: keep the parts that the data set itself has.
+
+    Raises:
+        UsageError: a share outside 0 to 1.
+        InputRefused: an image that must be compared with the others cannot be read.
+    """
+    for name, share in (("test_share", test_share), ("validation_share", validation_share)):
+        if not 0 <= share < 1:
+            raise UsageError(f"{name} must be at least 0 and below 1; got {share:g}")
+    rows = list(cases.rows)
+    groups = _groups(cases)
+    parts = [(row.part if official else "") or "train" for row in rows]
+    for name, key, share in (("test", f"{seed}", test_share),
+                             ("validation", f"{seed} validation", validation_share)):
+        if name not in parts:
+            training = [index for index, part in enumerate(parts) if part == "train"]
+            for index in _cut(rows, groups, training, key, share):
+                parts[index] = name
+    return replace(cases, rows=tuple(replace(row, part=part) for row, part in zip(rows, parts, strict=True)))
+
+
+def balance(cases: Cases, seed: int) -> Cases:
+    """As many cases of each class as the rarest has, drawn within each part; the order is kept."""
+    kept: list[int] = []
+    for part in dict.fromkeys(row.part for row in cases.rows):
+        by_class = _by_class(cases, part)
+        fewest = min(map(len, by_class.values()))
+        for members in by_class.values():
+            kept += sorted(members, key=lambda index: _order(seed, cases.rows[index].id))[:fewest]
+    return cases.pick(sorted(kept))
+
+
+def limit(cases: Cases, n: int, seed: int) -> Cases:
+    """At most `n` cases drawn by class: each class keeps its share, and at least one case; the order is kept.
+
+    Raises:
+        UsageError: `n` is below the number of classes.
+    """
+    by_class = _by_class(cases)
+    total = sum(map(len, by_class.values()))
+    if n >= total:
+        return cases.labelled()
+    if n < len(by_class):
+        raise UsageError(f"limit must be at least {len(by_class)}, one image a class; got {n}")
+    wanted = {label: n * len(members) / total for label, members in by_class.items()}
+    counts = {label: max(1, int(share)) for label, share in wanted.items()}
+    while sum(counts.values()) != n:
+        short = sum(counts.values()) < n
+        pool = [label for label in counts if (counts[label] < len(by_class[label]) if short else counts[label] > 1)]
+        label = max(pool, key=lambda one: (wanted[one] - counts[one]) * (1 if short else -1))
+        counts[label] += 1 if short else -1
+    kept = [index for label, members in by_class.items()
+            for index in sorted(members, key=lambda index: _order(seed, cases.rows[index].id))[:counts[label]]]
+    return cases.pick(sorted(kept))
+
+
+def _by_class(cases: Cases, part: str | None = None) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = defaultdict(list)
+    for index, row in enumerate(cases.rows):
+        if row.label is not None and part in (None, row.part):
+            found[row.label].append(index)
+    if not found:
+        raise InputRefused(f"{cases.name}: no labelled image to draw from")
+    return dict(sorted(found.items()))
+
+
+def _groups(cases: Cases) -> list[str]:
+    """What must stay together: each row's patient, or its duplicates where patients are unknown."""
+    groups = [row.patient for row in cases.rows]
+    if cases.patients_known or len(cases) > _EXACTLY:
+        return groups
+    if len(cases) <= _NEARLY:
+        seen = glance(cases)
+        alike = joined([(group[0], other) for group in exact_groups(seen) for other in group[1:]]
+                       + near_pairs(cases, seen)[0])
+    else:
+        by_digest: dict[bytes, list[int]] = defaultdict(list)
+        for index, row in enumerate(cases.rows):
+            by_digest[digest_of(cases.load(row))].append(index)
+        alike = list(by_digest.values())
+    for members in alike:
+        first = min(groups[index] for index in members)
+        for index in members:
+            groups[index] = first
+    return groups
+
+
+def _cut(rows: Sequence[Row], groups: Sequence[str], among: Sequence[int], seed: str, share: float) -> set[int]:
+    """The indices of `among` that make up `share` of it, whole groups, class by class."""
+    members: dict[str, list[int]] = defaultdict(list)
+    for index in among:
+        members[groups[index]].append(index)
+    strata: dict[int, list[str]] = defaultdict(list)
+    for group, indices in members.items():
+        strata[_class_of([rows[index] for index in indices])].append(group)
+    taken: set[int] = set()
+    for stratum in (strata[label] for label in sorted(strata)):
+        stratum.sort(key=lambda group: _order(seed, group))
+        for group in stratum[:_how_many([len(members[group]) for group in stratum], share)]:
+            taken.update(members[group])
+    return taken
+
+
+def _how_many(sizes: Sequence[int], share: float) -> int:
+    """How many of the groups, in order, come nearest to `share` of the images; at least one stays and one goes."""
+    if share == 0 or len(sizes) < 2:
+        return 0
+    reached = np.cumsum(sizes)
+    middles = reached - np.asarray(sizes) / 2
+    return int(np.clip((middles < share * reached[-1]).sum(), 1, len(sizes) - 1))
+
+
+def _class_of(rows: Sequence[Row]) -> int:
+    counts = Counter(-1 if row.label is None else row.label for row in rows)
+    return max(counts, key=lambda label: (counts[label], label))
+
+
+def _order(seed: int | str, key: str) -> bytes:
+    return hashlib.blake2b(f"{seed}\x1f{key}".encode(), digest_size=16).digest()

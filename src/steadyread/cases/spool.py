@@ -1,0 +1,40 @@
+"""Prepared pixels kept in a nameless file, so that epochs do not decode and resample again."""
+
+import tempfile
+from dataclasses import replace
+
+import numpy as np
+
+from steadyread.cases.case_set import Cases, Pixels, Row
+from steadyread.errors import InputRefused
+
+
+def spooled(cases: Cases) -> Cases:
+    """The same cases, each read once, at its first use, and from a nameless temporary file afterwards.
+
+    Memory stays flat: the file is mapped, not held. It lies in the folder that TMPDIR names and is gone
+    with the process.
+
+    Raises:
+        InputRefused: images of different shapes (when such a one is read).
+    """
+    if not cases.rows:
+        return cases
+    shape = cases.load(cases.rows[0]).shape
+    with tempfile.TemporaryFile() as temporary:  # the map outlives the open file
+        held = np.memmap(temporary, np.float32, "w+", 0, (len(cases), *shape))
+    places = {row.id: place for place, row in enumerate(cases.rows)}
+    read = np.zeros(len(cases), bool)
+
+    def load(row: Row) -> Pixels:
+        place = places[row.id]
+        if not read[place]:
+            pixels = cases.load(row)
+            if pixels.shape != shape:
+                raise InputRefused(f"{row.where or row.id}: shape {pixels.shape}, where the first image has "
+                                   f"{shape}; crop or resize to one size first")
+            held[place] = pixels
+            read[place] = True
+        return np.asarray(held[place])
+
+    return replace(cases, load=load)

@@ -1,0 +1,136 @@
+"""Arrays inside npz and gz files as memory maps, with every declared size checked before it is believed."""
+
+import errno
+import gzip
+import math
+import struct
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadyread.errors import InputRefused
+
+# A member that claims more than this many times its stored size, and more than this many bytes, is taken
+# for a decompression bomb: real image arrays compress up to some 30-fold.
+_BOMB_RATIO = 200
+_BOMB_BYTES = 64 * 2**20
+_CHUNK = 2**20
+_HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+_BROKEN = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError,
+           NotImplementedError, struct.error, SyntaxError)
+
+
+def npz_names(path: Path) -> tuple[str, ...]:
+    """The names of the arrays in an npz file, read from its directory only.
+
+    Raises:
+        InputRefused: not a readable npz.
+    """
+    with _zip(path) as archive:
+        return tuple(name.removesuffix(".npy") for name in archive.namelist())
+
+
+def npz_array(path: Path, name: str) -> NDArray[Any]:
+    """One array of an npz file as a read-only memory map, its pixels never held.
+
+    A stored member is mapped where it lies; a compressed one is unpacked once, in pieces, into a nameless
+    temporary file (in the folder that TMPDIR names).
+
+    Raises:
+        InputRefused: missing, truncated, an object array, or larger than its stored size makes credible.
+    """
+    with _zip(path) as archive:
+        try:
+            info = archive.getinfo(f"{name}.npy")
+        except KeyError:
+            held = ", ".join(item.removesuffix(".npy") for item in archive.namelist()) or "nothing"
+            raise InputRefused(f"{path}: no array '{name}'; the file holds {held}") from None
+        refuse_bomb(path, f"array '{name}'", info.file_size, info.compress_size)
+        with archive.open(info) as member:
+            shape, fortran, dtype = _header(member, path, name)
+            start = member.tell()
+            size = math.prod(shape) * dtype.itemsize
+            if size == 0 or size != info.file_size - start:
+                raise InputRefused(f"{path}: array '{name}' of shape {shape} and type {dtype} needs {size} bytes; "
+                                   f"the file holds {info.file_size - start}")
+            if info.compress_type != zipfile.ZIP_STORED:
+                return unpacked(member, dtype, shape, path, f"array '{name}'", fortran)
+        return np.memmap(path, dtype, "r", _offset(path, info) + start, shape, "F" if fortran else "C")
+
+
+def unpacked(stream: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...], path: Path, what: str,
+             fortran: bool = False) -> NDArray[Any]:
+    """The array that `stream` holds, copied in pieces into a nameless temporary file and mapped.
+
+    Raises:
+        InputRefused: the stream is damaged, shorter or longer, or there is no room for the copy.
+    """
+    size = left = math.prod(shape) * dtype.itemsize
+    with broken_is_refused(path), tempfile.TemporaryFile() as temporary:
+        while left >= 0 and (piece := stream.read(min(_CHUNK, left) or 1)):
+            left -= len(piece)
+            temporary.write(piece)
+        temporary.flush()
+        if left:
+            came = "more" if left < 0 else f"only {size - left}"
+            raise InputRefused(f"{path}: {what} should unpack to {size} bytes and holds {came}; "
+                               "the file is truncated or damaged, fetch it again")
+        return np.memmap(temporary, dtype, "r", 0, shape, "F" if fortran else "C")
+
+
+def refuse_bomb(path: Path, what: str, declared: int, stored: int) -> None:
+    """Refuses sizes that no real image array has.
+
+    Raises:
+        InputRefused: `declared` bytes from `stored` ones is a decompression bomb.
+    """
+    if declared > _BOMB_BYTES and declared > _BOMB_RATIO * max(stored, 1):
+        raise InputRefused(f"{path}: {what} claims {declared} bytes from {stored} stored ones, more than "
+                           f"{_BOMB_RATIO}-fold: taken for a decompression bomb and not read")
+
+
+@contextmanager
+def broken_is_refused(path: Path) -> Iterator[None]:
+    """Turns what readers raise on damaged files into one refusal that names the file."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise InputRefused(f"{path}: no such file") from None
+    except _BROKEN as problem:
+        if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
+            raise InputRefused(f"{path}: no room to unpack it in {tempfile.gettempdir()}; "
+                               "set TMPDIR to a folder with more") from None
+        said = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+        raise InputRefused(f"{path}: truncated, damaged or not what its name says ({said})") from None
+
+
+@contextmanager
+def _zip(path: Path) -> Iterator[zipfile.ZipFile]:
+    with broken_is_refused(path), zipfile.ZipFile(path) as archive:
+        yield archive
+
+
+def _header(member: IO[bytes], path: Path, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    version = np.lib.format.read_magic(member)
+    if version not in _HEADERS:
+        raise InputRefused(f"{path}: array '{name}' has npy version {version}; expected 1.0 or 2.0")
+    shape, fortran, dtype = _HEADERS[version](member)
+    if dtype.hasobject:
+        raise InputRefused(f"{path}: array '{name}' holds Python objects (a pickle, which can run code); "
+                           "save it as a plain array of numbers")
+    return shape, fortran, dtype
+
+
+def _offset(path: Path, info: zipfile.ZipInfo) -> int:
+    """Where a member's bytes begin: after its local header, whose lengths differ from the directory's."""
+    with path.open("rb") as file:
+        file.seek(info.header_offset + 26)
+        name, extra = struct.unpack("<HH", file.read(4))
+    return int(info.header_offset + 30 + name + extra)

@@ -1,0 +1,290 @@
+"""Is this evaluation to be believed? Each check is a function that returns a finding.
+
+Sources: evaluating robustness (arXiv:1902.06705), indicators of attack failure (arXiv:2106.09947), and for the
+planted example arXiv:2206.13991.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from steadyread.attacks.recipes import Recipe, fgsm, pgd
+from steadyread.attacks.search import Search, climb
+from steadyread.attacks.smallest_flip import smallest_flip
+from steadyread.attacks.square import Square
+from steadyread.cases import Cases, collate
+from steadyread.classifier import Classifier, decided, prediction_of
+from steadyread.findings import Finding
+from steadyread.progress import Progress, quiet
+from steadyread.threats import Linf
+from steadyread.types import Batch, Labels, Values
+from steadyread.units import show_size
+
+SAMPLE = 48          # images that the checks look at
+_ALLOWED = 0.02      # share of images by which a weaker attack may beat a stronger one
+
+
+@dataclass(frozen=True, eq=False)
+class Evidence:
+    """What the checks look at: a sample of decided images, and the smallest flips found for them."""
+
+    classifier: Classifier
+    batch: Batch
+    reference: Labels
+    found: Values
+    seed: int
+
+    @property
+    def typical(self) -> float:
+        """The median of the found sizes; a twentieth of the range where most were never flipped."""
+        middle = float(self.found.median()) if len(self.found) else float("inf")
+        usual = self.classifier.valid.range / 20
+        return middle if 0 < middle < self.classifier.valid.range else usual
+
+
+def believed(classifier: Classifier, cases: Cases, seed: int = 0, progress: Progress = quiet) -> list[Finding]:
+    """Runs every check on a sample of cases, and says of each what it saw.
+
+    Args:
+        cases: what the claim is about (the test part); a sample of them is taken, evenly over the set.
+    """
+    if not len(cases):
+        return [Finding("sample", "error", "there are no test images, so nothing is claimed")]
+    places = torch.linspace(0, len(cases) - 1, min(SAMPLE, len(cases))).long().tolist()
+    loaded, labels = collate([cases[place] for place in places], classifier.valid)
+    batch = classifier.batch(loaded)
+    logits = classifier.examine(batch.images)
+    findings = [enough_images(len(cases)), *head(classifier, batch, logits), *reads(logits, labels)]
+    sure = decided(logits).nonzero()[:, 0]
+    if not len(sure):
+        return findings
+    batch, reference = batch.pick(sure), prediction_of(logits)[sure]
+    found = smallest_flip(classifier, batch, reference, seed)
+    evidence = Evidence(classifier, batch, reference, found.size, seed)
+    looked = [check(evidence) for check in progress(CHECKS, len(CHECKS), "checking the evaluation")]
+    return findings + looked
+
+
+def head(classifier: Classifier, batch: Batch, logits: Tensor) -> Iterator[Finding]:
+    """Logits that look like probabilities make margins that saturate; undecided images are named."""
+    if classifier.output == "logits" and classifier.threshold == 0.5:
+        flat = ((logits >= 0) & (logits <= 1)).all() and ((logits.sum(1) - 1).abs() < 1e-4).all()
+        if bool(flat):
+            yield Finding("head", "error", "the outputs are stated as logits, but lie in [0, 1] and sum to 1 on "
+                          "every image: they look like probabilities. State the output as 'probabilities'")
+    undecided = [batch.keys[place] for place in (~decided(logits)).nonzero()[:, 0].tolist()]
+    if undecided:
+        yield Finding("undecided", "warning", f"{len(undecided)} of {len(batch)} images have a logit that is not "
+                      "finite: neither flipped nor steady", len(undecided) / len(batch), tuple(undecided))
+
+
+def reads(logits: Tensor, labels: Labels) -> Iterator[Finding]:
+    """A net that predicts one class only is not steady, it is silent."""
+    predictions = prediction_of(logits)
+    if len(set(labels.tolist())) > 1 and len(set(predictions.tolist())) == 1:
+        yield Finding("one class", "error", f"every sampled image is predicted as class {int(predictions[0])}: the "
+                      "model has failed, and its steadiness means nothing")
+
+
+def zero_gradients(evidence: Evidence) -> Finding:
+    """Where the margin's gradient is zero in every pixel, gradient attacks cannot start."""
+    with evidence.classifier.frozen() as classifier:
+        images = evidence.batch.images.clone().requires_grad_(True)
+        gradient = classifier.gradient(classifier.margins(images, evidence.reference).sum(), images)
+    flat = gradient.flatten(1)
+    none = ~(torch.isfinite(flat).all(1) & (flat != 0).any(1))
+    share = float(none.float().mean())
+    return Finding("zero gradients", "error" if share > 0.05 else "warning" if share else "ok",
+                   f"the margin's gradient is zero or not finite on {share:.0%} of {len(none)} images"
+                   + (": gradient attacks are blind there; 'robust' means nothing" if share else ""), share)
+
+
+def unbounded(evidence: Evidence) -> Finding:
+    """A change as large as the whole range must flip every image."""
+    out = _climbed(evidence, evidence.classifier.valid.range, Search(20, 0.1, 2, True))
+    share = float(out.float().mean())
+    return Finding("unbounded attack", "ok" if share == 1 else "error",
+                   f"PGD with the whole range as epsilon flips {share:.0%} of {len(out)} images"
+                   + ("" if share == 1 else ": it must flip all, so the search is failing on this model"), share)
+
+
+def convergence(evidence: Evidence) -> Finding:
+    """More steps and restarts must not flip more images at the typical size."""
+    epsilon = evidence.typical
+    usual = _climbed(evidence, epsilon, pgd(epsilon).search)
+    more = _climbed(evidence, epsilon, Search(steps=60, step=0.1, starts=5, random_start=True))
+    gain = float((more & ~usual).float().mean())
+    weak = gain > 2 * _ALLOWED
+    return Finding("convergence", "warning" if weak else "ok",
+                   f"PGD of 60 steps flips {float(more.float().mean()):.0%} of {len(more)} images at "
+                   f"{show_size(epsilon, evidence.classifier.valid)}; the table's 10 steps, 5 restarts flip "
+                   f"{float(usual.float().mean()):.0%}"
+                   + (": the table's PGD has not converged; read the smallest-flip curve" if weak else ""), gain)
+
+
+def second_opinion(evidence: Evidence) -> Finding:
+    """PGD of 60 steps at 0.98 of each image's found size: what it flips, the smallest flip was too large for."""
+    finite = torch.isfinite(evidence.found) & (evidence.found > 0)
+    at = torch.where(finite, 0.98 * evidence.found, torch.zeros_like(evidence.found))
+    out = climb(evidence.classifier, evidence.batch, evidence.reference, Linf(0.0),
+                Search(steps=60, step=0.05, starts=2, random_start=True), at, evidence.seed)
+    beaten = out.flipped & finite
+    share = float(beaten.sum() / finite.sum().clamp(min=1))
+    return Finding("optimisation gap", "warning" if share > 2 * _ALLOWED else "ok",
+                   f"a second search at 0.98 of the found size flips {share:.1%} of {int(finite.sum())} images: "
+                   "that share of the smallest flips is more than 2 % too large", share)
+
+
+def iterative_beats_one_step(evidence: Evidence) -> Finding:
+    """PGD must flip what FGSM flips."""
+    epsilon = evidence.typical
+    one = fgsm(epsilon)(evidence.classifier, evidence.batch, evidence.reference, evidence.seed).flipped
+    return _at_least_as_strong(evidence, "one step", one, "FGSM", epsilon)
+
+
+def stronger_than_noise(evidence: Evidence) -> Finding:
+    """Found sizes must lie below what random corners of the ball flip."""
+    epsilon = 2 * evidence.typical
+    out = _climbed(evidence, epsilon, Search(steps=0, step=0.0, starts=50, random_start=True))
+    return _at_least_as_strong(evidence, "random noise", out, "uniform noise, 50 draws", epsilon)
+
+
+def stronger_than_square(evidence: Evidence) -> Finding:
+    """Found sizes must lie below what a search without gradients flips."""
+    epsilon = 1.5 * evidence.typical
+    out = Square(epsilon, 150)(evidence.classifier, evidence.batch, evidence.reference, evidence.seed).flipped
+    return _at_least_as_strong(evidence, "gradient-free attack", out, "Square of 150 queries", epsilon)
+
+
+def enough_images(n: int) -> Finding:
+    """How many images the claim stands on."""
+    return Finding("images", "ok" if n >= 100 else "warning", f"the tables stand on {n} test images"
+                   + ("" if n >= 100 else ": a 95 % interval of a share is then 10 points or more to each side"),
+                   float(n))
+
+
+def planted_example(evidence: Evidence) -> Finding:
+    """The attack must find an adversarial example that is known to exist (arXiv:2206.13991).
+
+    For each of a few images the last linear layer is replaced by one that tells one random corner of the
+    epsilon-ball from the image and 200 other points of the ball. So a flip exists, and only there is it known.
+    The source's own setting trains a binary discriminator likewise; ours is a least-squares fit.
+    """
+    epsilon, images = evidence.typical, min(8, len(evidence.batch))
+    last = _last_linear(evidence.classifier, evidence.batch)
+    if last is None:
+        return Finding("planted example", "note", "the model does not end in a linear layer, so no adversarial "
+                       "example could be planted")
+    outcomes = [_finds_planted(evidence, place, last, epsilon) for place in range(images)]
+    made = [outcome for outcome in outcomes if outcome is not None]
+    if not made:
+        return Finding("planted example", "note", "no adversarial example could be planted: the features of a "
+                       "corner of the ball are not separable from those of its inside")
+    share = sum(made) / len(made)
+    return Finding("planted example", "ok" if share >= 0.8 else "error",
+                   f"PGD found {sum(made)} of {len(made)} adversarial examples planted within "
+                   f"{show_size(epsilon, evidence.classifier.valid)}"
+                   + ("" if share >= 0.8 else ": the attack misses flips that are known to exist"), share)
+
+
+CHECKS = (zero_gradients, unbounded, second_opinion, convergence, iterative_beats_one_step, stronger_than_noise,
+          stronger_than_square, planted_example)
+
+
+def _climbed(evidence: Evidence, epsilon: float, search: Search) -> Tensor:
+    recipe = Recipe("check", Linf(epsilon), search)
+    return recipe(evidence.classifier, evidence.batch, evidence.reference, evidence.seed).flipped
+
+
+def _at_least_as_strong(evidence: Evidence, name: str, flipped: Tensor, weaker: str, epsilon: float) -> Finding:
+    missed = flipped & ~(evidence.found <= epsilon)
+    share = float(missed.float().mean())
+    rows = tuple(evidence.batch.keys[place] for place in missed.nonzero()[:, 0].tolist())
+    return Finding(name, "error" if share > _ALLOWED else "ok",
+                   f"{weaker} at {show_size(epsilon, evidence.classifier.valid)} flips "
+                   f"{float(flipped.float().mean()):.0%} of {len(flipped)} images; the smallest-flip search had "
+                   f"missed {share:.0%} at that size", share, rows)
+
+
+def _last_linear(classifier: Classifier, batch: Batch) -> nn.Linear | None:
+    """The linear layer whose output is the module's, if there is one."""
+    seen: list[tuple[nn.Linear, Tensor]] = []
+    hooks = [part.register_forward_hook(lambda part, _, out: seen.append((part, out)))
+             for part in classifier.module.modules() if isinstance(part, nn.Linear)]
+    try:
+        with classifier.frozen(), torch.no_grad():
+            raw = classifier.module(classifier.normalised(batch.images[:1]))
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return seen[-1][0] if seen and seen[-1][1].shape == raw.shape and torch.equal(seen[-1][1], raw) else None
+
+
+def _finds_planted(evidence: Evidence, place: int, last: nn.Linear, epsilon: float) -> bool | None:
+    """Whether PGD flips one image of the edited model; None where nothing could be planted."""
+    part = evidence.batch.pick(torch.tensor([place], device=evidence.batch.images.device))
+    many = Batch(part.images.expand(201, *part.images.shape[1:]), tuple(f"{part.keys[0]}/{i}" for i in range(201)),
+                 part.bounds)
+    threat, size = Linf(epsilon), torch.full((201,), epsilon, device=part.images.device)
+    inside = threat.start(many, size, evidence.seed, 0)
+    inside[0] = 0
+    corner = threat.project(part, inside[-1:].sign() * epsilon, size[:1])
+    points = torch.cat([threat.render(many, inside)[:-1], threat.render(part, corner)])
+    edited = _Edited(evidence.classifier, last)
+    features = edited.features(points)
+    wanted = torch.full((len(points),), -1.0, device=points.device)
+    wanted[-1] = 1.0
+    weight = _discriminator(features, wanted)
+    logit = features @ weight[:-1] + weight[-1]
+    gap = float(logit[-1] - logit[:-1].max())
+    if not gap > 0:
+        return None
+    weight[-1] -= logit[:-1].max() + gap / 2
+    planted = replace(evidence.classifier, module=edited.with_weight(weight), output="logit", threshold=0.5)
+    reference = torch.zeros(1, dtype=torch.int64, device=points.device)
+    out = climb(planted, part, reference, threat, Search(100, 0.1, 3, True), size[:1], evidence.seed)
+    return bool(out.flipped[0])
+
+
+def _discriminator(features: Tensor, wanted: Tensor) -> Tensor:
+    """Weights and bias, (features + 1,), of a ridge regression on -1 and +1, the corner weighing as the rest."""
+    columns = torch.cat([features, torch.ones_like(features[:, :1])], 1).double()
+    balance = torch.where(wanted > 0, float(len(wanted) - 1), 1.0).double().sqrt()[:, None]
+    gram = (columns * balance) @ (columns * balance).T
+    ridge = 1e-8 * gram.diagonal().mean().clamp(min=1e-12) * torch.eye(len(gram), device=gram.device)
+    dual = torch.linalg.solve(gram + ridge, balance * wanted[:, None].double())
+    weight: Tensor = ((columns * balance).T @ dual)[:, 0]
+    return weight.float()
+
+
+class _Edited(nn.Module):
+    """A classifier's module up to its last linear layer, and another last layer after it."""
+
+    def __init__(self, classifier: Classifier, last: nn.Linear) -> None:
+        super().__init__()
+        self.classifier, self.last, self.inner = classifier, last, classifier.module
+        self.weight = nn.Parameter(torch.zeros(last.in_features + 1))
+
+    def features(self, images: Tensor) -> Tensor:
+        """What the last layer sees of images in native units, (n, features)."""
+        with self.classifier.frozen(), torch.no_grad():
+            return self._seen(self.classifier.normalised(images))
+
+    def with_weight(self, weight: Tensor) -> "_Edited":
+        """With this last layer."""
+        self.weight.data = weight.to(self.weight)
+        return self.to(weight.device)
+
+    def forward(self, normalised: Tensor) -> Tensor:
+        return self._seen(normalised) @ self.weight[:-1] + self.weight[-1]
+
+    def _seen(self, normalised: Tensor) -> Tensor:
+        caught: list[Tensor] = []
+        hook = self.last.register_forward_pre_hook(lambda _, inputs: caught.append(inputs[0]))
+        try:
+            self.inner(normalised)
+        finally:
+            hook.remove()
+        return caught[-1]

@@ -1,0 +1,246 @@
+"""The command line: each command hands its flags to one library function. Imports torch only when it works."""
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from steadyread._version import __version__
+from steadyread.errors import GateFailed, InputRefused, SteadyreadError, UsageError
+
+INTERRUPTED = 130
+app = typer.Typer(name="steadyread", add_completion=False, no_args_is_help=True, rich_markup_mode=None,
+                  pretty_exceptions_enable=False, help="How steady is an imaging classifier's read? Finds the "
+                  "smallest change that flips each image, and the cases that a human should read instead.",
+                  epilog="Exit codes: 0 done, 1 a gate of --fail-below not met, 2 usage, 3 input refused, "
+                  "4 partial, 130 interrupted; 4 and 130 go on with the same command.")
+
+Out = Annotated[Path | None, typer.Option("--out", help="Folder of the results. Default: one under runs/.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Of the split, the training and every draw. Default: 0.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads. Default: all cores.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of a study, such as "
+                                                "attacks.settings.pgd.steps=20. Repeatable.")]
+Gates = Annotated[list[str] | None, typer.Option(
+    "--fail-below", metavar="GATE", help="Exit with 1 below this, such as 'robust_accuracy@0.002 range=0.5' or "
+    "'auc=0.8'. Repeatable.")]
+DataPath = Annotated[str | None, typer.Option("--data", metavar="PATH", help="Images: a folder or a file.")]
+Layout = Annotated[str | None, typer.Option("--layout", help="Of the data. Default: recognised.")]
+StudyPath = Annotated[Path | None, typer.Option("--study", metavar="FILE", help="Begin with this study's keys.")]
+ModelName = Annotated[str | None, typer.Option("--model", help="vgg16, or package.module:factory.")]
+Weights = Annotated[str | None, typer.Option("--weights", metavar="FILE", help=".safetensors or a .pt state dict.")]
+BoundsPair = Annotated[str | None, typer.Option("--bounds", metavar="LO,HI", help="Valid native values.")]
+Head = Annotated[str | None, typer.Option("--output", metavar="HEAD", help="What the network returns: logit, "
+                                          "logits, probability or probabilities.")]
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="Attack at most N images of each part, "
+                                           "drawn by class.")]
+Epsilons = Annotated[list[str] | None, typer.Option("--epsilon", metavar="SIZE", help="A size with its unit, such "
+                                                    "as '0.002 range' or '5.6 HU'. Repeatable.")]
+Against = Annotated[str | None, typer.Option("--against", help="What a flip must lose: label, prediction or both.")]
+Window = Annotated[str | None, typer.Option("--window", metavar="LO,HI", help="Clip the images to this.")]
+Crop = Annotated[int | None, typer.Option("--crop", help="Central pixels an axis.")]
+Size = Annotated[int | None, typer.Option("--size", help="Resize to this many pixels an axis.")]
+Spacing = Annotated[float | None, typer.Option("--spacing", metavar="MM", help="Resample to this pixel spacing.")]
+Normalise = Annotated[str | None, typer.Option("--normalise", metavar="HOW", help="Before the network: none, "
+                                               "unit (the bounds become 0 to 1), symmetric (-1 to 1) or MEAN,SD.")]
+Threshold = Annotated[float | None, typer.Option("--threshold", help="Probability from which it is class 1.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Of the training, at most.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
+
+
+@app.command()
+def demo(data: DataPath = None, layout: Layout = None, limit: Limit = None, epochs: Epochs = None,
+         seed: Seed = None, out: Out = None, json: Json = False, fail_below: Gates = None, sets: Sets = None,
+         threads: Threads = None) -> None:
+    """The whole job: train a small network, assess it, write the report. Without --data on SYNTHETIC nodules."""
+    name = f"demo-{Path(data).resolve().stem}" if data else "demo"
+    flags = {"name": name, "data__path": data, "data__layout": layout, "attacks__limit": limit,
+             "training__epochs": epochs, "seed": seed, "gates__fail_below": fail_below}
+    _carry_out(None, flags, sets, out, json, threads)
+
+
+@app.command()
+def run(study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The experiment.")],
+        data_root: Annotated[Path | None, typer.Option("--data-root", help="What a relative data.path begins at. "
+                                                       "Default: the current folder.")] = None,
+        data: DataPath = None, limit: Limit = None, epochs: Epochs = None, seed: Seed = None, out: Out = None,
+        json: Json = False, fail_below: Gates = None, sets: Sets = None, threads: Threads = None) -> None:
+    """A whole experiment from a file. Every flag overrides one of its keys."""
+    flags = {"data__path": data, "attacks__limit": limit, "training__epochs": epochs, "seed": seed,
+             "gates__fail_below": fail_below}
+    _carry_out(study, flags, sets, out, json, threads, data_root)
+
+
+@app.command()
+def train(data: DataPath = None, study: StudyPath = None, layout: Layout = None, model: ModelName = None,
+          epochs: Epochs = None, window: Window = None, crop: Crop = None, size: Size = None,
+          spacing: Spacing = None, seed: Seed = None, out: Out = None, json: Json = False, sets: Sets = None,
+          threads: Threads = None) -> None:
+    """Train a network and keep the epoch that is best on validation images. SYNTHETIC nodules without --data."""
+    flags = {"data__path": data, "data__layout": layout, "model__name": model, "training__epochs": epochs,
+             "seed": seed} | _prepared(window, crop, size, spacing)
+    if study is None:
+        flags["name"] = f"train-{Path(data).resolve().stem}" if data else "train"
+    _train(study, flags, sets, out, json, threads)
+
+
+@app.command()
+def assess(data: DataPath = None, model: ModelName = None, weights: Weights = None, bounds: BoundsPair = None,
+           output: Head = None, limit: Limit = None, layout: Layout = None, study: StudyPath = None,
+           normalise: Normalise = None, threshold: Threshold = None, window: Window = None, crop: Crop = None,
+           size: Size = None, spacing: Spacing = None, epsilon: Epsilons = None, against: Against = None,
+           seed: Seed = None, out: Out = None, json: Json = False, fail_below: Gates = None, sets: Sets = None,
+           threads: Threads = None) -> None:
+    """Assess a trained network: attacks, checks, triage, report. Weights written by `train` need no other flag."""
+    flags = {"data__path": data, "data__layout": layout, "model__name": model, "model__weights": weights,
+             "model__bounds": _pair(bounds, "--bounds"), "model__output": output, "model__threshold": threshold,
+             "model__normalise": _normalised(normalise), "attacks__limit": limit, "attacks__epsilons": epsilon,
+             "attacks__against": against, "seed": seed, "gates__fail_below": fail_below}
+    flags |= _prepared(window, crop, size, spacing) | _named(study, data, weights)
+    _carry_out(study, flags, sets, out, json, threads)
+
+
+@app.command()
+def triage(folder: RunFolder, withhold: Annotated[float | None, typer.Option(
+        "--withhold", min=0.01, max=0.99, help="Share of the reads that a human takes. Default: 0.2.")] = None,
+        seed: Seed = None, out: Out = None, json: Json = False) -> None:
+    """Which reads of a run to withhold for a human; writes the list as triage.csv. Needs no model."""
+    from steadyread.stored import triage_run
+
+    _say(triage_run(folder, withhold, seed or 0, out), json, "triage_lines")
+
+
+@app.command()
+def report(folder: RunFolder, seed: Seed = None, out: Out = None, json: Json = False) -> None:
+    """Write the report of a run anew from its stored files. Needs no model."""
+    from steadyread.stored import report_run
+
+    _say(report_run(folder, seed or 0, out), json, "run_lines")
+
+
+@app.command()
+def audit(data: Annotated[str, typer.Argument(metavar="DATA", help="A folder or a file.")], layout: Layout = None,
+          strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 on errors or missing files.")] = False,
+          seed: Seed = None, out: Out = None, json: Json = False) -> None:
+    """What a data set holds that would spoil a study: duplicates, leaks, split patients, missing files."""
+    from steadyread.running import audit_data
+
+    found = audit_data(data, layout, seed or 0, out)
+    _say(found, json, "audit_lines")
+    if strict and found["refused"]:
+        raise InputRefused(f"{data}: {found['refused']}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs a command and returns its exit code; what went wrong is one line on stderr."""
+    try:
+        code = app(args=list(argv) if argv is not None else None, standalone_mode=False)
+        return _interrupted() if code == INTERRUPTED else int(code or 0)   # typer turns Ctrl-C into that code
+    except SteadyreadError as problem:
+        print(f"steadyread: {' '.join(str(problem).split())}", file=sys.stderr)
+        return problem.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        return _interrupted()
+    except Exception as problem:
+        return _of_typer(problem)
+
+
+@app.callback(invoke_without_command=True)
+def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        print(f"steadyread {__version__}")
+        raise typer.Exit
+
+
+def _interrupted() -> int:
+    print("steadyread: interrupted; what was finished is kept, and the same command goes on from there",
+          file=sys.stderr)
+    return INTERRUPTED
+
+
+def _of_typer(problem: Exception) -> int:
+    """Typer's own complaints about flags; anything else is a fault of ours and keeps its traceback."""
+    if not hasattr(problem, "exit_code"):
+        raise problem
+    if hasattr(problem, "format_message"):
+        print(f"steadyread: {problem.format_message()} (see steadyread --help)", file=sys.stderr)
+    return int(problem.exit_code)
+
+
+def _carry_out(study: Path | None, flags: dict[str, Any], sets: list[str] | None, out: Path | None, json: bool,
+               threads: int | None, data_root: Path | None = None) -> None:
+    _use(threads)
+    from steadyread.progress import progress
+    from steadyread.running import carry_out
+    from steadyread.study import keyed, override, read_study
+
+    stated = read_study(study, keyed(**flags), *[override(text) for text in sets or ()])
+    done = carry_out(stated.rooted(data_root), out, progress)
+    _say(done.as_json(), json, "run_lines")
+    if done.failed:
+        raise GateFailed("; ".join(judged.message for judged in done.failed))
+
+
+def _train(study: Path | None, flags: dict[str, Any], sets: list[str] | None, out: Path | None, json: bool,
+           threads: int | None) -> None:
+    _use(threads)
+    from steadyread.progress import progress
+    from steadyread.running import train as train_study
+    from steadyread.study import keyed, override, read_study
+
+    stated = read_study(study, keyed(**flags), *[override(text) for text in sets or ()])
+    _say(train_study(stated, out, progress), json, "train_lines")
+
+
+def _say(found: Mapping[str, Any], json: bool, lines: str) -> None:
+    from steadyread import console
+
+    console.say(found, json, getattr(console, lines))
+
+
+def _use(threads: int | None) -> None:
+    import torch
+
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    torch.set_num_threads(threads or cores or 1)
+
+
+def _prepared(window: str | None, crop: int | None, size: int | None, spacing: float | None) -> dict[str, Any]:
+    return {"preparation__window": _pair(window, "--window"), "preparation__crop": crop, "preparation__size": size,
+            "preparation__spacing_mm": spacing}
+
+
+def _named(study: Path | None, data: str | None, weights: str | None) -> dict[str, Any]:
+    """A name that tells one assessment from another, for the folder under runs/."""
+    if study is None and weights is None:
+        raise UsageError("assess needs a trained network: give --weights FILE (and --model, --bounds, --output "
+                         "unless the file was written by `steadyread train`); `steadyread demo` trains one first")
+    if study is not None:
+        return {}
+    of = Path(data).resolve().stem if data else "synthetic"
+    return {"name": f"assess-{of}-{Path(weights or '').resolve().stem}"}
+
+
+def _pair(text: str | None, flag: str) -> list[float] | None:
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{flag} takes two numbers, LO,HI, such as -1000,400; got '{text}'") from None
+    if not low < high:
+        raise UsageError(f"{flag} takes LO,HI with LO below HI; got '{text}'")
+    return [low, high]
+
+
+def _normalised(text: str | None) -> str | list[float] | None:
+    if text is None or "," not in text:
+        return text
+    try:
+        mean, deviation = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--normalise takes none, unit, symmetric or MEAN,DEVIATION; got '{text}'") from None
+    return [mean, deviation]

@@ -1,0 +1,111 @@
+"""Results as a few aligned lines on stdout, or as one JSON object."""
+
+import json as json_text
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from steadyread.metrics.summary import as_json
+from steadyread.metrics.wording import NONE, attack_name, digits, percent, score_name
+
+Lines = Callable[[Mapping[str, Any]], Iterator[str]]
+_SHOWN = 6   # findings that a run's summary names
+
+
+def say(found: Mapping[str, Any], as_one_object: bool, lines: Lines) -> None:
+    """Print a result for a person, or for a program."""
+    print(json_text.dumps(as_json(found), ensure_ascii=False) if as_one_object else "\n".join(lines(found)))
+
+
+def run_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """A run: what was assessed, the verdict, accuracy under attack, triage, findings, and where the report is."""
+    data, clean = found["data"], found["discrimination"]
+    made = " SYNTHETIC images, made from formulas and of no clinical meaning" if found["synthetic"] else ""
+    part = "" if found["part"] == "all" else f" {found['part']}"
+    yield f"{data['name']}: {found['images']}{part} images of {found['patients']} patients.{made}"
+    auc = clean.get("auc") or {}
+    area = f", AUC {auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f})" if auc.get("low") is not None else ""
+    yield f"Clean accuracy {_share(clean['accuracy'])}{area}."
+    yield found["verdict"]
+    yield from _attacked(found)
+    comparison = found["triage"].get("comparison")
+    if comparison:
+        yield from ("", comparison)
+    yield from _findings(found["findings"])
+    for gate in found.get("gates", ()):
+        yield f"Gate {'met' if gate['passed'] else 'NOT MET'}: {gate['message']}"
+    yield from ("", f"Report: {found['report']}")
+
+
+def train_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """A training: the chosen epoch and where the weights are."""
+    best = found["epochs"][found["chosen_epoch"] - 1]
+    area = f", AUC {best['validation_auc']:.3f}" if best["validation_auc"] is not None else ""
+    made = " (SYNTHETIC images)" if found["synthetic"] else ""
+    yield (f"Epoch {found['chosen_epoch']} of {len(found['epochs'])} is best on the validation images{made}: "
+           f"accuracy {percent(best['validation_accuracy'])}{area}. Trained in {found['seconds']:.0f} s.")
+    yield f"Weights: {found['weights']}"
+
+
+def triage_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """[A] Table 2, and where the list of withheld reads is."""
+    chosen = ("on the test images themselves, as in [A], which flatters" if found["chosen_on"] == "test"
+              else f"on {found['validation_images']} validation images")
+    yield f"Withholding {percent(found['share'], 0)} of {found['images']} reads; thresholds chosen {chosen}."
+    rows: list[tuple[str, ...]] = [("score", "withheld", "accuracy of the kept", "area under risk-coverage")]
+    for row in found["rows"]:
+        area = row["area"]["value"]
+        rows.append((score_name(row["score"]), percent(row["withheld"]["value"]), _share(row["accuracy"]),
+                     NONE if area is None else f"{area:.4f}"))
+    yield from ("", *_aligned(rows), "", found["comparison"], "", f"Reads to withhold: {found['list']}")
+
+
+def audit_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """Every finding, worst first."""
+    yield f"{found['data']}: {found['images']} images"
+    width = max(len(one["severity"]) for one in found["findings"])
+    for one in found["findings"]:
+        yield f"  {one['severity']:<{width}}  {one['check']}: {one['message']}"
+    yield f"Findings: {found['file']}"
+
+
+def _attacked(found: Mapping[str, Any]) -> Iterator[str]:
+    """[A] Table 1: accuracy by attack and size, against the label where that was tried."""
+    against = "label" if found["robustness"]["label"]["attacks"] else "prediction"
+    rows = found["robustness"][against]["attacks"]
+    if not rows:
+        return
+    sizes = {row["size"]["native"]: row["size"] for row in rows}
+    unit = rows[0]["size"]["unit"] or "native"
+    table: list[tuple[str, ...]] = [
+        ("accuracy under", *(f"{digits(size['of_range'])} range" for size in sizes.values())),
+        ("", *(f"{digits(native)} {unit}" for native in sizes))]
+    for name in dict.fromkeys(row["attack"] for row in rows):
+        values = {row["size"]["native"]: percent(row["accuracy"]["value"]) for row in rows if row["attack"] == name}
+        table.append((attack_name(name), *(values.get(size, NONE) for size in sizes)))
+    yield from ("", *_aligned(table))
+    if against == "prediction":
+        yield "(against the prediction: reads that are wrong to begin with can be attacked into right ones)"
+
+
+def _findings(findings: list[Mapping[str, Any]]) -> Iterator[str]:
+    told = [one for one in findings if one["severity"] in ("error", "warning")]
+    if not told:
+        return
+    yield ""
+    for one in told[:_SHOWN]:
+        yield f"{one['severity'].capitalize()}: {one['check']}: {one['message']}"
+    if len(told) > _SHOWN:
+        yield f"{len(told) - _SHOWN} more findings stand in the report."
+
+
+def _share(found: Mapping[str, Any]) -> str:
+    if found["low"] is None:
+        return percent(found["value"])
+    return f"{percent(found['value'])} ({100 * found['low']:.1f} to {percent(found['high'])})"
+
+
+def _aligned(rows: list[tuple[str, ...]]) -> Iterator[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in
+                                                    zip(row[1:], widths[1:], strict=True))]).rstrip()

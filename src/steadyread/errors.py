@@ -1,0 +1,33 @@
+"""What can go wrong, as one tree. Each message is one line: what was expected, what came, what to do."""
+
+
+class SteadyreadError(Exception):
+    """Something was refused or failed. `exit_code` is what the command line returns for it."""
+
+    exit_code = 3
+
+
+class InputRefused(SteadyreadError):
+    """Data, a model or its weights are not what they were stated to be."""
+
+
+class PlanDiffers(InputRefused):
+    """The folder holds the records of another plan; the message names the difference."""
+
+
+class UsageError(SteadyreadError):
+    """A flag, a study's key or an argument cannot be understood."""
+
+    exit_code = 2
+
+
+class GateFailed(SteadyreadError):
+    """The assessment is done, and a stated gate (`--fail-below`) was not met."""
+
+    exit_code = 1
+
+
+class Partial(SteadyreadError):
+    """Part of the work is done and kept (a full disk, say); the same command goes on from there."""
+
+    exit_code = 4

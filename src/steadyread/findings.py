@@ -1,0 +1,28 @@
+"""A finding: what a check of the data or of the evaluation has to say, worst first in a report."""
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning", "note", "ok"]
+_ORDER: tuple[Severity, ...] = ("error", "warning", "note", "ok")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence for a reader, with the figure behind it and the rows that it names."""
+
+    check: str
+    severity: Severity
+    message: str
+    value: float | None = None
+    rows: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, object]:
+        """The finding as plain values."""
+        return asdict(self)
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Errors, warnings, notes, passed checks; in the order given within each."""
+    return sorted(findings, key=lambda finding: _ORDER.index(finding.severity))

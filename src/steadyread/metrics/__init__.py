@@ -1,0 +1,40 @@
+"""Rows into numbers with intervals. Reads records only; knows nothing of models or pictures."""
+
+from steadyread.metrics.discrimination import discrimination, roc_curve
+from steadyread.metrics.gates import Gate, Judged, gate, judge
+from steadyread.metrics.intervals import Estimate, bootstrap, clopper_pearson, share, wilson
+from steadyread.metrics.reads import Outcome, Reads, reads_of
+from steadyread.metrics.robustness import Curve, Merged, accuracy_under_attack, merged_found_size, step_curve
+from steadyread.metrics.summary import summarise
+from steadyread.metrics.triage import guarantee, risk_coverage, scores, threshold_for, triage
+from steadyread.metrics.wording import show_native, verdict
+
+__all__ = [
+    "Curve",
+    "Estimate",
+    "Gate",
+    "Judged",
+    "Merged",
+    "Outcome",
+    "Reads",
+    "accuracy_under_attack",
+    "bootstrap",
+    "clopper_pearson",
+    "discrimination",
+    "gate",
+    "guarantee",
+    "judge",
+    "merged_found_size",
+    "reads_of",
+    "risk_coverage",
+    "roc_curve",
+    "scores",
+    "share",
+    "show_native",
+    "step_curve",
+    "summarise",
+    "threshold_for",
+    "triage",
+    "verdict",
+    "wilson",
+]

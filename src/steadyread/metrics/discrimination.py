@@ -1,0 +1,91 @@
+"""How well the clean reads tell the classes apart: AUC, accuracy, sensitivity, specificity, recall."""
+
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from steadyread.metrics.intervals import Estimate, Flags, Floats, Ints, bootstrap, estimate, ratio, share
+from steadyread.metrics.reads import Reads, Strings
+
+
+def discrimination(reads: Reads, classes: int, seed: int = 0) -> dict[str, Any]:
+    """Figures of the clean reads with a label, with 95 % intervals over patients.
+
+    Two classes: `auc`, `sensitivity` (of class 1) and `specificity`. More: `auc` is the macro mean of one
+    class against the rest. Always `accuracy`, `recall` per class, `confusion` [label][prediction] and the
+    number of `undecided` reads, which count as wrong and have no part in the AUC.
+    """
+    known = reads.known
+    label, prediction, patient = reads.label[known], reads.prediction[known], reads.patient[known]
+    recall = [share(prediction[label == one] == one, patient[label == one]) for one in range(classes)]
+    confusion = [[int(np.sum((label == own) & (prediction == read))) for read in range(classes)]
+                 for own in range(classes)]
+    return {"images": int(known.sum()), "patients": len(np.unique(patient)), "classes": classes,
+            "undecided": int(np.sum(prediction < 0)),
+            "accuracy": share(prediction == label, patient),
+            "auc": area_under_curve(class_scores(reads.logits[known], classes), label, patient, seed),
+            "sensitivity": recall[1] if classes == 2 else None,
+            "specificity": recall[0] if classes == 2 else None,
+            "recall": recall, "confusion": confusion}
+
+
+def class_scores(logits: Floats, classes: int) -> Floats:
+    """log p - log(1 - p) of each class, (n, classes): orders as the probability does, without saturating."""
+    if logits.shape[1] < 2 or not len(logits):
+        return np.full((len(logits), classes), np.nan)
+    return np.stack([logits[:, one] - special.logsumexp(np.delete(logits, one, axis=1), axis=1)
+                     for one in range(min(classes, logits.shape[1]))], axis=1)
+
+
+def area_under_curve(scores: Floats, label: Ints, patient: Strings, seed: int = 0) -> Estimate:
+    """The AUC (ties count half) with its interval; None where fewer than two classes are there.
+
+    `scores` (n, classes). Beyond two classes, the mean over those classes that have images of one class
+    against the rest.
+    """
+    decided = np.isfinite(scores).all(1) if scores.shape[1] else np.zeros(len(scores), bool)
+    scores, label, patient = scores[decided], label[decided], patient[decided]
+    judged = [one for one in range(scores.shape[1]) if 0 < np.sum(label == one) < len(label)]
+    if not judged:
+        return Estimate(None, n=len(label))
+    if scores.shape[1] == 2:
+        judged = [1]
+
+    def statistic(weights: Floats) -> Floats:
+        each = np.stack([weighted_auc(weights, scores[:, one], label == one) for one in judged])
+        return ratio(np.nansum(each, axis=0), np.isfinite(each).sum(0))
+
+    value = statistic(np.ones((1, len(label))))[0]
+    return estimate(value, bootstrap(statistic, patient, seed)[0], len(label))
+
+
+def weighted_auc(weights: Floats, score: Floats, positive: Flags) -> Floats:
+    """The AUC under each row of `weights` (b, n): P(positive above negative), ties counting half.
+
+    NaN where a row holds one class only.
+    """
+    order = np.argsort(score, kind="stable")
+    ranked = score[order]
+    starts = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
+    above = np.add.reduceat(weights[:, order] * positive[order], starts, axis=1)
+    below = np.add.reduceat(weights[:, order] * ~positive[order], starts, axis=1)
+    pairs = above.sum(1) * below.sum(1)
+    won = (above * (np.cumsum(below, axis=1) - below / 2)).sum(1)
+    return ratio(won, pairs)
+
+
+def roc_curve(score: Floats, positive: Flags) -> tuple[Floats, Floats]:
+    """False and true positive rates at every distinct threshold, from (0, 0) to (1, 1); ties move together.
+
+    Empty where one of the two classes has no image.
+    """
+    finite = np.isfinite(score)
+    score, positive = score[finite], positive[finite]
+    if not positive.any() or positive.all():
+        return np.zeros(0), np.zeros(0)
+    order = np.argsort(-score, kind="stable")
+    last = np.append(score[order][1:] != score[order][:-1], True)
+    true = np.cumsum(positive[order])[last] / positive.sum()
+    false = np.cumsum(~positive[order])[last] / (~positive).sum()
+    return np.append(0.0, false), np.append(0.0, true)

@@ -1,0 +1,180 @@
+"""Intervals: exact for shares, by resampling patients for everything else.
+
+Several images of one patient are not independent. A share's interval is Clopper-Pearson at the effective
+sample size (Korn and Graubard 1998, Survey Methodology 24:193-201): the number of independent images that
+would give the variance seen between patients. With one image a patient it is Clopper-Pearson as it stands,
+and unlike a bootstrap it stays honest where every image is right, or none.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special, stats
+
+LEVEL = 0.95
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+Statistic = Callable[[Floats], Floats]
+_CELLS = 4_000_000     # resamples x images held at a time
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure with its 95 % interval over patients; None where there is nothing to tell. `n` images."""
+
+    value: float | None
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+
+    def as_json(self) -> dict[str, float | int | None]:
+        """The estimate as plain values."""
+        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
+
+
+def estimate(value: float, interval: ArrayLike, n: int) -> Estimate:
+    """An `Estimate` of numbers of which any may be NaN (then None)."""
+    low, high = np.asarray(interval, np.float64)
+    return Estimate(_number(value), _number(low), _number(high), n)
+
+
+def clopper_pearson(successes: ArrayLike, trials: ArrayLike, level: float = LEVEL) -> tuple[Floats, Floats]:
+    """The exact binomial interval (Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404).
+
+    `successes` and `trials` broadcast and need not be whole (an effective sample size is not). No trials
+    give 0 to 1.
+    """
+    count, total = np.broadcast_arrays(np.asarray(successes, np.float64), np.asarray(trials, np.float64))
+    tail = (1 - level) / 2
+    missing = np.maximum(total - count, 0.0)
+    low = special.betaincinv(np.maximum(count, 1e-12), missing + 1, tail)
+    high = special.betaincinv(count + 1, np.maximum(missing, 1e-12), 1 - tail)
+    return np.where(count <= 0, 0.0, low), np.where(missing <= 0, 1.0, high)
+
+
+def wilson(successes: ArrayLike, trials: ArrayLike, level: float = LEVEL) -> tuple[Floats, Floats]:
+    """Wilson's score interval (doi:10.1080/01621459.1927.10502953). No trials give 0 to 1."""
+    count, total = np.broadcast_arrays(np.asarray(successes, np.float64), np.asarray(trials, np.float64))
+    z = float(stats.norm.ppf((1 + level) / 2))
+    n = np.maximum(total, 1e-12)
+    centre = (count + z**2 / 2) / (n + z**2)
+    half = z / (n + z**2) * np.sqrt(count * (n - count) / n + z**2 / 4)
+    low, high = np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
+    return np.where(total > 0, low, 0.0), np.where(total > 0, high, 1.0)
+
+
+def dkw_half_width(n: int, level: float = LEVEL) -> float:
+    """Half the width of a band that holds a whole step curve at once, from n independent images.
+
+    Dvoretzky, Kiefer and Wolfowitz with Massart's constant (doi:10.1214/aop/1176990746).
+    """
+    return min(1.0, float(np.sqrt(np.log(2 / (1 - level)) / (2 * n)))) if n else 1.0
+
+
+def share(flags: ArrayLike, patients: ArrayLike, level: float = LEVEL) -> Estimate:
+    """The share of true `flags` (n,) with its interval over `patients` (n,)."""
+    chosen = np.asarray(flags, bool)
+    n = len(chosen)
+    if not n:
+        return Estimate(None)
+    _, codes = np.unique(np.asarray(patients), return_inverse=True)
+    sizes = np.bincount(codes).astype(np.float64)
+    value = float(chosen.mean())
+    spread = float(np.sum((np.bincount(codes, chosen) - value * sizes) ** 2))
+    low, high = share_interval(value, spread, n, len(sizes), level)
+    return Estimate(value, float(low), float(high), n)
+
+
+def share_interval(value: ArrayLike, spread: ArrayLike, n: int, patients: int,
+                   level: float = LEVEL) -> tuple[Floats, Floats]:
+    """The interval of shares of `n` images of so many patients.
+
+    `spread` is the sum over patients of (true flags - value x images)^2, so that spread / n^2 is the
+    share's variance; with one image a patient this is value (1 - value) / n and the effective size n.
+    """
+    share_, between = np.broadcast_arrays(np.asarray(value, np.float64), np.asarray(spread, np.float64))
+    inside = (share_ > 0) & (share_ < 1) & (between > 1e-12)
+    effective = np.full(share_.shape, float(patients))
+    effective = np.divide(share_ * (1 - share_) * n**2, between, out=effective, where=inside)
+    effective = np.minimum(effective, n) * _freedom(n, patients, level)
+    return clopper_pearson(share_ * effective, effective, level)
+
+
+def bootstrap(statistic: Statistic, patients: ArrayLike, seed: int = 0, level: float = LEVEL) -> Floats:
+    """Percentile intervals (s, 2) of a statistic, by drawing whole patients with replacement.
+
+    Args:
+        statistic: takes weights (b, n), how often each image was drawn in each of b resamples, and returns
+            (b,) or (b, s). NaN where a resample has no value (one class only, say): those are left out, and
+            an interval is NaN where more than half of them are.
+        patients: (n,), whose equal values are drawn together.
+    """
+    values = np.concatenate([_as_columns(statistic(weights)) for weights in resamples(patients, seed)])
+    known = np.isfinite(values)
+    tails = [(1 - level) / 2, (1 + level) / 2]
+    intervals = np.full((values.shape[1], 2), np.nan)
+    for column in range(values.shape[1]):
+        if known[:, column].mean() > 0.5:
+            intervals[column] = np.quantile(values[known[:, column], column], tails)
+    return intervals
+
+
+def resamples(patients: ArrayLike, seed: int = 0) -> Iterator[Floats]:
+    """Weights (b, n) of the images, chunk by chunk: 2000 resamples in all, fewer above 2000 images."""
+    _, codes = np.unique(np.asarray(patients), return_inverse=True)
+    n, groups = len(codes), int(codes.max(initial=-1)) + 1
+    if not n:
+        yield np.zeros((1, 0))
+        return
+    random = np.random.default_rng(seed)
+    left = int(np.clip(_CELLS / n, 400, 2000))
+    while left:
+        rows = min(left, max(1, _CELLS // n))
+        drawn = random.integers(0, groups, (rows, groups)) + np.arange(rows)[:, None] * groups
+        counts = np.bincount(drawn.ravel(), minlength=rows * groups).reshape(rows, groups)
+        yield counts[:, codes].astype(np.float64)
+        left -= rows
+
+
+def weighted_mean(weights: Floats, values: ArrayLike) -> Floats:
+    """Mean of `values` (n,) under each row of `weights` (b, n); NaN where all weights are 0."""
+    return ratio(weights @ np.asarray(values, np.float64), weights.sum(1))
+
+
+def ratio(part: Floats, whole: Floats) -> Floats:
+    """part / whole, NaN where the whole is 0."""
+    found: Floats = np.divide(part, whole, out=np.full(np.shape(whole), np.nan), where=whole > 0)
+    return found
+
+
+def weighted_median(weights: Floats, values: ArrayLike) -> Floats:
+    """The smallest of `values` (n,) that half of each row's weight does not exceed; inf is a value too."""
+    flat = np.asarray(values, np.float64)
+    order = np.argsort(flat, kind="stable")
+    reached = np.cumsum(weights[:, order], axis=1)
+    total = reached[:, -1:] if len(flat) else np.zeros((len(weights), 1))
+    if not len(flat):
+        return np.full(len(weights), np.nan)
+    found = flat[order][np.argmax(reached >= total / 2, axis=1)]
+    return np.where(total[:, 0] > 0, found, np.nan)
+
+
+def _freedom(n: int, patients: int, level: float) -> float:
+    """Korn and Graubard's correction for the few patients from whom the variance is known."""
+    if patients == n or n < 2:
+        return 1.0
+    if patients < 2:
+        return 0.0
+    tail = (1 + level) / 2
+    return float((stats.t.ppf(tail, n - 1) / stats.t.ppf(tail, patients - 1)) ** 2)
+
+
+def _as_columns(values: Floats) -> Floats:
+    return values[:, None] if values.ndim == 1 else values
+
+
+def _number(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

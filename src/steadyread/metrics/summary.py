@@ -1,0 +1,173 @@
+"""Everything a report prints, from records and plan alone, as one nested dictionary (summary.json)."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from steadyread._version import __version__
+from steadyread.metrics.discrimination import discrimination
+from steadyread.metrics.intervals import Estimate, Floats, share
+from steadyread.metrics.plan import (
+    Plan,
+    attacks_of,
+    bounds_of,
+    class_count,
+    class_names,
+    part_of,
+    searched_up_to,
+    section,
+    stages_of,
+)
+from steadyread.metrics.reads import Reads, rank, reads_of
+from steadyread.metrics.robustness import (
+    Curve,
+    accuracy_under_attack,
+    median_flip,
+    merged_found_size,
+    robust_curve,
+)
+from steadyread.metrics.triage import guarantee, triage
+from steadyread.metrics.wording import comparison, size_json, verdict
+from steadyread.units import Bounds
+
+REFERENCES = ("label", "prediction")
+FRAGILE = 20
+ALPHAS = (0.05, 0.1)
+_STEPS = 500
+
+
+def summarise(table: pa.Table, plan: Plan, findings: Sequence[Mapping[str, Any]] = (),
+              training: Mapping[str, Any] | None = None, seed: int = 0) -> dict[str, Any]:
+    """The summary of one run: `Estimate`s inside, plain values by `as_json`.
+
+    Judged is the test part where there is one, else all images; of several stages the first of plain,
+    hardened (the others are named under `stages`).
+
+    Raises:
+        InputRefused: the plan has no bounds, or attacks' rows without their clean row.
+    """
+    bounds = bounds_of(plan)
+    stages = stages_of(table)
+    part, stage = part_of(table), stages[0] if stages else None
+    reads = reads_of(table, part, stage)
+    validation = reads_of(table, "validation", stage) if part == "test" else None
+    elsewhere = validation if validation is not None and len(validation) else None
+    classes = class_count(plan, reads)
+    triaged = triage(reads, elsewhere, seed=seed)
+    names = [row["score"] for row in triaged["rows"] if row["score"] != "random"]
+    summary: dict[str, Any] = {
+        "steadyread": __version__, "name": plan.get("name"), "part": part or "all", "stage": stage,
+        "stages": stages, "images": len(reads), "patients": len(np.unique(reads.patient)),
+        "undecided": int(np.sum(reads.prediction < 0)),
+        "synthetic": bool(section(plan, "data").get("synthetic")),
+        "data": {"name": "", "patients_known": False} | dict(section(plan, "data")),
+        "model": {"name": ""} | dict(section(plan, "model")),
+        "classes": class_names(plan, classes), "range": bounds.range, "unit": bounds.unit,
+        "discrimination": discrimination(reads, classes, seed),
+        "robustness": {against: _robustness(reads, against, bounds, plan, seed) for against in REFERENCES},
+        "triage": triaged | {"comparison": comparison(triaged)},
+        "guarantees": [guarantee(elsewhere, reads, name, alpha, seed=seed)
+                       for alpha in ALPHAS for name in names],
+        "fragile": _fragile(reads, bounds),
+        "passes": _passes(table), "findings": [dict(finding) for finding in findings], "training": training,
+        "provenance": {key: plan.get(key) for key in ("seed", "block", "against", "versions", "study")}
+        | {"attacks": attacks_of(plan)},
+    }
+    summary["verdict"] = verdict(summary)
+    return summary
+
+
+def as_json(value: Any) -> Any:
+    """Plain values for JSON: NaN is null, infinity "inf" or "-inf", arrays are lists."""
+    if isinstance(value, Estimate):
+        return as_json(value.as_json())
+    if isinstance(value, Mapping):
+        return {str(key): as_json(inner) for key, inner in value.items()}
+    if isinstance(value, np.ndarray | list | tuple):
+        return [as_json(inner) for inner in value]
+    if isinstance(value, np.generic):
+        return as_json(value.item())
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else ("inf" if value > 0 else "-inf")
+    return value
+
+
+def thinned(curve: Curve, most: int = _STEPS) -> Curve:
+    """At most so many of a curve's steps, its first and last among them; those kept are exact."""
+    if len(curve.sizes) <= most:
+        return curve
+    kept = np.unique(np.linspace(0, len(curve.sizes) - 1, most).round().astype(int))
+    return Curve(curve.sizes[kept], curve.accuracy[kept], curve.low[kept], curve.high[kept], curve.n)
+
+
+def judged_by(reads: Reads, against: str) -> tuple[Floats, np.ndarray[Any, np.dtype[np.str_]]]:
+    """The smallest flips that a median speaks of, with their patients: correct reads, or decided ones.
+
+    Against the label a wrong read has nothing to flip; against the prediction every read has.
+    """
+    merged = merged_found_size(reads, against)
+    chosen = merged.present & (reads.correct if against == "label" else reads.prediction >= 0)
+    return merged.found[chosen], reads.patient[chosen]
+
+
+def tabled_sizes(reads: Reads, bounds: Bounds) -> list[float]:
+    """The sizes of the tables: every size tried, else those of [A] Table 1 (0.001 to 0.006 of the range)."""
+    tried = {outcome.size for outcome in reads.outcomes if outcome.fixed}
+    return sorted(tried) or [share_ * bounds.range for share_ in (0.001, 0.002, 0.004, 0.006)]
+
+
+def _robustness(reads: Reads, against: str, bounds: Bounds, plan: Plan, seed: int) -> dict[str, Any]:
+    rows = accuracy_under_attack(reads, against)
+    for row in rows:
+        row["size"] = size_json(row["size"], bounds)
+    exact = robust_curve(reads, against)
+    curve = thinned(exact)
+    found, patients = judged_by(reads, against)
+    middle = median_flip(found, patients, seed)
+    limit = searched_up_to(plan)
+    return {
+        "attacks": rows,
+        "at": [{"size": size_json(size, bounds), "accuracy": exact.at(size)}
+               for size in tabled_sizes(reads, bounds)],
+        "curve": {"sizes": curve.sizes, "accuracy": curve.accuracy, "low": curve.low, "high": curve.high,
+                  "images": curve.n, "steps": len(exact.sizes)},
+        "smallest_flip": {
+            "searched": reads.smallest_flip(against) is not None, "images": len(found),
+            "searched_up_to": size_json(limit, bounds) if limit is not None else None,
+            "median": size_json(middle[0], bounds),
+            "low": size_json(middle[1], bounds), "high": size_json(middle[2], bounds),
+            "never": share(np.isinf(found), patients),
+            "improved_by_fixed_sizes": merged_found_size(reads, against).improved},
+    }
+
+
+def _fragile(reads: Reads, bounds: Bounds) -> list[dict[str, Any]]:
+    """The reads with the smallest flips against the prediction: cases a human should read."""
+    merged = merged_found_size(reads, "prediction")
+    ranked = [place for place in np.argsort(merged.found, kind="stable")
+              if merged.present[place] and np.isfinite(merged.found[place])][:FRAGILE]
+    return [{"case_id": str(reads.case_id[place]), "patient_id": str(reads.patient[place]),
+             "label": int(reads.label[place]), "prediction": int(reads.prediction[place]),
+             "probability": _probability(reads.logits[place], int(reads.prediction[place])),
+             "size": size_json(float(merged.found[place]), bounds)} for place in ranked]
+
+
+def _probability(logits: Floats, of: int) -> float | None:
+    """The softmax probability of one class; None for an undecided read."""
+    if of < 0 or not np.isfinite(logits).all():
+        return None
+    raised = np.exp(logits - logits.max())
+    return float(raised[of] / raised.sum())
+
+
+def _passes(table: pa.Table) -> list[dict[str, Any]]:
+    """Mean passes an image of each attack, forwards and backwards, over the images that it was tried on."""
+    grouped = table.filter(pc.greater(table["forwards"], 0)).group_by("attack").aggregate([
+        ("forwards", "mean"), ("backwards", "mean"), ("case_id", "count")])
+    rows = sorted(grouped.to_pylist(), key=lambda row: rank(row["attack"]))
+    return [{"attack": row["attack"], "forwards": row["forwards_mean"], "backwards": row["backwards_mean"],
+             "rows": row["case_id_count"]} for row in rows]

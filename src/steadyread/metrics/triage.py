@@ -1,0 +1,263 @@
+"""Which reads to withhold for a human: by the smallest flip ([A] Table 2), and by what is free.
+
+[A] (doi:10.1200/CCI.21.00170) drops the 20 % most sensitive *test* images by a threshold seen on the test
+set. Here the threshold is chosen on validation images, and the score is set against the margin and the
+entropy of the clean read, which cost nothing. A read is withheld where its score is at or below the threshold.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import special, stats
+
+from steadyread.metrics.intervals import (
+    Estimate,
+    Flags,
+    Floats,
+    Ints,
+    bootstrap,
+    clopper_pearson,
+    estimate,
+    ratio,
+    share,
+    weighted_mean,
+)
+from steadyread.metrics.reads import Reads
+from steadyread.metrics.robustness import merged_found_size
+
+SMALLEST_FLIP = "smallest_flip"
+RANDOM = "random"
+FREE = ("margin", "entropy")
+SHARE = 0.2
+_GRID = 20
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The scores of n labelled clean reads, higher for steadier ones, and which reads are wrong."""
+
+    score: dict[str, Floats]
+    wrong: Flags
+    reads: Reads
+    chosen: Flags
+
+    @property
+    def patient(self) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
+        """The patients of the scored reads, (n,)."""
+        return self.reads.patient[self.chosen]
+
+
+def scores(reads: Reads) -> Scored:
+    """Every score of the labelled reads: smallest flip (where searched), margin, entropy.
+
+    The smallest flip is the one against the *prediction*: against the label it is 0 for every wrong read,
+    which gives the answer away. An undecided read scores -inf and is withheld first.
+    """
+    merged = merged_found_size(reads, "prediction")
+    searched = reads.smallest_flip("prediction")
+    chosen = reads.known & (merged.present if searched is not None else np.ones(len(reads), bool))
+    found: dict[str, Floats] = {}
+    if searched is not None:
+        found[SMALLEST_FLIP] = merged.found[chosen]
+    logits = reads.logits[chosen]
+    decided = np.isfinite(logits).all(1) & (reads.prediction[chosen] >= 0)
+    found["margin"], found["entropy"] = _margin(logits), _negative_entropy(logits)
+    return Scored({name: np.where(decided, values, -np.inf) for name, values in found.items()},
+                  ~reads.correct[chosen], reads, chosen)
+
+
+def threshold_for(score: Floats, share_withheld: float = SHARE) -> float:
+    """The threshold that withholds (score <= threshold) a share as near to the wanted one as ties allow.
+
+    -inf (withhold none) where that is nearest, as when more than twice the share are equally steady.
+    """
+    if not len(score):
+        return -np.inf
+    values, counts = np.unique(score, return_counts=True)
+    reached = np.append(0.0, np.cumsum(counts) / len(score))
+    return float(np.append(-np.inf, values)[np.argmin(np.abs(reached - share_withheld))])
+
+
+def risk_coverage(score: Floats, wrong: Flags) -> tuple[Floats, Floats]:
+    """Error among the kept k/n steadiest reads, (coverage, risk) for k = 1 to n.
+
+    Reads of equal score are kept in a random order; their expected error is drawn.
+    """
+    n = len(score)
+    order = np.argsort(-score, kind="stable")
+    ranked, missed = score[order], wrong[order].astype(np.float64)
+    _, group = np.unique(-ranked, return_inverse=True)
+    mean = np.bincount(group, missed) / np.maximum(np.bincount(group), 1) if n else missed
+    kept = np.arange(1, n + 1)
+    return kept / max(n, 1), np.cumsum(mean[group] if n else missed) / kept
+
+
+def area(weights: Floats, score: Floats, wrong: Flags) -> Floats:
+    """The area under the risk-coverage curve under each row of whole `weights` (b, n): mean risk over k.
+
+    Equal scores in expectation, in closed form: over k from w0+1 to w1 the sum of (e0 + (k - w0) r) / k.
+    """
+    if not len(score):
+        return np.full(len(weights), np.nan)
+    order = np.argsort(-score, kind="stable")
+    ranked = score[order]
+    starts = np.flatnonzero(np.append(True, ranked[1:] != ranked[:-1]))
+    drawn = np.add.reduceat(weights[:, order], starts, axis=1)
+    missed = np.add.reduceat(weights[:, order] * wrong[order], starts, axis=1)
+    reached = np.cumsum(drawn, axis=1)
+    before, errors = reached - drawn, np.cumsum(missed, axis=1) - missed
+    rate = np.divide(missed, drawn, out=np.zeros_like(missed), where=drawn > 0)
+    harmonic = np.append(0.0, np.cumsum(1 / np.arange(1, int(reached[:, -1].max()) + 1)))
+    span = harmonic[reached.astype(np.int64)] - harmonic[before.astype(np.int64)]
+    total = reached[:, -1]
+    return ratio((rate * drawn + (errors - rate * before) * span).sum(1), total)
+
+
+def triage(test: Reads, validation: Reads | None, share_withheld: float = SHARE,
+           seed: int = 0) -> dict[str, Any]:
+    """[A] Table 2 for every score, with the honest comparison.
+
+    Thresholds come from `validation`; without one they are seen on the test images as in [A], and
+    `chosen_on` says so. Each row has the threshold, the share withheld, the accuracy among the kept and its
+    change, and the area under risk-coverage; `differences` are smallest flip minus the other score, paired
+    over the same resampled patients. `random` is exact: its expected accuracy is the accuracy of all.
+    """
+    scored = scores(test)
+    elsewhere = scores(validation) if validation is not None and validation.known.any() else None
+    base = scored if elsewhere is None else elsewhere
+    thresholds = {name: threshold_for(base.score[name], share_withheld)
+                  for name in scored.score if name in base.score}
+    kept = {name: scored.score[name] > threshold for name, threshold in thresholds.items()}
+    names = list(kept)
+    everyone = share(~scored.wrong, scored.patient)
+    intervals = _resampled(scored, kept, seed)
+    rows = [_row(scored, name, thresholds[name], kept[name], intervals[name]) for name in names]
+    if names:
+        rows.append({"score": RANDOM, "threshold": None, "withheld": Estimate(share_withheld), "kept": None,
+                     "accuracy": everyone, "change": Estimate(0.0, 0.0, 0.0), "area": intervals[RANDOM]["area"]})
+    return {"share": share_withheld, "chosen_on": "test" if elsewhere is None else "validation",
+            "validation_images": 0 if elsewhere is None else len(elsewhere.wrong), "images": len(scored.wrong),
+            "accuracy": everyone, "rows": rows, "differences": _differences(intervals),
+            "rank_correlation": rank_correlation(scored.score.get(SMALLEST_FLIP), scored.score["margin"]),
+            "beats_margin": _beats(intervals, "margin")}
+
+
+def guarantee(validation: Reads | None, test: Reads, score: str, alpha: float, delta: float = 0.05,
+              seed: int = 0) -> dict[str, Any]:
+    """A threshold whose error among the kept is at most `alpha` with confidence 1 - `delta`.
+
+    The binomial tail bound of Geifman and El-Yaniv (arXiv:1705.08500) on validation images, over a fixed
+    grid of 20 coverages, each at confidence 1 - delta/20; the largest coverage that passes is taken. The
+    bound needs independent draws, so one image a patient is drawn: it speaks of a random image of a random
+    patient. `threshold` is None where nothing passes: too many errors among the steadiest, or fewer than
+    `least_patients`, which would be needed without a single error.
+    """
+    answer: dict[str, Any] = {"score": score, "alpha": alpha, "delta": delta, "threshold": None, "bound": None,
+                                 "coverage": Estimate(None), "error": Estimate(None), "validation_images": 0}
+    answer["least_patients"] = int(np.ceil(np.log(delta / _GRID) / np.log1p(-alpha)))
+    if validation is None:
+        return answer
+    scored = scores(validation)
+    if score not in scored.score:
+        return answer
+    single = _one_a_patient(scored, seed)
+    values, wrong = scored.score[score][single], scored.wrong[single]
+    answer["validation_images"] = len(values)
+    for coverage in np.linspace(1, 1 / _GRID, _GRID) if len(values) else ():
+        threshold = threshold_for(values, 1 - coverage)
+        kept = values > threshold
+        bound = float(clopper_pearson(wrong[kept].sum(), kept.sum(), 1 - 2 * delta / _GRID)[1])
+        if kept.any() and bound <= alpha:
+            tested = scores(test)
+            held = tested.score[score] > threshold if score in tested.score else np.zeros(len(tested.wrong), bool)
+            return answer | {"threshold": threshold, "bound": bound, "coverage": share(held, tested.patient),
+                             "error": share(tested.wrong[held], tested.patient[held])}
+    return answer
+
+
+def rank_correlation(one: Floats | None, other: Floats) -> float | None:
+    """Spearman's; inf is a value like others. None for fewer than three images or a constant score."""
+    if one is None or len(one) < 3:
+        return None
+    ranks = np.stack([stats.rankdata(one), stats.rankdata(other)])
+    if not (np.ptp(ranks, axis=1) > 0).all():
+        return None
+    return float(np.asarray(np.corrcoef(ranks))[0, 1])
+
+
+def _row(scored: Scored, name: str, threshold: float, kept: Flags,
+         found: dict[str, Estimate]) -> dict[str, Any]:
+    return {"score": name, "threshold": threshold, "withheld": share(~kept, scored.patient),
+            "kept": int(kept.sum()), "accuracy": share(~scored.wrong[kept], scored.patient[kept]),
+            "change": found["change"], "area": found["area"]}
+
+
+def _resampled(scored: Scored, kept: dict[str, Flags], seed: int) -> dict[str, dict[str, Estimate]]:
+    """For each score its change in accuracy and its area, and both minus the smallest flip's ("less_...")."""
+    names = [*kept, RANDOM]
+    n = len(scored.wrong)
+    constant = np.zeros(n)
+
+    def statistic(weights: Floats) -> Floats:
+        overall = weighted_mean(weights, ~scored.wrong)
+        columns = []
+        for name in names:
+            flags = kept.get(name, np.ones(n, bool))
+            columns.append(weighted_mean(weights[:, flags], ~scored.wrong[flags]) - overall)
+            columns.append(area(weights, scored.score.get(name, constant), scored.wrong))
+        if SMALLEST_FLIP in names:
+            first = names.index(SMALLEST_FLIP) * 2
+            columns += [columns[first + side] - columns[2 * place + side]
+                        for place in range(len(names)) for side in (0, 1)]
+        return np.stack(columns, axis=1)
+
+    values = statistic(np.ones((1, n)))[0]
+    intervals = bootstrap(statistic, scored.patient, seed)
+    found = [estimate(value, interval, n) for value, interval in zip(values, intervals, strict=True)]
+    keys = ["change", "area", "less_change", "less_area"]
+    offset = 2 * len(names)
+    return {name: dict(zip(keys, found[2 * place:2 * place + 2]
+                           + found[offset + 2 * place:offset + 2 * place + 2], strict=False))
+            for place, name in enumerate(names)}
+
+
+def _differences(intervals: dict[str, dict[str, Estimate]]) -> list[dict[str, Any]]:
+    """Smallest flip minus each other score, in accuracy among the kept and in area."""
+    return [{"against": name, "accuracy": found["less_change"], "area": found["less_area"]}
+            for name, found in intervals.items() if "less_area" in found and name != SMALLEST_FLIP]
+
+
+def _beats(intervals: dict[str, dict[str, Estimate]], other: str) -> str | None:
+    """"yes", "no" (the other is better) or "alike", by whether the paired interval of the areas holds 0."""
+    difference = intervals.get(other, {}).get("less_area")
+    if difference is None or difference.low is None or difference.high is None:
+        return None
+    if difference.high < 0:
+        return "yes"
+    return "no" if difference.low > 0 else "alike"
+
+
+def _margin(logits: Floats) -> Floats:
+    """The best logit minus the second, (n,)."""
+    if logits.shape[1] < 2:
+        return np.full(len(logits), np.nan)
+    two = np.partition(logits, -2, axis=1)[:, -2:]
+    with np.errstate(invalid="ignore"):
+        return np.asarray(two[:, 1] - two[:, 0])
+
+
+def _negative_entropy(logits: Floats) -> Floats:
+    """The sum of p log p of the softmax, (n,): 0 for a sure read."""
+    if logits.shape[1] < 2:
+        return np.full(len(logits), np.nan)
+    with np.errstate(invalid="ignore"):
+        log = special.log_softmax(logits, axis=1)
+        return np.asarray(np.sum(np.exp(log) * log, axis=1))
+
+
+def _one_a_patient(scored: Scored, seed: int) -> Ints:
+    """Indices of one read a patient, drawn at random."""
+    shuffled = np.random.default_rng(seed).permutation(len(scored.wrong))
+    _, first = np.unique(scored.patient[shuffled], return_index=True)
+    return np.sort(shuffled[first])

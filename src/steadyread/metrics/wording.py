@@ -1,0 +1,143 @@
+"""Numbers as words: the same figures read the same in the report, on the command line and in figures."""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from steadyread.metrics.intervals import Estimate
+from steadyread.units import Bounds
+
+Size = dict[str, float | str | None]
+NONE = "–"
+_ATTACKS = {"fgsm": "FGSM", "bim": "BIM", "pgd": "PGD", "clean": "Clean", "smallest_flip": "Smallest flip"}
+_SCORES = {"smallest_flip": "Smallest flip", "margin": "Margin", "entropy": "Entropy", "random": "Random"}
+
+
+def digits(value: float, significant: int = 2) -> str:
+    """A number to so many significant digits, zeros kept: 9.8, 0.0070, 140. A true minus sign."""
+    if not math.isfinite(value):
+        return "none found" if value > 0 else NONE
+    if value == 0:
+        return "0"
+    exponent = math.floor(math.log10(abs(value)))
+    if exponent < -6:
+        return f"{value:.{significant - 1}e}".replace("-", "−")
+    decimals = max(0, significant - 1 - exponent)
+    return f"{value:.{decimals}f}".replace("-", "−")
+
+
+def show_native(size: float, bounds: Bounds) -> str:
+    """A size in native units for a sentence: `9.8 HU (0.0070 of the range)`."""
+    if not math.isfinite(size):
+        return "none found"
+    share = f"{digits(size / bounds.range)} of the range"
+    return f"{digits(size)} {unit_of(size, bounds)} ({share})" if bounds.unit else share
+
+
+def unit_of(size: float, bounds: Bounds) -> str:
+    """The unit's name beside a number: grey levels have a plural, HU has none."""
+    return "grey levels" if bounds.unit == "grey level" and size != 1 else bounds.unit
+
+
+def size_json(size: float, bounds: Bounds) -> Size:
+    """A size as plain values: native, its unit, and the share of the range. "inf" where none was found."""
+    if math.isnan(size):
+        return {"native": None, "unit": bounds.unit, "of_range": None}
+    if math.isinf(size):
+        return {"native": "inf", "unit": bounds.unit, "of_range": "inf"}
+    return {"native": size, "unit": bounds.unit, "of_range": size / bounds.range}
+
+
+def number_of(size: Mapping[str, Any] | None) -> float:
+    """The native value of `size_json`'s answer; NaN for null."""
+    native = size.get("native") if size else None
+    return float(native) if native is not None else math.nan
+
+
+def show_size_json(size: Mapping[str, Any] | None) -> str:
+    """`show_native` of a stored size."""
+    value = number_of(size)
+    if size is None or math.isnan(value):
+        return NONE
+    if math.isinf(value):
+        return "none found"
+    share = f"{digits(float(size['of_range']))} of the range"
+    return f"{digits(value)} {unit_of(value, Bounds(0, 1, str(size['unit'])))} ({share})" if size["unit"] else share
+
+
+def percent(value: float | None, decimals: int = 1) -> str:
+    """A share as `86.2 %`."""
+    return NONE if value is None else f"{100 * value:.{decimals}f} %".replace("-", "−")
+
+
+def attack_name(name: str) -> str:
+    """An attack's name as the literature writes it."""
+    return _ATTACKS.get(name, name.replace("_", " "))
+
+
+def score_name(name: str) -> str:
+    """A triage score's name."""
+    return _SCORES.get(name, name.replace("_", " "))
+
+
+def verdict(summary: Mapping[str, Any]) -> str:
+    """One sentence in plain words for the top of the report and the command line."""
+    if not summary["images"]:
+        return "Nothing has been assessed yet."
+    flips, reads = flips_told(summary)
+    if flips["searched"] and flips["images"]:
+        return _of_flips(flips, reads)
+    rows = summary["robustness"]["label"]["attacks"] or summary["robustness"]["prediction"]["attacks"]
+    if rows:
+        worst = min(rows, key=lambda row: (row["accuracy"].value if row["accuracy"].value is not None else 2,
+                                           number_of(row["size"])))
+        return (f"Under {attack_name(worst['attack'])} with changes of at most {show_size_json(worst['size'])} the "
+                f"accuracy falls from {percent(_value(summary['discrimination']['accuracy']))} to "
+                f"{percent(_value(worst['accuracy']))}.")
+    if flips["searched"]:
+        return "No read is correct, so there is none to flip."
+    return (f"{percent(_value(summary['discrimination']['accuracy']))} of the clean reads are correct; "
+            "no attack has been run yet.")
+
+
+def comparison(triage: Mapping[str, Any]) -> str:
+    """Whether the smallest flip beats the margin, said from the paired interval."""
+    difference = next((row for row in triage["differences"] if row["against"] == "margin"), None)
+    if difference is None or difference["area"].low is None:
+        return "The smallest flip was not searched on these images, so it cannot be set against the margin."
+    areas = {row["score"]: row["area"].value for row in triage["rows"]}
+    said = {"yes": "The smallest flip sorts right from wrong better than the margin does",
+            "no": "The smallest flip sorts right from wrong worse than the margin, which costs nothing",
+            "alike": "The smallest flip does not beat the margin, which costs nothing"}[triage["beats_margin"]]
+    interval = difference["area"]
+    return (f"{said}: area under risk-coverage {areas['smallest_flip']:.4f} against {areas['margin']:.4f} "
+            f"(lower is better), difference {_signed(interval.value)}, 95 % interval {_signed(interval.low)} to "
+            f"{_signed(interval.high)} over the same resampled patients.")
+
+
+def flips_told(summary: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
+    """The smallest flips that are quoted, and whose they are: correct reads', else (against the prediction) all."""
+    found = summary["robustness"]
+    if found["prediction"]["smallest_flip"]["searched"] and not found["label"]["smallest_flip"]["searched"]:
+        return found["prediction"]["smallest_flip"], "reads"
+    return found["label"]["smallest_flip"], "correct reads"
+
+
+def _of_flips(flips: Mapping[str, Any], reads: str) -> str:
+    median = number_of(flips["median"])
+    if math.isfinite(median):
+        return f"Half of the {reads} flip by a change of {show_size_json(flips['median'])} or less."
+    share = 1 - (flips["never"].value or 0.0)
+    limit = flips["searched_up_to"]
+    within = f" by a change of up to {show_size_json(limit)}" if limit else ""
+    if share == 0:
+        return f"No {reads[:-1]} could be flipped{within}."
+    return f"Fewer than half of the {reads} ({percent(share)}) could be flipped{within}."
+
+
+def _value(found: Estimate | None) -> float | None:
+    return found.value if found is not None else None
+
+
+def _signed(value: float | None) -> str:
+    return NONE if value is None else f"{value:+.4f}".replace("-", "−")

@@ -1,0 +1,256 @@
+"""The ways in for a network: a built-in name or the user's own factory, and weights that are data, never code."""
+
+import difflib
+import importlib
+import inspect
+import json
+import pickle
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file
+from safetensors.torch import save as as_safetensors
+from torch import Tensor, nn
+
+from steadyread import records
+from steadyread.errors import InputRefused, SteadyreadError, UsageError
+from steadyread.models.vgg import narrow_vgg, vgg16
+
+BUILT_IN: Mapping[str, Callable[..., nn.Module]] = {"vgg16": vgg16, "narrow_vgg": narrow_vgg}
+_NESTED = ("state_dict", "model_state_dict", "model", "net")   # where checkpoints keep their state dict
+_PREFIXES = ("module.", "_orig_mod.")                          # what DataParallel and compile put before names
+_SAVE = "save a state dict: torch.save(model.state_dict(), 'weights.pt')"
+
+
+def load_classifier_module(model: str, weights: str | Path | None = None, *, seed: int = 0,
+                           **arguments: Any) -> nn.Module:
+    """A module in evaluation mode on the CPU.
+
+    Args:
+        model: `vgg16`, `narrow_vgg`, or `package.module:factory`, looked for in the current folder too.
+        weights: a `.safetensors` file, or a `.pt`/`.pth` state dict; None leaves it as the factory made it.
+        seed: of the factory's random weights. The caller's own random state is left alone.
+        arguments: handed to the factory.
+
+    Raises:
+        UsageError: no such name, module or factory, or arguments that the factory does not take.
+        InputRefused: the factory failed, or the weights cannot be read or do not fit.
+    """
+    with _current_folder_importable(), torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        module = _made(model, _factory(model), arguments)
+    if weights is not None:
+        fill(module, Path(weights), model)
+    return module.eval()
+
+
+def save_weights(module: nn.Module, path: str | Path, card: Mapping[str, Any]) -> None:
+    """Write the weights as safetensors with `card` beside them in the same file, whole or not at all.
+
+    The card tells what is needed to use the network again: `model` and `arguments` (for
+    `load_saved`), and whatever else the caller states (preparation, bounds, unit, output, classes,
+    normalise, threshold, training data), as plain JSON values.
+    """
+    tensors = {name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}
+    records.write_whole(path, as_safetensors(tensors, metadata={"card": json.dumps(dict(card), sort_keys=True)}))
+
+
+def read_card(path: str | Path) -> dict[str, Any] | None:
+    """The card stored beside the weights; None where the file is of another maker or format.
+
+    Raises:
+        InputRefused: no such file, or not safetensors in spite of its name.
+    """
+    path = _existing(Path(path))
+    if path.suffix != ".safetensors":
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            text = (file.metadata() or {}).get("card")
+        card = None if text is None else json.loads(text)
+    except (SafetensorError, ValueError) as problem:
+        raise _unreadable(path, problem) from problem
+    return card if isinstance(card, dict) else None
+
+
+def load_saved(path: str | Path, model: str | None = None) -> tuple[nn.Module, dict[str, Any]]:
+    """The network of a file written by `save_weights`, and its card.
+
+    A card may come from a stranger: it can name a built-in network, never code to import. For a
+    network of the user's own, `model` states the factory.
+
+    Raises:
+        InputRefused: no card there, or it names a factory and `model` is None.
+    """
+    card = read_card(path)
+    if card is None or not isinstance(card.get("model"), str):
+        raise InputRefused(f"{path} does not say which network it is for: give --model too")
+    name = model or card["model"]
+    if model is None and name not in BUILT_IN:
+        raise InputRefused(f"{path} is for the network '{name}', which is not built in: if you trust that code, "
+                           f"give --model {name}")
+    return load_classifier_module(name, path, **card.get("arguments", {})), card
+
+
+def load_features(module: nn.Module, weights: str | Path) -> None:
+    """Fill only the `features.*` of a network, as from torchvision's ImageNet weights of VGG16 (as [A] does)."""
+    path = Path(weights)
+    state = {name: value for name, value in read_state(path).items() if name.startswith("features.")}
+    own = {name: value for name, value in module.state_dict().items() if not name.startswith("features.")}
+    _fill(module, {**own, **state}, path, "features")
+
+
+def fill(module: nn.Module, weights: Path, name: str) -> None:
+    """Put the weights of a file into a module of the same names and shapes.
+
+    Raises:
+        InputRefused: names or shapes differ (the first are named), or a value is not finite.
+    """
+    _fill(module, read_state(weights), weights, name)
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Names and tensors of a weights file, read as data: a pickled module is refused unopened.
+
+    Raises:
+        InputRefused: no such file, another format, cut off, or more than a state dict.
+    """
+    path = _existing(path)
+    if path.suffix == ".safetensors":
+        try:
+            return _without_prefix(load_file(path))
+        except SafetensorError as problem:
+            raise _unreadable(path, problem) from problem
+    if path.suffix not in (".pt", ".pth", ".bin", ".ckpt"):
+        raise InputRefused(f"{path}: expected weights as .safetensors, .pt or .pth; {_SAVE}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")   # what it grumbles about is refused below or read well
+            found = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as problem:
+        raise InputRefused(f"{path} holds a pickled module or other objects, which may run code when read, or is "
+                           f"cut off; {_SAVE}") from problem
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as problem:
+        raise _unreadable(path, problem) from problem
+    return _without_prefix(_state_in(found, path))
+
+
+def _state_in(found: object, path: Path) -> dict[str, Tensor]:
+    for key in _NESTED:
+        if isinstance(found, dict) and isinstance(found.get(key), dict):
+            found = found[key]
+    if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
+        raise InputRefused(f"{path} is no state dict (names and tensors); {_SAVE}")
+    return {str(name): value for name, value in found.items()}
+
+
+def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    for prefix in _PREFIXES:
+        if state and all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): value for name, value in state.items()}
+    return state
+
+
+def _fill(module: nn.Module, state: Mapping[str, Tensor], path: Path, model: str) -> None:
+    wanted = module.state_dict()
+    missing = [name for name in wanted if name not in state and not name.endswith("num_batches_tracked")]
+    unexpected = [name for name in state if name not in wanted]
+    if missing or unexpected:
+        parts = [f"{len(names)} {what} (first {', '.join(repr(name) for name in names[:3])})"
+                 for names, what in ((missing, "missing"), (unexpected, "unexpected")) if names]
+        raise InputRefused(f"{path} does not fit the network '{model}': of its {len(wanted)} names "
+                           f"{'; '.join(parts)}: state the network that these weights are of")
+    for name, value in state.items():
+        if tuple(value.shape) != tuple(wanted[name].shape):
+            raise InputRefused(f"{path} does not fit the network '{model}': '{name}' has the shape "
+                               f"{tuple(value.shape)}, expected {tuple(wanted[name].shape)}: check the network's "
+                               "arguments (classes, channels, size, width)")
+        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+            raise InputRefused(f"{path}: '{name}' has NaN or infinite values; the training diverged")
+    module.load_state_dict(dict(state), strict=False)
+
+
+def _factory(model: str) -> Callable[..., object]:
+    if model in BUILT_IN:
+        return BUILT_IN[model]
+    place, _, name = model.partition(":")
+    if not place or not name:
+        near = difflib.get_close_matches(model, BUILT_IN, n=1)
+        meant = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(BUILT_IN)}."
+        raise UsageError(f"no network named '{model}': {meant} Your own is package.module:factory")
+    found: object = _imported(place)
+    for part in name.split("."):
+        if not hasattr(found, part):
+            near = difflib.get_close_matches(part, dir(found), n=1)
+            raise UsageError(f"{place} has no '{name}'" + (f": did you mean '{near[0]}'?" if near else ""))
+        found = getattr(found, part)
+    if not callable(found):
+        raise UsageError(f"{model} is a {type(found).__name__}, not a function or class that makes a network")
+    return found
+
+
+def _imported(place: str) -> ModuleType:
+    try:
+        return importlib.import_module(place)
+    except ModuleNotFoundError as problem:
+        if problem.name is None or not f"{place}.".startswith(f"{problem.name}."):
+            raise InputRefused(f"importing {place} failed: it needs the module '{problem.name}', which is not "
+                               "installed") from problem
+        raise UsageError(f"no module named '{place}' (looked in this Python's packages and in {Path.cwd()})"
+                         ) from problem
+    except Exception as problem:
+        raise InputRefused(f"importing {place} failed: {_told(problem)}") from problem
+
+
+def _made(model: str, factory: Callable[..., object], arguments: Mapping[str, Any]) -> nn.Module:
+    try:
+        inspect.signature(factory).bind(**arguments)
+    except TypeError as problem:
+        raise UsageError(f"the network '{model}' was given {', '.join(arguments) or 'no arguments'}: {problem}; "
+                         f"it takes {inspect.signature(factory)}") from problem
+    except ValueError:
+        pass   # a factory written in C has no signature to check
+    try:
+        module = factory(**arguments)
+    except SteadyreadError:
+        raise
+    except Exception as problem:
+        raise InputRefused(f"the factory {model} failed: {_told(problem)}") from problem
+    if not isinstance(module, nn.Module):
+        raise InputRefused(f"the factory {model} must return a torch.nn.Module; it returned a "
+                           f"{type(module).__name__}")
+    return module
+
+
+@contextmanager
+def _current_folder_importable() -> Iterator[None]:
+    """An installed command does not look for modules in the folder that it is called from; users expect it."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    try:
+        yield
+    finally:
+        with suppress(ValueError):
+            sys.path.remove(here)
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise InputRefused(f"no weights file {path}")
+    return path
+
+
+def _unreadable(path: Path, problem: Exception) -> InputRefused:
+    return InputRefused(f"{path} cannot be read as weights (cut off, or another format?): {_told(problem)}")
+
+
+def _told(problem: Exception) -> str:
+    lines = str(problem).strip().splitlines()
+    return f"{type(problem).__name__}: {lines[0][:200]}" if lines else type(problem).__name__

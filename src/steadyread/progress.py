@@ -1,0 +1,70 @@
+"""Time left on long work: a bar on a terminal, a plain line now and then where there is none."""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol, TextIO, TypeVar
+
+T = TypeVar("T")
+_EVERY_S = 10.0
+
+
+class Progress(Protocol):
+    """What long work is handed to report how far it is: `progress` or `quiet`."""
+
+    def __call__(self, items: Iterable[T], total: int, label: str) -> Iterator[T]:
+        """The items one by one, unchanged."""
+        ...
+
+
+def quiet(items: Iterable[T], total: int, label: str) -> Iterator[T]:
+    """The items, and not a word: the library's default."""
+    return iter(items)
+
+
+def progress(items: Iterable[T], total: int, label: str, out: TextIO | None = None,
+             clock: Callable[[], float] = time.monotonic) -> Iterator[T]:
+    """The items, with the time left on `out` (standard error if None).
+
+    A bar where `out` is a terminal; else one plain line at most every ten seconds, and nothing for work
+    that ends sooner.
+    """
+    stream = sys.stderr if out is None else out
+    if stream.isatty():
+        return _bar(items, total, label, stream)
+    return _lines(items, total, label, stream, clock)
+
+
+def _bar(items: Iterable[T], total: int, label: str, out: TextIO) -> Iterator[T]:
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Bar(*columns, console=Console(file=out), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        for item in items:
+            yield item
+            bar.advance(task)
+
+
+def _lines(items: Iterable[T], total: int, label: str, out: TextIO, clock: Callable[[], float]) -> Iterator[T]:
+    began = said = clock()
+    done = 0
+    for done, item in enumerate(items, start=1):
+        yield item
+        now = clock()
+        if now - said >= _EVERY_S and done < total:
+            left = (now - began) / done * (total - done)
+            print(f"{label}: {done} of {total}, about {duration(left)} left", file=out, flush=True)
+            said = now
+    if said > began:
+        print(f"{label}: {done} of {total}, done in {duration(clock() - began)}", file=out, flush=True)
+
+
+def duration(seconds: float) -> str:
+    """A duration in words: "40 s", "2 min", "1 h 5 min"."""
+    if round(seconds) < 60:
+        return f"{max(1, round(seconds))} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

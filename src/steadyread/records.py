@@ -1,0 +1,305 @@
+"""The table of records: one row is a case under an attack of a size. Append-only, and safe against a crash.
+
+A run's folder holds `plan.json` (what was asked for) and `records/`, one Parquet part a block of cases.
+Each file is written whole: under a temporary name, synced, then renamed. A part carries the digest of
+its own bytes in its name, so that a flipped bit anywhere is seen. One writer a folder.
+"""
+
+import errno
+import hashlib
+import io
+import json
+import math
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from steadyread.errors import InputRefused, Partial, PlanDiffers
+
+SCHEMA = pa.schema([
+    ("case_id", pa.string()), ("patient_id", pa.string()), ("data", pa.string()), ("part", pa.string()),
+    ("fold", pa.int32()), ("model", pa.string()), ("stage", pa.string()), ("label", pa.int32()),
+    ("against", pa.string()), ("reference", pa.int32()), ("attack", pa.string()), ("threat", pa.string()),
+    ("size", pa.float64()), ("unit", pa.string()), ("trials", pa.int32()), ("flips", pa.int32()),
+    ("found_size", pa.float64()), ("prediction", pa.int32()), ("logits", pa.list_(pa.float32())),
+    ("margin", pa.float32()), ("drift", pa.float32()), ("jitter", pa.float32()), ("sigma_hu", pa.float32()),
+    ("ring_error", pa.float32()), ("kurtosis", pa.float32()), ("largest_local_sigma_hu", pa.float32()),
+    ("scan_mas", pa.float32()), ("forwards", pa.int32()), ("backwards", pa.int32()), ("seed", pa.int64()),
+    ("model_sha256", pa.string()), ("data_sha256", pa.string()), ("version", pa.string())])
+
+PLAN = "plan.json"
+PARTS = "records"
+_PART = re.compile(r"part-(\d{5,})-([0-9a-f]{16})\.parquet")
+_TEMPORARY = ".tmp"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_SHOWN = 4   # differences of two plans that a message names
+
+
+@dataclass(frozen=True)
+class Finished:
+    """Which blocks are done, and which parts were found damaged and removed (their blocks are not done)."""
+
+    blocks: frozenset[int]
+    damaged: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Store:
+    """A run's folder whose plan is on disk and agreed. Make one with `open_store`."""
+
+    folder: Path
+
+    @property
+    def parts(self) -> Path:
+        """The folder of the parts."""
+        return self.folder / PARTS
+
+    def write_part(self, block: int, rows: Sequence[Mapping[str, object]] | pa.Table) -> Path:
+        """Write the rows of one block as one part. Columns that a row does not name are null.
+
+        Raises:
+            Partial: the disk is full. Nothing half-written stays; the finished parts are kept.
+        """
+        content = _content(as_table(rows))
+        path = self.parts / f"part-{block:05d}-{_digest(content)}.parquet"
+        write_whole(path, content)
+        return path
+
+    def finished_blocks(self) -> Finished:
+        """Blocks whose part is intact. Damaged parts, and second parts of a block, are removed."""
+        done: set[int] = set()
+        damaged = []
+        for block, path in _parts(self.folder):
+            if _intact(path) is None:
+                damaged.append(path.name)
+                path.unlink()
+            elif block in done:
+                path.unlink()
+            else:
+                done.add(block)
+        return Finished(frozenset(done), tuple(damaged))
+
+
+def open_store(folder: str | Path, plan: Mapping[str, Any]) -> Store:
+    """A store for the records of `plan`: a new folder, or one that holds this very plan's records already.
+
+    Raises:
+        PlanDiffers: the folder holds another plan's records; the differing keys are named with both values.
+        InputRefused: the folder cannot be written, or its plan cannot be read.
+        Partial: the disk is full.
+    """
+    store = Store(Path(folder))
+    wanted = json.loads(_canonical(plan))
+    try:
+        store.parts.mkdir(parents=True, exist_ok=True)
+        for place in (store.folder, store.parts):
+            for leftover in place.glob(f".*{_TEMPORARY}"):
+                leftover.unlink(missing_ok=True)
+    except OSError as problem:
+        raise _unwritable(store.folder, problem) from problem
+    path = store.folder / PLAN
+    if path.exists():
+        _refuse_another_plan(store.folder, read_json(path), wanted)
+        return store
+    if any(_parts(store.folder)):
+        raise InputRefused(f"{store.folder} holds records but no {PLAN} to tell what they are of: "
+                           "choose another --out folder")
+    write_whole(path, (json.dumps(wanted, indent=1, sort_keys=True) + "\n").encode())
+    return store
+
+
+def read(folder: str | Path) -> pa.Table:
+    """All rows of a run in the columns of `SCHEMA`, by block and then in the order written.
+
+    Raises:
+        InputRefused: no records there, a damaged part, or columns of another version.
+    """
+    folder = Path(folder)
+    tables: dict[int, pa.Table] = {}
+    for block, path in _parts(folder):
+        table = _intact(path)
+        if table is None:
+            raise InputRefused(f"{path} is damaged (its content does not fit the digest in its name): "
+                               "run the same command again, which computes that part anew")
+        tables.setdefault(block, table)
+    if not tables:
+        raise InputRefused(f"no records in {folder}: expected {PARTS}/part-*.parquet there; give the folder of a "
+                           "run, or run the command that began it again")
+    return pa.concat_tables(tables.values())
+
+
+def as_table(rows: Sequence[Mapping[str, object]] | pa.Table) -> pa.Table:
+    """Rows as a table in the columns of `SCHEMA`; a column that a row does not name is null.
+
+    Raises:
+        KeyError: a row names a column that there is not.
+    """
+    if isinstance(rows, pa.Table):
+        return rows.select(SCHEMA.names).cast(SCHEMA)
+    unknown = {key for row in rows for key in row} - set(SCHEMA.names)
+    if unknown:
+        raise KeyError(f"a record has no column {', '.join(sorted(unknown))}")
+    return pa.Table.from_pylist(list(rows), schema=SCHEMA)
+
+
+def write_whole(path: str | Path, content: bytes) -> None:
+    """Write a file so that it is there whole or not at all, and stays after a power cut.
+
+    Raises:
+        Partial: the disk is full (or a quota or file size limit is reached); the temporary file is removed.
+        InputRefused: the folder cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as problem:
+        temporary.unlink(missing_ok=True)
+        if problem.errno in _FULL:
+            raise Partial(f"no room to write {path} ({len(content):,} bytes): {problem.strerror}. What was "
+                          "finished is kept: make room and run the same command again") from problem
+        raise _unwritable(path, problem) from problem
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: str | Path, value: object) -> None:
+    """Write plain values, numpy ones among them, as JSON; NaN and infinity, which JSON lacks, become null."""
+    text = json.dumps(_plain(value), indent=1, allow_nan=False, ensure_ascii=False)
+    write_whole(path, (text + "\n").encode())
+
+
+def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Write numpy arrays of plain types as one compressed npz."""
+    for name, array in arrays.items():
+        if np.asarray(array).dtype.hasobject:
+            raise TypeError(f"the array '{name}' holds Python objects; give it a plain type")
+    buffer = io.BytesIO()
+    named: dict[str, Any] = dict(arrays)
+    np.savez_compressed(buffer, **named)
+    write_whole(path, buffer.getvalue())
+
+
+def read_json(path: str | Path) -> Any:
+    """What a JSON file holds.
+
+    Raises:
+        InputRefused: not there, or not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_bytes())
+    except OSError as problem:
+        raise InputRefused(f"cannot read {path}: {problem.strerror}") from problem
+    except ValueError as problem:
+        raise InputRefused(f"{path} is not whole JSON ({problem}): choose another --out folder, "
+                           "or remove this one") from problem
+
+
+def _content(table: pa.Table) -> bytes:
+    sink = pa.BufferOutputStream()
+    pq.write_table(table, sink, compression="zstd", write_page_checksum=True)
+    content: bytes = sink.getvalue().to_pybytes()
+    return content
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
+
+
+def _parts(folder: Path) -> Iterator[tuple[int, Path]]:
+    """The parts of a run by block; files of other names are none of ours."""
+    found = [(match, path) for path in (folder / PARTS).glob("part-*") if (match := _PART.fullmatch(path.name))]
+    for match, path in sorted(found, key=lambda pair: (int(pair[0].group(1)), pair[1].name)):
+        yield int(match.group(1)), path
+
+
+def _intact(path: Path) -> pa.Table | None:
+    """A part's table, or None where its bytes are not those that were written."""
+    match = _PART.fullmatch(path.name)
+    try:
+        content = path.read_bytes()
+        if match is None or _digest(content) != match.group(2):
+            return None
+        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+    except (OSError, pa.ArrowException):
+        return None
+    if not table.schema.equals(SCHEMA):
+        raise InputRefused(f"{path} has other columns than this version of steadyread writes: read it with the "
+                           "version named in plan.json, or choose another --out folder")
+    return table
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename last; where a folder cannot be opened (Windows) the rename itself is all there is."""
+    if os.name != "posix":
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _unwritable(path: Path, problem: OSError) -> InputRefused:
+    return InputRefused(f"cannot write {path}: {problem.strerror or problem}; choose another --out folder")
+
+
+def _canonical(value: object) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+def _refuse_another_plan(folder: Path, there: Any, wanted: Any) -> None:
+    if _canonical(there) == _canonical(wanted):
+        return
+    differences = [f"{key} is {_short(old)} there and {_short(new)} now"
+                   for key, old, new in _differences(there, wanted, "")]
+    more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
+    raise PlanDiffers(f"{folder} holds the records of another plan: {'; '.join(differences[:_SHOWN])}{more}. "
+                      "Give another --out folder, or repeat the settings that began this one")
+
+
+_ABSENT = object()
+
+
+def _differences(there: Any, wanted: Any, key: str) -> Iterator[tuple[str, Any, Any]]:
+    """The dotted keys under which two plans differ, with both values."""
+    if isinstance(there, dict) and isinstance(wanted, dict):
+        for name in sorted(there.keys() | wanted.keys()):
+            dotted = f"{key}.{name}" if key else str(name)
+            yield from _differences(there.get(name, _ABSENT), wanted.get(name, _ABSENT), dotted)
+    elif there is _ABSENT or wanted is _ABSENT or _canonical(there) != _canonical(wanted):
+        yield key or "the plan", there, wanted
+
+
+def _short(value: Any) -> str:
+    if value is _ABSENT:
+        return "absent"
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _plain(value: Any) -> Any:
+    """Dictionaries, lists, text and finite numbers only, as JSON wants them."""
+    if isinstance(value, Mapping):
+        return {str(key): _plain(inner) for key, inner in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_plain(inner) for inner in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    return str(value) if isinstance(value, Path) else value

@@ -1,0 +1,88 @@
+"""What a run's folder holds: plan, records, findings, examples, training. No model is needed, nor loaded."""
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from steadyread import records
+from steadyread.errors import InputRefused
+from steadyread.figures.examples import Example
+
+_EXAMPLE_ARRAYS = ("clean", "adversarial", "case_id", "label", "attack", "size", "clean_probabilities",
+                   "adversarial_probabilities")
+_SEVERITIES = ("error", "warning", "note", "ok")
+
+
+@dataclass(frozen=True, eq=False)
+class Run:
+    """The stored files of one run, read. Findings stand worst first."""
+
+    folder: Path
+    plan: dict[str, Any]
+    table: pa.Table
+    findings: list[dict[str, Any]]
+    training: dict[str, Any] | None
+    examples: list[Example]
+
+
+def read_run(folder: Path, classes: tuple[str, ...] = ()) -> Run:
+    """A run's folder. Findings, training and examples may be absent; plan and records may not.
+
+    Raises:
+        InputRefused: no plan or records there, or a file that is not what it should be.
+    """
+    plan = records.read_json(folder / "plan.json")
+    if not isinstance(plan, dict):
+        raise InputRefused(f"{folder / 'plan.json'} must hold one JSON object; it holds a {type(plan).__name__}")
+    names = classes or tuple(str(name) for name in plan.get("data", {}).get("classes", ()))
+    return Run(folder, plan, records.read(folder), _findings(folder / "findings.json"),
+               _optional(folder / "training.json"), read_examples(folder / "examples.npz", names))
+
+
+def read_examples(path: Path, classes: tuple[str, ...]) -> list[Example]:
+    """The stored example images, none where there is no file.
+
+    Raises:
+        InputRefused: not an npz, an array missing, or arrays of different lengths.
+    """
+    if not path.exists():
+        return []
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            missing = [name for name in _EXAMPLE_ARRAYS if name not in stored]
+            arrays = {name: stored[name] for name in _EXAMPLE_ARRAYS if name in stored}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError) as problem:
+        raise InputRefused(f"{path} is not a readable npz of plain arrays ({problem}): remove it or run the "
+                           "assessment again") from problem
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if missing or len(set(lengths.values())) > 1:
+        raise InputRefused(f"{path} must hold {', '.join(_EXAMPLE_ARRAYS)} of one length; "
+                           + (f"missing: {', '.join(missing)}" if missing else f"lengths {lengths}"))
+    return [Example(str(arrays["case_id"][row]), _class_name(arrays["label"][row], classes),
+                    str(arrays["attack"][row]), float(arrays["size"][row]), arrays["clean"][row],
+                    arrays["adversarial"][row], arrays["clean_probabilities"][row],
+                    arrays["adversarial_probabilities"][row], classes)
+            for row in range(lengths["clean"])]
+
+
+def _findings(path: Path) -> list[dict[str, Any]]:
+    found = _optional(path) or []
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise InputRefused(f"{path} must hold a list of findings; remove it or run the assessment again")
+    known = [{"check": "", "severity": "note", "message": "", "value": None, "rows": ()} | each for each in found]
+    return sorted(known, key=lambda each: _SEVERITIES.index(each["severity"])
+                  if each["severity"] in _SEVERITIES else 0)
+
+
+def _optional(path: Path) -> Any:
+    return records.read_json(path) if path.exists() else None
+
+
+def _class_name(label: Any, classes: tuple[str, ...]) -> str:
+    """The class of a stored label, which is a number, or its name already."""
+    text = str(label)
+    return classes[int(text)] if text.isdigit() and int(text) < len(classes) else text

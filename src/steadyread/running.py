@@ -1,0 +1,359 @@
+"""Carrying a study out: from settings to a run's folder with records, findings, examples and report.
+
+Every step leaves a file that is written whole, and the same study in the same folder goes on where it was
+stopped: a trained model and finished blocks of records are taken up, another study is refused.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from inspect import signature
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from torch import nn
+
+from steadyread import records
+from steadyread.assessment import Attack, assess
+from steadyread.attacks.smallest_flip import smallest_flip
+from steadyread.cases import (
+    LAYOUTS,
+    Cases,
+    audit,
+    balance,
+    fingerprint,
+    limit,
+    open_cases,
+    phantom,
+    prepare,
+    split,
+    spooled,
+)
+from steadyread.checks import believed
+from steadyread.classifier import Classifier, Normalise
+from steadyread.errors import InputRefused, PlanDiffers
+from steadyread.examples import EXAMPLES, write_examples
+from steadyread.metrics.gates import Judged, gate, judge
+from steadyread.models.loading import BUILT_IN, load_classifier_module, read_card, save_weights
+from steadyread.progress import Progress, quiet
+from steadyread.report import write_report
+from steadyread.study import RECIPES, Study, completed
+from steadyread.training.fit import TrainingSettings, fit
+from steadyread.units import Bounds, size_in_native
+
+MODEL, TRAINING, FINDINGS, SETTINGS = "model.safetensors", "training.json", "findings.json", "study.json"
+SYNTHETIC = "synthetic"
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """A study with every default filled in, and its cases: `raw` as read, `ready` as the network sees them.
+
+    `whole` is how many images the data set has, before any draw.
+    """
+
+    study: Study
+    raw: Cases
+    ready: Cases
+    whole: int
+
+    @property
+    def seed(self) -> int:
+        """What the split and the draws are made with."""
+        return _seed_of_split(self.study)
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished run: its folder, what `summary.json` holds, the report, and the gates with what came of them."""
+
+    folder: Path
+    report: Path
+    summary: dict[str, Any]
+    gates: tuple[Judged, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """What `summary.json` holds, with the paths and the gates."""
+        gates = [{"gate": str(one.gate), "value": one.value, "passed": one.passed, "message": one.message}
+                 for one in self.gates]
+        return self.summary | {"folder": str(self.folder), "report": str(self.report), "gates": gates}
+
+    @property
+    def failed(self) -> tuple[Judged, ...]:
+        """The gates that were not met."""
+        return tuple(judged for judged in self.gates if not judged.passed)
+
+
+def carry_out(study: Study, out: str | Path | None = None, progress: Progress = quiet) -> Done:
+    """The whole study: data, model (trained unless weights are given), assessment, checks, report.
+
+    Args:
+        out: the run's folder; `runs/<name of the study>` if None.
+
+    Raises:
+        UsageError, InputRefused: a setting, the data or the model is not as stated.
+        PlanDiffers: the folder holds another study.
+        Partial: the disk is full; what was finished is kept.
+    """
+    folder = folder_of(study, out)
+    material = gather(study)
+    attacks = attacks_of(material.study, material.ready.bounds)
+    _settle(folder, material.study)
+    classifier = classifier_of(material, folder, progress)
+    attacked = attacked_cases(material)
+    table = assess(classifier, attacked, attacks, against=material.study.attacks.against, store=folder,
+                   seed=material.study.seed, progress=progress)
+    _write_findings(folder, material, classifier, attacked, progress)
+    if not (folder / EXAMPLES).exists():
+        write_examples(classifier, attacked.part("test"), table, folder, material.study.seed)
+    report = write_report(folder, material.study.seed)
+    return Done(folder, report, records.read_json(folder / "summary.json"),
+                tuple(judged_gates(material.study.gates.fail_below, table, folder, material.study.seed)))
+
+
+def train(study: Study, out: str | Path | None = None, progress: Progress = quiet) -> dict[str, Any]:
+    """The study up to its trained model: what `training.json` holds, and the path of the weights.
+
+    Raises:
+        InputRefused: weights are given, so there is nothing to train.
+    """
+    if study.model.weights is not None:
+        raise InputRefused("there is nothing to train: the study states weights; leave model.weights out")
+    folder = folder_of(study, out)
+    material = gather(study)
+    _settle(folder, material.study)
+    classifier_of(material, folder, progress)
+    return {**records.read_json(folder / TRAINING), "weights": str(folder / MODEL),
+            "synthetic": material.raw.synthetic}
+
+
+def audit_data(path: str | Path, layout: str | None = None, seed: int = 0, out: str | Path | None = None
+               ) -> dict[str, Any]:
+    """The audit of a data set's raw rows as plain values, written to findings.json in `out` (runs/audit-<name>).
+
+    `refused` says what `--strict` refuses: "" where no finding is an error and no file is missing.
+    """
+    cases = open_cases(path, layout, every_row=True)
+    found = audit(split(cases, seed))
+    errors = [one.check for one in found if one.severity == "error"]
+    missing = f"{len(cases.missing)} rows have no file, the first: {cases.missing[0]}" if cases.missing else ""
+    folder = Path(out) if out is not None else Path("runs") / f"audit-{Path(path).resolve().stem}"
+    plain = [one.as_json() for one in found]
+    records.write_json(folder / FINDINGS, plain)
+    return {"data": cases.name, "images": len(cases), "findings": plain, "file": str(folder / FINDINGS),
+            "refused": missing or (f"errors: {', '.join(errors)}" if errors else "")}
+
+
+def gather(study: Study) -> Material:
+    """Reads, draws, splits and prepares the cases, and fills in what the study leaves open."""
+    layout, raw = _opened(study)
+    whole = len(raw)
+    card = read_card(study.model.weights) if study.model.weights is not None else None
+    stated = completed(study, layout, _of_card(card, study, raw) if card else {})
+    seed = _seed_of_split(stated)
+    if stated.data.limit is not None:
+        raw = limit(raw, stated.data.limit, seed)
+    raw = split(raw, seed, stated.split.test_share, stated.split.validation_share, stated.split.official)
+    if stated.training is None and not any(row.part == "validation" for row in raw.rows):
+        raw = replace(raw, rows=tuple(replace(row, part="validation" if row.part == "train" else row.part)
+                                      for row in raw.rows))
+    if stated.split.balance:
+        raw = balance(raw, seed)
+    stated = _windowed(stated, raw.bounds)
+    ready = prepare(raw, stated.preparation.preparation())
+    if stated.model.bounds is not None:
+        ready = replace(ready, bounds=Bounds(*stated.model.bounds, ready.bounds.unit))
+    ready = spooled(ready)
+    return Material(_shaped(stated, ready), raw, ready, whole)
+
+
+def classifier_of(material: Material, folder: Path, progress: Progress = quiet) -> Classifier:
+    """The study's classifier: given weights loaded, else trained here, or taken up from the folder."""
+    model, training = material.study.model, material.study.training
+    classifier = partial(Classifier, bounds=material.ready.bounds, output=model.output,
+                         normalise=_normalise(model.normalise, material.ready.bounds), threshold=model.threshold,
+                         name=model.name)
+
+    def load(weights: str | Path | None) -> nn.Module:
+        return load_classifier_module(model.name, weights, seed=material.study.seed, **model.arguments)
+
+    if training is None:
+        return classifier(load(model.weights))
+    settings, digest = TrainingSettings(**training), _digest_of_training(material)
+    path = folder / MODEL
+    if path.exists():
+        if (read_card(path) or {}).get("training_digest") != digest:
+            raise PlanDiffers(f"{path} was trained on other data or with other settings: give another --out folder")
+        return classifier(load(path))
+    fitted = fit(classifier(load(None)), material.ready.part("train"), material.ready.part("validation"), settings,
+                 seed=material.study.seed, progress=progress)
+    records.write_json(folder / TRAINING, fitted.history)
+    save_weights(fitted.module, path, _card(material, digest))
+    return fitted.classifier
+
+
+def attacks_of(study: Study, bounds: Bounds) -> dict[str, Sequence[Attack]]:
+    """The study's attacks by part, in native units. Validation images only serve the threshold of triage."""
+    stated = study.attacks
+    fixed: list[Attack] = []
+    for name in stated.use:
+        settings = dict(stated.settings.get(name, {}))
+        if "loss" in signature(RECIPES[name]).parameters:
+            settings.setdefault("loss", stated.loss)
+        fixed += [RECIPES[name](size_in_native(size, bounds), **settings) for size in stated.epsilons]
+    flip: list[Attack] = []
+    if stated.smallest_flip:
+        flip = [smallest_flip if stated.largest is None else
+                partial(smallest_flip, largest=size_in_native(stated.largest, bounds))]
+    for text in study.gates.fail_below:
+        size = gate(text).at
+        if size is not None:
+            size_in_native(size, bounds)
+    return {"validation": flip, "test": [*fixed, *flip]}
+
+
+def attacked_cases(material: Material) -> Cases:
+    """The validation and test cases that are attacked; of either part at most `attacks.limit`, drawn by class."""
+    test, validation = material.ready.part("test"), material.ready.part("validation")
+    most = material.study.attacks.limit or len(test)
+    if len(test):
+        test = limit(test, most, material.seed)
+    if len(validation):
+        validation = limit(validation, max(min(most, len(test)), len(validation.classes)), material.seed)
+    return replace(test, rows=validation.rows + test.rows)
+
+
+def judged_gates(stated: Sequence[str], table: pa.Table, folder: Path, seed: int) -> Iterator[Judged]:
+    """Every gate against the records of a run."""
+    plan = records.read_json(folder / records.PLAN) if stated else {}
+    for text in stated:
+        yield judge(gate(text), table, plan, seed)
+
+
+def folder_of(study: Study, out: str | Path | None) -> Path:
+    """Where a run goes."""
+    return Path(out) if out is not None else Path("runs") / study.name.replace(" ", "-")
+
+
+def _opened(study: Study) -> tuple[str, Cases]:
+    if study.data.path is None:
+        return SYNTHETIC, phantom.nodules(study.data.synthetic, _seed_of_split(study))
+    path = Path(study.data.path).expanduser()
+    cases = open_cases(path, study.data.layout, **study.data.options)
+    found = study.data.layout or next(layout.name for layout in LAYOUTS.values() if layout.recognises(path))
+    return found, cases
+
+
+def _of_card(card: Mapping[str, Any], study: Study, raw: Cases) -> dict[str, Any]:
+    """What a model of ours says of itself, as settings; its split too where it was trained on these very data.
+
+    Raises:
+        InputRefused: it names code to import, which a stranger's file must not choose.
+    """
+    named = card.get("model")
+    if named not in BUILT_IN and "name" not in study.model.model_fields_set:
+        raise InputRefused(f"{study.model.weights} is for the network '{named}', which is not built in: if you "
+                           f"trust that code, give --model {named}")
+    settings = {"model": {"name": named} | {key: card[key] for key in (
+        "arguments", "output", "normalise", "threshold") if key in card}}
+    if "preparation" in card:
+        settings["preparation"] = card["preparation"]
+    if card.get("data") == {"name": raw.name, "images": len(raw)}:
+        settings["split"] = card["split"]
+        settings["data"] = {"limit": card["limit"]}
+    return settings
+
+
+def _card(material: Material, digest: str) -> dict[str, Any]:
+    """What must be known to use the trained network again, and to tell its training images from others."""
+    study, model = material.study, material.study.model.model_dump(mode="json")
+    return {"model": model["name"], "arguments": model["arguments"], "output": model["output"],
+            "normalise": model["normalise"], "threshold": model["threshold"],
+            "preparation": study.preparation.model_dump(mode="json"),
+            "bounds": [material.ready.bounds.low, material.ready.bounds.high], "unit": material.ready.bounds.unit,
+            "classes": list(material.ready.classes), "data": {"name": material.raw.name, "images": material.whole},
+            "limit": study.data.limit, "synthetic": material.ready.synthetic,
+            "split": study.split.model_dump(mode="json") | {"seed": material.seed},
+            "training": study.training, "training_digest": digest}
+
+
+def _windowed(study: Study, bounds: Bounds) -> Study:
+    """Bounds in HU narrower than the scanner's are a window: values are clipped to it, as a reader's screen does.
+
+    Grey levels are left alone: there, pixels outside the stated bounds mean that the bounds are wrong.
+    """
+    stated = study.model.bounds
+    if stated is None or bounds.unit != "HU" or "window" in study.preparation.model_fields_set:
+        return study
+    preparing = study.preparation.model_copy(update={"window": stated})
+    return study.model_copy(update={"preparation": preparing})
+
+
+def _shaped(study: Study, cases: Cases) -> Study:
+    """What a built-in network must know of the images, unless stated: classes, channels and size."""
+    factory = BUILT_IN.get(study.model.name)
+    if factory is None or not len(cases):
+        return study
+    shape = tuple(cases[0].image.shape)
+    known = {"classes": len(cases.classes), "channels": shape[0],
+             "size": shape[1] if len(set(shape[1:])) == 1 else list(shape[1:])}
+    takes = signature(factory).parameters
+    arguments = {key: value for key, value in known.items() if key in takes} | study.model.arguments
+    return study.model_copy(update={"model": study.model.model_copy(update={"arguments": arguments})})
+
+
+def _normalise(stated: str | tuple[float, float], bounds: Bounds) -> Normalise:
+    if isinstance(stated, tuple):
+        return stated
+    middle = (bounds.low + bounds.high) / 2
+    return {"none": None, "unit": (bounds.low, bounds.range), "symmetric": (middle, bounds.range / 2)}[stated]
+
+
+def _digest_of_training(material: Material) -> str:
+    """SHA-256 over what the weights depend on: settings, network, seed, and the images with their labels."""
+    study = material.study
+    taught = replace(material.ready, rows=tuple(row for row in material.ready.rows if row.part != "test"))
+    told = {"training": asdict(TrainingSettings(**(study.training or {}))), "seed": study.seed,
+            "model": study.model.model_dump(mode="json"), "data": fingerprint(taught)}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _settle(folder: Path, study: Study) -> None:
+    """Write the settings beside the run, or refuse the folder of another study before any work is done."""
+    path, wanted = folder / SETTINGS, study.model_dump(mode="json")
+    if path.exists():
+        there = dict(_flat(records.read_json(path)))
+        now = dict(_flat(json.loads(json.dumps(wanted))))
+        differing = [key for key in sorted(there.keys() | now.keys()) if there.get(key) != now.get(key)
+                     and key.split(".")[0] not in ("gates", "name") and key not in ("data.path", "model.weights")]
+        if differing:
+            told = "; ".join(f"{key} is {json.dumps(there.get(key))} there and {json.dumps(now.get(key))} now"
+                             for key in differing[:4])
+            raise PlanDiffers(f"{folder} holds the run of other settings: {told}. Give another --out folder, or "
+                              "repeat the settings that began this one")
+    records.write_json(path, wanted)
+
+
+def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping) and value:
+        for name, inner in value.items():
+            yield from _flat(inner, f"{key}.{name}" if key else str(name))
+    else:
+        yield key, value
+
+
+def _write_findings(folder: Path, material: Material, classifier: Classifier, attacked: Cases,
+                    progress: Progress) -> None:
+    path = folder / FINDINGS
+    if path.exists():
+        return
+    seed = material.study.seed
+    found = [*believed(classifier, attacked.part("test"), seed, progress), *audit(material.raw, material.ready)]
+    records.write_json(path, [finding.as_json() for finding in found])
+
+
+def _seed_of_split(study: Study) -> int:
+    return study.seed if study.split.seed is None else study.split.seed

@@ -1,0 +1,90 @@
+"""A finished run read again from its folder: its triage, its report. Needs neither model nor images."""
+
+import csv
+import io
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from steadyread import records
+from steadyread.errors import InputRefused
+from steadyread.metrics.plan import part_of, stages_of
+from steadyread.metrics.reads import Reads, reads_of
+from steadyread.metrics.summary import as_json
+from steadyread.metrics.triage import SHARE, SMALLEST_FLIP, scores, triage
+from steadyread.metrics.wording import comparison
+from steadyread.report import write_report
+
+LIST = "triage.csv"
+
+
+def triage_run(folder: str | Path, withhold: float | None = None, seed: int = 0, out: str | Path | None = None
+               ) -> dict[str, Any]:
+    """What to withhold for a human, as plain values, and the list of reads as triage.csv in `out`.
+
+    Args:
+        withhold: share of the reads; what the run's study states if None.
+        out: the run's own folder if None.
+
+    Raises:
+        InputRefused: no records there, or no smallest flips in them.
+    """
+    folder = Path(folder)
+    table = records.read(folder)
+    stage = next(iter(stages_of(table)), None)
+    reads = reads_of(table, part_of(table), stage)
+    validation = reads_of(table, "validation", stage)
+    if reads.smallest_flip("prediction") is None:
+        raise InputRefused(f"{folder} has no smallest flips against the prediction, which triage goes by: assess "
+                           "again with attacks.smallest_flip = true and attacks.against = 'both'")
+    share = withhold if withhold is not None else _stated_share(folder)
+    found = triage(reads, validation if len(validation) else None, share, seed)
+    path = Path(out or folder) / LIST
+    records.write_whole(path, _listed(reads, found).encode())
+    plain: dict[str, Any] = as_json(found | {"comparison": comparison(found), "list": str(path)})
+    return plain
+
+
+def report_run(folder: str | Path, seed: int = 0, out: str | Path | None = None) -> dict[str, Any]:
+    """The report of a run written anew (and copied to `out`), as what `summary.json` holds.
+
+    Raises:
+        InputRefused: no plan or records there, or a stored file that is not what it should be.
+    """
+    page = write_report(Path(folder), seed)
+    if out is not None:
+        page = _copied(Path(folder), Path(out)) / page.name
+    return {**records.read_json(page.parent / "summary.json"), "report": str(page)}
+
+
+def _copied(folder: Path, out: Path) -> Path:
+    try:
+        shutil.copytree(folder / "figures", out / "figures", dirs_exist_ok=True)
+        for name in ("report.html", "summary.json"):
+            shutil.copyfile(folder / name, out / name)
+    except OSError as problem:
+        raise InputRefused(f"cannot write {out}: {problem.strerror or problem}") from problem
+    return out
+
+
+def _stated_share(folder: Path) -> float:
+    settings = records.read_json(folder / "study.json") if (folder / "study.json").exists() else {}
+    return float(settings.get("triage", {}).get("withhold", SHARE))
+
+
+def _listed(reads: Reads, found: dict[str, Any]) -> str:
+    """Every read with its smallest flip and whether it is withheld, the most fragile first."""
+    scored = scores(reads)
+    threshold = next(row["threshold"] for row in found["rows"] if row["score"] == SMALLEST_FLIP)
+    sizes, margins = scored.score[SMALLEST_FLIP], scored.score["margin"]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["case_id", "patient_id", "prediction", "smallest_flip", "margin", "withheld"])
+    chosen = scored.chosen.nonzero()[0]
+    for at in np.argsort(sizes, kind="stable"):
+        place = chosen[at]
+        writer.writerow([reads.case_id[place], reads.patient[place], int(reads.prediction[place]),
+                         f"{sizes[at]:.6g}", f"{margins[at]:.6g}", "yes" if sizes[at] <= threshold else "no"])
+    return text.getvalue()

@@ -1,0 +1,1 @@
+"""Training: a network fitted to cases, the best epoch on validation images kept."""

@@ -1,0 +1,78 @@
+"""The nouns that pass between the rooms: shapes, a case, a batch, and each image's own random stream."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from steadyread.units import Bounds
+
+__all__ = ["Batch", "Bounds", "Case", "Flags", "Images", "Labels", "Logits", "Values", "image_keys", "stream"]
+
+Images = Float[Tensor, "n c *space"]
+Logits = Float[Tensor, "n k"]
+Values = Float[Tensor, "n"]
+Labels = Int[Tensor, "n"]
+Flags = Bool[Tensor, "n"]
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One image with what is known of it.
+
+    `image` is float32 of shape (channels, *space) in native units (HU, grey levels); `spacing_mm` has one
+    value an axis of space, None where unknown; `part` is train, validation or test, "" where not split yet.
+    """
+
+    id: str
+    image: Float[Tensor, "c *space"]
+    label: int
+    patient: str
+    spacing_mm: tuple[float, ...] | None = None
+    part: str = ""
+    extras: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Images with what a threat may need to know of them. `keys` name each image's random stream."""
+
+    images: Images
+    keys: tuple[str, ...]
+    bounds: Bounds
+    spacing_mm: tuple[tuple[float, ...] | None, ...] | None = None
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def pick(self, chosen: Int[Tensor, "m"]) -> "Batch":
+        """The images at the indices `chosen`, with everything that belongs to them."""
+        if len(chosen) == len(self.keys):
+            return self
+        places = chosen.tolist()
+        spacing = self.spacing_mm and tuple(self.spacing_mm[place] for place in places)
+        return replace(self, images=self.images[chosen], keys=tuple(self.keys[place] for place in places),
+                       spacing_mm=spacing)
+
+
+def stream(seed: int, key: str, draw: int = 0) -> torch.Generator:
+    """The random stream of one image: a CPU generator keyed by (seed, case id, draw), never by position.
+
+    So a draw is bit-equal alone, in any batch, in any order, for any device and after a resume.
+    """
+    digest = hashlib.blake2b(f"{seed}\x1f{key}\x1f{draw}".encode(), digest_size=8).digest()
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big") >> 1)
+
+
+def image_keys(images: Images) -> tuple[str, ...]:
+    """Keys for images without case ids: a hash of each image's pixels."""
+    pixels = images.detach().to("cpu", torch.float32).contiguous().numpy()
+    return tuple(hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in pixels)
+
+
+def uniform_noise(keys: Sequence[str], shape: Sequence[int], seed: int, draw: int) -> Tensor:
+    """Independent uniform values on [-1, 1), shape (n, *shape), each image from its own stream."""
+    return torch.stack([torch.rand(tuple(shape), generator=stream(seed, key, draw)) for key in keys]) * 2 - 1

@@ -1,0 +1,65 @@
+"""Sizes with their units: what "0.002 range" and "5.6 HU" mean for images of stated bounds.
+
+Between modules every size is in the image's native unit. Only what a person types (study files,
+flags) and what is printed carries another, and both pass through here.
+"""
+
+import re
+from dataclasses import dataclass
+
+from steadyread.errors import UsageError
+
+_SIZE = re.compile(r"^\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z][A-Za-z \-]*?)?\s*$")
+RANGE = "range"
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """The valid values of an image: `low` to `high`, in `unit` ("HU", "grey level", or "" where unknown)."""
+
+    low: float
+    high: float
+    unit: str = ""
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high:
+            raise UsageError(f"bounds must be LOW,HIGH with LOW below HIGH; got {self.low:g},{self.high:g}")
+
+    @property
+    def range(self) -> float:
+        """high - low, in native units."""
+        return self.high - self.low
+
+
+def size_in_native(text: str, bounds: Bounds) -> float:
+    """The native value of a size as typed: `"0.002 range"` or `"5.6 HU"`.
+
+    A bare number is refused: 0.002 of a range and 0.002 HU differ 1400-fold on a lung window.
+
+    Raises:
+        UsageError: no unit, an unknown one, or not a positive number.
+    """
+    units = [RANGE] + ([bounds.unit] if bounds.unit else [])
+    known = " or ".join(f"'0.002 {unit}'" for unit in units)
+    match = _SIZE.match(text)
+    try:
+        value = float(match.group(1)) if match else -1.0
+    except ValueError:
+        value = -1.0
+    if match is None or value < 0:
+        raise UsageError(f"a size is a number with its unit, such as {known}; got '{text}'")
+    unit = (match.group(2) or "").strip()
+    if not unit:
+        raise UsageError(f"the size '{text.strip()}' has no unit: write {known}")
+    if unit == RANGE:
+        return value * bounds.range
+    if bounds.unit and unit.casefold() == bounds.unit.casefold():
+        return value
+    raise UsageError(f"the size '{text.strip()}' has the unit '{unit}', the images have '{bounds.unit}': "
+                     f"write {known}")
+
+
+def show_size(size: float, bounds: Bounds) -> str:
+    """A native size for print: its share of the range, and in the images' own unit where that is known."""
+    share = f"{size / bounds.range:.4g} range"
+    return f"{share} ({size:.3g} {bounds.unit})" if bounds.unit else share

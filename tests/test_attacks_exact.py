@@ -1,0 +1,143 @@
+"""On a linear classifier the smallest flip is |margin| / ||w||_1, for every head and dimension: equalities."""
+
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from steadyread.attacks.recipes import attack, bim, fgsm, pgd
+from steadyread.attacks.smallest_flip import smallest_flip
+from steadyread.attacks.square import Square
+from steadyread.classifier import Classifier
+
+SPACES = [(20,), (9, 7), (5, 4, 6)]
+HEADS = ["logit", "logits", "probability", "probabilities"]
+
+
+class Linear(nn.Module):
+    """w.x + b with a head; the weights are kept for the exact answer."""
+
+    def __init__(self, features: int, classes: int, head: str) -> None:
+        super().__init__()
+        self.head = head
+        self.layer = nn.Linear(features, 1 if head in ("logit", "probability") else classes)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        raw = self.layer(images.flatten(1))
+        if self.head == "probability":
+            return raw.sigmoid()
+        return raw.softmax(1) if self.head == "probabilities" else raw
+
+
+def linear_case(space, head="logits", classes=2, threshold=0.5, n=17):
+    """A classifier whose flips lie far inside the bounds, images, predictions and the exact smallest sizes."""
+    torch.manual_seed(3)
+    features = 2 * math.prod(space)
+    module = Linear(features, classes, head)
+    # logits of order one, whatever the image's size, so that no probability saturates
+    classifier = Classifier(module, (-1000.0, 1000.0), head, normalise=(0.0, 1000.0), threshold=threshold)
+    images = torch.rand(n, 2, *space) * 100 - 50
+    with torch.no_grad():
+        logits = classifier.logits(images)
+        weights = module.layer.weight / 1000
+        if len(weights) == 1:
+            weights = torch.cat([torch.zeros_like(weights), weights])
+    predictions = logits.argmax(1)
+    gaps = logits.gather(1, predictions[:, None]) - logits
+    slopes = (weights[predictions][:, None] - weights[None]).abs().sum(2)
+    exact = torch.where(slopes > 0, gaps / slopes.clamp(min=1e-30), torch.inf).amin(1)
+    assert exact.max() < 900  # the bounds are inactive
+    return classifier, images, predictions, exact
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("classes", [2, 5])
+def test_smallest_flip_is_exact_on_a_linear_classifier(space, head, classes):
+    if classes > 2 and head in ("logit", "probability"):
+        classes = 2
+    classifier, images, predictions, exact = linear_case(space, head, classes)
+    found = smallest_flip(classifier, images, predictions)
+    with torch.no_grad():
+        clear = classifier.margins(images, predictions) > 1e-3  # below, a probability's last bits decide
+    assert clear.sum() > 10
+    assert torch.allclose(found.size[clear], exact[clear], rtol=1e-3)
+    assert torch.all(found.size[clear] >= exact[clear] * (1 - 1e-3)), "nothing flips below the exact size"
+
+
+@pytest.mark.parametrize("head", ["logit", "probability"])
+def test_the_threshold_moves_the_boundary(head):
+    classifier, images, predictions, exact = linear_case((9, 7), head, threshold=0.52)
+    assert torch.allclose(smallest_flip(classifier, images, predictions).size, exact, rtol=1e-3)
+
+
+@pytest.mark.parametrize("space", SPACES)
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("make", [fgsm, bim, pgd, lambda e: pgd(e, loss="cross_entropy")])
+def test_fixed_sizes_flip_exactly_what_can_be_flipped(space, head, make):
+    classifier, images, predictions, exact = linear_case(space, head)
+    epsilon = float(exact.median()) * 1.002
+    outcome = attack(classifier, images, predictions, make(epsilon))
+    sure = (exact / epsilon - 1).abs() > 1e-3
+    assert torch.equal(outcome.flipped[sure], (exact < epsilon)[sure])
+
+
+@pytest.mark.parametrize("space", SPACES)
+def test_square_flips_what_is_well_within_reach_and_nothing_beyond(space):
+    classifier, images, predictions, exact = linear_case(space)
+    epsilon = float(exact.median())
+    outcome = Square(3 * epsilon, queries=300)(classifier, classifier.batch(images), predictions)
+    assert not outcome.flipped[exact > 3 * epsilon * 1.001].any()
+    assert outcome.flipped[exact < 0.2 * epsilon].all()
+    assert (outcome.forwards <= 301).all()
+
+
+def test_active_bounds_make_flips_larger_and_never_leave_them():
+    classifier, images, predictions, exact = linear_case((9, 7))
+    tight = Classifier(classifier.module, (-50.0, 50.0), "logits", normalise=(0.0, 1000.0))
+    found = smallest_flip(tight, images, predictions)
+    assert torch.all(found.size >= exact * (1 - 1e-4))
+    assert found.images.min() >= -50 and found.images.max() <= 50
+
+
+def test_no_flip_is_a_value_not_an_error():
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    with torch.no_grad():
+        module[1].weight.zero_()
+        module[1].bias.copy_(torch.tensor([1.0, 0.0]))
+    images = torch.rand(3, 1, 4)
+    found = smallest_flip(Classifier(module, (0, 1), "logits"), images, torch.zeros(3, dtype=torch.long))
+    assert torch.isinf(found.size).all()
+    assert torch.equal(found.images, images)
+
+
+def test_wrong_before_any_change_is_size_zero_and_one_forward():
+    classifier, images, predictions, _ = linear_case((9, 7))
+    found = smallest_flip(classifier, images, 1 - predictions)
+    assert (found.size == 0).all()
+    assert torch.equal(found.images, images)
+    assert (attack(classifier, images, 1 - predictions, pgd(1.0)).flipped).all()
+
+
+def test_largest_bounds_the_search():
+    classifier, images, predictions, exact = linear_case((9, 7))
+    limit = float(exact.median())
+    found = smallest_flip(classifier, images, predictions, largest=limit)
+    sure = (exact / limit - 1).abs() > 2e-3
+    assert torch.equal(torch.isfinite(found.size)[sure], (exact < limit)[sure])
+    assert (found.size[torch.isfinite(found.size)] <= limit).all()
+
+
+def test_overconfident_logits_change_nothing():
+    """The trap that makes cross-entropy attacks report 100 % robust (arXiv:1902.06705)."""
+    classifier, images, predictions, exact = linear_case((9, 7))
+    with torch.no_grad():
+        classifier.module.layer.weight *= 1e5
+        classifier.module.layer.bias *= 1e5
+    assert torch.allclose(smallest_flip(classifier, images, predictions).size, exact, rtol=1e-3)
+    epsilon = float(exact.median()) * 1.01
+    margin = attack(classifier, images, predictions, pgd(epsilon)).flipped.float().mean()
+    blind = attack(classifier, images, predictions, pgd(epsilon, loss="cross_entropy")).flipped.float().mean()
+    assert margin > 0.4
+    assert blind < margin

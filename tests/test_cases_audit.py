@@ -1,0 +1,161 @@
+"""The audit finds what was planted, and nothing where nothing is."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from scipy.ndimage import gaussian_filter
+
+from steadyread.cases import Cases, Preparation, Row, audit, phantom, prepare
+from steadyread.errors import InputRefused
+from steadyread.findings import Finding
+from steadyread.types import Bounds
+
+
+def made(images: list[np.ndarray], labels: list[int | None] | None = None, **columns: list[str]) -> Cases:
+    labels = labels or [index % 2 for index in range(len(images))]
+    patients = columns.get("patients", [f"p{index}" for index in range(len(images))])
+    rows = tuple(Row(f"case-{index:03d}", patients[index], label,
+                     columns["ratings"][index] if "ratings" in columns else str(label), (0.7,) * (image.ndim - 1),
+                     columns["parts"][index] if "parts" in columns else "", image, shape=image.shape)
+                 for index, (image, label) in enumerate(zip(images, labels, strict=True)))
+    return Cases("made", rows, lambda row: row.source, ("benign", "malignant"), Bounds(-1024, 3071, "HU"), True)
+
+
+def pictures(n: int, space: tuple[int, ...] = (24, 24), seed: int = 0) -> list[np.ndarray]:
+    noise = np.random.default_rng(seed).normal(0, 300, (n, 1, *space))
+    smooth = gaussian_filter(noise, (0, 0) + (1.0,) * len(space))
+    return list(np.clip(smooth - 500, -1000, 1000).astype(np.float32))
+
+
+def one(findings: tuple[Finding, ...], check: str) -> Finding:
+    found = [finding for finding in findings if finding.check == check]
+    assert len(found) == 1, [finding.check for finding in findings]
+    return found[0]
+
+
+def leak(findings: tuple[Finding, ...], name: str) -> Finding:
+    return next(finding for finding in findings if finding.check == "label leak" and name in finding.message)
+
+
+@pytest.mark.parametrize("space", [(40,), (24, 24), (12, 16, 16)])
+def test_a_clean_set_has_no_warning(space: tuple[int, ...]) -> None:
+    assert {finding.severity for finding in audit(made(pictures(60, space)))} <= {"ok", "note"}
+
+
+def test_exact_duplicates_with_conflicts_and_across_parts() -> None:
+    images = pictures(40)
+    images[7], images[9], images[20] = images[3], images[3], images[11]
+    parts = ["train"] * 20 + ["test"] * 20
+    findings = audit(made(images, parts=parts))
+    assert one(findings, "exact duplicates").rows == ("case-003 = case-007 = case-009", "case-011 = case-020")
+    across = one(findings, "exact duplicates across parts")
+    assert (across.severity, across.rows) == ("error", ("case-011 = case-020",))
+    torn = one(findings, "exact duplicates with conflicting labels")
+    assert (torn.severity, torn.rows) == ("error", ("case-011 = case-020",))
+
+
+def test_different_ratings_of_unlabelled_rows_conflict_too() -> None:
+    images = pictures(24)
+    images[5] = images[4]
+    labels: list[int | None] = [None if index in (4, 5) else index % 2 for index in range(24)]
+    ratings = ["2.5" if index == 4 else "3.0" for index in range(24)]
+    torn = one(audit(made(images, labels, ratings=ratings)), "exact duplicates with conflicting labels")
+    assert (torn.severity, torn.rows) == ("warning", ("case-004 = case-005",))
+
+
+@pytest.mark.parametrize("change", [lambda image: image * 0.8 + 30, lambda image: image + np.float32(0.5),
+                                    lambda image: np.repeat(np.repeat(image, 2, 1), 2, 2),
+                                    lambda image: np.round(image / 40) * 40])
+def test_near_duplicates(change: Callable[[np.ndarray], np.ndarray]) -> None:
+    images = pictures(40)
+    images[31] = change(images[2]).astype(np.float32)
+    findings = audit(made(images, parts=["train"] * 20 + ["test"] * 20))
+    assert one(findings, "exact duplicates").severity == "ok"
+    assert one(findings, "near duplicates").rows == ("case-002 = case-031",)
+    assert one(findings, "near duplicates across parts").severity == "warning"
+
+
+def test_patients_on_both_sides() -> None:
+    patients = [f"p{index % 15}" for index in range(40)]
+    finding = one(audit(made(pictures(40), patients=patients, parts=["train"] * 36 + ["test"] * 4)), "patients")
+    assert (finding.severity, len(finding.rows)) == ("error", 4)
+
+
+def test_a_leak_by_size_is_gone_after_a_fixed_crop() -> None:
+    rng = np.random.default_rng(1)
+    images = [rng.normal(0, 100, (1, side, side)).astype(np.float32)
+              for side in (rng.integers(20, 30) + 4 * (index % 2) for index in range(120))]
+    cases = made(images)
+    findings = audit(cases, prepare(cases, Preparation(crop=16)))
+    size = leak(findings, "raw images: image size")
+    assert size.severity == "warning"
+    assert size.value is not None
+    assert 0.75 < size.value < 0.95
+    assert leak(findings, "raw images: extent in mm").severity == "warning"
+    assert leak(findings, "prepared images: image size").severity == "ok"
+
+
+def test_copied_slices_of_thin_volumes_are_a_leak() -> None:
+    rng = np.random.default_rng(2)
+    images = []
+    for index in range(80):
+        thick = int(rng.integers(4, 9)) + 3 * (index % 2)
+        before = (16 - thick) // 2
+        volume = rng.normal(0, 100, (1, thick, 12, 12)).astype(np.float32)
+        images.append(np.pad(volume, ((0, 0), (before, 16 - thick - before), (0, 0), (0, 0)), mode="edge"))
+    cases = made(images)
+    findings = audit(cases, prepare(cases, Preparation(crop=(4, 12, 12))))
+    copied = leak(findings, "raw images: copied border slices")
+    assert copied.severity == "warning"
+    assert copied.value is not None
+    assert copied.value > 0.85
+    assert leak(findings, "prepared images: image size").severity == "ok"
+    assert "copied border slices" in leak(findings, "prepared images: image size").message
+
+
+def test_constant_padding_is_a_leak() -> None:
+    images = pictures(80)
+    for index, image in enumerate(images):
+        image[:, :, :2 + index % 3 + 3 * (index % 2)] = -1024
+    assert leak(audit(made(images)), "padding or plain background").severity == "warning"
+
+
+def test_constant_non_finite_unreadable_and_missing_images_are_findings_not_crashes() -> None:
+    images = pictures(30)
+    images[4][:] = 5
+    images[5][0, 0, 0] = np.nan
+    images[6][0, 0, 0] = 4000
+    cases = made(images)
+
+    def load(row: Row) -> np.ndarray:
+        if row.id == "case-008":
+            raise InputRefused("case-008.png: cut")
+        return row.source
+
+    findings = audit(replace(cases, load=load, missing=("list.csv line 3: no file x.png",)))
+    assert one(findings, "constant images").rows == ("case-004",)
+    assert one(findings, "non-finite pixels").rows == ("case-005",)
+    assert one(findings, "pixels outside the bounds").rows == ("case-006",)
+    assert one(findings, "unreadable images").rows == ("case-008",)
+    assert one(findings, "missing files").rows == ("list.csv line 3: no file x.png",)
+    assert findings[0].severity == "error"
+
+
+def test_class_counts() -> None:
+    labels: list[int | None] = [1] * 3 + [0] * 40 + [None]
+    finding = one(audit(made(pictures(44), labels)), "class counts")
+    assert finding.severity == "warning"
+    assert "40 benign, 3 malignant, 1 without a label" in finding.message
+
+
+def test_the_phantom_passes_its_audit() -> None:
+    assert {finding.severity for finding in audit(phantom.nodules(200, 0))} <= {"ok", "note"}
+
+
+def test_an_audit_of_nothing_readable_ends_in_findings() -> None:
+    def load(row: Row) -> np.ndarray:
+        raise InputRefused("gone")
+
+    assert one(audit(replace(made(pictures(12)), load=load)), "unreadable images").value == 12

@@ -1,0 +1,142 @@
+"""Crops, grids and windows: exact where they must be, the same code in one to three dimensions."""
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from steadyread.cases import Cases, Preparation, Row, prepare, spooled
+from steadyread.cases.geometry import box, centre_crop, resample, shaped
+from steadyread.errors import InputRefused
+from steadyread.types import Bounds
+
+
+def made(image: np.ndarray, spacing: tuple[float, ...] | None = None, known: bool = True) -> Cases:
+    row = Row("one", "p", 0, "a", spacing, source=image, shape=image.shape if known else None)
+    return Cases("made", (row,), lambda row: row.source, ("a", "b"), Bounds(-1024, 3071, "HU"))
+
+
+@pytest.mark.parametrize(("held", "extent"), [(71, 64), (8, 4), (9, 4), (8, 5), (9, 5), (4, 8), (5, 8), (6, 6)])
+def test_the_centre_stays_the_centre(held: int, extent: int) -> None:
+    image = np.zeros((1, held, held), np.int16)
+    image[0, held // 2, held // 2] = 7
+    cropped = centre_crop(image, (extent, extent), -1)
+    assert cropped[0, extent // 2, extent // 2] == 7
+    assert cropped.dtype == image.dtype
+    assert (cropped == -1).sum() == max(0, extent**2 - held**2)
+
+
+def test_a_box_beyond_the_image_is_all_fill() -> None:
+    assert (box(np.ones((1, 4, 4)), (10, -20), (3, 3), 5) == 5).all()
+
+
+@pytest.mark.parametrize("space", [(17,), (12, 17), (9, 12, 17)])
+@pytest.mark.parametrize("size", [5, 9, 30])
+def test_a_constant_image_stays_constant(space: tuple[int, ...], size: int) -> None:
+    image = np.full((2, *space), 255.0, np.float32)
+    result = shaped(image, None, Preparation(size=size), 0.0)
+    assert result.shape == (2, *[size] * len(space))
+    assert result.max() <= 255
+    np.testing.assert_allclose(result, 255, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("extents", "size"), [((31, 17), (16, 9)), ((16, 16), (40, 23)), ((64, 50), (7, 50))])
+def test_resizing_is_torchs_antialiased_bilinear(extents: tuple[int, int], size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).normal(size=(3, *extents)).astype(np.float32)
+    step = tuple(old / new for old, new in zip(extents, size, strict=True))
+    expected = torch.nn.functional.interpolate(torch.from_numpy(image)[None], size, mode="bilinear", antialias=True)
+    np.testing.assert_allclose(resample(image, size, step), expected[0].numpy(), atol=1e-5)
+
+
+@pytest.mark.parametrize("axes", [1, 2, 3])
+def test_a_ramp_resampled_to_a_spacing_keeps_its_slope(axes: int) -> None:
+    ramp = np.broadcast_to(np.arange(41, dtype=np.float32), (1, *[5] * (axes - 1), 41)).copy()
+    spacing = (1.0,) * (axes - 1) + (0.5,)
+    case = prepare(made(ramp, spacing), Preparation(spacing_mm=1.0))[0]
+    line = case.image.reshape(-1, case.image.shape[-1])[0]
+    assert case.image.shape[-1] == round(41 * 0.5)
+    assert case.spacing_mm == (1.0,) * axes
+    np.testing.assert_allclose(np.diff(line.numpy())[2:-2], 2.0, atol=1e-4)
+    assert float(line.mean()) == pytest.approx(20.0, abs=1e-4)
+
+
+def test_a_disc_of_5_mm_is_one_size_whatever_the_scanners_grid() -> None:
+    areas = []
+    for spacing in (0.4, 0.7, 0.95):
+        axis = (np.arange(120) - 59.5) * spacing
+        disc = (np.hypot(axis[:, None], axis[None, :]) < 5).astype(np.float32)[None] * 100
+        case = prepare(made(disc, (spacing, spacing)), Preparation(spacing_mm=0.5, crop=32))[0]
+        assert case.image.shape == (1, 32, 32)
+        areas.append(float(case.image.clamp(0, 100).sum()) / 100 * 0.25)
+    np.testing.assert_allclose(areas, np.pi * 25, rtol=0.03)
+
+
+def test_the_window_becomes_the_bounds_and_clips_last() -> None:
+    image = np.array([[[-2000.0, -1000.0], [0.0, 3000.0]]], np.float32)
+    cases = prepare(made(image), Preparation(window=(-1000, 400)))
+    assert (cases.bounds.low, cases.bounds.high, cases.bounds.unit) == (-1000, 400, "HU")
+    assert cases[0].image.flatten().tolist() == [-1000, -1000, 0, 400]
+
+
+def test_resizing_cuts_to_the_targets_proportions_first() -> None:
+    image = np.zeros((1, 20, 40), np.float32)
+    image[0, :, 10:30] = 100
+    case = prepare(made(image, (1.0, 1.0)), Preparation(size=10))[0]
+    assert (case.image == 100).all()
+    assert case.spacing_mm == (2.0, 2.0)
+
+
+def test_values_outside_the_bounds_are_kept_for_the_classifier_to_refuse() -> None:
+    image = np.full((1, 9, 9), 5000.0, np.float32)
+    assert (prepare(made(image), Preparation(size=4))[0].image > 4999).all()
+
+
+def test_spacing_after_a_resize_of_unknown_extent_is_unknown() -> None:
+    image = np.zeros((1, 9, 9), np.float32)
+    assert prepare(made(image, (0.7, 0.7), known=False), Preparation(crop=5))[0].spacing_mm == (0.7, 0.7)
+    assert prepare(made(image, (0.7, 0.7), known=False), Preparation(size=5))[0].spacing_mm is None
+
+
+def test_preparations_chain_and_tuples_name_axes() -> None:
+    image = np.random.default_rng(1).normal(size=(1, 12, 30, 30)).astype(np.float32)
+    cases = prepare(made(image, (2.5, 0.7, 0.7)), Preparation(spacing_mm=(2.5, 1.0, 1.0)))
+    case = prepare(cases, Preparation(crop=(5, 16, 16)))[0]
+    assert case.image.shape == (1, 5, 16, 16)
+    assert case.spacing_mm == (2.5, 1.0, 1.0)
+    row = prepare(cases, Preparation(crop=(5, 16, 16))).rows[0]
+    assert row.shape == (1, 5, 16, 16)
+
+
+@settings(max_examples=60, deadline=None)
+@given(held=st.integers(1, 40), extent=st.integers(1, 40), axes=st.integers(1, 3), seed=st.integers(0, 99))
+def test_resampling_never_leaves_the_images_own_range(held: int, extent: int, axes: int, seed: int) -> None:
+    image = np.random.default_rng(seed).normal(size=(1, *[held] * axes)).astype(np.float32)
+    result = shaped(image, None, Preparation(size=extent), float(image.min()))
+    assert result.shape == (1, *[extent] * axes)
+    assert image.min() <= result.min()
+    assert result.max() <= image.max()
+
+
+def test_spooled_cases_are_the_same_and_read_once() -> None:
+    reads = []
+
+    def load(row: Row) -> np.ndarray:
+        reads.append(row.id)
+        return np.full((1, 3, 3), row.source, np.float32)
+
+    rows = tuple(Row(f"{number}", "p", 0, "a", source=number) for number in range(4))
+    cases = Cases("made", rows, load, ("a", "b"), Bounds(0, 9))
+    held = spooled(cases)
+    reads.clear()
+    for _ in range(3):
+        assert [float(case.image.mean()) for case in held] == [0, 1, 2, 3]
+    assert [float(case.image.mean()) for case in held.pick([3, 1])] == [3, 1]
+    assert sorted(reads) == ["0", "1", "2", "3"]
+
+
+def test_spooled_cases_refuse_another_shape() -> None:
+    rows = tuple(Row(f"{number}", "p", 0, "a", source=number) for number in (3, 4))
+    cases = spooled(Cases("made", rows, lambda row: np.zeros((1, row.source)), ("a", "b"), Bounds(0, 9)))
+    with pytest.raises(InputRefused, match="resize"):
+        cases[1]

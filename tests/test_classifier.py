@@ -1,0 +1,97 @@
+"""Heads are stated, never guessed; what does not fit is refused in a sentence."""
+
+import pytest
+import torch
+from torch import nn
+
+from steadyread.classifier import Classifier, margin_of, prediction_of
+from steadyread.errors import InputRefused, UsageError
+
+
+class Fixed(nn.Module):
+    """Returns what it was made with, whatever it is shown."""
+
+    def __init__(self, output):
+        super().__init__()
+        self.output = torch.as_tensor(output)
+
+    def forward(self, images):
+        return self.output[:len(images)]
+
+
+IMAGES = torch.rand(3, 1, 4, 4)
+
+
+def classifier(output, head, **more):
+    return Classifier(Fixed(output), (0, 1), head, **more)
+
+
+def test_one_logit_is_two_classes_with_a_threshold():
+    found = classifier([[1.0], [-2.0], [0.5]], "logit", threshold=0.7).logits(IMAGES)
+    shift = torch.log(torch.tensor(0.7 / 0.3))
+    assert torch.allclose(found[:, 1], torch.tensor([1.0, -2.0, 0.5]) - shift)
+    assert torch.equal(found[:, 0], torch.zeros(3))
+
+
+def test_probability_and_logit_agree():
+    z = torch.tensor([1.0, -2.0, 0.3])
+    a = classifier(z, "logit").logits(IMAGES)
+    b = classifier(z.sigmoid(), "probability").logits(IMAGES)
+    assert torch.allclose(margin_of(a, torch.ones(3, dtype=torch.long)), margin_of(b, torch.ones(3, dtype=torch.long)),
+                          atol=1e-5)
+
+
+def test_probabilities_and_logits_have_equal_margins():
+    z = torch.randn(3, 5)
+    reference = z.argmax(1)
+    a, b = classifier(z, "logits").logits(IMAGES), classifier(z.softmax(1), "probabilities").logits(IMAGES)
+    assert torch.allclose(margin_of(a, reference), margin_of(b, reference), atol=1e-5)
+
+
+def test_a_threshold_on_two_logits():
+    z = torch.tensor([[0.0, 0.5], [0.0, 1.5], [0.0, -1.0]])
+    assert prediction_of(classifier(z, "logits", threshold=0.7).logits(IMAGES)).tolist() == [0, 1, 0]
+
+
+def test_undecided_is_minus_one():
+    z = torch.tensor([[0.0, torch.nan], [0.0, torch.inf], [0.0, 1.0]])
+    assert prediction_of(classifier(z, "logits").logits(IMAGES)).tolist() == [-1, -1, 1]
+
+
+@pytest.mark.parametrize(("output", "head", "words"), [
+    ([[2.0, -1.0]] * 3, "probabilities", "state it as 'logits'"),
+    ([[0.7, 0.7]] * 3, "probabilities", "sum to 1.4"),
+    ([3.0] * 3, "probability", "state it as 'logit'"),
+    ([[1.0, 2.0]] * 3, "logit", r"shape of \(n,\) or \(n, 1\)"),
+    ([1.0] * 3, "logits", "at least 2 classes"),
+    ([[1.0]] * 3, "logits", "at least 2 classes")])
+def test_outputs_that_do_not_fit_the_head(output, head, words):
+    with pytest.raises(InputRefused, match=words):
+        classifier(output, head).logits(IMAGES)
+
+
+def test_saturated_probabilities_ask_for_the_layer_before():
+    with pytest.raises(InputRefused, match="state its head as 'logits'"):
+        classifier([[1.0, 0.0]] * 3, "probabilities").examine(IMAGES)
+    with pytest.raises(InputRefused, match="state its head as 'logit'"):
+        classifier([1.0] * 3, "probability").examine(IMAGES)
+
+
+def test_settings_that_are_refused():
+    with pytest.raises(UsageError, match="output must be one of"):
+        classifier([1.0], "softmax")
+    with pytest.raises(UsageError, match="threshold"):
+        classifier([1.0], "logit", threshold=1.0)
+    with pytest.raises(UsageError, match="LOW below HIGH"):
+        Classifier(Fixed([1.0]), (1, 0), "logit")
+    with pytest.raises(UsageError, match="two classes"):
+        classifier(torch.zeros(3, 4), "logits", threshold=0.3).logits(IMAGES)
+
+
+def test_a_per_channel_normalisation():
+    module = nn.Flatten()
+    images = torch.rand(2, 3, 2, 2)
+    mean, deviation = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([1.0, 2.0, 3.0])
+    out = Classifier(module, (0, 1), "logits", normalise=(mean, deviation)).logits(images)
+    expected = (images - mean.reshape(1, 3, 1, 1)) / deviation.reshape(1, 3, 1, 1)
+    assert torch.allclose(out, expected.flatten(1))

@@ -1,0 +1,481 @@
+"""The command line from outside: what a person types, what comes back, and what is refused with which code."""
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from steadyread import records
+from steadyread.cli import main
+
+SIZE = 12
+NETWORKS = """
+import torch
+from torch import nn
+
+def linear(outputs=1):
+    return nn.Sequential(nn.Flatten(), nn.Linear(144, outputs))
+
+class Training(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.norm, self.dense = nn.BatchNorm2d(1), nn.Linear(144, 2)
+        self.train()
+    def forward(self, images):
+        return self.dense(self.norm(images).flatten(1))
+
+def softmax():
+    return nn.Sequential(nn.Flatten(), nn.Linear(144, 2), nn.Softmax(1))
+"""
+
+
+class Told(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Call = Callable[..., Told]
+
+
+@pytest.fixture
+def steadyread(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Runs a command in a folder of its own; a refusal must be one line on stderr that says who speaks."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*argv: object) -> Told:
+        threads = torch.get_num_threads()
+        code = main([str(part) for part in argv])
+        torch.set_num_threads(threads)
+        out, err = capsys.readouterr()
+        if code in (2, 3):
+            assert out == ""
+            assert err.startswith("steadyread: ")
+            assert err.count("\n") == 1
+        return Told(code, out, err)
+
+    return call
+
+
+def pictures(folder: Path, n: int = 60, size: int = SIZE) -> Path:
+    """Noise in two folders of grey PNG, the second class brighter in the middle."""
+    random = np.random.default_rng(0)
+    for at in range(n):
+        label = at % 2
+        pixels = random.normal(110, 25, (size, size))
+        pixels[size // 3:-size // 3, size // 3:-size // 3] += 60 * label
+        path = folder / ("no", "yes")[label] / f"{at:03d}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
+    return folder
+
+
+def network(folder: Path, outputs: int = 1) -> Path:
+    """A linear network that reads the middle, as a module of the user's and a state dict."""
+    (folder / "networks.py").write_text(NETWORKS)
+    weight = torch.full((1, SIZE, SIZE), -0.02)
+    weight[:, 4:-4, 4:-4] = 0.16
+    state = {"1.weight": weight.reshape(1, -1).repeat(outputs, 1), "1.bias": torch.full((outputs,), -2.0)}
+    if outputs == 2:
+        state["1.weight"][0] *= -1
+        state["1.bias"][0] *= -1
+    torch.save(state, folder / "linear.pt")
+    return folder / "linear.pt"
+
+
+OWN = ("--model", "networks:linear", "--weights", "linear.pt", "--bounds", "0,255", "--output", "logit")
+QUICK = ("--set", 'attacks.use=["fgsm"]', "--epsilon", "0.01 range", "--threads", "1", "--normalise", "0,100")
+
+
+def test_assess_a_network_of_ones_own(steadyread: Call, tmp_path: Path) -> None:
+    pictures(tmp_path / "images")
+    network(tmp_path)
+    told = steadyread("assess", "--data", "images", *OWN, *QUICK, "--limit", 24)
+    assert told.code == 0, told.err
+    assert "24 test images" in told.out
+    assert "FGSM" in told.out
+    assert "Report: runs/assess-images-linear/report.html" in told.out
+    run = tmp_path / "runs" / "assess-images-linear"
+    for name in ("plan.json", "study.json", "findings.json", "examples.npz", "summary.json", "report.html"):
+        assert (run / name).is_file(), name
+    again = steadyread("assess", "--data", "images", *OWN, *QUICK, "--limit", 24, "--json")
+    assert again.code == 0
+    found = json.loads(again.out)
+    assert found["report"] == "runs/assess-images-linear/report.html"
+    assert found["images"] == 24
+
+
+def test_a_gate_not_met_is_exit_1_after_the_results(steadyread: Call, tmp_path: Path) -> None:
+    pictures(tmp_path / "images")
+    network(tmp_path)
+    command = ("assess", "--data", "images", *OWN, *QUICK, "--limit", 16, "--out", "run")
+    met = steadyread(*command, "--fail-below", "accuracy=0.1")
+    assert met.code == 0
+    assert "Gate met" in met.out
+    failed = steadyread(*command, "--fail-below", "robust_accuracy@0.9 range=0.5", "--fail-below", "accuracy=0.1")
+    assert failed.code == 1
+    assert "Report: run/report.html" in failed.out
+    assert failed.err.startswith("steadyread: robust accuracy at")
+    assert "below 0.5" in failed.err
+
+
+def test_triage_and_report_need_only_the_folder(steadyread: Call, tmp_path: Path) -> None:
+    pictures(tmp_path / "images")
+    weights = network(tmp_path)
+    assert steadyread("assess", "--data", "images", *OWN, *QUICK, "--limit", 24, "--out", "run").code == 0
+    weights.unlink()
+    shutil.rmtree(tmp_path / "images")
+    triaged = steadyread("triage", "run", "--withhold", "0.25", "--json")
+    assert triaged.code == 0
+    found = json.loads(triaged.out)
+    assert found["share"] == 0.25
+    lines = (tmp_path / "run" / "triage.csv").read_text().splitlines()
+    assert lines[0] == "case_id,patient_id,prediction,smallest_flip,margin,withheld"
+    assert len(lines) == 1 + 24
+    withheld = [line.endswith("yes") for line in lines[1:]]
+    assert withheld == sorted(withheld, reverse=True)
+    first = (tmp_path / "run" / "report.html").read_bytes()
+    (tmp_path / "run" / "report.html").unlink()
+    told = steadyread("report", "run")
+    assert told.code == 0
+    assert (tmp_path / "run" / "report.html").read_bytes() == first
+    assert steadyread("report", "run", "--out", "elsewhere").out.endswith("Report: elsewhere/report.html\n")
+    assert (tmp_path / "elsewhere" / "report.html").read_bytes() == first
+    assert steadyread("triage", "run").out.startswith("Withholding 20 % of 24 reads")
+
+
+def test_train_then_assess_from_the_weights_alone(steadyread: Call, tmp_path: Path) -> None:
+    pictures(tmp_path / "images", 90)
+    shape = ("--set", "model.arguments.width=0.05", "--size", SIZE, "--epochs", 2, "--threads", 1)
+    told = steadyread("train", "--data", "images", *shape)
+    assert told.code == 0, told.err
+    weights = "runs/train-images/model.safetensors"
+    assert told.out.endswith(f"Weights: {weights}\n")
+    before = (tmp_path / weights).stat().st_mtime_ns
+    assert steadyread("train", "--data", "images", *shape).code == 0
+    assert (tmp_path / weights).stat().st_mtime_ns == before     # taken up, not trained again
+    other = steadyread("train", "--data", "images", *shape, "--seed", 1)
+    assert other.code == 3
+    assert "seed is 0 there and 1 now" in other.err
+    told = steadyread("assess", "--data", "images", "--weights", weights, *QUICK[:6], "--limit", 8, "--json",
+                      "--out", "run")
+    assert told.code == 0, told.err
+    whole = steadyread("run", study(tmp_path), "--data-root", tmp_path, "--limit", 8, "--out", "whole", "--json",
+                       "--threads", 1)
+    assert whole.code == 0, whole.err
+    assert json.loads(whole.out)["model"]["sha256"] == json.loads(told.out)["model"]["sha256"]
+    # the very split of the training: no image that was learnt from is tested
+    assert attacked("run") == attacked("whole")
+
+
+def attacked(run: str) -> set[tuple[str, str]]:
+    table = records.read(run)
+    return set(zip(table["part"].to_pylist(), table["case_id"].to_pylist(), strict=True))
+
+
+def study(folder: Path) -> Path:
+    path = folder / "mine.toml"
+    path.write_text('[data]\npath = "images"\n[preparation]\nsize = 12\n[model]\narguments = { width = 0.05 }\n'
+                    '[training]\nepochs = 2\n[attacks]\nuse = ["fgsm"]\nepsilons = ["2.55 grey level"]\n')
+    return path
+
+
+def test_another_plan_in_the_same_folder_is_refused_with_the_difference(steadyread: Call, tmp_path: Path) -> None:
+    pictures(tmp_path / "images")
+    network(tmp_path)
+    command = ("assess", "--data", "images", *OWN, *QUICK, "--limit", 16, "--out", "run")
+    assert steadyread(*command).code == 0
+    told = steadyread(*command, "--threshold", "0.6")
+    assert told.code == 3
+    assert "model.threshold is 0.5 there and 0.6 now" in told.err
+    pictures(tmp_path / "images", 62)
+    told = steadyread(*command)
+    assert told.code == 3
+    assert "data" in told.err
+
+
+def test_audit_names_missing_files_and_strict_refuses_them(steadyread: Call, tmp_path: Path) -> None:
+    pictures(tmp_path / "images")
+    lines = [f"{path.relative_to(tmp_path)},{path.parent.name}" for path in sorted(tmp_path.rglob("*.png"))]
+    (tmp_path / "list.csv").write_text("\n".join(["file,label", *lines, "images/yes/gone.png,yes"]))
+    told = steadyread("audit", "list.csv")
+    assert told.code == 0
+    assert "gone.png" in told.out
+    assert (tmp_path / "runs" / "audit-list" / "findings.json").is_file()
+    found = json.loads(steadyread("audit", "list.csv", "--json").out)
+    assert any(one["check"] == "missing files" and one["value"] == 1 for one in found["findings"])
+    strict = main(["audit", "list.csv", "--strict"])
+    assert strict == 3
+
+
+def test_version_and_help(steadyread: Call) -> None:
+    assert steadyread("--version").out.startswith("steadyread 0.")
+    told = steadyread("--help")
+    assert told.code == 0
+    for command in ("demo", "run", "train", "assess", "triage", "report", "audit"):
+        assert command in told.out
+        assert "--json" in steadyread(command, "--help").out
+
+
+def test_help_imports_no_torch() -> None:
+    code = ("import sys\nfrom steadyread.cli import main\nmain(['--help'])\n"
+            "sys.exit(any(name in sys.modules for name in ('torch', 'numpy', 'pyarrow', 'pydantic', 'matplotlib')))")
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0
+
+
+@pytest.mark.parametrize(("argv", "told"), [
+    (("asses",), "No such command 'asses'"),
+    (("demo", "--epoch", "3"), "No such option: --epoch"),
+    (("demo", "--seed", "x"), "Invalid value for '--seed'"),
+    (("assess", "--data", "images"), "assess needs a trained network: give --weights"),
+    (("assess", "--data", "images", *OWN[:4], "--bounds", "0"), "--bounds takes two numbers, LO,HI"),
+    (("assess", "--data", "images", *OWN[:4], "--bounds", "255,0"), "--bounds takes LO,HI with LO below HI"),
+    (("assess", "--data", "images", *OWN, "--epsilon", "0.002"), "the size '0.002' has no unit"),
+    (("assess", "--data", "images", *OWN, "--epsilon", "2 HU"), "the images have 'grey level'"),
+    (("assess", "--data", "images", *OWN, "--fail-below", "robust_accuracy=0.5"), "needs a size"),
+    (("assess", "--data", "images", *OWN, "--set", "attacks.pgd.steps=3"), "unknown key 'attacks.pgd'"),
+    (("assess", "--data", "images", *OWN, "--normalise", "a,b"), "--normalise takes none"),
+    (("assess", "--data", "images", "--model", "vgg17", *OWN[2:4]), "did you mean 'vgg16'?"),
+    (("assess", "--data", "images", "--model", "networks:liner", *OWN[2:]), "did you mean 'linear'?"),
+    (("assess", "--data", "images", *OWN[:6], "--output", "logitz"), "model.output: input should be 'logit'"),
+    (("assess", "--data", "images", *OWN, "--limit", "1"), "limit must be at least 2"),
+    (("run", "images/none.toml", "--set", "seed"), "--set takes KEY=VALUE"),
+])
+def test_usage_is_exit_2(argv: tuple[str, ...], told: str, steadyread: Call, tmp_path: Path) -> None:
+    pictures(tmp_path / "images", 12)
+    network(tmp_path)
+    found = steadyread(*argv)
+    assert found.code == 2
+    assert told in found.err
+
+
+def spoil_truncated_png(folder: Path) -> None:
+    path = next((folder / "images").rglob("*.png"))
+    path.write_bytes(path.read_bytes()[:60])
+
+
+def spoil_wrong_sizes(folder: Path) -> None:
+    path = folder / "images" / "no" / "000.png"
+    Image.fromarray(np.zeros((9, 30), np.uint8)).save(path)
+
+
+def spoil_one_class(folder: Path) -> None:
+    shutil.rmtree(folder / "images" / "yes")
+
+
+def spoil_emptied(folder: Path) -> None:
+    shutil.rmtree(folder / "images")
+    (folder / "images").mkdir()
+
+
+def spoil_nothing_there(folder: Path) -> None:
+    shutil.rmtree(folder / "images")
+
+
+def spoil_three_classes(folder: Path) -> None:
+    shutil.copytree(folder / "images" / "yes", folder / "images" / "zebra")
+
+
+def spoil_pickled_module(folder: Path) -> None:
+    torch.save(torch.nn.Linear(2, 2), folder / "linear.pt")
+
+
+def spoil_other_weights(folder: Path) -> None:
+    torch.save({"1.weight": torch.zeros(1, 144)}, folder / "linear.pt")
+
+
+def spoil_cut_weights(folder: Path) -> None:
+    path = folder / "linear.pt"
+    path.write_bytes(path.read_bytes()[:200])
+
+
+def spoil_no_weights(folder: Path) -> None:
+    (folder / "linear.pt").unlink()
+
+
+def spoil_nan_weights(folder: Path) -> None:
+    torch.save({"1.weight": torch.full((1, 144), torch.nan), "1.bias": torch.zeros(1)}, folder / "linear.pt")
+
+
+@pytest.mark.parametrize(("spoil", "told"), [
+    (spoil_nothing_there, "images: no such file or folder"),
+    (spoil_emptied, "images: the folder is empty"),
+    (spoil_truncated_png, "not a whole, readable picture"),
+    (spoil_wrong_sizes, "crop or resize to one size first"),
+    (spoil_one_class, "one class only"),
+    (spoil_three_classes, "the data has 3 classes (no, yes, zebra), the model returns 2"),
+    (spoil_pickled_module, "save a state dict"),
+    (spoil_other_weights, "missing (first '1.bias')"),
+    (spoil_cut_weights, "linear.pt cannot be read as weights"),
+    (spoil_no_weights, "no weights file linear.pt"),
+    (spoil_nan_weights, "NaN or infinite"),
+])
+def test_bad_images_and_weights_are_refused(spoil: Callable[[Path], None], told: str, steadyread: Call,
+                                            tmp_path: Path) -> None:
+    pictures(tmp_path / "images", 24)
+    network(tmp_path)
+    spoil(tmp_path)
+    found = steadyread("assess", "--data", "images", *OWN, *QUICK)
+    assert found.code == 3, found
+    assert told in found.err
+
+
+@pytest.mark.parametrize(("flags", "told"), [
+    (("--bounds", "0,1"), "outside the stated bounds 0 to 1"),
+    (("--output", "logits"), "the output 'logits' means a shape of (n, classes)"),
+    (("--output", "probability"), "state it as 'logit'"),
+    (("--crop", "10"), "the model does not take images of shape (1, 10, 10)"),
+    (("--spacing", "0.5"), "no pixel spacing is known"),
+    (("--layout", "lidc"), "nodules.csv"),
+])
+def test_what_does_not_fit_the_stated_classifier_is_refused(flags: tuple[str, str], told: str, steadyread: Call,
+                                                            tmp_path: Path) -> None:
+    pictures(tmp_path / "images", 24)
+    network(tmp_path)
+    found = steadyread("assess", "--data", "images", *OWN, *QUICK, *flags)
+    assert found.code == 3, found
+    assert told in found.err
+
+
+def write_npz(path: Path, **changed: np.ndarray) -> None:
+    random = np.random.default_rng(0)
+    arrays = {"train_images": random.integers(0, 255, (8, SIZE, SIZE), dtype=np.uint8),
+              "train_labels": np.arange(8).reshape(-1, 1) % 2,
+              "test_images": random.integers(0, 255, (8, SIZE, SIZE), dtype=np.uint8),
+              "test_labels": np.arange(8).reshape(-1, 1) % 2}
+    np.savez(path, **(arrays | changed))
+
+
+def test_bad_arrays_are_refused(steadyread: Call, tmp_path: Path) -> None:
+    network(tmp_path)
+    good = tmp_path / "good.npz"
+    write_npz(good)
+    assert steadyread("assess", "--data", good, *OWN, *QUICK).code == 0
+    spoilt: dict[str, dict[str, np.ndarray]] = {
+        "objects": {"test_images": np.array([{}] * 8, dtype=object)},
+        "shape": {"test_images": np.zeros((8, SIZE), np.uint8)},
+        "type": {"test_images": np.zeros((8, SIZE, SIZE), np.complex64)},
+        "labels": {"test_labels": np.full((8, 1), -3)}}
+    for name, changed in spoilt.items():
+        write_npz(tmp_path / f"{name}.npz", **changed)
+        found = steadyread("assess", "--data", tmp_path / f"{name}.npz", *OWN, *QUICK)
+        assert found.code == 3, (name, found)
+        assert f"{name}.npz" in found.err
+    (tmp_path / "cut.npz").write_bytes(good.read_bytes()[:-400])
+    (tmp_path / "notes.npz").write_bytes(b"not a zip")
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as bomb:
+        header = b"{'descr': '|u1', 'fortran_order': False, 'shape': (200000, 64, 64), }"
+        content = b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + header.ljust(117) + b"\n"
+        for name in ("test_images", "train_images"):
+            bomb.writestr(f"{name}.npy", content + bytes(40_000_000))
+    for name in ("cut", "notes", "bomb"):
+        assert steadyread("assess", "--data", tmp_path / f"{name}.npz", *OWN, *QUICK).code == 3, name
+
+
+def test_bad_lists_are_refused(steadyread: Call, tmp_path: Path) -> None:
+    pictures(tmp_path / "images", 12)
+    network(tmp_path)
+    for rows, told in ((["gone.png,no", "gone2.png,yes"], "none of its 2 files exist"),
+                       (["../../etc/passwd.png,no", "images/yes/001.png,yes"], "line 2: the path"),
+                       (["images/no/000.png"], "list.csv")):
+        (tmp_path / "list.csv").write_text("\n".join(["file,label", *rows]))
+        found = steadyread("assess", "--data", "list.csv", *OWN, *QUICK)
+        assert found.code == 3, found
+        assert told in found.err
+
+
+def test_probabilities_stated_as_logits_are_a_finding(steadyread: Call, tmp_path: Path) -> None:
+    pictures(tmp_path / "images", 24)
+    network(tmp_path, outputs=2)
+    told = steadyread("assess", "--data", "images", "--model", "networks:softmax", "--weights", "linear.pt",
+                      "--bounds", "0,255", "--output", "logits", *QUICK, "--json")
+    assert told.code == 0, told.err
+    assert any("look like probabilities" in one["message"] for one in json.loads(told.out)["findings"])
+
+
+def test_a_network_in_training_mode_is_handled(steadyread: Call, tmp_path: Path) -> None:
+    pictures(tmp_path / "images", 24)
+    network(tmp_path)
+    sys.path.insert(0, str(tmp_path))
+    try:
+        sys.modules.pop("networks", None)
+        import networks  # type: ignore[import-not-found]
+
+        torch.save(networks.Training().state_dict(), tmp_path / "training.pt")
+    finally:
+        sys.path.remove(str(tmp_path))
+    command = ("assess", "--data", "images", "--model", "networks:Training", "--weights", "training.pt",
+               "--bounds", "0,255", "--output", "logits", *QUICK)
+    assert steadyread(*command, "--out", "one").code == 0
+    assert steadyread(*command, "--out", "other").code == 0
+    assert records.read("one").equals(records.read("other"))
+
+
+def command(folder: Path, out: str) -> list[str]:
+    return [sys.executable, "-m", "steadyread", "assess", "--data", "images", *OWN, "--out", out, "--threads", "1",
+            "--normalise", "0,100", "--epsilon", "0.01 range", "--epsilon", "0.02 range"]
+
+
+def test_a_run_killed_at_any_moment_ends_with_the_same_rows(tmp_path: Path) -> None:
+    pictures(tmp_path / "images", 400)
+    network(tmp_path)
+    assert subprocess.run(command(tmp_path, "whole"), cwd=tmp_path, capture_output=True).returncode == 0
+    whole = records.read(tmp_path / "whole")
+    assert len(list((tmp_path / "whole" / "records").iterdir())) > 3
+    for wanted in (0, 1, 3):   # killed as soon as so many parts are there
+        process = subprocess.Popen(command(tmp_path, "killed"), cwd=tmp_path, stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        parts = tmp_path / "killed" / "records"
+        while process.poll() is None and not (parts.exists() and len(list(parts.glob("part-*"))) >= wanted):
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    told = subprocess.run(command(tmp_path, "killed"), cwd=tmp_path, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    assert records.read(tmp_path / "killed").equals(whole)
+    assert (tmp_path / "killed" / "report.html").is_file()
+
+
+def test_an_interrupt_is_130_and_says_that_it_goes_on(tmp_path: Path) -> None:
+    pictures(tmp_path / "images", 400)
+    network(tmp_path)
+    process = subprocess.Popen(command(tmp_path, "run"), cwd=tmp_path, stdout=subprocess.PIPE,
+                               stderr=subprocess.PIPE, text=True,
+                               preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
+    while process.poll() is None and not (tmp_path / "run" / "plan.json").exists():
+        time.sleep(0.002)
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate()
+    assert process.returncode == 130
+    assert out == ""
+    assert err.endswith("the same command goes on from there\n")
+    assert "Traceback" not in err
+
+
+def test_a_full_disk_is_partial_and_goes_on(tmp_path: Path) -> None:
+    pictures(tmp_path / "images", 24)
+    network(tmp_path)
+
+    def small_files() -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, resource.RLIM_INFINITY))
+
+    full = subprocess.run(command(tmp_path, "run"), cwd=tmp_path, capture_output=True, text=True,
+                          preexec_fn=small_files, env=os.environ | {"TMPDIR": str(tmp_path)})
+    assert full.returncode in (3, 4), full.stderr
+    assert "Traceback" not in full.stderr
+    told = subprocess.run(command(tmp_path, "run"), cwd=tmp_path, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr

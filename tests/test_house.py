@@ -1,0 +1,123 @@
+"""The house rules that no linter holds: ceilings, floors, lazy torch, the public names, sources of attacks."""
+
+import ast
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import steadyread
+from steadyread.study import RECIPES
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / "src" / "steadyread"
+MODULES = sorted(PACKAGE.rglob("*.py"))
+LONGEST = 400
+FLOORS = {
+    7: ("cli", "console", "__main__"),
+    6: ("study", "running", "stored"),
+    5: ("report",),
+    4: ("assessment", "examples", "training", "checks"),
+    3: ("attacks", "figures"),
+    2: ("threats", "classifier", "cases"),
+    1: ("types", "units", "errors", "findings", "progress", "records", "metrics", "models", "_version"),
+}
+FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
+# Rooms that count, draw or say: torch is never imported with them.
+WITHOUT_TORCH = ("metrics", "metrics.summary", "metrics.gates", "figures", "report", "records", "units", "errors",
+                 "findings", "progress", "console", "stored", "cli")
+
+
+def _name(path: Path) -> str:
+    parts = path.relative_to(PACKAGE.parent).with_suffix("").parts
+    return ".".join(part for part in parts if part != "__init__")
+
+
+def _room(module: str) -> str:
+    return module.split(".")[1] if "." in module else ""
+
+
+def _imports(path: Path) -> Iterator[str]:
+    """The modules of ours that a file imports, those inside functions and for types among them."""
+    names = {_name(other) for other in MODULES}
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names if alias.name.startswith("steadyread"))
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("steadyread"):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                yield whole if whole in names else str(node.module)
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_module_is_short(path: Path) -> None:
+    assert len(path.read_text("utf-8").splitlines()) <= LONGEST
+
+
+def test_every_room_has_a_floor() -> None:
+    rooms = {_room(_name(path)) for path in MODULES} - {""}
+    assert rooms == set(FLOOR)
+
+
+@pytest.mark.parametrize("path", [path for path in MODULES if _room(_name(path))], ids=_name)
+def test_imports_lead_downwards(path: Path) -> None:
+    here = _room(_name(path))
+    upward = {module for module in _imports(path) if _room(module) and FLOOR[_room(module)] > FLOOR[here]}
+    assert not upward, f"{here} (floor {FLOOR[here]}) imports {upward}"
+
+
+def test_no_circles_between_modules() -> None:
+    graph = {_name(path): {module for module in _imports(path) if module != _name(path)} for path in MODULES}
+    graph["steadyread"] = set()   # the package's own names are imported lazily
+    left = dict(graph)
+    while left:
+        free = [module for module, needs in left.items() if not needs & left.keys()]
+        assert free, f"these import each other in a circle: {sorted(left)}"
+        for module in free:
+            del left[module]
+
+
+def test_importing_the_counting_half_leaves_torch_alone() -> None:
+    imports = "; ".join(f"import steadyread.{module}" for module in WITHOUT_TORCH)
+    told = "import sys, json; print(json.dumps([name for name in ('torch', 'jaxtyping') if name in sys.modules]))"
+    found = subprocess.run([sys.executable, "-c", f"{imports}; {told}"], capture_output=True, text=True, check=True)
+    assert "torch" not in json.loads(found.stdout)
+
+
+def test_public_names_are_exact() -> None:
+    assert set(steadyread.__all__) == {
+        "Bounds", "Classifier", "Linf", "SteadyreadError", "__version__", "assess", "attack", "bim", "fgsm",
+        "open_cases", "pgd", "smallest_flip"}
+    for name in steadyread.__all__:
+        assert getattr(steadyread, name) is not None
+        assert name in dir(steadyread)
+    with pytest.raises(AttributeError, match="no attribute 'atack'"):
+        _ = steadyread.atack
+
+
+@pytest.mark.parametrize("name", sorted(RECIPES))
+def test_every_attack_names_its_source(name: str) -> None:
+    source = RECIPES[name].__doc__ or ""
+    assert "doi:10." in source, f"{name} has no DOI in its docstring"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=_name)
+def test_input_is_never_asserted(path: Path) -> None:
+    """`assert` is for what cannot happen (narrowing a type), never for what a user brings."""
+    asserts = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Assert)]
+    narrowing = [node for node in asserts if isinstance(node.test, ast.Call) or (
+        isinstance(node.test, ast.Compare) and isinstance(node.test.ops[0], ast.IsNot))]
+    assert narrowing == asserts, "an assert that does not narrow a type (isinstance, is not None)"
+
+
+def test_constraints_are_exact_and_name_no_place() -> None:
+    text = (ROOT / "constraints.txt").read_text("utf-8")
+    lines = [line for line in text.splitlines() if not line.startswith("#")]
+    assert "torch==2.13.0" in lines
+    for line in lines:
+        name, equals, version = line.partition("==")
+        assert all((name, equals, version)), line
+        assert not any(mark in line for mark in ("/", "@", "+", ":")), line

@@ -1,0 +1,76 @@
+"""AUC and friends against brute force, with ties, one class, and several."""
+
+import numpy as np
+import pytest
+
+import fabricate
+from steadyread import records
+from steadyread.metrics import discrimination, reads_of, roc_curve
+from steadyread.metrics.discrimination import class_scores, weighted_auc
+
+
+def brute_auc(score: np.ndarray, positive: np.ndarray) -> float:
+    above, below = score[positive][:, None], score[~positive][None]
+    return float(((above > below) + 0.5 * (above == below)).mean())
+
+
+def test_the_auc_counts_ties_half_and_weights_as_copies() -> None:
+    random = np.random.default_rng(0)
+    score, positive = random.integers(0, 6, 40).astype(float), random.random(40) < 0.4
+    weights = random.integers(0, 3, (5, 40)).astype(float)
+    assert weighted_auc(np.ones((1, 40)), score, positive)[0] == pytest.approx(brute_auc(score, positive))
+    for row in weights:
+        copies = np.repeat(np.arange(40), row.astype(int))
+        assert weighted_auc(row[None], score, positive)[0] == pytest.approx(
+            brute_auc(score[copies], positive[copies]))
+
+
+def test_two_classes() -> None:
+    found = reads_of(records.as_table(fabricate.rows(n=150)))
+    told = discrimination(found, 2)
+    score, label = found.logits[:, 1] - found.logits[:, 0], found.label
+    assert told["auc"].value == pytest.approx(brute_auc(score, label == 1))
+    assert told["auc"].low < told["auc"].value < told["auc"].high
+    assert told["sensitivity"].value == pytest.approx((found.prediction[label == 1] == 1).mean())
+    assert told["specificity"].value == pytest.approx((found.prediction[label == 0] == 0).mean())
+    assert np.sum(told["confusion"]) == 150
+
+
+def test_several_classes_mean_one_against_the_rest() -> None:
+    found = reads_of(records.as_table(fabricate.rows(n=150, classes=4)))
+    told = discrimination(found, 4)
+    made = class_scores(found.logits, 4)
+    assert told["auc"].value == pytest.approx(np.mean([brute_auc(made[:, k], found.label == k) for k in range(4)]))
+    assert told["sensitivity"] is None
+    assert len(told["recall"]) == 4
+
+
+def test_one_class_has_no_auc_and_an_empty_table_nothing() -> None:
+    rows = [row | {"label": 1} for row in fabricate.rows(n=20)]
+    told = discrimination(reads_of(records.as_table(rows)), 2)
+    assert told["auc"].value is None
+    assert told["specificity"].value is None
+    assert told["accuracy"].value is not None
+    nothing = discrimination(reads_of(records.as_table([])), 2)
+    assert nothing["accuracy"].value is None
+    assert nothing["images"] == 0
+
+
+def test_one_lonely_positive_gives_resamples_of_one_class() -> None:
+    rows = fabricate.rows(n=30, patients=30)
+    for row in rows:
+        row["label"] = int(row["case_id"] == "case-0004")
+    told = discrimination(reads_of(records.as_table(rows)), 2)
+    assert told["auc"].low is not None
+
+
+def test_saturated_logits_still_order() -> None:
+    logits = np.array([[0.0, 90.0], [0.0, 95.0], [0.0, -400.0]])
+    assert np.array_equal(np.argsort(class_scores(logits, 2)[:, 1]), [2, 0, 1])
+
+
+def test_the_roc_moves_ties_together_and_ends_at_one() -> None:
+    false, true = roc_curve(np.array([1.0, 1.0, 0.0, 0.0]), np.array([True, False, True, False]))
+    assert false.tolist() == [0, 0.5, 1]
+    assert true.tolist() == [0, 0.5, 1]
+    assert len(roc_curve(np.ones(3), np.ones(3, bool))[0]) == 0

@@ -1,0 +1,93 @@
+"""Intervals: exact where exactness is known, wider where patients have several images, never NaN."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.stats import binomtest
+
+from steadyread.metrics.intervals import (
+    bootstrap,
+    clopper_pearson,
+    dkw_half_width,
+    share,
+    weighted_mean,
+    weighted_median,
+    wilson,
+)
+
+
+@given(n=st.integers(1, 60), data=st.data())
+@settings(max_examples=40, deadline=None)
+def test_clopper_pearson_and_wilson_equal_scipys(n: int, data: st.DataObject) -> None:
+    k = data.draw(st.integers(0, n))
+    for ours, method in ((clopper_pearson, "exact"), (wilson, "wilson")):
+        theirs = binomtest(k, n).proportion_ci(method=method)
+        assert np.allclose(np.ravel(ours(k, n)), [theirs.low, theirs.high], atol=1e-9)
+
+
+def test_none_of_fifty_still_allows_seven_per_cent() -> None:
+    assert float(clopper_pearson(0, 50)[1]) == pytest.approx(0.0711, abs=1e-4)
+
+
+def test_no_trials_tell_nothing() -> None:
+    assert [float(side) for side in clopper_pearson(0, 0)] == [0, 1]
+    assert [float(side) for side in wilson(0, 0)] == [0, 1]
+
+
+def test_a_share_of_single_image_patients_is_clopper_pearson() -> None:
+    flags = np.arange(40) < 13
+    found = share(flags, np.arange(40))
+    low, high = clopper_pearson(13, 40)
+    assert (found.value, found.n) == (13 / 40, 40)
+    assert (found.low, found.high) == (pytest.approx(float(low)), pytest.approx(float(high)))
+
+
+def test_copies_of_the_same_patients_add_no_certainty() -> None:
+    flags, patients = np.arange(40) < 13, np.arange(40)
+    once, thrice = share(flags, patients), share(np.tile(flags, 3), np.tile(patients, 3))
+    assert thrice.low == pytest.approx(once.low, abs=0.01)
+    assert thrice.high == pytest.approx(once.high, abs=0.01)
+
+
+@pytest.mark.parametrize("flag", [True, False])
+def test_all_right_or_all_wrong_is_as_sure_as_there_are_patients(flag: bool) -> None:
+    found = share(np.full(60, flag), np.arange(60) // 3)
+    low, high = clopper_pearson(20 * flag, 20)
+    assert found.low == pytest.approx(float(low), abs=0.02)
+    assert found.high == pytest.approx(float(high), abs=0.02)
+
+
+def test_one_patient_tells_nothing_and_none_gives_none() -> None:
+    found = share([True, False, True], ["a", "a", "a"])
+    assert (found.low, found.high) == (0, 1)
+    assert share([], []).value is None
+
+
+def test_the_bootstrap_draws_patients_and_repeats_itself() -> None:
+    values = np.random.default_rng(0).normal(size=60)
+    patients = np.arange(60) // 6
+    whole = bootstrap(lambda weights: weighted_mean(weights, values), patients, seed=1)[0]
+    single = bootstrap(lambda weights: weighted_mean(weights, values), np.arange(60), seed=1)[0]
+    again = bootstrap(lambda weights: weighted_mean(weights, values), patients, seed=1)[0]
+    assert np.array_equal(whole, again)
+    assert not np.array_equal(whole, single)
+    assert single[0] < values.mean() < single[1]
+
+
+def test_an_interval_without_values_is_nan() -> None:
+    assert np.isnan(bootstrap(lambda weights: np.full(len(weights), np.nan), np.arange(5))).all()
+    assert np.isnan(bootstrap(lambda weights: weighted_mean(weights, []), [])).all()
+
+
+def test_the_weighted_median_is_the_lower_middle_and_knows_infinity() -> None:
+    weights = np.array([[1.0, 1, 1, 1], [1, 0, 0, 3], [0, 0, 0, 0]])
+    found = weighted_median(weights, [4.0, 1.0, 2.0, np.inf])
+    assert found[0] == 2
+    assert found[1] == np.inf
+    assert np.isnan(found[2])
+
+
+def test_the_simultaneous_band_shrinks_with_the_root_of_n() -> None:
+    assert dkw_half_width(0) == 1
+    assert dkw_half_width(400) == pytest.approx(dkw_half_width(100) / 2)

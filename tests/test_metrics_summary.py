@@ -1,0 +1,148 @@
+"""The summary is strict JSON for every table, its verdict plain, and its gates judged from the exact curve."""
+
+import json
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import fabricate
+from steadyread import records
+from steadyread.errors import InputRefused, UsageError
+from steadyread.metrics import gate, judge, reads_of, show_native, summarise
+from steadyread.metrics.robustness import robust_curve
+from steadyread.metrics.summary import as_json
+from steadyread.metrics.wording import digits
+from steadyread.units import Bounds
+
+
+def table_without(*attacks: str, **settings: Any) -> pa.Table:
+    return records.as_table([row for row in fabricate.rows(**settings) if row["attack"] not in attacks])
+
+
+TABLES = {
+    "ordinary": fabricate.table, "empty": lambda: records.as_table([]),
+    "one image": lambda: records.as_table(fabricate.rows(n=1)),
+    "ten classes": lambda: fabricate.table(classes=10),
+    "clean only": lambda: table_without("fgsm", "bim", "pgd", "smallest_flip", n=10),
+    "no search": lambda: table_without("smallest_flip", n=20),
+    "search only": lambda: table_without("fgsm", "bim", "pgd", n=20),
+    "label only": lambda: fabricate.table(against=("label",)),
+    "prediction only": lambda: fabricate.table(against=("prediction",)),
+    "all robust": lambda: fabricate.table(slope=1e-6), "none robust": lambda: fabricate.table(slope=1e4),
+    "one patient": lambda: records.as_table(fabricate.rows(n=20, patients=1)),
+    "one class": lambda: records.as_table([row | {"label": 0} for row in fabricate.rows(n=20)]),
+    "all wrong": lambda: records.as_table([row | {"label": 1 - row["prediction"]} for row in fabricate.rows(n=9)
+                                           if row["attack"] == "clean"]),
+    "training part": lambda: records.as_table(fabricate.rows(n=20, part="train")),
+    "no labels": lambda: records.as_table([row | {"label": None} for row in fabricate.rows(
+        n=20, against=("prediction",))]),
+}
+
+
+@pytest.mark.parametrize("name", TABLES)
+def test_every_table_gives_strict_json_and_a_verdict(name: str) -> None:
+    found = summarise(TABLES[name](), fabricate.plan(classes=10 if name == "ten classes" else 2))
+    text = json.dumps(as_json(found), allow_nan=False)
+    assert json.loads(text)["verdict"].endswith(".")
+    assert "nan" not in found["verdict"]
+
+
+def test_the_verdict_says_the_median_in_both_units() -> None:
+    verdict = summarise(fabricate.table(), fabricate.plan())["verdict"]
+    assert verdict == "Half of the correct reads flip by a change of 6.9 HU (0.0049 of the range) or less."
+
+
+@pytest.mark.parametrize(("name", "expected"), [
+    ("all robust", "No correct read could be flipped by a change of up to 70 HU (0.050 of the range)."),
+    ("clean only", "no attack has been run yet."), ("empty", "Nothing has been assessed yet."),
+    ("no search", "the accuracy falls from")])
+def test_other_verdicts(name: str, expected: str) -> None:
+    assert expected in summarise(TABLES[name](), fabricate.plan())["verdict"]
+
+
+def test_never_flipped_is_the_word_inf_in_json() -> None:
+    told = as_json(summarise(TABLES["all robust"](), fabricate.plan()))
+    flips = told["robustness"]["label"]["smallest_flip"]
+    assert flips["median"] == {"native": "inf", "unit": "HU", "of_range": "inf"}
+    assert flips["never"]["value"] == 1
+    assert told["fragile"] == []
+
+
+def test_the_fragile_cases_are_the_smallest_flips() -> None:
+    told = summarise(fabricate.table(), fabricate.plan())["fragile"]
+    sizes = [row["size"]["native"] for row in told]
+    assert len(sizes) == 20
+    assert sizes == sorted(sizes)
+
+
+def test_only_the_test_part_is_judged() -> None:
+    told = summarise(fabricate.table(), fabricate.plan())
+    assert (told["part"], told["images"], told["triage"]["validation_images"]) == ("test", 120, 60)
+
+
+def test_one_stage_is_judged_and_the_others_named() -> None:
+    hardened = [row | {"stage": "hardened"} for row in fabricate.rows(n=30)]
+    told = summarise(records.as_table(hardened + fabricate.rows(n=20)), fabricate.plan())
+    assert (told["stage"], told["stages"], told["images"]) == ("plain", ["plain", "hardened"], 20)
+
+
+def test_passes_are_those_of_images_that_were_searched() -> None:
+    told = {row["attack"]: row for row in summarise(fabricate.table(), fabricate.plan())["passes"]}
+    assert (told["smallest_flip"]["forwards"], told["pgd"]["backwards"]) == (38, 10)
+
+
+def test_a_plan_without_bounds_is_refused() -> None:
+    with pytest.raises(InputRefused, match=r"data\.bounds"):
+        summarise(fabricate.table(), {"data": {}})
+
+
+@pytest.mark.parametrize(("value", "text"), [(9.8, "9.8"), (0.007, "0.0070"), (140.0, "140"), (0, "0"),
+                                             (-0.0123, "−0.012"), (np.inf, "none found"), (1.2e-8, "1.2e−8")])
+def test_two_digits(value: float, text: str) -> None:
+    assert digits(value).replace("e−08", "e−8") == text
+
+
+def test_a_size_in_words() -> None:
+    assert show_native(9.8, Bounds(-1000, 400, "HU")) == "9.8 HU (0.0070 of the range)"
+    assert show_native(0.5, Bounds(0, 1)) == "0.50 of the range"
+
+
+@pytest.mark.parametrize(("text", "shown"), [("robust_accuracy@0.002 range=0.5", "robust_accuracy@0.002 range=0.5"),
+                                             (" auc = 0.8 ", "auc=0.8"), ("kept_accuracy=0.9", "kept_accuracy=0.9"),
+                                             ("robust_accuracy @ 5.6 HU = 0.1", "robust_accuracy@5.6 HU=0.1")])
+def test_a_gate_is_read(text: str, shown: str) -> None:
+    assert str(gate(text)) == shown
+
+
+@pytest.mark.parametrize(("text", "message"), [
+    ("auc", "a gate is a figure and its least value"), ("acuracy=0.8", "did you mean 'accuracy'"),
+    ("robust_accuracy=0.5", "needs a size"), ("auc@0.1 range=0.5", "has none"), ("auc=80", "between 0 and 1"),
+    ("auc=good", "between 0 and 1"), ("robust_accuracy@0.002=0.5", "no unit"), ("", "a gate is a figure")])
+def test_a_gate_that_cannot_be_read_is_refused(text: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        gate(text)
+
+
+def test_gates_are_judged_from_the_exact_curve() -> None:
+    table, plan = fabricate.table(), fabricate.plan()
+    exact = robust_curve(reads_of(table, "test"), "label").at(0.0037 * 1400).value
+    told = judge(gate(f"robust_accuracy@0.0037 range={exact:.3f}"), table, plan)
+    assert told.value == pytest.approx(exact)
+    assert judge(gate("robust_accuracy@5.18 HU=0"), table, plan).value == pytest.approx(exact)
+    assert judge(gate("robust_accuracy@0.0037 range=0.99"), table, plan).passed is False
+    assert judge(gate("auc=0.5"), table, plan).passed
+    assert judge(gate("kept_accuracy=0.5"), table, plan).passed
+    assert "below 0.999" in judge(gate("specificity=0.999"), table, plan).message
+
+
+@pytest.mark.parametrize(("text", "table", "message"), [
+    ("robust_accuracy@0.06 range=0.5", "ordinary", "beyond the largest"),
+    ("robust_accuracy@5 mm=0.5", "ordinary", "has the unit 'mm'"),
+    ("robust_accuracy@0.002 range=0.5", "clean only", "cannot be judged"),
+    ("robust_accuracy@0.02 range=0.5", "no search", "beyond the largest"),
+    ("auc=0.5", "one class", "cannot be judged"), ("kept_accuracy=0.5", "label only", "cannot be judged")])
+def test_a_gate_that_cannot_be_judged_is_refused(text: str, table: str, message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        judge(gate(text), TABLES[table](), fabricate.plan())

@@ -1,0 +1,298 @@
+"""Networks: the shapes of paper [A], any width and size; and ways in that refuse clearly and run no code."""
+
+import pickle
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+
+from steadyread.errors import InputRefused, UsageError
+from steadyread.models.loading import (
+    load_classifier_module,
+    load_features,
+    load_saved,
+    read_card,
+    read_state,
+    save_weights,
+)
+from steadyread.models.vgg import vgg16
+
+FACTORIES = """
+import torch
+from torch import nn
+
+def net(classes=2, features=4):
+    first = nn.Linear(16, features)
+    return nn.Sequential(nn.Flatten(), first, nn.BatchNorm1d(features), nn.Linear(features, classes))
+
+def broken():
+    raise ValueError("no such dataset")
+
+def nothing():
+    return None
+
+answer = 42
+"""
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A current folder with a user's own module in it."""
+    (tmp_path / "bring_your_own.py").write_text(FACTORIES)
+    (tmp_path / "needs_more.py").write_text("import a_package_that_is_not_there\n")
+    (tmp_path / "wrong_syntax.py").write_text("def net(:\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "bring_your_own", raising=False)
+    return tmp_path
+
+
+# the network
+
+def test_vgg16_is_that_of_paper_a() -> None:
+    with torch.device("meta"):
+        net = vgg16(2, 3, size=224)
+    convolutions = [layer for layer in net.features if isinstance(layer, nn.Conv2d)]
+    dense = [layer for layer in net.head if isinstance(layer, nn.Linear)]
+    assert [layer.out_channels for layer in convolutions] == [64] * 2 + [128] * 2 + [256] * 3 + [512] * 6
+    assert sum(isinstance(layer, nn.MaxPool2d) for layer in net.features) == 5
+    assert [(layer.in_features, layer.out_features) for layer in dense] == [
+        (512 * 7 * 7, 4096), (4096, 1024), (1024, 2)]
+    assert sum(isinstance(layer, nn.Dropout) for layer in net.head) == 2
+
+
+def test_its_features_have_the_names_of_imagenet_weights() -> None:
+    with torch.device("meta"):
+        plain, norm = vgg16(2, 3).state_dict(), vgg16(2, 3, norm=True).state_dict()
+    assert plain["features.28.weight"].shape == (512, 512, 3, 3)
+    assert norm["features.40.weight"].shape == (512, 512, 3, 3)
+    assert norm["features.41.running_mean"].shape == (512,)
+
+
+def test_width_scales_features_and_dense_layers() -> None:
+    net = vgg16(2, width=0.25, size=64)
+    assert [layer.out_channels for layer in net.features if isinstance(layer, nn.Conv2d)][::4] == [16, 64, 128, 128]
+    assert [layer.out_features for layer in net.head if isinstance(layer, nn.Linear)] == [1024, 256, 2]
+
+
+def test_the_narrow_one_is_named_and_has_five_normalised_convolutions() -> None:
+    net = load_classifier_module("narrow_vgg", classes=3, size=48)
+    convolutions = [layer.out_channels for layer in net.modules() if isinstance(layer, nn.Conv2d)]
+    assert convolutions == [16, 32, 64, 128, 128]
+    assert sum(isinstance(layer, nn.BatchNorm2d) for layer in net.modules()) == 5
+    assert net(torch.rand(2, 1, 48, 48)).shape == (2, 3)
+
+
+@pytest.mark.parametrize("size", [28, 32, 64, 71, (20, 45), 1, (1, 9)])
+@pytest.mark.parametrize("norm", [False, True])
+def test_any_size_of_image(size: int | tuple[int, int], norm: bool) -> None:
+    net = vgg16(3, width=1 / 32, size=size, norm=norm).eval()
+    sides = (size, size) if isinstance(size, int) else size
+    logits = net(torch.rand(2, 1, *sides))
+    assert logits.shape == (2, 3)
+    assert torch.isfinite(logits).all()
+
+
+def test_grey_images_are_repeated_inside() -> None:
+    net = vgg16(2, 3, width=1 / 16, size=16).eval()
+    grey = torch.rand(2, 1, 16, 16, requires_grad=True)
+    assert torch.allclose(net(grey), net(grey.repeat(1, 3, 1, 1)), atol=1e-6)
+    assert torch.autograd.grad(net(grey).sum(), grey)[0].shape == grey.shape
+
+
+def test_the_start_keeps_the_size_of_signals_through_thirteen_layers() -> None:
+    """Before training, spread of the features is of the order of the images' own, neither gone nor blown up."""
+    torch.manual_seed(0)
+    net = vgg16(2, width=0.25, size=64).eval()
+    images = torch.randn(8, 1, 64, 64)
+    with torch.no_grad():
+        spread = float(net.features(images).std())
+    assert 0.1 < spread < 10
+
+
+@pytest.mark.parametrize(("images", "told"), [
+    (torch.zeros(1, 1, 30, 32), "made for images of 32x32 pixels; got 30x32"),
+    (torch.zeros(1, 2, 32, 32), r"made for 1 channel\(s\); the images have 2")])
+def test_other_images_are_refused(images: torch.Tensor, told: str) -> None:
+    with pytest.raises(InputRefused, match=told):
+        vgg16(2, size=32, width=1 / 32)(images)
+
+
+@pytest.mark.parametrize("wrong", [
+    {"classes": 1}, {"channels": 0}, {"size": 0}, {"size": (3, 3, 3)}, {"width": 0.0}, {"width": 50.0},
+    {"convolutions": (1, 1)}, {"convolutions": (1, 1, 0, 1, 1)}])
+def test_arguments_out_of_range_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match=next(iter(wrong))):
+        vgg16(**wrong)  # type: ignore[arg-type]
+
+
+# the ways in
+
+def test_a_built_in_name_and_the_same_seed_give_the_same_network_and_leave_randomness_alone() -> None:
+    torch.manual_seed(1)
+    before = torch.random.get_rng_state()
+    one = load_classifier_module("vgg16", classes=3, width=1 / 32, size=32, seed=5)
+    two = load_classifier_module("vgg16", classes=3, width=1 / 32, size=32, seed=5)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
+    assert not one.training
+
+
+def test_a_factory_of_the_current_folder(here: Path) -> None:
+    assert load_classifier_module("bring_your_own:net", features=7)[1].out_features == 7
+    assert str(here) not in sys.path
+
+
+@pytest.mark.parametrize(("model", "refusal", "told"), [
+    ("vgg61", UsageError, r"did you mean 'vgg16'\?.*package\.module:factory"),
+    ("resnet", UsageError, "known: vgg16"),
+    ("bring_your_own", UsageError, "no network named"),
+    ("not_there:net", UsageError, "no module named 'not_there'"),
+    ("bring_your_own.deeper:net", UsageError, "no module named"),
+    ("needs_more:net", InputRefused, "needs the module 'a_package_that_is_not_there'"),
+    ("wrong_syntax:net", InputRefused, "importing wrong_syntax failed: SyntaxError"),
+    ("bring_your_own:nett", UsageError, r"has no 'nett': did you mean 'net'\?"),
+    ("bring_your_own:answer", UsageError, "is a int, not a function"),
+    ("bring_your_own:broken", InputRefused, "failed: ValueError: no such dataset"),
+    ("bring_your_own:nothing", InputRefused, r"must return a torch\.nn\.Module; it returned a NoneType"),
+])
+def test_a_network_that_cannot_be_made_is_refused(here: Path, model: str, refusal: type[Exception],
+                                                  told: str) -> None:
+    with pytest.raises(refusal, match=told) as refused:
+        load_classifier_module(model)
+    assert "\n" not in str(refused.value)
+
+
+def test_arguments_that_a_factory_does_not_take_are_refused(here: Path) -> None:
+    with pytest.raises(UsageError, match=r"colour.*it takes"):
+        load_classifier_module("bring_your_own:net", colour="red")
+
+
+# weights
+
+@pytest.fixture
+def trained(here: Path) -> nn.Module:
+    return load_classifier_module("bring_your_own:net", seed=9)
+
+
+def same(one: nn.Module, two: nn.Module) -> bool:
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("way", ["plain", "state_dict", "model", "deep", "parallel", "compiled", "half"])
+def test_state_dicts_as_people_save_them(here: Path, trained: nn.Module, way: str) -> None:
+    state = trained.state_dict()
+    stored: object = {
+        "plain": state, "state_dict": {"state_dict": state, "epoch": 3}, "model": {"model": state, "optimizer": {}},
+        "deep": {"state_dict": {"model": state}}, "half": {name: value.half() for name, value in state.items()},
+        "parallel": {f"module.{name}": value for name, value in state.items()},
+        "compiled": {f"module._orig_mod.{name}": value for name, value in state.items()}}[way]
+    torch.save(stored, here / "w.pt")
+    found = load_classifier_module("bring_your_own:net", here / "w.pt")
+    assert same(found, trained) or (way == "half" and found[1].weight.dtype == torch.float32)
+
+
+def test_safetensors(here: Path, trained: nn.Module) -> None:
+    save_file(trained.state_dict(), here / "w.safetensors")
+    assert same(load_classifier_module("bring_your_own:net", here / "w.safetensors"), trained)
+    assert read_card(here / "w.safetensors") is None
+
+
+def test_a_pickled_module_is_refused_and_never_run(here: Path, trained: nn.Module) -> None:
+    class Trap:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (here / "ran",))
+
+    torch.save(trained, here / "whole.pt")
+    (here / "trap.pt").write_bytes(pickle.dumps(Trap()))
+    torch.save({"state_dict": Trap()}, here / "trap.pth")
+    for name in ("whole.pt", "trap.pt", "trap.pth"):
+        with pytest.raises(InputRefused, match=r"save a state dict: torch\.save\(model\.state_dict\(\)"):
+            load_classifier_module("bring_your_own:net", here / name)
+    assert not (here / "ran").exists()
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+@pytest.mark.parametrize("keep", [0.0, 0.3, 0.95])
+def test_a_truncated_file_is_refused(here: Path, trained: nn.Module, suffix: str, keep: float) -> None:
+    path = here / f"w.{suffix}"
+    torch.save(trained.state_dict(), path) if suffix == "pt" else save_file(trained.state_dict(), path)
+    content = path.read_bytes()
+    path.write_bytes(content[:int(keep * len(content))])
+    with pytest.raises(InputRefused, match=r"w\..*cut off") as refused:
+        load_classifier_module("bring_your_own:net", path)
+    assert "\n" not in str(refused.value)
+
+
+def test_weights_that_do_not_fit_name_the_first_keys(here: Path, trained: nn.Module) -> None:
+    state = trained.state_dict()
+    torch.save({("wrong.weight" if name == "1.weight" else name): value for name, value in state.items()},
+               here / "names.pt")
+    told = r"1 missing \(first '1\.weight'\); 1 unexpected \(first 'wrong\.weight'\)"
+    with pytest.raises(InputRefused, match=told):
+        load_classifier_module("bring_your_own:net", here / "names.pt")
+    torch.save(state, here / "shape.pt")
+    with pytest.raises(InputRefused, match=r"'1\.weight' has the shape \(4, 16\), expected \(9, 16\)"):
+        load_classifier_module("bring_your_own:net", here / "shape.pt", features=9)
+    torch.save({**state, "1.bias": torch.full((4,), torch.nan)}, here / "nan.pt")
+    with pytest.raises(InputRefused, match=r"'1\.bias' has NaN"):
+        load_classifier_module("bring_your_own:net", here / "nan.pt")
+
+
+@pytest.mark.parametrize(("name", "content", "told"), [
+    ("w.h5", b"", r"expected weights as \.safetensors"), ("none.pt", None, "no weights file"),
+    ("w.pt", {"epoch": 3}, "no state dict"), ("w.pt", [1, 2], "no state dict"), ("w.pt", {}, "no state dict")])
+def test_files_that_are_no_weights_are_refused(here: Path, name: str, content: object, told: str) -> None:
+    if isinstance(content, bytes):
+        (here / name).write_bytes(content)
+    elif content is not None:
+        torch.save(content, here / name)
+    with pytest.raises(InputRefused, match=told):
+        read_state(here / name)
+
+
+def test_features_alone_come_from_imagenet_weights(tmp_path: Path) -> None:
+    source = vgg16(1000, 3, width=1 / 32, size=32)
+    state = {**source.state_dict(), "classifier.0.weight": torch.zeros(3)}
+    torch.save({name: value for name, value in state.items() if not name.startswith("head")}, tmp_path / "w.pth")
+    net = vgg16(2, 3, width=1 / 32, size=64)
+    head = net.head[2].weight.detach().clone()
+    load_features(net, tmp_path / "w.pth")
+    assert torch.equal(net.features[28].weight, source.features[28].weight)
+    assert torch.equal(net.head[2].weight, head)
+    with pytest.raises(InputRefused, match="missing"):
+        load_features(vgg16(2, 3, width=1 / 32, size=64, norm=True), tmp_path / "w.pth")
+
+
+# the card
+
+CARD = {"model": "vgg16", "arguments": {"classes": 2, "width": 1 / 32, "size": [32, 32]}, "output": "logits",
+        "bounds": [-1000.0, 400.0], "unit": "HU", "classes": ["benign", "malignant"]}
+
+
+def test_a_network_comes_back_from_its_file_alone(tmp_path: Path) -> None:
+    net = load_classifier_module("vgg16", **CARD["arguments"], seed=3).to(  # type: ignore[arg-type]
+        memory_format=torch.channels_last)
+    save_weights(net, tmp_path / "model.safetensors", CARD)
+    assert read_card(tmp_path / "model.safetensors") == CARD
+    found, card = load_saved(tmp_path / "model.safetensors")
+    assert card == CARD
+    assert same(found, net)
+
+
+def test_a_card_never_imports_what_a_stranger_wrote(here: Path, trained: nn.Module) -> None:
+    save_weights(trained, here / "m.safetensors", {"model": "bring_your_own:net", "arguments": {}})
+    with pytest.raises(InputRefused, match=r"not built in: if you trust that code, give --model bring"):
+        load_saved(here / "m.safetensors")
+    assert same(load_saved(here / "m.safetensors", "bring_your_own:net")[0], trained)
+
+
+def test_weights_without_a_card_ask_for_the_network(here: Path, trained: nn.Module) -> None:
+    torch.save(trained.state_dict(), here / "w.pt")
+    assert read_card(here / "w.pt") is None
+    with pytest.raises(InputRefused, match="give --model"):
+        load_saved(here / "w.pt")
+    with pytest.raises(InputRefused, match="no weights file"):
+        read_card(here / "none.safetensors")

@@ -1,0 +1,215 @@
+"""The report: one inert, self-contained file from stored files alone, with every part of the plan in it."""
+
+import json
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fabricate
+from steadyread import records
+from steadyread.errors import InputRefused
+from steadyread.figures import style
+from steadyread.report import write_report
+
+HOSTILE = "</script><script>alert(1)</script>"
+
+
+class Page(HTMLParser):
+    """Tags with their attributes, ids, and text."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = fabricate.write_run(tmp_path_factory.mktemp("runs") / "plain")
+    write_report(folder)
+    return folder
+
+
+def page_of(folder: Path, **changed: Any) -> Page:
+    return Page(write_report(fabricate.write_run(folder, **changed)).read_text())
+
+
+def test_the_page_has_every_part(run: Path) -> None:
+    text = Page((run / "report.html").read_text()).text
+    for part in ("How steady is linear on made nodules?", "SYNTHETIC",
+                 "Half of the correct reads flip by a change of",
+                 "near duplicates", "1 check passed", "How to read the terms", "Discrimination", "Sensitivity",
+                 "Accuracy under attack", "Against the label", "Against the prediction", "Carried", "FGSM", "PGD",
+                 "Smallest flip, exact", "accuracy therefore stops at 100 − 86.7 = 13.3 %", "93.64",
+                 "Never flipped",
+                 "Examples", "change × 120", "Triage", "does not beat the margin", "AURC", "With a guarantee",
+                 "Cases a human should read", "Training", "epoch 5 was kept", "Patients", "Provenance", "sha256",
+                 "torch 2.13.0", "smallest_flip(largest=70.0)", "not a medical device"):
+        assert part in text, part
+
+
+def test_the_page_needs_nothing_from_outside_and_runs_nothing(run: Path) -> None:
+    text = (run / "report.html").read_text()
+    page = Page(text)
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "embed", "base", "form"}
+    for _, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("src", "href", "xlink:href", "action"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:image/png;base64,"))
+    policy = next(attributes["content"] for tag, attributes in page.tags
+                  if attributes.get("http-equiv") == "Content-Security-Policy")
+    assert policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+    assert "@import" not in text
+    assert not re.search(r"url\((?!#)", text)
+    assert len(text) < 3_000_000
+
+
+def test_drawings_follow_light_and_dark_and_share_no_names(run: Path) -> None:
+    text = (run / "report.html").read_text()
+    page = Page(text)
+    drawings = re.findall(r"<svg\b.*?</svg>", text, re.DOTALL)
+    assert len(drawings) >= 7
+    for drawing in drawings:
+        assert "currentColor" in drawing
+        assert style.INK not in drawing
+        assert f"fill: {style.PAPER}" not in drawing
+        used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', drawing))
+        assert used <= set(re.findall(r'\bid="([^"]+)"', drawing))
+    names = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(names) == len(set(names))
+    assert "prefers-color-scheme: dark" in text
+    assert "@media print" in text
+    assert all(attributes.get("aria-label") for tag, attributes in page.tags if tag == "svg")
+    assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")
+
+
+def test_figures_and_summary_are_written_beside(run: Path) -> None:
+    names = {path.name for path in (run / "figures").iterdir()}
+    for name in ("accuracy_label", "accuracy_prediction", "smallest_flips", "roc", "risk_coverage", "triage",
+                 "score_scatter", "examples", "training"):
+        assert {f"{name}.png", f"{name}.svg"} <= names
+    summary = json.loads((run / "summary.json").read_text())
+    assert summary["verdict"].startswith("Half of the correct reads")
+    assert summary["robustness"]["label"]["curve"]["images"] == 120
+
+
+def test_the_same_folder_gives_the_same_bytes(run: Path, tmp_path: Path) -> None:
+    again = write_report(fabricate.write_run(tmp_path / "again"))
+    assert again.read_bytes() == (run / "report.html").read_bytes()
+    assert (again.parent / "summary.json").read_bytes() == (run / "summary.json").read_bytes()
+
+
+def test_whatever_a_user_named_is_inert(tmp_path: Path) -> None:
+    patient = '"><img src=x onerror=alert(2)>'
+    rows = [row | {"case_id": f"{HOSTILE}{row['case_id']}", "patient_id": f"{patient}{row['patient_id']}"}
+            for row in fabricate.rows(n=30)]
+    changed = fabricate.plan()
+    changed["data"] |= {"name": HOSTILE, "classes": [HOSTILE, "<b onclick=alert(3)>"]}
+    changed["model"] |= {"name": "<svg onload=alert(4)>"}
+    folder = fabricate.write_run(tmp_path / "run", records.as_table(rows), data=changed["data"],
+                                 model=changed["model"], attacks=[HOSTILE], study={"out": HOSTILE})
+    np.savez(folder / "examples.npz", **fabricate.examples(case_id=HOSTILE))
+    (folder / "findings.json").write_text(json.dumps([
+        {"check": HOSTILE, "severity": HOSTILE, "message": HOSTILE, "value": None, "rows": [HOSTILE]}]))
+    page = Page(write_report(folder).read_text())
+    assert not [tag for tag, _ in page.tags if tag == "script"]
+    assert all((attributes.get("src") or "data:").startswith("data:") for _, attributes in page.tags)
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    assert page.text.count("alert(1)") > 5
+
+
+def test_plan_and_records_are_enough(tmp_path: Path) -> None:
+    folder = fabricate.write_run(tmp_path / "run")
+    for name in ("findings.json", "examples.npz", "training.json"):
+        (folder / name).unlink()
+    text = Page(write_report(folder).read_text()).text
+    assert "No checks were run." in text
+    assert "No example images were stored." in text
+    assert "epochs" not in text
+
+
+@pytest.mark.parametrize(("settings", "expected"), [
+    ({"classes": 10}, "macro one against the rest"), ({"against": ("label",)}, "was not searched on these images"),
+    ({"against": ("prediction",)}, "Half of the reads flip"), ({"slope": 1e-6}, "No correct read could be flipped"),
+    ({"slope": 1e4}, "Half of the correct reads")])
+def test_other_tables_have_a_page_too(settings: dict[str, Any], expected: str, tmp_path: Path) -> None:
+    page = page_of(tmp_path / "run", case_table=fabricate.table(**settings), **(
+        {"classes": settings["classes"]} if "classes" in settings else {}))
+    assert expected in page.text
+
+
+@pytest.mark.parametrize("kept", [("clean",), ("clean", "pgd")])
+def test_fewer_attacks(kept: tuple[str, ...], tmp_path: Path) -> None:
+    rows = [row for row in fabricate.rows(n=25) if row["attack"] in kept]
+    page = page_of(tmp_path / "run", case_table=records.as_table(rows))
+    assert "has not been searched" in page.text
+    assert "thresholds were seen on the very images" in page.text
+
+
+@pytest.mark.parametrize("unit", ["grey level", ""])
+def test_other_units(unit: str, tmp_path: Path) -> None:
+    page = page_of(tmp_path / "run", unit=unit)
+    assert ("6.9 grey levels" in page.text) == bool(unit)
+    assert "0.0049 of the range" in page.text
+    assert "HU" not in page.text
+
+
+@pytest.mark.parametrize(("name", "content", "message"), [
+    ("examples.npz", b"PK\x03\x04 broken", "examples.npz is not a readable npz"),
+    ("findings.json", b'{"a": 1}', "must hold a list of findings"), ("plan.json", b"[1]", "one JSON object"),
+    ("plan.json", b"{", "not whole JSON")])
+def test_a_damaged_file_is_refused_by_name(name: str, content: bytes, message: str, tmp_path: Path) -> None:
+    folder = fabricate.write_run(tmp_path / "run")
+    (folder / name).write_bytes(content)
+    with pytest.raises(InputRefused, match=message):
+        write_report(folder)
+
+
+def test_examples_of_pickled_objects_or_missing_arrays_are_refused(tmp_path: Path) -> None:
+    folder = fabricate.write_run(tmp_path / "run")
+    arrays = fabricate.examples()
+    np.savez(folder / "examples.npz", **arrays | {"case_id": np.array([{}, {}, {}], dtype=object)})
+    with pytest.raises(InputRefused, match=r"examples\.npz is not a readable npz of plain arrays"):
+        write_report(folder)
+    np.savez(folder / "examples.npz", clean=arrays["clean"])
+    with pytest.raises(InputRefused, match="missing: adversarial"):
+        write_report(folder)
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputRefused, match=r"plan\.json"):
+        write_report(tmp_path)
+
+
+def test_many_large_examples_stay_within_the_page(tmp_path: Path) -> None:
+    folder = fabricate.write_run(tmp_path / "run")
+    random = np.random.default_rng(0)
+    stored = fabricate.examples()
+    many = {name: np.repeat(array, 8, axis=0) for name, array in stored.items()}
+    many |= {name: random.uniform(-1000, 400, (24, 3, 300, 280)) for name in ("clean", "adversarial")}
+    np.savez(folder / "examples.npz", **many)
+    assert write_report(folder).stat().st_size < 3_000_000
+
+
+def test_the_report_never_loads_torch(run: Path) -> None:
+    code = (f"import sys; from pathlib import Path; from steadyread.report import write_report;"
+            f"write_report(Path({str(run)!r})); print('torch' in sys.modules)")
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,115 @@
+"""Studies: keys checked one by one, flags over keys over the layout's defaults, and the project's own files."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from steadyread.errors import InputRefused, UsageError
+from steadyread.study import DEFAULTS, RECIPES, completed, keyed, laid_over, override, read_study
+from steadyread.training.fit import TrainingSettings
+
+STUDIES = sorted((Path(__file__).resolve().parents[1] / "studies").glob("*.toml"))
+
+
+def _written(folder: Path, text: str) -> Path:
+    path = folder / "mine.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_the_projects_studies_are_valid(path: Path) -> None:
+    study = read_study(path)
+    assert study.name == path.stem
+    whole = completed(study, str(study.data.layout))
+    assert whole.training is not None
+    assert completed(whole, str(study.data.layout)) == whole
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("[data]\npaht = 'x'", "unknown key 'data.paht': did you mean 'path'?"),
+    ("sed = 1", "unknown key 'sed': did you mean 'seed'?"),
+    ("[training]\nepoch = 3", "unknown key 'training.epoch': did you mean 'epochs'?"),
+    ("[attacks.settings.pgd]\nrestart = 3", "unknown key 'attacks.settings.pgd.restart': did you mean 'restarts'?"),
+    ("[attacks]\nuse = ['pdg']", "no attack 'pdg': did you mean 'pgd'?"),
+    ("[attacks]\nepsilons = [0.002]", "the size '0.002' has no unit: write '0.002 range'"),
+    ("[attacks]\nepsilons = ['0.002']", "has no unit"),
+    ("[attacks]\nepsilons = ['two range']", "a size is a number with its unit"),
+    ("[attacks]\nlargest = 5", "has no unit"),
+    ("[attacks]\nagainst = 'truth'", "attacks.against: input should be 'label', 'prediction' or 'both'; got"),
+    ("[attacks]\nuse = []\nsmallest_flip = false", "nothing to try"),
+    ("[model]\noutput = 'softmax'", "model.output: input should be 'logit', 'logits'"),
+    ("[model]\nbounds = [1, 0]", "model.bounds must be LOW,HIGH"),
+    ("[training]\nepochs = 'many'", "training.epochs: input should be a valid integer"),
+    ("[training]\nepochs = 0", "epochs must be above 0; got 0"),
+    ("[gates]\nfail_below = ['robust=0.5']", "no gate on 'robust'"),
+    ("[split]\ntest_share = 1.5", "split.test_share: input should be less than 1; got 1.5"),
+    ("[data", "is not TOML"),
+    ("name = '../../etc'", "name: string should match"),
+])
+def test_a_wrong_key_or_value_is_named(text: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        read_study(_written(tmp_path, text))
+    assert told in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_missing_study_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputRefused, match=r"cannot read the study .*none\.toml: No such file"):
+        read_study(tmp_path / "none.toml")
+
+
+def test_flags_stand_above_keys_above_defaults(tmp_path: Path) -> None:
+    path = _written(tmp_path, "seed = 3\n[preparation]\ncrop = 48\n[training]\nepochs = 7")
+    study = completed(read_study(path, keyed(seed=4, data__limit=None), override("training.batch=16")), "lidc")
+    assert study.name == "mine"
+    assert study.seed == 4
+    assert study.data.limit is None
+    assert study.preparation.crop == 48
+    assert study.preparation.window == (-1000, 400)     # from the layout's defaults
+    assert study.training == asdict(TrainingSettings(epochs=7, batch=16))
+
+
+@pytest.mark.parametrize(("text", "found"), [
+    ("attacks.settings.pgd.steps=20", {"attacks": {"settings": {"pgd": {"steps": 20}}}}),
+    ("attacks.against=label", {"attacks": {"against": "label"}}),
+    ("attacks.use=['fgsm']", {"attacks": {"use": ["fgsm"]}}),
+    ("attacks.largest = 0.1 range", {"attacks": {"largest": "0.1 range"}}),
+])
+def test_any_key_can_be_set_on_the_command_line(text: str, found: dict[str, Any]) -> None:
+    assert override(text) == found
+
+
+@pytest.mark.parametrize("text", ["seed", "=3", "a b=3"])
+def test_what_is_no_key_and_value_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="KEY=VALUE"):
+        override(text)
+
+
+def test_tables_merge_and_values_replace() -> None:
+    assert laid_over({"a": {"b": 1, "c": [1, 2]}, "d": 1}, {"a": {"c": [3]}}) == {"a": {"b": 1, "c": [3]}, "d": 1}
+
+
+def test_a_network_of_the_users_own_gets_images_as_they_are() -> None:
+    study = read_study(None, keyed(model__name="mine:net", model__weights="w.pt"))
+    whole = completed(study, "lidc")
+    assert whole.preparation.window is None
+    assert whole.preparation.crop is None
+    assert whole.training is None
+    assert whole.model.normalise == "none"
+
+
+@pytest.mark.parametrize("layout", sorted(DEFAULTS))
+def test_every_layouts_defaults_are_valid(layout: str) -> None:
+    whole = completed(read_study(), layout)
+    assert whole.model.normalise == "symmetric"
+    assert whole.attacks.epsilons
+    assert set(whole.attacks.use) <= set(RECIPES)
+
+
+def test_defaults_are_for_known_layouts() -> None:
+    from steadyread.cases import LAYOUTS
+
+    assert set(DEFAULTS) == {*LAYOUTS, "synthetic"}
