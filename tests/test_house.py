@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST = 400
 FLOORS = {
     7: ("cli", "console", "__main__"),
-    6: ("study", "running", "stored"),
+    6: ("study", "material", "running", "stored"),
     5: ("report",),
     4: ("assessment", "examples", "training", "checks"),
     3: ("attacks", "figures"),

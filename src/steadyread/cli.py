@@ -202,6 +202,8 @@ def _say(found: Mapping[str, Any], json: bool, lines: str) -> None:
 
 
 def _use(threads: int | None) -> None:
+    """Threads that wait asleep: spinning ones halve the speed of a machine that is shared."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     import torch
 
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -15,7 +15,7 @@ from steadyread.classifier import Classifier, probabilities_of
 from steadyread.threats import Linf
 
 EXAMPLES = "examples.npz"
-_RANKS = (0.1, 0.35, 0.65, 0.9)  # from fragile to steady, among the correct reads
+_RANKS = (0.1, 0.25, 0.4, 0.6, 0.75, 0.9)  # from fragile to steady, among the correct reads
 
 
 def write_examples(classifier: Classifier, cases: Cases, table: pa.Table, folder: Path, seed: int = 0

@@ -19,51 +19,22 @@ from torch import nn
 from steadyread import records
 from steadyread.assessment import Attack, assess
 from steadyread.attacks.smallest_flip import smallest_flip
-from steadyread.cases import (
-    LAYOUTS,
-    Cases,
-    audit,
-    balance,
-    fingerprint,
-    limit,
-    open_cases,
-    phantom,
-    prepare,
-    split,
-    spooled,
-)
+from steadyread.cases import Cases, audit, fingerprint, open_cases, split
 from steadyread.checks import believed
 from steadyread.classifier import Classifier, Normalise
 from steadyread.errors import InputRefused, PlanDiffers
 from steadyread.examples import EXAMPLES, write_examples
+from steadyread.findings import Finding
+from steadyread.material import Material, attacked_cases, gather
 from steadyread.metrics.gates import Judged, gate, judge
-from steadyread.models.loading import BUILT_IN, load_classifier_module, read_card, save_weights
+from steadyread.models.loading import load_classifier_module, read_card, save_weights
 from steadyread.progress import Progress, quiet
 from steadyread.report import write_report
-from steadyread.study import RECIPES, Study, completed
+from steadyread.study import RECIPES, Study
 from steadyread.training.fit import TrainingSettings, fit
 from steadyread.units import Bounds, size_in_native
 
 MODEL, TRAINING, FINDINGS, SETTINGS = "model.safetensors", "training.json", "findings.json", "study.json"
-SYNTHETIC = "synthetic"
-
-
-@dataclass(frozen=True, eq=False)
-class Material:
-    """A study with every default filled in, and its cases: `raw` as read, `ready` as the network sees them.
-
-    `whole` is how many images the data set has, before any draw.
-    """
-
-    study: Study
-    raw: Cases
-    ready: Cases
-    whole: int
-
-    @property
-    def seed(self) -> int:
-        """What the split and the draws are made with."""
-        return _seed_of_split(self.study)
 
 
 @dataclass(frozen=True)
@@ -147,29 +118,6 @@ def audit_data(path: str | Path, layout: str | None = None, seed: int = 0, out: 
             "refused": missing or (f"errors: {', '.join(errors)}" if errors else "")}
 
 
-def gather(study: Study) -> Material:
-    """Reads, draws, splits and prepares the cases, and fills in what the study leaves open."""
-    layout, raw = _opened(study)
-    whole = len(raw)
-    card = read_card(study.model.weights) if study.model.weights is not None else None
-    stated = completed(study, layout, _of_card(card, study, raw) if card else {})
-    seed = _seed_of_split(stated)
-    if stated.data.limit is not None:
-        raw = limit(raw, stated.data.limit, seed)
-    raw = split(raw, seed, stated.split.test_share, stated.split.validation_share, stated.split.official)
-    if stated.training is None and not any(row.part == "validation" for row in raw.rows):
-        raw = replace(raw, rows=tuple(replace(row, part="validation" if row.part == "train" else row.part)
-                                      for row in raw.rows))
-    if stated.split.balance:
-        raw = balance(raw, seed)
-    stated = _windowed(stated, raw.bounds)
-    ready = prepare(raw, stated.preparation.preparation())
-    if stated.model.bounds is not None:
-        ready = replace(ready, bounds=Bounds(*stated.model.bounds, ready.bounds.unit))
-    ready = spooled(ready)
-    return Material(_shaped(stated, ready), raw, ready, whole)
-
-
 def classifier_of(material: Material, folder: Path, progress: Progress = quiet) -> Classifier:
     """The study's classifier: given weights loaded, else trained here, or taken up from the folder."""
     model, training = material.study.model, material.study.training
@@ -215,17 +163,6 @@ def attacks_of(study: Study, bounds: Bounds) -> dict[str, Sequence[Attack]]:
     return {"validation": flip, "test": [*fixed, *flip]}
 
 
-def attacked_cases(material: Material) -> Cases:
-    """The validation and test cases that are attacked; of either part at most `attacks.limit`, drawn by class."""
-    test, validation = material.ready.part("test"), material.ready.part("validation")
-    most = material.study.attacks.limit or len(test)
-    if len(test):
-        test = limit(test, most, material.seed)
-    if len(validation):
-        validation = limit(validation, max(min(most, len(test)), len(validation.classes)), material.seed)
-    return replace(test, rows=validation.rows + test.rows)
-
-
 def judged_gates(stated: Sequence[str], table: pa.Table, folder: Path, seed: int) -> Iterator[Judged]:
     """Every gate against the records of a run."""
     plan = records.read_json(folder / records.PLAN) if stated else {}
@@ -236,35 +173,6 @@ def judged_gates(stated: Sequence[str], table: pa.Table, folder: Path, seed: int
 def folder_of(study: Study, out: str | Path | None) -> Path:
     """Where a run goes."""
     return Path(out) if out is not None else Path("runs") / study.name.replace(" ", "-")
-
-
-def _opened(study: Study) -> tuple[str, Cases]:
-    if study.data.path is None:
-        return SYNTHETIC, phantom.nodules(study.data.synthetic, _seed_of_split(study))
-    path = Path(study.data.path).expanduser()
-    cases = open_cases(path, study.data.layout, **study.data.options)
-    found = study.data.layout or next(layout.name for layout in LAYOUTS.values() if layout.recognises(path))
-    return found, cases
-
-
-def _of_card(card: Mapping[str, Any], study: Study, raw: Cases) -> dict[str, Any]:
-    """What a model of ours says of itself, as settings; its split too where it was trained on these very data.
-
-    Raises:
-        InputRefused: it names code to import, which a stranger's file must not choose.
-    """
-    named = card.get("model")
-    if named not in BUILT_IN and "name" not in study.model.model_fields_set:
-        raise InputRefused(f"{study.model.weights} is for the network '{named}', which is not built in: if you "
-                           f"trust that code, give --model {named}")
-    settings = {"model": {"name": named} | {key: card[key] for key in (
-        "arguments", "output", "normalise", "threshold") if key in card}}
-    if "preparation" in card:
-        settings["preparation"] = card["preparation"]
-    if card.get("data") == {"name": raw.name, "images": len(raw)}:
-        settings["split"] = card["split"]
-        settings["data"] = {"limit": card["limit"]}
-    return settings
 
 
 def _card(material: Material, digest: str) -> dict[str, Any]:
@@ -278,31 +186,6 @@ def _card(material: Material, digest: str) -> dict[str, Any]:
             "limit": study.data.limit, "synthetic": material.ready.synthetic,
             "split": study.split.model_dump(mode="json") | {"seed": material.seed},
             "training": study.training, "training_digest": digest}
-
-
-def _windowed(study: Study, bounds: Bounds) -> Study:
-    """Bounds in HU narrower than the scanner's are a window: values are clipped to it, as a reader's screen does.
-
-    Grey levels are left alone: there, pixels outside the stated bounds mean that the bounds are wrong.
-    """
-    stated = study.model.bounds
-    if stated is None or bounds.unit != "HU" or "window" in study.preparation.model_fields_set:
-        return study
-    preparing = study.preparation.model_copy(update={"window": stated})
-    return study.model_copy(update={"preparation": preparing})
-
-
-def _shaped(study: Study, cases: Cases) -> Study:
-    """What a built-in network must know of the images, unless stated: classes, channels and size."""
-    factory = BUILT_IN.get(study.model.name)
-    if factory is None or not len(cases):
-        return study
-    shape = tuple(cases[0].image.shape)
-    known = {"classes": len(cases.classes), "channels": shape[0],
-             "size": shape[1] if len(set(shape[1:])) == 1 else list(shape[1:])}
-    takes = signature(factory).parameters
-    arguments = {key: value for key, value in known.items() if key in takes} | study.model.arguments
-    return study.model_copy(update={"model": study.model.model_copy(update={"arguments": arguments})})
 
 
 def _normalise(stated: str | tuple[float, float], bounds: Bounds) -> Normalise:
@@ -351,9 +234,16 @@ def _write_findings(folder: Path, material: Material, classifier: Classifier, at
     if path.exists():
         return
     seed = material.study.seed
-    found = [*believed(classifier, attacked.part("test"), seed, progress), *audit(material.raw, material.ready)]
+    found = [*believed(classifier, attacked.part("test"), seed, progress), *_drawn(material, attacked),
+             *audit(material.raw, material.ready)]
     records.write_json(path, [finding.as_json() for finding in found])
 
 
-def _seed_of_split(study: Study) -> int:
-    return study.seed if study.split.seed is None else study.split.seed
+def _drawn(material: Material, attacked: Cases) -> Iterator[Finding]:
+    """What the figures leave out: images of the set that were not drawn, test images that were not attacked."""
+    used, tested, test = len(material.raw), len(attacked.part("test")), len(material.ready.part("test"))
+    if used < material.whole:
+        yield Finding("drawn images", "note", f"{used} of {material.whole} images are used, drawn by class", used)
+    if tested < test:
+        yield Finding("attacked images", "note", f"{tested} of {test} test images are attacked, drawn by class; "
+                      "every figure speaks of these", tested)

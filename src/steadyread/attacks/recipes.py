@@ -74,7 +74,8 @@ def attack(classifier: Classifier, images: Images | Batch, reference: Labels, re
 
 def chunks(batch: Batch, size: int = _CHUNK) -> tuple[torch.Tensor, ...]:
     """The batch's indices in runs of at most `size`."""
-    return torch.arange(len(batch), device=batch.images.device).split(size)
+    everyone = torch.arange(len(batch), device=batch.images.device)
+    return tuple(everyone[start:start + size] for start in range(0, len(batch), size))
 
 
 def checked_reference(reference: Labels, batch: Batch) -> Labels:

@@ -40,7 +40,7 @@ class Effort:
 
 THOROUGH = Effort(steps=150, explore=40, refine=250, polish=12)
 _RADIUS_RATE = (0.05, 0.001)   # how fast a radius grows or shrinks, from the first step to the last
-_STEP = (1.0, 0.01)            # a step's length as a share of the radius
+_STEP = (0.85, 0.01)           # a step's length as a share of the radius
 _MOMENTUM = 0.5                # of the gradients' directions: damps the zigzag at the kinks of a max-pooled net
 _CUT = 0.95                    # a polish looks for flips between this share of the found size and all of it
 

@@ -1,0 +1,172 @@
+"""Cases x attacks -> rows: what the rows say, and that a run survives being stopped, damaged or repeated."""
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+import torch
+from torch import nn
+
+from steadyread import records
+from steadyread.assessment import BLOCK, assess
+from steadyread.attacks.recipes import fgsm, pgd
+from steadyread.attacks.smallest_flip import smallest_flip
+from steadyread.cases import Cases, Row
+from steadyread.classifier import Classifier
+from steadyread.errors import InputRefused, PlanDiffers, UsageError
+from steadyread.types import Bounds
+
+
+def made_cases(n=90, seed=0, classes=("benign", "malignant")):
+    """Images of 6x6 whose mean tells the class, noisily; a validation and a test part."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, len(classes), n)
+    pixels = rng.normal(labels[:, None, None, None] * 0.2, 1.0, (n, 1, 6, 6)).clip(-4, 4).astype("f4")
+    rows = tuple(Row(f"case-{i:03d}", f"patient-{i // 2}", int(labels[i]), str(labels[i]), source=i,
+                     part="validation" if i < n // 3 else "test") for i in range(n))
+    return Cases("made", rows, lambda row: pixels[row.source], classes, Bounds(-4, 4, "HU"), True)
+
+
+def made_classifier(seed=0, classes=2):
+    torch.manual_seed(seed)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(36, classes))
+    with torch.no_grad():
+        module[1].weight[1].fill_(0.3)
+        module[1].weight[0].zero_()
+        module[1].bias.zero_()
+    return Classifier(module, Bounds(-4, 4, "HU"), "logits", name="linear")
+
+
+ATTACKS = [smallest_flip, fgsm(0.05), pgd(0.05, restarts=2), pgd(0.1, restarts=2)]
+
+
+def rows_of(table, **wanted):
+    for name, value in wanted.items():
+        table = table.filter(pc.field(name) == value)
+    return table.to_pylist()
+
+
+def test_rows_are_one_a_case_attack_size_and_reference():
+    cases = made_cases()
+    table = assess(made_classifier(), cases, ATTACKS)
+    assert table.schema.names == records.SCHEMA.names
+    assert len(table) == len(cases) * (1 + len(ATTACKS)) * 2
+    keys = list(zip(*(table[name].to_pylist() for name in ("case_id", "attack", "size", "against")), strict=True))
+    assert len(set(keys)) == len(keys)
+
+
+def test_sizes_are_exact_and_wrong_images_have_size_zero_against_the_label():
+    cases, classifier = made_cases(), made_classifier()
+    table = assess(classifier, cases, [smallest_flip])
+    weight = classifier.module[1].weight.detach()
+    slope = float((weight[1] - weight[0]).abs().sum())
+    clean = {row["case_id"]: row for row in rows_of(table, attack="clean", against="prediction")}
+    for row in rows_of(table, attack="smallest_flip", against="label"):
+        right = clean[row["case_id"]]["prediction"] == row["label"]
+        exact = clean[row["case_id"]]["margin"] / slope if right else 0.0
+        assert row["found_size"] == pytest.approx(exact, rel=2e-3, abs=1e-6)
+        assert row["reference"] == row["label"]
+    for row in rows_of(table, attack="smallest_flip", against="prediction"):
+        assert row["found_size"] > 0
+        assert row["reference"] == clean[row["case_id"]]["prediction"]
+
+
+def test_both_references_are_what_each_alone_is():
+    cases, classifier = made_cases(), made_classifier()
+    both = assess(classifier, cases, ATTACKS)
+    for side in ("label", "prediction"):
+        alone = assess(classifier, cases, ATTACKS, against=side)
+        mine = rows_of(both, against=side)
+        assert len(mine) == len(alone)
+        for a, b in zip(mine, alone.to_pylist(), strict=True):
+            assert (a["case_id"], a["attack"], a["flips"]) == (b["case_id"], b["attack"], b["flips"])
+            assert (a["found_size"] or 0) == pytest.approx(b["found_size"] or 0, rel=1e-3)
+
+
+def test_parts_may_have_attacks_of_their_own_and_users_their_own_attack():
+    def dark(classifier, batch, reference, seed):
+        return (batch.images - 0.5).clamp(-4, 4)
+
+    table = assess(made_classifier(), made_cases(), {"validation": [smallest_flip], "test": [dark]})
+    assert {row["attack"] for row in rows_of(table, part="validation")} == {"clean", "smallest_flip"}
+    mine = rows_of(table, part="test", attack="dark", against="prediction")
+    assert mine
+    assert all(0 < row["found_size"] <= 0.5 + 1e-6 for row in mine)
+    assert all(row["flips"] == (row["prediction"] != row["reference"]) for row in mine)
+
+
+def test_settings_bound_with_partial_stand_in_the_plan(tmp_path):
+    assess(made_classifier(), made_cases(12), [partial(smallest_flip, largest=2.0)], store=tmp_path / "run")
+    plan = records.read_json(tmp_path / "run" / "plan.json")
+    assert plan["attacks"]["test"] == ["smallest_flip(largest=2.0)"]
+
+
+def test_resuming_gives_the_same_rows_and_does_the_missing_blocks_only(tmp_path):
+    cases, classifier = made_cases(3 * BLOCK), made_classifier()
+    whole = assess(classifier, cases, ATTACKS)
+    store = tmp_path / "run"
+    assess(classifier, cases, ATTACKS, store=store)
+    parts = sorted((store / "records").glob("part-*"))
+    parts[1].unlink()
+    damaged = bytearray(parts[2].read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    parts[2].write_bytes(bytes(damaged))
+    again = assess(classifier, cases, ATTACKS, store=store)
+    assert again.equals(whole)
+    assert sorted(path.name for path in (store / "records").glob("part-*")) == [path.name for path in parts]
+
+
+def test_another_plan_in_the_same_folder_is_refused(tmp_path):
+    cases, store = made_cases(12), tmp_path / "run"
+    assess(made_classifier(), cases, [fgsm(0.05)], store=store)
+    with pytest.raises(PlanDiffers, match=r"model\.sha256|seed|attacks"):
+        assess(made_classifier(), cases, [fgsm(0.05)], store=store, seed=1)
+    with pytest.raises(PlanDiffers, match="attacks"):
+        assess(made_classifier(), cases, [fgsm(0.06)], store=store)
+
+
+KILLED = textwrap.dedent("""
+    import sys
+    sys.path.insert(0, {tests!r})
+    import torch
+    torch.set_num_threads(1)
+    from test_assessment import ATTACKS, BLOCK, assess, made_cases, made_classifier
+    print("begun", flush=True)
+    assess(made_classifier(), made_cases(6 * BLOCK), ATTACKS, store={store!r})
+""")
+
+
+def test_killed_at_random_moments_it_ends_with_the_same_rows(tmp_path):
+    whole = assess(made_classifier(), made_cases(6 * BLOCK), ATTACKS)
+    store = tmp_path / "run"
+    code = KILLED.format(tests=str(Path(__file__).parent), store=str(store))
+    rng = np.random.default_rng(7)
+    for _ in range(3):
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(float(rng.uniform(0.02, 0.5)))
+            os.kill(process.pid, signal.SIGKILL)
+    assert assess(made_classifier(), made_cases(6 * BLOCK), ATTACKS, store=store).equals(whole)
+
+
+def test_what_is_refused():
+    cases = made_cases(12)
+    with pytest.raises(InputRefused, match="2 classes .* the model returns 3"):
+        assess(made_classifier(classes=3), cases, ATTACKS)
+    with pytest.raises(UsageError, match="another name"):
+        assess(made_classifier(), cases, [fgsm(0.05), fgsm(0.05)])
+    with pytest.raises(InputRefused, match="does not take images of shape"):
+        assess(Classifier(nn.Sequential(nn.Flatten(), nn.Linear(5, 2)), Bounds(-4, 4), "logits"), cases, ATTACKS)
+    with pytest.raises(InputRefused, match="outside the stated bounds"):
+        assess(Classifier(made_classifier().module, Bounds(-1, 1), "logits"), cases, ATTACKS)
+    with pytest.raises(InputRefused, match="no cases"):
+        assess(made_classifier(), cases.part("train"), ATTACKS)
