@@ -27,7 +27,8 @@ from steadyread.threats import Linf
 from steadyread.training.fit import TrainingSettings, fit
 
 SETS = {"lidc-patches-2d": Preparation(window=(-1000.0, 400.0), crop=64), "mnist": Preparation()}
-EPSILONS = {"lidc-patches-2d": (0.001, 0.002, 0.004, 0.006, 0.008, 0.016), "mnist": (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)}
+EPSILONS = {"lidc-patches-2d": (0.001, 0.002, 0.004, 0.006, 0.008, 0.016),
+            "mnist": (0.02, 0.05, 0.1, 0.15, 0.2, 0.3)}
 TRAINING = {"lidc-patches-2d": TrainingSettings(epochs=30),
             "mnist": TrainingSettings(epochs=3, flips=False, rotation_degrees=10.0)}
 
@@ -81,7 +82,8 @@ def fmn(classifier: Classifier, images: Tensor, reference: Tensor) -> Tensor:
     return torch.where(flipped, size, torch.inf)
 
 
-def beaten(classifier: Classifier, images: Tensor, reference: Tensor, size: Tensor, epsilons: tuple[float, ...]) -> float:
+def beaten(classifier: Classifier, images: Tensor, reference: Tensor, size: Tensor,
+           epsilons: tuple[float, ...]) -> float:
     """The largest share, over the epsilons, of images that fixed-size PGD flips and the found size does not."""
     shares = []
     for epsilon in (share * classifier.valid.range for share in epsilons):

@@ -160,7 +160,7 @@ def test_killed_at_random_moments_it_ends_with_the_same_rows(tmp_path):
 
 def test_what_is_refused():
     cases = made_cases(12)
-    with pytest.raises(InputRefused, match="2 classes .* the model returns 3"):
+    with pytest.raises(InputRefused, match=r"2 classes .* the model returns 3"):
         assess(made_classifier(classes=3), cases, ATTACKS)
     with pytest.raises(UsageError, match="another name"):
         assess(made_classifier(), cases, [fgsm(0.05), fgsm(0.05)])

@@ -98,7 +98,8 @@ def test_active_bounds_make_flips_larger_and_never_leave_them():
     tight = Classifier(classifier.module, (-50.0, 50.0), "logits", normalise=(0.0, 1000.0))
     found = smallest_flip(tight, images, predictions)
     assert torch.all(found.size >= exact * (1 - 1e-4))
-    assert found.images.min() >= -50 and found.images.max() <= 50
+    assert found.images.min() >= -50
+    assert found.images.max() <= 50
 
 
 def test_no_flip_is_a_value_not_an_error():

@@ -1,4 +1,4 @@
-"""What must hold for any attack on any model: inside the set, the same alone and in company, the model untouched."""
+"""What must hold for any attack on any model: inside the set, the same alone and in company, no trace left."""
 
 import copy
 
@@ -22,8 +22,8 @@ RECIPES = {"fgsm": fgsm, "bim": bim, "pgd": pgd}
 
 def small_net(channels=1, classes=2, seed=0):
     torch.manual_seed(seed)
-    net = nn.Sequential(nn.Conv2d(channels, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(),
-                        nn.Linear(6 * 36, classes))
+    net = nn.Sequential(nn.Conv2d(channels, 6, 3, padding=1), nn.BatchNorm2d(6), nn.ReLU(), nn.MaxPool2d(2),
+                        nn.Flatten(), nn.Linear(6 * 36, classes))
     net(torch.rand(32, channels, 12, 12))  # BatchNorm has seen something
     return net.eval()
 
@@ -50,7 +50,8 @@ def test_images_stay_inside_ball_and_bounds_and_flips_are_real(name, epsilon, se
     outcome = attack(classifier, images, reference, RECIPES[name](epsilon), seed)
     change = (outcome.images.double() - images.double()).flatten(1).abs().amax(1)
     assert (change <= epsilon * (1 + 1e-6) + 1e-4).all()  # 1e-4: one float32 step at 1000 HU
-    assert outcome.images.min() >= BOUNDS[0] and outcome.images.max() <= BOUNDS[1]
+    assert outcome.images.min() >= BOUNDS[0]
+    assert outcome.images.max() <= BOUNDS[1]
     sure = outcome.margin.abs() > 1e-4
     again = predictions_of(classifier, outcome.images) != reference
     assert torch.equal(again[sure], outcome.flipped[sure])
@@ -154,7 +155,8 @@ def test_projection_onto_the_box(space):
     other = threat.project(batch, wild + 0.1 * torch.randn_like(wild), size)
     assert (other - once).norm() <= (0.1 * 10 * torch.ones_like(wild)).norm()
     images = threat.render(batch, once)
-    assert images.min() >= 0 and images.max() <= 1
+    assert images.min() >= 0
+    assert images.max() <= 1
     delta = torch.zeros_like(wild, requires_grad=True)
     threat.render(batch, delta).sum().backward()
     assert torch.isfinite(delta.grad).all()

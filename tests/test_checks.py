@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from test_assessment import made_cases, made_classifier
 from torch import nn
 
 from steadyread.checks import believed
 from steadyread.classifier import Classifier
 from steadyread.types import Bounds
+from test_assessment import made_cases, made_classifier
 
 BOUNDS = Bounds(-4, 4, "HU")
 

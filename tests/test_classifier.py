@@ -37,8 +37,8 @@ def test_probability_and_logit_agree():
     z = torch.tensor([1.0, -2.0, 0.3])
     a = classifier(z, "logit").logits(IMAGES)
     b = classifier(z.sigmoid(), "probability").logits(IMAGES)
-    assert torch.allclose(margin_of(a, torch.ones(3, dtype=torch.long)), margin_of(b, torch.ones(3, dtype=torch.long)),
-                          atol=1e-5)
+    ones = torch.ones(3, dtype=torch.long)
+    assert torch.allclose(margin_of(a, ones), margin_of(b, ones), atol=1e-5)
 
 
 def test_probabilities_and_logits_have_equal_margins():

@@ -21,7 +21,7 @@ def run_lines(found: Mapping[str, Any]) -> Iterator[str]:
     data, clean = found["data"], found["discrimination"]
     made = " SYNTHETIC images, made from formulas and of no clinical meaning" if found["synthetic"] else ""
     part = "" if found["part"] == "all" else f" {found['part']}"
-    of = f"of {found['patients']} patients" if data.get("patients_known") else "(no patients known: each is its own)"
+    of = f"of {found['patients']} patients" if data.get("patients_known") else "(no patients known)"
     yield f"{data['name']}: {found['images']}{part} images {of}.{made}"
     auc = clean.get("auc") or {}
     area = f", AUC {auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f})" if auc.get("low") is not None else ""
