@@ -47,7 +47,7 @@ $(RUN):
 $(DEV):
 	@echo "setting up $(VENV) (once; a few minutes)" >&2
 	@$(PYTHON) -m venv $(VENV)
-	@$(VENV)/bin/python $(INSTALL) -e '.[dev]'
+	@$(VENV)/bin/python $(INSTALL) -e '.[dev,compare]'
 	@rm -f $(VENV)/ready-* && touch $(RUN) $@
 
 # torchattacks asks for an old torch stack; without its dependencies it runs on ours.

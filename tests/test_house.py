@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import steadyread
-from steadyread.study import RECIPES
+from steadyread.attacks.registry import RECIPES
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "steadyread"

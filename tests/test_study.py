@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from steadyread.attacks.registry import RECIPES
 from steadyread.errors import InputRefused, UsageError
-from steadyread.study import DEFAULTS, RECIPES, completed, keyed, laid_over, override, read_study
+from steadyread.study import DEFAULTS, completed, keyed, laid_over, override, read_study
 from steadyread.training.fit import TrainingSettings
 
 STUDIES = sorted((Path(__file__).resolve().parents[1] / "studies").glob("*.toml"))

@@ -18,6 +18,7 @@ from torch import nn
 
 from steadyread import records
 from steadyread.assessment import Attack, assess
+from steadyread.attacks.registry import RECIPES
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.cases import Cases, audit, fingerprint, open_cases, split
 from steadyread.checks import believed
@@ -30,7 +31,7 @@ from steadyread.metrics.gates import Judged, gate, judge
 from steadyread.models.loading import load_classifier_module, read_card, save_weights
 from steadyread.progress import Progress, quiet
 from steadyread.report import write_report
-from steadyread.study import RECIPES, Study
+from steadyread.study import Study
 from steadyread.training.fit import TrainingSettings, fit
 from steadyread.units import Bounds, size_in_native
 

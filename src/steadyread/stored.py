@@ -10,10 +10,10 @@ import numpy as np
 
 from steadyread import records
 from steadyread.errors import InputRefused
-from steadyread.metrics.plan import part_of, stages_of
+from steadyread.metrics.plan import part_of, share_to_withhold, stages_of
 from steadyread.metrics.reads import Reads, reads_of
 from steadyread.metrics.summary import as_json
-from steadyread.metrics.triage import SHARE, SMALLEST_FLIP, scores, triage
+from steadyread.metrics.triage import SMALLEST_FLIP, scores, triage
 from steadyread.metrics.wording import comparison
 from steadyread.report import write_report
 
@@ -39,7 +39,8 @@ def triage_run(folder: str | Path, withhold: float | None = None, seed: int = 0,
     if reads.smallest_flip("prediction") is None:
         raise InputRefused(f"{folder} has no smallest flips against the prediction, which triage goes by: assess "
                            "again with attacks.smallest_flip = true and attacks.against = 'both'")
-    share = withhold if withhold is not None else _stated_share(folder)
+    settings = records.read_json(folder / "study.json") if (folder / "study.json").exists() else {}
+    share = withhold if withhold is not None else share_to_withhold({"study": settings})
     found = triage(reads, validation if len(validation) else None, share, seed)
     path = Path(out or folder) / LIST
     records.write_whole(path, _listed(reads, found).encode())
@@ -67,11 +68,6 @@ def _copied(folder: Path, out: Path) -> Path:
     except OSError as problem:
         raise InputRefused(f"cannot write {out}: {problem.strerror or problem}") from problem
     return out
-
-
-def _stated_share(folder: Path) -> float:
-    settings = records.read_json(folder / "study.json") if (folder / "study.json").exists() else {}
-    return float(settings.get("triage", {}).get("withhold", SHARE))
 
 
 def _listed(reads: Reads, found: dict[str, Any]) -> str:

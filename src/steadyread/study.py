@@ -7,7 +7,7 @@ comes from the table of `DEFAULTS` for the layout that the data turn out to have
 import inspect
 import json
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, fields
 from difflib import get_close_matches
 from pathlib import Path
@@ -24,8 +24,7 @@ from pydantic import (
     model_validator,
 )
 
-from steadyread.attacks.recipes import bim, fgsm, pgd
-from steadyread.attacks.square import Square
+from steadyread.attacks.registry import RECIPES
 from steadyread.cases import Preparation
 from steadyread.classifier import Output
 from steadyread.errors import InputRefused, UsageError
@@ -33,8 +32,6 @@ from steadyread.metrics.gates import gate
 from steadyread.training.fit import TrainingSettings
 from steadyread.units import RANGE, Bounds, size_in_native
 
-# The attacks of a study by name; each takes epsilon first, and its other arguments are keys of attacks.settings.
-RECIPES: Mapping[str, Callable[..., Any]] = {"fgsm": fgsm, "bim": bim, "pgd": pgd, "square": Square}
 Settings = dict[str, Any]
 
 

@@ -1,12 +1,13 @@
 """Prepared pixels kept in a nameless file, so that epochs do not decode and resample again."""
 
+import os
 import tempfile
 from dataclasses import replace
 
 import numpy as np
 
 from steadyread.cases.case_set import Cases, Pixels, Row
-from steadyread.errors import InputRefused
+from steadyread.errors import InputRefused, Partial
 
 
 def spooled(cases: Cases) -> Cases:
@@ -17,11 +18,13 @@ def spooled(cases: Cases) -> Cases:
 
     Raises:
         InputRefused: images of different shapes (when such a one is read).
+        Partial: no room for the file.
     """
     if not cases.rows:
         return cases
     shape = cases.load(cases.rows[0]).shape
     with tempfile.TemporaryFile() as temporary:  # the map outlives the open file
+        _reserve(temporary.fileno(), 4 * len(cases) * int(np.prod(shape)))
         held = np.memmap(temporary, np.float32, "w+", 0, (len(cases), *shape))
     places = {row.id: place for place, row in enumerate(cases.rows)}
     read = np.zeros(len(cases), bool)
@@ -38,3 +41,14 @@ def spooled(cases: Cases) -> Cases:
         return np.asarray(held[place])
 
     return replace(cases, load=load)
+
+
+def _reserve(file: int, size: int) -> None:
+    """Room on the disk now: writing into a map of a file without room kills the process."""
+    if not hasattr(os, "posix_fallocate"):
+        return
+    try:
+        os.posix_fallocate(file, 0, size)
+    except OSError as problem:
+        raise Partial(f"no room for {size:,} bytes of images in {tempfile.gettempdir()} ({problem.strerror}): "
+                      "make room, or let TMPDIR name another folder, and run the same command again") from problem

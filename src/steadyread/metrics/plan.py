@@ -11,6 +11,7 @@ from steadyread.metrics.reads import Reads
 from steadyread.units import Bounds
 
 Plan = Mapping[str, object]
+WITHHELD = 0.2
 _LARGEST = re.compile(r"\blargest=([0-9.]+(?:[eE][+-]?[0-9]+)?)")
 
 
@@ -18,6 +19,12 @@ def section(plan: Plan, name: str) -> Mapping[str, object]:
     """A table of the plan, empty where there is none."""
     found = plan.get(name)
     return found if isinstance(found, Mapping) else {}
+
+
+def share_to_withhold(plan: Plan) -> float:
+    """The share of the reads that a human takes: what the study states, else a fifth as in [A]."""
+    stated = section(section(plan, "study"), "triage").get("withhold")
+    return float(stated) if isinstance(stated, int | float) else WITHHELD
 
 
 def bounds_of(plan: Plan) -> Bounds:

@@ -20,6 +20,7 @@ from steadyread.metrics.plan import (
     part_of,
     searched_up_to,
     section,
+    share_to_withhold,
     stages_of,
 )
 from steadyread.metrics.reads import Reads, rank, reads_of
@@ -57,7 +58,7 @@ def summarise(table: pa.Table, plan: Plan, findings: Sequence[Mapping[str, Any]]
     validation = reads_of(table, "validation", stage) if part == "test" else None
     elsewhere = validation if validation is not None and len(validation) else None
     classes = class_count(plan, reads)
-    triaged = triage(reads, elsewhere, seed=seed)
+    triaged = triage(reads, elsewhere, share_to_withhold(plan), seed)
     names = [row["score"] for row in triaged["rows"] if row["score"] != "random"]
     summary: dict[str, Any] = {
         "steadyread": __version__, "name": plan.get("name"), "part": part or "all", "stage": stage,

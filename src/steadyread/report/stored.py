@@ -30,7 +30,7 @@ class Run:
 
 
 def read_run(folder: Path, classes: tuple[str, ...] = ()) -> Run:
-    """A run's folder. Findings, training and examples may be absent; plan and records may not.
+    """A run's folder. Settings, findings, training and examples may be absent; plan and records may not.
 
     Raises:
         InputRefused: no plan or records there, or a file that is not what it should be.
@@ -38,6 +38,9 @@ def read_run(folder: Path, classes: tuple[str, ...] = ()) -> Run:
     plan = records.read_json(folder / "plan.json")
     if not isinstance(plan, dict):
         raise InputRefused(f"{folder / 'plan.json'} must hold one JSON object; it holds a {type(plan).__name__}")
+    settings = _optional(folder / "study.json")
+    if isinstance(settings, dict):
+        plan = {"name": settings.get("name"), "study": settings} | plan
     names = classes or tuple(str(name) for name in plan.get("data", {}).get("classes", ()))
     return Run(folder, plan, records.read(folder), _findings(folder / "findings.json"),
                _optional(folder / "training.json"), read_examples(folder / "examples.npz", names))
