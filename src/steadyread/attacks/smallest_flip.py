@@ -27,15 +27,15 @@ class Effort:
 
     Two classes: `steps` of them. More classes: `explore` against each of the `targets` nearest other classes,
     then `refine` against whichever class is nearest, from the best flip found. Last, `polish` forward passes.
-    The defaults cost 45 forward and 35 backward passes an image for two classes, 110 and 99 for more.
+    The defaults cost 44 forward and 35 backward passes an image for two classes, 110 and 100 for more.
     `THOROUGH` costs about four times that and is the one to quote when a single net is judged.
     """
 
     steps: int = 35
     targets: int = 3
-    explore: int = 12
-    refine: int = 63
-    polish: int = 9
+    explore: int = 10
+    refine: int = 70
+    polish: int = 8
 
 
 THOROUGH = Effort(steps=150, explore=40, refine=250, polish=12)
