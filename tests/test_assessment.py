@@ -16,12 +16,13 @@ import torch
 from torch import nn
 
 from steadyread import records
-from steadyread.assessment import BLOCK, assess
+from steadyread.assessment import BLOCK, assess, describe_attack
 from steadyread.attacks.recipes import fgsm, pgd
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.cases import Cases, Row
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
+from steadyread.examples import write_examples
 from steadyread.types import Bounds
 
 
@@ -170,3 +171,21 @@ def test_what_is_refused():
         assess(Classifier(made_classifier().module, Bounds(-1, 1), "logits"), cases, ATTACKS)
     with pytest.raises(InputRefused, match="no cases"):
         assess(made_classifier(), cases.part("train"), ATTACKS)
+
+
+def test_the_plan_tells_settings_apart_that_only_a_closure_holds():
+    def make(strength):
+        def mine(classifier, batch, reference, seed):
+            return batch.images - strength
+        return mine
+
+    assert describe_attack(make(0.1)) != describe_attack(make(0.2))
+    assert describe_attack(make(0.1)) == describe_attack(make(0.1))
+    assert describe_attack(partial(smallest_flip, largest=2.0)) == "smallest_flip(largest=2.0)"
+
+
+@pytest.mark.parametrize("attacks", [[fgsm(0.05)], [partial(smallest_flip, largest=1e-4)]])
+def test_no_flip_no_examples_and_no_crash(tmp_path, attacks):
+    cases = made_cases(12)
+    table = assess(made_classifier(), cases, attacks)
+    assert write_examples(made_classifier(), cases.part("test"), table, tmp_path) is None

@@ -202,3 +202,45 @@ def test_arguments_that_are_refused():
         smallest_flip(classifier, images, torch.zeros(3, dtype=torch.long), largest=0.0)
     with pytest.raises(UsageError, match="one key an image"):
         attack(classifier, images, torch.zeros(3, dtype=torch.long), fgsm(1.0), keys=("a",))
+
+
+class Knee(nn.Module):
+    """Flat around the middle of the window, so that only a change beyond a knee moves the logit."""
+
+    def forward(self, images):
+        z = (1.0 - (images - images.detach().round(decimals=-3)).abs().flatten(1).amax(1))
+        return torch.stack([z, torch.zeros_like(z)], dim=1)
+
+
+@pytest.mark.parametrize("largest", [2.8, 5.6, None])
+def test_a_flip_that_only_random_starts_find_is_kept_at_hu_offsets(largest):
+    classifier = Classifier(Knee(), BOUNDS, "logits")
+    images = torch.full((3, 1, 4, 4), -1000.0) + torch.tensor([0.0, 0.25, 0.5]).reshape(3, 1, 1, 1)
+    reference = torch.zeros(3, dtype=torch.long)
+    found = smallest_flip(classifier, images, reference, largest=largest)
+    assert torch.isfinite(found.size).all()
+    assert (found.size <= (largest or 1400.0)).all()
+
+
+def test_one_pixel_without_a_derivative_does_not_blind_the_search():
+    class Root(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = small_net()
+
+        def forward(self, images):
+            return self.net(images) + 0.0 * (images[:, :, :1, :1] + 1000.0).clamp(min=0).sqrt().flatten(1)
+
+    images = some_images(8)
+    images[:, :, 0, 0] = -1000.0  # the root's derivative is infinite here, and times 0 it is not a number
+    plain, rooted = net_classifier(), Classifier(Root(), BOUNDS, "logits", normalise=None)
+    rooted.module.net.load_state_dict(plain.module.state_dict())
+    plain = Classifier(plain.module, BOUNDS, "logits")
+    reference = predictions_of(plain, images)
+    a, b = smallest_flip(plain, images, reference).size, smallest_flip(rooted, images, reference).size
+    assert torch.allclose(a, b, rtol=0.05)
+
+
+def test_picking_in_another_order_reorders():
+    batch = Batch(torch.rand(2, 1, 3), ("a", "b"), Bounds(0, 1))
+    assert batch.pick(torch.tensor([1, 0])).keys == ("b", "a")

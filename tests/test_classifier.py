@@ -95,3 +95,9 @@ def test_a_per_channel_normalisation():
     out = Classifier(module, (0, 1), "logits", normalise=(mean, deviation)).logits(images)
     expected = (images - mean.reshape(1, 3, 1, 1)) / deviation.reshape(1, 3, 1, 1)
     assert torch.allclose(out, expected.flatten(1))
+
+
+def test_probabilities_are_the_models_own_whatever_the_threshold():
+    p = torch.tensor([0.3, 0.6, 0.9])
+    found = classifier(p, "probability", threshold=0.2)
+    assert torch.allclose(found.probabilities(found.logits(IMAGES))[:, 1], p, atol=1e-6)

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from steadyread.cases import Cases, Preparation, Row, limit, open_cases, prepare, split
-from steadyread.classifier import Classifier, probabilities_of
+from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, UsageError
 from steadyread.models.loading import load_classifier_module
 from steadyread.training import images as part_images
@@ -88,7 +88,7 @@ def test_the_history_is_what_training_json_holds_and_the_best_epoch_is_the_one_k
     assert epochs[chosen - 1]["validation_accuracy"] == pytest.approx(accuracy(found.classifier, validation))
     images = torch.stack([case.image for case in map(validation.__getitem__, range(60))])
     with torch.no_grad():
-        told = probabilities_of(found.classifier.logits(images))[range(60), [row.label for row in validation.rows]]
+        told = found.classifier.logits(images).softmax(1)[range(60), [row.label for row in validation.rows]]
     assert float(-told.log().mean()) == pytest.approx(min(losses), rel=1e-4)
 
 

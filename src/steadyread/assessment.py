@@ -93,7 +93,7 @@ def describe(classifier: Classifier, cases: Cases, attacks: Mapping[str, Sequenc
                  "parts": {part: {"images": len(rows), "patients": len({row.patient for row in rows})}
                            for part, rows in parts.items()}},
         "model": {"name": classifier.name, "sha256": model_digest(classifier.module), "output": classifier.output,
-                  "threshold": classifier.threshold, "normalise": repr(classifier.normalise),
+                  "threshold": classifier.threshold, "normalise": _told(classifier.normalise),
                   "parameters": sum(p.numel() for p in classifier.module.parameters())},
         "attacks": {part: [describe_attack(attack) for attack in chosen] for part, chosen in attacks.items()},
         "against": list(against), "seed": seed, "block": BLOCK,
@@ -105,9 +105,25 @@ def describe(classifier: Classifier, cases: Cases, attacks: Mapping[str, Sequenc
 def describe_attack(attack: Attack) -> str:
     """An attack's name and settings on one line."""
     if isinstance(attack, partial):
-        settings = ", ".join(f"{name}={value!r}" for name, value in attack.keywords.items())
+        settings = ", ".join([*(_told(value) for value in attack.args),
+                              *(f"{name}={_told(value)}" for name, value in attack.keywords.items())])
         return f"{name_of(attack)}({settings})"
-    return name_of(attack) if hasattr(attack, "__name__") else repr(attack)
+    return _told(attack) if hasattr(attack, "__name__") else repr(attack)
+
+
+def _told(value: object) -> str:
+    """A setting as text that is the same in another process and differs where the setting does."""
+    if isinstance(value, Tensor):
+        pixels = value.detach().cpu().contiguous().numpy()
+        return f"tensor{tuple(value.shape)} sha256 {hashlib.sha256(pixels.tobytes()).hexdigest()[:16]}"
+    if isinstance(value, tuple):
+        return f"({', '.join(_told(inner) for inner in value)})"
+    if not hasattr(value, "__qualname__"):
+        return repr(value)
+    held = [cell.cell_contents for cell in getattr(value, "__closure__", None) or ()]
+    defaults = [*(getattr(value, "__defaults__", None) or ()), *held]
+    told = f"({', '.join(_told(inner) for inner in defaults)})" if defaults and held else ""
+    return f"{value.__qualname__}{told}"
 
 
 def name_of(attack: Attack) -> str:

@@ -41,7 +41,8 @@ class Classifier:
             (after a softmax).
         normalise: what stands between native units and the module: (mean, standard deviation), or a
             differentiable function of the images, or None.
-        threshold: for two classes, the probability from which class 1 is predicted.
+        threshold: for two classes, the probability above which class 1 is predicted. Logits are shifted by it,
+            so that the prediction is always the highest one.
 
     The module is left exactly as found: mode, buffers, gradients and `requires_grad` (see `frozen`).
     """
@@ -83,15 +84,28 @@ class Classifier:
         self.passes.forwards += len(images)
         return self._as_logits(self.module(self.normalised(images)))
 
+    def probabilities(self, logits: Logits) -> Float[Tensor, "n k"]:
+        """The model's own probabilities, from logits of this classifier: the threshold's shift undone."""
+        if logits.shape[1] != 2:
+            return logits.softmax(1)
+        return (logits + logits.new_tensor([0.0, self._shift])).softmax(1)
+
+    @property
+    def _shift(self) -> float:
+        return math.log(self.threshold / (1 - self.threshold))
+
     def margins(self, images: Images, reference: Labels) -> Values:
         """The reference's logit minus the best other one, (n,): below 0 the image is flipped."""
         return margin_of(self.logits(images), reference)
 
-    def gradient(self, value: Float[Tensor, ""], at: Tensor) -> Tensor:
-        """d value / d at, without touching parameters. Counts one backward pass an image."""
+    def gradient(self, value: Float[Tensor, ""], at: Tensor, keep_graph: bool = False) -> Tensor:
+        """d value / d at, without touching parameters. Counts one backward pass an image.
+
+        A pixel whose derivative is not finite gets 0: one such pixel must not blind the search in all others.
+        """
         self.passes.backwards += len(at)
-        found: Tensor = torch.autograd.grad(value, at, allow_unused=True)[0]
-        return torch.zeros_like(at) if found is None else found
+        found: Tensor = torch.autograd.grad(value, at, allow_unused=True, retain_graph=keep_graph)[0]
+        return torch.zeros_like(at) if found is None else torch.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
 
     @contextmanager
     def frozen(self) -> Iterator["Classifier"]:
@@ -176,14 +190,13 @@ class Classifier:
             self._refuse_non_probabilities(raw)
             raw = (raw.clamp(min=_SMALLEST).log() if not single else
                    raw.clamp(min=_SMALLEST).log() - (1 - raw).clamp(min=_SMALLEST).log())
-        shift = math.log(self.threshold / (1 - self.threshold))
         if single:
-            return torch.stack([torch.zeros_like(raw), raw - shift], dim=1)
-        if shift == 0:
+            return torch.stack([torch.zeros_like(raw), raw - self._shift], dim=1)
+        if self._shift == 0:
             return raw
         if raw.shape[1] != 2:
             raise UsageError(f"a threshold of {self.threshold} needs two classes; the model has {raw.shape[1]}")
-        return raw - raw.new_tensor([0.0, shift])
+        return raw - raw.new_tensor([0.0, self._shift])
 
     def _refuse_non_probabilities(self, raw: Tensor) -> None:
         values = raw.detach()
@@ -233,11 +246,6 @@ def prediction_of(logits: Logits) -> Labels:
 def decided(logits: Logits) -> Flags:
     """Where every logit is finite, (n,)."""
     return torch.isfinite(logits).all(1)
-
-
-def probabilities_of(logits: Logits) -> Float[Tensor, "n k"]:
-    """Softmax of the logits, whose two-class case is the sigmoid of their difference."""
-    return logits.softmax(1)
 
 
 def _a_channel(value: float | Tensor, images: Tensor) -> float | Tensor:

@@ -11,7 +11,7 @@ from steadyread import records
 from steadyread.attacks.recipes import Recipe
 from steadyread.attacks.search import Search
 from steadyread.cases import Cases, collate
-from steadyread.classifier import Classifier, probabilities_of
+from steadyread.classifier import Classifier
 from steadyread.threats import Linf
 
 EXAMPLES = "examples.npz"
@@ -44,8 +44,8 @@ def write_examples(classifier: Classifier, cases: Cases, table: pa.Table, folder
     records.write_npz(path, {
         "clean": batch.images.cpu().numpy(), "adversarial": adversarial.cpu().numpy(),
         "case_id": np.array(batch.keys), "label": labels.numpy(), "attack": np.array(["pgd"] * len(chosen)),
-        "size": sizes.cpu().numpy(), "clean_probabilities": probabilities_of(logits).cpu().numpy(),
-        "adversarial_probabilities": probabilities_of(attacked).cpu().numpy()})
+        "size": sizes.cpu().numpy(), "clean_probabilities": classifier.probabilities(logits).cpu().numpy(),
+        "adversarial_probabilities": classifier.probabilities(attacked).cpu().numpy()})
     return path
 
 
@@ -56,9 +56,11 @@ def _chosen(table: pa.Table) -> list[tuple[str, float]]:
     rows = table.filter(wanted).sort_by([("found_size", "ascending"), ("case_id", "ascending")]).to_pylist()
     seen: dict[str, tuple[int, float]] = {row["case_id"]: (row["label"], row["found_size"]) for row in rows
                                           if np.isfinite(row["found_size"])}
+    if not seen:
+        return []
     labels = sorted({label for label, _ in seen.values()})
     found = []
     for at, rank in enumerate(_RANKS):
         same = [(name, size) for name, (label, size) in seen.items() if label == labels[at % len(labels)]]
         found.append(same[int(rank * (len(same) - 1))])
-    return list(dict.fromkeys(found)) if seen else []
+    return list(dict.fromkeys(found))

@@ -20,7 +20,7 @@ from steadyread import records
 from steadyread.assessment import Attack, assess
 from steadyread.attacks.registry import RECIPES
 from steadyread.attacks.smallest_flip import smallest_flip
-from steadyread.cases import Cases, audit, fingerprint, open_cases, split
+from steadyread.cases import Cases, audit, fingerprint, image_marks, open_cases, patient_marks, split
 from steadyread.checks import believed
 from steadyread.classifier import Classifier, Normalise
 from steadyread.errors import InputRefused, PlanDiffers
@@ -166,7 +166,9 @@ def attacks_of(study: Study, bounds: Bounds) -> dict[str, Sequence[Attack]]:
 
 def judged_gates(stated: Sequence[str], table: pa.Table, folder: Path, seed: int) -> Iterator[Judged]:
     """Every gate against the records of a run."""
-    plan = records.read_json(folder / records.PLAN) if stated else {}
+    if not stated:
+        return
+    plan = {"study": records.read_json(folder / SETTINGS), **records.read_json(folder / records.PLAN)}
     for text in stated:
         yield judge(gate(text), table, plan, seed)
 
@@ -179,11 +181,13 @@ def folder_of(study: Study, out: str | Path | None) -> Path:
 def _card(material: Material, digest: str) -> dict[str, Any]:
     """What must be known to use the trained network again, and to tell its training images from others."""
     study, model = material.study, material.study.model.model_dump(mode="json")
+    taught = replace(material.raw, rows=tuple(row for row in material.raw.rows if row.part != "test"))
     return {"model": model["name"], "arguments": model["arguments"], "output": model["output"],
             "normalise": model["normalise"], "threshold": model["threshold"],
             "preparation": study.preparation.model_dump(mode="json"),
             "bounds": [material.ready.bounds.low, material.ready.bounds.high], "unit": material.ready.bounds.unit,
             "classes": list(material.ready.classes), "data": {"name": material.raw.name, "images": material.whole},
+            "taught": {"images": sorted(set(image_marks(taught))), "patients": sorted(set(patient_marks(taught)))},
             "limit": study.data.limit, "synthetic": material.ready.synthetic,
             "split": study.split.model_dump(mode="json") | {"seed": material.seed},
             "training": study.training, "training_digest": digest}
@@ -218,6 +222,7 @@ def _settle(folder: Path, study: Study) -> None:
                              for key in differing[:4])
             raise PlanDiffers(f"{folder} holds the run of other settings: {told}. Give another --out folder, or "
                               "repeat the settings that began this one")
+        return
     records.write_json(path, wanted)
 
 
@@ -235,9 +240,28 @@ def _write_findings(folder: Path, material: Material, classifier: Classifier, at
     if path.exists():
         return
     seed = material.study.seed
-    found = [*believed(classifier, attacked.part("test"), seed, progress), *_drawn(material, attacked),
+    found = [*believed(classifier, attacked.part("test"), seed, progress), *_taught(material, attacked),
+             *_drawn(material, attacked),
              *audit(material.raw, material.ready)]
     records.write_json(path, [finding.as_json() for finding in found])
+
+
+def _taught(material: Material, attacked: Cases) -> Iterator[Finding]:
+    """Test images, or patients, that the given network was trained or chosen on, as its card tells them."""
+    weights = material.study.model.weights
+    taught = ((read_card(weights) if weights is not None else None) or {}).get("taught")
+    if not isinstance(taught, Mapping):
+        return
+    names = {row.id for row in attacked.part("test").rows}
+    tested = replace(material.raw, rows=tuple(row for row in material.raw.rows if row.id in names))
+    for kind, marks in (("images", image_marks(tested)), ("patients", patient_marks(tested))):
+        known = set(taught.get(kind, ()))
+        seen = [row.id for row, mark in zip(tested.rows, marks, strict=False) if mark in known]
+        if seen:
+            are = "are ones" if kind == "images" else "come from patients"
+            yield Finding(f"taught {kind}", "error", f"{len(seen)} of {len(tested)} test images {are} that the "
+                          "network was trained or chosen on: every figure flatters. Assess other images, or keep the "
+                          "split of its training", len(seen) / len(tested), tuple(seen))
 
 
 def _drawn(material: Material, attacked: Cases) -> Iterator[Finding]:

@@ -50,9 +50,9 @@ class Batch:
 
     def pick(self, chosen: Int[Tensor, "m"]) -> "Batch":
         """The images at the indices `chosen`, with everything that belongs to them."""
-        if len(chosen) == len(self.keys):
-            return self
         places = chosen.tolist()
+        if places == list(range(len(self.keys))):
+            return self
         spacing = self.spacing_mm and tuple(self.spacing_mm[place] for place in places)
         return replace(self, images=self.images[chosen], keys=tuple(self.keys[place] for place in places),
                        spacing_mm=spacing)

@@ -98,7 +98,10 @@ class _Hunt:
                  effort: Effort) -> None:
         self.classifier, self.batch, self.reference = classifier, batch, reference
         self.largest, self.effort = largest, effort
-        self.threat = Linf(largest)
+        # what is searched, so that the realised change keeps within `largest` in spite of float32 at 1000 HU
+        rounding = torch.finfo(torch.float32).eps * max(abs(batch.bounds.low), abs(batch.bounds.high))
+        self.reach = max(largest - rounding, largest / 2)
+        self.threat = Linf(self.reach)
         n, device = len(batch), batch.images.device
         self.size = torch.full((n,), torch.inf, device=device)
         self.images = batch.images.clone()
@@ -134,8 +137,7 @@ class _Hunt:
         gradients = []
         for rank in range(count):
             margin = _margin_to(logits, self.reference, targets[:, rank])
-            gradients.append(torch.autograd.grad(margin.sum(), clean, retain_graph=rank < count - 1)[0])
-            self.classifier.passes.backwards += len(clean)
+            gradients.append(self.classifier.gradient(margin.sum(), clean, keep_graph=rank < count - 1))
         self.backwards += count
         return targets, gradients
 
@@ -171,7 +173,7 @@ class _Hunt:
         if not len(active):
             return
         part = self.batch.pick(active)
-        size = torch.full((len(active),), self.largest, device=part.images.device)
+        size = torch.full((len(active),), self.reach, device=part.images.device)
         out = climb(self.classifier, part, self.reference[active], self.threat,
                     Search(steps=20, step=0.1, starts=3, random_start=True), size, seed)
         self.forwards[active] += out.forwards
@@ -236,7 +238,7 @@ class _Walk:
             margin = self._margin(logits)
         self.flipped = self.hunt.see(self.active, images.detach(), logits.detach())
         if not last:
-            self.gradient = torch.nan_to_num(classifier.gradient(margin.sum(), delta))
+            self.gradient = classifier.gradient(margin.sum(), delta)
             self.hunt.backwards[self.active] += 1
         self.margin = margin.detach()
 
@@ -261,7 +263,7 @@ class _Walk:
         shrunk = torch.minimum(inner - overshot.minimum(inner / 2), inner * (1 - rate))
         grown = torch.where(self.radius > 0, self.radius, size) * (1 + rate)
         radius = torch.where(known & (size > 0), torch.where(self.flipped, shrunk, grown), ahead)
-        return torch.minimum(radius, torch.where(known, best, torch.full_like(best, self.hunt.largest)))
+        return torch.minimum(radius, torch.where(known, best, torch.full_like(best, self.hunt.reach)))
 
 
 def _margin_to(logits: Logits, reference: Labels, target: Labels) -> Values:

@@ -123,3 +123,20 @@ def fingerprint(cases: Cases) -> str:
         digest.update(repr(told).encode())
         digest.update(pixels.data)
     return digest.hexdigest()
+
+
+def image_marks(cases: Cases) -> tuple[str, ...]:
+    """A short digest of each case's pixels (48 bits), by which an image is known again under another name."""
+    marks = []
+    for row in cases.rows:
+        pixels = np.ascontiguousarray(cases.load(row))
+        told = repr((pixels.shape, pixels.dtype.str)).encode()
+        marks.append(hashlib.sha256(told + pixels.tobytes()).hexdigest()[:12])
+    return tuple(marks)
+
+
+def patient_marks(cases: Cases) -> tuple[str, ...]:
+    """A short digest of each case's patient, which names nobody; none where patients are not known."""
+    if not cases.patients_known:
+        return ()
+    return tuple(hashlib.sha256(row.patient.encode()).hexdigest()[:12] for row in cases.rows)

@@ -29,9 +29,9 @@ class Linf(Threat):
         return self.project(batch, noise * an_image(size, noise), size)
 
     def climb(self, batch: Batch, delta: Tensor, gradient: Tensor, step: float, size: Values) -> Tensor:
-        """A sign step of length step * size: the steepest ascent in this norm. Where the gradient is 0
-        (or not finite) a pixel stays as it is."""
-        return delta + torch.nan_to_num(gradient, nan=0.0).sign() * (step * an_image(size, delta))
+        """A sign step of length step * size: the steepest ascent in this norm. Where the gradient is 0 a pixel
+        stays as it is."""
+        return delta + gradient.sign() * (step * an_image(size, delta))
 
     def project(self, batch: Batch, delta: Tensor, size: Values) -> Tensor:
         """One clamp to the intersection of ball and bounds, which is a box."""
