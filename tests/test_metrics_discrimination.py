@@ -6,7 +6,7 @@ import pytest
 import fabricate
 from steadyread import records
 from steadyread.metrics import discrimination, reads_of, roc_curve
-from steadyread.metrics.discrimination import class_scores, weighted_auc
+from steadyread.metrics.discrimination import area_under_curve, class_scores, weighted_auc
 
 
 def brute_auc(score: np.ndarray, positive: np.ndarray) -> float:
@@ -62,6 +62,25 @@ def test_one_lonely_positive_gives_resamples_of_one_class() -> None:
         row["label"] = int(row["case_id"] == "case-0004")
     told = discrimination(reads_of(records.as_table(rows)), 2)
     assert told["auc"].low is not None
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_an_auc_of_one_or_zero_is_as_sure_as_its_smaller_side(right: bool) -> None:
+    label = (np.arange(50) >= 38).astype(int)
+    score = np.where(label == right, 1.0, -1.0)
+    found = area_under_curve(np.stack([-score, score], 1), label, np.arange(50).astype(str))
+    bound = 0.025 ** (1 / 12)                          # 12 patients with a positive image
+    assert found.value == float(right)
+    assert (found.low, found.high) == (pytest.approx((bound, 1.0) if right else (0.0, 1 - bound)))
+
+
+@pytest.mark.parametrize(("images", "patients"), [(40, 1), (6, 6)])
+def test_few_patients_have_no_interval_of_the_auc(images: int, patients: int) -> None:
+    label = np.arange(images) % 2
+    score = label + 0.6 * (np.arange(images) < 2)
+    found = area_under_curve(np.stack([-score, score], 1), label, (np.arange(images) % patients).astype(str))
+    assert found.value is not None
+    assert (found.low, found.high) == (None, None)
 
 
 def test_saturated_logits_still_order() -> None:

@@ -12,6 +12,7 @@ from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.metrics import accuracy_under_attack, merged_found_size, reads_of, share, step_curve
 from steadyread.metrics.robustness import median_flip, robust_curve
+from steadyread.units import Bounds
 
 
 def reads(rows: list[dict[str, Any]] | None = None, **settings_: Any) -> Any:
@@ -68,6 +69,30 @@ def test_what_a_fixed_attack_found_is_merged_and_told() -> None:
     merged = merged_found_size(found, "label")
     assert merged.found[found.case_id == right[0]] == [8.4]   # never above the stated size by float32's rounding
     assert merged.improved == pytest.approx(1 / 20)
+
+
+@pytest.mark.parametrize(("change", "counted", "on_the_lung"), [
+    (8.40001, 8.4, 8.4), (8.40015, 8.40015, 8.4), (16.8, 16.8, 16.8), (7.0, 7.0, 7.0)])
+def test_an_attack_that_oversteps_its_size_is_credited_at_the_size_it_took(change: float, counted: float,
+                                                                          on_the_lung: float) -> None:
+    rows = [row for row in fabricate.rows(n=20, against=("label",)) if row["attack"] in ("clean", "pgd")]
+    case = next(row["case_id"] for row in rows if row["attack"] == "clean" and not row["flips"])
+    for row in rows:
+        if row["case_id"] == case and row["attack"] == "pgd":
+            hit = row["size"] == 8.4
+            row.update(prediction=1 - row["label"] if hit else row["label"], flips=int(hit), found_size=change)
+    found = reads(rows)
+    assert merged_found_size(found, "label").found[found.case_id == case] == [counted]
+    coarse = reads_of(records.as_table(rows), bounds=Bounds(-1024, 3071, "HU"))     # float32 steps by 0.00024
+    assert merged_found_size(coarse, "label").found[coarse.case_id == case] == [on_the_lung]
+
+
+def test_a_curve_says_nothing_beyond_its_end() -> None:
+    curve = robust_curve(reads(), "label")
+    cut = curve.until(5.0)
+    assert cut.at(5.0) == curve.at(5.0)
+    assert cut.at(5.1).value is None
+    assert cut.sizes.max() <= 5.0
 
 
 def test_a_flip_at_a_smaller_size_carries_to_larger_ones() -> None:
@@ -152,5 +177,6 @@ def test_the_step_curve_and_its_band_equal_a_share_at_each_size(images: list[tup
 def test_the_median_smallest_flip() -> None:
     found = np.array([1.0, 2.0, 3.0, np.inf])
     assert median_flip(found, np.arange(4).astype(str))[0] == 2
-    assert median_flip(np.full(4, np.inf), np.arange(4).astype(str)) == (np.inf, np.inf, np.inf)
+    assert np.isnan(median_flip(found, np.arange(4).astype(str))[1:]).all()      # too few patients
+    assert median_flip(np.full(40, np.inf), np.arange(40).astype(str)) == (np.inf, np.inf, np.inf)
     assert np.isnan(median_flip(np.zeros(0), np.zeros(0, str))[0])

@@ -93,6 +93,27 @@ def test_passes_are_those_of_images_that_were_searched() -> None:
     assert (told["smallest_flip"]["forwards"], told["pgd"]["backwards"]) == (38, 10)
 
 
+def test_passes_count_one_reference_and_the_judged_part() -> None:
+    told = {row["attack"]: row for row in summarise(fabricate.table(), fabricate.plan())["passes"]}
+    assert told["smallest_flip"]["rows"] == 120
+    only = summarise(fabricate.table(against=("label",)), fabricate.plan())
+    wrong = 120 * (1 - only["discrimination"]["accuracy"].value)
+    assert only["passes"][-1]["rows"] == pytest.approx(120 - wrong)     # these need no search
+
+
+def test_only_what_was_searched_is_called_exact() -> None:
+    near = fabricate.plan(attacks=["smallest_flip(largest=5.0)"])
+    told = summarise(fabricate.table(), near)["robustness"]["label"]
+    assert [row["exact"] for row in told["at"]] == [True, True, False, False]
+    assert told["curve"]["sizes"].max() <= told["curve"]["up_to"] == 5.0
+    without = summarise(TABLES["no search"](), fabricate.plan())["robustness"]["label"]
+    assert [row["exact"] for row in without["at"]] == [False] * 4
+    assert without["curve"]["sizes"].tolist() == [0]
+    assert summarise(TABLES["clean only"](), fabricate.plan())["robustness"]["label"]["at"] == []
+    sizes = [row["size"]["native"] for row in summarise(TABLES["search only"](), near)["robustness"]["label"]["at"]]
+    assert sizes == pytest.approx([1.4, 2.8])
+
+
 def test_a_plan_without_bounds_is_refused() -> None:
     with pytest.raises(InputRefused, match=r"data\.bounds"):
         summarise(fabricate.table(), {"data": {}})
@@ -119,10 +140,34 @@ def test_a_gate_is_read(text: str, shown: str) -> None:
 @pytest.mark.parametrize(("text", "message"), [
     ("auc", "a gate is a figure and its least value"), ("acuracy=0.8", "did you mean 'accuracy'"),
     ("robust_accuracy=0.5", "needs a size"), ("auc@0.1 range=0.5", "has none"), ("auc=80", "between 0 and 1"),
-    ("auc=good", "between 0 and 1"), ("robust_accuracy@0.002=0.5", "no unit"), ("", "a gate is a figure")])
+    ("auc=good", "between 0 and 1"), ("robust_accuracy@0.002=0.5", "no unit"),
+    ("robust_accuracy@0 range=0.5", "positive number"), ("robust_accuracy@1e999 HU=0.5", "positive number"),
+    ("", "a gate is a figure")])
 def test_a_gate_that_cannot_be_read_is_refused(text: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         gate(text)
+
+
+def test_without_a_search_a_gate_between_sizes_is_judged_by_the_next_larger() -> None:
+    table, plan = TABLES["no search"](), fabricate.plan()
+    curve = robust_curve(reads_of(table, "test"), "label")
+    told = judge(gate("robust_accuracy@3 HU=0"), table, plan)
+    assert told.value == curve.at(5.6).value < curve.at(3.0).value
+    assert "5.6 HU (0.0040 of the range), the next larger size tried" in told.message
+    assert judge(gate(f"robust_accuracy@3 HU={curve.at(3.0).value}"), table, plan).passed is False
+    tried = judge(gate("robust_accuracy@0.002 range=0"), table, plan)
+    assert tried.value == curve.at(2.8).value
+    assert "merged from fixed sizes, at that size" in tried.message
+    beyond = judge(gate("robust_accuracy@7 HU=0"), fabricate.table(),
+                   fabricate.plan(attacks=["smallest_flip(largest=5.0)"]))
+    assert "8.4 HU" in beyond.message
+
+
+def test_the_gate_on_kept_reads_withholds_what_the_study_states() -> None:
+    table = fabricate.table()
+    plans = [fabricate.plan(study={"triage": {"withhold": share}}) for share in (0.2, 0.5)]
+    a_fifth, a_half = (judge(gate("kept_accuracy=0"), table, plan).value for plan in plans)
+    assert a_half > a_fifth
 
 
 def test_gates_are_judged_from_the_exact_curve() -> None:

@@ -11,6 +11,7 @@ import fabricate
 from steadyread import records
 from steadyread.metrics import Reads, guarantee, reads_of, risk_coverage, scores, threshold_for, triage
 from steadyread.metrics.triage import area, rank_correlation
+from steadyread.metrics.wording import comparison
 
 
 def parts(**settings_: Any) -> tuple[Reads, Reads]:
@@ -72,6 +73,29 @@ def test_the_label_gives_no_score() -> None:
     assert [row["score"] for row in told["rows"]] == ["margin", "entropy", "random"]
     assert told["beats_margin"] is None
     assert told["rank_correlation"] is None
+
+
+def test_the_score_is_the_searchs_alone_on_every_part() -> None:
+    rows = fabricate.rows(n=20)
+    case = next(row["case_id"] for row in rows if row["attack"] == "clean")
+    for row in rows:
+        if row["case_id"] == case and row["attack"] == "pgd":
+            row.update(prediction=1 - row["reference"], flips=1, found_size=0.01)
+    with_pgd = scores(reads_of(records.as_table(rows)))
+    alone = scores(reads_of(records.as_table([row for row in rows if row["attack"] in ("clean", "smallest_flip")])))
+    assert np.array_equal(with_pgd.score["smallest_flip"], alone.score["smallest_flip"])
+
+
+def test_one_patient_gives_no_verdict() -> None:
+    reads = reads_of(records.as_table(fabricate.rows(n=40, patients=1, spread=0.8)))
+    told = triage(reads, None)
+    assert told["beats_margin"] is None
+    assert "cannot be told from 1 patient." in comparison(told)
+
+
+def test_chance_has_no_interval_of_its_gain() -> None:
+    row = next(row for row in triage(*parts())["rows"] if row["score"] == "random")
+    assert (row["change"].value, row["change"].low) == (0, None)
 
 
 def test_undecided_reads_are_withheld_first() -> None:

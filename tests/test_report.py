@@ -163,6 +163,33 @@ def test_fewer_attacks(kept: tuple[str, ...], tmp_path: Path) -> None:
     assert "thresholds were seen on the very images" in page.text
 
 
+def test_without_a_search_nothing_is_called_exact(tmp_path: Path) -> None:
+    rows = [row for row in fabricate.rows(n=60) if row["attack"] != "smallest_flip"]
+    folder = fabricate.write_run(tmp_path / "run", records.as_table(rows))
+    text = write_report(folder).read_text()
+    assert "Merged from fixed sizes" in text
+    assert "merged from fixed sizes</span>" in text
+    assert "Smallest flip, exact" not in text
+    assert "every size, exact" not in text
+    assert "no smallest flip has been searched" in text
+    assert "Smallest change tried that flips" in text
+
+
+def test_a_row_of_size_zero_and_few_patients_have_a_page(tmp_path: Path) -> None:
+    rows = [row | {"size": 0.0} if row["attack"] == "fgsm" and row["size"] == 1.4 else row
+            for row in fabricate.rows(n=30, patients=5)]
+    text = page_of(tmp_path / "run", case_table=records.as_table(rows)).text
+    assert "too few patients for an interval" in text
+    assert "cannot be told from 5 patients" in text
+
+
+def test_the_guarantee_says_its_limits_and_chance_has_a_dash(run: Path) -> None:
+    text = Page((run / "report.html").read_text()).text
+    assert "also chose the epoch of the model trained here" in text
+    assert "one at a time, not jointly" in text
+    assert re.search(r"Random drawn at random [0-9. ]+ to [0-9.]+ 0\.0 – ", text)
+
+
 @pytest.mark.parametrize("unit", ["grey level", ""])
 def test_other_units(unit: str, tmp_path: Path) -> None:
     page = page_of(tmp_path / "run", unit=unit)

@@ -260,8 +260,8 @@ def _taught(material: Material, attacked: Cases) -> Iterator[Finding]:
         if seen:
             are = "are ones" if kind == "images" else "come from patients"
             yield Finding(f"taught {kind}", "error", f"{len(seen)} of {len(tested)} test images {are} that the "
-                          "network was trained or chosen on: every figure flatters. Assess other images, or keep the "
-                          "split of its training", len(seen) / len(tested), tuple(seen))
+                          "network was trained or chosen on: every figure flatters. Assess other images, or "
+                          "keep the split of its training", len(seen) / len(tested), tuple(seen))
 
 
 def _drawn(material: Material, attacked: Cases) -> Iterator[Finding]:

@@ -43,11 +43,11 @@ def size_in_native(text: str, bounds: Bounds) -> float:
     known = " or ".join(f"'0.002 {unit}'" for unit in units)
     match = _SIZE.match(text)
     try:
-        value = float(match.group(1)) if match else -1.0
+        value = float(match.group(1)) if match else 0.0
     except ValueError:
-        value = -1.0
-    if match is None or value < 0:
-        raise UsageError(f"a size is a number with its unit, such as {known}; got '{text}'")
+        value = 0.0
+    if match is None or not 0 < value < float("inf"):
+        raise UsageError(f"a size is a positive number with its unit, such as {known}; got '{text}'")
     unit = (match.group(2) or "").strip()
     if not unit:
         raise UsageError(f"the size '{text.strip()}' has no unit: write {known}")

@@ -42,6 +42,8 @@ def accuracy_curve(curve: Curve, attacks: Sequence[AttackPoints], bounds: Bounds
                    floor: float | None = None) -> Figure:
     """Accuracy by the size of the change: each attack at its sizes, and the exact step curve with its band.
 
+    The curve is drawn as far as it goes (`Curve.end`); of one that ends at 0 only the clean accuracy is used.
+
     `floor` (two classes, against the prediction) is where the accuracy must stop: 1 minus the clean one.
     """
     with look():
@@ -101,9 +103,10 @@ def smallest_flip_histogram(found: Floats, bounds: Bounds, bins: int = 24) -> Fi
 
 
 def _draw_curve(axes: Axes, curve: Curve, bounds: Bounds, right: float) -> None:
-    if not curve.n:
+    if not curve.n or curve.end <= 0:
         return
-    x = np.append(curve.sizes / bounds.range, max(right, float(curve.sizes[-1]) / bounds.range))
+    last = min(max(right, float(curve.sizes[-1]) / bounds.range), curve.end / bounds.range)
+    x = np.append(curve.sizes / bounds.range, last)
     low, high = (np.append(side, side[-1]) for side in (curve.low, curve.high))
     axes.fill_between(x, low, high, step="post", color=INK, alpha=0.13, linewidth=0)
     axes.step(x, np.append(curve.accuracy, curve.accuracy[-1]), where="post", color=INK, linewidth=1.9,
@@ -127,4 +130,6 @@ def _right_end(curve: Curve, attacks: Sequence[AttackPoints], bounds: Bounds) ->
     if curve.n and len(curve.sizes) > 1:
         reach = float(np.quantile(curve.sizes[1:], 0.9))
         ends.append(min(reach, 3 * max(tried)) if tried else reach)
-    return max([*ends, 1e-9]) / bounds.range
+    if not ends and 0 < curve.end < np.inf:
+        ends = [curve.end]
+    return max([*ends, 1e-9 * bounds.range]) / bounds.range

@@ -2,7 +2,7 @@
 
 from steadyread.metrics.discrimination import discrimination, roc_curve
 from steadyread.metrics.gates import Gate, Judged, gate, judge
-from steadyread.metrics.intervals import Estimate, bootstrap, clopper_pearson, share, wilson
+from steadyread.metrics.intervals import Estimate, bootstrap, clopper_pearson, share
 from steadyread.metrics.reads import Outcome, Reads, reads_of
 from steadyread.metrics.robustness import Curve, Merged, accuracy_under_attack, merged_found_size, step_curve
 from steadyread.metrics.summary import summarise
@@ -36,5 +36,4 @@ __all__ = [
     "threshold_for",
     "triage",
     "verdict",
-    "wilson",
 ]

@@ -5,7 +5,18 @@ from typing import Any
 import numpy as np
 from scipy import special
 
-from steadyread.metrics.intervals import Estimate, Flags, Floats, Ints, bootstrap, estimate, ratio, share
+from steadyread.metrics.intervals import (
+    FEWEST,
+    Estimate,
+    Flags,
+    Floats,
+    Ints,
+    bootstrap,
+    clopper_pearson,
+    estimate,
+    ratio,
+    share,
+)
 from steadyread.metrics.reads import Reads, Strings
 
 
@@ -42,7 +53,8 @@ def area_under_curve(scores: Floats, label: Ints, patient: Strings, seed: int = 
     """The AUC (ties count half) with its interval; None where fewer than two classes are there.
 
     `scores` (n, classes). Beyond two classes, the mean over those classes that have images of one class
-    against the rest.
+    against the rest. An area of exactly 1 or 0, of which every resample is a copy, has the one-sided interval
+    of `at_the_boundary`; fewer than 10 patients have none.
     """
     decided = np.isfinite(scores).all(1) if scores.shape[1] else np.zeros(len(scores), bool)
     scores, label, patient = scores[decided], label[decided], patient[decided]
@@ -57,7 +69,25 @@ def area_under_curve(scores: Floats, label: Ints, patient: Strings, seed: int = 
         return ratio(np.nansum(each, axis=0), np.isfinite(each).sum(0))
 
     value = statistic(np.ones((1, len(label))))[0]
+    if value in (0, 1):
+        return estimate(value, at_the_boundary(float(value), label, patient, judged), len(label))
     return estimate(value, bootstrap(statistic, patient, seed)[0], len(label))
+
+
+def at_the_boundary(value: float, label: Ints, patient: Strings, judged: list[int]) -> tuple[float, float]:
+    """The interval of an AUC of exactly 1 (or 0): one-sided, of Clopper and Pearson.
+
+    Of m patients with a positive image and m others with a negative one, each pair is ordered rightly: m
+    independent draws, all won, bound the chance of one at 0.025^(1/m) from below. m is the smaller number of
+    patients of the two sides, at most half of all, and the least over the classes `judged`. NaN below 10 patients.
+    """
+    patients = len(np.unique(patient))
+    if patients < FEWEST:
+        return float("nan"), float("nan")
+    pairs = min(min(len(np.unique(patient[label == one])), len(np.unique(patient[label != one])), patients // 2)
+                for one in judged)
+    low, high = clopper_pearson(value * pairs, pairs)
+    return float(low), float(high)
 
 
 def weighted_auc(weights: Floats, score: Floats, positive: Flags) -> Floats:

@@ -10,7 +10,15 @@ import pyarrow as pa
 from steadyread.errors import UsageError
 from steadyread.metrics.discrimination import discrimination
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.plan import Plan, bounds_of, class_count, part_of, searched_up_to, stages_of
+from steadyread.metrics.plan import (
+    Plan,
+    bounds_of,
+    class_count,
+    exact_up_to,
+    part_of,
+    share_to_withhold,
+    stages_of,
+)
 from steadyread.metrics.reads import Reads, reads_of
 from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.triage import SMALLEST_FLIP, triage
@@ -21,6 +29,7 @@ ROBUST = "robust_accuracy"
 CLEAN = ("accuracy", "auc", "sensitivity", "specificity")
 KEPT = "kept_accuracy"
 KNOWN = (ROBUST, *CLEAN, KEPT)
+_ROUNDING = 1e-6
 _SHAPE = re.compile(r"^\s*([A-Za-z_]+)\s*(?:@\s*([^=]*?))?\s*=\s*([^=]+?)\s*$")
 
 
@@ -78,43 +87,55 @@ def judge(stated: Gate, table: pa.Table, plan: Plan, seed: int = 0) -> Judged:
     """The gate against the records.
 
     Raises:
-        UsageError: the size is not in the images' unit or lies beyond what was searched, or the records hold
-            nothing to judge by.
+        UsageError: the size is not in the images' unit or lies beyond what was searched or tried, or the
+            records hold nothing to judge by.
     """
     bounds = bounds_of(plan)
     stage = next(iter(stages_of(table)), None)
-    reads, validation = reads_of(table, part_of(table), stage), reads_of(table, "validation", stage)
-    found = _measured(stated, reads, validation, plan, seed)
+    reads, validation = (reads_of(table, part, stage, bounds) for part in (part_of(table), "validation"))
+    found, said = _measured(stated, reads, validation, plan, seed)
     if found.value is None:
         raise UsageError(f"the gate '{stated}' cannot be judged: the records hold nothing to measure it by")
     passed = found.value >= stated.least
     at = f" at {show_native(size_in_native(stated.at, bounds), bounds)}" if stated.at else ""
     return Judged(stated, found.value, passed,
                   f"{stated.metric.replace('_', ' ')}{at} is {found.value:.4f}, "
-                  f"{'at least' if passed else 'below'} {stated.least:g}")
+                  f"{'at least' if passed else 'below'} {stated.least:g}{said}")
 
 
-def _measured(stated: Gate, reads: Reads, validation: Reads, plan: Plan, seed: int) -> Estimate:
+def _measured(stated: Gate, reads: Reads, validation: Reads, plan: Plan, seed: int) -> tuple[Estimate, str]:
+    """The figure, and what is to be said of it beside its value."""
     if stated.metric == ROBUST:
         return _robust_at(stated.at or "", reads, plan)
     if stated.metric == KEPT:
-        rows: list[dict[str, Any]] = triage(reads, validation if len(validation) else None, seed=seed)["rows"]
-        return next((row["accuracy"] for row in rows if row["score"] == SMALLEST_FLIP), Estimate(None))
+        rows: list[dict[str, Any]] = triage(reads, validation if len(validation) else None,
+                                            share_to_withhold(plan), seed)["rows"]
+        return next((row["accuracy"] for row in rows if row["score"] == SMALLEST_FLIP), Estimate(None)), ""
     found: Estimate | None = discrimination(reads, class_count(plan, reads), seed)[stated.metric]
-    return found or Estimate(None)
+    return found or Estimate(None), ""
 
 
-def _robust_at(at: str, reads: Reads, plan: Plan) -> Estimate:
+def _robust_at(at: str, reads: Reads, plan: Plan) -> tuple[Estimate, str]:
+    """Robust accuracy at any size up to which was searched; beyond, or without a search, at a size tried.
+
+    Between tried sizes the next larger one is judged: its accuracy is the lower one.
+    """
     bounds = bounds_of(plan)
     size = size_in_native(at, bounds)
-    tried = [outcome.size for outcome in reads.fixed("label")]
-    searched = searched_up_to(plan) if reads.smallest_flip("label") is not None else max(tried, default=None)
-    if reads.smallest_flip("label") is None and not tried:
-        return Estimate(None)
-    if searched is not None and size > searched * (1 + 1e-6):
-        raise UsageError(f"the gate's size '{at}' lies beyond the largest that was searched, "
-                         f"{show_native(searched, bounds)}: search further or state a smaller one")
-    return robust_curve(reads, "label").at(size)
+    tried = sorted({outcome.size for outcome in reads.fixed("label") if outcome.threat == "Linf"})
+    limit = exact_up_to(plan, reads, "label")
+    if not limit and not tried:
+        return Estimate(None), ""
+    curve = robust_curve(reads, "label")
+    above = next((one for one in tried if one >= size * (1 - _ROUNDING)), None)
+    same = above is not None and above <= size * (1 + _ROUNDING)
+    if size <= limit * (1 + _ROUNDING):
+        return curve.at(above if same and above is not None else size), ""
+    if above is None:
+        raise UsageError(f"the gate's size '{at}' lies beyond the largest that was searched or tried, "
+                         f"{show_native(max([limit, *tried]), bounds)}: search further or state a smaller one")
+    said = "at that size" if same else f"at {show_native(above, bounds)}, the next larger size tried"
+    return curve.at(above), f" (merged from fixed sizes, {said}: no smallest flips were searched there)"
 
 
 def _share(text: str, whole: str) -> float:

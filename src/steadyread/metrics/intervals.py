@@ -3,7 +3,8 @@
 Several images of one patient are not independent. A share's interval is Clopper-Pearson at the effective
 sample size (Korn and Graubard 1998, Survey Methodology 24:193-201): the number of independent images that
 would give the variance seen between patients. With one image a patient it is Clopper-Pearson as it stands,
-and unlike a bootstrap it stays honest where every image is right, or none.
+and unlike a bootstrap it stays honest where every image is right, or none. Resampling tells nothing of patients
+unlike those seen: with few of them, or where all resamples agree, it gives no interval rather than a narrow one.
 """
 
 from collections.abc import Callable, Iterator
@@ -14,6 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special, stats
 
 LEVEL = 0.95
+FEWEST = 10       # patients, below which resampling gives no interval
+FEWEST_ALIKE = 30   # the same where all resamples agree: one patient in ten may differ and not have been seen
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -55,25 +58,6 @@ def clopper_pearson(successes: ArrayLike, trials: ArrayLike, level: float = LEVE
     return np.where(count <= 0, 0.0, low), np.where(missing <= 0, 1.0, high)
 
 
-def wilson(successes: ArrayLike, trials: ArrayLike, level: float = LEVEL) -> tuple[Floats, Floats]:
-    """Wilson's score interval (doi:10.1080/01621459.1927.10502953). No trials give 0 to 1."""
-    count, total = np.broadcast_arrays(np.asarray(successes, np.float64), np.asarray(trials, np.float64))
-    z = float(stats.norm.ppf((1 + level) / 2))
-    n = np.maximum(total, 1e-12)
-    centre = (count + z**2 / 2) / (n + z**2)
-    half = z / (n + z**2) * np.sqrt(count * (n - count) / n + z**2 / 4)
-    low, high = np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
-    return np.where(total > 0, low, 0.0), np.where(total > 0, high, 1.0)
-
-
-def dkw_half_width(n: int, level: float = LEVEL) -> float:
-    """Half the width of a band that holds a whole step curve at once, from n independent images.
-
-    Dvoretzky, Kiefer and Wolfowitz with Massart's constant (doi:10.1214/aop/1176990746).
-    """
-    return min(1.0, float(np.sqrt(np.log(2 / (1 - level)) / (2 * n)))) if n else 1.0
-
-
 def share(flags: ArrayLike, patients: ArrayLike, level: float = LEVEL) -> Estimate:
     """The share of true `flags` (n,) with its interval over `patients` (n,)."""
     chosen = np.asarray(flags, bool)
@@ -110,16 +94,24 @@ def bootstrap(statistic: Statistic, patients: ArrayLike, seed: int = 0, level: f
         statistic: takes weights (b, n), how often each image was drawn in each of b resamples, and returns
             (b,) or (b, s). NaN where a resample has no value (one class only, say): those are left out, and
             an interval is NaN where more than half of them are.
-        patients: (n,), whose equal values are drawn together.
+        patients: (n,), whose equal values are drawn together. Below `FEWEST` of them, or below
+            `FEWEST_ALIKE` where all resamples agree, the interval is NaN: too few to tell.
     """
     values = np.concatenate([_as_columns(statistic(weights)) for weights in resamples(patients, seed)])
     known = np.isfinite(values)
     tails = [(1 - level) / 2, (1 + level) / 2]
     intervals = np.full((values.shape[1], 2), np.nan)
     for column in range(values.shape[1]):
-        if known[:, column].mean() > 0.5:
-            intervals[column] = np.quantile(values[known[:, column], column], tails)
+        drawn = values[known[:, column], column]
+        if known[:, column].mean() > 0.5 and enough(drawn, patients):
+            intervals[column] = np.quantile(drawn, tails)
     return intervals
+
+
+def enough(drawn: Floats, patients: ArrayLike) -> bool:
+    """Whether so many `patients` (n,) allow an interval from the values `drawn` (b,) by resampling them."""
+    alike = len(drawn) == 0 or bool(np.isclose(drawn, drawn[0], rtol=1e-12, atol=1e-12).all())
+    return len(np.unique(np.asarray(patients))) >= (FEWEST_ALIKE if alike else FEWEST)
 
 
 def resamples(patients: ArrayLike, seed: int = 0) -> Iterator[Floats]:

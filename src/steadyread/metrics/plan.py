@@ -77,6 +77,14 @@ def searched_up_to(plan: Plan) -> float | None:
     return max(stated, default=bounds_of(plan).range)
 
 
+def exact_up_to(plan: Plan, reads: Reads, against: str) -> float:
+    """The size up to which every flip was searched for, native units: 0 without a search."""
+    if reads.smallest_flip(against) is None:
+        return 0.0
+    stated = searched_up_to(plan)
+    return float("inf") if stated is None else stated
+
+
 def attacks_of(plan: Plan) -> list[str]:
     """The attacks with their settings, one line each, over all parts."""
     stated = plan.get("attacks")

@@ -9,18 +9,20 @@ from numpy.typing import NDArray
 
 from steadyread.errors import InputRefused
 from steadyread.metrics.intervals import Flags, Floats, Ints
+from steadyread.units import Bounds
 
 Strings = NDArray[np.str_]
 UNDECIDED = -1
+_ROUNDING = 1e-5     # of a size: what float32 arithmetic may add to a stated one
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """What one attack of one size did to each image, aligned with `Reads`.
 
-    `present` says where there is a row; `found` is the realised largest change in native units (for the
-    smallest flip: inf where none was found); `flipped` where the returned image's prediction is not the
-    reference. An undecided read is no read: it counts as flipped.
+    `present` says where there is a row; `found` is the realised largest change in native units, the stated size
+    where it exceeds that by rounding only (inf where no flip was found); `flipped` where the returned image's
+    prediction is not the reference. An undecided read is no read: it counts as flipped.
     """
 
     attack: str
@@ -84,8 +86,12 @@ def rank(attack: str) -> tuple[int, str]:
     return (known.index(attack) if attack in known else len(known), attack)
 
 
-def reads_of(table: pa.Table, part: str | None = None, stage: str | None = None) -> Reads:
+def reads_of(table: pa.Table, part: str | None = None, stage: str | None = None,
+             bounds: Bounds | None = None) -> Reads:
     """The reads of one part (train, validation, test) and stage; None takes all of them.
+
+    `bounds` say how coarsely float32 holds the images: a change above its stated size by no more than that
+    coarseness is one of the stated size.
 
     Raises:
         InputRefused: an attack's row names an image that has no clean row.
@@ -110,11 +116,12 @@ def reads_of(table: pa.Table, part: str | None = None, stage: str | None = None)
         case = _strings(table, "case_id")[attacked[lost][0]]
         raise InputRefused(f"the records of '{case}' have no clean row beside the attacks' rows: run the same "
                            "command again, which completes them")
-    outcomes = _outcomes(table, attacked, place, base)
+    ulp = float(np.spacing(np.float32(max(abs(bounds.low), abs(bounds.high))))) if bounds else 0.0
+    outcomes = _outcomes(table, attacked, place, base, ulp)
     return Reads(base.case_id, base.patient, base.label, base.prediction, base.logits, outcomes)
 
 
-def _outcomes(table: pa.Table, rows: Ints, place: Ints, base: Reads) -> tuple[Outcome, ...]:
+def _outcomes(table: pa.Table, rows: Ints, place: Ints, base: Reads, ulp: float) -> tuple[Outcome, ...]:
     columns = {name: _strings(table, name)[rows] for name in ("attack", "threat", "against")}
     size = _floats(table, "size")[rows]
     prediction, reference = _integers(table, "prediction")[rows], _integers(table, "reference")[rows]
@@ -133,7 +140,7 @@ def _outcomes(table: pa.Table, rows: Ints, place: Ints, base: Reads) -> tuple[Ou
         whole["prediction"][where] = prediction[at]
         flipped[where] = prediction[at] != reference[at]
         searched = columns["attack"][chosen] == "smallest_flip"
-        realised = found[at] if searched else np.fmin(found[at], size[at])
+        realised = found[at] if searched else _realised(found[at], size[at], ulp)
         whole["found"][where] = np.where(flipped[where] | searched, realised, np.inf)
         if searched:
             whole["found"] = np.where(np.isnan(whole["found"]), np.inf, whole["found"])
@@ -144,6 +151,12 @@ def _outcomes(table: pa.Table, rows: Ints, place: Ints, base: Reads) -> tuple[Ou
                             str(columns["against"][chosen]), float("nan") if searched else float(size[chosen]),
                             present, whole["prediction"].astype(np.int64), flipped, whole["found"]))
     return tuple(made)
+
+
+def _realised(found: Floats, size: Floats, ulp: float) -> Floats:
+    """The realised change, (n,): the stated size where none is told or it is above that by rounding only."""
+    rounded = (found > size) & (found <= size * (1 + _ROUNDING) + ulp)
+    return np.asarray(np.where(np.isnan(found) | rounded, size, found))
 
 
 def _keys(table: pa.Table) -> Strings:

@@ -6,7 +6,7 @@ two classes the accuracy stops at 100 % minus the clean one). Either way *accura
 images whose prediction is the label.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from steadyread.metrics.intervals import (
     Flags,
     Floats,
     Ints,
+    enough,
     resamples,
     share,
     share_interval,
@@ -30,7 +31,8 @@ _ROUNDING = 1e-6
 class Curve:
     """Accuracy at every size: `accuracy[j]` from `sizes[j]` up to the next size. Native units.
 
-    `sizes[0]` is 0, the clean accuracy. `low` and `high` are the pointwise 95 % band over patients.
+    `sizes[0]` is 0, the clean accuracy. `low` and `high` are the pointwise 95 % band over patients. `end` is
+    the largest size of which it speaks.
     """
 
     sizes: Floats
@@ -38,13 +40,20 @@ class Curve:
     low: Floats
     high: Floats
     n: int
+    end: float = float("inf")
 
     def at(self, size: float) -> Estimate:
         """The accuracy at one size (an image whose smallest flip is exactly that size has flipped)."""
-        if not self.n:
+        if not self.n or size > self.end:
             return Estimate(None)
         step = int(np.searchsorted(self.sizes, size, side="right")) - 1
         return Estimate(float(self.accuracy[step]), float(self.low[step]), float(self.high[step]), self.n)
+
+    def until(self, end: float) -> "Curve":
+        """The curve up to and with the size `end`."""
+        kept = self.sizes <= end
+        return replace(self, sizes=self.sizes[kept], accuracy=self.accuracy[kept], low=self.low[kept],
+                       high=self.high[kept], end=end)
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,8 +100,8 @@ def accuracy_under_attack(reads: Reads, against: str) -> list[dict[str, Any]]:
 def merged_found_size(reads: Reads, against: str, threat: str = "Linf") -> Merged:
     """The smallest flip of each image over the search and every other attack of the same threat.
 
-    The exact curve of these lies at or below the accuracy of every attack that was run: what any attack has
-    shown is part of the answer.
+    The exact curve of these lies at or below the accuracy of every attack that kept to its stated size: what
+    any attack has shown is part of the answer. One that overstepped its size counts at the size it took.
     """
     wrong = _wrong_before(reads, against)
     found = np.where(wrong, 0.0, np.inf)
@@ -182,10 +191,14 @@ def _earlier(change: Floats, codes: Ints) -> Floats:
 def median_flip(found: Floats, patients: Strings, seed: int = 0) -> tuple[float, float, float]:
     """The median of `found` with its 95 % interval over patients; inf where most never flipped, NaN of none.
 
-    The lower of two middle values, so that half of the images do flip at it or below.
+    The lower of two middle values, so that half of the images do flip at it or below. The interval is NaN for
+    too few patients, as in `bootstrap`.
     """
     if not len(found):
         return float("nan"), float("nan"), float("nan")
     drawn = np.sort(np.concatenate([weighted_median(weights, found) for weights in resamples(patients, seed)]))
+    middle = float(weighted_median(np.ones((1, len(found))), found)[0])
+    if not enough(drawn, patients):
+        return middle, float("nan"), float("nan")
     low, high = (drawn[round(tail * (len(drawn) - 1))] for tail in (0.025, 0.975))
-    return float(weighted_median(np.ones((1, len(found))), found)[0]), float(low), float(high)
+    return middle, float(low), float(high)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,8 +18,8 @@ from steadyread.metrics.plan import (
     bounds_of,
     class_count,
     class_names,
+    exact_up_to,
     part_of,
-    searched_up_to,
     section,
     share_to_withhold,
     stages_of,
@@ -54,8 +55,8 @@ def summarise(table: pa.Table, plan: Plan, findings: Sequence[Mapping[str, Any]]
     bounds = bounds_of(plan)
     stages = stages_of(table)
     part, stage = part_of(table), stages[0] if stages else None
-    reads = reads_of(table, part, stage)
-    validation = reads_of(table, "validation", stage) if part == "test" else None
+    reads = reads_of(table, part, stage, bounds)
+    validation = reads_of(table, "validation", stage, bounds) if part == "test" else None
     elsewhere = validation if validation is not None and len(validation) else None
     classes = class_count(plan, reads)
     triaged = triage(reads, elsewhere, share_to_withhold(plan), seed)
@@ -74,7 +75,8 @@ def summarise(table: pa.Table, plan: Plan, findings: Sequence[Mapping[str, Any]]
         "guarantees": [guarantee(elsewhere, reads, name, alpha, seed=seed)
                        for alpha in ALPHAS for name in names],
         "fragile": _fragile(reads, bounds),
-        "passes": _passes(table), "findings": [dict(finding) for finding in findings], "training": training,
+        "passes": _passes(table, part, stage), "training": training,
+        "findings": [dict(finding) for finding in findings],
         "provenance": {key: plan.get(key) for key in ("seed", "block", "against", "versions", "study")}
         | {"attacks": attacks_of(plan)},
     }
@@ -102,7 +104,8 @@ def thinned(curve: Curve, most: int = _STEPS) -> Curve:
     if len(curve.sizes) <= most:
         return curve
     kept = np.unique(np.linspace(0, len(curve.sizes) - 1, most).round().astype(int))
-    return Curve(curve.sizes[kept], curve.accuracy[kept], curve.low[kept], curve.high[kept], curve.n)
+    return replace(curve, sizes=curve.sizes[kept], accuracy=curve.accuracy[kept], low=curve.low[kept],
+                   high=curve.high[kept])
 
 
 def judged_by(reads: Reads, against: str) -> tuple[Floats, np.ndarray[Any, np.dtype[np.str_]]]:
@@ -117,7 +120,8 @@ def judged_by(reads: Reads, against: str) -> tuple[Floats, np.ndarray[Any, np.dt
 
 def tabled_sizes(reads: Reads, bounds: Bounds) -> list[float]:
     """The sizes of the tables: every size tried, else those of [A] Table 1 (0.001 to 0.006 of the range)."""
-    tried = {outcome.size for outcome in reads.outcomes if outcome.fixed}
+    tried = {outcome.size for outcome in reads.outcomes
+             if outcome.fixed and outcome.size > 0 and outcome.threat == "Linf"}
     return sorted(tried) or [share_ * bounds.range for share_ in (0.001, 0.002, 0.004, 0.006)]
 
 
@@ -125,25 +129,32 @@ def _robustness(reads: Reads, against: str, bounds: Bounds, plan: Plan, seed: in
     rows = accuracy_under_attack(reads, against)
     for row in rows:
         row["size"] = size_json(row["size"], bounds)
-    exact = robust_curve(reads, against)
+    limit = exact_up_to(plan, reads, against)
+    merged = robust_curve(reads, against)
+    exact = merged.until(limit)
     curve = thinned(exact)
     found, patients = judged_by(reads, against)
     middle = median_flip(found, patients, seed)
-    limit = searched_up_to(plan)
     return {
         "attacks": rows,
-        "at": [{"size": size_json(size, bounds), "accuracy": exact.at(size)}
-               for size in tabled_sizes(reads, bounds)],
+        "at": _at_sizes(merged, limit, reads, against, bounds),
         "curve": {"sizes": curve.sizes, "accuracy": curve.accuracy, "low": curve.low, "high": curve.high,
-                  "images": curve.n, "steps": len(exact.sizes)},
+                  "images": curve.n, "steps": len(exact.sizes), "up_to": limit},
         "smallest_flip": {
             "searched": reads.smallest_flip(against) is not None, "images": len(found),
-            "searched_up_to": size_json(limit, bounds) if limit is not None else None,
+            "searched_up_to": size_json(limit, bounds) if 0 < limit < math.inf else None,
             "median": size_json(middle[0], bounds),
             "low": size_json(middle[1], bounds), "high": size_json(middle[2], bounds),
             "never": share(np.isinf(found), patients),
             "improved_by_fixed_sizes": merged_found_size(reads, against).improved},
     }
+
+
+def _at_sizes(merged: Curve, limit: float, reads: Reads, against: str, bounds: Bounds) -> list[dict[str, Any]]:
+    """The accuracy at the tabled sizes: `exact` up to `limit`, else merged from the fixed sizes that were tried."""
+    tried, limit = {outcome.size for outcome in reads.fixed(against)}, limit * (1 + 1e-6)
+    return [{"size": size_json(size, bounds), "accuracy": merged.at(size), "exact": size <= limit}
+            for size in tabled_sizes(reads, bounds) if size <= limit or size in tried]
 
 
 def _fragile(reads: Reads, bounds: Bounds) -> list[dict[str, Any]]:
@@ -165,8 +176,15 @@ def _probability(logits: Floats, of: int) -> float | None:
     return float(raised[of] / raised.sum())
 
 
-def _passes(table: pa.Table) -> list[dict[str, Any]]:
-    """Mean passes an image of each attack, forwards and backwards, over the images that it was tried on."""
+def _passes(table: pa.Table, part: str | None, stage: str | None) -> list[dict[str, Any]]:
+    """Mean passes of each attack, forwards and backwards, over the judged images that it was tried on.
+
+    Of one reference: against the label and against the prediction one search serves both.
+    """
+    for column, wanted in (("part", part), ("stage", stage)):
+        table = table if wanted is None else table.filter(pc.equal(table[column], wanted))
+    sides = pc.unique(table["against"]).to_pylist()
+    table = table.filter(pc.equal(table["against"], "prediction" if "prediction" in sides else "label"))
     grouped = table.filter(pc.greater(table["forwards"], 0)).group_by("attack").aggregate([
         ("forwards", "mean"), ("backwards", "mean"), ("case_id", "count")])
     rows = sorted(grouped.to_pylist(), key=lambda row: rank(row["attack"]))

@@ -24,7 +24,6 @@ from steadyread.metrics.intervals import (
     weighted_mean,
 )
 from steadyread.metrics.reads import Reads
-from steadyread.metrics.robustness import merged_found_size
 
 SMALLEST_FLIP = "smallest_flip"
 RANDOM = "random"
@@ -52,14 +51,15 @@ def scores(reads: Reads) -> Scored:
     """Every score of the labelled reads: smallest flip (where searched), margin, entropy.
 
     The smallest flip is the one against the *prediction*: against the label it is 0 for every wrong read,
-    which gives the answer away. An undecided read scores -inf and is withheld first.
+    which gives the answer away. It is the search's own finding, without those of other attacks: validation
+    images have the search alone, and a threshold is only good for the score it was chosen on. An undecided
+    read scores -inf and is withheld first.
     """
-    merged = merged_found_size(reads, "prediction")
     searched = reads.smallest_flip("prediction")
-    chosen = reads.known & (merged.present if searched is not None else np.ones(len(reads), bool))
+    chosen = reads.known & (searched.present if searched is not None else np.ones(len(reads), bool))
     found: dict[str, Floats] = {}
     if searched is not None:
-        found[SMALLEST_FLIP] = merged.found[chosen]
+        found[SMALLEST_FLIP] = searched.found[chosen]
     logits = reads.logits[chosen]
     decided = np.isfinite(logits).all(1) & (reads.prediction[chosen] >= 0)
     found["margin"], found["entropy"] = _margin(logits), _negative_entropy(logits)
@@ -135,10 +135,11 @@ def triage(test: Reads, validation: Reads | None, share_withheld: float = SHARE,
     rows = [_row(scored, name, thresholds[name], kept[name], intervals[name]) for name in names]
     if names:
         rows.append({"score": RANDOM, "threshold": None, "withheld": Estimate(share_withheld), "kept": None,
-                     "accuracy": everyone, "change": Estimate(0.0, 0.0, 0.0), "area": intervals[RANDOM]["area"]})
+                     "accuracy": everyone, "change": Estimate(0.0), "area": intervals[RANDOM]["area"]})
     return {"share": share_withheld, "chosen_on": "test" if elsewhere is None else "validation",
             "validation_images": 0 if elsewhere is None else len(elsewhere.wrong), "images": len(scored.wrong),
-            "accuracy": everyone, "rows": rows, "differences": _differences(intervals),
+            "patients": len(np.unique(scored.patient)), "accuracy": everyone, "rows": rows,
+            "differences": _differences(intervals),
             "rank_correlation": rank_correlation(scored.score.get(SMALLEST_FLIP), scored.score["margin"]),
             "beats_margin": _beats(intervals, "margin")}
 
@@ -229,7 +230,10 @@ def _differences(intervals: dict[str, dict[str, Estimate]]) -> list[dict[str, An
 
 
 def _beats(intervals: dict[str, dict[str, Estimate]], other: str) -> str | None:
-    """"yes", "no" (the other is better) or "alike", by whether the paired interval of the areas holds 0."""
+    """"yes", "no" (the other is better) or "alike", by whether the paired interval of the areas holds 0.
+
+    None where there is no interval: nothing was searched, or too few patients.
+    """
     difference = intervals.get(other, {}).get("less_area")
     if difference is None or difference.low is None or difference.high is None:
         return None

@@ -103,8 +103,12 @@ def verdict(summary: Mapping[str, Any]) -> str:
 def comparison(triage: Mapping[str, Any]) -> str:
     """Whether the smallest flip beats the margin, said from the paired interval."""
     difference = next((row for row in triage["differences"] if row["against"] == "margin"), None)
-    if difference is None or difference["area"].low is None:
+    if difference is None:
         return "The smallest flip was not searched on these images, so it cannot be set against the margin."
+    if triage["beats_margin"] is None:
+        count = triage["patients"]
+        return ("Whether the smallest flip sorts right from wrong better than the margin cannot be told from "
+                f"{count} {'patient' if count == 1 else 'patients'}.")
     areas = {row["score"]: row["area"].value for row in triage["rows"]}
     said = {"yes": "The smallest flip sorts right from wrong better than the margin does",
             "no": "The smallest flip sorts right from wrong worse than the margin, which costs nothing",

@@ -48,7 +48,8 @@ def _accuracy(reads: Reads, summary: Summary, against: str, bounds: Bounds) -> D
                            [number_of(row["size"]) for row in rows if row["attack"] == name],
                            [row["accuracy"].value for row in rows if row["attack"] == name])
               for name in dict.fromkeys(row["attack"] for row in rows)]
-    curve = thinned(robust_curve(reads, against), 300)
+    exact = robust_curve(reads, against).until(summary["robustness"][against]["curve"]["up_to"])
+    curve = thinned(exact, 300)
     clean = summary["discrimination"]["accuracy"].value
     binary = against == "prediction" and len(summary["classes"]) == 2 and clean is not None
     drawn = figures.accuracy_curve(curve, points, bounds, against, 1 - clean if binary else None)
@@ -60,6 +61,9 @@ def _accuracy(reads: Reads, summary: Summary, against: str, bounds: Bounds) -> D
 def _histogram(reads: Reads, summary: Summary, bounds: Bounds) -> Drawing:
     against = "label" if summary["robustness"]["label"]["smallest_flip"]["searched"] else "prediction"
     found, _ = judged_by(reads, against)
+    if not summary["robustness"][against]["smallest_flip"]["searched"]:
+        return Drawing("smallest_flips", figures.smallest_flip_histogram(found[:0], bounds),
+                       "No smallest flip has been searched.")
     which = "correct reads" if against == "label" else "all reads"
     return Drawing("smallest_flips", figures.smallest_flip_histogram(found, bounds),
                    f"The smallest flips of {which} ({len(found)} images), on a logarithmic axis.")

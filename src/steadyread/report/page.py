@@ -35,7 +35,7 @@ def write_report(run_dir: Path, seed: int = 0) -> Path:
     run = read_run(folder)
     bounds = bounds_of(run.plan)
     summary = summarise(run.table, run.plan, run.findings, run.training, seed)
-    reads = reads_of(run.table, None if summary["part"] == "all" else summary["part"], summary["stage"])
+    reads = reads_of(run.table, None if summary["part"] == "all" else summary["part"], summary["stage"], bounds)
     drawn = drawings(reads, summary, run.examples, bounds)
     saved = {name: save(drawing.figure, folder / FIGURES, name)[1] for name, drawing in drawn.items()}
     records.write_json(folder / SUMMARY, as_json(summary))

@@ -24,6 +24,8 @@ from steadyread.units import Bounds
 Summary = Mapping[str, Any]
 _SHOWN = 9
 _PICTURE_BYTES = 1_600_000
+EXACT, MERGED = "Smallest flip, exact", "Merged from fixed sizes"
+FEW = "too few patients for an interval"
 _PARTED = re.compile(r"(?<=\d) (?=(?:%|HU)(?![A-Za-z]))")
 
 
@@ -37,11 +39,13 @@ def cards(summary: Summary) -> list[dict[str, str]]:
         median = flips["median"]
         known = 0 < number_of(median) < math.inf
         between = f"95 %: {_bare(flips['low'])} to {_bare(flips['high'])}" if known else ""
+        between = FEW if known and math.isnan(number_of(flips["low"])) else between
         made.append({"value": _bare(median), "name": f"flips half of the {reads}",
                      "note": "; ".join(filter(None, [_share_of(median), between]))})
     at = _headline(summary["robustness"]["label"]["at"])
     if at is not None and at["accuracy"].value is not None:
-        made.append(_card(f"robust accuracy at {_bare(at['size'])}", at["accuracy"], percent))
+        how = "" if at["exact"] else ", merged from fixed sizes"
+        made.append(_card(f"robust accuracy at {_bare(at['size'])}{how}", at["accuracy"], percent))
     kept = next((row for row in summary["triage"]["rows"] if row["score"] == "smallest_flip"), None)
     if kept is not None and kept["accuracy"].value is not None:
         made.append(_card(f"accuracy, {percent(kept['withheld'].value, 0)} withheld", kept["accuracy"], percent))
@@ -49,21 +53,31 @@ def cards(summary: Summary) -> list[dict[str, str]]:
 
 
 def robust_rows(summary: Summary) -> list[dict[str, Any]]:
-    """[A] Table 1 with both references side by side; the exact curve last."""
+    """[A] Table 1 with both references side by side; last the exact curve as far as was searched.
+
+    Sizes beyond it, or without a search, are named as merged from the fixed sizes.
+    """
     sides = {against: {(row["attack"], row["threat"], number_of(row["size"])): row
                        for row in summary["robustness"][against]["attacks"]} for against in ("label", "prediction")}
     keys = list(dict.fromkeys([*sides["label"], *sides["prediction"]]))
     rows = [{"attack": attack_name(key[0]), "size": (sides["label"].get(key) or sides["prediction"][key])["size"],
              **{against: sides[against].get(key) for against in sides}} for key in keys]
-    at = {against: summary["robustness"][against]["at"] for against in sides}
-    for label, prediction in zip(at["label"], at["prediction"], strict=True):
-        if label["accuracy"].value is not None or prediction["accuracy"].value is not None:
-            rows.append({"attack": "Smallest flip, exact", "size": label["size"],
-                         "label": _exact(label), "prediction": _exact(prediction)})
+    rows += _merged_rows(summary)
     first = None
     for row in rows:
         row["first"], first = row["attack"] != first, row["attack"]
     return rows
+
+
+def _merged_rows(summary: Summary) -> list[dict[str, Any]]:
+    at = {against: {(not row["exact"], number_of(row["size"])): row
+                    for row in summary["robustness"][against]["at"] if row["accuracy"].value is not None}
+          for against in ("label", "prediction")}
+    keys = sorted({*at["label"], *at["prediction"]})
+    return [{"attack": MERGED if key[0] else EXACT,
+             "size": (at["label"].get(key) or at["prediction"][key])["size"],
+             **{against: _exact(at[against][key]) if key in at[against] else None for against in at}}
+            for key in keys]
 
 
 def triage_rows(summary: Summary, bounds: Bounds) -> list[dict[str, Any]]:
@@ -93,9 +107,11 @@ def example_rows(examples: list[Example], bounds: Bounds) -> list[dict[str, Any]
 
 
 def interval(found: Estimate | None, scale: float = 100.0, decimals: int = 1) -> str:
-    """The interval alone, `79.1 to 92.3`; empty where there is none."""
-    if found is None or found.low is None or found.high is None:
+    """The interval alone, `79.1 to 92.3`; a dash where a value has none, empty where there is no value."""
+    if found is None or found.value is None:
         return ""
+    if found.low is None or found.high is None:
+        return NONE
     return f"{scale * found.low:.{decimals}f} to {scale * found.high:.{decimals}f}".replace("-", "−")
 
 
@@ -114,7 +130,7 @@ def _card(name: str, found: Estimate, show: Any) -> dict[str, str]:
         return {"value": NONE, "name": name, "note": "cannot be told from these images"}
     known = found.low is not None and found.high is not None
     return {"value": show(found.value), "name": name,
-            "note": f"95 %: {show(found.low)} to {show(found.high)}" if known else ""}
+            "note": f"95 %: {show(found.low)} to {show(found.high)}" if known else FEW}
 
 
 def _headline(at: list[dict[str, Any]]) -> dict[str, Any] | None:
