@@ -91,3 +91,13 @@ def test_a_single_output_can_be_planted_too(output):
     layers = [nn.Flatten(), nn.Linear(36, 32), nn.ReLU(), nn.Linear(32, 1)]
     module = nn.Sequential(*layers, *([nn.Sigmoid()] if output == "probability" else []))
     assert found(Classifier(module, BOUNDS, output))["planted example"].severity in ("ok", "note")
+
+
+def test_a_model_that_is_random_while_evaluating_is_seen():
+    findings = found(Classifier(Head(before=lambda x: nn.functional.dropout(x, 0.3)), BOUNDS, "logits"))
+    assert findings["repeatable"].severity == "error"
+
+
+def test_a_model_that_reads_an_image_by_its_company_is_seen():
+    findings = found(Classifier(Head(before=lambda x: x - x.mean(0, keepdim=True)), BOUNDS, "logits"))
+    assert findings["repeatable"].severity == "error"

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from steadyread.attacks.recipes import attack, fgsm
 from steadyread.classifier import Classifier, margin_of, prediction_of
 from steadyread.errors import InputRefused, UsageError
 
@@ -101,3 +102,18 @@ def test_probabilities_are_the_models_own_whatever_the_threshold():
     p = torch.tensor([0.3, 0.6, 0.9])
     found = classifier(p, "probability", threshold=0.2)
     assert torch.allclose(found.probabilities(found.logits(IMAGES))[:, 1], p, atol=1e-6)
+
+
+def test_what_would_look_steady_and_is_not_is_refused():
+    class Detached(nn.Module):
+        def forward(self, images):
+            return images.detach().flatten(1)[:, :2]
+
+    blind = Classifier(Detached(), (0, 1), "logits")
+    with pytest.raises(InputRefused, match="no gradient reaches the image"):
+        attack(blind, IMAGES, torch.zeros(3, dtype=torch.long), fgsm(0.1))
+    with pytest.raises(UsageError, match="deviations above 0"):
+        Classifier(Detached(), (0, 1), "logits", normalise=(0.0, 0.0))
+    seeing = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), (0, 1), "logits")
+    with pytest.raises(InputRefused, match="names class 2"):
+        attack(seeing, IMAGES, torch.full((3,), 2), fgsm(0.1))

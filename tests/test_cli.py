@@ -256,7 +256,11 @@ def test_help_imports_no_torch() -> None:
     (("assess", "--data", "images", *OWN, "--fail-below", "robust_accuracy=0.5"), "needs a size"),
     (("assess", "--data", "images", *OWN, "--set", "attacks.pgd.steps=3"), "unknown key 'attacks.pgd'"),
     (("assess", "--data", "images", *OWN, "--normalise", "a,b"), "--normalise takes none"),
-    (("assess", "--data", "images", "--model", "vgg17", *OWN[2:4]), "did you mean 'vgg16'?"),
+    (("assess", "--data", "images", "--model", "vgg17", *OWN[2:]), "did you mean 'vgg16'?"),
+    (("assess", "--data", "images", *OWN[:4]), "give --bounds LO,HI, --output HEAD"),
+    (("assess", *OWN), "give --data"),
+    (("assess", "--data", "images", *OWN, "--out", "images/run"), "lies in the data"),
+    (("assess", "--data", "images", *OWN, "--normalise", "0.5,0"), "deviations above 0"),
     (("assess", "--data", "images", "--model", "networks:liner", *OWN[2:]), "did you mean 'linear'?"),
     (("assess", "--data", "images", *OWN[:6], "--output", "logitz"), "model.output: input should be 'logit'"),
     (("assess", "--data", "images", *OWN, "--limit", "1"), "limit must be at least 2"),
@@ -488,3 +492,38 @@ def test_a_full_disk_is_partial_and_goes_on(tmp_path: Path) -> None:
     assert "Traceback" not in full.stderr
     told = subprocess.run(command(tmp_path, "run"), cwd=tmp_path, capture_output=True, text=True)
     assert told.returncode == 0, told.stderr
+
+
+def test_a_refused_first_try_does_not_block_the_corrected_one(steadyread: Call, tmp_path: Path) -> None:
+    pictures(tmp_path / "images", 24)
+    network(tmp_path)
+    wrong = steadyread("assess", "--data", "images", *OWN[:4], "--bounds", "0,1", "--output", "logit", *QUICK)
+    assert wrong.code == 3
+    assert "0,255 for 8-bit" in wrong.err
+    assert steadyread("assess", "--data", "images", *OWN, *QUICK).code == 0
+
+
+def test_no_robustness_gate_is_met_while_a_check_fails(steadyread: Call, tmp_path: Path) -> None:
+    """A network whose gradient is cut off looks steady to gradient attacks, and must not pass for it."""
+    pictures(tmp_path / "images", 24)
+    network(tmp_path)
+    (tmp_path / "blind_networks.py").write_text(NETWORKS + """
+class Blind(nn.Sequential):
+    def forward(self, images):
+        return super().forward((images * 4).round() / 4 + 0 * images)
+
+def blind():
+    return Blind(nn.Flatten(), nn.Linear(144, 1))
+""")
+    told = steadyread("assess", "--data", "images", "--model", "blind_networks:blind", *OWN[2:], *QUICK, "--fail-below",
+                      "robust_accuracy@0.001 range=0.01")
+    assert told.code == 1
+    assert "not to be believed" in told.out
+    assert "zero gradients" in told.out
+
+
+def test_an_output_path_that_is_a_file_is_refused(steadyread: Call, tmp_path: Path) -> None:
+    pictures(tmp_path / "images", 12)
+    network(tmp_path)
+    (tmp_path / "afile").write_text("")
+    assert steadyread("assess", "--data", "images", *OWN, "--out", "afile/run").code == 3

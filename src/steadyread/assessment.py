@@ -166,7 +166,8 @@ def _refuse_unfit(classifier: Classifier, cases: Cases) -> None:
     except RuntimeError as problem:
         reason = str(problem).splitlines()[0]
         raise InputRefused(f"the model does not take images of shape {tuple(batch.images.shape[1:])}: {reason}. "
-                           "Prepare the images (crop, size) as for its training") from problem
+                           "Prepare the images as for its training: crop, size, and grey or colour by the reader's "
+                           "option channels (--set 'data.options.channels=\"colour\"')") from problem
     highest = max(row.label for row in cases.rows if row.label is not None)
     if highest >= classes or len(cases.classes) != classes:
         raise InputRefused(f"the data has {len(cases.classes)} classes ({', '.join(cases.classes)}), the model "

@@ -93,6 +93,20 @@ def reads(logits: Tensor, labels: Labels) -> Iterator[Finding]:
                       "steady, it is silent", others / len(labels))
 
 
+def repeatable(evidence: Evidence) -> Finding:
+    """The same image must get the same answer again, alone and in a batch: else flips are the model's own doing."""
+    few = evidence.batch.images[:8]
+    with evidence.classifier.frozen() as classifier, torch.no_grad():
+        whole, again = classifier.logits(few), classifier.logits(few)
+        alone = torch.cat([classifier.logits(image[None]) for image in few])
+    scale = whole.abs().amax().clamp(min=1.0)
+    apart = float(torch.maximum((whole - again).abs().amax(), (whole - alone).abs().amax()) / scale)
+    return Finding("repeatable", "error" if apart > 1e-3 else "ok",
+                   f"the same images, again and alone, get logits that differ by {apart:.1g} of their size"
+                   + (": the model is random, or reads an image by its company (dropout or batch norm while "
+                      "evaluating), and its flips say nothing" if apart > 1e-3 else ""), apart)
+
+
 def zero_gradients(evidence: Evidence) -> Finding:
     """Where the margin's gradient is zero in every pixel, gradient attacks cannot start."""
     with evidence.classifier.frozen() as classifier:
@@ -201,8 +215,8 @@ def planted_example(evidence: Evidence) -> Finding:
                    + ("" if share >= 0.8 else ": the attack misses flips that are known to exist"), share)
 
 
-CHECKS = (zero_gradients, unbounded, second_opinion, convergence, iterative_beats_one_step, stronger_than_noise,
-          stronger_than_square, planted_example)
+CHECKS = (repeatable, zero_gradients, unbounded, second_opinion, convergence, iterative_beats_one_step,
+          stronger_than_noise, stronger_than_square, planted_example)
 
 
 def _climbed(evidence: Evidence, epsilon: float, search: Search) -> Tensor:

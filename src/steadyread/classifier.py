@@ -60,6 +60,8 @@ class Classifier:
             raise UsageError(f"output must be one of {', '.join(get_args(Output))}; got '{self.output}'")
         if not 0 < self.threshold < 1:
             raise UsageError(f"threshold must lie between 0 and 1; got {self.threshold}")
+        if isinstance(self.normalise, tuple) and not bool((torch.as_tensor(self.normalise[1]) > 0).all()):
+            raise UsageError(f"normalise takes (mean, deviation) with deviations above 0; got {self.normalise[1]}")
         if not isinstance(self.bounds, Bounds):
             object.__setattr__(self, "bounds", Bounds(*self.bounds))
 
@@ -103,6 +105,9 @@ class Classifier:
 
         A pixel whose derivative is not finite gets 0: one such pixel must not blind the search in all others.
         """
+        if not value.requires_grad:
+            raise InputRefused("no gradient reaches the image: the model works under torch.no_grad, detaches its "
+                               "input or returns a constant. Let the gradient through; attacks need it")
         self.passes.backwards += len(at)
         found: Tensor = torch.autograd.grad(value, at, allow_unused=True, retain_graph=keep_graph)[0]
         return torch.zeros_like(at) if found is None else torch.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
@@ -142,8 +147,8 @@ class Classifier:
             keys = tuple(keys) if keys is not None else image_keys(images)
         if len(keys) != len(found):
             raise UsageError(f"{len(found)} images came with {len(keys)} keys; give one key an image")
-        self._refuse_invalid(found, keys)
         placed = found.detach().to(self.device, torch.float32)
+        self._refuse_invalid(placed, keys)
         spacing = images.spacing_mm if isinstance(images, Batch) else None
         return Batch(placed, keys, self.valid, spacing)
 
@@ -227,12 +232,21 @@ class Classifier:
         if bool(bad.any()):
             at = int(bad.nonzero()[0])
             raise InputRefused(f"image '{keys[at]}' has pixels from {float(low[at]):.6g} to {float(high[at]):.6g}, "
-                               f"outside the stated bounds {self.valid.low:g} to {self.valid.high:g}: window the "
-                               "images or state other bounds")
+                               f"outside the stated bounds {self.valid.low:g} to {self.valid.high:g}. Bounds are "
+                               "of the pixels as stored (0,255 for 8-bit pictures); what the network wants instead "
+                               "is for normalise, such as 'unit'. Window the images or state other bounds")
 
 
 def margin_of(logits: Logits, reference: Labels) -> Values:
-    """Reference logit minus the best other one, (n,). Not finite where any logit is not."""
+    """Reference logit minus the best other one, (n,). Not finite where any logit is not.
+
+    Raises:
+        InputRefused: a reference is not one of the model's classes.
+    """
+    outside = (reference < 0) | (reference >= logits.shape[1])
+    if bool(outside.any()):
+        raise InputRefused(f"the reference names class {int(reference[outside][0])}; the model has the classes 0 "
+                           f"to {logits.shape[1] - 1}")
     own = logits.gather(1, reference[:, None])[:, 0]
     others = logits.masked_fill(nn.functional.one_hot(reference, logits.shape[1]).bool(), -math.inf)
     return own - others.amax(1)

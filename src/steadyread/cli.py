@@ -44,8 +44,9 @@ Window = Annotated[str | None, typer.Option("--window", metavar="LO,HI", help="C
 Crop = Annotated[int | None, typer.Option("--crop", help="Central pixels an axis.")]
 Size = Annotated[int | None, typer.Option("--size", help="Resize to this many pixels an axis.")]
 Spacing = Annotated[float | None, typer.Option("--spacing", metavar="MM", help="Resample to this pixel spacing.")]
-Normalise = Annotated[str | None, typer.Option("--normalise", metavar="HOW", help="Before the network: none, "
-                                               "unit (the bounds become 0 to 1), symmetric (-1 to 1) or MEAN,SD.")]
+Normalise = Annotated[str | None, typer.Option(
+    "--normalise", metavar="HOW", help="Before the network: none, unit (the bounds become 0 to 1), symmetric (-1 "
+    "to 1), or MEAN,SD in native units (or all channels' means, then their SDs).")]
 Threshold = Annotated[float | None, typer.Option("--threshold", help="Probability from which it is class 1.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Of the training, at most.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
@@ -242,7 +243,6 @@ def _normalised(text: str | None) -> str | list[float] | None:
     if text is None or "," not in text:
         return text
     try:
-        mean, deviation = (float(part) for part in text.split(","))
+        return [float(part) for part in text.split(",")]
     except ValueError:
-        raise UsageError(f"--normalise takes none, unit, symmetric or MEAN,DEVIATION; got '{text}'") from None
-    return [mean, deviation]
+        raise UsageError(f"--normalise takes none, unit, symmetric or MEAN,SD; got '{text}'") from None

@@ -23,6 +23,7 @@ def run_lines(found: Mapping[str, Any]) -> Iterator[str]:
     part = "" if found["part"] == "all" else f" {found['part']}"
     of = f"of {found['patients']} patients" if data.get("patients_known") else "(no patients known)"
     yield f"{data['name']}: {found['images']}{part} images {of}.{made}"
+    yield f"Classes: {', '.join(f'{place} is {name}' for place, name in enumerate(found['classes']))}."
     auc = clean.get("auc") or {}
     area = f", AUC {auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f})" if auc.get("low") is not None else ""
     yield f"Clean accuracy {_share(clean['accuracy'])}{area}."

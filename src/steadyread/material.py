@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from steadyread.cases import LAYOUTS, Cases, balance, limit, open_cases, phantom, prepare, split, spooled
-from steadyread.errors import InputRefused
+from steadyread.errors import InputRefused, UsageError
 from steadyread.models.loading import BUILT_IN, read_card
 from steadyread.study import Study, completed
 from steadyread.units import Bounds
@@ -38,6 +38,8 @@ def gather(study: Study) -> Material:
     layout, raw = _opened(study)
     whole = len(raw)
     card = read_card(study.model.weights) if study.model.weights is not None else None
+    if study.model.weights is not None and card is None:
+        _refuse_unstated(study)
     stated = completed(study, layout, _of_card(card, study, raw) if card else {})
     seed = _seed_of_split(stated)
     if stated.data.limit is not None:
@@ -55,6 +57,17 @@ def gather(study: Study) -> Material:
         ready = replace(ready, bounds=Bounds(*stated.model.bounds, ready.bounds.unit))
     ready = spooled(ready)
     return Material(_shaped(stated, ready), raw, ready, whole)
+
+
+def _refuse_unstated(study: Study) -> None:
+    """Weights that say nothing of themselves: what they were made for must be stated, not guessed."""
+    missing = [flag for flag, there in (
+        ("--data", study.data.path is not None), ("--bounds LO,HI", "bounds" in study.model.model_fields_set),
+        ("--output HEAD", "output" in study.model.model_fields_set)) if not there]
+    if missing:
+        raise UsageError(f"the weights {study.model.weights} do not say what they were made for: give "
+                         f"{', '.join(missing)} (and --normalise, where the network wants other values than the "
+                         "images hold)")
 
 
 def attacked_cases(material: Material) -> Cases:

@@ -13,6 +13,7 @@ import math
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -167,7 +168,8 @@ def write_whole(path: str | Path, content: bytes) -> None:
         temporary.replace(path)
         _sync_folder(path.parent)
     except OSError as problem:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # its folder may not be one
+            temporary.unlink(missing_ok=True)
         if problem.errno in _FULL:
             raise Partial(f"no room to write {path} ({len(content):,} bytes): {problem.strerror}. What was "
                           "finished is kept: make room and run the same command again") from problem

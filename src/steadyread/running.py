@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import torch
 from torch import nn
 
 from steadyread import records
@@ -23,11 +24,13 @@ from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.cases import Cases, audit, fingerprint, image_marks, open_cases, patient_marks, split
 from steadyread.checks import believed
 from steadyread.classifier import Classifier, Normalise
-from steadyread.errors import InputRefused, PlanDiffers
+from steadyread.errors import InputRefused, PlanDiffers, UsageError
 from steadyread.examples import EXAMPLES, write_examples
 from steadyread.findings import Finding
 from steadyread.material import Material, attacked_cases, gather
 from steadyread.metrics.gates import Judged, gate, judge
+from steadyread.metrics.intervals import clopper_pearson
+from steadyread.metrics.reads import reads_of
 from steadyread.models.loading import load_classifier_module, read_card, save_weights
 from steadyread.progress import Progress, quiet
 from steadyread.report import write_report
@@ -78,7 +81,7 @@ def carry_out(study: Study, out: str | Path | None = None, progress: Progress = 
     attacked = attacked_cases(material)
     table = assess(classifier, attacked, attacks, against=material.study.attacks.against, store=folder,
                    seed=material.study.seed, progress=progress)
-    _write_findings(folder, material, classifier, attacked, progress)
+    _write_findings(folder, material, classifier, (attacked, table), progress)
     if not (folder / EXAMPLES).exists():
         write_examples(classifier, attacked.part("test"), table, folder, material.study.seed)
     report = write_report(folder, material.study.seed)
@@ -165,12 +168,17 @@ def attacks_of(study: Study, bounds: Bounds) -> dict[str, Sequence[Attack]]:
 
 
 def judged_gates(stated: Sequence[str], table: pa.Table, folder: Path, seed: int) -> Iterator[Judged]:
-    """Every gate against the records of a run."""
+    """Every gate against the records of a run. No robustness is passed that the checks do not believe."""
     if not stated:
         return
     plan = {"study": records.read_json(folder / SETTINGS), **records.read_json(folder / records.PLAN)}
+    broken = [one["check"] for one in records.read_json(folder / FINDINGS) if one["severity"] == "error"]
     for text in stated:
-        yield judge(gate(text), table, plan, seed)
+        judged = judge(gate(text), table, plan, seed)
+        if judged.passed and broken and judged.gate.metric == "robust_accuracy":
+            judged = replace(judged, passed=False, message=f"{judged.message} But this is not to be believed while "
+                             f"these checks fail: {', '.join(broken)}")
+        yield judged
 
 
 def folder_of(study: Study, out: str | Path | None) -> Path:
@@ -193,9 +201,10 @@ def _card(material: Material, digest: str) -> dict[str, Any]:
             "training": study.training, "training_digest": digest}
 
 
-def _normalise(stated: str | tuple[float, float], bounds: Bounds) -> Normalise:
+def _normalise(stated: str | tuple[float, ...], bounds: Bounds) -> Normalise:
     if isinstance(stated, tuple):
-        return stated
+        half = len(stated) // 2
+        return (stated[0], stated[1]) if half == 1 else (torch.tensor(stated[:half]), torch.tensor(stated[half:]))
     middle = (bounds.low + bounds.high) / 2
     return {"none": None, "unit": (bounds.low, bounds.range), "symmetric": (middle, bounds.range / 2)}[stated]
 
@@ -212,7 +221,12 @@ def _digest_of_training(material: Material) -> str:
 def _settle(folder: Path, study: Study) -> None:
     """Write the settings beside the run, or refuse the folder of another study before any work is done."""
     path, wanted = folder / SETTINGS, study.model_dump(mode="json")
-    if path.exists():
+    begun = (folder / MODEL).exists() or (folder / records.PLAN).exists()
+    data = None if study.data.path is None else Path(study.data.path).expanduser().resolve()
+    if data is not None and folder.resolve().is_relative_to(data):
+        raise UsageError(f"--out {folder} lies in the data {study.data.path}, whose next reader would take the "
+                         "results for images: give another folder")
+    if path.exists() and begun:
         there = dict(_flat(records.read_json(path)))
         now = dict(_flat(json.loads(json.dumps(wanted))))
         differing = [key for key in sorted(there.keys() | now.keys()) if there.get(key) != now.get(key)
@@ -234,16 +248,29 @@ def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
         yield key, value
 
 
-def _write_findings(folder: Path, material: Material, classifier: Classifier, attacked: Cases,
+def _write_findings(folder: Path, material: Material, classifier: Classifier, assessed: tuple[Cases, pa.Table],
                     progress: Progress) -> None:
+    attacked, table = assessed
     path = folder / FINDINGS
     if path.exists():
         return
     seed = material.study.seed
-    found = [*believed(classifier, attacked.part("test"), seed, progress), *_taught(material, attacked),
-             *_drawn(material, attacked),
-             *audit(material.raw, material.ready)]
+    found = [*believed(classifier, attacked.part("test"), seed, progress),
+             *_worse_than_chance(table, material.ready.classes), *_taught(material, attacked),
+             *_drawn(material, attacked), *audit(material.raw, material.ready)]
     records.write_json(path, [finding.as_json() for finding in found])
+
+
+def _worse_than_chance(table: pa.Table, classes: Sequence[str]) -> Iterator[Finding]:
+    """A network far below chance has most likely another order of classes than the data."""
+    reads = reads_of(table, "test")
+    right = int((reads.prediction == reads.label).sum())
+    _, high = clopper_pearson(right, len(reads))
+    if len(reads) and high < 1 / len(classes):
+        order = ", ".join(f"{place} is {name}" for place, name in enumerate(classes))
+        yield Finding("worse than chance", "error", f"{right} of {len(reads)} test images are read right, fewer "
+                      f"than by chance. Does the network have the classes in the order of the data ({order})?",
+                      right / len(reads))
 
 
 def _taught(material: Material, attacked: Cases) -> Iterator[Finding]:

@@ -40,7 +40,8 @@ def _size(text: object) -> object:
     if isinstance(text, int | float) and not isinstance(text, bool):
         text = str(text)
     if isinstance(text, str):
-        unit = text.lstrip(" 0123456789.eE+-").strip()
+        number = text.strip()[:1] in tuple("0123456789.")
+        unit = text.lstrip(" 0123456789.eE+-").strip() if number else ""
         size_in_native(text, Bounds(0, 1, "" if unit == RANGE else unit))
     return text
 
@@ -106,7 +107,8 @@ class Model(_Section):
 
     `name` is built in (vgg16) or package.module:factory. `normalise` is what stands between native units and
     the network: "none", "unit" (the bounds become 0 to 1), "symmetric" (-1 to 1), or [mean, deviation] in
-    native units. `bounds` are the valid native values; the prepared images' own if None.
+    native units, or the means of all channels and then their deviations. `bounds` are the valid native values;
+    the prepared images' own if None.
     """
 
     name: str = "vgg16"
@@ -114,7 +116,7 @@ class Model(_Section):
     arguments: Settings = {}
     bounds: Pair | None = None
     output: Output = "logits"
-    normalise: Literal["none", "unit", "symmetric"] | tuple[float, float] = "none"
+    normalise: Literal["none", "unit", "symmetric"] | tuple[float, ...] = "none"
     threshold: float = Field(default=0.5, gt=0, lt=1)
 
     @property
@@ -126,6 +128,11 @@ class Model(_Section):
     def _ordered(self) -> Self:
         if self.bounds is not None and not self.bounds[0] < self.bounds[1]:
             raise UsageError(f"model.bounds must be LOW,HIGH with LOW below HIGH; got {list(self.bounds)}")
+        if isinstance(self.normalise, tuple):
+            half = len(self.normalise) // 2
+            if not half or len(self.normalise) % 2 or min(self.normalise[half:]) <= 0:
+                raise UsageError("model.normalise takes MEAN,SD in native units, or all channels' means and then "
+                                 f"their deviations, deviations above 0; got {list(self.normalise)}")
         return self
 
 

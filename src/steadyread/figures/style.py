@@ -19,7 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from steadyread.records import write_whole
 from steadyread.units import Bounds
@@ -92,6 +92,7 @@ def native_axis(axes: Axes, bounds: Bounds) -> None:
                                                        lambda native: np.asarray(native) / bounds.range))
         above.set_xlabel(f"{bounds.unit}" if bounds.unit == "HU" else f"{bounds.unit}s", labelpad=5)
         above.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        above.xaxis.set_minor_formatter(NullFormatter())
 
 
 def nothing(axes: Axes, message: str) -> None:

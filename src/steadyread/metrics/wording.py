@@ -105,6 +105,8 @@ def comparison(triage: Mapping[str, Any]) -> str:
     difference = next((row for row in triage["differences"] if row["against"] == "margin"), None)
     if difference is None:
         return "The smallest flip was not searched on these images, so it cannot be set against the margin."
+    if triage["accuracy"].value == 1:
+        return "No read is wrong, so no score can be judged by how it sorts right from wrong."
     if triage["beats_margin"] is None:
         count = triage["patients"]
         return ("Whether the smallest flip sorts right from wrong better than the margin cannot be told from "
