@@ -515,8 +515,8 @@ class Blind(nn.Sequential):
 def blind():
     return Blind(nn.Flatten(), nn.Linear(144, 1))
 """)
-    told = steadyread("assess", "--data", "images", "--model", "blind_networks:blind", *OWN[2:], *QUICK, "--fail-below",
-                      "robust_accuracy@0.001 range=0.01")
+    told = steadyread("assess", "--data", "images", "--model", "blind_networks:blind", *OWN[2:], *QUICK,
+                      "--fail-below", "robust_accuracy@0.001 range=0.01")
     assert told.code == 1
     assert "not to be believed" in told.out
     assert "zero gradients" in told.out

@@ -37,7 +37,7 @@ def test_the_projects_studies_are_valid(path: Path) -> None:
     ("[attacks]\nuse = ['pdg']", "no attack 'pdg': did you mean 'pgd'?"),
     ("[attacks]\nepsilons = [0.002]", "the size '0.002' has no unit: write '0.002 range'"),
     ("[attacks]\nepsilons = ['0.002']", "has no unit"),
-    ("[attacks]\nepsilons = ['two range']", "a size is a positive number with its unit, such as '0.002 range'; got"),
+    ("[attacks]\nepsilons = ['two range']", "a positive number with its unit, such as '0.002 range'; got"),
     ("[attacks]\nlargest = 5", "has no unit"),
     ("[attacks]\nagainst = 'truth'", "attacks.against: input should be 'label', 'prediction' or 'both'; got"),
     ("[attacks]\nuse = []\nsmallest_flip = false", "nothing to try"),

@@ -33,8 +33,8 @@ class Effort:
 
     steps: int = 35
     targets: int = 3
-    explore: int = 10
-    refine: int = 70
+    explore: int = 6
+    refine: int = 82
     polish: int = 8
 
 

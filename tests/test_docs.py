@@ -1,0 +1,42 @@
+"""What the documents show is run: the Python in them, and the commands that they name."""
+
+import re
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from steadyread.cli import main
+from test_assessment import made_cases, made_classifier
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+
+
+def blocks(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_python_in_the_documents_runs(page, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    known = {"module": nn.Sequential(nn.Flatten(), nn.Linear(64, 1)), "truth": [0, 1, 0],
+             "volumes": torch.rand(3, 1, 4, 4, 4) * 1400 - 1000, "classifier": made_classifier(),
+             "cases": made_cases(12)}
+    for block in blocks(page, "python"):
+        exec(compile(block, page.name, "exec"), known)
+    assert "runs" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_link_and_command_of_the_documents_exists(page, capsys):
+    text = page.read_text("utf-8")
+    for link in re.findall(r"\]\(([^)#:]+)\)", text):
+        assert (page.parent / link).exists(), link
+    for command in set(re.findall(r"(?:^    |`)steadyread ([a-z]\w*)", text, re.MULTILINE)):
+        assert main([command, "--help"]) == 0, command
+    for target in set(re.findall(r"(?:^    |`)make (\w+)", text, re.MULTILINE)):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
+    assert "FIGURES" not in text
+    capsys.readouterr()
