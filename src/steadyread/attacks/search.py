@@ -1,7 +1,7 @@
 """The one loop behind FGSM, BIM, PGD and random search: climb a loss inside a threat, look at every iterate."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import torch
@@ -81,47 +81,60 @@ def climb(classifier: Classifier, batch: Batch, reference: Labels, threat: Threa
     with classifier.frozen():
         if search.random_start and search.stop_at_flip:
             with torch.no_grad():
-                found.see(found.everyone, batch.images, classifier.logits(batch.images))
+                logits = classifier.logits(batch.images)
+                found.see(found.everyone, batch.images, logits, margin_of(logits, reference))
             found.flips += found.flipped
         for draw in range(search.starts):
             active = (~found.flipped).nonzero()[:, 0] if search.stop_at_flip else found.everyone
             if not len(active):
                 break
             found.trials[active] += 1
-            found.flips[_one_start(classifier, batch, threat, search, size, seed, draw, found, active)] += 1
+            part, sizes = batch.pick(active), size[active]
+            delta = (threat.start(part, sizes, seed, draw) if search.random_start
+                     else torch.zeros_like(part.images))
+            found.flips[_one_start(classifier, threat, search, found, _Going(active, part, sizes, delta))] += 1
     found.trials.clamp_(min=1)
     return found.attacked()
 
 
-def _one_start(classifier: Classifier, batch: Batch, threat: Threat, search: Search, size: Values,  # noqa: PLR0913
-               seed: int, draw: int, found: "Found", active: Tensor) -> Tensor:
-    """Climbs from one start. Returns the indices of the images that flipped on the way."""
-    part, sizes = batch.pick(active), size[active]
-    delta = (threat.start(part, sizes, seed, draw) if search.random_start
-             else torch.zeros_like(part.images))
+@dataclass(frozen=True, eq=False)
+class _Going:
+    """The images still under way from one start: their places, themselves, their sizes, and where they are."""
+
+    active: Tensor
+    part: Batch
+    sizes: Values
+    delta: Tensor
+
+    def pick(self, left: Tensor) -> "_Going":
+        """Those at the indices `left`."""
+        return _Going(self.active[left], self.part.pick(left), self.sizes[left], self.delta[left])
+
+
+def _one_start(classifier: Classifier, threat: Threat, search: Search, found: "Found", going: _Going) -> Tensor:
+    """Climbs from one start. Returns the places of the images that flipped on the way."""
     flipped = torch.zeros_like(found.flipped)
     for step in range(search.steps + 1):
         last = step == search.steps
-        delta.requires_grad_(not last)
+        delta = going.delta.detach().requires_grad_(not last)
         with torch.set_grad_enabled(not last):
-            images = threat.render(part, delta)
+            images = threat.render(going.part, delta)
             logits = classifier.logits(images)
-            margin = margin_of(logits, found.reference[active])
-            value = loss_of(logits, margin, found.reference[active], search.loss)
-        flipped[active] |= found.see(active, images.detach(), logits.detach())
+            margin = margin_of(logits, found.reference[going.active])
+            value = loss_of(logits, margin, found.reference[going.active], search.loss)
+        flipped[going.active] |= found.see(going.active, images.detach(), logits.detach(), margin.detach())
         if last:
             break
         gradient = classifier.gradient(value.sum(), delta)
-        found.backwards[active] += 1
-        delta = delta.detach()
+        found.backwards[going.active] += 1
         if search.stop_at_flip:
-            left = (~flipped[active]).nonzero()[:, 0]
-            if len(left) < len(active):
-                active, part, sizes = active[left], part.pick(left), sizes[left]
-                delta, gradient = delta[left], gradient[left]
+            left = (~flipped[going.active]).nonzero()[:, 0]
             if not len(left):
                 break
-        delta = threat.project(part, threat.climb(part, delta, gradient, search.step, sizes), sizes)
+            if len(left) < len(going.active):
+                going, gradient = going.pick(left), gradient[left]
+        moved = threat.climb(going.part, going.delta, gradient, search.step, going.sizes)
+        going = replace(going, delta=threat.project(going.part, moved, going.sizes))
     return flipped.nonzero()[:, 0]
 
 
@@ -139,9 +152,8 @@ class Found:
         self.flips, self.trials, self.forwards, self.backwards = (
             torch.zeros(n, dtype=torch.int64, device=device) for _ in range(4))
 
-    def see(self, active: Tensor, images: Images, logits: Logits) -> Flags:
+    def see(self, active: Tensor, images: Images, logits: Logits, margin: Values) -> Flags:
         """Takes in one iterate of the images `active`; returns which of them it flips."""
-        margin = margin_of(logits, self.reference[active])
         self.forwards[active] += 1
         if self.logits is None:
             self.logits = torch.full((len(self.everyone), logits.shape[1]), torch.nan, device=logits.device)

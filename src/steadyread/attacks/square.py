@@ -49,7 +49,8 @@ class Square:
         numbers = _numbers(batch, self.queries, seed)
         size = torch.full((len(batch),), self.epsilon, device=batch.images.device)
         with classifier.frozen(), torch.no_grad():
-            found.see(found.everyone, batch.images, classifier.logits(batch.images))
+            logits = classifier.logits(batch.images)
+            found.see(found.everyone, batch.images, logits, margin_of(logits, reference))
             delta = self.threat.project(batch, _stripes(batch, seed) * self.epsilon, size)
             lowest = torch.full_like(size, torch.inf)  # of delta, not of the clean image
             for query in range(self.queries):
@@ -61,8 +62,8 @@ class Square:
                                                                      size[active], query / self.queries)
                 images = self.threat.render(part, tried)
                 logits = classifier.logits(images)
-                found.see(active, images, logits)
                 margin = margin_of(logits, reference[active])
+                found.see(active, images, logits, margin)
                 better = margin < lowest[active]
                 lowest[active[better]] = margin[better]
                 delta[active[better]] = tried[better]

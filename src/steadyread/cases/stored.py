@@ -24,7 +24,7 @@ _BOMB_BYTES = 64 * 2**20
 _CHUNK = 2**20
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _BROKEN = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError,
-           NotImplementedError, struct.error, SyntaxError)
+           struct.error, SyntaxError)
 
 
 def npz_names(path: Path) -> tuple[str, ...]:
