@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from steadyread.cases import Cases, Row, balance, batches, fingerprint, limit, split
-from steadyread.errors import UsageError
+from steadyread.cases import Cases, Row, balance, batches, fingerprint, fold, limit, relabelled, split
+from steadyread.errors import InputRefused, UsageError
 from steadyread.types import Bounds
 
 
@@ -146,3 +146,70 @@ def test_a_fingerprint_sees_pixels_labels_and_parts() -> None:
             fingerprint(made(list(range(8)), [0, 1] * 4, pixels=list(range(1, 9))))}
     assert len(told) == 4
     assert fingerprint(cases) == fingerprint(made(list(range(8)), [0, 1] * 4))
+
+
+# folds and other labels
+
+@settings(max_examples=40, deadline=None)
+@given(drawn=st.lists(st.tuples(st.integers(0, 60), st.integers(0, 1)), min_size=60, max_size=140),
+       seed=st.integers(0, 1000), of=st.integers(2, 5))
+def test_each_case_outside_the_test_part_validates_once(drawn: list[tuple[int, int]], seed: int, of: int) -> None:
+    cases = made(*map(list, zip(*drawn, strict=True)))
+    try:
+        folds = [fold(cases, k, of, seed) for k in range(of)]
+    except InputRefused:
+        reject()     # too few patients of a class
+    tested = [row.part == "test" for row in split(cases, seed, test_share=0.2).rows]
+    for one in folds:
+        assert [row.part == "test" for row in one.rows] == tested
+        assert [row.id for row in one.rows] == [row.id for row in cases.rows]
+        held = [{row.patient for row in one.part(part).rows} for part in ("train", "validation", "test")]
+        assert sum(map(len, held)) == len(set.union(*held))
+        assert held[0]
+    validated = [sum(one.rows[index].part == "validation" for one in folds) for index in range(len(cases))]
+    assert validated == [0 if held else 1 for held in tested]
+    turned = fold(cases.pick(range(len(cases) - 1, -1, -1)), 0, of, seed)
+    assert {row.id: row.part for row in turned.rows} == {row.id: row.part for row in folds[0].rows}
+
+
+def test_folds_are_even_in_size_and_class() -> None:
+    rng = np.random.default_rng(0)
+    patients = rng.integers(0, 400, 630).tolist()
+    label_of = rng.random(400) < 0.4
+    cases = made(patients, [int(label_of[patient]) for patient in patients])
+    for k in range(10):
+        held = fold(cases, k, 10, 4).part("validation")
+        assert len(held) == pytest.approx(50.4, abs=3)
+        assert np.mean([row.label for row in held.rows]) == pytest.approx(label_of[patients].mean(), abs=0.04)
+
+
+def test_an_official_test_part_stays_the_test_part_of_every_fold() -> None:
+    parts = ["test" if index % 4 == 0 else "validation" if index % 4 == 1 else "train" for index in range(80)]
+    cases = made(list(range(80)), [index // 2 % 2 for index in range(80)], parts=parts)
+    done = fold(cases, 1, 3, 0)
+    assert [row.part == "test" for row in done.rows] == [part == "test" for part in parts]
+    assert len(done.part("validation")) == 20
+
+
+@pytest.mark.parametrize(("k", "of"), [(3, 3), (-1, 3), (0, 1)])
+def test_a_fold_that_is_not_there(k: int, of: int) -> None:
+    with pytest.raises(UsageError, match=f"got fold {k} of {of}"):
+        fold(made(list(range(20)), [0, 1] * 10), k, of, 0)
+
+
+def test_a_class_with_fewer_patients_than_folds() -> None:
+    with pytest.raises(InputRefused, match="class '1' has 3 patients outside the test part, fewer than 4 folds"):
+        fold(made(list(range(24)), [0] * 20 + [1] * 4), 0, 4, 0)
+
+
+def test_other_labels_leave_the_split_as_it_is() -> None:
+    cases = made(list(range(40)), [index % 2 for index in range(40)])
+    ratings = [4.5 if row.label else 1.4 for row in cases.rows]
+    rated = replace(cases, rows=tuple(replace(row, extras={"rating": rating})
+                                      for row, rating in zip(cases.rows, ratings, strict=True)))
+    two = fold(rated, 0, 4, 0)
+    five = relabelled(two)
+    assert [(row.id, row.part) for row in five.rows] == [(row.id, row.part) for row in two.rows]
+    assert five.counts() == {"1": 20, "2": 0, "3": 0, "4": 0, "5": 20}
+    with pytest.raises(InputRefused, match="no rating from 1 to 5 under 'rating'"):
+        relabelled(cases)

@@ -4,6 +4,7 @@ import hashlib
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -38,8 +39,9 @@ class Outcome(Protocol):
         ...
 
 
-# (classifier, batch, reference, seed) -> what was found, or merely the attacked images
-Attack = Callable[[Classifier, Batch, Labels, int], Outcome | Tensor]
+# (classifier, batch, reference, seed) -> what was found, or merely the attacked images; an attack whose `size` is
+# a tuple returns as many
+Attack = Callable[[Classifier, Batch, Labels, int], Outcome | Tensor | Sequence[Outcome]]
 
 
 def assess(classifier: Classifier, cases: Cases, attacks: Sequence[Attack] | Mapping[str, Sequence[Attack]], *,
@@ -66,15 +68,15 @@ def assess(classifier: Classifier, cases: Cases, attacks: Sequence[Attack] | Map
     _refuse_unfit(classifier, cases)
     plan = describe(classifier, cases, chosen, sides, seed)
     common = {"data": cases.name, "model": classifier.name, "stage": "plain", "unit": cases.bounds.unit,
-              "seed": seed, "model_sha256": plan["model"]["sha256"], "data_sha256": plan["data"]["sha256"],
-              "version": __version__}
+              "fold": cases.fold, "seed": seed, "model_sha256": plan["model"]["sha256"],
+              "data_sha256": plan["data"]["sha256"], "version": __version__}
     kept = records.open_store(store, plan) if store is not None else None
     done = kept.finished_blocks().blocks if kept else frozenset()
     todo = [block for block in range(-(-len(cases) // BLOCK)) if block not in done]
     tables = []
     for block in progress(todo, len(todo), "assessing"):
         found = [cases[place] for place in range(block * BLOCK, min((block + 1) * BLOCK, len(cases)))]
-        rows = [row | common for row in _rows(classifier, found, chosen, sides, seed)]
+        rows = [common | row for row in _rows(classifier, found, chosen, sides, seed)]
         if kept:
             kept.write_part(block, rows)
         else:
@@ -210,12 +212,14 @@ def _attack_rows(classifier: Classifier, cases: list[Case], batch: Batch, attack
     right = predictions == labels
     tried = (predictions >= 0) if "prediction" in sides else right
     places = tried.nonzero()[:, 0]
-    found = _found(classifier, batch.pick(places), attack, predictions[places], seed) if len(places) else {}
+    several = _found(classifier, batch.pick(places), attack, predictions[places], seed) if len(places) else None
     rank = {int(place): at for at, place in enumerate(places)}
-    named = {"attack": name_of(attack), "size": getattr(attack, "size", None),
-             "threat": type(getattr(attack, "threat", None)).__name__ if hasattr(attack, "threat") else "Linf"}
-    for side in sides:
-        for place, case in enumerate(cases):
+    threat = type(attack.threat).__name__ if hasattr(attack, "threat") else "Linf"
+    unit = {"unit": attack.unit} if hasattr(attack, "unit") else {}
+    for at, size in enumerate(_sizes(attack)):
+        named = {"attack": name_of(attack), "size": size, "threat": threat} | unit
+        found = several[at] if several is not None else {}
+        for side, (place, case) in product(sides, enumerate(cases)):
             row = _case_columns(case) | named | {
                 "against": side, "reference": int((labels if side == "label" else predictions)[place])}
             searched = place in rank and (side == "prediction" or bool(right[place]))
@@ -229,10 +233,22 @@ def _attack_rows(classifier: Classifier, cases: list[Case], batch: Batch, attack
                              "forwards": 0, "backwards": 0}
 
 
+def _sizes(attack: Attack) -> tuple[float | None, ...]:
+    """The sizes that one call of the attack tries."""
+    size: float | tuple[float, ...] | None = getattr(attack, "size", None)
+    return size if isinstance(size, tuple) else (size,)
+
+
 def _found(classifier: Classifier, batch: Batch, attack: Attack, reference: Labels, seed: int
-           ) -> dict[str, list[object]]:
-    """The columns of one attack on one batch, as plain values."""
+           ) -> list[dict[str, list[object]]]:
+    """The columns of one attack on one batch, as plain values, one entry a size."""
     outcome = attack(classifier, batch, reference, seed)
+    outcomes = [outcome] if isinstance(outcome, Tensor) or not isinstance(outcome, Sequence) else list(outcome)
+    return [_columns(classifier, batch, attack, reference, one) for one in outcomes]
+
+
+def _columns(classifier: Classifier, batch: Batch, attack: Attack, reference: Labels, outcome: Outcome | Tensor
+             ) -> dict[str, list[object]]:
     images = outcome if isinstance(outcome, Tensor) else outcome.images
     columns = {} if isinstance(outcome, Tensor) else dict(outcome.columns())
     if images.shape != batch.images.shape:
@@ -250,4 +266,5 @@ def _found(classifier: Classifier, batch: Batch, attack: Attack, reference: Labe
 
 
 def _case_columns(case: Case) -> dict[str, object]:
-    return {"case_id": case.id, "patient_id": case.patient, "part": case.part, "label": case.label}
+    return {"case_id": case.id, "patient_id": case.patient, "part": case.part, "label": case.label,
+            "scan_mas": case.scan_mas}

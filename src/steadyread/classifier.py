@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, get_args
 
 import torch
@@ -140,17 +140,14 @@ class Classifier:
 
     def batch(self, images: Images | Batch, keys: tuple[str, ...] | None = None) -> Batch:
         """Images as a batch on the module's device, refused unless finite and inside the bounds."""
-        if isinstance(images, Batch):
-            found, keys = images.images, images.keys
-        else:
-            found = images
-            keys = tuple(keys) if keys is not None else image_keys(images)
-        if len(keys) != len(found):
-            raise UsageError(f"{len(found)} images came with {len(keys)} keys; give one key an image")
-        placed = found.detach().to(self.device, torch.float32)
-        self._refuse_invalid(placed, keys)
-        spacing = images.spacing_mm if isinstance(images, Batch) else None
-        return Batch(placed, keys, self.valid, spacing)
+        if not isinstance(images, Batch):
+            images = Batch(images, tuple(keys) if keys is not None else image_keys(images), self.valid)
+        found, named = len(images.images), len(images.keys)
+        if named != found:
+            raise UsageError(f"{found} images came with {named} keys; give one key an image")
+        placed = images.images.detach().to(self.device, torch.float32)
+        self._refuse_invalid(placed, images.keys)
+        return replace(images, images=placed, bounds=self.valid)
 
     def examine(self, images: Images) -> Logits:
         """Logits of clean images, with the head checked against what it was stated to be.

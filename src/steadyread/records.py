@@ -32,8 +32,9 @@ SCHEMA = pa.schema([
     ("found_size", pa.float64()), ("prediction", pa.int32()), ("logits", pa.list_(pa.float32())),
     ("margin", pa.float32()), ("drift", pa.float32()), ("jitter", pa.float32()), ("sigma_hu", pa.float32()),
     ("ring_error", pa.float32()), ("kurtosis", pa.float32()), ("largest_local_sigma_hu", pa.float32()),
-    ("scan_mas", pa.float32()), ("forwards", pa.int32()), ("backwards", pa.int32()), ("seed", pa.int64()),
-    ("model_sha256", pa.string()), ("data_sha256", pa.string()), ("version", pa.string())])
+    ("z_correlation", pa.float32()), ("scan_mas", pa.float32()), ("forwards", pa.int32()),
+    ("backwards", pa.int32()), ("seed", pa.int64()), ("model_sha256", pa.string()), ("data_sha256", pa.string()),
+    ("version", pa.string())])
 
 PLAN = "plan.json"
 PARTS = "records"

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -10,7 +11,8 @@ from torch import Tensor
 
 from steadyread.units import Bounds
 
-__all__ = ["Batch", "Bounds", "Case", "Flags", "Images", "Labels", "Logits", "Values", "image_keys", "stream"]
+__all__ = ["Batch", "Bounds", "Case", "Flags", "Images", "Labels", "Logits", "NativeGrid", "Values", "image_keys",
+           "stream"]
 
 Images = Float[Tensor, "n c *space"]
 Logits = Float[Tensor, "n k"]
@@ -20,11 +22,24 @@ Flags = Bool[Tensor, "n"]
 
 
 @dataclass(frozen=True, eq=False)
+class NativeGrid:
+    """The scanner's own grid below an image, and the linear operator by which the image came from it.
+
+    `spacing_mm` has one value an axis of space. `operators` has one matrix (new, old) an axis: the image is the
+    native one with each applied along its axis, so noise made on the native grid becomes the image's likewise.
+    """
+
+    spacing_mm: tuple[float, ...]
+    operators: tuple[Float[Tensor, "new old"], ...]
+
+
+@dataclass(frozen=True, eq=False)
 class Case:
     """One image with what is known of it.
 
     `image` is float32 of shape (channels, *space) in native units (HU, grey levels); `spacing_mm` has one
-    value an axis of space, None where unknown; `part` is train, validation or test, "" where not split yet.
+    value an axis of space, None where unknown; `part` is train, validation or test, "" where not split yet;
+    `native` is the scanner's grid below the image, `scan_mas` the dose it was taken at, None where unknown.
     """
 
     id: str
@@ -34,6 +49,8 @@ class Case:
     spacing_mm: tuple[float, ...] | None = None
     part: str = ""
     extras: Mapping[str, object] = field(default_factory=dict)
+    native: NativeGrid | None = None
+    scan_mas: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,6 +61,8 @@ class Batch:
     keys: tuple[str, ...]
     bounds: Bounds
     spacing_mm: tuple[tuple[float, ...] | None, ...] | None = None
+    native: tuple[NativeGrid | None, ...] | None = None
+    scan_mas: tuple[float | None, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.keys)
@@ -53,9 +72,10 @@ class Batch:
         places = chosen.tolist()
         if places == list(range(len(self.keys))):
             return self
-        spacing = self.spacing_mm and tuple(self.spacing_mm[place] for place in places)
-        return replace(self, images=self.images[chosen], keys=tuple(self.keys[place] for place in places),
-                       spacing_mm=spacing)
+        told: dict[str, Any] = {name: tuple(held[place] for place in places)
+                                for name in ("spacing_mm", "native", "scan_mas")
+                                if (held := getattr(self, name)) is not None}
+        return replace(self, images=self.images[chosen], keys=tuple(self.keys[place] for place in places), **told)
 
 
 def stream(seed: int, key: str, draw: int = 0) -> torch.Generator:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from steadyread.cases.case_set import Cases
 from steadyread.cases.glance import Glances, glance
-from steadyread.cases.leaks import leaks
+from steadyread.cases.leaks import leaks, told_leaks
 from steadyread.cases.likeness import exact_groups, joined, near_pairs
 from steadyread.findings import Finding, Severity, worst_first
 
@@ -21,14 +21,16 @@ def audit(cases: Cases, prepared: Cases | None = None) -> tuple[Finding, ...]:
 
     Missing, unreadable, constant and non-finite images; class counts; patients on both sides of a split;
     exact and near duplicates, across parts and with conflicting labels; label leaks by size, extent and
-    padding, of the raw images and, where given, of the `prepared` ones that the network sees. Each image
-    is read once (near duplicates again) and about 1 KB of it is kept.
+    padding, of the raw images and, where given, of the `prepared` ones that the network sees; of those, too,
+    what padding beyond the scan and the diameter tell, where the reader states them. Each image is read once
+    (near duplicates again) and about 1 KB of it is kept.
     """
     seen = glance(cases)
     found = [*_files(cases, seen), *_pixels(cases, seen), *_classes(cases), *_patients(cases),
              *_exact(cases, seen), *_near(cases, seen), *leaks(cases, seen, "raw images")]
     if prepared is not None:
         found += leaks(prepared, glance(prepared), "prepared images")
+    found += told_leaks(cases, "raw images") if prepared is None else told_leaks(prepared, "prepared images")
     found += [Finding("data", "note", note) for note in cases.notes]
     return tuple(worst_first(found))
 
@@ -36,8 +38,8 @@ def audit(cases: Cases, prepared: Cases | None = None) -> tuple[Finding, ...]:
 def _files(cases: Cases, seen: Glances) -> Iterator[Finding]:
     if cases.missing:
         yield Finding("missing files", "warning", f"{len(cases.missing)} of {len(cases.missing) + len(cases)} rows "
-                      f"have no file and are left out; the first: {cases.missing[0]}", len(cases.missing),
-                      cases.missing)
+                      f"have no file or no mask and are left out; the first: {cases.missing[0]}",
+                      len(cases.missing), cases.missing)
     if seen.refused:
         yield Finding("unreadable images", "error", f"{len(seen.refused)} images cannot be read; the first: "
                       f"{next(iter(seen.refused.values()))}", len(seen.refused), _ids(cases, list(seen.refused)))

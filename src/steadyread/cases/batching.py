@@ -1,12 +1,15 @@
 """Cases into batches."""
 
 from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 import torch
 
 from steadyread.cases.case_set import Cases
 from steadyread.errors import InputRefused, UsageError
 from steadyread.types import Batch, Bounds, Case, Labels
+
+T = TypeVar("T")
 
 
 def collate(cases: Sequence[Case], bounds: Bounds) -> tuple[Batch, Labels]:
@@ -24,8 +27,14 @@ def collate(cases: Sequence[Case], bounds: Bounds) -> tuple[Batch, Labels]:
                            f"{tuple(first.image.shape)}; crop or resize to one size first")
     spacing = tuple(case.spacing_mm for case in cases)
     batch = Batch(torch.stack([case.image for case in cases]), tuple(case.id for case in cases), bounds,
-                  spacing if any(spacing) else None)
+                  spacing if any(spacing) else None, _told(tuple(case.native for case in cases)),
+                  _told(tuple(case.scan_mas for case in cases)))
     return batch, torch.tensor([case.label for case in cases], dtype=torch.int64)
+
+
+def _told(values: tuple[T | None, ...]) -> tuple[T | None, ...] | None:
+    """The values, or None where none is known."""
+    return values if any(value is not None for value in values) else None
 
 
 def batches(cases: Cases, size: int) -> Iterator[tuple[list[Case], Batch, Labels]]:

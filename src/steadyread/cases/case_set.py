@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from steadyread.errors import InputRefused
-from steadyread.types import Bounds, Case
+from steadyread.types import Bounds, Case, NativeGrid
 
 Pixels = NDArray[Any]
 NOTHING: Mapping[str, object] = MappingProxyType({})
@@ -24,7 +24,9 @@ class Row:
 
     `label` is the class index, None where the labelling rule gives none; `raw_label` is what the data set
     itself says. `shape` is (channels, *space) where known without decoding; `spacing_mm` has one value an
-    axis of space. `source` is whatever the loader needs; `where` names the row for messages.
+    axis of space. `source` is whatever the loader needs; `where` names the row for messages. `scan_mas` is the
+    dose that a CT was taken at, None where unknown. `beyond` counts the image's pixels that lie beyond the scan
+    (padding), at either end of each axis of space; None where that is unknown.
     """
 
     id: str
@@ -37,6 +39,13 @@ class Row:
     where: str = ""
     extras: Mapping[str, object] = field(default_factory=lambda: NOTHING)
     shape: tuple[int, ...] | None = None
+    scan_mas: float | None = None
+    beyond: tuple[tuple[int, int], ...] | None = None
+
+
+def unknown_grid(row: Row) -> NativeGrid | None:
+    """No grid: what `Cases.native` says where a reader does not know the scanner's."""
+    return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +62,8 @@ class Cases(torch.utils.data.Dataset[Case]):
         missing: one message for each row of the data set whose file is not there.
         notes: what a reader decided that a person should know (grey or colour, rows set aside).
         synthetic: True for made images, to be said wherever they are shown.
+        native: the scanner's grid below a row's image, made when asked; None where it is unknown.
+        fold: of a cross-validation, which one this is.
     """
 
     name: str
@@ -64,6 +75,8 @@ class Cases(torch.utils.data.Dataset[Case]):
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     synthetic: bool = False
+    native: Callable[[Row], NativeGrid | None] = unknown_grid
+    fold: int | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -79,7 +92,8 @@ class Cases(torch.utils.data.Dataset[Case]):
         refuse_non_finite(pixels, row)
         image = torch.from_numpy(np.array(pixels, dtype=np.float32, order="C"))
         label = UNLABELLED if row.label is None else row.label
-        return Case(row.id, image, label, row.patient, row.spacing_mm, row.part, row.extras)
+        return Case(row.id, image, label, row.patient, row.spacing_mm, row.part, row.extras, self.native(row),
+                    row.scan_mas)
 
     def pick(self, indices: Iterable[int]) -> "Cases":
         """The cases at `indices`, in that order."""

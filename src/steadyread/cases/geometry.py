@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from steadyread.cases.case_set import Cases, Pixels, Row, refuse_non_finite
+from steadyread.cases.operators import Matrix, carried, composed, padding_told
 from steadyread.errors import InputRefused, UsageError
-from steadyread.types import Bounds
+from steadyread.types import Bounds, NativeGrid
 
 Extents = tuple[int, ...]
 Spacing = tuple[float, ...] | None
@@ -41,6 +42,9 @@ class Preparation:
 def prepare(cases: Cases, preparation: Preparation) -> Cases:
     """The cases as `preparation` says, lazily: nothing is read until a case is.
 
+    The native grid below each stays known: its operators followed by those of the preparation, in which fill is
+    a row of zeros (the window is no linear step and no part of them).
+
     Raises:
         UsageError: a size that is not positive, a window that is empty.
         InputRefused: a spacing is asked for and a row has none.
@@ -58,9 +62,17 @@ def prepare(cases: Cases, preparation: Preparation) -> Cases:
         refuse_non_finite(pixels, raw)  # before a window makes an infinite value look sound
         return shaped(pixels, raw.spacing_mm, preparation, low)
 
+    def native(row: Row) -> NativeGrid | None:
+        raw: Row = row.source
+        below = cases.native(raw)
+        if below is None or raw.shape is None:
+            return None
+        return composed(below, matrices(raw.shape[1:], raw.spacing_mm, preparation))
+
     window = preparation.window
     bounds = Bounds(*window, cases.bounds.unit) if window else cases.bounds
-    return replace(cases, rows=tuple(_prepared(row, preparation) for row in cases.rows), load=load, bounds=bounds)
+    return replace(cases, rows=tuple(_prepared(row, preparation) for row in cases.rows), load=load, bounds=bounds,
+                   native=native)
 
 
 def shaped(image: Pixels, spacing: Spacing, preparation: Preparation, fill: float) -> NDArray[np.float32]:
@@ -80,6 +92,23 @@ def shaped(image: Pixels, spacing: Spacing, preparation: Preparation, fill: floa
     # linear weights sum to 1 up to rounding: hold the image's own range (`fill` included), then the window
     result = np.clip(result, min(low, fill), max(high, fill))
     return np.clip(result, *preparation.window) if preparation.window else result
+
+
+@lru_cache(maxsize=64)
+def matrices(space: Extents, spacing: Spacing, preparation: Preparation) -> tuple[Matrix, ...]:
+    """What `shaped` does to an image of this shape and spacing before the window: one matrix (new, old) an axis."""
+    grid = _grid(space, spacing, preparation)
+    found = []
+    for axis, held in enumerate(space):
+        matrix = np.eye(held, dtype=np.float32)
+        if grid.step is not None:
+            matrix = _weights(held, grid.resampled[axis], grid.step[axis]) @ matrix
+        for extent in (grid.cropped[axis], grid.fitted[axis]):
+            matrix = box(matrix.T, (len(matrix) // 2 - extent // 2,), (extent,), 0).T
+        if grid.fitted[axis] != grid.size[axis]:
+            matrix = _weights(len(matrix), grid.size[axis], len(matrix) / grid.size[axis]) @ matrix
+        found.append(np.ascontiguousarray(matrix))
+    return tuple(found)
 
 
 def centre_crop(image: Pixels, extents: Extents, fill: float) -> Pixels:
@@ -166,7 +195,11 @@ def _prepared(row: Row, preparation: Preparation) -> Row:
         known = preparation.size is None and preparation.spacing_mm is None
         return replace(row, source=row, spacing_mm=row.spacing_mm if known else None)
     grid = _grid(row.shape[1:], row.spacing_mm, preparation)
-    return replace(row, source=row, spacing_mm=grid.spacing, shape=(row.shape[0], *grid.size))
+    ready = replace(row, source=row, spacing_mm=grid.spacing, shape=(row.shape[0], *grid.size))
+    if row.beyond is None:
+        return ready
+    beyond = carried(row.beyond, matrices(row.shape[1:], row.spacing_mm, preparation))
+    return replace(ready, beyond=beyond, extras={**row.extras, **padding_told(beyond, grid.size)})
 
 
 def _each(value: T | tuple[T, ...], axes: int, name: str) -> tuple[T, ...]:

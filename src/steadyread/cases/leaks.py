@@ -10,7 +10,9 @@ from scipy.stats import rankdata
 
 from steadyread.cases.case_set import Cases
 from steadyread.cases.glance import Glances
-from steadyread.findings import Finding
+from steadyread.findings import Finding, Severity
+from steadyread.metrics.discrimination import area_under_curve
+from steadyread.metrics.intervals import Estimate
 
 _MANY_CLASSES = 50
 _WARNED = 0.6
@@ -18,6 +20,12 @@ _PADDING = "padding or plain background"
 _ADVICE = {_PADDING: "crop it away, unless the background belongs to what is shown (digits on black)",
            "": "cut all images to one box (in mm where the spacing is known) that needs no padding"}
 Figures = NDArray[np.float64]
+# What a reader itself says of its images, and what to do where that tells the label.
+_TOLD: dict[str, tuple[tuple[str, ...], Severity, str]] = {
+    "padding": (("padded_share", "padded_slices_share"), "warning",
+                "set this beside the network's own AUC, or take a box that needs less of it"),
+    "diameter": (("diameter_mm",), "note",
+                 "a sign that the image shows too: set this beside the network's own AUC")}
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,55 @@ def leaks(cases: Cases, seen: Glances, stage: str) -> Iterator[Finding]:
             yield _finding(name, leak, stage)
     if spoken:
         yield Finding("label leak", "ok", f"{stage}: {', '.join(spoken)} the same for every image, so no leak")
+
+
+def told_leaks(cases: Cases, stage: str) -> Iterator[Finding]:
+    """A finding for each of the reader's own figures (`extras`) that is to stand beside every AUC of a network.
+
+    "padding tells the label" (the share of the image, or of its slices, beyond the scan: the stronger of the two)
+    and "diameter tells the label"; `value` is the AUC, its interval over patients stands in the message.
+    """
+    labels = np.array([-1 if row.label is None else row.label for row in cases.rows], np.int64)
+    for name, (columns, severity, advice) in _TOLD.items():
+        areas = {column: _area(cases, values, labels) for column in columns
+                 if (values := _column(cases, column)) is not None}
+        known = {column: area for column, area in areas.items() if area.value is not None}
+        if not known:
+            continue
+        column, area = max(known.items(), key=lambda one: one[1].value or 0.0)
+        strong = (area.value or 0) >= _WARNED and (area.low or 0) > 0.5
+        rows = tuple(row.id for row in cases.rows if any(map(any, row.beyond or ()))) if name == "padding" else ()
+        told = f"{stage}: {column.replace('_', ' ')} alone tells the label with an AUC of {_spoken(area)}"
+        told += f"; {len(rows)} of {len(cases)} images reach beyond their scan" if name == "padding" else ""
+        yield Finding(f"{name} tells the label", severity if strong else "ok",
+                      told + (f"; {advice}" if strong else ""), area.value, rows)
+
+
+def _column(cases: Cases, name: str) -> Figures | None:
+    """A figure of each row, NaN where it has none; None where no row has."""
+    values = [row.extras.get(name) for row in cases.rows]
+    found = np.array([value if isinstance(value, int | float) else np.nan for value in values], np.float64)
+    return found if np.isfinite(found).any() else None
+
+
+def _area(cases: Cases, values: Figures, labels: NDArray[np.int64]) -> Estimate:
+    """The AUC over patients of the class that the values tell best, either way round; 0.5 where none varies."""
+    usable = (labels >= 0) & np.isfinite(values)
+    values, labels = values[usable], labels[usable]
+    leak = strongest(values, labels, cases.classes) if len(values) else None
+    if leak is None:
+        return Estimate(None)
+    if np.ptp(values) == 0:
+        return Estimate(0.5, 0.5, 0.5, len(values))
+    told = (labels == cases.classes.index(leak.tells)).astype(np.int64)
+    turned = values if auc(values, told == 1) >= 0.5 else -values
+    patients = np.array([row.patient for row in cases.rows])[usable]
+    return area_under_curve(np.stack([-turned, turned], axis=1), told, patients)
+
+
+def _spoken(area: Estimate) -> str:
+    interval = "" if area.low is None or area.high is None else f" ({area.low:.2f} to {area.high:.2f})"
+    return f"{area.value:.2f}{interval}"
 
 
 def strongest(values: Figures, labels: NDArray[np.int64], classes: tuple[str, ...]) -> Leak | None:

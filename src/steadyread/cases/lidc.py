@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from steadyread.cases.case_set import Cases, Pixels, Row
+from steadyread.cases.operators import own_grid
 from steadyread.cases.stored import npz_array
 from steadyread.cases.tables import Line, read_table
 from steadyread.errors import InputRefused, UsageError
@@ -48,7 +49,8 @@ def read(path: Path, readers: int = 2) -> Cases:
 
     unlabelled = sum(row.label is None for row in rows)
     note = f"{unlabelled} of {len(rows)} nodules have no label: fewer than {readers} readers, or a mean rating of 3"
-    return Cases(path.name, rows, load, ("benign", "malignant"), Bounds(-1024.0, 3071.0, "HU"), True, notes=(note,))
+    return Cases(path.name, rows, load, ("benign", "malignant"), Bounds(-1024.0, 3071.0, "HU"), True, notes=(note,),
+                 native=own_grid)
 
 
 def _row(line: Line, index: int, nodule: int, space: tuple[int, ...], readers: int) -> Row:

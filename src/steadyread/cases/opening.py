@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from steadyread.cases import arrays, cbis, cifar, folders, idx, lidc, listed, mias
+from steadyread.cases import arrays, cbis, cifar, folders, idx, lidc, lidc_volumes, listed, mias
 from steadyread.cases.case_set import Cases
 from steadyread.errors import InputRefused, UsageError
 
@@ -36,8 +36,9 @@ def register(layout: Layout) -> None:
     LAYOUTS[layout.name] = layout
 
 
-for _name, _reader in (("lidc", lidc), ("cbis-ddsm", cbis), ("mini-mias", mias), ("cifar-10", cifar), ("idx", idx),
-                       ("medmnist", arrays), ("csv", listed), ("folders", folders)):
+for _name, _reader in (("lidc", lidc), ("lidc-3d", lidc_volumes), ("cbis-ddsm", cbis), ("mini-mias", mias),
+                       ("cifar-10", cifar), ("idx", idx), ("medmnist", arrays), ("csv", listed),
+                       ("folders", folders)):
     register(Layout(_name, _reader.recognises, _reader.read, _reader.LOOKED_FOR))
 
 
@@ -45,7 +46,7 @@ def open_cases(path: Path | str, layout: str | None = None, every_row: bool = Fa
     """The cases at `path`, a folder or a file, whose layout is recognised unless named.
 
     Args:
-        layout: lidc, cbis-ddsm, mini-mias, cifar-10, idx, medmnist, csv or folders.
+        layout: lidc, lidc-3d, cbis-ddsm, mini-mias, cifar-10, idx, medmnist, csv or folders.
         every_row: keep the rows that the labelling rule leaves out (their label is None, -1 in a `Case`).
         options: what the layout's reader takes beyond the path, such as `channels="grey"`.
 

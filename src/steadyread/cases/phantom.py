@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.fft import irfft2, rfft2
 
 from steadyread.cases.case_set import Cases, Pixels, Row
+from steadyread.cases.operators import own_grid
 from steadyread.errors import UsageError
 from steadyread.types import Bounds
 
@@ -35,7 +36,7 @@ def nodules(n: int, seed: int, size: int = 64) -> Cases:
         return _image(np.random.default_rng([seed & 0xFFFFFFFF, index]), malignant, size)
 
     return Cases(f"SYNTHETIC nodules (seed {seed})", rows, load, ("benign", "malignant"),
-                 Bounds(-1024.0, 3071.0, "HU"), True, synthetic=True)
+                 Bounds(-1024.0, 3071.0, "HU"), True, synthetic=True, native=own_grid)
 
 
 def _row(index: int, seed: int, size: int) -> Row:

@@ -37,8 +37,7 @@ def split(cases: Cases, seed: int, test_share: float = 1 / 3, validation_share: 
         InputRefused: an image that must be compared with the others cannot be read.
     """
     for name, share in (("test_share", test_share), ("validation_share", validation_share)):
-        if not 0 <= share < 1:
-            raise UsageError(f"{name} must be at least 0 and below 1; got {share:g}")
+        _refuse_share(name, share)
     rows = list(cases.rows)
     groups = _groups(cases)
     parts = [(row.part if official else "") or "train" for row in rows]
@@ -49,6 +48,34 @@ def split(cases: Cases, seed: int, test_share: float = 1 / 3, validation_share: 
             for index in _cut(rows, groups, training, key, share):
                 parts[index] = name
     return replace(cases, rows=tuple(replace(row, part=part) for row, part in zip(rows, parts, strict=True)))
+
+
+def fold(cases: Cases, k: int, of: int, seed: int, test_share: float = 0.2, official: bool = True) -> Cases:
+    """The cases for fold `k` (from 0) of a cross-validation with `of` folds: part k validates, the others train.
+
+    The test part is that of `split` with the same seed and share, whatever the fold ([B]: 20 % at random, here
+    by patient). The other patients are dealt class by class, in the order of a hash of (seed, patient), each to
+    the fold with the fewest images of that class; so every image outside the test part validates in one fold.
+
+    Raises:
+        UsageError: fewer than two folds, a fold that is not there, a share outside 0 to 1.
+        InputRefused: a class with fewer patients outside the test part than folds.
+    """
+    if of < 2 or not 0 <= k < of:
+        raise UsageError(f"fold must be 0 to {of - 1} of at least two folds; got fold {k} of {of}")
+    _refuse_share("test_share", test_share)
+    rows, groups = list(cases.rows), _groups(cases)
+    parts = [(row.part if official else "") or "train" for row in rows]
+    if "test" not in parts:
+        training = [index for index, part in enumerate(parts) if part == "train"]
+        for index in _cut(rows, groups, training, f"{seed}", test_share):
+            parts[index] = "test"
+    others = [index for index, part in enumerate(parts) if part != "test"]
+    dealt = _dealt(cases, groups, others, f"{seed} folds", of)
+    placed = ["test" if index not in dealt else "validation" if dealt[index] == k else "train"
+              for index in range(len(rows))]
+    return replace(cases, fold=k, rows=tuple(replace(row, part=part)
+                                             for row, part in zip(rows, placed, strict=True)))
 
 
 def balance(cases: Cases, seed: int) -> Cases:
@@ -119,18 +146,45 @@ def _groups(cases: Cases) -> list[str]:
 
 def _cut(rows: Sequence[Row], groups: Sequence[str], among: Sequence[int], seed: str, share: float) -> set[int]:
     """The indices of `among` that make up `share` of it, whole groups, class by class."""
+    taken: set[int] = set()
+    for stratum in _strata(rows, groups, among, seed).values():
+        for members in stratum[:_how_many([len(members) for members in stratum], share)]:
+            taken.update(members)
+    return taken
+
+
+def _dealt(cases: Cases, groups: Sequence[str], among: Sequence[int], seed: str, of: int) -> dict[int, int]:
+    """The fold of each index of `among`: whole groups, class by class, always to the fold with the fewest."""
+    fold_of: dict[int, int] = {}
+    total = [0] * of
+    for label, stratum in _strata(cases.rows, groups, among, seed).items():
+        if label >= 0 and len(stratum) < of:
+            raise InputRefused(f"{cases.name}: class '{cases.classes[label]}' has {len(stratum)} patients outside "
+                               f"the test part, fewer than {of} folds; take fewer folds")
+        held = [0] * of
+        for members in stratum:
+            place = min(range(of), key=lambda one: (held[one], total[one]))
+            held[place] += len(members)
+            total[place] += len(members)
+            fold_of.update(dict.fromkeys(members, place))
+    return fold_of
+
+
+def _strata(rows: Sequence[Row], groups: Sequence[str], among: Sequence[int], seed: str
+            ) -> dict[int, list[list[int]]]:
+    """The groups of `among` by class, each as its indices, in the order of a hash of (seed, group)."""
     members: dict[str, list[int]] = defaultdict(list)
     for index in among:
         members[groups[index]].append(index)
-    strata: dict[int, list[str]] = defaultdict(list)
-    for group, indices in members.items():
-        strata[_class_of([rows[index] for index in indices])].append(group)
-    taken: set[int] = set()
-    for stratum in (strata[label] for label in sorted(strata)):
-        stratum.sort(key=lambda group: _order(seed, group))
-        for group in stratum[:_how_many([len(members[group]) for group in stratum], share)]:
-            taken.update(members[group])
-    return taken
+    strata: dict[int, list[list[int]]] = defaultdict(list)
+    for group in sorted(members, key=lambda group: _order(seed, group)):
+        strata[_class_of([rows[index] for index in members[group]])].append(members[group])
+    return dict(sorted(strata.items()))
+
+
+def _refuse_share(name: str, share: float) -> None:
+    if not 0 <= share < 1:
+        raise UsageError(f"{name} must be at least 0 and below 1; got {share:g}")
 
 
 def _how_many(sizes: Sequence[int], share: float) -> int:

@@ -1,0 +1,34 @@
+"""Other labels for the same cases: five classes by rating where two are by malignancy."""
+
+import math
+from dataclasses import replace
+
+from steadyread.cases.case_set import Cases
+from steadyread.errors import InputRefused
+
+RATINGS = ("1", "2", "3", "4", "5")
+
+
+def rating_class(rating: float) -> int:
+    """The class of a mean rating from 1 to 5: the nearest whole one, halves upwards."""
+    return math.floor(rating + 0.5) - 1
+
+
+def relabelled(cases: Cases, column: str = "rating") -> Cases:
+    """The same cases in the same order and parts, labelled "1" to "5" by the rating in their `extras`.
+
+    A case without a label stays without one, so that both labellings judge the same cases; the rating 3, which the
+    rule for two classes leaves out, then has no case.
+
+    Raises:
+        InputRefused: a labelled case without such a rating.
+    """
+    rows = []
+    for row in cases.rows:
+        rating = row.extras.get(column)
+        if row.label is not None and not (isinstance(rating, int | float) and 1 <= rating <= 5):
+            raise InputRefused(f"{row.where or row.id}: no rating from 1 to 5 under '{column}', by which the cases "
+                               f"were to be labelled; got {rating!r}")
+        label = rating_class(rating) if row.label is not None and isinstance(rating, int | float) else None
+        rows.append(replace(row, label=label))
+    return replace(cases, rows=tuple(rows), classes=RATINGS)

@@ -1,0 +1,227 @@
+"""LIDC-IDRI nodules as volumes in HU (doi:10.1118/1.3528204): NIfTI `images/` and `masks/` beside `nodules.csv`."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from steadyread.cases.case_set import Cases, Pixels, Row
+from steadyread.cases.labels import RATINGS, rating_class
+from steadyread.cases.nifti import Volume, centroid, nibabel, open_volume, voxels
+from steadyread.cases.operators import applied, linear, native_grid, outside, padding_told
+from steadyread.cases.tables import Line, header_of, inside, read_table
+from steadyread.errors import InputRefused, UsageError
+from steadyread.types import Bounds, NativeGrid
+
+_COLUMNS = ("patient_id", "nodule_id", "malignancy_rating", "file")
+_SERIES = ("series_uid", "seriesuid")
+_SCAN = ("manufacturer", "manufacturer_model", "convolution_kernel", "kvp", "slice_thickness_mm", "exposure_mas")
+_GRADES = ("diameter_mm", "subtlety", "internalstructure", "calcification", "sphericity", "margin", "lobulation",
+           "spiculation", "texture")
+_LOW, _HIGH = -1024.0, 3071.0
+LOOKED_FOR = "images/, masks/ and nodules.csv with malignancy_rating and file (LIDC-IDRI volumes)"
+
+
+@dataclass(frozen=True, slots=True)
+class _Nodule:
+    """What a box is read from: the volume, the mask's centre on it, or why there is none."""
+
+    volume: Volume | None
+    centre: tuple[float, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The reader's options, checked."""
+
+    extents: tuple[int, ...]
+    spacing: float
+    readers: int
+    classes: tuple[str, ...]
+
+
+def recognises(path: Path) -> bool:
+    """Whether `path` is a folder with both folders and the table."""
+    here = (path / "images").is_dir() and (path / "masks").is_dir()
+    return here and {"malignancy_rating", "file"} <= set(header_of(path / "nodules.csv"))
+
+
+def read(path: Path, box_mm: float | Sequence[float] = 32.0, spacing_mm: float = 1.0, readers: int = 1,
+         labels: Literal["malignancy", "rating"] = "malignancy", scan_table: Path | str | None = None) -> Cases:
+    """A box around each nodule, (1, z, y, x) in HU: z towards the head, y the back, x the patient's left.
+
+    The box is centred at the mean place of the mask's voxels (a listed centre may be off) and read by plain
+    linear interpolation ([B], doi:10.1088/1361-6560/abc812, says "interpolated" and no more), also where the
+    scanner's pixels are finer than `spacing_mm`: a filter besides would take more of the noise away. What lies
+    beyond the volume repeats its outermost voxel; `extras` say how much of the box that is (`padded_share`).
+    Values below -1024 HU (padding outside the field of view) are raised to it, and counted in a note.
+
+    A nodule is labelled where at least `readers` readers saw it and its `malignancy_rating` is not 3 ([B]):
+    malignant above 3, benign below. `raw_label` is the rating.
+
+    Args:
+        box_mm: the box's sides, one value or (z, y, x); [B]'s is 32. Crops thinner than that want a thinner box.
+        spacing_mm: of the grid that the box is read on.
+        labels: "rating" gives five classes "1" to "5", the rating rounded, for the same nodules.
+        scan_table: a CSV with series_uid from which each scan's manufacturer, exposure_mas and the like are
+            taken; a relative path counts from `path`.
+
+    Raises:
+        InputRefused: a missing column, a value that is no rating, no volume at all, nibabel not installed.
+        UsageError: an option that is out of range.
+    """
+    asked = _asked(box_mm, spacing_mm, readers, labels)
+    nibabel()
+    table = path / "nodules.csv"
+    lines = read_table(table, _COLUMNS)
+    if readers > 1 and "readers" not in lines[0].values:
+        raise InputRefused(f"{table}: no column 'readers', which readers={readers} asks for; leave readers out")
+    scans = {} if scan_table is None else _scans(path / Path(scan_table).expanduser())
+    rows: list[Row] = []
+    missing: list[str] = []
+    clamped = 0
+    for line in lines:
+        image, mask = (inside(path / folder, line.text("file"), line.where) for folder in ("images", "masks"))
+        lacking = next((file for file in (image, mask) if not file.is_file()), None)
+        nodule, below = (_Nodule(None), False) if lacking else _nodule(image, mask)
+        if lacking or not (nodule.problem or nodule.centre):
+            missing.append(f"{line.where}: " + (f"no file {lacking}" if lacking else f"the mask {mask} is empty"))
+            continue
+        clamped += below
+        rows.append(_row(line, nodule, asked, scans))
+    if not rows:
+        raise InputRefused(f"{table}: none of its {len(lines)} volumes can be read; the first: {missing[0]}")
+
+    def load(row: Row) -> Pixels:
+        place: _Nodule = row.source
+        if place.volume is None:
+            raise InputRefused(place.problem)
+        read = [linear(*axis) for axis in _lines(place, asked)]
+        used = tuple(slice(start, start + matrix.shape[1]) for start, matrix in read)
+        values = voxels(place.volume)[used]
+        values = np.where(np.isfinite(values) & (values < _LOW), _LOW, values)   # -inf stays, to be refused
+        return applied(values[None], [matrix for _, matrix in read])
+
+    def native(row: Row) -> NativeGrid | None:
+        return _native(row.source, asked)
+
+    return Cases(path.name, tuple(rows), load, asked.classes, Bounds(_LOW, _HIGH, "HU"), True, tuple(missing),
+                 tuple(_notes(rows, asked, clamped, scan_table is not None)), native=native)
+
+
+def _asked(box_mm: float | Sequence[float], spacing: float, readers: int, labels: str) -> _Asked:
+    if labels not in ("malignancy", "rating"):
+        raise UsageError(f"labels must be malignancy or rating; got '{labels}'")
+    if readers not in (1, 2, 3, 4):
+        raise UsageError(f"readers must be 1 to 4; got {readers}")
+    box = tuple(box_mm) if isinstance(box_mm, list | tuple) else (box_mm,) * 3
+    if len(box) != 3:
+        raise UsageError(f"box_mm must be one value or three, (z, y, x); got {len(box)}")
+    for name, values in (("spacing_mm", (spacing,)), ("box_mm", box)):
+        for value in values:
+            if not isinstance(value, int | float) or not 0 < value < 1e4:
+                raise UsageError(f"{name} must be positive, in mm; got {value}")
+    classes = ("benign", "malignant") if labels == "malignancy" else RATINGS
+    return _Asked(tuple(max(1, round(side / spacing)) for side in box), float(spacing), readers, classes)
+
+
+def _scans(table: Path) -> dict[str, dict[str, str]]:
+    """What a table says of each series, by its uid."""
+    series = next((name for name in _SERIES if name in header_of(table)), _SERIES[0])
+    scans: dict[str, dict[str, str]] = {}
+    for line in read_table(table, (series,)):
+        held = scans.setdefault(line.text(series), {})
+        for name in _SCAN:
+            value = line.text(name)
+            if value and held.setdefault(name, value) != value:
+                raise InputRefused(f"{line.where}: '{value}' as {name} of a series that has '{held[name]}' above; "
+                                   f"mend {table}")
+    return scans
+
+
+def _nodule(image: Path, mask: Path) -> tuple[_Nodule, bool]:
+    """The nodule's place, and whether its volume has values below the scanner's range."""
+    try:
+        volume, marked = open_volume(image), open_volume(mask)
+        if marked.shape != volume.shape or not np.allclose(marked.affine, volume.affine, atol=1e-3):
+            raise InputRefused(f"{mask}: the mask has the shape {marked.shape} or a place other than those of its "
+                               f"volume, {volume.shape}; resample it to the volume's grid")
+        return _Nodule(volume, centroid(marked)), bool((voxels(volume) < _LOW).any())
+    except InputRefused as problem:
+        return _Nodule(None, problem=str(problem)), False
+
+
+def _row(line: Line, nodule: _Nodule, asked: _Asked, scans: Mapping[str, Mapping[str, str]]) -> Row:
+    patient = line.text("patient_id")
+    if not patient:
+        raise InputRefused(f"{line.where}: no patient_id; name one in every line")
+    rating = line.number_in("malignancy_rating") if line.text("malignancy_rating") else 0.0
+    if rating and not 1 <= rating <= 5:
+        raise InputRefused(f"{line.where}: malignancy_rating must be 1 to 5, or empty for none; got {rating:g}")
+    series = next((line.text(name) for name in _SERIES if line.text(name)), "")
+    facts = dict(scans.get(series, {})) | {name: line.text(name) for name in _SCAN if line.text(name)}
+    seen = int(line.number_in("readers")) if line.text("readers") else None
+    extras: dict[str, object] = {"nodule_id": line.text("nodule_id"), "series_uid": series, "rating": rating,
+                                 "readers": seen, "manufacturer": facts.pop("manufacturer", "")}
+    dose = _positive(line, facts.pop("exposure_mas", ""))
+    extras |= facts | {name: line.number_in(name) for name in _GRADES if line.text(name)}
+    beyond = None
+    if nodule.volume is not None:
+        beyond = tuple(outside(*axis) for axis in _lines(nodule, asked))
+        extras |= padding_told(beyond, asked.extents) | {"slice_spacing_mm": nodule.volume.spacing_mm[0],
+                                                         "pixel_spacing_mm": nodule.volume.spacing_mm[-1]}
+    name = line.text("file").removesuffix(".gz").removesuffix(".nii")
+    return Row(name, patient, _label(rating, seen, asked), f"{rating:g}", (asked.spacing,) * 3, "", nodule,
+               f"{line.where} ({line.text('file')})", extras, (1, *asked.extents), dose, beyond)
+
+
+def _label(rating: float, seen: int | None, asked: _Asked) -> int | None:
+    if rating in (0, 3) or (seen is not None and seen < asked.readers):
+        return None
+    return int(rating > 3) if len(asked.classes) == 2 else rating_class(rating)
+
+
+def _positive(line: Line, text: str) -> float | None:
+    if not text:
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1e6:
+        raise InputRefused(f"{line.where}: exposure_mas must be a positive number of mAs, or empty; got '{text}'")
+    return value
+
+
+def _lines(place: _Nodule, asked: _Asked) -> list[tuple[int, float, float, int]]:
+    """Along each axis: the volume's extent, the centre and the step in its voxels, the box's extent."""
+    volume = place.volume
+    assert volume is not None
+    return [(held, centre, asked.spacing / own, extent) for held, centre, own, extent in
+            zip(volume.shape, place.centre, volume.spacing_mm, asked.extents, strict=True)]
+
+
+def _native(place: _Nodule, asked: _Asked) -> NativeGrid | None:
+    if place.volume is None:
+        return None
+    return native_grid(place.volume.spacing_mm, [linear(*axis)[1] for axis in _lines(place, asked)])
+
+
+def _notes(rows: Sequence[Row], asked: _Asked, clamped: int, joined: bool) -> list[str]:
+    unlabelled = sum(row.label is None for row in rows)
+    padded = sum(any(map(any, row.beyond or ())) for row in rows)
+    box = " x ".join(f"{extent * asked.spacing:g}" for extent in asked.extents)
+    notes = [f"{unlabelled} of {len(rows)} nodules have no label: fewer than {asked.readers} readers, or a rating "
+             "of 3",
+             f"{padded} of {len(rows)} volumes end within their box of {box} mm (z, y, x): there the outermost "
+             "voxel is repeated"]
+    if clamped:
+        notes.append(f"{clamped} of {len(rows)} volumes hold values below {_LOW:g} HU (padding outside the field "
+                     "of view), which are raised to it")
+    if joined:
+        known = sum(bool(row.extras["manufacturer"]) for row in rows)
+        notes.append(f"the manufacturer is known of {known} of {len(rows)} nodules")
+    return notes
