@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from math import cos, pi
 from typing import Literal, get_args
 
 import torch
@@ -25,6 +26,8 @@ class Search:
         step: length of a step, as a share of the threat's size.
         starts: how many starts an image gets. With `random_start` each is another draw.
         stop_at_flip: an image leaves the search when it flips, and further starts go to the others only.
+        every_start: an image that flipped leaves its start only, so that `flips` of `starts` can be counted.
+        last_step: the length that steps shrink to, on a cosine, from `step` at the first; `step` where None.
         loss: what is climbed. `margin` (minus the logit margin) does not vanish where the network is sure;
             `cross_entropy` is what the papers climbed.
     """
@@ -35,12 +38,21 @@ class Search:
     random_start: bool = False
     stop_at_flip: bool = True
     loss: Loss = "margin"
+    every_start: bool = False
+    last_step: float | None = None
 
     def __post_init__(self) -> None:
-        if self.steps < 0 or self.starts < 1 or self.step < 0:
+        if self.steps < 0 or self.starts < 1 or self.step < 0 or (self.last_step or 0) < 0:
             raise UsageError(f"a search needs steps >= 0, step >= 0 and starts >= 1; got {self}")
         if self.loss not in get_args(Loss):
             raise UsageError(f"loss must be 'margin' or 'cross_entropy'; got '{self.loss}'")
+
+    def length(self, step: int) -> float:
+        """Of the step with this index, as a share of the threat's size."""
+        if self.last_step is None:
+            return self.step
+        share = 0.5 * (1 + cos(pi * step / max(self.steps - 1, 1)))
+        return self.last_step + (self.step - self.last_step) * share
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,19 +90,20 @@ def climb(classifier: Classifier, batch: Batch, reference: Labels, threat: Threa
     An image that is flipped before any change counts as flipped: no change is inside every set.
     """
     found = Found(batch, reference)
+    once = search.stop_at_flip and not search.every_start
     with classifier.frozen():
-        if search.random_start and search.stop_at_flip:
+        if search.random_start and once and threat.holds_zero:
             with torch.no_grad():
                 logits = classifier.logits(batch.images)
                 found.see(found.everyone, batch.images, logits, margin_of(logits, reference))
             found.flips += found.flipped
         for draw in range(search.starts):
-            active = (~found.flipped).nonzero()[:, 0] if search.stop_at_flip else found.everyone
+            active = (~found.flipped).nonzero()[:, 0] if once else found.everyone
             if not len(active):
                 break
             found.trials[active] += 1
             part, sizes = batch.pick(active), size[active]
-            delta = (threat.start(part, sizes, seed, draw) if search.random_start
+            delta = (threat.project(part, threat.start(part, sizes, seed, draw), sizes) if search.random_start
                      else torch.zeros_like(part.images))
             found.flips[_one_start(classifier, threat, search, found, _Going(active, part, sizes, delta))] += 1
     found.trials.clamp_(min=1)
@@ -133,7 +146,7 @@ def _one_start(classifier: Classifier, threat: Threat, search: Search, found: "F
                 break
             if len(left) < len(going.active):
                 going, gradient = going.pick(left), gradient[left]
-        moved = threat.climb(going.part, going.delta, gradient, search.step, going.sizes)
+        moved = threat.climb(going.part, going.delta, gradient, search.length(step), going.sizes)
         going = replace(going, delta=threat.project(going.part, moved, going.sizes))
     return flipped.nonzero()[:, 0]
 

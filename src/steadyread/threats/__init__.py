@@ -1,6 +1,8 @@
 """What may be done to an image."""
 
+from steadyread.threats.ct_noise import CTNoise
 from steadyread.threats.linf import Linf
+from steadyread.threats.spectrum import Spectrum
 from steadyread.threats.threat import Threat
 
-__all__ = ["Linf", "Threat"]
+__all__ = ["CTNoise", "Linf", "Spectrum", "Threat"]

@@ -1,6 +1,7 @@
 """What every threat can do. A threat says which changes are allowed; a search says how hard they are tried."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -11,7 +12,10 @@ class Threat(ABC):
     """A set of allowed changes that grows with `size`, one value an image, in native units.
 
     `delta` is what is searched; `render` makes images of it. The search climbs the gradient in `delta`.
+    `holds_zero`: no change at all is inside the set, so an image that is flipped to begin with is flipped.
     """
+
+    holds_zero: ClassVar[bool] = True
 
     @abstractmethod
     def start(self, batch: Batch, size: Values, seed: int, draw: int) -> Tensor:

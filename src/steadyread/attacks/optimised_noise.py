@@ -1,0 +1,100 @@
+"""Optimised CT noise: the worst noise of a dose that a search finds, each image on its own."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from steadyread.attacks.paper_noise import PaperCTNoise
+from steadyread.attacks.search import Attacked, Search, climb
+from steadyread.classifier import Classifier
+from steadyread.errors import UsageError
+from steadyread.threats import CTNoise
+from steadyread.types import Batch, Images, Labels, Values
+
+Strength = Literal["rings", "plausible", "pooled", "paper", "paper_hu"]
+# Steps as shares of the noise, from the first to the last, on a cosine. Chosen on training nodules (docs).
+_STEPS = (4.0, 0.05)
+GRADIENTS = 20
+
+
+@dataclass(frozen=True)
+class OptimisedCTNoise:
+    """Climbs minus the margin over the noises of one dose: a threat and a search, called as an attack.
+
+    `noise.projection` says what the noise keeps: `slice` (the name `rings_ct_noise`) or `plausible`.
+    """
+
+    noise: CTNoise
+    search: Search
+
+    def __post_init__(self) -> None:
+        if self.noise.projection not in ("slice", "plausible"):
+            raise UsageError(f"each image's own noise has the projection 'slice' or 'plausible'; got "
+                             f"'{self.noise.projection}', which is paper [B]'s (PaperCTNoise)")
+
+    @property
+    def name(self) -> str:
+        """As it stands in the records."""
+        return "plausible_ct_noise" if self.noise.projection == "plausible" else "rings_ct_noise"
+
+    @property
+    def threat(self) -> CTNoise:
+        """What is done to the image."""
+        return self.noise
+
+    @property
+    def size(self) -> float:
+        """The dose, in mAs."""
+        return self.noise.mas
+
+    @property
+    def unit(self) -> str:
+        """Of `size`."""
+        return "mAs"
+
+    def __call__(self, classifier: Classifier, batch: Batch, reference: Labels, seed: int = 0) -> "WorstNoise":
+        size = self.noise.size_of(self.noise.mas, batch)
+        found = climb(classifier, batch, reference, self.noise, self.search, size, seed)
+        return WorstNoise(found, self.noise.likeness(batch, found.images - batch.images, size))
+
+
+@dataclass(frozen=True, eq=False)
+class WorstNoise:
+    """What a search found, and the figures of the noise of the lowest margin."""
+
+    found: Attacked
+    likely: Mapping[str, Values]
+
+    @property
+    def images(self) -> Images:
+        """Those of the lowest margin met."""
+        return self.found.images
+
+    def columns(self) -> Mapping[str, Tensor]:
+        """What goes into the records."""
+        return {**self.found.columns(), "found_size": torch.full_like(self.found.margin, torch.nan), **self.likely}
+
+
+def optimised_ct_noise(noise: CTNoise, strength: Strength = "rings", *, starts: int = 1, steps: int = GRADIENTS,
+                       iterations: int = 10) -> OptimisedCTNoise | PaperCTNoise:
+    """Optimised CT noise at the dose `noise.mas`, after paper [B], section 2.2.2, doi:10.1088/1361-6560/abc812.
+
+    Args:
+        noise: spectrum, dose and mode; its `projection` is set by `strength`.
+        strength: `rings` climbs the margin, each image on its own, at exactly the expected power of every ring of
+            every slice: an upper bound on what noise of that spectrum can do. `plausible` besides keeps to what
+            random draws look like. `paper`, `paper_hu` and `pooled` are [B]'s Algorithm 1 (`PaperCTNoise`).
+        starts: random draws to start from, each searched until its own flip; `trials` in the records.
+        steps: gradients a start, for `rings` and `plausible`.
+        iterations: gradients a start, for [B]'s.
+    """
+    if strength not in get_args(Strength):
+        raise UsageError(f"strength is one of {', '.join(get_args(Strength))}; got '{strength}'")
+    if strength in ("paper", "paper_hu", "pooled"):
+        return PaperCTNoise(replace(noise, projection="pooled" if strength == "pooled" else "paper"),
+                            unit_of_step="HU" if strength == "paper_hu" else "window", starts=starts, iterations=iterations)
+    search = Search(steps, _STEPS[0], starts, random_start=True, every_start=True, last_step=_STEPS[1])
+    return OptimisedCTNoise(replace(noise, projection="slice" if strength == "rings" else "plausible"), search)
