@@ -1,6 +1,7 @@
 """Gates: a figure that an assessment must reach, such as `robust_accuracy@0.002 range=0.5` or `auc=0.8`."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -28,14 +29,16 @@ from steadyread.units import Bounds, size_in_native
 ROBUST = "robust_accuracy"
 CLEAN = ("accuracy", "auc", "sensitivity", "specificity")
 KEPT = "kept_accuracy"
-KNOWN = (ROBUST, *CLEAN, KEPT)
+STEADY = "steady_reads"
+KNOWN = (ROBUST, *CLEAN, KEPT, STEADY)
+_SIZED = {ROBUST: "0.002 range", STEADY: "100 mAs"}   # with an example of the size each needs
 _ROUNDING = 1e-6
 _SHAPE = re.compile(r"^\s*([A-Za-z_]+)\s*(?:@\s*([^=]*?))?\s*=\s*([^=]+?)\s*$")
 
 
 @dataclass(frozen=True)
 class Gate:
-    """`metric`, for robust_accuracy `at` a size as typed, must be at least `least` (a share, 0 to 1)."""
+    """`metric` must be at least `least` (a share, 0 to 1), `at` a size as typed for those that have one."""
 
     metric: str
     at: str | None
@@ -56,9 +59,10 @@ class Judged:
 
 
 def gate(text: str) -> Gate:
-    """The gate that `text` states: `metric=share`, or `robust_accuracy@SIZE=share`.
+    """The gate that `text` states: `metric=share`, `robust_accuracy@SIZE=share` or `steady_reads@DOSE mAs=share`.
 
-    Robust accuracy is against the label; `kept_accuracy` is triage's, among the reads kept by smallest flip.
+    Robust accuracy is against the label; `kept_accuracy` is triage's, among the reads kept by smallest flip;
+    `steady_reads` are those that no draw of random CT noise changed.
 
     Raises:
         UsageError: another shape, an unknown metric (the nearest is named), a size without a unit, or a
@@ -73,11 +77,13 @@ def gate(text: str) -> Gate:
         near = get_close_matches(metric, KNOWN, 1)
         raise UsageError(f"no gate on '{metric}'; " + (f"did you mean '{near[0]}'? " if near else "")
                          + f"Known: {', '.join(KNOWN)}")
-    if (metric == ROBUST) != bool(at):
+    if (metric in _SIZED) != bool(at):
         raise UsageError(f"the gate '{text.strip()}' " + (
-            f"needs a size: '{ROBUST}@0.002 range={least}'" if metric == ROBUST else
+            f"needs a size: '{metric}@{_SIZED[metric]}={least}'" if metric in _SIZED else
             f"has a size, but {metric} has none: '{metric}={least}'"))
-    if at:
+    if metric == STEADY:
+        size_in_native(at, Bounds(0, 1, "mAs"))
+    elif at:
         unit = re.sub(r"^[\s0-9.eE+-]+", "", at).strip()
         size_in_native(at, Bounds(0, 1, unit))
     return Gate(metric, at or None, _share(least, text))
@@ -90,6 +96,8 @@ def judge(stated: Gate, table: pa.Table, plan: Plan, seed: int = 0) -> Judged:
         UsageError: the size is not in the images' unit or lies beyond what was searched or tried, or the
             records hold nothing to judge by.
     """
+    if stated.metric == STEADY:
+        raise UsageError(f"the gate '{stated}' is for studies of CT noise: add a [noise] section")
     bounds = bounds_of(plan)
     stage = next(iter(stages_of(table)), None)
     reads, validation = (reads_of(table, part, stage, bounds) for part in (part_of(table), "validation"))
@@ -100,6 +108,33 @@ def judge(stated: Gate, table: pa.Table, plan: Plan, seed: int = 0) -> Judged:
     at = f" at {show_native(size_in_native(stated.at, bounds), bounds)}" if stated.at else ""
     return Judged(stated, found.value, passed,
                   f"{stated.metric.replace('_', ' ')}{at} is {found.value:.4f}, "
+                  f"{'at least' if passed else 'below'} {stated.least:g}{said}")
+
+
+def judge_noise(stated: Gate, summary: Mapping[str, Any]) -> Judged:
+    """The gate against the summary of a study of CT noise: the mean over its folds, on the judged part.
+
+    Raises:
+        UsageError: a figure that such a study does not have, or a dose that was not tried with random noise.
+    """
+    if stated.metric == STEADY:
+        dose = size_in_native(stated.at or "", Bounds(0, 1, "mAs"))
+        rows = [row for row in summary["rows"] if row["attack"] == "random_ct_noise"
+                and row["part"] == summary["part"]]
+        found = next((1 - row["san"]["value"] for row in rows if abs(row["mas"] - dose) < 1e-6 * dose), None)
+        if found is None:
+            tried = ", ".join(f"{row['mas']:g}" for row in rows) or "none"
+            raise UsageError(f"the gate '{stated}' asks for a dose that was not tried with random noise: {tried} mAs")
+        said, at = " (reads that no draw changed)", f" at {dose:g} mAs"
+    elif stated.metric in CLEAN:
+        row = next((row for row in summary["classification"] if row["part"] == summary["part"]), None)
+        found, said, at = (row[stated.metric]["value"] if row else None), "", ""
+    else:
+        raise UsageError(f"a study of CT noise has no {stated.metric}; it has {', '.join((STEADY, *CLEAN))}")
+    if found is None:
+        raise UsageError(f"the gate '{stated}' cannot be judged: the records hold nothing to measure it by")
+    passed = found >= stated.least
+    return Judged(stated, found, passed, f"{stated.metric.replace('_', ' ')}{at} is {found:.4f}, "
                   f"{'at least' if passed else 'below'} {stated.least:g}{said}")
 
 

@@ -13,6 +13,7 @@ from steadyread.units import Bounds
 
 Strings = NDArray[np.str_]
 UNDECIDED = -1
+CT_NOISE = "CTNoise"     # whose sizes are doses: `noise_reads` takes those rows
 _ROUNDING = 1e-5     # of a size: what float32 arithmetic may add to a stated one
 
 
@@ -91,7 +92,7 @@ def reads_of(table: pa.Table, part: str | None = None, stage: str | None = None,
     """The reads of one part (train, validation, test) and stage; None takes all of them.
 
     `bounds` say how coarsely float32 holds the images: a change above its stated size by no more than that
-    coarseness is one of the stated size.
+    coarseness is one of the stated size. Rows of CT noise are left out: their size is a dose, not a change.
 
     Raises:
         InputRefused: an attack's row names an image that has no clean row.
@@ -108,7 +109,7 @@ def reads_of(table: pa.Table, part: str | None = None, stage: str | None = None,
     base = Reads(case_id=_strings(table, "case_id")[rows], patient=_strings(table, "patient_id")[rows],
                  label=_integers(table, "label")[rows], prediction=_integers(table, "prediction")[rows],
                  logits=_logits(table, rows))
-    attacked = np.flatnonzero(attacks != "clean")
+    attacked = np.flatnonzero((attacks != "clean") & (_strings(table, "threat") != CT_NOISE))
     place = np.searchsorted(names, keys[attacked])
     lost = (place >= len(names)) | (names[np.minimum(place, max(len(names) - 1, 0))] != keys[attacked]
                                     if len(names) else np.ones(len(attacked), bool))

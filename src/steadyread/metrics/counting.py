@@ -1,0 +1,107 @@
+"""Is P(flip) to be believed: set against counting many draws, where it is hard; and is the search converged."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from steadyread.metrics.intervals import Estimate, Flags, Floats, bootstrap, clopper_pearson, estimate, share
+
+HARD = (0.02, 0.98)        # of the counted P(flip), between which a pair is judged
+PAIRS_WANTED, COVERAGE_WANTED, FOUND_WANTED = 60, 0.90, 0.95
+_DOUBTED = 0.001           # of a Gaussian margin: draws so unlikely are counted instead
+_COLUMNS = ("mas", "counted_flips", "counted_trials", "probability", "low", "high", "few_flips")
+
+
+def counted_pairs(stored: Mapping[int, Mapping[str, Any]], patients: Mapping[str, str]) -> dict[str, Any] | None:
+    """The pairs of image and dose of all folds, judged where the counted P(flip) lies within `HARD`.
+
+    `rmse` is that of our estimate, `rmse_few` of counting the same few draws, each against the count of many;
+    `covered` the share of 95 % intervals that hold the count. Intervals over patients. None without pairs.
+    """
+    held = [{"fold": fold, "draws": told.get("draws"), **pair} for fold, told in sorted(stored.items())
+            for pair in told.get("pairs", ())]
+    if not held:
+        return None
+    columns = {name: np.array([_number(pair.get(name)) for pair in held]) for name in _COLUMNS}
+    draws = np.array([_number(pair["draws"]) for pair in held])
+    patient = np.array([patients.get(str(pair.get("case_id")), str(pair.get("case_id"))) for pair in held], str)
+    counted = columns["counted_flips"] / columns["counted_trials"]
+    few = columns["few_flips"] / draws
+    hard = (counted >= HARD[0]) & (counted <= HARD[1]) & np.isfinite(columns["probability"])
+    inside = (columns["low"] <= counted) & (counted <= columns["high"])
+    wrong, wrong_few = columns["probability"] - counted, few - counted
+    abnormal = [found for pair in held if (found := _abnormal(pair)) is not None]
+    return {"all": len(held), "pairs": int(hard.sum()), "images": len({str(held[at]["case_id"])
+                                                                         for at in np.flatnonzero(hard)}),
+            "draws": sorted({int(count) for count in draws if np.isfinite(count)}),
+            "trials": sorted({int(count) for count in columns["counted_trials"] if np.isfinite(count)}),
+            "rmse": _rmse(wrong[hard], patient[hard]), "rmse_few": _rmse(wrong_few[hard], patient[hard]),
+            "rmse_gain": _gain(wrong, wrong_few, hard & np.isfinite(wrong_few), patient),
+            "covered": share(inside[hard], patient[hard]),
+            "not_normal": float(np.mean(abnormal)) if abnormal else None,
+            "points": {"counted": counted[hard], "probability": columns["probability"][hard],
+                       "low": columns["low"][hard], "high": columns["high"][hard], "few": few[hard],
+                       "mas": columns["mas"][hard]}}
+
+
+def convergence(stored: Mapping[int, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The share of the flips found with ten times the gradients that the search finds too, over all folds.
+
+    Rows by dose, summed over folds; `found` with its Clopper-Pearson interval. None without rows.
+    """
+    rows = [row for _, told in sorted(stored.items()) for row in told.get("rows", ())]
+    if not rows:
+        return None
+    attacks = list(dict.fromkeys(str(told.get("attack", "")) for told in stored.values()))
+    made = [_found(mas, [row for row in rows if row["mas"] == mas]) for mas in sorted({row["mas"] for row in rows})]
+    return {"attack": attacks[0], "rows": made, "all": _found(None, rows)}
+
+
+def _found(mas: float | None, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    images, flips, more = (int(sum(row[name] for row in rows)) for name in ("images", "flips", "flips_more"))
+    both = int(sum(row["both"] if "both" in row else row["flips"] + row["flips_more"] - row["either"]
+                   for row in rows))
+    low, high = clopper_pearson(both, more)
+    found = Estimate(both / more, float(low), float(high), more) if more else Estimate(None)
+    return {"mas": mas, "images": images, "flips": flips, "flips_more": more, "both": both, "found": found,
+            "gradients": _only(rows, "gradients"), "gradients_more": _only(rows, "gradients_more")}
+
+
+def _abnormal(pair: Mapping[str, Any]) -> bool | None:
+    """Whether the few draws did not look Gaussian: as told, or by Anderson and Darling's p below 0.001."""
+    if pair.get("normal") is not None:
+        return not pair["normal"]
+    p = _number(pair.get("normality_p"))
+    return None if np.isnan(p) else bool(p < _DOUBTED)
+
+
+def _only(rows: Sequence[Mapping[str, Any]], name: str) -> float:
+    return max(float(row[name]) for row in rows)
+
+
+def _rmse(wrong: Floats, patients: np.ndarray[Any, np.dtype[np.str_]]) -> Estimate:
+    if not len(wrong) or not np.isfinite(wrong).all():
+        return Estimate(None, n=len(wrong))
+    interval = bootstrap(lambda weights: _root(weights, wrong), patients)[0]
+    return estimate(float(np.sqrt(np.mean(wrong**2))), interval, len(wrong))
+
+
+def _gain(wrong: Floats, wrong_few: Floats, chosen: Flags,
+          patients: np.ndarray[Any, np.dtype[np.str_]]) -> Estimate:
+    """RMSE of counting few minus ours, above 0 where ours is better, over the same resampled patients."""
+    if not chosen.any():
+        return Estimate(None)
+    ours, few = wrong[chosen], wrong_few[chosen]
+    value = float(np.sqrt(np.mean(few**2)) - np.sqrt(np.mean(ours**2)))
+    interval = bootstrap(lambda weights: _root(weights, few) - _root(weights, ours), patients[chosen])[0]
+    return estimate(value, interval, int(chosen.sum()))
+
+
+def _root(weights: Floats, wrong: Floats) -> Floats:
+    total = weights.sum(1)
+    return np.asarray(np.sqrt((weights @ wrong**2) / np.where(total > 0, total, np.nan)))
+
+
+def _number(value: Any) -> float:
+    return float(value) if isinstance(value, int | float) else float("nan")

@@ -1,0 +1,97 @@
+"""How well the networks of the folds tell the classes apart: [B] Table 1, and Table 3 beside the noise."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from scipy import special
+
+from steadyread.metrics.discrimination import at_the_boundary, class_scores, roc_curve, weighted_auc
+from steadyread.metrics.intervals import Floats, estimate, ratio
+from steadyread.metrics.noise import attack_row
+from steadyread.metrics.noise_reads import PARTS, RANDOM, Networks
+from steadyread.metrics.over_folds import OverFolds, share_over_folds, statistic_over_folds
+
+_RATINGS = 5
+
+
+def classification(networks: Networks, seed: int = 0) -> list[dict[str, Any]]:
+    """AUC, accuracy, sensitivity and specificity (class 1 and 0 of two) in each part, over the folds ([B] Table 1).
+
+    Of more than two classes the AUC is the mean of one class against the rest. Undecided reads count as wrong and
+    have no part in the AUC. Parts without labelled reads are left out.
+    """
+    rows = []
+    for part in PARTS:
+        there = networks.inside(part) & (networks.label >= 0)[:, None]
+        if not there.any():
+            continue
+        right = np.where(there, networks.prediction == networks.label[:, None], np.nan)
+        two = networks.logits.shape[2] <= 2
+        recall = [np.where(networks.label[:, None] == one, right, np.nan) for one in (0, 1)]
+        rows.append({"part": part, "cases": int(there.any(1).sum()), "per_fold": [int(n) for n in there.sum(0)],
+                     "patients": len(np.unique(networks.patient[there.any(1)])),
+                     "auc": areas(networks, part, seed), "accuracy": share_over_folds(right, networks.patient),
+                     "sensitivity": share_over_folds(recall[1], networks.patient) if two else None,
+                     "specificity": share_over_folds(recall[0], networks.patient) if two else None})
+    return rows
+
+
+def areas(networks: Networks, part: str, seed: int = 0) -> OverFolds:
+    """The AUC of each fold's network in one part.
+
+    Five classes are taken as [B]'s ratings 1 to 5: malignant (above 3) against benign, so that the AUC stands
+    beside those of two classes. Of other numbers, the mean of one class against the rest. An area of exactly 1
+    or 0 in every fold has the one-sided interval of `at_the_boundary`.
+    """
+    kept = np.asarray((networks.inside(part) & (networks.label >= 0)[:, None]).any(1))
+    there, label = networks.inside(part)[kept], networks.label[kept]
+    logits = networks.logits[kept]
+    if logits.shape[2] == _RATINGS:
+        logits = special.logsumexp(np.stack([logits[..., :2], logits[..., 3:]], axis=3), axis=2)
+        label = np.where(label == _RATINGS // 2, -1, label > _RATINGS // 2).astype(np.int64)
+        there = there & (label >= 0)[:, None]
+    scores = [class_scores(logits[:, fold], logits.shape[2]) for fold in range(len(networks.folds))]
+
+    def area(weights: Floats, fold: int) -> Floats:
+        score = scores[fold]
+        known = there[:, fold] & np.isfinite(score).all(1)
+        classes = range(score.shape[1]) if score.shape[1] > 2 else range(score.shape[1] - 1, score.shape[1])
+        each = [weighted_auc(weights[:, known], score[known, one], label[known] == one) for one in classes
+                if 0 < (label[known] == one).sum() < known.sum()]
+        if not each:
+            return np.full(len(weights), np.nan)
+        stacked = np.stack(each)
+        return ratio(np.nansum(stacked, axis=0), np.isfinite(stacked).sum(0).astype(np.float64))
+
+    found = statistic_over_folds(area, len(networks.folds), networks.patient[kept], seed)
+    if found.value in (0.0, 1.0) and logits.shape[2] == 2:
+        return replace(found, mean=estimate(found.value, at_the_boundary(
+            found.value, label, networks.patient[kept], [1]), found.mean.n))
+    return found
+
+
+def roc_curves(networks: Networks, part: str) -> list[tuple[int, Floats, Floats]]:
+    """Fold, false and true positive rates of class 1, of two classes; none otherwise."""
+    if networks.logits.shape[2] != 2:
+        return []
+    found = []
+    for at, fold in enumerate(networks.folds):
+        chosen = networks.inside(part)[:, at] & (networks.label >= 0)
+        false, true = roc_curve(class_scores(networks.logits[chosen, at], 2)[:, 1], networks.label[chosen] == 1)
+        if len(false):
+            found.append((fold, false, true))
+    return found
+
+
+def variant_rows(variants: Sequence[Networks], mas: float, seed: int = 0) -> list[dict[str, Any]]:
+    """[B] Table 3: SAN under random noise in train and test, AUC beside, of each variant at one dose."""
+    rows = []
+    for networks in variants:
+        told = {part: attack_row(networks, RANDOM, mas, part, seed) for part in ("train", "test")}
+        judged = networks.judged
+        rows.append({"variant": networks.variant, "folds": len(networks.folds),
+                     "classes": networks.logits.shape[2], "auc": areas(networks, judged, seed),
+                     "train": told["train"], "test": told["test"]})
+    return rows

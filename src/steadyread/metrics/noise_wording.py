@@ -1,0 +1,246 @@
+"""A noise study's numbers as words, for the report and the command line."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.noise import row_of
+from steadyread.metrics.noise_reads import (
+    INFLATED,
+    OPTIMISED,
+    PAPER,
+    PAPER_HU,
+    PLAUSIBLE,
+    POOLED,
+    RANDOM,
+    RINGS,
+)
+from steadyread.metrics.over_folds import OverFolds, revived
+from steadyread.metrics.wording import NONE, digits, percent
+
+Summary = Mapping[str, Any]
+_NAMES = {RANDOM: "Random", INFLATED: "Random at 1.128 σ", POOLED: "[B] at the right rms", PAPER: "[B] as printed",
+          PAPER_HU: "[B] as printed (HU)", RINGS: "Rings (ours)", PLAUSIBLE: "Plausible (ours)"}
+_SAID = {RANDOM: "CT noise as the scanner would add it, drawn at random",
+         INFLATED: "random noise of 1.128 times its sigma: the 27 % more variance that [B]'s eq. 5 gives for free",
+         POOLED: "[B]'s Algorithm 1, the ring power pooled over a block of images, at the right rms",
+         PAPER: "[B]'s Algorithm 1 as printed, its step of 1 taken in units of the window",
+         PAPER_HU: "[B]'s Algorithm 1 as printed, its step of 1 taken in HU",
+         RINGS: "each slice's power in each ring held to the spectrum; may pile up on the nodule: an upper bound",
+         PLAUSIBLE: "rings, and local sigma, kurtosis and correlation along z within what random noise shows"}
+_VARIANTS = {"original": "Original", "batch_norm": "Batch normalisation", "dropout_0.1": "Dropout 0.1",
+             "dropout_0.2": "Dropout 0.2", "deeper": "Deeper", "shallower": "Shallower", "wider": "Wider",
+             "narrower": "Narrower", "five_class": "Five classes", "strided": "Strided convolutions"}
+
+
+def noise_name(attack: str) -> str:
+    """A noise attack's short name."""
+    return _NAMES.get(attack, attack.removesuffix("_ct_noise").replace("_", " "))
+
+
+def noise_said(attack: str) -> str:
+    """What a noise attack does, in a clause; empty for one that this version does not know."""
+    return _SAID.get(attack, "")
+
+
+def variant_name(variant: str) -> str:
+    """A variant's name as a reader would write it."""
+    return _VARIANTS.get(variant, variant.replace("_", " "))
+
+
+def mas(value: float | None, most: float | None = None, least: float | None = None) -> str:
+    """A critical dose in words: `46 mAs`; 0 and inf as below and above what was tried."""
+    if value is None or math.isnan(value):
+        return NONE
+    if value == 0:
+        return f"below {least:g} mAs" if least is not None else "below all doses tried"
+    if math.isinf(value):
+        return f"above {most:g} mAs" if most is not None else "above all doses tried"
+    return f"{digits(value) if value < 100 else f'{value:.0f}'} mAs"
+
+
+def plus_minus(found: OverFolds | None, scale: float = 100.0, decimals: int = 1) -> str:
+    """Mean and standard deviation over folds, as the paper prints them: `11.2 ± 4.1`."""
+    if found is None or found.value is None:
+        return NONE
+    mean = f"{scale * found.value:.{decimals}f}"
+    return mean if found.sd is None else f"{mean} ± {scale * found.sd:.{decimals}f}"
+
+
+def between(found: Estimate | OverFolds | None) -> str:
+    """A share with its interval: `3.1 % (1.2 to 5.9 %)`."""
+    if found is None or found.value is None:
+        return NONE
+    if found.low is None or found.high is None:
+        return percent(found.value)
+    return f"{percent(found.value)} ({100 * found.low:.1f} to {100 * found.high:.1f} %)"
+
+
+def strongest(found: Summary) -> str | None:
+    """The optimised attack that is quoted beside random noise: ours first, rings before plausible."""
+    tried = [attack for attack in found["attacks"] if attack in OPTIMISED]
+    return next((attack for attack in (RINGS, PLAUSIBLE, POOLED, PAPER, PAPER_HU) if attack in tried), None)
+
+
+def noise_verdict(found: Summary) -> str:
+    """What noise does to the reads, in a few plain sentences."""
+    random = row_of(found["rows"], RANDOM, found["stated_mas"], found["part"])
+    parts = [_changed(found, random)] if random else ["Random noise has not been tried on these networks."]
+    if fall := fall_said(found):
+        parts.append(fall)
+    attack = strongest(found)
+    worst = row_of(found["rows"], attack, found["stated_mas"], found["part"]) if attack else None
+    if worst:
+        parts.append(f"Noise of {found['stated_mas']:g} mAs that is optimised against the network changes "
+                     f"{percent(worst['san'].value)}.")
+    return " ".join(parts)
+
+
+def fall_said(found: Summary) -> str:
+    """How far the dose could fall, in a sentence; empty where drift and jitter are not known."""
+    told = found["dose_fall"]
+    if told is None:
+        return ""
+    least, most = found["doses"][0], found["doses"][-1]
+    one, five = (told["dose_of_share"][share].value for share in ("0.01", "0.05"))
+    if math.isinf(one):
+        first = f"Even noise of {most:g} mAs changes more than 1 % of the reads"
+    elif one == 0:
+        return f"Noise of {least:g} mAs, the lowest dose tried, changes fewer than 1 % of the reads."
+    else:
+        added = "" if (found["spectrum"] or {}).get("mode") == "simulate" else " of the added noise"
+        first = f"The dose{added} could fall to {mas(one)} before 1 % of the reads change"
+    if math.isinf(five):
+        return f"{first.replace('1 %', '5 %')}."
+    join = ", to " if math.isfinite(one) else "; the dose could fall to "
+    second = (f"{join}{mas(five)} before 5 % do" if five else f"; 5 % are not reached at {least:g} mAs")
+    return f"{first}{second}."
+
+
+def drift_said(found: Summary) -> str:
+    """Whether drift or jitter rules at the stated dose, and which way it goes, from the medians by class."""
+    rows = [row for row in found["drift"] if row["mas"] == found["stated_mas"] and row["ratio"].value is not None]
+    if not rows:
+        return "Drift and jitter were not recorded."
+    said = []
+    for row in rows:
+        name = class_name(found, row["class"])
+        way = "" if row["towards"] is None or row["towards"].value is None or len(found["classes"]) != 2 else (
+            f", towards {found['classes'][1] if row['towards'].value > 0 else found['classes'][0]}")
+        said.append(f"{name}: {digits(row['size'].value)} logits{way}, {digits(row['ratio'].value)} times the "
+                    f"jitter of {digits(row['jitter'].value)}")
+    return f"Median drift at {found['stated_mas']:g} mAs among reads predicted {'; '.join(said)}."
+
+
+def class_name(found: Summary, number: int) -> str:
+    """A class's name, its number where it has none."""
+    return str(found["classes"][number]) if 0 <= number < len(found["classes"]) else str(number)
+
+
+def architecture_said(found: Summary) -> str:
+    """Pooled against strided: whether the drift is the architecture's; empty where one of them was not trained."""
+    rows = found["variant_drift"]
+    strided = next((row["variant"] for row in rows if "strid" in row["variant"]), None)
+    held = {name: [row["ratio"].value for row in rows if row["variant"] == name and row["ratio"].value is not None]
+            for name in (found["variant"], strided) if name}
+    if strided is None or not all(held.values()) or len(held) < 2:
+        return ""
+    own, other = (max(values) for values in held.values())
+    said = "The drift is a matter of the architecture" if own > 2 * other else (
+        "Strided convolutions drift more than pooling here" if other > own else
+        "Strided convolutions drift little less than pooling here")
+    return (f"{said}: |drift| is up to {digits(own)} times the jitter in the network that pools, and "
+            f"{digits(other)} times in the one with strided convolutions ({found['stated_mas']:g} mAs, median, the "
+            "worse class).")
+
+
+def belief_said(found: Summary) -> str:
+    """Whether P(flip) is to be believed, against the count of many draws."""
+    told = found["counted"]
+    if told is None:
+        return "P(flip) was not checked against counting many draws here: take it as an estimate."
+    if not told["pairs"]:
+        return ("No pair of image and dose was hard (counted P(flip) between 2 and 98 %), so P(flip) could not be "
+                "judged.")
+    ours, few, covered = (told[name].value for name in ("rmse", "rmse_few", "covered"))
+    draws = " or ".join(map(str, told["draws"]))
+    better = "smaller than" if few is not None and ours is not None and ours < few else "not smaller than"
+    against = f", {better} the {digits(few)} of counting the same {draws} draws" if few is not None else ""
+    return (f"On {told['pairs']} hard pairs of image and dose its error (root mean square) is {digits(ours or 0.0)}"
+            f"{against}; {percent(covered, 0)} of its 95 % intervals hold the count.")
+
+
+def noise_run_lines(found: Summary) -> Iterator[str]:
+    """A noise study for the command line: the networks, the verdict, a line a dose, what was found in the data.
+
+    `found` is the summary, also as `summary.json` holds it, with "report" (its address) beside where there is one.
+    """
+    found = revived(found)
+    part = found["part"]
+    cases = found["parts"].get(part, {"cases": 0, "patients": 0})
+    made = " SYNTHETIC images." if found["synthetic"] else ""
+    yield (f"{found['data']['name']}: {cases['cases']} {part} images of {cases['patients']} patients, "
+           f"{_counted(len(found['folds']), 'fold')}, {_counted(len(found['variants']), 'variant')}.{made}")
+    clean = next((row for row in found["classification"] if row["part"] == part), None)
+    if clean:
+        yield (f"AUC {plus_minus(clean['auc'], 1, 3)}, accuracy {plus_minus(clean['accuracy'])} % "
+               "(mean ± SD over folds).")
+    yield found["verdict"]
+    yield ""
+    yield from aligned(_dose_table(found))
+    yield from ("", belief_said(found))
+    if architecture := architecture_said(found):
+        yield architecture
+    open_ = [one for one in found["findings"] if one["severity"] in ("error", "warning")]
+    yield from (f"{one['severity']}: {one['check']}: {one['message']}" for one in open_[:6])
+    if found.get("report"):
+        yield from ("", f"Report: {found['report']}")
+
+
+def aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Rows of words in columns, the first to the left, the others to the right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
+    for row in rows:
+        others = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
+        yield "  ".join([row[0].ljust(widths[0]), *others]).rstrip()
+
+
+def _dose_table(found: Summary) -> list[tuple[str, ...]]:
+    sigma = (found["spectrum"] or {}).get("sigma_hu", {})
+    optimised = [attack for attack in found["attacks"] if attack in OPTIMISED]
+    head = ("mAs", "sigma, HU", "one draw", f"once in {found['trials']}", *map(noise_name, optimised))
+    rows = [head]
+    for dose in found["doses"]:
+        random = row_of(found["rows"], RANDOM, dose, found["part"])
+        level = sigma.get(f"{dose:g}")
+        rows.append((f"{dose:g}", NONE if level is None else f"{level:.1f}",
+                     percent(random["one_draw"].value) if random and random["one_draw"] else NONE,
+                     percent(random["san"].value) if random else NONE,
+                     *(percent(row["san"].value) if (row := row_of(found["rows"], attack, dose, found["part"]))
+                       else NONE for attack in optimised)))
+    return rows
+
+
+def _changed(found: Summary, row: Mapping[str, Any]) -> str:
+    """What random noise does at the stated dose, and at the lowest one in short."""
+    reads = "test reads" if found["part"] == "test" else "reads"
+    low = _lowest(found)
+    if row["one_draw"] is None:
+        return f"Noise of {row['mas']:g} mAs changes {percent(row['san'].value)} of the {reads} at least once."
+    said = (f"Noise of {row['mas']:g} mAs changes {percent(row['one_draw'].value)} of the {reads} in a single draw "
+            f"and {percent(row['san'].value)} at least once in {row['trials']}")
+    if low is None or low["one_draw"] is None:
+        return f"{said}."
+    return f"{said}; at {low['mas']:g} mAs, {percent(low['one_draw'].value)} and {percent(low['san'].value)}."
+
+
+def _lowest(found: Summary) -> Mapping[str, Any] | None:
+    """Random noise at the lowest dose, where that is not the stated one."""
+    if not found["doses"] or found["doses"][0] == found["stated_mas"]:
+        return None
+    return row_of(found["rows"], RANDOM, found["doses"][0], found["part"])
+
+
+def _counted(number: int, name: str) -> str:
+    return f"{number} {name}{'' if number == 1 else 's'}"

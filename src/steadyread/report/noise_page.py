@@ -1,0 +1,94 @@
+"""The page of a noise study: one self-contained file in the look of every report, from stored files alone."""
+
+import json
+from collections.abc import Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
+from markupsafe import Markup
+
+from steadyread import records
+from steadyread.figures import save
+from steadyread.metrics import noise_wording as wording
+from steadyread.metrics import published
+from steadyread.metrics.noise_summary import DIAMETER, PADDING, networks_by_variant, plain, summarise_noise
+from steadyread.metrics.wording import digits, percent
+from steadyread.report import noise_tables as tables
+from steadyread.report.inline import inline_svg
+from steadyread.report.noise_drawings import noise_drawings
+from steadyread.report.noise_stored import NoiseRun, read_noise_run
+from steadyread.report.tables import tight
+
+PAGE, SUMMARY, FIGURES = "report.html", "summary.json", "figures"
+_WINDOW = (-1000.0, 400.0)      # HU, for pictures where the study states no window of its own
+
+
+def write_noise_report(folder: Path, seed: int = 0) -> Path:
+    """Write report.html, summary.json and figures/ into a noise study's folder from its stored files alone.
+
+    `seed` is that of the bootstrap: the same folder gives the same bytes. Networks that are not assessed yet are
+    left out, so a study under way can be reported on.
+
+    Raises:
+        InputRefused: no network's records there, or a stored file that is not what it should be.
+        Partial: the disk is full.
+    """
+    run = read_noise_run(Path(folder))
+    networks = networks_by_variant(run.study.jobs)
+    found = summarise_noise(run.study, networks, seed)
+    window = window_of(run.study.settings)
+    drawings = noise_drawings(found, next(iter(networks.values())), run.examples, window)
+    saved = {name: save(drawing.figure, run.folder / FIGURES, name)[1] for name, drawing in drawings.items()}
+    records.write_json(run.folder / SUMMARY, plain(found))
+    page = render(run, found, {name: (inline_svg(saved[name].read_text("utf-8"), name.replace("_", "-"),
+                                                 drawing.caption), drawing.caption)
+                               for name, drawing in drawings.items() if name != "examples"})
+    records.write_whole(run.folder / PAGE, page.encode())
+    return run.folder / PAGE
+
+
+def window_of(settings: Mapping[str, Any]) -> tuple[float, float]:
+    """The HU window that the network sees: what the study states, else -1000 to 400."""
+    for section in ("model", "preparation"):
+        stated = (settings.get(section) or {}).get("window")
+        if isinstance(stated, list | tuple) and len(stated) == 2:
+            return float(stated[0]), float(stated[1])
+    return _WINDOW
+
+
+def render(run: NoiseRun, found: dict[str, Any], drawn: Mapping[str, tuple[Markup, str]]) -> str:
+    """The page as text; everything that a user named is escaped, only our own SVG and CSS are not."""
+    window = window_of(run.study.settings)
+    parts = [part for part in ("train", "validation", "test") if part in found["parts"]]
+    return _template().render(
+        css=Markup(_stored_text("report.css")), s=found, drawn=drawn, cards=tables.cards(found), window=window,
+        doi=published.DOI, paper_trials=published.TRIALS, parts=parts, padding=PADDING, diameter=DIAMETER,
+        physics=tables.physics_rows(found), classes=tables.paper_class_rows(found),
+        random=tables.random_rows(found),
+        optimised=[(part, tables.noise_columns(found, part), tables.optimised_rows(found, part),
+                    tables.trials_said(found, part))
+                   for part in dict.fromkeys((found["part"], "train")) if part in parts],
+        steps=tables.step_rows(found), plausible=tables.plausible_rows(found), critical=tables.critical_rows(found),
+        groups=tables.group_rows(found), missing=tables.missing_said(found), variants=tables.variant_table(found),
+        fragile=tables.fragile_rows(found), examples=tables.example_rows(run.examples, window),
+        said={"fall": wording.fall_said(found), "drift": wording.drift_said(found),
+              "architecture": wording.architecture_said(found), "belief": wording.belief_said(found)})
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(_stored_text),
+                              trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= {
+        "percent": percent, "digits": digits, "interval": tables.interval, "number": tables.number, "tight": tight,
+        "plus_minus": wording.plus_minus, "noise": wording.noise_name, "noise_said": wording.noise_said,
+        "mas": wording.mas, "folds": tables.fold_values, "printed": tables.printed, "two": tables.significant,
+        "pretty": lambda value: json.dumps(plain(value), indent=2, ensure_ascii=False)}
+    return environment.get_template("noise.html.j2")
+
+
+def _stored_text(name: str) -> str:
+    return (resources.files("steadyread.report") / name).read_text(encoding="utf-8")

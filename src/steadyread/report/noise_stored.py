@@ -1,0 +1,120 @@
+"""What the folder of a noise study holds, read: settings, spectrum, cases, audit, and every network's files."""
+
+import csv
+import io
+import re
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from steadyread import records
+from steadyread.errors import InputRefused
+from steadyread.figures.noise_examples import NoiseExample
+from steadyread.metrics.noise_summary import NoiseJob, NoiseStudy
+
+_FOLD = re.compile(r"fold-(\d+)")
+JOBS, EXAMPLES = "jobs", "noise_examples.npz"   # a folder for each network, and what each shows
+_ARRAYS = ("clean", "noisy", "case_id", "label", "attack", "mas", "clean_probability", "noisy_probability")
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseRun:
+    """The stored files of a study of CT noise, with its example images."""
+
+    folder: Path
+    study: NoiseStudy
+    examples: list[NoiseExample]
+
+
+def read_noise_run(folder: Path) -> NoiseRun:
+    """A study's folder. All but the records and the plan of one network may be absent.
+
+    A network whose records are not there yet is left out, so that a study under way can be looked at.
+
+    Raises:
+        InputRefused: no network with records, or a file that is not what it should be.
+    """
+    places = [(variant, fold) for variant in sorted((folder / JOBS).glob("*")) if variant.is_dir()
+              for fold in sorted(variant.glob("fold-*")) if _FOLD.fullmatch(fold.name)]
+    jobs = [_job(variant.name, place) for variant, place in places
+            if (place / records.PLAN).exists() and any((place / records.PARTS).glob("part-*.parquet"))]
+    if not jobs:
+        raise InputRefused(f"no network's records in {folder}: expected jobs/VARIANT/fold-NUMBER/records there; "
+                           "give the folder of a noise study, or run the command that began it again")
+    study = NoiseStudy(_mapping(folder / "study.json") or {}, _mapping(folder / "spectrum.json"),
+                       _cases(folder / "cases.csv"), _findings(folder / "findings.json"), jobs)
+    shown = {(one.case_id, one.attack, one.mas): one for job in reversed(jobs)
+             for one in reversed(_examples(folder / JOBS / job.variant / f"fold-{job.fold}" / EXAMPLES, job))}
+    return NoiseRun(folder, study, list(reversed(shown.values())))
+
+
+def _number(place: Path) -> int:
+    match = _FOLD.fullmatch(place.name)
+    return int(match.group(1)) if match else 0
+
+
+def _job(variant: str, place: Path) -> NoiseJob:
+    plan = _mapping(place / records.PLAN)
+    return NoiseJob(variant, _number(place), plan or {}, records.read(place), _findings(place / "findings.json"),
+                    _mapping(place / "training.json"), _mapping(place / "counted.json"),
+                    _mapping(place / "convergence.json"))
+
+
+def _mapping(path: Path) -> dict[str, Any] | None:
+    """A JSON object, None where there is no file."""
+    if not path.exists():
+        return None
+    found = records.read_json(path)
+    if not isinstance(found, dict):
+        raise InputRefused(f"{path} must hold one JSON object; it holds a {type(found).__name__}: remove it or run "
+                           "the study again")
+    return found
+
+
+def _findings(path: Path) -> list[dict[str, Any]]:
+    found = records.read_json(path) if path.exists() else []
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise InputRefused(f"{path} must hold a list of findings: remove it or run the study again")
+    return [{"check": "", "severity": "note", "message": "", "value": None, "rows": ()} | each for each in found]
+
+
+def _cases(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    try:
+        lines = list(csv.DictReader(io.StringIO(path.read_text("utf-8"))))
+    except (OSError, UnicodeDecodeError, csv.Error) as problem:
+        raise InputRefused(f"{path} is not a readable table ({problem}): remove it or run the study "
+                           "again") from problem
+    if lines and "case_id" not in lines[0]:
+        raise InputRefused(f"{path} has no column case_id: remove it or run the study again")
+    return [{str(name): value for name, value in line.items() if name is not None and value is not None}
+            for line in lines]
+
+
+def _examples(path: Path, job: NoiseJob) -> list[NoiseExample]:
+    if not path.exists():
+        return []
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in _ARRAYS if name in stored}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError) as problem:
+        raise InputRefused(f"{path} is not a readable npz of plain arrays ({problem}): remove it or run the study "
+                           "again") from problem
+    lengths = {name: len(array) for name, array in arrays.items()}
+    if set(arrays) != set(_ARRAYS) or len(set(lengths.values())) > 1:
+        raise InputRefused(f"{path} must hold {', '.join(_ARRAYS)} of one length; it holds {lengths}")
+    classes = [str(name) for name in job.plan.get("data", {}).get("classes", ())]
+    return [NoiseExample(str(arrays["case_id"][row]), _class(arrays["label"][row], classes),
+                         str(arrays["attack"][row]), float(arrays["mas"][row]), job.fold,
+                         arrays["clean"][row].astype(np.float64), arrays["noisy"][row].astype(np.float64),
+                         float(arrays["clean_probability"][row]), float(arrays["noisy_probability"][row]))
+            for row in range(lengths["clean"])]
+
+
+def _class(label: Any, classes: list[str]) -> str:
+    text = str(label)
+    return classes[int(text)] if text.isdigit() and int(text) < len(classes) else text

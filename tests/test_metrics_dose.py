@@ -1,0 +1,177 @@
+"""P(flip) from moments, critical doses and how far the dose could fall: against exact answers."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import special, stats
+
+import fabricate_noise as made
+from steadyread.errors import UsageError
+from steadyread.metrics import dose, dose_fall
+from steadyread.metrics.noise_reads import networks_of
+
+DOSES = np.array([10.0, 50.0, 100.0, 200.0, 500.0])
+
+
+def lawful(n: int = 300, seed: int = 0) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Margins, drifts and jitters that follow the laws exactly."""
+    random = np.random.default_rng(seed)
+    return (np.abs(random.normal(0, 2, n)), random.normal(-8, 6, (n, 1)) / DOSES,
+            random.uniform(1, 6, (n, 1)) / np.sqrt(DOSES))
+
+
+def test_the_interval_covers_as_often_as_it_says_and_beats_counting() -> None:
+    random = np.random.default_rng(1)
+    distance = random.normal(1, 1, 3000)
+    margins = 0.7 * (distance[:, None] + random.normal(size=(3000, 16)))
+    probability, low, high, mean, sd = dose.flip_probability_of(margins)
+    true = special.ndtr(-distance)
+    covered = (low <= true) & (true <= high)
+    assert 0.94 < covered.mean() < 0.96
+    np.testing.assert_allclose(mean, margins.mean(1))
+    np.testing.assert_allclose(sd, margins.std(1, ddof=1))
+    assert (low <= probability).all()
+    assert (probability <= high).all()
+    counted = (margins < 0).mean(1)
+    assert np.sqrt(np.mean((probability - true) ** 2)) < 0.85 * np.sqrt(np.mean((counted - true) ** 2))
+
+
+@pytest.mark.parametrize("draws", [2, 4, 16, 200])
+@pytest.mark.parametrize("distance", [-3.0, -0.2, 0.0, 1.5, 8.0])
+def test_the_interval_inverts_the_noncentral_t(draws: int, distance: float) -> None:
+    _, low, high = dose.flip_probability_from(distance, 1.0, draws)
+    for end, tail in ((low, 0.025), (high, 0.975)):
+        if 1e-12 < end < 1 - 1e-12:
+            true = -special.ndtri(float(end)) * np.sqrt(draws)
+            assert stats.nct.cdf(np.sqrt(draws) * distance, draws - 1, true) == pytest.approx(tail, abs=2e-3)
+
+
+def test_flipping_the_sign_of_the_margin_mirrors_the_probability() -> None:
+    margins = np.random.default_rng(2).normal(0.4, 1, (50, 8))
+    one, other = dose.flip_probability_of(margins), dose.flip_probability_of(-margins)
+    np.testing.assert_allclose(one[0], 1 - other[0])
+    np.testing.assert_allclose(one[1], 1 - other[2], atol=1e-9)
+
+
+def test_far_from_the_boundary_the_interval_is_continuous() -> None:
+    below, above = (dose.flip_probability_from(value, 1.0, 2) for value in (99.99, 100.01))
+    np.testing.assert_allclose(below, above, rtol=2e-2, atol=1e-6)
+
+
+def test_draws_that_agree_or_are_not_finite() -> None:
+    probability, low, high, _, _ = dose.flip_probability_of([[1, 1, 1.0], [-2, -2, -2], [1, 2, np.nan]])
+    assert probability[:2].tolist() == low[:2].tolist() == high[:2].tolist() == [0, 1]
+    assert np.isnan([probability[2], low[2], high[2]]).all()
+
+
+def test_counting_is_the_share_with_its_exact_interval() -> None:
+    probability, low, high, _, _ = dose.flip_probability_of(np.ones((1, 50)), counted=True)
+    assert (probability[0], low[0]) == (0, 0)
+    assert high[0] == pytest.approx(0.0711, abs=1e-4)
+
+
+def test_one_draw_is_refused_in_words() -> None:
+    with pytest.raises(UsageError, match="at least 2 draws"):
+        dose.flip_probability_of(np.ones((3, 1)))
+
+
+def test_normality_is_uniform_on_gaussians_and_small_on_others() -> None:
+    random = np.random.default_rng(3)
+    p = dose.normality(random.normal(5, 0.2, (4000, 16)))
+    assert 0.035 < (p < 0.05).mean() < 0.065
+    assert (dose.normality(random.exponential(size=(500, 50))) < 0.01).mean() > 0.95
+    assert dose.normality(np.ones((2, 20))).tolist() == [1, 1]
+    assert np.isnan(dose.normality(np.ones((2, 4)))).all()
+
+
+def test_moments_follow_the_laws_at_doses_that_were_not_tried() -> None:
+    _, drift, jitter = lawful()
+    asked = np.array([3.0, 10.0, 30.0, 77.0, 500.0, 2000.0])
+    shift, shake = dose.moments_at(asked, DOSES, drift, jitter)
+    np.testing.assert_allclose(shift, drift[:, :1] * 10 / asked, rtol=1e-12)
+    np.testing.assert_allclose(shake, jitter[:, :1] * np.sqrt(10 / asked), rtol=1e-12)
+
+
+def test_moments_meet_those_of_the_doses_tried_whatever_the_law() -> None:
+    random = np.random.default_rng(4)
+    drift, jitter = random.normal(size=(7, 5)), random.uniform(1, 2, (7, 5))
+    shift, shake = dose.moments_at(DOSES, DOSES, drift, jitter)
+    np.testing.assert_allclose(shift, drift)
+    np.testing.assert_allclose(shake, jitter)
+
+
+def test_the_critical_dose_is_where_the_probability_crosses() -> None:
+    margin, drift, jitter = lawful()
+    for level in dose.LEVELS:
+        found = dose.critical_mas(margin, DOSES, drift, jitter, level)
+        inside = (found > 0) & np.isfinite(found)
+        assert inside.sum() > 30
+        at = dose.flip_probability_at(found[inside][:, None], margin[inside], DOSES, drift[inside], jitter[inside])
+        np.testing.assert_allclose(at, level, rtol=1e-6)
+        every = dose.flip_probability_at(np.geomspace(10, 500, 300), margin, DOSES, drift, jitter)
+        assert ((found == 0) == (every <= level).all(1)).mean() > 0.99
+        assert (np.isinf(found) == (every[:, -1] > level)).all()
+
+
+def test_a_critical_dose_of_an_unknown_read_is_unknown() -> None:
+    margin, drift, jitter = lawful(3)
+    margin[0], jitter[1, 2] = np.nan, np.nan
+    assert np.isnan(dose.critical_mas(margin, DOSES, drift, jitter, 0.05)).tolist() == [True, True, False]
+
+
+def test_without_jitter_the_read_flips_by_drift_alone() -> None:
+    found = dose.flip_probability_at(np.array([10.0, 500.0]), np.array([1.0]), DOSES, -20 / DOSES[None],
+                                     np.zeros((1, 5)))
+    assert found.tolist() == [[1, 0]]
+
+
+@pytest.mark.parametrize("doses", [[50, 10], [0, 10], [10, 10]])
+def test_doses_out_of_order_are_refused(doses: list[float]) -> None:
+    with pytest.raises(UsageError, match="ascending"):
+        dose.moments_at([20], doses, np.ones((1, 2)), np.ones((1, 2)))
+
+
+def test_power_laws_and_effective_doses() -> None:
+    assert dose.power_law(DOSES, 3 * DOSES**-0.5) == pytest.approx((3, -0.5))
+    assert np.isnan(dose.power_law(DOSES, np.zeros(5))).all()
+    assert dose.effective_mas(100, 500) == pytest.approx(83.33, abs=0.01)
+    assert np.isnan(dose.effective_mas(np.nan, 500))
+
+
+def test_the_dose_falls_as_far_as_the_population_allows() -> None:
+    """At the told dose the share of changed reads is the stated one, and the true curve lies in the band."""
+    settings = made.Made(cases=200, patients=150, folds=2, draws=64)
+    main = networks_of("original", {fold: made.job_table(settings, fold=fold) for fold in range(2)})
+    moments = dose_fall.moments_of(main, "test")
+    assert moments is not None
+    fall = dose_fall.dose_fall(moments)
+    for share, found in fall["dose_of_share"].items():
+        if 0 < found.value < np.inf:
+            at = dose_fall.expected_share(moments, found.value)
+            assert at.value == pytest.approx(float(share), rel=0.05)
+            assert found.low <= found.value <= found.high
+    told = [made.network(settings, "original", fold) for fold in range(2)]
+    true = []
+    for one in told:
+        chosen, away = one["part"] == "test", np.where(one["logit"] > 0, 1, -1)
+        middle = (away * (one["logit"] + one["drift"]))[chosen]
+        true.append(special.ndtr(-middle / one["jitter"][chosen]).mean())
+    assert dose_fall.expected_share(moments, 100.0).value == pytest.approx(np.mean(true), rel=0.1)
+
+
+def test_a_scans_own_dose_gives_the_share_of_it_that_may_go() -> None:
+    settings = made.Made(cases=120, folds=1, scan_mas=150.0)
+    main = networks_of("original", {0: made.job_table(settings)})
+    moments = dose_fall.moments_of(main, "test")
+    assert moments is not None
+    told = dose_fall.own_dose_fall(moments)
+    assert told is not None
+    assert (np.diff(told["mean"]) < 0).all()
+    simulated = dose_fall.own_dose_fall(moments, simulated=True)
+    assert simulated is not None
+    assert (simulated["mean"] > told["mean"]).all()     # of these records: r m_0 is less than m_0 r / (1 - r)
+    effective = dose_fall.added_and_effective(main, "test", moments)
+    assert all(0 < row["effective"] < row["mas"] for row in effective)
+    assert dose_fall.own_dose_fall(replace(moments, scan_mas=moments.scan_mas * np.nan)) is None

@@ -1,0 +1,295 @@
+"""SAN, SAR, their intervals over patients, the parts of the gap, subgroups and the rest: against exact answers."""
+
+from dataclasses import fields
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+import fabricate_noise as made
+from steadyread import records
+from steadyread.errors import InputRefused
+from steadyread.metrics import counting, noise, plausibility, published
+from steadyread.metrics.drift import dose_laws, drift_rows
+from steadyread.metrics.intervals import clopper_pearson, share
+from steadyread.metrics.noise_classes import areas, classification, roc_curves, variant_rows
+from steadyread.metrics.noise_reads import (
+    PAPER,
+    PLAUSIBLE,
+    RANDOM,
+    RINGS,
+    Networks,
+    UnderNoise,
+    columns_of,
+    networks_of,
+)
+from steadyread.metrics.over_folds import mean_over_folds, share_over_folds, statistic_over_folds
+from steadyread.metrics.reads import reads_of
+from steadyread.metrics.subgroups import UNKNOWN, subgroups
+
+SETTINGS = made.Made()
+
+
+@pytest.fixture(scope="module")
+def tables() -> dict[int, pa.Table]:
+    return {fold: made.job_table(SETTINGS, fold=fold) for fold in range(SETTINGS.folds)}
+
+
+@pytest.fixture(scope="module")
+def main(tables: dict[int, pa.Table]) -> Networks:
+    return networks_of("original", tables)
+
+
+def test_networks_hold_what_the_records_say(main: Networks, tables: dict[int, pa.Table]) -> None:
+    assert main.folds == (0, 1)
+    assert len(main) == SETTINGS.cases
+    assert main.attacks[0] == RANDOM
+    assert main.doses() == list(made.DOSES)
+    row = next(row for row in tables[1].to_pylist() if row["attack"] == RINGS and row["size"] == 50.0)
+    at = main.case_id.tolist().index(row["case_id"])
+    under = main.under[RINGS, 50.0]
+    assert under.flips[at, 1] == row["flips"]
+    assert under.ring_error[at, 1] == pytest.approx(row["ring_error"])
+    assert main.part[at, 1] == row["part"]
+    assert main.judged == "test"
+    told = made.network(SETTINGS, "original", 1)
+    np.testing.assert_allclose(main.margin[:, 1], np.abs(told["logit"]))
+
+
+def test_the_order_of_the_rows_does_not_matter(main: Networks, tables: dict[int, pa.Table]) -> None:
+    shuffled = {fold: table.take(np.random.default_rng(fold).permutation(table.num_rows))
+                for fold, table in reversed(tables.items())}
+    other = networks_of("original", shuffled)
+    assert other.case_id.tolist() == main.case_id.tolist()
+    np.testing.assert_array_equal(other.under[RANDOM, 100.0].flips, main.under[RANDOM, 100.0].flips)
+
+
+def test_noise_without_a_clean_row_is_refused(tables: dict[int, pa.Table]) -> None:
+    rows = [row for row in tables[0].to_pylist() if row["case_id"] != "case-0000" or row["attack"] != "clean"]
+    with pytest.raises(InputRefused, match="'case-0000' have no clean row"):
+        networks_of("original", {0: records.as_table(rows)})
+
+
+def test_the_reads_of_an_ordinary_report_leave_noise_out(tables: dict[int, pa.Table]) -> None:
+    reads = reads_of(tables[0])
+    assert len(reads) == SETTINGS.cases
+    assert not reads.outcomes
+
+
+def test_san_and_sar_are_counts_of_the_rows(main: Networks, tables: dict[int, pa.Table]) -> None:
+    row = noise.attack_row(main, RANDOM, 50.0, "test")
+    assert row is not None
+    for fold, table in tables.items():
+        kept = [one for one in table.to_pylist()
+                if (one["attack"], one["size"], one["part"]) == (RANDOM, 50.0, "test")]
+        assert row["san"].folds[fold] == pytest.approx(np.mean([one["flips"] > 0 for one in kept]))
+        assert row["one_draw"].folds[fold] == pytest.approx(np.mean([one["flips"] / 50 for one in kept]))
+    assert row["trials"] == 50
+    assert row["san"].value == pytest.approx(np.mean(row["san"].folds))
+    assert row["san"].sd == pytest.approx(np.std(row["san"].folds, ddof=1))
+    assert row["san"].low < row["san"].value < row["san"].high
+    assert noise.attack_row(main, "no_such_noise", 50.0, "test") is None
+
+
+def test_sar5_is_the_rate_that_one_in_twenty_reaches() -> None:
+    rates = np.arange(100) / 100
+    assert noise.sar_reached(rates) == pytest.approx(0.95)
+    assert np.mean(rates >= noise.sar_reached(rates)) == pytest.approx(0.05)
+    assert noise.sar_reached([0.4]) == 0.4
+    assert np.isnan(noise.sar_reached([]))
+
+
+def test_a_sar_curve_begins_at_san_and_falls(main: Networks) -> None:
+    curve = noise.sar_curve(main, RANDOM, 10.0, "test")
+    row = noise.attack_row(main, RANDOM, 10.0, "test")
+    assert curve is not None
+    assert row is not None
+    assert curve["mean"][0] == pytest.approx(row["san"].value)
+    assert (np.diff(curve["mean"]) <= 1e-12).all()
+    assert curve["mean"][-1] == 0
+    assert (curve["least"] <= curve["mean"]).all()
+    assert (curve["mean"] <= curve["most"]).all()
+
+
+def test_san_at_a_smaller_k_is_that_of_all_choices_of_so_many_draws() -> None:
+    flips = np.array([0, 1, 3, 6])
+    under = _under(flips, 6)
+    for draws in (1, 2, 4, 6):
+        exact = [np.mean([any(one < count for one in chosen) for chosen in combinations(range(6), draws)])
+                 for count in flips]
+        np.testing.assert_allclose(noise.flipped_within(under, draws)[:, 0], exact, atol=1e-12)
+    assert np.isnan(noise.flipped_within(under, 7)).all()
+
+
+def test_no_flip_in_fifty_draws_still_allows_seven_per_cent(main: Networks) -> None:
+    assert noise.zero_allows(50) == pytest.approx(0.0711, abs=1e-4)
+    told = noise.sample_flips(main, "test")
+    assert told["intervals"]["50"][0, 1] == pytest.approx(0.0711, abs=1e-4)
+    case, flips = next(iter(told["flips"]["10"].items()))
+    at = main.case_id.tolist().index(case)
+    assert flips == main.under[RANDOM, 10.0].flips[at].astype(int).tolist()
+
+
+def test_one_fold_gives_the_interval_of_a_plain_share() -> None:
+    random = np.random.default_rng(0)
+    flags, patients = random.random(90) < 0.2, np.array([f"p{at // 2}" for at in range(90)])
+    ours, plain = share_over_folds(flags[:, None].astype(float), patients), share(flags, patients)
+    assert (ours.value, ours.low, ours.high) == pytest.approx((plain.value, plain.low, plain.high))
+    assert ours.sd is None
+
+
+def test_folds_that_agree_are_no_more_sure_than_one() -> None:
+    flags, patients = (np.arange(80) < 12).astype(float), np.arange(80).astype(str)
+    one, four = (share_over_folds(np.repeat(flags[:, None], folds, 1), patients) for folds in (1, 4))
+    assert (one.low, one.high) == pytest.approx((four.low, four.high))
+    assert four.sd == 0
+
+
+def test_nothing_flipped_leaves_room_for_a_flip() -> None:
+    none = np.zeros((60, 3))
+    patients = np.arange(60).astype(str)
+    for found in (share_over_folds(none, patients), mean_over_folds(none, patients)):
+        assert (found.value, found.low) == (0, 0)
+        assert found.high == pytest.approx(float(clopper_pearson(0, 60)[1]))
+
+
+def test_absent_cases_have_no_part_in_a_fold() -> None:
+    values = np.full((20, 2), np.nan)
+    values[:10, 0], values[10:, 1] = 1.0, 0.0
+    found = share_over_folds(values, np.arange(20).astype(str))
+    assert found.folds == (1, 0)
+    assert found.value == 0.5
+    empty = share_over_folds(np.full((4, 2), np.nan), np.arange(4).astype(str))
+    assert empty.value is None
+    assert empty.folds == (None, None)
+
+
+def test_the_bootstrap_mean_resamples_patients_once_for_all_folds() -> None:
+    random = np.random.default_rng(1)
+    values, patients = random.random((100, 3)), np.arange(100).astype(str)
+    mean = mean_over_folds(values, patients)
+    general = statistic_over_folds(lambda weights, fold: weights @ values[:, fold] / weights.sum(1), 3, patients)
+    assert (mean.low, mean.high) == pytest.approx((general.low, general.high))
+    assert mean.high - mean.low == pytest.approx(3.92 * values.mean(1).std() / 10, rel=0.1)
+
+
+def test_the_gap_falls_into_its_parts(main: Networks) -> None:
+    rows = plausibility.decomposition(main, "test")
+    assert [row["mas"] for row in rows] == list(made.DOSES)
+    for row in rows:
+        assert row["trials"] == SETTINGS.starts
+        steps, san = row["steps"], row["san"]
+        assert steps["paper_gap"].value == pytest.approx(san[PAPER].value - san[RANDOM].value)
+        assert steps["paper_gap"].value == pytest.approx(steps["printed_rms"].value + steps["pooled_search"].value)
+        assert steps["piled_up"].value == pytest.approx(san[RINGS].value - san[PLAUSIBLE].value)
+    assert rows[0]["steps"]["own_rings"].low > 0
+
+
+def test_plausibility_names_what_does_not_apply() -> None:
+    flat = networks_of("original", {0: made.job_table(made.Made(volumes=False, folds=1))})
+    rows = {row["attack"]: row for row in plausibility.plausibility_rows(flat, "test", [100.0])}
+    assert rows[RINGS]["z_correlation"] is None
+    assert rows[RANDOM]["ring_error"] is None
+    assert rows[RINGS]["kurtosis"]["median"] > 3 > rows[RANDOM]["kurtosis"]["high"]
+    assert rows[RANDOM]["sigma_hu"]["median"] == pytest.approx(made.SIGMA_100, rel=0.01)
+
+
+def test_drift_is_told_by_class_and_goes_one_way(main: Networks) -> None:
+    rows = drift_rows(main, "test")
+    assert {row["class"] for row in rows} == {0, 1}
+    for row in rows:
+        assert row["towards"].value > 0
+        assert np.sign(row["drift"].value) == (1 if row["class"] == 1 else -1)
+        assert row["jitter"].value == pytest.approx(SETTINGS.jitter * np.sqrt(100 / row["mas"]), rel=0.25)
+    for law in dose_laws(main, "test"):
+        assert law["size"].value == pytest.approx(-1, abs=0.15)
+        assert law["jitter"].value == pytest.approx(-0.5, abs=0.05)
+
+
+def test_classification_is_that_of_each_fold(main: Networks) -> None:
+    rows = {row["part"]: row for row in classification(main)}
+    assert set(rows) == {"train", "validation", "test"}
+    chosen = main.inside("test")[:, 0]
+    score, positive = main.logits[chosen, 0, 1], main.label[chosen] == 1
+    wins = np.mean(score[positive][:, None] > score[~positive])
+    assert rows["test"]["auc"].folds[0] == pytest.approx(wins)
+    assert rows["test"]["accuracy"].folds[0] == pytest.approx(
+        np.mean(main.prediction[chosen, 0] == main.label[chosen]))
+    assert [fold for fold, _, _ in roc_curves(main, "test")] == [0, 1]
+
+
+def test_five_classes_are_judged_as_ratings() -> None:
+    five = networks_of("five_class", {0: made.job_table(made.Made(folds=1), "five_class")})
+    assert five.logits.shape[2] == 5
+    assert areas(five, "test").value > 0.8
+    row = variant_rows([five], 100.0)[0]
+    assert row["classes"] == 5
+    assert row["test"]["san"].value is not None
+
+
+def test_counting_judges_hard_pairs_only() -> None:
+    stored = {0: made.counted(SETTINGS, 0), 1: made.counted(SETTINGS, 1)}
+    told = counting.counted_pairs(stored, {})
+    assert told is not None
+    assert told["pairs"] < told["all"]
+    assert told["rmse"].value < told["rmse_few"].value
+    assert told["rmse_gain"].value == pytest.approx(told["rmse_few"].value - told["rmse"].value)
+    assert told["covered"].value > 0.85
+    assert ((told["points"]["counted"] >= 0.02) & (told["points"]["counted"] <= 0.98)).all()
+    assert counting.counted_pairs({}, {}) is None
+    assert counting.counted_pairs({0: {"draws": 16, "pairs": []}}, {}) is None
+
+
+@pytest.mark.parametrize("told", [{"both": 18}, {"either": 22}])
+def test_convergence_is_the_share_of_the_longer_searchs_flips(told: dict[str, int]) -> None:
+    row = {"mas": 100.0, "images": 60, "gradients": 20, "flips": 20, "gradients_more": 200, "flips_more": 20} | told
+    found = counting.convergence({0: {"attack": RINGS, "rows": [row]}, 1: {"attack": RINGS, "rows": [row]}})
+    assert found is not None
+    assert found["all"]["found"].value == pytest.approx(0.9)
+    assert found["rows"][0]["images"] == 120
+    assert counting.convergence({}) is None
+
+
+def test_subgroups_are_a_partition_with_their_numbers(main: Networks) -> None:
+    told = made.population(SETTINGS)
+    cases = [{"case_id": name, "manufacturer": maker, "diameter_mm": size, "rating": rating}
+             for name, maker, size, rating in zip(told["case_id"], told["maker"], told["diameter"], told["rating"],
+                                                  strict=True)]
+    found = subgroups(main, "test", 100.0, columns_of(cases, main.case_id), None)
+    rows = found["rows"]
+    assert rows[0]["group"] == "all"
+    assert found["missing"] == ["readers"]
+    assert found["looks"] == len(rows) - 1
+    for kind in ("manufacturer", "diameter", "rating"):
+        assert sum(row["cases"] for row in rows if row["kind"] == kind) == rows[0]["cases"]
+    makers = [row["group"] for row in rows if row["kind"] == "manufacturer"]
+    assert makers[-1] == UNKNOWN
+    one = next(row for row in rows if row["group"] == "SIEMENS")
+    chosen = np.isin(main.case_id, told["case_id"][told["maker"] == "SIEMENS"])[:, None] & main.inside("test")
+    under = main.under[RANDOM, 100.0]
+    assert one["expected"].folds[0] == pytest.approx(under.rate[:, 0][chosen[:, 0]].mean())
+    others = main.inside("test") & ~chosen
+    assert one["rest"].value == pytest.approx(under.rate[chosen].mean() - under.rate[others].mean())
+
+
+def test_a_value_that_cannot_be_read_is_unknown(main: Networks) -> None:
+    cases: list[dict[str, Any]] = [{"case_id": name, "diameter_mm": "large"} for name in main.case_id]
+    found = subgroups(main, "test", 100.0, columns_of(cases, main.case_id), None)
+    assert "diameter" in found["missing"]
+
+
+def test_the_papers_numbers_are_the_papers() -> None:
+    assert published.san_printed("random", "test", 100.0) == (17.4, 4.3)
+    assert published.san_printed("optimised", "train", 10.0) == (59.2, 6.3)
+    assert published.san_printed("random", "test", 30.0) is None
+    assert published.variant_printed("batch_norm") == ((10.6, 3.7), (15.7, 4.4))
+    assert published.variant_printed("strided") is None
+
+
+def _under(flips: np.ndarray, trials: int) -> UnderNoise:
+    """Flips (n,) of so many trials in one fold, and nothing else known."""
+    empty = {field.name: np.full((len(flips), 1), np.nan) for field in fields(UnderNoise)}
+    told = {"flips": flips[:, None].astype(float), "trials": np.full((len(flips), 1), float(trials))}
+    return UnderNoise(**(empty | told))
