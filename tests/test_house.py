@@ -18,7 +18,8 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST = 400
 FLOORS = {
     7: ("cli", "console", "__main__"),
-    6: ("study", "material", "running", "stored"),
+    6: ("study", "material", "run_folder", "networks", "noise_job", "noise_study", "noise_measure", "noise_show",
+        "running", "stored"),
     5: ("report",),
     4: ("assessment", "examples", "training", "checks"),
     3: ("attacks", "figures"),
@@ -28,7 +29,7 @@ FLOORS = {
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Rooms that count, draw or say: torch is never imported with them.
 WITHOUT_TORCH = ("metrics", "metrics.summary", "metrics.gates", "figures", "report", "records", "units", "errors",
-                 "findings", "progress", "console", "stored", "cli")
+                 "findings", "progress", "console", "stored", "cli", "metrics.noise_summary", "report.noise_page")
 
 
 def _name(path: Path) -> str:
@@ -89,8 +90,9 @@ def test_importing_the_counting_half_leaves_torch_alone() -> None:
 
 def test_public_names_are_exact() -> None:
     assert set(steadyread.__all__) == {
-        "Bounds", "Classifier", "Linf", "SteadyreadError", "__version__", "assess", "attack", "bim", "fgsm",
-        "open_cases", "pgd", "smallest_flip"}
+        "Bounds", "CTNoise", "Classifier", "Linf", "Spectrum", "SteadyreadError", "__version__", "assess", "attack",
+        "bim", "fgsm", "flip_probability", "open_cases", "optimised_ct_noise", "pgd", "random_ct_noise",
+        "smallest_flip"}
     for name in steadyread.__all__:
         assert getattr(steadyread, name) is not None
         assert name in dir(steadyread)

@@ -5,6 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ from steadyread.cases import Cases, Preparation, Row, limit, open_cases, prepare
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, UsageError
 from steadyread.models.loading import load_classifier_module
+from steadyread.models.nodule import Ratings, nodule_cnn
 from steadyread.training import images as part_images
 from steadyread.training.augment import augmented
-from steadyread.training.fit import TrainingSettings, fit
+from steadyread.training.fit import Fitted, TrainingSettings, fit
 from steadyread.types import Bounds
 
 BOUNDS = Bounds(-1000.0, 400.0, "HU")
@@ -153,7 +155,112 @@ def test_a_last_image_alone_is_no_batch_of_its_own() -> None:
     assert [len(chunk) for chunk in part_images.chunks(torch.arange(1), 16)] == [1]
 
 
+# losses, and which epoch is kept
+
+def both(found: Fitted, cases: Cases) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits and labels of cases, read by the fitted classifier."""
+    with found.classifier.frozen(), torch.no_grad():
+        logits = found.classifier.logits(torch.stack([cases[i].image for i in range(len(cases))]))
+    return logits, torch.tensor([row.label for row in cases.rows])
+
+
+@pytest.mark.parametrize(("outputs", "output"), [(1, "logit"), (2, "logits"), (1, "probability")])
+def test_the_squared_error_is_that_of_the_probability(outputs: int, output: str) -> None:
+    validation = spots(60, 2)
+    settings = replace(QUICK, loss="squared_error", epochs=6)
+    found = fit(classifier(outputs, output), spots(90, 1), validation, settings)
+    logits, labels = both(found, validation)
+    expected = ((logits[:, 1] - logits[:, 0]).sigmoid() - labels).square().mean()
+    kept = found.history["epochs"][found.history["chosen_epoch"] - 1]
+    assert kept["validation_loss"] == pytest.approx(float(expected), rel=1e-4)
+    assert kept["validation_auc"] > 0.9
+
+
+def test_cross_entropy_of_one_logit_is_binary_cross_entropy() -> None:
+    validation = spots(40, 2)
+    found = fit(classifier(1, "logit"), spots(50, 1), validation, QUICK)
+    logits, labels = both(found, validation)
+    expected = nn.functional.binary_cross_entropy_with_logits(logits[:, 1], labels.float())
+    kept = found.history["epochs"][found.history["chosen_epoch"] - 1]
+    assert kept["validation_loss"] == pytest.approx(float(expected), rel=1e-4)
+
+
+def rated(seed: int = 0) -> Classifier:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        net = nn.Sequential(nn.Flatten(), nn.Linear(144, 16), nn.ReLU(), nn.Linear(16, 1), Ratings(3))
+    return Classifier(net, BOUNDS, "logits", normalise=(-700.0, 300.0))
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "cross_entropy"])
+def test_ratings_are_learnt_by_their_squared_error(loss: str) -> None:
+    validation = spots(60, 2, 3)
+    settings = replace(QUICK, loss=loss, epochs=8, balance=False)
+    found = fit(rated(), spots(90, 1, 3), validation, settings)
+    logits, labels = both(found, validation)
+    kept = found.history["epochs"][found.history["chosen_epoch"] - 1]
+    assert kept["validation_accuracy"] > 0.6
+    if loss == "squared_error":
+        squares = -logits[torch.arange(60), labels]
+        assert kept["validation_loss"] == pytest.approx(float(squares.mean()), rel=1e-4)
+
+
+def test_the_epoch_of_the_best_auc_is_kept_where_asked() -> None:
+    settings = replace(QUICK, judged_by="auc", epochs=8, learning_rate=0.03, schedule="constant")
+    history = fit(classifier(), spots(50, 1), spots(30, 2), settings).history
+    merits = [(epoch["validation_auc"], -epoch["validation_loss"]) for epoch in history["epochs"]]
+    assert merits[history["chosen_epoch"] - 1] == max(merits)
+
+
+# volumes
+
+def balls(n: int, seed: int) -> Cases:
+    """Volumes of 3x12x12: the spots above in the middle slice."""
+    flat = spots(n, seed)
+    return replace(flat, load=lambda row: np.stack([np.full((1, 12, 12), -800, np.float32), flat.load(row),
+                                                    np.full((1, 12, 12), -800, np.float32)], axis=1))
+
+
+class Watched(nn.Module):
+    """A network of volumes that notes whether its weights lay channels last while it read."""
+
+    seen: ClassVar[set[bool]] = set()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nodule_cnn(size=(3, 12, 12), width=1 / 8, norm=True)
+
+    def forward(self, volumes: torch.Tensor) -> torch.Tensor:
+        self.seen.add(self.net.features[4].weight.is_contiguous(memory_format=torch.channels_last_3d))
+        read: torch.Tensor = self.net(volumes)
+        return read
+
+
+def test_volumes_are_learnt_alike_again_and_lie_as_before_afterwards() -> None:
+    torch.manual_seed(0)
+    given = Classifier(Watched(), BOUNDS, "logit", normalise=(-700.0, 300.0))
+    Watched.seen.clear()
+    settings = replace(QUICK, epochs=3, learning_rate=3e-3, rotation_degrees=(15.0, 5.0, 0.0),
+                       shift_pixels=(0.5, 1.0, 1.0))
+    one, two = (fit(given, balls(80, 1), balls(40, 2), settings) for _ in range(2))
+    assert Watched.seen == {True}
+    assert all(torch.equal(a, b) for a, b in zip(one.module.state_dict().values(), two.module.state_dict().values(),
+                                                 strict=True))
+    assert all(parameter.is_contiguous() for parameter in one.module.parameters())
+    assert one.history["epochs"][-1]["validation_auc"] > 0.9
+    assert one.history["settings"]["shift_pixels"] == (0.5, 1.0, 1.0)
+
+
 # refusals
+
+def test_losses_that_do_not_fit_the_labels_are_refused() -> None:
+    with pytest.raises(UsageError, match=r'"squared_error" is for two classes or for ratings .* ratings = 3'):
+        fit(classifier(3), spots(30, 1, 3), spots(15, 2, 3), replace(QUICK, loss="squared_error"))
+    with pytest.raises(InputRefused, match=r"ratings from 1 to 3; the data have 2 classes \(a, b\): label them"):
+        fit(rated(), spots(30, 1), spots(15, 2), QUICK)
+    with pytest.raises(InputRefused, match="needs validation cases of two classes"):
+        fit(classifier(), spots(30, 1), spots(20, 2).pick(range(0, 20, 2)), replace(QUICK, judged_by="auc"))
+
 
 def test_a_loss_that_is_not_finite_is_told() -> None:
     settings = replace(QUICK, learning_rate=1e30, optimiser="sgd", schedule="constant", max_norm=None)
@@ -185,7 +292,8 @@ def test_a_network_without_parameters_is_refused() -> None:
 
 @pytest.mark.parametrize("wrong", [
     {"epochs": 0}, {"batch": -1}, {"learning_rate": math.nan}, {"optimiser": "lion"}, {"schedule": "steps"},
-    {"patience": 0}, {"weight_decay": -1.0}, {"max_norm": 0.0}, {"rotation_degrees": -5.0}])
+    {"loss": "hinge"}, {"judged_by": "luck"}, {"shift_pixels": (1.0, -2.0, 0.0)}, {"patience": 0},
+    {"weight_decay": -1.0}, {"max_norm": 0.0}, {"rotation_degrees": -5.0}])
 def test_settings_out_of_range_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong))):
         TrainingSettings(**wrong)  # type: ignore[arg-type]

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -17,6 +17,9 @@ app = typer.Typer(name="steadyread", add_completion=False, no_args_is_help=True,
                   "smallest change that flips each image, and the cases that a human should read instead.",
                   epilog="Exit codes: 0 done, 1 a gate of --fail-below not met, 2 usage, 3 input refused, "
                   "4 partial, 130 interrupted; 4 and 130 go on with the same command.")
+noise = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Noise power spectra of CT: measure a "
+                    "phantom's, show what noise of one looks like.")
+app.add_typer(noise, name="noise")
 
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of the results. Default: one under runs/.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
@@ -49,6 +52,26 @@ Normalise = Annotated[str | None, typer.Option(
     "to 1), or MEAN,SD in native units (or all channels' means, then their SDs).")]
 Threshold = Annotated[float | None, typer.Option("--threshold", help="Probability from which it is class 1.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Of the training, at most.")]
+Sources = Annotated[list[Path], typer.Argument(metavar="SERIES...", help="A folder or files of DICOM slices, or an "
+                                               "npz.")]
+Difference = Annotated[bool, typer.Option("--difference", help="Subtract neighbouring slices, so that structure "
+                                          "cancels.")]
+Rois = Annotated[list[str] | None, typer.Option(
+    "--roi", metavar="ROW,COLUMN,SIZE", help="A region in pixels: upper left pixel and side. Repeatable. Default: "
+    "uniform ones are found.")]
+Side = Annotated[float | None, typer.Option("--side", metavar="MM", help="Side of the regions that are found. "
+                                            "Default: as large as fits.")]
+Slices = Annotated[str | None, typer.Option("--slices", metavar="FIRST:END", help="Of the series, counted from 0.")]
+Detrend = Annotated[Literal["plane", "mean", "quadratic", "none"], typer.Option(
+    "--detrend", help="What is taken off each region.")]
+Taper = Annotated[Literal["none", "hann"], typer.Option("--taper", help="Window before the Fourier transform.")]
+Mas = Annotated[float | None, typer.Option("--mas", help="The dose. Default: what the tags say.")]
+PixelSpacing = Annotated[float | None, typer.Option("--spacing", metavar="MM", help="Of the pixels. Default: what "
+                                                    "the file says.")]
+Array = Annotated[str | None, typer.Option("--array", metavar="NAME", help="Of an npz.")]
+Offset = Annotated[float, typer.Option("--offset", help="What an npz stores for water.")]
+SeriesUid = Annotated[str | None, typer.Option("--series", metavar="UID", help="Which series, where there are "
+                                               "several: its uid or the end of it.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 
 
@@ -67,11 +90,12 @@ def demo(data: DataPath = None, layout: Layout = None, limit: Limit = None, epoc
 def run(study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The experiment.")],
         data_root: Annotated[Path | None, typer.Option("--data-root", help="What a relative data.path begins at. "
                                                        "Default: the current folder.")] = None,
+        scale: Annotated[str | None, typer.Option("--scale", help="Which of the study's [scales] tables.")] = None,
         data: DataPath = None, limit: Limit = None, epochs: Epochs = None, seed: Seed = None, out: Out = None,
         json: Json = False, fail_below: Gates = None, sets: Sets = None, threads: Threads = None) -> None:
     """A whole experiment from a file. Every flag overrides one of its keys."""
     flags = {"data__path": data, "attacks__limit": limit, "training__epochs": epochs, "seed": seed,
-             "gates__fail_below": fail_below}
+             "gates__fail_below": fail_below, "scale": scale}
     _carry_out(study, flags, sets, out, json, threads, data_root)
 
 
@@ -133,6 +157,35 @@ def audit(data: Annotated[str, typer.Argument(metavar="DATA", help="A folder or 
     _say(found, json, "audit_lines")
     if strict and found["refused"]:
         raise InputRefused(f"{data}: {found['refused']}")
+
+
+@noise.command()
+def measure(sources: Sources, difference: Difference = False, roi: Rois = None, side: Side = None,
+            slices: Slices = None, detrend: Detrend = "plane", taper: Taper = "none", mas: Mas = None,
+            spacing: PixelSpacing = None, array: Array = None, offset: Offset = 0.0, series: SeriesUid = None,
+            out: Out = None, json: Json = False) -> None:
+    """The noise power spectrum of a phantom series: CSV, picture, sigma, peak and mean frequency."""
+    from steadyread.noise_measure import Measurement, measure_noise
+
+    how = Measurement(difference, tuple(roi or ()), side, slices, detrend, taper, mas, spacing, array, offset,
+                      series)
+    _say(measure_noise(sources, how, out), json, "noise_lines")
+
+
+@noise.command()
+def show(spectrum: Annotated[str, typer.Argument(metavar="SPECTRUM", help="soft, lung, or a CSV of `measure`.")],
+         mas: Annotated[str, typer.Option("--mas", metavar="DOSES", help="Such as 10,50,100.")] = "10,50,100",
+         size: Annotated[int, typer.Option("--size", help="Pixels a side.")] = 64,
+         spacing: Annotated[float, typer.Option("--spacing", metavar="MM", help="Of the pixels.")] = 1.0,
+         draws: Annotated[int, typer.Option("--draws", help="That are measured.")] = 1000,
+         reference_mas: Annotated[float | None, typer.Option("--reference-mas", help="Dose of a CSV's values. "
+                                                             "Default: as measured.")] = None,
+         seed: Seed = None, out: Out = None, json: Json = False) -> None:
+    """A spectrum at each dose: given, one draw of it, and what is measured in many ([B] Fig. A1)."""
+    from steadyread.noise_show import Showing, show_noise
+
+    how = Showing(size, spacing, draws, seed or 0, reference_mas)
+    _say(show_noise(spectrum, _numbers(mas, "--mas"), how, out), json, "noise_shown_lines")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -237,6 +290,13 @@ def _pair(text: str | None, flag: str) -> list[float] | None:
     if not low < high:
         raise UsageError(f"{flag} takes LO,HI with LO below HI; got '{text}'")
     return [low, high]
+
+
+def _numbers(text: str, flag: str) -> list[float]:
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"{flag} takes numbers with commas between, such as 10,50,100; got '{text}'") from None
 
 
 def _normalised(text: str | None) -> str | list[float] | None:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from steadyread.metrics.summary import as_json
+from steadyread.metrics.noise_wording import noise_run_lines
 from steadyread.metrics.wording import NONE, attack_name, digits, percent, score_name
 
 Lines = Callable[[Mapping[str, Any]], Iterator[str]]
@@ -18,6 +19,10 @@ def say(found: Mapping[str, Any], as_one_object: bool, lines: Lines) -> None:
 
 def run_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """A run: what was assessed, the verdict, accuracy under attack, triage, findings, and where the report is."""
+    if "dose_fall" in found:   # a study of CT noise
+        yield from noise_run_lines(found)
+        yield from _gates(found)
+        return
     data, clean = found["data"], found["discrimination"]
     made = " SYNTHETIC images, made from formulas and of no clinical meaning" if found["synthetic"] else ""
     part = "" if found["part"] == "all" else f" {found['part']}"
@@ -33,9 +38,13 @@ def run_lines(found: Mapping[str, Any]) -> Iterator[str]:
     if comparison:
         yield from ("", comparison)
     yield from _findings(found["findings"])
+    yield from _gates(found)
+    yield from ("", f"Report: {found['report']}")
+
+
+def _gates(found: Mapping[str, Any]) -> Iterator[str]:
     for gate in found.get("gates", ()):
         yield f"Gate {'met' if gate['passed'] else 'NOT MET'}: {gate['message']}"
-    yield from ("", f"Report: {found['report']}")
 
 
 def train_lines(found: Mapping[str, Any]) -> Iterator[str]:
@@ -68,6 +77,34 @@ def audit_lines(found: Mapping[str, Any]) -> Iterator[str]:
     for one in found["findings"]:
         yield f"  {one['severity']:<{width}}  {one['check']}: {one['message']}"
     yield f"Findings: {found['file']}"
+
+
+def noise_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """A measured spectrum: its figures, what is doubtful of it, and where it is."""
+    yield f"{found['provenance'][0].upper()}{found['provenance'][1:]}."
+    low, high = found["sigma_range_hu"]
+    yield from ("", *_aligned([
+        ("sigma", f"{found['sigma_hu']:.2f} HU", f"({low:.2f} to {high:.2f} in single regions)"),
+        ("peak", f"{found['peak_per_mm']:.3f} /mm", f"(rings of {found['step_per_mm']:.3f} /mm)"),
+        ("mean", f"{found['mean_per_mm']:.3f} /mm", f"(radial average; {found['mean_2d_per_mm']:.3f} in 2-D)"),
+        ("mean value", f"{found['mean_hu'][0]:.0f} to {found['mean_hu'][1]:.0f} HU", "(of the regions)")]))
+    yield from _findings(found["findings"])
+    yield from ("", f"Spectrum: {found['table']}", f"Picture: {found['pictures'][0]}")
+
+
+def noise_shown_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """What noise of a spectrum has at each dose."""
+    yield f"{found['name']}: {found['provenance']}."
+    yield (f"{found['draws']} draws of {found['size_px']} x {found['size_px']} pixels of {found['spacing_mm']:g} "
+           f"mm; the spectrum peaks at {found['peak_per_mm']:.2f} /mm.")
+    rows: list[tuple[str, ...]] = [("dose", "sigma", "of the draws", "largest error of a ring")]
+    for one in found["doses"]:
+        error = one["largest_ring_error"]
+        rows.append((f"{one['mas']:g} mAs", f"{one['sigma_hu']:.2f} HU", f"{one['sigma_of_draws_hu']:.2f} HU",
+                     NONE if error is None else percent(error)))
+    yield from ("", *_aligned(rows))
+    yield from _findings(found["findings"])
+    yield from ("", f"Picture: {found['pictures'][0]}")
 
 
 def _attacked(found: Mapping[str, Any]) -> Iterator[str]:

@@ -6,7 +6,19 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
-from steadyread.cases import LAYOUTS, Cases, balance, limit, open_cases, phantom, prepare, split, spooled
+from steadyread.cases import (
+    LAYOUTS,
+    Cases,
+    balance,
+    limit,
+    open_cases,
+    phantom,
+    prepare,
+    relabelled,
+    split,
+    spooled,
+)
+from steadyread.cases import fold as folded
 from steadyread.errors import InputRefused, UsageError
 from steadyread.models.loading import BUILT_IN, read_card
 from steadyread.study import Study, completed
@@ -33,8 +45,11 @@ class Material:
         return _seed_of_split(self.study)
 
 
-def gather(study: Study) -> Material:
-    """Reads, draws, splits and prepares the cases, and fills in what the study leaves open."""
+def gather(study: Study, fold: int | None = None, labels: str = "class") -> Material:
+    """Reads, draws, splits and prepares the cases, and fills in what the study leaves open.
+
+    `fold` is one of the study's cross-validation; `labels` = "rating" teaches the readers' rating on that split.
+    """
     layout, raw = _opened(study)
     whole = len(raw)
     card = read_card(study.model.weights) if study.model.weights is not None else None
@@ -44,7 +59,8 @@ def gather(study: Study) -> Material:
     seed = _seed_of_split(stated)
     if stated.data.limit is not None:
         raw = limit(raw, stated.data.limit, seed)
-    raw = split(raw, seed, stated.split.test_share, stated.split.validation_share, stated.split.official)
+    raw = _parted(raw, stated, fold, seed)
+    raw = relabelled(raw) if labels == "rating" else raw
     if stated.training is None and not any(row.part == "validation" for row in raw.rows):
         raw = replace(raw, rows=tuple(replace(row, part="validation" if row.part == "train" else row.part)
                                       for row in raw.rows))
@@ -57,6 +73,14 @@ def gather(study: Study) -> Material:
         ready = replace(ready, bounds=Bounds(*stated.model.bounds, ready.bounds.unit))
     ready = spooled(ready)
     return Material(_shaped(stated, ready), raw, ready, whole)
+
+
+def _parted(raw: Cases, study: Study, fold: int | None, seed: int) -> Cases:
+    """Training, validation and test parts by patient; with a `fold`, that one validates."""
+    asked = study.split
+    if fold is None or asked.folds is None:
+        return split(raw, seed, asked.test_share, asked.validation_share, asked.official)
+    return folded(raw, fold, asked.folds, seed, asked.test_share, asked.official)
 
 
 def _refuse_unstated(study: Study) -> None:
@@ -101,7 +125,7 @@ def _of_card(card: Mapping[str, Any], study: Study, raw: Cases) -> dict[str, Any
         raise InputRefused(f"{study.model.weights} is for the network '{named}', which is not built in: if you "
                            f"trust that code, give --model {named}")
     settings = {"model": {"name": named} | {key: card[key] for key in (
-        "arguments", "output", "normalise", "threshold") if key in card}}
+        "arguments", "output", "normalise", "threshold", "window") if key in card}}
     if "preparation" in card:
         settings["preparation"] = card["preparation"]
     if card.get("data") == {"name": raw.name, "images": len(raw)}:

@@ -4,41 +4,37 @@ Every step leaves a file that is written whole, and the same study in the same f
 stopped: a trained model and finished blocks of records are taken up, another study is refused.
 """
 
-import hashlib
-import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import torch
-from torch import nn
 
 from steadyread import records
 from steadyread.assessment import Attack, assess
 from steadyread.attacks.registry import RECIPES
 from steadyread.attacks.smallest_flip import smallest_flip
-from steadyread.cases import Cases, audit, fingerprint, image_marks, open_cases, patient_marks, split
+from steadyread.cases import Cases, audit, image_marks, open_cases, patient_marks, split
 from steadyread.checks import believed
-from steadyread.classifier import Classifier, Normalise
-from steadyread.errors import InputRefused, PlanDiffers, UsageError
+from steadyread.classifier import Classifier
+from steadyread.errors import InputRefused
 from steadyread.examples import EXAMPLES, write_examples
 from steadyread.findings import Finding
 from steadyread.material import Material, attacked_cases, gather
-from steadyread.metrics.gates import Judged, gate, judge
+from steadyread.metrics.gates import Judged, gate, judge, judge_noise
 from steadyread.metrics.intervals import clopper_pearson
 from steadyread.metrics.reads import reads_of
-from steadyread.models.loading import load_classifier_module, read_card, save_weights
+from steadyread.models.loading import read_card
+from steadyread.networks import classifier_of
+from steadyread.noise_study import carry_out_noise
 from steadyread.progress import Progress, quiet
 from steadyread.report import write_report
+from steadyread.run_folder import FINDINGS, MODEL, SETTINGS, TRAINING, folder_of, settle
 from steadyread.study import Study
-from steadyread.training.fit import TrainingSettings, fit
 from steadyread.units import Bounds, size_in_native
-
-MODEL, TRAINING, FINDINGS, SETTINGS = "model.safetensors", "training.json", "findings.json", "study.json"
 
 
 @dataclass(frozen=True)
@@ -63,7 +59,8 @@ class Done:
 
 
 def carry_out(study: Study, out: str | Path | None = None, progress: Progress = quiet) -> Done:
-    """The whole study: data, model (trained unless weights are given), assessment, checks, report.
+    """The whole study: data, model (trained unless weights are given), assessment, checks, report. One with a
+    [noise] section is carried out over all its folds and variants.
 
     Args:
         out: the run's folder; `runs/<name of the study>` if None.
@@ -74,9 +71,14 @@ def carry_out(study: Study, out: str | Path | None = None, progress: Progress = 
         Partial: the disk is full; what was finished is kept.
     """
     folder = folder_of(study, out)
+    if study.noise is not None:
+        report = carry_out_noise(study, folder, progress)
+        summary = records.read_json(folder / "summary.json")
+        return Done(folder, report, summary, tuple(judge_noise(gate(text), summary)
+                                                   for text in study.gates.fail_below))
     material = gather(study)
     attacks = attacks_of(material.study, material.ready.bounds)
-    _settle(folder, material.study)
+    settle(folder, material.study)
     classifier = classifier_of(material, folder, progress)
     attacked = attacked_cases(material)
     table = assess(classifier, attacked, attacks, against=material.study.attacks.against, store=folder,
@@ -99,7 +101,7 @@ def train(study: Study, out: str | Path | None = None, progress: Progress = quie
         raise InputRefused("there is nothing to train: the study states weights; leave model.weights out")
     folder = folder_of(study, out)
     material = gather(study)
-    _settle(folder, material.study)
+    settle(folder, material.study)
     classifier_of(material, folder, progress)
     return {**records.read_json(folder / TRAINING), "weights": str(folder / MODEL),
             "synthetic": material.raw.synthetic}
@@ -120,31 +122,6 @@ def audit_data(path: str | Path, layout: str | None = None, seed: int = 0, out: 
     records.write_json(folder / FINDINGS, plain)
     return {"data": cases.name, "images": len(cases), "findings": plain, "file": str(folder / FINDINGS),
             "refused": missing or (f"errors: {', '.join(errors)}" if errors else "")}
-
-
-def classifier_of(material: Material, folder: Path, progress: Progress = quiet) -> Classifier:
-    """The study's classifier: given weights loaded, else trained here, or taken up from the folder."""
-    model, training = material.study.model, material.study.training
-    classifier = partial(Classifier, bounds=material.ready.bounds, output=model.output,
-                         normalise=_normalise(model.normalise, material.ready.bounds), threshold=model.threshold,
-                         name=model.name)
-
-    def load(weights: str | Path | None) -> nn.Module:
-        return load_classifier_module(model.name, weights, seed=material.study.seed, **model.arguments)
-
-    if training is None:
-        return classifier(load(model.weights))
-    settings, digest = TrainingSettings(**training), _digest_of_training(material)
-    path = folder / MODEL
-    if path.exists():
-        if (read_card(path) or {}).get("training_digest") != digest:
-            raise PlanDiffers(f"{path} was trained on other data or with other settings: give another --out folder")
-        return classifier(load(path))
-    fitted = fit(classifier(load(None)), material.ready.part("train"), material.ready.part("validation"), settings,
-                 seed=material.study.seed, progress=progress)
-    records.write_json(folder / TRAINING, fitted.history)
-    save_weights(fitted.module, path, _card(material, digest))
-    return fitted.classifier
 
 
 def attacks_of(study: Study, bounds: Bounds) -> dict[str, Sequence[Attack]]:
@@ -179,73 +156,6 @@ def judged_gates(stated: Sequence[str], table: pa.Table, folder: Path, seed: int
             judged = replace(judged, passed=False, message=f"{judged.message} But this is not to be believed while "
                              f"these checks fail: {', '.join(broken)}")
         yield judged
-
-
-def folder_of(study: Study, out: str | Path | None) -> Path:
-    """Where a run goes."""
-    return Path(out) if out is not None else Path("runs") / study.name.replace(" ", "-")
-
-
-def _card(material: Material, digest: str) -> dict[str, Any]:
-    """What must be known to use the trained network again, and to tell its training images from others."""
-    study, model = material.study, material.study.model.model_dump(mode="json")
-    taught = replace(material.raw, rows=tuple(row for row in material.raw.rows if row.part != "test"))
-    return {"model": model["name"], "arguments": model["arguments"], "output": model["output"],
-            "normalise": model["normalise"], "threshold": model["threshold"],
-            "preparation": study.preparation.model_dump(mode="json"),
-            "bounds": [material.ready.bounds.low, material.ready.bounds.high], "unit": material.ready.bounds.unit,
-            "classes": list(material.ready.classes), "data": {"name": material.raw.name, "images": material.whole},
-            "taught": {"images": sorted(set(image_marks(taught))), "patients": sorted(set(patient_marks(taught)))},
-            "limit": study.data.limit, "synthetic": material.ready.synthetic,
-            "split": study.split.model_dump(mode="json") | {"seed": material.seed},
-            "training": study.training, "training_digest": digest}
-
-
-def _normalise(stated: str | tuple[float, ...], bounds: Bounds) -> Normalise:
-    if isinstance(stated, tuple):
-        half = len(stated) // 2
-        return (stated[0], stated[1]) if half == 1 else (torch.tensor(stated[:half]), torch.tensor(stated[half:]))
-    middle = (bounds.low + bounds.high) / 2
-    return {"none": None, "unit": (bounds.low, bounds.range), "symmetric": (middle, bounds.range / 2)}[stated]
-
-
-def _digest_of_training(material: Material) -> str:
-    """SHA-256 over what the weights depend on: settings, network, seed, and the images with their labels."""
-    study = material.study
-    taught = replace(material.ready, rows=tuple(row for row in material.ready.rows if row.part != "test"))
-    told = {"training": asdict(TrainingSettings(**(study.training or {}))), "seed": study.seed,
-            "model": study.model.model_dump(mode="json"), "data": fingerprint(taught)}
-    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
-
-
-def _settle(folder: Path, study: Study) -> None:
-    """Write the settings beside the run, or refuse the folder of another study before any work is done."""
-    path, wanted = folder / SETTINGS, study.model_dump(mode="json")
-    begun = (folder / MODEL).exists() or (folder / records.PLAN).exists()
-    data = None if study.data.path is None else Path(study.data.path).expanduser().resolve()
-    if data is not None and folder.resolve().is_relative_to(data):
-        raise UsageError(f"--out {folder} lies in the data {study.data.path}, whose next reader would take the "
-                         "results for images: give another folder")
-    if path.exists() and begun:
-        there = dict(_flat(records.read_json(path)))
-        now = dict(_flat(json.loads(json.dumps(wanted))))
-        differing = [key for key in sorted(there.keys() | now.keys()) if there.get(key) != now.get(key)
-                     and key.split(".")[0] not in ("gates", "name") and key not in ("data.path", "model.weights")]
-        if differing:
-            told = "; ".join(f"{key} is {json.dumps(there.get(key))} there and {json.dumps(now.get(key))} now"
-                             for key in differing[:4])
-            raise PlanDiffers(f"{folder} holds the run of other settings: {told}. Give another --out folder, or "
-                              "repeat the settings that began this one")
-        return
-    records.write_json(path, wanted)
-
-
-def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(value, Mapping) and value:
-        for name, inner in value.items():
-            yield from _flat(inner, f"{key}.{name}" if key else str(name))
-    else:
-        yield key, value
 
 
 def _write_findings(folder: Path, material: Material, classifier: Classifier, assessed: tuple[Cases, pa.Table],

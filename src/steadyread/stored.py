@@ -16,6 +16,8 @@ from steadyread.metrics.summary import as_json
 from steadyread.metrics.triage import SMALLEST_FLIP, scores, triage
 from steadyread.metrics.wording import comparison
 from steadyread.report import write_report
+from steadyread.report.noise_page import write_noise_report
+from steadyread.report.noise_stored import JOBS
 
 LIST = "triage.csv"
 
@@ -54,7 +56,7 @@ def report_run(folder: str | Path, seed: int = 0, out: str | Path | None = None)
     Raises:
         InputRefused: no plan or records there, or a stored file that is not what it should be.
     """
-    page = write_report(Path(folder), seed)
+    page = (write_noise_report if (Path(folder) / JOBS).is_dir() else write_report)(Path(folder), seed)
     if out is not None:
         page = _copied(Path(folder), Path(out)) / page.name
     return {**records.read_json(page.parent / "summary.json"), "report": str(page)}

@@ -21,9 +21,11 @@ from torch import Tensor, nn
 
 from steadyread import records
 from steadyread.errors import InputRefused, SteadyreadError, UsageError
+from steadyread.models.nodule import nodule_cnn
 from steadyread.models.vgg import narrow_vgg, vgg16
 
-BUILT_IN: Mapping[str, Callable[..., nn.Module]] = {"vgg16": vgg16, "narrow_vgg": narrow_vgg}
+BUILT_IN: Mapping[str, Callable[..., nn.Module]] = {"vgg16": vgg16, "narrow_vgg": narrow_vgg,
+                                                    "nodule_cnn": nodule_cnn}
 _NESTED = ("state_dict", "model_state_dict", "model", "net")   # where checkpoints keep their state dict
 _PREFIXES = ("module.", "_orig_mod.")                          # what DataParallel and compile put before names
 _SAVE = "save a state dict: torch.save(model.state_dict(), 'weights.pt')"

@@ -1,0 +1,116 @@
+"""A study of CT noise carried out: every variant and fold an independent job that resumes, then one report."""
+
+import csv
+import io
+import multiprocessing
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from steadyread import records
+from steadyread.cases import Cases, audit
+from steadyread.errors import InputRefused
+from steadyread.material import Material
+from steadyread.noise_job import Job, carry_out_job, jobs_of, material_of, noise_of
+from steadyread.progress import Progress, quiet
+from steadyread.report.noise_page import write_noise_report
+from steadyread.run_folder import FINDINGS, settle
+from steadyread.study import Study
+from steadyread.threats import CTNoise
+
+CASES, SPECTRUM = "cases.csv", "spectrum.json"
+
+
+def carry_out_noise(study: Study, folder: Path, progress: Progress = quiet) -> Path:
+    """Every network of the study trained and assessed under CT noise, and the report over all of them.
+
+    Jobs run side by side, one process each, as many as there are threads (one after another on a GPU). Finished
+    jobs are kept: the same study in the same folder goes on where it was stopped.
+
+    Raises:
+        UsageError, InputRefused: a setting, the data or the model is not as stated.
+        PlanDiffers: the folder holds another study.
+        Partial: the disk is full; what was finished is kept.
+    """
+    jobs = jobs_of(study)
+    material = material_of(study, jobs[0])
+    noise = noise_of(study)
+    _refuse_unfit(material)
+    settle(folder, study)
+    _write_facts(folder, material, noise)
+    for _ in progress(_finished(study, jobs, folder, progress), len(jobs), "networks"):
+        pass
+    return write_noise_report(folder, study.seed)
+
+
+def _finished(study: Study, jobs: list[Job], folder: Path, progress: Progress) -> Iterator[dict[str, Any]]:
+    threads = torch.get_num_threads()
+    workers = 1 if torch.cuda.is_available() else min(len(jobs), threads)
+    if workers == 1:
+        for job in jobs:
+            yield carry_out_job(study, job, folder, progress)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, context, _begin, (max(1, threads // workers),)) as pool:
+        waiting: list[Future[dict[str, Any]]] = [pool.submit(carry_out_job, study, job, folder) for job in jobs]
+        try:
+            for done in as_completed(waiting):
+                yield done.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _begin(threads: int) -> None:
+    """A worker: its share of the threads, and no life beyond its parent, whose folder it writes into."""
+    torch.set_num_threads(threads)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
+
+
+def _refuse_unfit(material: Material) -> None:
+    """What every job would stumble over, said once and at once."""
+    if material.ready.bounds.unit != "HU":
+        raise InputRefused(f"CT noise is in HU, and the images of {material.raw.name} are not said to be: are "
+                           "they? Then read them with a layout that says so (lidc, lidc-3d)")
+
+
+def _write_facts(folder: Path, material: Material, noise: CTNoise) -> None:
+    """What the report needs of the data and the noise beside the records."""
+    asked = material.study.noise
+    assert asked is not None  # a study of noise
+    spacing = asked.spacing_mm or next((row.spacing_mm[-1] for row in material.ready.rows if row.spacing_mm), 1.0)
+    spectrum = noise.spectrum
+    records.write_json(folder / SPECTRUM, {
+        "name": spectrum.name, "provenance": spectrum.provenance, "reference_mas": spectrum.reference_mas,
+        "peak_per_mm": spectrum.peak_per_mm, "mean_per_mm": spectrum.mean_per_mm,
+        "frequency_per_mm": spectrum.frequency_per_mm, "power_hu2_mm2": spectrum.power_hu2_mm2,
+        "sigma_hu": {f"{mas:g}": spectrum.sigma_hu(mas, spacing) for mas in asked.mas}, "domain": noise.domain,
+        "mode": noise.mode, "grid_mm": spacing})
+    if not (folder / FINDINGS).exists():
+        found = audit(material.raw, material.ready)
+        records.write_json(folder / FINDINGS, [one.as_json() for one in found])
+    records.write_whole(folder / CASES, _listed(material.raw).encode())
+
+
+def _listed(cases: Cases) -> str:
+    """The cases with everything that their reader knows of them."""
+    names = list(dict.fromkeys(key for row in cases.rows for key in row.extras))
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["case_id", "patient_id", "label", *names])
+    for row in cases.rows:
+        label = "" if row.label is None else row.label
+        writer.writerow([row.id, row.patient, label, *(row.extras.get(name, "") for name in names)])
+    return text.getvalue()

@@ -1,0 +1,81 @@
+"""What a study has where it states nothing: by the layout that the data turn out to have, and by network."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from steadyread.study.reading import checked, laid_over
+from steadyread.study.sections import Settings, Study
+from steadyread.training.fit import TrainingSettings
+
+_LUNG: Settings = {"preparation": {"window": (-1000.0, 400.0), "crop": 64}}
+# By the layout that the data turn out to have; what a study or a flag states stands above it. The sizes are
+# what a narrow VGG learns from in minutes on two CPU cores; the epsilons are those of [A] Table 1 unless its
+# curves for that set begin elsewhere.
+DEFAULTS: Mapping[str, Settings] = {
+    "synthetic": {"preparation": {"window": (-1000.0, 400.0), "crop": 48}, "training": {"epochs": 30}},
+    "lidc": _LUNG,
+    "mini-mias": {"preparation": {"size": 64}},
+    "cbis-ddsm": {"preparation": {"size": 96}},
+    "idx": {"data": {"limit": 12_000}, "training": {"epochs": 6, "flips": False, "rotation_degrees": 10.0},
+            "attacks": {"epsilons": ("0.05 range", "0.1 range", "0.2 range", "0.3 range"), "limit": 500}},
+    "cifar-10": {"model": {"arguments": {"dropout": 0.2}},
+                 "training": {"epochs": 25, "weight_decay": 0.005, "max_norm": None, "rotation_degrees": 0.0},
+                 "attacks": {"epsilons": ("0.001 range", "0.002 range", "0.004 range", "0.008 range"),
+                             "limit": 500}},
+    "lidc-3d": {"model": {"name": "nodule_cnn"}},
+    "medmnist": {"data": {"limit": 12_000}, "attacks": {"limit": 500}},
+    "csv": {"preparation": {"size": 64}},
+    "folders": {"preparation": {"size": 64}},
+}
+# What a network of ours is made and fed with, unless stated: 16 to 128 features, one convolution a stage.
+_VGG: Settings = {"model": {"arguments": {"width": 0.25, "norm": True, "convolutions": [1, 1, 1, 1, 1]},
+                            "normalise": "symmetric"}}
+_OURS: Mapping[str, Settings] = {
+    "vgg16": _VGG,
+    "nodule_cnn": {"model": {"arguments": {"width": 0.25}, "normalise": "symmetric", "output": "logit",
+                             "window": (-1000.0, 400.0)}}}
+# Nothing is trained where weights are given: four fifths are assessed, the rest sets the threshold of triage.
+_GIVEN: Settings = {"split": {"test_share": 0.8, "validation_share": 0.0}}
+
+
+def completed(study: Study, layout: str, card: Mapping[str, Any] | None = None) -> Study:
+    """The study with the defaults of `layout` under what it states, so that every setting can be read off it.
+
+    A network of the user's own gets images as they are unless it is said what to do with them: only we know
+    what ours wants. `card` is what given weights say of themselves, in settings; it stands above the defaults.
+    """
+    below = dict(DEFAULTS.get(layout, {}))
+    if study.model.weights is not None:
+        below = laid_over({key: value for key, value in below.items() if key != "training"}, _GIVEN)
+    else:
+        below = laid_over({"training": {}}, below)
+    if study.model.built_in:
+        name = _stated(study).get("model", {}).get("name") or below.get("model", {}).get("name", "vgg16")
+        below = laid_over(_OURS.get(name, {"model": {"normalise": "symmetric"}}), below)
+    else:
+        below.pop("preparation", None)
+    if study.noise is not None:
+        below = _noise_before_the_window(below)
+    whole = laid_over(laid_over(below, card or {}), _stated(study))
+    if study.model.weights is not None:
+        whole["training"] = None
+    else:
+        whole["training"] = asdict(TrainingSettings(**whole["training"]))
+    return checked(whole, "the settings")
+
+
+def _noise_before_the_window(below: Settings) -> Settings:
+    """Where noise is added the images stay whole, and the network clips them to the window that it wants."""
+    preparation = dict(below.get("preparation", {}))
+    window = preparation.pop("window", None)
+    model = {} if window is None else {"model": {"window": window}}
+    return laid_over(below | {"preparation": preparation}, model)
+
+
+def _stated(study: Study) -> Settings:
+    """What was stated of a study, without what its sections have by default."""
+    stated: Settings = study.model_dump(exclude_unset=True)
+    return {key: value for key, value in stated.items() if value is not None or key != "training"}
+
+

@@ -1,0 +1,169 @@
+"""A whole study of CT noise on a small made data set: folds, variants, resuming, and what is refused."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from steadyread import records
+from steadyread.errors import InputRefused, PlanDiffers, UsageError
+from steadyread.noise_job import COUNTED, ORIGINAL, Job, jobs_of, material_of
+from steadyread.running import carry_out
+from steadyread.study import Study, keyed, read_study
+
+nib = pytest.importorskip("nibabel")
+SETTINGS = {
+    "name": "small", "data": {"layout": "lidc-3d", "options": {"box_mm": [3, 8, 8]}},
+    "split": {"test_share": 0.3, "folds": 2},
+    "model": {"name": "nodule_cnn", "output": "logit", "arguments": {"width": 0.05}},
+    "training": {"epochs": 2, "flips": False, "rotation_degrees": 0.0, "shift_pixels": 0.0},
+    "noise": {"mas": [10.0, 100.0], "test": {"random": {"draws": 8}, "rings": {}},
+              "train": {"random": {"draws": 8}},
+              "variants": {"random": {"draws": 8, "mas": [100.0]}}, "counted": 30, "pairs": 4, "converged": 4},
+    "variants": {"strided": {}, "five_class": {"labels": "rating", "output": "logits"}},
+}
+
+
+def made(folder: Path, count: int = 40) -> Path:
+    """Bright blobs are malignant, dim ones benign; one nodule a patient."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for index in range(count):
+        rating = (1, 5, 2, 4)[index % 4]
+        image = rng.normal(-800, 30, (12, 12, 5))
+        image[4:8, 4:8, 1:4] += 60 * rating
+        mask = np.zeros(image.shape, np.uint8)
+        mask[4:8, 4:8, 1:4] = 1
+        name = f"n{index}.nii.gz"
+        for kind, values in (("images", image.astype(np.int16)), ("masks", mask)):
+            (folder / kind).mkdir(parents=True, exist_ok=True)
+            nib.save(nib.Nifti1Image(values, np.diag([-1.0, -1.0, 1.0, 1.0])), folder / kind / name)
+        rows.append({"patient_id": f"p{index}", "nodule_id": index, "malignancy_rating": rating, "file": name,
+                     "seriesuid": f"1.{index}", "diameter_mm": 4 + rating})
+    with (folder / "nodules.csv").open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    return made(tmp_path_factory.mktemp("lidc"))
+
+
+@pytest.fixture(scope="module")
+def study(data: Path) -> Study:
+    return read_study(None, SETTINGS, keyed(data__path=str(data)))
+
+
+@pytest.fixture(scope="module")
+def run(study: Study, tmp_path_factory) -> Path:
+    torch.set_num_threads(1)
+    return carry_out(study, tmp_path_factory.mktemp("run") / "out").folder
+
+
+def test_every_fold_and_variant_is_a_job(study: Study) -> None:
+    jobs = jobs_of(study)
+    assert len(jobs) == 6
+    assert jobs[:2] == [Job(ORIGINAL, 0), Job(ORIGINAL, 1)]
+
+
+def test_all_jobs_judge_the_same_test_images(study: Study) -> None:
+    tested = {tuple(row.id for row in material_of(study, job).ready.part("test").rows) for job in jobs_of(study)}
+    assert len(tested) == 1
+    assert tested.pop()
+
+
+def test_a_run_holds_every_row(run: Path, study: Study) -> None:
+    for job in jobs_of(study):
+        rows = records.read(job.folder(run)).to_pylist()
+        assert {row["fold"] for row in rows} == {job.fold}
+        assert {row["model"] for row in rows} == {job.variant}
+        noisy = [row for row in rows if row["threat"] == "CTNoise"]
+        assert {row["unit"] for row in noisy} == {"mAs"}
+        assert {row["attack"] for row in noisy} == (
+            {"random_ct_noise", "rings_ct_noise"} if job.variant == ORIGINAL else {"random_ct_noise"})
+        random = [row for row in noisy if row["attack"] == "random_ct_noise" and row["against"] == "prediction"]
+        assert {row["trials"] for row in random} == {8}
+        assert all(np.isfinite(row["drift"]) and row["jitter"] > 0 for row in random)
+    assert (run / "report.html").exists()
+    listed = list(csv.DictReader((run / "cases.csv").read_text().splitlines()))
+    assert len(listed) == 40
+    assert "diameter_mm" in listed[0]
+
+
+def test_optimised_noise_flips_at_least_what_random_noise_does(run: Path) -> None:
+    rows = records.read(Job(ORIGINAL, 0).folder(run)).to_pylist()
+    for mas in (10.0, 100.0):
+        flipped = {attack: {row["case_id"] for row in rows if row["attack"] == attack and row["size"] == mas
+                            and row["part"] == "test" and row["against"] == "prediction" and row["flips"]}
+                   for attack in ("random_ct_noise", "rings_ct_noise")}
+        assert len(flipped["rings_ct_noise"]) >= len(flipped["random_ct_noise"])
+
+
+def test_the_same_study_goes_on_where_it_was_stopped(run: Path, study: Study) -> None:
+    part = next((Job(ORIGINAL, 0).folder(run) / "records").glob("part-*"))
+    before = part.read_bytes()
+    part.unlink()
+    (Job(ORIGINAL, 1).folder(run) / COUNTED).unlink()
+    weights = Job("strided", 0).folder(run) / "model.safetensors"
+    stamp = weights.stat().st_mtime_ns
+    carry_out(study, run)
+    assert part.read_bytes() == before
+    assert (Job(ORIGINAL, 1).folder(run) / COUNTED).exists()
+    assert weights.stat().st_mtime_ns == stamp
+
+
+def test_another_study_is_refused(run: Path, study: Study) -> None:
+    with pytest.raises(PlanDiffers, match="seed is 0 there and 1 now"):
+        carry_out(study.model_copy(update={"seed": 1}), run)
+
+
+def test_a_counted_pair_has_both_estimates(run: Path) -> None:
+    found = json.loads((Job(ORIGINAL, 0).folder(run) / COUNTED).read_text())
+    assert found["draws"] == 16
+    for pair in found["pairs"]:
+        assert 0 <= pair["counted_flips"] <= pair["counted_trials"] == 30
+        assert pair["low"] <= pair["probability"] <= pair["high"]
+
+
+def test_grey_levels_are_asked_about(tmp_path: Path) -> None:
+    from PIL import Image
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        for index in range(6):
+            Image.fromarray(np.random.default_rng(index).integers(0, 255, (16, 16), np.uint8)).save(
+                tmp_path / name / f"{index}.png")
+    study = read_study(None, {"noise": {}, "preparation": {"size": 16}}, keyed(data__path=str(tmp_path)))
+    with pytest.raises(InputRefused, match="CT noise is in HU"):
+        carry_out(study, tmp_path.parent / "grey")
+
+
+@pytest.mark.parametrize(("stated", "told"), [
+    ({"noise": {"mas": [0]}}, "greater than 0"),
+    ({"noise": {"mas": []}}, "at least 1 item"),
+    ({"noise": {"test": {"ring": {}}}}, "no attack 'ring': did you mean 'rings'"),
+    ({"noise": {"test": {"random": {"draw": 5}}}}, "unknown key 'noise.test.random.draw': did you mean 'draws'"),
+    ({"noise": {"spectrums": "soft"}}, "unknown key 'noise.spectrums': did you mean 'spectrum'"),
+    ({"variants": {"strided": {}}}, r"add a \[noise\] section"),
+    ({"split": {"folds": 1}, "noise": {}}, "greater than or equal to 2"),
+    ({"model": {"window": [400, -1000]}}, "model.window must be LOW,HIGH"),
+])
+def test_wrong_settings_are_named(stated, told: str) -> None:
+    with pytest.raises(UsageError, match=told):
+        read_study(None, stated)
+
+
+def test_a_scale_lies_over_the_file_and_under_the_flags(tmp_path: Path) -> None:
+    path = tmp_path / "scaled.toml"
+    path.write_text('seed = 1\nscale = "small"\n[training]\nepochs = 5\n[scales.small]\ntraining.epochs = 2\n'
+                    '[scales.large]\ntraining.epochs = 9\n')
+    assert read_study(path).training == {"epochs": 2}
+    assert read_study(path, keyed(scale="large")).training == {"epochs": 9}
+    assert read_study(path, keyed(training__epochs=3)).training == {"epochs": 3}
+    with pytest.raises(UsageError, match="it has small, large"):
+        read_study(path, keyed(scale="huge"))
