@@ -380,6 +380,7 @@ def test_lidc_volumes(shared_data: Callable[[str], Path]) -> None:
     assert any(note.startswith("9 of 994 volumes hold values below -1024") for note in cases.notes)
     figures = {finding.check: finding.value for finding in told_leaks(cases, "boxes")}
     assert figures["padding tells the label"] == pytest.approx(0.558, abs=0.005)
+    assert figures["copies tell the label"] == pytest.approx(0.662, abs=0.005)
     assert figures["diameter tells the label"] == pytest.approx(0.907, abs=0.005)
     case = split(cases, 0)[0]
     assert (tuple(case.image.shape), case.spacing_mm) == ((1, 5, 24, 24), (1.0, 1.0, 1.0))

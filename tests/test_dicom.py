@@ -1,5 +1,6 @@
 """CT series from DICOM files and npz: what they hold, and what is refused, in one line that names the file."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ def write_slice(folder: Path, number: int = 0, pixels: Any = None, **tags: Any) 
         "SOPClassUID": CTImageStorage, "SOPInstanceUID": f"1.2.3.{number + 1}", "Modality": "CT",
         "SeriesInstanceUID": "1.2.3", "StudyInstanceUID": "1.2", "SeriesDescription": "water",
         "Manufacturer": "ACME", "ManufacturerModelName": "One", "ConvolutionKernel": "B30", "KVP": 120,
-        "SliceThickness": 2.0, "Exposure": 100, "XRayTubeCurrent": 200, "ExposureTime": 500, "PixelSpacing": [0.5, 0.6],
+        "SliceThickness": 2.0, "Exposure": 100, "XRayTubeCurrent": 200, "ExposureTime": 500,
+        "PixelSpacing": [0.5, 0.6],
         "ImagePositionPatient": [0, 0, 2.0 * number], "ImageOrientationPatient": [1, 0, 0, 0, 1, 0],
         "Rows": stored.shape[0], "Columns": stored.shape[1], "SamplesPerPixel": 1, "BitsAllocated": 16,
         "BitsStored": 16, "HighBit": 15, "PixelRepresentation": 1, "PhotometricInterpretation": "MONOCHROME2",
@@ -180,6 +182,13 @@ def test_folders_without_slices_are_refused(tmp_path: Path) -> None:
     whole = write_slice(tmp_path).read_bytes()
     (tmp_path / "099.dcm").write_bytes(whole[:300])
     with pytest.raises(InputRefused, match=r"099\.dcm|a\.txt"):
+        read_dicom([tmp_path])
+
+
+def test_an_absent_library_says_how_to_have_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_slice(tmp_path)
+    monkeypatch.setitem(sys.modules, "pydicom", None)
+    with pytest.raises(InputRefused, match=r"pip install 'steadyread\[medical\]'"):
         read_dicom([tmp_path])
 
 

@@ -179,7 +179,8 @@ def test_commands_print_lines_or_json(stored: Path, tmp_path: Path, capsys: pyte
     assert main(["noise", "show", f"{out}/noise.csv", "--mas", "100", "--size", "32", "--draws", "50", "--out",
                  out]) == 0
     assert "100 mAs" in capsys.readouterr().out
-    assert main(["noise", "show", "soft", "--mas", "5,50", "--size", "16", "--draws", "5", "--out", out, "--json"]) == 0
+    small = ["--size", "16", "--draws", "5"]
+    assert main(["noise", "show", "soft", "--mas", "5,50", *small, "--out", out, "--json"]) == 0
     assert [one["mas"] for one in json.loads(capsys.readouterr().out)["doses"]] == [5, 50]
 
 
@@ -209,17 +210,16 @@ def test_ge_water_is_measured_as_it_comes(shared_data: Callable[[str], Path], tm
     assert found["regions"] >= 15
     assert max(map(abs, found["mean_hu"])) < 5
     assert {one["check"] for one in found["findings"] if one["severity"] == "warning"} == {"series", "dose"}
-    stated = measure_noise([source], Measurement(difference=True, rois=("192,192,128",), mas=245), tmp_path)
-    assert stated["sigma_hu"] == pytest.approx(4.5, abs=0.15)
-    single = measure_noise([source], Measurement(side_mm=32), tmp_path)
-    assert "structure" in {one["check"] for one in single["findings"]}
+    single = measure_noise([source], Measurement(rois=("192,192,128",), mas=245), tmp_path)
+    assert [one["check"] for one in single["findings"]] == ["series", "shared noise"]
 
 
 def test_simulated_doses_are_measured(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
     source = shared_data("ct-phantoms") / "simulated-fbp-doses.npz"
     product = []
     for dose in (10, 100):
-        how = Measurement(side_mm=24, array=f"dose_{dose:03d}", offset=1000, spacing_mm=0.7, mas=dose)
+        how = Measurement(side_mm=24, slices="0:6", array=f"dose_{dose:03d}", offset=1000, spacing_mm=0.7,
+                          mas=dose)
         product.append(measure_noise([source], how, tmp_path)["sigma_hu"] * np.sqrt(dose))
     assert product[0] == pytest.approx(product[1], rel=0.02)
 
@@ -228,7 +228,7 @@ def test_philips_objects_are_found_in_air(shared_data: Callable[[str], Path], tm
     """A head of air with plastic pieces of 17 mm: the pieces are found, their edges and the skull are not."""
     pytest.importorskip("pydicom")
     found = {kernel: measure_noise([shared_data(f"ct-phantoms/philips-kernel-{kernel}-1mm")],
-                                   Measurement(slices="0:4", side_mm=8), tmp_path) for kernel in ("UB", "YA")}
+                                   Measurement(slices="0:2", side_mm=8), tmp_path) for kernel in ("UB", "YA")}
     assert found["YA"]["mean_per_mm"] == pytest.approx(0.56, abs=0.08)
     assert found["YA"]["sigma_hu"] > 5 * found["UB"]["sigma_hu"]
     for one in found.values():

@@ -131,6 +131,48 @@ def test_a_counted_pair_has_both_estimates(run: Path) -> None:
         assert pair["low"] <= pair["probability"] <= pair["high"]
 
 
+@pytest.mark.parametrize(("stated", "told"), [
+    ({"noise": {"mode": "simulate"}}, "the scan's own is not known"),
+    ({"noise": {"domain": "native"}}, "noise is drawn only"),
+    ({"noise": {"spectrum": "soft.csv"}}, "State noise.reference_mas"),
+    ({"noise": {"spectrum": "harsh"}}, "soft"),
+    ({"variants": {"broader": {}}}, "broader"),
+])
+def test_what_cannot_work_is_said_before_any_training(study: Study, tmp_path: Path, stated, told: str) -> None:
+    asked = read_study(None, SETTINGS, stated, keyed(data__path=study.data.path))
+    with pytest.raises((InputRefused, UsageError), match=told):
+        carry_out(asked, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_native_noise_is_weaker_on_the_images_grid(study: Study, tmp_path: Path) -> None:
+    only = {"noise": {"domain": "native", "counted": 0, "converged": 0}, "split": {"folds": None}}
+    stated = {key: value for key, value in SETTINGS.items() if key != "variants"}
+    asked = read_study(None, stated, only, keyed(data__path=study.data.path))
+    asked = asked.model_copy(update={"noise": asked.noise.model_copy(update={
+        "test": {"random": {"draws": 2}}, "train": {}})})
+    run = carry_out(asked, tmp_path / "out").folder
+    told = json.loads((run / "spectrum.json").read_text())
+    assert told["sigma_native_hu"].keys() == told["sigma_hu"].keys()
+    assert all(told["sigma_hu"][mas] <= told["sigma_native_hu"][mas] * 1.01 for mas in told["sigma_hu"])
+
+
+def test_another_spectrum_under_the_same_name_is_refused(study: Study, tmp_path: Path) -> None:
+    table = tmp_path / "mine.csv"
+    table.write_text("frequency_per_mm,power_hu2_mm2\n0,0\n0.3,100\n0.8,1\n")
+    stated = {key: value for key, value in SETTINGS.items() if key != "variants"}
+    asked = read_study(None, stated, {"noise": {"spectrum": str(table), "reference_mas": 100.0}},
+                       keyed(data__path=study.data.path))
+    asked = asked.model_copy(update={"noise": asked.noise.model_copy(update={
+        "test": {"random": {"draws": 2}}, "train": {}, "counted": 0, "converged": 0})})
+    run = carry_out(asked, tmp_path / "out").folder
+    before = (run / "spectrum.json").read_text()
+    table.write_text("frequency_per_mm,power_hu2_mm2\n0,0\n0.3,400\n0.8,4\n")
+    with pytest.raises(PlanDiffers, match="another spectrum"):
+        carry_out(asked, run)
+    assert (run / "spectrum.json").read_text() == before
+
+
 def test_grey_levels_are_asked_about(tmp_path: Path) -> None:
     from PIL import Image
     for name in ("a", "b"):
@@ -150,6 +192,12 @@ def test_grey_levels_are_asked_about(tmp_path: Path) -> None:
     ({"noise": {"test": {"random": {"draw": 5}}}}, "unknown key 'noise.test.random.draw': did you mean 'draws'"),
     ({"noise": {"spectrums": "soft"}}, "unknown key 'noise.spectrums': did you mean 'spectrum'"),
     ({"variants": {"strided": {}}}, r"add a \[noise\] section"),
+    ({"noise": {"test": {"random": {"draws": "many"}}}}, "whole number of at least 1; got 'many'"),
+    ({"noise": {"test": {"random": {"draws": 1.5}}}}, "whole number of at least 1; got 1.5"),
+    ({"noise": {"test": {"rings": {"mas": []}}}}, "must be doses in mAs"),
+    ({"noise": {"test": {"rings": {"mas": [-5]}}}}, "must be doses in mAs"),
+    ({"noise": {}, "variants": {"original": {}}}, "give the variant another name"),
+    ({"noise": {}, "variants": {"..": {}}}, "should match pattern"),
     ({"split": {"folds": 1}, "noise": {}}, "greater than or equal to 2"),
     ({"model": {"window": [400, -1000]}}, "model.window must be LOW,HIGH"),
 ])

@@ -4,8 +4,8 @@ import json as json_text
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from steadyread.metrics.summary import as_json
 from steadyread.metrics.noise_wording import noise_run_lines
+from steadyread.metrics.summary import as_json
 from steadyread.metrics.wording import NONE, attack_name, digits, percent, score_name
 
 Lines = Callable[[Mapping[str, Any]], Iterator[str]]
@@ -97,7 +97,7 @@ def noise_shown_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"{found['name']}: {found['provenance']}."
     yield (f"{found['draws']} draws of {found['size_px']} x {found['size_px']} pixels of {found['spacing_mm']:g} "
            f"mm; the spectrum peaks at {found['peak_per_mm']:.2f} /mm.")
-    rows: list[tuple[str, ...]] = [("dose", "sigma", "of the draws", "largest error of a ring")]
+    rows: list[tuple[str, ...]] = [("dose", "sigma", "of the draws", "largest difference of a ring")]
     for one in found["doses"]:
         error = one["largest_ring_error"]
         rows.append((f"{one['mas']:g} mAs", f"{one['sigma_hu']:.2f} HU", f"{one['sigma_of_draws_hu']:.2f} HU",

@@ -40,26 +40,31 @@ class Window:
         return (images.clamp(self.low, self.high) - self.middle) / self.half
 
 
-def classifier_of(material: Material, folder: Path, progress: Progress = quiet) -> Classifier:
-    """The study's classifier: given weights loaded, else trained here, or taken up from the folder."""
+def classifier_of(material: Material, folder: Path, progress: Progress = quiet, seed: int | None = None
+                  ) -> Classifier:
+    """The study's classifier: given weights loaded, else trained here, or taken up from the folder.
+
+    `seed` is that of its weights and its training; the study's if None.
+    """
+    seed = material.study.seed if seed is None else seed
     model, training = material.study.model, material.study.training
     classifier = partial(Classifier, bounds=material.ready.bounds, output=model.output,
                          normalise=_normalise(model, material.ready.bounds), threshold=model.threshold,
                          name=model.name)
 
     def load(weights: str | Path | None) -> nn.Module:
-        return load_classifier_module(model.name, weights, seed=material.study.seed, **model.arguments)
+        return load_classifier_module(model.name, weights, seed=seed, **model.arguments)
 
     if training is None:
         return classifier(load(model.weights))
-    settings, digest = TrainingSettings(**training), _digest_of_training(material)
+    settings, digest = TrainingSettings(**training), _digest_of_training(material, seed)
     path = folder / MODEL
     if path.exists():
         if (read_card(path) or {}).get("training_digest") != digest:
             raise PlanDiffers(f"{path} was trained on other data or with other settings: give another --out folder")
         return classifier(load(path))
     fitted = fit(classifier(load(None)), material.ready.part("train"), material.ready.part("validation"), settings,
-                 seed=material.study.seed, progress=progress)
+                 seed=seed, progress=progress)
     records.write_json(folder / TRAINING, fitted.history)
     save_weights(fitted.module, path, _card(material, digest))
     return fitted.classifier
@@ -97,11 +102,11 @@ def _normalise(model: Model, bounds: Bounds) -> Normalise:
     return Window(*model.window, values[0], values[1])
 
 
-def _digest_of_training(material: Material) -> str:
+def _digest_of_training(material: Material, seed: int) -> str:
     """SHA-256 over what the weights depend on: settings, network, seed, and the images with their labels."""
     study = material.study
     taught = replace(material.ready, rows=tuple(row for row in material.ready.rows if row.part != "test"))
-    told = {"training": asdict(TrainingSettings(**(study.training or {}))), "seed": study.seed,
+    told = {"training": asdict(TrainingSettings(**(study.training or {}))), "seed": seed,
             "model": study.model.model_dump(mode="json"), "data": fingerprint(taught)}
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 

@@ -1,5 +1,6 @@
 """One network of a study of CT noise, from its fold of the data to its records: trained, read, attacked, judged."""
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -48,6 +49,15 @@ class Job:
         """Where it writes."""
         return run / JOBS / self.variant / f"fold-{self.fold or 0}"
 
+    def draws(self, study: Study) -> int:
+        """The seed of its noise: another for every fold, the same for all variants, which are compared."""
+        return study.seed + 1_000_003 * (self.fold or 0)
+
+    def seed(self, study: Study) -> int:
+        """Of its weights and its training: another for every network, so that they vary as trainings do."""
+        told = f"{study.seed} {self.variant} {self.fold or 0}".encode()
+        return int.from_bytes(hashlib.blake2b(told, digest_size=4).digest(), "big") >> 1
+
 
 def jobs_of(study: Study) -> list[Job]:
     """The study's own network on every fold, then each variant's."""
@@ -68,28 +78,26 @@ def material_of(study: Study, job: Job) -> Material:
 
 
 def carry_out_job(study: Study, job: Job, run: Path, progress: Progress = quiet) -> dict[str, Any]:
-    """Everything of one network, into its own folder; what is there already is taken up.
-
-    Returns its variant, fold, AUC on the validation images and seconds of training.
-    """
+    """Everything of one network, into its own folder; what is there already is taken up. Returns which it was."""
     folder, noise = job.folder(run), noise_of(study)
     material = material_of(study, job)
-    classifier = _placed(replace(classifier_of(material, folder, progress), name=job.variant))
-    cases = material.ready
-    table = assess(classifier, cases, attacks_of(study, job, noise), against="both", store=folder, seed=study.seed,
-                   progress=progress)
+    classifier = _placed(replace(classifier_of(material, folder, progress, job.seed(study)), name=job.variant))
+    # part by part, since [B]'s attack pools the images of a block, and those are of one part then
+    ready = material.ready
+    cases = replace(ready, rows=tuple(sorted(ready.rows, key=lambda row: row.part)))
+    table = assess(classifier, cases, attacks_of(study, job, noise), against="both", store=folder,
+                   seed=job.draws(study), progress=progress)
     if job.variant == ORIGINAL:
         test = cases.part("test")
         asked = study.noise
         assert asked is not None  # a study of noise
         if asked.counted and not (folder / COUNTED).exists():
             write_json(folder / COUNTED, {"draws": _FEW, "pairs": list(_counted(classifier, cases, table, study))})
-        if asked.converged and "rings" in asked.test and not (folder / CONVERGENCE).exists():
+        if asked.converged and {"rings", "plausible"} & asked.test.keys() and not (folder / CONVERGENCE).exists():
             write_json(folder / CONVERGENCE, _converged(classifier, test, study, noise))
         if not (folder / EXAMPLES).exists():
             records.write_npz(folder / EXAMPLES, _examples(classifier, test, study, noise))
-    told = records.read_json(folder / "training.json") if (folder / "training.json").exists() else {}
-    return {"variant": job.variant, "fold": job.fold, "seconds": told.get("seconds")}
+    return {"variant": job.variant, "fold": job.fold}
 
 
 def _placed(classifier: Classifier) -> Classifier:
@@ -123,18 +131,22 @@ def attacks_of(study: Study, job: Job, noise: CTNoise) -> dict[str, Sequence[Att
     assert asked is not None  # a study of noise
     stated = {"test": asked.test, "train": asked.train} if job.variant == ORIGINAL else {
         "test": asked.variants, "train": asked.variants}
-    return {part: [attack for name, settings in held.items() for attack in _made(name, settings, noise, asked.mas)]
+    return {part: [attack for name, settings in held.items() for attack in _made(name, settings, noise, study)]
             for part, held in stated.items()}
 
 
-def _made(name: str, settings: Settings, noise: CTNoise, doses: Sequence[float]) -> Iterator[Attack]:
+def _made(name: str, settings: Settings, noise: CTNoise, study: Study) -> Iterator[Attack]:
+    asked = study.noise
+    assert asked is not None  # a study of noise
     rest = dict(settings)
+    doses = asked.mas
     mas = tuple(float(dose) for dose in rest.pop("mas", doses))
     if name in ("random", "inflated"):
         yield RandomCTNoise(noise, mas, inflated=name == "inflated", **rest)
         return
+    window = study.model.window or (study.model.bounds or (-1000.0, 400.0))
     for dose in mas:
-        yield optimised_ct_noise(replace(noise, mas=dose), cast(Strength, name), **rest)
+        yield optimised_ct_noise(replace(noise, mas=dose), cast(Strength, name), window_hu=window, **rest)
 
 
 def _counted(classifier: Classifier, cases: Cases, table: pa.Table, study: Study) -> Iterator[Mapping[str, Any]]:
@@ -200,15 +212,19 @@ def _converged(classifier: Classifier, test: Cases, study: Study, noise: CTNoise
     batch = _batch(classifier, chosen)
     reference = prediction_of(classifier.examine(batch.images))
     rows = []
-    for dose in asked.mas:
-        attack = optimised_ct_noise(replace(noise, mas=dose), "rings")
-        harder = optimised_ct_noise(replace(noise, mas=dose), "rings", steps=_HARDER * GRADIENTS)
-        found, more = (one(classifier, batch, reference, study.seed).columns() for one in (attack, harder))
-        flips, flips_more = found["flips"] > 0, more["flips"] > 0
-        rows.append({"mas": dose, "images": len(batch), "gradients": float(found["backwards"].max()),
-                     "flips": int(flips.sum()), "gradients_more": float(more["backwards"].max()),
-                     "flips_more": int(flips_more.sum()), "either": int((flips | flips_more).sum())})
-    return {"attack": "rings_ct_noise", "rows": rows}
+    strengths: tuple[Strength, ...] = ("rings", "plausible")
+    for strength in strengths:
+        for dose in asked.mas if strength in asked.test else ():
+            attacks = [optimised_ct_noise(replace(noise, mas=dose), strength, steps=steps)
+                       for steps in (GRADIENTS, _HARDER * GRADIENTS)]
+            found, more = (one(classifier, batch, reference, study.seed).columns() for one in attacks)
+            flips, flips_more = found["flips"] > 0, more["flips"] > 0
+            rows.append({"attack": f"{strength}_ct_noise", "mas": dose, "images": len(batch),
+                         "gradients": float(found["backwards"].max()), "flips": int(flips.sum()),
+                         "gradients_more": float(more["backwards"].max()), "flips_more": int(flips_more.sum()),
+                         "either": int((flips | flips_more).sum()), "case_ids": list(batch.keys),
+                         "found": flips.int().tolist(), "found_more": flips_more.int().tolist()})
+    return {"rows": rows}
 
 
 def _examples(classifier: Classifier, test: Cases, study: Study, noise: CTNoise) -> dict[str, np.ndarray]:
@@ -222,7 +238,7 @@ def _examples(classifier: Classifier, test: Cases, study: Study, noise: CTNoise)
         left = [at for at, row in enumerate(test.rows) if row.id not in taken]
         if len(shown) >= _SHOWN or not left:
             break
-        attack = next(_made(kind, {"draws": 1} if kind == "random" else {}, noise, (dose,)))
+        attack = next(_made(kind, {"mas": [dose]} | ({"draws": 1} if kind == "random" else {}), noise, study))
         shown += _flipped(classifier, test.pick(left[:_LOOKED_AT]), attack, dose, study.seed)
     shown = shown[:_SHOWN]
     return {name: np.array([one[name] for one in shown]) for name in (

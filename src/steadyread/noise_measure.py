@@ -22,7 +22,8 @@ from steadyread.threats.power import Detrend, PowerEstimate, Window, noise_power
 from steadyread.threats.spectrum import tube_load
 
 TABLE, SETTINGS, PICTURE = "noise.csv", "noise.json", "noise-power"
-_STRUCTURE = 0.95    # ratio of sigma with and without differences below which structure, or shared noise, is named
+# Ratios below which neighbours share something: of sigma with differences to that without, of the mean frequencies.
+_SHARED, _LOWER = 0.95, 0.97
 
 
 @dataclass(frozen=True)
@@ -98,10 +99,13 @@ def provenance(found: dict[str, Any]) -> str:
             f"{found['slice_thickness_mm']:g} mm slices" if found.get("slice_thickness_mm") else "",
             f"{found['reference_mas']:.4g} mAs" if found["reference_mas"] else "dose not known"]
     dy, dx = found["spacing_mm"]
+    trend = {"none": "", "mean": ", less the mean", "plane": ", less a plane",
+             "quadratic": ", less a quadratic surface"}[found["detrend"]]
     how = "differences of neighbouring slices" if found["difference"] else "single slices"
-    return (f"measured on {found['name']} ({', '.join(part for part in said if part)}): {found['regions']} regions "
-            f"of {found['side_px']}x{found['side_px']} pixels of {dy:.3g}x{dx:.3g} mm, {how}, less a "
-            f"{found['detrend']}; sigma {found['sigma_hu']:.3g} HU")
+    regions = f"{found['regions']} region{'' if found['regions'] == 1 else 's'}"
+    return (f"measured on {found['name']} ({', '.join(part for part in said if part)}): {regions} of "
+            f"{found['side_px']}x{found['side_px']} pixels of {dy:.3g}x{dx:.3g} mm, {how}{trend}; "
+            f"sigma {found['sigma_hu']:.3g} HU")
 
 
 def _opened(paths: list[Path], how: Measurement) -> Series:
@@ -175,18 +179,27 @@ def _of_regions(series: Series, regions: list[Region], rois: Floats, power: Powe
         told.append(Finding("uniform", "warning", f"{len(wrong)} of {len(regions)} regions hold more than noise (a "
                             f"trend, an edge, a structure, or none at all), such as {names[0]}", len(wrong), names))
     paired = [one for one in regions if one.image + 1 < len(series)]
-    if not paired:
-        return told
-    alone, apart = (float(noise_power(cut(series.images_hu, paired, difference), power.spacing_mm,
-                                      how.detrend).sigma_hu) for difference in (False, True))
-    if apart < _STRUCTURE * alone:
-        why = ("the slices share structure, which a single slice counts as noise: use --difference"
-               if not how.difference else "the slices share structure, or noise (overlap, spiral interpolation), "
-               "which the differences have taken away")
-        told.append(Finding("structure", "note" if how.difference else "warning", f"sigma is {alone:.3g} HU in "
-                            f"single slices and {apart:.3g} HU from differences of neighbours: {why}",
-                            apart / alone))
+    if paired:
+        alone, apart = (noise_power(cut(series.images_hu, paired, difference), power.spacing_mm, how.detrend)
+                        for difference in (False, True))
+        told += _of_neighbours(alone, apart, how.difference)
     return told
+
+
+def _of_neighbours(alone: PowerEstimate, apart: PowerEstimate, difference: bool) -> list[Finding]:
+    """What single slices and differences of neighbours, in the same regions, say of each other. Structure that
+    slices share has low frequencies; noise that they share has the frequencies of noise."""
+    ratio = apart.sigma_hu / alone.sigma_hu
+    if ratio >= _SHARED:
+        return []
+    said = f"sigma is {alone.sigma_hu:.3g} HU in single slices and {apart.sigma_hu:.3g} HU from differences: "
+    if alone.mean_per_mm < _LOWER * apart.mean_per_mm:
+        return [Finding("structure", "note" if difference else "warning", said + (
+            "neighbours share structure of low frequency, which single slices count as noise" + (
+                "" if difference else ": use --difference")), ratio)]
+    return [Finding("shared noise", "warning" if difference else "note", said + (
+        "neighbours share noise, or structure as fine as it (their spectra have one shape); of the former "
+        "(overlapping slices, spiral interpolation) differences lose a part"), ratio)]
 
 
 def _figures(power: PowerEstimate, rois: Floats, regions: list[Region]) -> dict[str, Any]:

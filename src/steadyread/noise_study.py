@@ -7,23 +7,28 @@ import os
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from steadyread import records
-from steadyread.cases import Cases, audit
-from steadyread.errors import InputRefused
+from steadyread.cases import Cases, audit, collate
+from steadyread.errors import InputRefused, Partial, PlanDiffers
 from steadyread.material import Material
+from steadyread.models.loading import load_classifier_module
 from steadyread.noise_job import Job, carry_out_job, jobs_of, material_of, noise_of
 from steadyread.progress import Progress, quiet
 from steadyread.report.noise_page import write_noise_report
+from steadyread.report.noise_stored import JOBS
 from steadyread.run_folder import FINDINGS, settle
 from steadyread.study import Study
 from steadyread.threats import CTNoise
+from steadyread.types import Batch
 
 CASES, SPECTRUM = "cases.csv", "spectrum.json"
+_MEASURED = 64   # images whose sigma under the noise stands for all
 
 
 def carry_out_noise(study: Study, folder: Path, progress: Progress = quiet) -> Path:
@@ -40,9 +45,9 @@ def carry_out_noise(study: Study, folder: Path, progress: Progress = quiet) -> P
     jobs = jobs_of(study)
     material = material_of(study, jobs[0])
     noise = noise_of(study)
-    _refuse_unfit(material)
+    _refuse_unfit(study, material, noise)
     settle(folder, study)
-    _write_facts(folder, material, noise)
+    _write_facts(folder, study, material, noise)
     for _ in progress(_finished(study, jobs, folder, progress), len(jobs), "networks"):
         pass
     return write_noise_report(folder, study.seed)
@@ -61,8 +66,13 @@ def _finished(study: Study, jobs: list[Job], folder: Path, progress: Progress) -
         try:
             for done in as_completed(waiting):
                 yield done.result()
-        except BaseException:
+        except BaseException as problem:
             pool.shutdown(wait=False, cancel_futures=True)
+            for child in multiprocessing.active_children():   # each leaves whole files only
+                child.terminate()
+            if isinstance(problem, BrokenProcessPool):
+                raise Partial("a worker was killed from outside (out of memory?). What was finished is kept: run "
+                              "the same command again, with --threads 1 if memory is short") from problem
             raise
 
 
@@ -79,28 +89,58 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _refuse_unfit(material: Material) -> None:
-    """What every job would stumble over, said once and at once."""
-    if material.ready.bounds.unit != "HU":
+def _refuse_unfit(study: Study, material: Material, noise: CTNoise) -> None:
+    """What a job would stumble over after its training, said before any: images, networks, attacks, doses."""
+    ready, asked = material.ready, study.noise
+    assert asked is not None  # a study of noise
+    if ready.bounds.unit != "HU":
         raise InputRefused(f"CT noise is in HU, and the images of {material.raw.name} are not said to be: are "
                            "they? Then read them with a layout that says so (lidc, lidc-3d)")
+    model = material.study.model
+    for name, variant in study.variants.items():
+        stated = variant.arguments if variant.arguments is not None else {"variant": name}
+        load_classifier_module(model.name, None, **(model.arguments | stated))
+    tried = [(attack, settings) for held in (asked.test, asked.train, asked.variants)
+             for attack, settings in held.items()]
+    batch = _hardest(ready)
+    for dose in sorted({dose for _, settings in tried for dose in settings.get("mas", asked.mas)}):
+        noise.size_of(dose, batch)
+    if any(attack not in ("random", "inflated") for attack, _ in tried):
+        list(noise.allowed(batch))
 
 
-def _write_facts(folder: Path, material: Material, noise: CTNoise) -> None:
-    """What the report needs of the data and the noise beside the records."""
-    asked = material.study.noise
+def _hardest(cases: Cases) -> Batch:
+    """The case whose own dose leaves least room, as a batch: the one that `simulate` would refuse first."""
+    known = [row.scan_mas if row.scan_mas is not None else 0.0 for row in cases.rows]
+    batch, _ = collate([cases[known.index(min(known))]], cases.bounds)
+    return batch
+
+
+def _write_facts(folder: Path, study: Study, material: Material, noise: CTNoise) -> None:
+    """What the report needs of the data and the noise beside the records.
+
+    Raises:
+        PlanDiffers: the folder's jobs were begun with another spectrum.
+    """
+    asked, spectrum = study.noise, noise.spectrum
     assert asked is not None  # a study of noise
-    spacing = asked.spacing_mm or next((row.spacing_mm[-1] for row in material.ready.rows if row.spacing_mm), 1.0)
-    spectrum = noise.spectrum
-    records.write_json(folder / SPECTRUM, {
+    some = [material.ready[place] for place in range(min(len(material.ready), _MEASURED))]
+    batch, _ = collate(some, material.ready.bounds)
+    told: dict[str, Any] = {
         "name": spectrum.name, "provenance": spectrum.provenance, "reference_mas": spectrum.reference_mas,
         "peak_per_mm": spectrum.peak_per_mm, "mean_per_mm": spectrum.mean_per_mm,
-        "frequency_per_mm": spectrum.frequency_per_mm, "power_hu2_mm2": spectrum.power_hu2_mm2,
-        "sigma_hu": {f"{mas:g}": spectrum.sigma_hu(mas, spacing) for mas in asked.mas}, "domain": noise.domain,
-        "mode": noise.mode, "grid_mm": spacing})
-    if not (folder / FINDINGS).exists():
-        found = audit(material.raw, material.ready)
-        records.write_json(folder / FINDINGS, [one.as_json() for one in found])
+        "frequency_per_mm": list(spectrum.frequency_per_mm), "power_hu2_mm2": list(spectrum.power_hu2_mm2),
+        "sigma_hu": {f"{mas:g}": float(noise.image_sigma_hu(mas, batch).median()) for mas in asked.mas},
+        "domain": noise.domain, "mode": noise.mode,
+        "grid_mm": asked.spacing_mm or (some[0].spacing_mm or (1.0,))[-1]}
+    if noise.domain == "native":
+        told["sigma_native_hu"] = {f"{mas:g}": float(noise.size_of(mas, batch).median()) for mas in asked.mas}
+    begun = (folder / SPECTRUM).exists() and (folder / JOBS).exists()
+    if begun and records.read_json(folder / SPECTRUM)["power_hu2_mm2"] != told["power_hu2_mm2"]:
+        raise PlanDiffers(f"{folder} was begun with another spectrum under the name '{spectrum.name}': give "
+                          "another --out folder")
+    records.write_json(folder / SPECTRUM, told)
+    records.write_json(folder / FINDINGS, [one.as_json() for one in audit(material.raw, material.ready)])
     records.write_whole(folder / CASES, _listed(material.raw).encode())
 
 

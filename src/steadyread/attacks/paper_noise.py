@@ -1,6 +1,6 @@
 """Paper [B]'s optimised CT noise, Algorithm 1 as printed, faults included; see `PooledSet` for its projection."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -79,7 +79,7 @@ class PaperCTNoise:
 
     def __call__(self, classifier: Classifier, batch: Batch, reference: Labels, seed: int = 0) -> "PaperNoise":
         size = self.noise.size_of(self.noise.mas, batch)
-        found, told = Found(batch, reference), []
+        found = Found(batch, reference)
         several = max(1, _at_once(batch.images) // len(batch))
         with classifier.frozen():
             with torch.no_grad():
@@ -93,18 +93,18 @@ class PaperCTNoise:
                     with torch.no_grad():
                         logits = _in_pieces(classifier, images)
                     found.flips += found.see(found.everyone, images, logits, margin_of(logits, reference))
-                    told.append(self.noise.likeness(batch, noise, size))
         found.trials += self.starts
         found.backwards += ascent.gradients
         found.forwards += ascent.gradients + 1
-        return PaperNoise(found.attacked(), _over_starts(told))
+        attacked = found.attacked()
+        return PaperNoise(attacked, self.noise.likeness(batch, attacked.images - batch.images, size))
 
 
 @dataclass(frozen=True, eq=False)
 class PaperNoise:
     """What all starts came to; `images` are those of the lowest margin among the last noises of the starts.
 
-    `likely` has the figures of the noise: means over the starts, and of `ring_error` the largest.
+    `likely` has the figures of that noise.
     """
 
     found: Attacked
@@ -153,7 +153,7 @@ class _Ascent:
         """Of the squared difference of the output, which is twice the difference times the output's gradient."""
         starts, pieces = len(noise), []
         images, clean = self.batch.images.repeat(starts, *[1] * (noise.ndim - 2)), self.clean.repeat(starts, 1)
-        for image, start, output in zip(*(whole.split(_at_once(images)) for whole in (
+        for image, start, output in zip(*(torch.split(whole, _at_once(images)) for whole in (
                 images, noise.flatten(0, 1), clean)), strict=True):
             delta = start.detach().requires_grad_(True)
             difference = _outputs(self.classifier, self.classifier.logits(image + delta)) - output
@@ -168,13 +168,8 @@ def _outputs(classifier: Classifier, logits: Logits) -> Float[Tensor, "n outputs
 
 
 def _in_pieces(classifier: Classifier, images: Images) -> Logits:
-    return torch.cat([classifier.logits(part) for part in images.split(_at_once(images))])
+    return torch.cat([classifier.logits(part) for part in torch.split(images, _at_once(images))])
 
 
 def _at_once(images: Images) -> int:
     return _AT_ONCE.get(images.device.type, _AT_ONCE["cpu"])
-
-
-def _over_starts(told: Sequence[Mapping[str, Values]]) -> dict[str, Values]:
-    every = {name: torch.stack([one[name] for one in told]) for name in told[0]}
-    return {name: values.amax(0) if name == "ring_error" else values.mean(0) for name, values in every.items()}

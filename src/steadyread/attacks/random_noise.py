@@ -89,23 +89,32 @@ class RandomCTNoise:
         """What the draws came to, one entry a dose."""
         sizes = sizes_at(self.noise, self.mas, batch) * (_MODULUS if self.inflated else 1.0)
         worst: Noisy | None = None
-        margins, told = [], []
-        spacing = batch.spacing_mm[0] if batch.spacing_mm and batch.spacing_mm[0] else 1.0
+        margins: list[Tensor] = []
+        likely: Mapping[str, Values] = {}
         with classifier.frozen():
             clean = margin_of(classifier.logits(batch.images), reference)
             for found in noisy_reads(classifier, batch, reference, self.noise, sizes, range(self.draws), seed):
                 worst = found if worst is None else _worse(worst, found)
                 margins.append(found.margin)
-                told.append(plausibility(found.noise, spacing))
+                likely = likely or self._likeness(batch, found.noise)
         assert worst is not None  # at least one draw
         every = torch.stack(margins, dim=2)
-        likely = {name: torch.stack([one[name] for one in told]).nanmean(0) for name in told[0]}
         return tuple(_at_dose(worst, every[:, at], clean, likely, sizes[:, at], at) for at in range(len(self.mas)))
+
+
+    def _likeness(self, batch: Batch, noise: Images) -> Mapping[str, Values]:
+        """The figures of noises of 1 HU; of the rings only where the images' own grid is the noise's."""
+        if self.noise.domain == "native":
+            return plausibility(noise, (batch.spacing_mm or (None,))[0] or 1.0)
+        return self.noise.likeness(batch, noise, noise.new_ones(len(batch)))
 
 
 @dataclass(frozen=True, eq=False)
 class UnderNoise:
-    """What K draws at one dose came to; `images` are those of the lowest margin."""
+    """What K draws at one dose came to; `images` are those of the lowest margin.
+
+    `likely` has the figures of the first draw: one noise, as for the attacks that return one.
+    """
 
     images: Images
     logits: Logits

@@ -24,6 +24,8 @@ Figures = NDArray[np.float64]
 _TOLD: dict[str, tuple[tuple[str, ...], Severity, str]] = {
     "padding": (("padded_share", "padded_slices_share"), "warning",
                 "set this beside the network's own AUC, or take a box that needs less of it"),
+    "copies": (("copied_slices_share",), "warning",
+               "slices that repeat the outermost one from its middle on: set this beside the network's own AUC"),
     "diameter": (("diameter_mm",), "note",
                  "a sign that the image shows too: set this beside the network's own AUC")}
 
@@ -56,8 +58,9 @@ def leaks(cases: Cases, seen: Glances, stage: str) -> Iterator[Finding]:
 def told_leaks(cases: Cases, stage: str) -> Iterator[Finding]:
     """A finding for each of the reader's own figures (`extras`) that is to stand beside every AUC of a network.
 
-    "padding tells the label" (the share of the image, or of its slices, beyond the scan: the stronger of the two)
-    and "diameter tells the label"; `value` is the AUC, its interval over patients stands in the message.
+    "padding tells the label" (the share of the image, or of its slices, beyond the scan: the stronger of the two),
+    "copies tell the label" (the share of slices that repeat the outermost one, from its middle on) and "diameter
+    tells the label"; `value` is the AUC, its interval over patients stands in the message.
     """
     labels = np.array([-1 if row.label is None else row.label for row in cases.rows], np.int64)
     for name, (columns, severity, advice) in _TOLD.items():
@@ -71,7 +74,7 @@ def told_leaks(cases: Cases, stage: str) -> Iterator[Finding]:
         rows = tuple(row.id for row in cases.rows if any(map(any, row.beyond or ()))) if name == "padding" else ()
         told = f"{stage}: {column.replace('_', ' ')} alone tells the label with an AUC of {_spoken(area)}"
         told += f"; {len(rows)} of {len(cases)} images reach beyond their scan" if name == "padding" else ""
-        yield Finding(f"{name} tells the label", severity if strong else "ok",
+        yield Finding(f"{name} {'tell' if name == 'copies' else 'tells'} the label", severity if strong else "ok",
                       told + (f"; {advice}" if strong else ""), area.value, rows)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from steadyread.cases.case_set import Cases, Pixels, Row
 from steadyread.cases.labels import RATINGS, rating_class
 from steadyread.cases.nifti import Volume, centroid, nibabel, open_volume, voxels
-from steadyread.cases.operators import applied, linear, native_grid, outside, padding_told
+from steadyread.cases.operators import applied, copied, linear, native_grid, outside, padding_told
 from steadyread.cases.tables import Line, header_of, inside, read_table
 from steadyread.errors import InputRefused, UsageError
 from steadyread.types import Bounds, NativeGrid
@@ -60,7 +60,9 @@ def read(path: Path, box_mm: float | Sequence[float] = 32.0, spacing_mm: float =
     Values below -1024 HU (padding outside the field of view) are raised to it, and counted in a note.
 
     A nodule is labelled where at least `readers` readers saw it and its `malignancy_rating` is not 3 ([B]):
-    malignant above 3, benign below. `raw_label` is the rating.
+    malignant above 3, benign below. `raw_label` is the rating. Deviation: [B] takes the mean of the readers'
+    ratings; a table's consensus may be another figure (in the published crops it behaves like the most frequent
+    rating, so that some nodules are labelled otherwise than by [B]'s rule).
 
     Args:
         box_mm: the box's sides, one value or (z, y, x); [B]'s is 32. Crops thinner than that want a thinner box.
@@ -170,8 +172,10 @@ def _row(line: Line, nodule: _Nodule, asked: _Asked, scans: Mapping[str, Mapping
     extras |= facts | {name: line.number_in(name) for name in _GRADES if line.text(name)}
     beyond = None
     if nodule.volume is not None:
-        beyond = tuple(outside(*axis) for axis in _lines(nodule, asked))
-        extras |= padding_told(beyond, asked.extents) | {"slice_spacing_mm": nodule.volume.spacing_mm[0],
+        lines = _lines(nodule, asked)
+        beyond = tuple(outside(*axis) for axis in lines)
+        extras |= padding_told(beyond, asked.extents) | {"copied_slices_share": copied(*lines[0]) / lines[0][-1],
+                                                         "slice_spacing_mm": nodule.volume.spacing_mm[0],
                                                          "pixel_spacing_mm": nodule.volume.spacing_mm[-1]}
     name = line.text("file").removesuffix(".gz").removesuffix(".nii")
     return Row(name, patient, _label(rating, seen, asked), f"{rating:g}", (asked.spacing,) * 3, "", nodule,

@@ -39,6 +39,12 @@ def outside(held: int, centre: float, step: float, extent: int) -> tuple[int, in
     return int((places < -0.5).sum()), int((places > held - 0.5).sum())
 
 
+def copied(held: int, centre: float, step: float, extent: int) -> int:
+    """How many of these points repeat the first or the last pixel: those beyond the middle of it."""
+    places = points(centre, step, extent)
+    return int(((places < 0) | (places > held - 1)).sum())
+
+
 def applied(image: Pixels, matrices: Sequence[Matrix]) -> NDArray[np.float32]:
     """(c, *space) with each matrix (new, old) applied along its axis of space (sparse: the same bits always)."""
     result = np.asarray(image, np.float32)

@@ -134,9 +134,10 @@ def spectrum(told: Mapping[str, Any] | None, doses: Sequence[float]) -> Figure:
         spacing = told.get("grid_mm")
         if isinstance(spacing, int | float) and spacing > 0 and 0.5 / spacing < frequency[-1]:
             axes.axvline(0.5 / spacing, color=INK, linewidth=0.9, linestyle=(0, (2, 3)), alpha=0.7)
-            axes.annotate("Nyquist of the\nimage's grid ", (0.5 / spacing, 0.03), xytext=(3, 0),
+            axes.annotate("Nyquist of the\nimage's grid ", (0.5 / spacing, 0.03), xytext=(-3, 0), ha="right",
                           xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8.5)
-        axes.set_xlim(0, float(frequency[-1]))
+        lowest = power.max() / 100 * min(doses) / max(doses)
+        axes.set_xlim(0, 1.6 * float(frequency[power >= lowest].max()))   # room for the legend beside the curves
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.yaxis.set_minor_formatter(NullFormatter())
@@ -146,8 +147,7 @@ def spectrum(told: Mapping[str, Any] | None, doses: Sequence[float]) -> Figure:
         axes.set_xlabel("spatial frequency, 1/mm")
         axes.set_ylabel("noise power, HU² mm²")
         grid(axes)
-        axes.legend(loc="lower left", bbox_to_anchor=(0.03, 0), title="sigma on the grid", title_fontsize=9,
-                    alignment="left")
+        axes.legend(loc="upper right", title="sigma on the grid", title_fontsize=9, alignment="left")
     return figure
 
 

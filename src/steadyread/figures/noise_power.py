@@ -94,7 +94,7 @@ def shown_noise(shown: Sequence[ShownNoise], name: str) -> Figure:
                 axes.set_xlabel(axes.get_xlabel() if place == len(shown) - 1 else "")
             row[0].annotate(f"{one.mas:g} mAs", (-0.52, 0.5), xycoords="axes fraction", rotation=90, va="center",
                             ha="center", fontweight="bold")
-        figure.suptitle(f"{name}, {shown[0].spacing_mm:g} mm pixels", x=0.008, ha="left", fontsize=11,
+        figure.suptitle(f"{name}, {shown[0].spacing_mm:.3g} mm pixels", x=0.008, ha="left", fontsize=11,
                         fontweight="bold")
     return figure
 
@@ -130,6 +130,7 @@ def _draw_plane(figure: Figure, axes: Axes, power: Floats, spacing_mm: tuple[flo
     axes.set_ylabel("frequency y, 1/mm")
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
+        axis.set_tick_params(labelsize=8)
     _scale(figure, axes, shown, _POWER)
 
 

@@ -124,7 +124,8 @@ def judge_noise(stated: Gate, summary: Mapping[str, Any]) -> Judged:
         found = next((1 - row["san"]["value"] for row in rows if abs(row["mas"] - dose) < 1e-6 * dose), None)
         if found is None:
             tried = ", ".join(f"{row['mas']:g}" for row in rows) or "none"
-            raise UsageError(f"the gate '{stated}' asks for a dose that was not tried with random noise: {tried} mAs")
+            raise UsageError(f"the gate '{stated}' asks for a dose that was not tried with random noise; these "
+                             f"were: {tried} mAs")
         said, at = " (reads that no draw changed)", f" at {dose:g} mAs"
     elif stated.metric in CLEAN:
         row = next((row for row in summary["classification"] if row["part"] == summary["part"]), None)

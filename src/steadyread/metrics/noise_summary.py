@@ -31,7 +31,9 @@ from steadyread.metrics.summary import as_json
 STATED_MAS = 100.0
 FRAGILE = 20
 SIMULATE = "simulate"     # the mode in which only the difference to the scan's own noise is inserted
-PADDING, DIAMETER = "padding tells the label", "diameter tells the label"
+# The audit's findings that stand beside every AUC of a network, in words.
+GIVEAWAYS = {"padding tells the label": "Padding of the image", "copies tell the label": "Slices that are copies",
+             "diameter tells the label": "Diameter of the nodule"}
 _ORDER = ("error", "warning", "note", "ok")
 
 
@@ -88,7 +90,7 @@ def summarise_noise(study: NoiseStudy, networks: Mapping[str, Networks], seed: i
         "model": {"name": ""} | dict(section(plan, "model")),
         "synthetic": bool(section(plan, "data").get("synthetic")), "parts": _parts(main),
         "spectrum": study.spectrum, "findings": _findings(study),
-        "giveaways": {name: _value_of(study.findings, name) for name in (PADDING, DIAMETER)},
+        "giveaways": {name: _value_of(study.findings, name) for name in GIVEAWAYS},
         "classification": noise_classes.classification(main, seed)}
     told |= _attacked(main, part, seed) | _dosed(
         main, part, moments, (study.spectrum or {}).get("mode") == SIMULATE, seed)

@@ -51,7 +51,7 @@ class Ratings(nn.Module):
 
     The highest is that of the rating nearest to r: r rounded, and held within 1 to count. Minus the logit of
     the true rating is exactly the squared error of [B]'s regression, a margin between two ratings is linear
-    in r, and so is the logit of "rated above c" monotone in it: the order of the cases is that of r.
+    in r, and the log odds of "rated above c" grow with r: by any c, the order of the cases is that of r.
     """
 
     levels: Tensor

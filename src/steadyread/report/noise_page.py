@@ -14,7 +14,7 @@ from steadyread import records
 from steadyread.figures import save
 from steadyread.metrics import noise_wording as wording
 from steadyread.metrics import published
-from steadyread.metrics.noise_summary import DIAMETER, PADDING, networks_by_variant, plain, summarise_noise
+from steadyread.metrics.noise_summary import GIVEAWAYS, networks_by_variant, plain, summarise_noise
 from steadyread.metrics.wording import digits, percent
 from steadyread.report import noise_tables as tables
 from steadyread.report.inline import inline_svg
@@ -65,7 +65,7 @@ def render(run: NoiseRun, found: dict[str, Any], drawn: Mapping[str, tuple[Marku
     parts = [part for part in ("train", "validation", "test") if part in found["parts"]]
     return _template().render(
         css=Markup(_stored_text("report.css")), s=found, drawn=drawn, cards=tables.cards(found), window=window,
-        doi=published.DOI, paper_trials=published.TRIALS, parts=parts, padding=PADDING, diameter=DIAMETER,
+        doi=published.DOI, paper_trials=published.TRIALS, parts=parts, giveaways=GIVEAWAYS,
         physics=tables.physics_rows(found), classes=tables.paper_class_rows(found),
         random=tables.random_rows(found),
         optimised=[(part, tables.noise_columns(found, part), tables.optimised_rows(found, part),

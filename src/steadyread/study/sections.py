@@ -176,6 +176,16 @@ class Gates(_Section):
     fail_below: tuple[Gate, ...] = ()
 
 
+def _refuse_setting(where: str, key: str, value: object) -> None:
+    """Doses must be positive numbers, everything else a count."""
+    if key == "mas":
+        if not isinstance(value, list | tuple) or not value or not all(
+                isinstance(dose, int | float) and 0 < dose < float("inf") for dose in value):
+            raise UsageError(f"{where} must be doses in mAs, such as [10, 100]; got {value!r}")
+    elif not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{where} must be a whole number of at least 1; got {value!r}")
+
+
 class Noise(_Section):
     """CT noise: what is drawn, and what is tried with it on each part.
 
@@ -204,6 +214,8 @@ class Noise(_Section):
                 if name not in NOISE_ATTACKS:
                     raise UsageError(f"noise.{part}: no attack '{name}'{nearest(name, NOISE_ATTACKS)}")
                 refuse_unknown(settings, NOISE_ATTACKS[name], f"noise.{part}.{name}.")
+                for key, value in settings.items():
+                    _refuse_setting(f"noise.{part}.{name}.{key}", key, value)
         return self
 
 
@@ -236,11 +248,13 @@ class Study(_Section):
     triage: Triage = Triage()
     gates: Gates = Gates()
     noise: Noise | None = None
-    variants: dict[Annotated[str, Field(pattern=r"^[\w.-]+$")], Variant] = {}
+    variants: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")], Variant] = {}
     scale: str | None = None
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
+        if "original" in self.variants:
+            raise UsageError("variants.original is the study's own network; give the variant another name")
         if self.noise is None and (self.variants or self.split.folds):
             raise UsageError("variants and split.folds are for studies of CT noise: add a [noise] section, or "
                              "leave them out")

@@ -152,8 +152,8 @@ class CTNoise(Threat):
     def _grids(self, batch: Batch) -> Iterator[tuple[Tensor, tuple[float, ...], NoiseSet]]:
         """Grid by grid: the places of its images, its spacing in mm, and the set that its noise keeps to."""
         if self.domain == "native":
-            raise InputRefused("optimised noise is searched on the images' own grid, where its power is known slice "
-                               "by slice; in domain 'native' noise is drawn only: use domain 'grid'")
+            raise InputRefused("optimised noise is searched on the images' own grid, slice by slice; in domain "
+                               "'native' noise is drawn only: use domain 'grid', or leave out optimised noise")
         shape, device = tuple(batch.images.shape[2:]), batch.images.device
         known = batch.spacing_mm or (None,) * len(batch)
         grids = [(*(whole[:-2] if whole is not None else spacing[:1] * len(shape[:-2])), *spacing)
@@ -167,8 +167,8 @@ class CTNoise(Threat):
     def likeness(self, batch: Batch, noise: Images, size: Values) -> dict[str, Values]:
         """The figures by which a noise of these sizes is judged, (n,) each: `plausibility`, and `ring_error`, the
         largest relative error of ring power in any slice, against that expected of a random draw."""
-        parts = [(places, plausibility(noise[places], grid) | {"ring_error": kept.error(noise[places], size[places])})
-                 for places, grid, kept in self._grids(batch)]
+        parts = [(at, plausibility(noise[at], grid) | {"ring_error": kept.error(noise[at], size[at])})
+                 for at, grid, kept in self._grids(batch)]
         order = torch.cat([places for places, _ in parts]).argsort()
         return {name: torch.cat([told[name] for _, told in parts])[order] for name in parts[0][1]}
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -11,9 +12,8 @@ from steadyread.threats.drawing import Field
 from steadyread.threats.linf import an_image
 from steadyread.types import Images, Values, stream
 
-# A ring with less than this share of its slice's power holds rounding: its phases are nobody's.
-_EMPTY = 1e-12
-_JUDGED = 1e-6
+_EMPTY = 1e-12    # a ring with less than this share of its slice's power holds rounding: its phases are nobody's
+_JUDGED = 1e-6    # the least share of its slice's power by which a ring's error is judged
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,11 +48,11 @@ def rings_of(shape: tuple[int, int], spacing_mm: tuple[float, float] = (1.0, 1.0
     the mean alone.
     """
     (ny, nx), (dy, dx) = shape, spacing_mm
-    along_y, along_x = torch.fft.fftfreq(ny, dy, dtype=torch.float64), torch.fft.rfftfreq(nx, dx, dtype=torch.float64)
-    frequency = (along_y[:, None].square() + along_x.square()).sqrt()
-    index = torch.round(frequency * min(ny * dy, nx * dx)).clamp(min=1).long()
-    index[0, 0] = 0
-    present, index = index.unique(return_inverse=True)
+    frequency = np.hypot(np.fft.fftfreq(ny, dy)[:, None], np.fft.rfftfreq(nx, dx))
+    nearest = np.rint(frequency * min(ny * dy, nx * dx)).clip(min=1)
+    nearest[0, 0] = 0
+    present, ranks = np.unique(nearest, return_inverse=True)
+    index = torch.from_numpy(ranks.reshape(frequency.shape))
     times = torch.full(index.shape, 2.0)
     times[:, 0] = 1.0
     if nx % 2 == 0:
@@ -203,11 +203,13 @@ def _empty(held: Tensor) -> Tensor:
 
 def _scaled(spectrum: Tensor, ratio: Tensor, rings: Rings) -> Tensor:
     """The noise of a half transform, each ring's power multiplied by its `ratio`."""
-    return torch.fft.irfft2(spectrum * rings.spread(ratio.sqrt()), s=rings.shape)
+    noise: Tensor = torch.fft.irfft2(spectrum * rings.spread(ratio.sqrt()), s=rings.shape)
+    return noise
 
 
 @lru_cache(maxsize=256)
 def _white(rings: Rings) -> Tensor:
     """The transform of one fixed draw of white noise."""
     drawn = torch.randn(rings.shape, generator=stream(0, "phases of rings without power"))
-    return torch.fft.rfft2(drawn).to(rings.index.device)
+    spectrum: Tensor = torch.fft.rfft2(drawn).to(rings.index.device)
+    return spectrum

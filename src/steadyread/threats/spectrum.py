@@ -32,7 +32,7 @@ class SpectrumWarning(UserWarning):
     """A spectrum and a pixel grid do not fit each other; what was done about it is in the message."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Spectrum:
     """S(f), radial, in HU^2 mm^2 at `reference_mas`; at another dose S ~ 1/mAs, so that sigma ~ 1/sqrt(mAs).
 
@@ -53,6 +53,12 @@ class Spectrum:
     reference_mas: float
     frequency_per_mm: tuple[float, ...] = field(repr=False)
     power_hu2_mm2: tuple[float, ...] = field(repr=False)
+
+    def __repr__(self) -> str:
+        """Short, and another for another table: it stands in the plan of every run."""
+        table = repr((self.frequency_per_mm, self.power_hu2_mm2)).encode()
+        digest = hashlib.sha256(table).hexdigest()[:16]
+        return f"Spectrum({self.name}, {self.provenance}; {self.reference_mas:g} mAs, sha256 {digest})"
 
     def __post_init__(self) -> None:
         tube_load(self.reference_mas)
@@ -207,7 +213,8 @@ def _preset(name: str) -> Spectrum:
     told = (f"S = a f exp(-(f/b)^{_FALL}), sigma {sigma} HU at 250 mAs on a {_FIELD}x{_FIELD} field of "
             f"{_REFERENCE_MM} mm pixels: from {published} HU in the trachea at 110 mAs, 120 kVp, {kernel} kernel, "
             f"filtered backprojection (Pontana et al. 2015), times sqrt(110/250). The peak at {peak}/mm is our "
-            "choice from published ranges for such kernels")
+            "choice from published ranges for such kernels; the slice thickness is not told in the source's "
+            "abstract, and sigma goes as 1/sqrt of it")
     bare = Spectrum(name, told, 250.0, tuple(_TABLE.tolist()), tuple(shape.tolist()))
     scale = sigma**2 / bare.sigma_hu(250.0, _REFERENCE_MM) ** 2    # `a`, solved here once
     return Spectrum(name, told, 250.0, bare.frequency_per_mm, tuple((shape * scale).tolist()))
