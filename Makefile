@@ -9,14 +9,16 @@ DEV := $(VENV)/ready-dev-$(DIGEST)
 COMPARE := $(BENCH)/ready-$(DIGEST)
 INSTALL := -m pip install -qq --disable-pip-version-check -c constraints.txt
 ARGS ?=
+DATA ?= ../shared/data
 
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check study bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    the whole job on SYNTHETIC nodules; ARGS='--data FOLDER' for your own images"
 	@echo "make test    the tests;  make check  ruff, mypy and the ceilings;  make bench  against other libraries"
+	@echo "make study   CT noise on 3D nodules, folds and all; DATA=FOLDER holds lidc-nodules-3d; about half an hour"
 	@echo "make clean   remove the environments and caches (never runs/)"
 
 demo: $(RUN)
@@ -29,6 +31,9 @@ check: $(DEV)
 	@$(VENV)/bin/python -m ruff check .
 	@$(VENV)/bin/python -m mypy
 	@$(VENV)/bin/python -m pytest -q tests/test_house.py
+
+study: $(DEV)
+	@$(VENV)/bin/steadyread run studies/ct_noise.toml --data-root $(DATA) $(ARGS)
 
 bench: $(COMPARE)
 	@$(BENCH)/bin/python benchmarks/speed.py $(ARGS)

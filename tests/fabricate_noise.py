@@ -167,8 +167,8 @@ def under_noise(made: Made, told: dict[str, np.ndarray], attack: str, mas: float
     if attack == "random_ct_noise":
         jitter = margins.std(1, ddof=1) if trials > 1 else np.full(n, np.nan)
         columns |= {"drift": margins.mean(1) - away * told["logit"], "jitter": jitter}
-    if attack in ("rings_ct_noise", "plausible_ct_noise"):
-        columns["ring_error"] = np.abs(random.normal(0, 0.003, n))
+    if attack in ("random_ct_noise", "rings_ct_noise", "plausible_ct_noise"):
+        columns["ring_error"] = np.abs(random.normal(0, 0.5 if attack == "random_ct_noise" else 0.003, n))
     if made.scan_mas is not None:
         columns["scan_mas"] = made.scan_mas * np.exp(np.random.default_rng(3).normal(0, 0.4, n))
     return columns
@@ -224,12 +224,21 @@ def _write_job(folder: Path, made: Made, variant: str, fold: int) -> None:
     if made.counted:
         _write_json(folder / "counted.json", counted(made, fold))
     if made.converged:
-        _write_json(folder / "convergence.json", {"attack": "rings_ct_noise", "rows": [
-            {"mas": mas, "images": 60, "gradients": 20, "flips": flips, "gradients_more": 200,
-             "flips_more": flips + 1, "either": flips + 1} for mas, flips in zip(made.doses, (50, 24, 15, 9, 6),
-                                                                               strict=False)]})
+        _write_json(folder / "convergence.json", {"rows": [
+            converged(made, attack, mas, count, fold) for attack in ("rings_ct_noise", "plausible_ct_noise")
+            for mas, count in zip(made.doses, (50, 24, 15, 9, 6), strict=False)]})
     if made.examples:
         np.savez(folder / "noise_examples.npz", **examples(made, volumes=made.volumes))
+
+
+def converged(made: Made, attack: str, mas: float, count: int, fold: int) -> dict[str, Any]:
+    """A row of convergence.json: the longer search flips one test image more."""
+    told = network(made, "original", fold)
+    names = told["case_id"][told["part"] == "test"][: count + 1].tolist()
+    found = [1] * (len(names) - 1) + [0]
+    return {"attack": attack, "mas": mas, "images": len(names), "gradients": 20, "flips": len(names) - 1,
+            "gradients_more": 200, "flips_more": len(names), "either": len(names), "case_ids": names,
+            "found": found, "found_more": [1] * len(names)}
 
 
 def counted(made: Made, fold: int) -> dict[str, Any]:
@@ -265,11 +274,14 @@ def _write_cases(path: Path, made: Made) -> None:
     told = population(made)
     with path.open("w", newline="") as file:
         writer = csv.writer(file)
-        facts = ["rating", "diameter_mm", "readers", "manufacturer", "series_uid"] if made.facts else []
+        facts = ["rating", "diameter_mm", "readers", "manufacturer", "series_uid", "copied_slices_share",
+                 "slice_spacing_mm"] if made.facts else []
         writer.writerow(["case_id", "patient_id", "label", *facts])
         for at in range(made.cases):
             known: Sequence[Any] = (told["rating"][at], told["diameter"][at], told["readers"][at],
-                                    told["maker"][at], f"1.3.6.{at}")
+                                    told["maker"][at], f"1.3.6.{at}",
+                                    0.4 if at % 4 == 0 and not told["label"][at] else 0.0,
+                                    (1.0, 1.25, 2.5, 3.0)[at % 4])
             writer.writerow([told["case_id"][at], told["patient"][at], told["label"][at], *known[: len(facts)]])
 
 

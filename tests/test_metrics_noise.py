@@ -11,10 +11,10 @@ import pytest
 import fabricate_noise as made
 from steadyread import records
 from steadyread.errors import InputRefused
-from steadyread.metrics import counting, noise, plausibility, published
+from steadyread.metrics import counting, dose_fall, noise, plausibility, published
 from steadyread.metrics.drift import dose_laws, drift_rows
 from steadyread.metrics.intervals import clopper_pearson, share
-from steadyread.metrics.noise_classes import areas, classification, roc_curves, variant_rows
+from steadyread.metrics.noise_classes import areas, classification, roc_curves, variant_rows, without_copies
 from steadyread.metrics.noise_reads import (
     PAPER,
     PLAUSIBLE,
@@ -191,7 +191,7 @@ def test_plausibility_names_what_does_not_apply() -> None:
     flat = networks_of("original", {0: made.job_table(made.Made(volumes=False, folds=1))})
     rows = {row["attack"]: row for row in plausibility.plausibility_rows(flat, "test", [100.0])}
     assert rows[RINGS]["z_correlation"] is None
-    assert rows[RANDOM]["ring_error"] is None
+    assert rows[PAPER]["ring_error"] is None
     assert rows[RINGS]["kurtosis"]["median"] > 3 > rows[RANDOM]["kurtosis"]["high"]
     assert rows[RANDOM]["sigma_hu"]["median"] == pytest.approx(made.SIGMA_100, rel=0.01)
 
@@ -242,25 +242,88 @@ def test_counting_judges_hard_pairs_only() -> None:
     assert counting.counted_pairs({0: {"draws": 16, "pairs": []}}, {}) is None
 
 
+def test_hoarded_power_is_seen_in_the_noise_of_the_flipped() -> None:
+    networks = networks_of("original", {0: made.job_table(made.Made(folds=1))})
+    under = networks.under[PAPER, 100.0]
+    under.sigma_hu[under.flips > 0] = 3 * made.SIGMA_100
+    rows = {row["attack"]: row for row in plausibility.plausibility_rows(networks, "test", [100.0],
+                                                                          {"100": made.SIGMA_100})}
+    assert rows[PAPER]["flipped_sigma"]["median"] == pytest.approx(3)
+    assert rows[RINGS]["flipped_sigma"]["median"] == pytest.approx(1, rel=0.01)
+
+
+def test_where_nothing_differs_there_is_no_interval_of_no_width() -> None:
+    same = networks_of("original", {0: made.job_table(made.Made(folds=1, attacks=(RANDOM,)))})
+    alike = Networks(**(vars(same) | {"under": dict(same.under) | {
+        (PLAUSIBLE, mas): same.under[RANDOM, mas] for mas in made.DOSES}}))
+    found = plausibility.decomposition(alike, "test")[0]["steps"]["own_plausible"]
+    assert (found.value, found.low, found.high) == (0, None, None)
+    always = dose_fall.median_dose(np.zeros(60), np.arange(60).astype(str))
+    assert (always.value, always.low, always.high) == (0, None, None)
+
+
+def test_drift_is_corrected_for_the_error_of_its_own_mean() -> None:
+    random = np.random.default_rng(0)
+    draws = 10
+    networks = networks_of("original", {0: made.job_table(made.Made(folds=1, cases=400, patients=400))})
+    margins = random.normal(0, 0.3, (400, 1, draws))
+    under = networks.under[RANDOM, 100.0]
+    under.trials[:], under.drift[:], under.jitter[:] = draws, margins.mean(2), margins.std(2, ddof=1)
+    for row in (row for row in drift_rows(networks, "test") if row["mas"] == 100.0):
+        assert row["ratio"].value < 0.1     # 0.6745 / sqrt(10) = 0.21 as it stands
+    under.drift[:] += 1.0
+    assert all(row["size"].value == pytest.approx(1.0, abs=0.05)
+               for row in drift_rows(networks, "test") if row["mas"] == 100.0)
+
+
+def test_convergence_counts_patients_once_and_names_the_worst_dose() -> None:
+    def row(mas: float, found: list[int]) -> dict[str, Any]:
+        return {"attack": PLAUSIBLE, "mas": mas, "images": 40, "gradients": 20, "flips": sum(found),
+                "gradients_more": 200, "flips_more": 40, "either": 40, "found": found, "found_more": [1] * 40,
+                "case_ids": [f"case-{at}" for at in range(40)]}
+
+    rows = [row(10.0, [1] * 40), row(100.0, [1] * 30 + [0] * 10)]
+    one, three = (counting.convergence({fold: {"rows": rows} for fold in range(folds)}) for folds in (1, 3))
+    assert one[0]["worst"]["mas"] == three[0]["worst"]["mas"] == 100.0
+    assert three[0]["worst"]["found"].value == 0.75
+    assert three[0]["worst"]["images"] == 120
+    apart = [each[0]["worst"]["found"].high - each[0]["worst"]["found"].low for each in (one, three)]
+    assert apart[1] == pytest.approx(apart[0], rel=0.1)
+
+
+def test_copies_are_left_out_of_the_area_beside(main: Networks) -> None:
+    share_ = np.where(main.label == 1, 0.0, np.where(np.arange(len(main)) % 3 == 0, 0.4, 0.0)).astype(object)
+    found = without_copies(main, "test", share_)
+    assert found is not None
+    assert found["labels"] == [found["copied"]]
+    assert found["cases"] + found["copied"] == main.inside("test").any(1).sum()
+    assert found["auc"].value != areas(main, "test").value
+    assert without_copies(main, "test", None) is None
+    assert without_copies(main, "test", np.zeros(len(main)).astype(object)) is None
+
+
 @pytest.mark.parametrize("told", [{"both": 18}, {"either": 22}])
 def test_convergence_is_the_share_of_the_longer_searchs_flips(told: dict[str, int]) -> None:
     row = {"mas": 100.0, "images": 60, "gradients": 20, "flips": 20, "gradients_more": 200, "flips_more": 20} | told
     found = counting.convergence({0: {"attack": RINGS, "rows": [row]}, 1: {"attack": RINGS, "rows": [row]}})
-    assert found is not None
-    assert found["all"]["found"].value == pytest.approx(0.9)
-    assert found["rows"][0]["images"] == 120
-    assert counting.convergence({}) is None
+    assert [one["attack"] for one in found] == [RINGS]
+    assert found[0]["worst"]["found"].value == pytest.approx(0.9)
+    assert found[0]["rows"][0]["images"] == 120
+    assert counting.convergence({}) == []
 
 
 def test_subgroups_are_a_partition_with_their_numbers(main: Networks) -> None:
     told = made.population(SETTINGS)
-    cases = [{"case_id": name, "manufacturer": maker, "diameter_mm": size, "rating": rating}
-             for name, maker, size, rating in zip(told["case_id"], told["maker"], told["diameter"], told["rating"],
-                                                  strict=True)]
+    cases = [{"case_id": name, "manufacturer": maker, "diameter_mm": size, "rating": rating,
+              "slice_spacing_mm": (1.25, 2.5, "3")[at % 3]}
+             for at, (name, maker, size, rating) in enumerate(zip(
+                 told["case_id"], told["maker"], told["diameter"], told["rating"], strict=True))]
     found = subgroups(main, "test", 100.0, columns_of(cases, main.case_id), None)
     rows = found["rows"]
     assert rows[0]["group"] == "all"
-    assert found["missing"] == ["readers"]
+    assert found["missing"] == ["readers", "copied slices"]
+    slices = [row["group"] for row in rows if row["kind"] == "slice spacing"]
+    assert slices == ["up to 1.25 mm", "1.25 to 2.5 mm", "above 2.5 mm"]
     assert found["looks"] == len(rows) - 1
     for kind in ("manufacturer", "diameter", "rating"):
         assert sum(row["cases"] for row in rows if row["kind"] == kind) == rows[0]["cases"]

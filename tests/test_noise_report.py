@@ -1,6 +1,7 @@
 """A noise study's page: inert and whole, with every part in it, and in words where a part is absent."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -51,10 +52,31 @@ def test_the_page_has_every_part(whole: Path) -> None:
                  "Drift and jitter", "towards malignant", "The drift is a matter of the architecture",
                  "Is P(flip) to be believed?", "smaller than the", "Who is fragile?", "SIEMENS", "8 to 15 mm",
                  "groups are looked at", "Cases a human should read", "Architectures", "Five classes",
-                 "86.5 ± 15.3",
+                 "86.5 ± 15.3", "the worst noise found (K = 2 starts), rings: ", ", plausible: ", "copied slices",
+                 "up to 1.25 mm", "images without copied slices", "the worst dose", "corrected for its own error",
+                 "most frequent rating", "5 × 24 × 24 mm", "Flipped images", "their doses: median",
+                 "blocks of up to 64 images", "joint 99 %",
                  "Examples", "case-0000", "How this differs from the paper", "10.1088/1361-6560/abc812",
                  "Settings and versions", "torch 2.13.0", "not a medical device"):
         assert part in text, part
+
+
+def test_nothing_is_called_what_it_is_not(whole: Path) -> None:
+    text = Page((whole / "report.html").read_text()).text
+    assert "upper bound" not in text
+    assert "mean over draws" not in text
+    assert re.search(r"could fall to [0-9.]+.mAs \([a-z0-9. ]+ to [a-z0-9. ]+\) before", text)
+
+
+def test_both_sigmas_of_a_noise_of_the_scanner_are_shown(tmp_path: Path) -> None:
+    folder = made.write_study(tmp_path, replace(SMALL, cases=20, attacks=("random_ct_noise",)))
+    path = folder / "spectrum.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps(told | {"domain": "native", "sigma_native_hu": {"10": 77.7, "100": 24.6}}))
+    run = read_noise_run(folder)
+    text = Page(render(run, summarise_noise(run.study, networks_by_variant(run.study.jobs)), {})).text
+    assert "σ on the image’s grid, HU" in text
+    assert "77.7" in text
 
 
 def test_the_page_needs_nothing_from_outside_and_runs_nothing(whole: Path) -> None:
@@ -124,7 +146,8 @@ def test_the_command_line_says_the_same(whole: Path) -> None:
       "Only original was trained: nothing to compare.", "no network with strided convolutions was trained",
       "No scan's own mAs is known here")),
     ({"facts": False, "train": False},
-     ("Nothing is known of: manufacturer, diameter, number of readers, rating.", "Test, at least once in 20")),
+     ("Nothing is known of: manufacturer, diameter, number of readers, rating, copied slices, slice spacing.",
+      "Test, at least once in 20")),
     ({"scan_mas": 120.0}, ("Scan then has, mAs", "Of a scan's own dose")),
     ({"scan_mas": 120.0, "mode": "simulate"}, ("mAs simulated", "Of a scan's own dose")),
     ({"doses": (50.0,), "draws": 1}, ("Noise of 50 mAs changes", "Drift and jitter were not recorded.")),

@@ -12,7 +12,7 @@ from steadyread import records
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
 from steadyread.noise_job import COUNTED, ORIGINAL, Job, jobs_of, material_of
 from steadyread.running import carry_out
-from steadyread.study import Study, keyed, read_study
+from steadyread.study import Study, completed, keyed, read_study
 
 nib = pytest.importorskip("nibabel")
 SETTINGS = {
@@ -204,6 +204,19 @@ def test_grey_levels_are_asked_about(tmp_path: Path) -> None:
 def test_wrong_settings_are_named(stated, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         read_study(None, stated)
+
+
+def test_the_papers_scale_trains_as_the_paper_does() -> None:
+    path = Path(__file__).resolve().parents[1] / "studies" / "ct_noise.toml"
+    paper, laptop = (completed(read_study(path, keyed(scale=scale)), "lidc-3d") for scale in ("paper", "laptop"))
+    assert paper.training is not None
+    wanted = {"epochs": 500, "batch": 64, "learning_rate": 1e-5, "schedule": "constant", "weight_decay": 0.0,
+              "loss": "squared_error", "flips": False, "rotation_degrees": 15.0, "balance": True}
+    assert {key: paper.training[key] for key in wanted} == wanted
+    assert (paper.split.folds, laptop.split.folds) == (10, 3)
+    assert (paper.model.arguments["width"], laptop.model.arguments["width"]) == (1.0, 0.25)
+    assert paper.noise is not None
+    assert {settings.get("draws", settings.get("starts")) for settings in paper.noise.test.values()} == {50}
 
 
 def test_a_scale_lies_over_the_file_and_under_the_flags(tmp_path: Path) -> None:

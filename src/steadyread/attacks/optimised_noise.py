@@ -16,7 +16,7 @@ from steadyread.types import Batch, Images, Labels, Values
 
 Strength = Literal["rings", "plausible", "pooled", "paper", "paper_hu"]
 # Steps as shares of the noise, from the first to the last, on a cosine: the noise first all but replaced by what
-# gains most on a straight line, then refined. Chosen among some 50 settings on training and validation nodules of
+# gains most on a straight line, then refined. Chosen among some 60 settings on validation nodules of
 # two networks: momentum, averaged gradients, Euclidean and whitened directions were no better, nor several starts.
 _STEPS = (4.0, 0.05)
 GRADIENTS = 20

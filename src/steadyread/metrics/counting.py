@@ -39,31 +39,46 @@ def counted_pairs(stored: Mapping[int, Mapping[str, Any]], patients: Mapping[str
             "rmse": _rmse(wrong[hard], patient[hard]), "rmse_few": _rmse(wrong_few[hard], patient[hard]),
             "rmse_gain": _gain(wrong, wrong_few, hard & np.isfinite(wrong_few), patient),
             "covered": share(inside[hard], patient[hard]),
+            "dose_quartiles": np.quantile(columns["mas"][hard], [0.25, 0.5, 0.75]).tolist() if hard.any() else None,
             "not_normal": float(np.mean(abnormal)) if abnormal else None,
             "points": {"counted": counted[hard], "probability": columns["probability"][hard],
                        "low": columns["low"][hard], "high": columns["high"][hard], "few": few[hard],
                        "mas": columns["mas"][hard]}}
 
 
-def convergence(stored: Mapping[int, Mapping[str, Any]]) -> dict[str, Any] | None:
-    """The share of the flips found with ten times the gradients that the search finds too, over all folds.
+def convergence(stored: Mapping[int, Mapping[str, Any]],
+                patients: Mapping[str, str] | None = None) -> list[dict[str, Any]]:
+    """The share of the flips found with ten times the gradients that each search finds too, folds together.
 
-    Rows by dose, summed over folds; `found` with its Clopper-Pearson interval. None without rows.
+    An attack each: its `rows` by dose, and the `worst` of them, by which it is judged, since the doses at which
+    everything flips would hide one at which the search fails. `found` has an interval over patients where the cases
+    are named, else Clopper and Pearson's. None of those without a flip of the longer search is the worst.
     """
-    rows = [row for _, told in sorted(stored.items()) for row in told.get("rows", ())]
-    if not rows:
-        return None
-    attacks = list(dict.fromkeys(str(told.get("attack", "")) for told in stored.values()))
-    made = [_found(mas, [row for row in rows if row["mas"] == mas]) for mas in sorted({row["mas"] for row in rows})]
-    return {"attack": attacks[0], "rows": made, "all": _found(None, rows)}
+    rows = [{"attack": told.get("attack", "")} | dict(row) for _, told in sorted(stored.items())
+            for row in told.get("rows", ())]
+    made = []
+    for attack in dict.fromkeys(str(row["attack"]) for row in rows):
+        own = [row for row in rows if row["attack"] == attack]
+        doses = [_found(mas, [row for row in own if row["mas"] == mas], patients or {})
+                 for mas in sorted({row["mas"] for row in own})]
+        known = [row for row in doses if row["found"].value is not None]
+        made.append({"attack": attack, "rows": doses,
+                     "worst": min(known, key=lambda row: (row["found"].value, row["mas"])) if known else None})
+    return made
 
 
-def _found(mas: float | None, rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _found(mas: float, rows: Sequence[Mapping[str, Any]], patients: Mapping[str, str]) -> dict[str, Any]:
     images, flips, more = (int(sum(row[name] for row in rows)) for name in ("images", "flips", "flips_more"))
     both = int(sum(row["both"] if "both" in row else row["flips"] + row["flips_more"] - row["either"]
                    for row in rows))
-    low, high = clopper_pearson(both, more)
-    found = Estimate(both / more, float(low), float(high), more) if more else Estimate(None)
+    if all("case_ids" in row for row in rows):
+        pairs = [(flip, patients.get(str(case), str(case))) for row in rows
+                 for case, flip, longer in zip(row["case_ids"], row["found"], row["found_more"], strict=True)
+                 if longer]
+        found = share([bool(flip) for flip, _ in pairs], [patient for _, patient in pairs])
+    else:
+        low, high = clopper_pearson(both, more)
+        found = Estimate(both / more, float(low), float(high), more) if more else Estimate(None)
     return {"mas": mas, "images": images, "flips": flips, "flips_more": more, "both": both, "found": found,
             "gradients": _only(rows, "gradients"), "gradients_more": _only(rows, "gradients_more")}
 

@@ -190,8 +190,10 @@ def _dose_of_share(every: Floats, scale: Floats, share: float, patients: Strings
 
 
 def _dose_estimate(value: float, interval: Floats, n: int) -> Estimate:
-    """An estimate whose ends may be inf; an interval that resampling could not give is None."""
+    """An estimate whose ends may be inf; an interval that resampling could not give, or of no width, is None."""
     ends = [None if np.isnan(end) else float("inf") if end > _ENDLESS / 1e4 else float(end) for end in interval]
+    if ends[0] == ends[1]:
+        ends = [None, None]
     return Estimate(value, ends[0], ends[1], n)
 
 

@@ -3,6 +3,9 @@
 The drift is told twice: as the change of the margin of the clean prediction (below 0: towards a flip), and, with
 two classes, signed towards class 1 (malignant). Always by predicted class: where noise pushes every read the same
 way, one median over both classes would cancel it.
+
+The mean d of K draws of SD s misses the drift by s / sqrt(K), so that |d| / s of no drift at all would have a
+median of 0.67 / sqrt(K): |drift| is taken per read as sqrt(max(0, d^2 - s^2 / K)), the signed drift as it is.
 """
 
 from typing import Any
@@ -21,8 +24,8 @@ def drift_rows(networks: Networks, part: str, seed: int = 0) -> list[dict[str, A
     """Medians over the reads of each predicted class at each dose, with intervals over patients.
 
     A read is one case in one fold. `margin` is the clean one, `drift` the change of the margin, `towards` the
-    drift signed towards class 1 (None beyond two classes), `size` its absolute value, `jitter` the SD, all in
-    logits; `ratio` is |drift| / jitter. Empty where no dose has drifts.
+    drift signed towards class 1 (None beyond two classes), `size` its absolute value less its own error, `jitter`
+    the SD, all in logits; `ratio` is |drift| / jitter. Empty where no dose has drifts.
     """
     rows = []
     for mas in networks.doses():
@@ -66,8 +69,9 @@ def _values(networks: Networks, mas: float, part: str) -> tuple[dict[str, Floats
     if under is None:
         return {}, predicted, patients
     drift, jitter = under.drift[known], under.jitter[known]
-    values = {"margin": networks.margin[known], "drift": drift, "size": np.abs(drift), "jitter": jitter,
-              "ratio": np.divide(np.abs(drift), jitter, out=np.full(len(drift), np.inf), where=jitter > 0)}
+    size = np.sqrt(np.maximum(0.0, drift**2 - jitter**2 / under.trials[known]))
+    values = {"margin": networks.margin[known], "drift": drift, "size": size, "jitter": jitter,
+              "ratio": np.divide(size, jitter, out=np.full(len(drift), np.inf), where=jitter > 0)}
     if networks.logits.shape[2] == 2:
         values["towards"] = np.where(predicted == 1, drift, -drift)
     return values, predicted, patients
@@ -76,6 +80,8 @@ def _values(networks: Networks, mas: float, part: str) -> tuple[dict[str, Floats
 def _median(values: Floats, patients: Strings, seed: int) -> Estimate:
     value = weighted_median(np.ones((1, len(values))), values)[0]
     interval = bootstrap(lambda weights: weighted_median(weights, values), patients, seed)[0]
+    if interval[0] == interval[1]:      # every resample is a copy
+        interval = np.full(2, np.nan)
     return estimate(float(value), interval, len(values))
 
 

@@ -5,10 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import special
 
 from steadyread.metrics.discrimination import at_the_boundary, class_scores, roc_curve, weighted_auc
-from steadyread.metrics.intervals import Floats, estimate, ratio
+from steadyread.metrics.intervals import Flags, Floats, estimate, ratio
 from steadyread.metrics.noise import attack_row
 from steadyread.metrics.noise_reads import PARTS, RANDOM, Networks
 from steadyread.metrics.over_folds import OverFolds, share_over_folds, statistic_over_folds
@@ -38,14 +39,41 @@ def classification(networks: Networks, seed: int = 0) -> list[dict[str, Any]]:
     return rows
 
 
-def areas(networks: Networks, part: str, seed: int = 0) -> OverFolds:
-    """The AUC of each fold's network in one part.
+def without_copies(networks: Networks, part: str, copied: NDArray[np.object_] | None,
+                   seed: int = 0) -> dict[str, Any] | None:
+    """The AUC among the images of a part without copied slices, and whose labels those with copies have.
+
+    `copied` (n,) is the share of an image's slices that are copies of their neighbour, None where unknown. `labels`
+    counts the images with copies by class. None where nothing is known, or no image has copies.
+    """
+    there = np.asarray((networks.inside(part) & (networks.label >= 0)[:, None]).any(1))
+    share = np.array([np.nan if value is None else number(value) for value in copied] if copied is not None else
+                     np.full(len(there), np.nan), np.float64)
+    some, none = there & (share > 0), there & (share == 0)
+    if not some.any() or not none.any():
+        return None
+    return {"part": part, "cases": int(none.sum()), "copied": int(some.sum()),
+            "labels": np.bincount(networks.label[some]).tolist(), "auc": areas(networks, part, seed, none)}
+
+
+def number(value: Any) -> float:
+    """A cell of a table as a number; NaN where it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return float("nan")
+
+
+def areas(networks: Networks, part: str, seed: int = 0, chosen: Flags | None = None) -> OverFolds:
+    """The AUC of each fold's network in one part, of the `chosen` cases (n,) alone where stated.
 
     Five classes are taken as [B]'s ratings 1 to 5: malignant (above 3) against benign, so that the AUC stands
     beside those of two classes. Of other numbers, the mean of one class against the rest. An area of exactly 1
     or 0 in every fold has the one-sided interval of `at_the_boundary`.
     """
     kept = np.asarray((networks.inside(part) & (networks.label >= 0)[:, None]).any(1))
+    if chosen is not None:
+        kept &= chosen
     there, label = networks.inside(part)[kept], networks.label[kept]
     logits = networks.logits[kept]
     if logits.shape[2] == _RATINGS:

@@ -25,7 +25,7 @@ from steadyread.metrics.noise_wording import noise_verdict
 from steadyread.metrics.over_folds import OverFolds
 from steadyread.metrics.plan import class_names, section
 from steadyread.metrics.published import TABLE_3
-from steadyread.metrics.subgroups import CRITICAL_LEVEL, subgroups
+from steadyread.metrics.subgroups import COPIES, CRITICAL_LEVEL, subgroups
 from steadyread.metrics.summary import as_json
 
 STATED_MAS = 100.0
@@ -81,6 +81,8 @@ def summarise_noise(study: NoiseStudy, networks: Mapping[str, Networks], seed: i
     main, part = variants[0], variants[0].judged
     jobs = [job for job in study.jobs if job.variant == main.variant]
     plan, moments, mas = jobs[0].plan, moments_of(main, part), stated_mas(main)
+    columns = columns_of(study.cases, main.case_id)
+    patients = dict(zip(main.case_id.tolist(), main.patient.tolist(), strict=True))
     told: dict[str, Any] = {
         "steadyread": __version__, "name": study.settings.get("name"), "scale": study.settings.get("scale"),
         "variant": main.variant, "variants": list(networks), "folds": list(main.folds), "part": part,
@@ -91,14 +93,14 @@ def summarise_noise(study: NoiseStudy, networks: Mapping[str, Networks], seed: i
         "synthetic": bool(section(plan, "data").get("synthetic")), "parts": _parts(main),
         "spectrum": study.spectrum, "findings": _findings(study),
         "giveaways": {name: _value_of(study.findings, name) for name in GIVEAWAYS},
-        "classification": noise_classes.classification(main, seed)}
-    told |= _attacked(main, part, seed) | _dosed(
+        "classification": noise_classes.classification(main, seed),
+        "without_copies": noise_classes.without_copies(main, part, columns.get(COPIES), seed)}
+    told |= _attacked(main, part, (study.spectrum or {}).get("sigma_hu") or {}, seed) | _dosed(
         main, part, moments, (study.spectrum or {}).get("mode") == SIMULATE, seed)
     told |= {
-        "counted": counted_pairs({job.fold: job.counted for job in jobs if job.counted},
-                                 dict(zip(main.case_id.tolist(), main.patient.tolist(), strict=True))),
-        "convergence": convergence({job.fold: job.convergence for job in jobs if job.convergence}),
-        "subgroups": subgroups(main, part, mas, columns_of(study.cases, main.case_id), moments, seed)
+        "counted": counted_pairs({job.fold: job.counted for job in jobs if job.counted}, patients),
+        "convergence": convergence({job.fold: job.convergence for job in jobs if job.convergence}, patients),
+        "subgroups": subgroups(main, part, mas, columns, moments, seed)
         if mas is not None else None,
         "table_3": noise_classes.variant_rows(variants, mas, seed) if mas is not None else [],
         "variant_drift": _variant_drift(variants, mas, seed),
@@ -126,7 +128,7 @@ def plain(value: Any) -> Any:
     return as_json(value)
 
 
-def _attacked(main: Networks, part: str, seed: int) -> dict[str, Any]:
+def _attacked(main: Networks, part: str, nominal_hu: Mapping[str, float], seed: int) -> dict[str, Any]:
     """Random and optimised noise: SAN and SAR, the parts of the gap, plausibility."""
     rows = noise.attack_rows(main, seed)
     trials = {row["trials"] or row["most_trials"] for row in rows if row["attack"] == RANDOM}
@@ -136,7 +138,7 @@ def _attacked(main: Networks, part: str, seed: int) -> dict[str, Any]:
             "within": [{"mas": dose, "san": {str(draws): noise.san_within(main, dose, part, draws, seed=seed)
                                              for draws in smaller}} for dose in main.doses()],
             "decomposition": plausibility.decomposition(main, part, seed),
-            "plausibility": plausibility.plausibility_rows(main, part)}
+            "plausibility": plausibility.plausibility_rows(main, part, None, nominal_hu)}
 
 
 def _dosed(main: Networks, part: str, moments: Moments | None, simulated: bool, seed: int) -> dict[str, Any]:

@@ -27,8 +27,10 @@ _SAID = {RANDOM: "CT noise as the scanner would add it, drawn at random",
          POOLED: "[B]'s Algorithm 1, the ring power pooled over a block of images, at the right rms",
          PAPER: "[B]'s Algorithm 1 as printed, its step of 1 taken in units of the window",
          PAPER_HU: "[B]'s Algorithm 1 as printed, its step of 1 taken in HU",
-         RINGS: "each slice's power in each ring held to the spectrum; may pile up on the nodule: an upper bound",
-         PLAUSIBLE: "rings, and local sigma, kurtosis and correlation along z within what random noise shows"}
+         RINGS: "what a search found at typical ring power, each slice's power in each ring held to the "
+                "spectrum's; may pile up on the nodule",
+         PLAUSIBLE: "rings, and besides local sigma, kurtosis and correlation along z each within the central 94 % "
+                    "of random draws, so that all three together stay within their joint 99 %"}
 _VARIANTS = {"original": "Original", "batch_norm": "Batch normalisation", "dropout_0.1": "Dropout 0.1",
              "dropout_0.2": "Dropout 0.2", "deeper": "Deeper", "shallower": "Shallower", "wider": "Wider",
              "narrower": "Narrower", "five_class": "Five classes", "strided": "Strided convolutions"}
@@ -77,10 +79,35 @@ def between(found: Estimate | OverFolds | None) -> str:
     return f"{percent(found.value)} ({100 * found.low:.1f} to {100 * found.high:.1f} %)"
 
 
-def strongest(found: Summary) -> str | None:
-    """The optimised attack that is quoted beside random noise: ours first, rings before plausible."""
-    tried = [attack for attack in found["attacks"] if attack in OPTIMISED]
-    return next((attack for attack in (RINGS, PLAUSIBLE, POOLED, PAPER, PAPER_HU) if attack in tried), None)
+def worst_rows(found: Summary) -> list[Mapping[str, Any]]:
+    """The optimised noise that is quoted beside random noise at the stated dose: ours, else the first of [B]'s."""
+    rows = {attack: row for attack in found["attacks"] if attack in OPTIMISED
+            if (row := row_of(found["rows"], attack, found["stated_mas"], found["part"]))}
+    ours = [rows[attack] for attack in (RINGS, PLAUSIBLE) if attack in rows]
+    return ours or [rows[attack] for attack in (POOLED, PAPER, PAPER_HU) if attack in rows][:1]
+
+
+def starts_said(row: Mapping[str, Any]) -> str:
+    """K of an optimised attack: `K = 5 starts`."""
+    return f"K = {_counted(row['trials'] or row['most_trials'], 'start')}"
+
+
+def short_name(attack: str) -> str:
+    """An attack's name within a sentence: `rings`."""
+    name = noise_name(attack).removesuffix(" (ours)")
+    return name if name.startswith("[B]") else name.lower()
+
+
+def worst_said(found: Summary) -> str:
+    """What optimised noise does at the stated dose, in a sentence; empty where none was tried."""
+    rows = worst_rows(found)
+    if not rows:
+        return ""
+    alike = len({starts_said(row) for row in rows}) == 1
+    told = ", ".join(f"{short_name(row['attack'])}{'' if alike else f' ({starts_said(row)})'}: "
+                     f"{percent(row['san'].value)}" for row in rows)
+    kept = f" ({starts_said(rows[0])})" if alike else ""
+    return f"Changed at {found['stated_mas']:g} mAs by the worst noise found{kept}, {told}."
 
 
 def noise_verdict(found: Summary) -> str:
@@ -89,11 +116,8 @@ def noise_verdict(found: Summary) -> str:
     parts = [_changed(found, random)] if random else ["Random noise has not been tried on these networks."]
     if fall := fall_said(found):
         parts.append(fall)
-    attack = strongest(found)
-    worst = row_of(found["rows"], attack, found["stated_mas"], found["part"]) if attack else None
-    if worst:
-        parts.append(f"Noise of {found['stated_mas']:g} mAs that is optimised against the network changes "
-                     f"{percent(worst['san'].value)}.")
+    if worst := worst_said(found):
+        parts.append(worst)
     return " ".join(parts)
 
 
@@ -103,19 +127,32 @@ def fall_said(found: Summary) -> str:
     if told is None:
         return ""
     least, most = found["doses"][0], found["doses"][-1]
-    one, five = (told["dose_of_share"][share].value for share in ("0.01", "0.05"))
+    shares = [told["dose_of_share"][share] for share in ("0.01", "0.05")]
+    one, five = (found_.value for found_ in shares)
+    ends = [_ends(found_, most, least) for found_ in shares]
     if math.isinf(one):
-        first = f"Even noise of {most:g} mAs changes more than 1 % of the reads"
+        first = f"Even noise of {most:g} mAs changes more than 1 % of the reads{ends[0]}"
     elif one == 0:
-        return f"Noise of {least:g} mAs, the lowest dose tried, changes fewer than 1 % of the reads."
+        return f"Noise of {least:g} mAs, the lowest dose tried, changes fewer than 1 % of the reads{ends[0]}."
     else:
         added = "" if (found["spectrum"] or {}).get("mode") == "simulate" else " of the added noise"
-        first = f"The dose{added} could fall to {mas(one)} before 1 % of the reads change"
+        first = f"The dose{added} could fall to {mas(one)}{ends[0]} before 1 % of the reads change"
     if math.isinf(five):
-        return f"{first.replace('1 %', '5 %')}."
+        return f"Even noise of {most:g} mAs changes more than 5 % of the reads{ends[1]}."
     join = ", to " if math.isfinite(one) else "; the dose could fall to "
-    second = (f"{join}{mas(five)} before 5 % do" if five else f"; 5 % are not reached at {least:g} mAs")
+    second = (f"{join}{mas(five)}{ends[1]} before 5 % do" if five else
+              f"; 5 % are not reached at {least:g} mAs{ends[1]}")
     return f"{first}{second}."
+
+
+def _ends(found: Estimate, most: float, least: float) -> str:
+    """The 95 % interval of a dose behind it: ` (39 to 264)`; empty where there is none."""
+    if found.low is None or found.high is None or found.low == found.high:
+        return ""
+    low, high = (mas(end, most, least).removesuffix(" mAs") for end in (found.low, found.high))
+    if found.value and math.isfinite(found.value):
+        return f" ({low} to {high})"
+    return f" (the dose at which so many change: 95 %, {low} to {high} mAs)"
 
 
 def drift_said(found: Summary) -> str:
@@ -166,8 +203,12 @@ def belief_said(found: Summary) -> str:
     ours, few, covered = (told[name].value for name in ("rmse", "rmse_few", "covered"))
     draws = " or ".join(map(str, told["draws"]))
     better = "smaller than" if few is not None and ours is not None and ours < few else "not smaller than"
+    quartiles = told.get("dose_quartiles")
+    doses = f" (their doses: median {mas(quartiles[1])}, quartiles {mas(quartiles[0])} and {mas(quartiles[2])})" \
+        if quartiles else ""
     against = f", {better} the {digits(few)} of counting the same {draws} draws" if few is not None else ""
-    return (f"On {told['pairs']} hard pairs of image and dose its error (root mean square) is {digits(ours or 0.0)}"
+    return (f"On {told['pairs']} hard pairs of image and dose{doses} its error (root mean square) is "
+            f"{digits(ours or 0.0)}"
             f"{against}; {percent(covered, 0)} of its 95 % intervals hold the count.")
 
 

@@ -21,6 +21,7 @@ from steadyread.metrics.intervals import (
 )
 from steadyread.metrics.reads import Strings
 
+_ROUNDING = 1e-6     # of a share: what a model expects less often than this was not seen to happen
 FoldStatistic = Callable[[Floats, int], Floats]
 
 
@@ -96,8 +97,8 @@ def share_over_folds(flags: Floats, patients: Strings) -> OverFolds:
 def mean_over_folds(values: Floats, patients: Strings, seed: int = 0) -> OverFolds:
     """The mean of `values` (n, f), shares between 0 and 1, NaN where absent, with a bootstrap over patients.
 
-    Where all are 0 (or 1), of which every resample is a copy, the interval is Clopper and Pearson's of as many
-    independent cases as there are patients.
+    Where all are 0 (or 1, but for rounding), of which every resample is a copy, the interval is Clopper and
+    Pearson's of as many independent cases as there are patients.
     """
     kept = np.isfinite(values).any(1)
     values, patients = values[kept], patients[kept]
@@ -108,9 +109,9 @@ def mean_over_folds(values: Floats, patients: Strings, seed: int = 0) -> OverFol
     folds = np.array([float(weighted_mean(whole * present[:, at], filled[:, at])[0]) if n else np.nan
                       for at in range(values.shape[1])])
     known = values[present]
-    if len(known) and known.min() == known.max() and known[0] in (0.0, 1.0):
+    if len(known) and any(np.abs(known - end).max() < _ROUNDING for end in (0.0, 1.0)):
         patients_seen = len(np.unique(patients))
-        return over_folds(folds, np.array(clopper_pearson(known[0] * patients_seen, patients_seen)), n)
+        return over_folds(folds, np.array(clopper_pearson(round(known[0]) * patients_seen, patients_seen)), n)
     interval = bootstrap(lambda weights: _mean_of_folds(weights, filled, present), patients, seed)[0] if n \
         else np.full(2, np.nan)
     return over_folds(folds, interval, n)

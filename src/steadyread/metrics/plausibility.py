@@ -5,7 +5,7 @@ modulus lets sigma grow by 2/sqrt(pi) = 1.128 (27 % more variance), its mean ove
 power, and it is optimised. Each is measured by an attack that has it and one that has not, on the same reads.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,12 +55,16 @@ def decomposition(networks: Networks, part: str, seed: int = 0) -> list[dict[str
     return rows
 
 
-def plausibility_rows(networks: Networks, part: str, doses: Sequence[float] | None = None) -> list[dict[str, Any]]:
-    """Median and 95th percentile, over reads, of each measure of every attack's noise, by dose.
+def plausibility_rows(networks: Networks, part: str, doses: Sequence[float] | None = None,
+                      nominal_hu: Mapping[str, float] | None = None) -> list[dict[str, Any]]:
+    """Median and 95th percentile, over reads, of each measure of one noise of every attack, by dose.
 
-    `sigma_hu` is realised before the window; `ring_error` the largest relative error of ring power in a slice;
-    `kurtosis` in excess of a Gaussian's; `largest_local_sigma_hu` the largest smoothed sigma in an image;
-    `z_correlation` between neighbouring slices. None where a measure does not apply.
+    The one noise is the first draw of random noise, and the worst start of the others. `sigma_hu` is
+    realised before the window; `ring_error` the largest relative error of ring power in a slice; `kurtosis` in
+    excess of a Gaussian's; `largest_local_sigma_hu` the largest smoothed sigma in an image; `z_correlation` between
+    neighbouring slices. None where a measure does not apply. `flipped_sigma` is the sigma
+    of the noise of the flipped images alone, in units of the nominal one, by which pooled power that is hoarded is
+    seen: `nominal_hu` by dose as the study states it, else the median of random noise's.
     """
     rows = []
     for mas in sorted({mas for _, mas in networks.under}) if doses is None else doses:
@@ -69,6 +73,8 @@ def plausibility_rows(networks: Networks, part: str, doses: Sequence[float] | No
             if under is None:
                 continue
             told = {name: _spread(getattr(under, name)) for name in MEASURES}
+            told["flipped_sigma"] = _spread(np.where(under.flips > 0, under.sigma_hu, np.nan)
+                                            / _nominal(networks, part, mas, nominal_hu or {}))
             rows.append({"mas": mas, "attack": attack, "reads": int((under.trials > 0).sum()), **told,
                          "forwards": _mean(under.forwards), "backwards": _mean(under.backwards)})
     order = {name: at for at, name in enumerate(KNOWN)}
@@ -87,7 +93,16 @@ def _difference(first: Floats, second: Floats, networks: Networks, seed: int) ->
         total = weights.sum(1)
         return np.asarray((weights @ cases) / np.where(total > 0, total, np.nan))
 
+    if np.ptp(cases) == 0:      # every resample would be a copy: an interval of no width would claim to be sure
+        return Estimate(float(cases[0]), n=len(cases))
     return estimate(float(cases.mean()), bootstrap(mean, networks.patient[kept], seed)[0], int(kept.sum()))
+
+
+def _nominal(networks: Networks, part: str, mas: float, stated: Mapping[str, float]) -> float:
+    """The nominal sigma at a dose; NaN where it is neither stated nor random noise was tried."""
+    random = inside(networks, RANDOM, mas, part)
+    told = None if random is None else _spread(random.sigma_hu)
+    return float(stated.get(f"{mas:g}", np.nan if told is None else told["median"]))
 
 
 def _spread(values: Floats) -> dict[str, float] | None:

@@ -18,7 +18,9 @@ from steadyread.metrics.over_folds import OverFolds, mean_over_folds, share_over
 
 CRITICAL_LEVEL = 0.05
 UNKNOWN = "unknown"
+COPIES = "copied_slices_share"
 _EDGES_MM = (6.0, 8.0, 15.0)      # Fleischner and Lung-RADS cut at 6, 8 and 15 mm
+_THIN_MM = (1.25, 2.5)            # slices up to which are thin, and standard
 Columns = Mapping[str, NDArray[np.object_]]
 
 
@@ -92,7 +94,8 @@ def _against_rest(values: Floats, chosen: Flags, networks: Networks, seed: int) 
         return np.asarray(means[0] - means[1])
 
     value = float(difference(np.ones((1, len(values))))[0])
-    interval = np.full(2, np.nan) if few else bootstrap(difference, networks.patient, seed)[0]
+    alike = not np.ptp(values[known])      # every resample would be a copy
+    interval = np.full(2, np.nan) if few or alike else bootstrap(difference, networks.patient, seed)[0]
     return estimate(value, interval, int(parts[0][1].sum()))
 
 
@@ -103,6 +106,19 @@ def _manufacturer(columns: Columns, networks: Networks) -> NDArray[np.object_] |
 
 def _diameter(columns: Columns, networks: Networks) -> NDArray[np.object_] | None:
     return _binned(columns.get("diameter_mm"), _EDGES_MM, "mm")
+
+
+def _copies(columns: Columns, networks: Networks) -> NDArray[np.object_] | None:
+    found = columns.get(COPIES)
+    return None if found is None else _named(found, lambda value: "some" if _finite(value) > 0 else "none")
+
+
+def _slices(columns: Columns, networks: Networks) -> NDArray[np.object_] | None:
+    found = columns.get("slice_spacing_mm")
+    thin, thick = _THIN_MM
+    names = (f"up to {thin:g} mm", f"{thin:g} to {thick:g} mm", f"above {thick:g} mm")
+    return None if found is None else _named(found, lambda value: names[
+        int(np.searchsorted(_THIN_MM, _finite(value) - 1e-6))])
 
 
 def _readers(columns: Columns, networks: Networks) -> NDArray[np.object_] | None:
@@ -132,7 +148,8 @@ def _right(columns: Columns, networks: Networks) -> NDArray[np.object_] | None:
 
 Sorting = Callable[[Columns, Networks], NDArray[np.object_] | None]
 _KINDS: dict[str, Sorting] = {"manufacturer": _manufacturer, "diameter": _diameter, "readers": _readers,
-                              "rating": _rating, "predicted class": _predicted, "clean read": _right}
+                              "rating": _rating, "copied slices": _copies, "slice spacing": _slices,
+                              "predicted class": _predicted, "clean read": _right}
 
 
 def _named(values: NDArray[np.object_], name: Callable[[Any], str]) -> NDArray[np.object_]:
@@ -154,17 +171,22 @@ def _binned(values: NDArray[np.object_] | None, edges: tuple[float, ...], unit: 
              f"{edges[-1]:g} {unit} and more"]
 
     def name(value: Any) -> str:
-        number = float(value)
-        if not np.isfinite(number):
-            raise ValueError(value)
-        return names[int(np.searchsorted(edges, number, side="right"))]
+        return names[int(np.searchsorted(edges, _finite(value), side="right"))]
 
     return _named(values, name)
+
+
+def _finite(value: Any) -> float:
+    """A number that is one, for `_named`."""
+    number = float(value)
+    if not np.isfinite(number):
+        raise ValueError(value)
+    return number
 
 
 def _ordered(groups: NDArray[np.object_]) -> list[str]:
     """The groups' names: by the first number in them, then by name, unknown last."""
     names = sorted(set(groups.ravel().tolist()))
     first = {name: next((float(word) for word in name.split() if word.replace(".", "").isdigit()), 0.0)
-             - (0.5 if name.startswith(("below", "one")) else 0.0) for name in names}
+             - (0.5 if name.startswith(("below", "one", "up")) else 0.0) for name in names}
     return sorted(names, key=lambda name: (name == UNKNOWN, first[name], name))

@@ -14,8 +14,10 @@ from steadyread.metrics.noise_wording import (
     mas,
     noise_name,
     noise_said,
-    strongest,
+    short_name,
+    starts_said,
     variant_name,
+    worst_rows,
 )
 from steadyread.metrics.over_folds import OverFolds
 from steadyread.metrics.wording import NONE, digits, percent
@@ -34,7 +36,8 @@ STEPS_SAID = {
     "own_plausible": "ours, plausible, minus random noise",
     "piled_up": "rings minus plausible: what only implausible noise does"}
 _KINDS = {"manufacturer": "manufacturer", "diameter": "diameter", "readers": "number of readers",
-          "rating": "rating", "predicted class": "predicted class", "clean read": "clean read"}
+          "rating": "rating", "copied slices": "copied slices", "slice spacing": "slice spacing",
+          "predicted class": "predicted class", "clean read": "clean read"}
 
 
 def cards(found: Summary) -> list[dict[str, str]]:
@@ -50,11 +53,8 @@ def cards(found: Summary) -> list[dict[str, str]]:
     if found["dose_fall"] is not None:
         told = found["dose_fall"]["dose_of_share"]
         made += [_dose_card(told[share], f"{100 * float(share):g} %", found["doses"]) for share in ("0.01", "0.05")]
-    attack = strongest(found)
-    worst = row_of(found["rows"], attack, found["stated_mas"], found["part"]) if attack else None
-    if worst:
-        kind = noise_name(worst["attack"]).removesuffix(" (ours)").lower()
-        made.append(_card(f"changed by optimised noise ({kind}) at {worst['mas']:g} mAs", worst["san"]))
+    made += [_card(f"changed by the worst noise found ({starts_said(row)}), {short_name(row['attack'])}, at "
+                   f"{row['mas']:g} mAs", row["san"]) for row in worst_rows(found)]
     clean = next((row for row in found["classification"] if row["part"] == found["part"]), None)
     if clean and clean["auc"].value is not None:
         made.append({"value": f"{clean['auc'].value:.3f}", "name": f"AUC, mean of {_folds(found)}",
@@ -211,12 +211,13 @@ def printed(found: published.Printed | None, decimals: int = 1) -> str:
 
 
 def interval(found: Estimate | OverFolds | None, scale: float = 100.0, decimals: int = 1) -> str:
-    """The interval alone, `79.1 to 92.3`; a dash where a value has none, empty where there is no value."""
+    """The interval alone, `79.1 to 92.3`; empty where there is no value, a dash where none or of no width."""
     if found is None or found.value is None:
         return ""
     if found.low is None or found.high is None:
         return NONE
-    return f"{number(found.low, scale, decimals)} to {number(found.high, scale, decimals)}"
+    low, high = (number(end, scale, decimals) for end in (found.low, found.high))
+    return NONE if low == high else f"{low} to {high}"
 
 
 def number(value: float | None, scale: float = 100.0, decimals: int = 1) -> str:
