@@ -38,6 +38,7 @@ study: $(DEV)
 bench: $(COMPARE)
 	@$(BENCH)/bin/python benchmarks/speed.py $(ARGS)
 	@$(BENCH)/bin/python benchmarks/smallest_flip.py $(ARGS)
+	@$(BENCH)/bin/python benchmarks/ct_noise.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis
