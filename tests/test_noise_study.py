@@ -13,6 +13,7 @@ from steadyread.errors import InputRefused, PlanDiffers, UsageError
 from steadyread.noise_job import COUNTED, ORIGINAL, Job, jobs_of, material_of
 from steadyread.running import carry_out
 from steadyread.study import Study, completed, keyed, read_study
+from steadyread.study.sections import Attacks, Gates
 
 nib = pytest.importorskip("nibabel")
 SETTINGS = {
@@ -123,6 +124,33 @@ def test_another_study_is_refused(run: Path, study: Study) -> None:
         carry_out(study.model_copy(update={"seed": 1}), run)
 
 
+def test_a_gate_on_steady_reads_is_judged(run: Path, study: Study) -> None:
+    done = carry_out(study.model_copy(update={"gates": Gates(fail_below=(
+        "steady_reads@100 mAs=0", "steady_reads@10 mAs=1", "auc=0.01"))}), run)
+    assert [judged.passed for judged in done.gates][::2] == [True, True]
+    assert 0 <= (done.gates[1].value or 0) <= 1
+    with pytest.raises(UsageError, match="these were: 10, 100 mAs"):
+        carry_out(study.model_copy(update={"gates": Gates(fail_below=("steady_reads@70 mAs=0.5",))}), run)
+
+
+def test_a_limit_is_refused_rather_than_ignored(study: Study, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"data\.limit"):
+        carry_out(study.model_copy(update={"attacks": Attacks(limit=5)}), tmp_path / "out")
+
+
+def test_a_spectrum_that_the_grid_cuts_off_is_a_finding(study: Study, tmp_path: Path) -> None:
+    table = tmp_path / "sharp.csv"
+    table.write_text("# reference_mas: 100\n0,0\n0.5,10\n0.9,300\n1.2,1\n")
+    asked = read_study(None, {key: value for key, value in SETTINGS.items() if key != "variants"}, {
+        "noise": {"spectrum": str(table)}, "training": {"epochs": 1}}, keyed(data__path=study.data.path))
+    asked = asked.model_copy(update={"noise": asked.noise.model_copy(update={
+        "test": {"random": {"draws": 2}}, "train": {}, "counted": 0, "converged": 0})})
+    run = carry_out(asked, tmp_path / "out").folder
+    checks = [one["check"] for one in json.loads((run / "findings.json").read_text())]
+    assert checks.count("spectrum beyond the grid") == 1
+    assert "sharp" in (run / "report.html").read_text()
+
+
 def test_a_counted_pair_has_both_estimates(run: Path) -> None:
     found = json.loads((Job(ORIGINAL, 0).folder(run) / COUNTED).read_text())
     assert found["draws"] == 16
@@ -134,7 +162,7 @@ def test_a_counted_pair_has_both_estimates(run: Path) -> None:
 @pytest.mark.parametrize(("stated", "told"), [
     ({"noise": {"mode": "simulate"}}, "the scan's own is not known"),
     ({"noise": {"domain": "native"}}, "noise is drawn only"),
-    ({"noise": {"spectrum": "soft.csv"}}, "State noise.reference_mas"),
+    ({"noise": {"spectrum": "soft.csv"}}, "soft.csv"),
     ({"noise": {"spectrum": "harsh"}}, "soft"),
     ({"variants": {"broader": {}}}, "broader"),
 ])

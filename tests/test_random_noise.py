@@ -9,6 +9,7 @@ from torch import nn
 
 from steadyread.attacks.flip_probability import flip_probability
 from steadyread.attacks.random_noise import random_ct_noise
+from steadyread.attacks.recipes import attack
 from steadyread.classifier import Classifier, prediction_of
 from steadyread.errors import InputRefused, UsageError
 from steadyread.threats import CTNoise, Spectrum
@@ -117,6 +118,12 @@ def test_bad_input_is_refused():
         random_ct_noise(NOISE, (10, 10))
     with pytest.raises(UsageError):
         flip_probability(classifier, batch, torch.tensor([0, 1]), NOISE, mas=(0,))
+    with pytest.raises(UsageError, match="takes doses"):
+        flip_probability(classifier, batch, torch.tensor([0, 1]), NOISE, mas=[])
+    with pytest.raises(UsageError, match="RandomCTNoise itself"):
+        attack(classifier, batch, torch.tensor([0, 1]), random_ct_noise(NOISE))
+    with pytest.raises(InputRefused, match="one channel"):
+        random_ct_noise(NOISE)(classifier, Batch(torch.zeros(1, 3, 12, 12), ("a",), BOUNDS), torch.tensor([0]))
     grey = Classifier(classifier.module, Bounds(0, 255, "grey level"), "logit")
     with pytest.raises(InputRefused, match="HU"):
         flip_probability(grey, batch.images.abs(), torch.tensor([0, 1]), NOISE)

@@ -17,7 +17,6 @@ from steadyread.attacks.optimised_noise import GRADIENTS, Strength, optimised_ct
 from steadyread.attacks.random_noise import RandomCTNoise, sizes_at
 from steadyread.cases import Cases, collate, limit
 from steadyread.classifier import Classifier, prediction_of
-from steadyread.errors import UsageError
 from steadyread.material import Material, gather
 from steadyread.metrics.dose import flip_probability_at
 from steadyread.networks import classifier_of
@@ -117,9 +116,6 @@ def noise_of(study: Study) -> CTNoise:
     assert asked is not None  # a study of noise
     if not asked.spectrum.endswith(".csv"):
         spectrum = Spectrum.preset(asked.spectrum)
-    elif asked.reference_mas is None:
-        raise UsageError(f"noise.spectrum {asked.spectrum}: at which dose was it measured? State "
-                         "noise.reference_mas, in mAs")
     else:
         spectrum = Spectrum.from_csv(asked.spectrum, asked.reference_mas)
     return CTNoise(spectrum, spacing_mm=asked.spacing_mm, domain=asked.domain, mode=asked.mode)

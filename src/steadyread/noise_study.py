@@ -5,6 +5,7 @@ import io
 import multiprocessing
 import os
 import threading
+import warnings
 from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -15,7 +16,8 @@ import torch
 
 from steadyread import records
 from steadyread.cases import Cases, audit, collate
-from steadyread.errors import InputRefused, Partial, PlanDiffers
+from steadyread.errors import InputRefused, Partial, PlanDiffers, UsageError
+from steadyread.findings import Finding
 from steadyread.material import Material
 from steadyread.models.loading import load_classifier_module
 from steadyread.noise_job import Job, carry_out_job, jobs_of, material_of, noise_of
@@ -25,6 +27,7 @@ from steadyread.report.noise_stored import JOBS
 from steadyread.run_folder import FINDINGS, settle
 from steadyread.study import Study
 from steadyread.threats import CTNoise
+from steadyread.threats.spectrum import SpectrumWarning
 from steadyread.types import Batch
 
 CASES, SPECTRUM = "cases.csv", "spectrum.json"
@@ -48,8 +51,10 @@ def carry_out_noise(study: Study, folder: Path, progress: Progress = quiet) -> P
     _refuse_unfit(study, material, noise)
     settle(folder, study)
     _write_facts(folder, study, material, noise)
-    for _ in progress(_finished(study, jobs, folder, progress), len(jobs), "networks"):
-        pass
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SpectrumWarning)   # said once, as a finding
+        for _ in progress(_finished(study, jobs, folder, progress), len(jobs), "networks"):
+            pass
     return write_noise_report(folder, study.seed)
 
 
@@ -79,6 +84,7 @@ def _finished(study: Study, jobs: list[Job], folder: Path, progress: Progress) -
 def _begin(threads: int) -> None:
     """A worker: its share of the threads, and no life beyond its parent, whose folder it writes into."""
     torch.set_num_threads(threads)
+    warnings.simplefilter("ignore", SpectrumWarning)   # the parent has said it, as a finding
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -93,6 +99,9 @@ def _refuse_unfit(study: Study, material: Material, noise: CTNoise) -> None:
     """What a job would stumble over after its training, said before any: images, networks, attacks, doses."""
     ready, asked = material.ready, study.noise
     assert asked is not None  # a study of noise
+    if study.attacks.limit is not None:
+        raise UsageError("attacks.limit (--limit) is not for studies of CT noise, whose networks read every image: "
+                         "take fewer images with data.limit, or fewer draws")
     if ready.bounds.unit != "HU":
         raise InputRefused(f"CT noise is in HU, and the images of {material.raw.name} are not said to be: are "
                            "they? Then read them with a layout that says so (lidc, lidc-3d)")
@@ -140,8 +149,19 @@ def _write_facts(folder: Path, study: Study, material: Material, noise: CTNoise)
         raise PlanDiffers(f"{folder} was begun with another spectrum under the name '{spectrum.name}': give "
                           "another --out folder")
     records.write_json(folder / SPECTRUM, told)
-    records.write_json(folder / FINDINGS, [one.as_json() for one in audit(material.raw, material.ready)])
+    found = [*_cut_off(noise, batch), *audit(material.raw, material.ready)]
+    records.write_json(folder / FINDINGS, [one.as_json() for one in found])
     records.write_whole(folder / CASES, _listed(material.raw).encode())
+
+
+def _cut_off(noise: CTNoise, batch: Batch) -> Iterator[Finding]:
+    """What the images' grid does not hold of the spectrum, as a finding."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        noise.start(batch.pick(torch.tensor([0])), torch.ones(1), 0, 0)
+    for one in caught:
+        if issubclass(one.category, SpectrumWarning):
+            yield Finding("spectrum beyond the grid", "warning", str(one.message))
 
 
 def _listed(cases: Cases) -> str:

@@ -53,7 +53,7 @@ def size_in_native(text: str, bounds: Bounds) -> float:
         raise UsageError(f"the size '{text.strip()}' has no unit: write {known}")
     if unit == RANGE:
         return value * bounds.range
-    if bounds.unit and unit.casefold().removesuffix("s") == bounds.unit.casefold():
+    if bounds.unit and unit.casefold().removesuffix("s") == bounds.unit.casefold().removesuffix("s"):
         return value
     raise UsageError(f"the size '{text.strip()}' has the unit '{unit}', the images have '{bounds.unit}': "
                      f"write {known}")

@@ -139,7 +139,13 @@ def random_ct_noise(noise: CTNoise, mas: Sequence[float] = DOSES, draws: int = 5
 
 
 def sizes_at(noise: CTNoise, mas: Sequence[float], batch: Batch) -> Float[Tensor, "n d"]:
-    """The noise's sigma in HU on each image's grid at each dose, (n, d)."""
+    """The noise's sigma in HU on each image's grid at each dose, (n, d).
+
+    Raises:
+        UsageError: no dose.
+    """
+    if isinstance(mas, int | float) or not len(mas):
+        raise UsageError(f"mas takes doses, such as [10, 100]; got {mas!r}")
     return torch.stack([noise.size_of(float(dose), batch) for dose in mas], dim=1)
 
 

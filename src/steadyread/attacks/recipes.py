@@ -6,7 +6,7 @@ import torch
 
 from steadyread.attacks.search import Attacked, Loss, Search, climb
 from steadyread.classifier import Classifier
-from steadyread.errors import InputRefused
+from steadyread.errors import InputRefused, UsageError
 from steadyread.threats import Linf
 from steadyread.types import Batch, Images, Labels
 
@@ -66,7 +66,13 @@ def attack(classifier: Classifier, images: Images | Batch, reference: Labels, re
     """
     batch = classifier.batch(images, keys)
     reference = checked_reference(reference, batch)
-    found = [recipe(classifier, batch.pick(places), reference[places], seed) for places in chunks(batch)]
+    found = []
+    for places in chunks(batch):
+        outcome = recipe(classifier, batch.pick(places), reference[places], seed)
+        if not isinstance(outcome, Attacked):
+            raise UsageError(f"attack() joins what pgd and its like return; call {type(recipe).__name__} itself: "
+                             "recipe(classifier, classifier.batch(images), reference, seed)")
+        found.append(outcome)
     return Attacked(*(torch.cat([getattr(part, name) for part in found])
                       for name in ("images", "flipped", "margin", "flips", "trials", "forwards", "backwards",
                                    "logits")))

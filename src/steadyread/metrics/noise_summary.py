@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from steadyread._version import __version__
 from steadyread.metrics import noise, noise_classes, plausibility
@@ -173,7 +174,7 @@ def _fragile(main: Networks, part: str, moments: Moments | None, mas: float | No
     ranked = [at for at in np.argsort(-mean, kind="stable") if mean[at] > 0][:FRAGILE]
     return [{"case_id": str(main.case_id[at]), "patient_id": str(main.patient[at]), "label": int(main.label[at]),
              "predictions": [int(one) for one in main.prediction[at][known[at]]], "chance": float(mean[at]),
-             "critical": float(np.median(critical[at][known[at]])),
+             "critical": _middle(critical[at][known[at]]),
              "flips": [] if under is None else [int(one) for one in under.flips[at][known[at]] if one == one],
              "trials": 0 if under is None else int(np.nanmax(under.trials))} for at in ranked]
 
@@ -210,3 +211,6 @@ def _trained(jobs: Sequence[NoiseJob]) -> list[dict[str, Any]]:
             for job in jobs]
 
 
+def _middle(doses: NDArray[np.float64]) -> float:
+    """The middle one, the lower of two: a mean would mix a dose with "below all" (0) or "above all" (inf)."""
+    return float(np.sort(doses)[(len(doses) - 1) // 2])

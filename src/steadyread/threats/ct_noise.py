@@ -221,9 +221,10 @@ class CTNoise(Threat):
         """The share of sigma^2(mas) that is not in the scan yet: 1 - mas / m0."""
         own = batch.scan_mas[place] if batch.scan_mas is not None else None
         if own is None or not own > tube_load(mas):
-            told = "is not known" if own is None else f"is {own:g} mAs"
+            told = ("is not known: give it with the images (exposure_mas in the table), or use mode 'add'"
+                    if own is None else f"is {own:g} mAs: use a lower dose, or mode 'add'")
             raise InputRefused(f"{batch.keys[place]}: a scan at {mas:g} mAs can be simulated from one at a higher "
-                               f"dose only, and the scan's own {told}: use a lower dose, or mode 'add'")
+                               f"dose only, and the scan's own {told}")
         return 1 - mas / own
 
 
@@ -265,7 +266,10 @@ def effective_mas(scan_mas: float, mas: float) -> float:
 
 def refuse_other_units(batch: Batch) -> None:
     """InputRefused unless the images are stated to be in HU, over a range that HU can have."""
-    bounds = batch.bounds
+    bounds, channels = batch.bounds, batch.images.shape[1]
+    if channels != 1 or batch.images.ndim not in (4, 5):
+        raise InputRefused("CT noise is for images of one channel in HU, (n, 1, y, x) or (n, 1, z, y, x); these "
+                           f"are {tuple(batch.images.shape)}")
     if bounds.unit != "HU":
         stated = f"the unit '{bounds.unit}'" if bounds.unit else "no unit"
         raise InputRefused(f"CT noise is added in HU; the images have {stated} and bounds {bounds.low:g} to "

@@ -142,18 +142,27 @@ class Spectrum:
         return _preset(name)
 
     @classmethod
-    def from_csv(cls, path: str | Path, reference_mas: float) -> "Spectrum":
+    def from_csv(cls, path: str | Path, reference_mas: float | None = None) -> "Spectrum":
         """A spectrum from a table: the first column is f in 1/mm, ascending, the second S in HU^2 mm^2.
 
         Further columns, empty lines, lines that start with # and one line of names are passed over. Where the
         first frequency is above 0, S(0) = 0 is put before it, as filtered backprojection has it.
+
+        `reference_mas` is the dose it was measured at; where None the file says so in `# reference_mas: 100`.
 
         Raises:
             InputRefused: one line that names the file and the row.
         """
         path = Path(path)
         frequency, power = _read_table(path)
+        comments = [line.lstrip("# ").strip() for line in path.read_text("utf-8").splitlines() if line[:1] == "#"]
+        stated = next((line.partition(":")[2] for line in comments if line.startswith("reference_mas:")), None)
+        if reference_mas is None and stated is None:
+            raise UsageError(f"{path}: at which dose was it measured? State reference_mas (noise.reference_mas in "
+                             "a study), or a line '# reference_mas: 100' in the file")
+        reference_mas = tube_load(float(stated or 0) if reference_mas is None else reference_mas)
         told = f"{path.name} (sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:12]}), {reference_mas:g} mAs"
+        told = f"{comments[0]}; {told}" if comments and comments[0].startswith("measured") else told
         return cls(path.stem, f"the user's table {told}", float(reference_mas), *_from_zero(frequency, power))
 
     @classmethod
