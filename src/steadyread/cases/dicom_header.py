@@ -13,8 +13,8 @@ import numpy as np
 from steadyread.errors import InputRefused
 from steadyread.findings import Finding
 
-BROKEN = (OSError, ValueError, TypeError, AttributeError, KeyError, IndexError, RuntimeError, NotImplementedError,
-          EOFError)   # what pydicom raises on damaged files
+# What pydicom raises on damaged files.
+BROKEN = (OSError, ValueError, TypeError, AttributeError, KeyError, IndexError, RuntimeError, EOFError)
 _DOSES_AGREE = 1.1    # ratio of the exposure tag and current x time that needs no word
 _PITCH = 2.0          # ratio that a pitch explains (the tag then has effective mAs); beyond, one of them is wrong
 
