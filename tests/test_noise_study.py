@@ -10,7 +10,7 @@ import torch
 
 from steadyread import records
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
-from steadyread.noise_job import COUNTED, ORIGINAL, Job, jobs_of, material_of
+from steadyread.noise_job import COUNTED, ORIGINAL, Job, _silent, jobs_of, material_of
 from steadyread.running import carry_out
 from steadyread.study import Study, completed, keyed, read_study
 from steadyread.study.sections import Attacks, Gates
@@ -133,6 +133,17 @@ def test_a_gate_on_steady_reads_is_judged(run: Path, study: Study) -> None:
         carry_out(study.model_copy(update={"gates": Gates(fail_below=("steady_reads@70 mAs=0.5",))}), run)
 
 
+def test_a_network_that_always_says_the_same_is_told_of(run: Path, study: Study) -> None:
+    rows = records.read(Job(ORIGINAL, 0).folder(run)).to_pylist()
+    for row in rows:
+        row["logits"], row["prediction"] = [0.0, row["label"] - 0.5], row["label"]
+    assert not list(_silent(records.as_table(rows)))
+    for row in rows:
+        row["logits"], row["prediction"] = [2.0, 0.0], 0
+    told = {one.check: one.severity for one in _silent(records.as_table(rows))}
+    assert told == {"one class": "error", "no better than one class": "warning"}
+
+
 def test_a_limit_is_refused_rather_than_ignored(study: Study, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"data\.limit"):
         carry_out(study.model_copy(update={"attacks": Attacks(limit=5)}), tmp_path / "out")
@@ -165,6 +176,7 @@ def test_a_counted_pair_has_both_estimates(run: Path) -> None:
     ({"noise": {"spectrum": "soft.csv"}}, "soft.csv"),
     ({"noise": {"spectrum": "harsh"}}, "soft"),
     ({"variants": {"broader": {}}}, "broader"),
+    ({"noise": {"variants": {"random": {"mas": [10.0]}}}}, "compared under random noise at 100 mAs"),
 ])
 def test_what_cannot_work_is_said_before_any_training(study: Study, tmp_path: Path, stated, told: str) -> None:
     asked = read_study(None, SETTINGS, stated, keyed(data__path=study.data.path))

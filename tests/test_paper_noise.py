@@ -142,7 +142,7 @@ def test_names_and_sizes_of_the_records() -> None:
         "rings", "plausible", "pooled", "paper", "paper_hu")}
     assert {strength: attack.name for strength, attack in named.items()} == {
         strength: f"{strength}_ct_noise" for strength in named}
-    assert {(attack.size, attack.unit, type(attack.threat).__name__) for attack in named.values()} == {
+    assert {(attack.size, attack.threat.unit, type(attack.threat).__name__) for attack in named.values()} == {
         (100, "mAs", "CTNoise")}
 
 

@@ -215,7 +215,8 @@ def _attack_rows(classifier: Classifier, cases: list[Case], batch: Batch, attack
     several = _found(classifier, batch.pick(places), attack, predictions[places], seed) if len(places) else None
     rank = {int(place): at for at, place in enumerate(places)}
     threat = type(attack.threat).__name__ if hasattr(attack, "threat") else "Linf"
-    unit = {"unit": attack.unit} if hasattr(attack, "unit") else {}
+    own = getattr(getattr(attack, "threat", None), "unit", None)
+    unit = {} if own is None else {"unit": own}
     for at, size in enumerate(_sizes(attack)):
         named = {"attack": name_of(attack), "size": size, "threat": threat} | unit
         found = several[at] if several is not None else {}

@@ -16,13 +16,18 @@ from steadyread.attacks.flip_probability import estimated, margins_under_noise
 from steadyread.attacks.optimised_noise import GRADIENTS, Strength, optimised_ct_noise
 from steadyread.attacks.random_noise import RandomCTNoise, sizes_at
 from steadyread.cases import Cases, collate, limit
+from steadyread.checks import reads as check_reads
 from steadyread.classifier import Classifier, prediction_of
+from steadyread.findings import Finding
 from steadyread.material import Material, gather
 from steadyread.metrics.dose import flip_probability_at
+from steadyread.metrics.intervals import clopper_pearson
+from steadyread.metrics.reads import reads_of
 from steadyread.networks import classifier_of
 from steadyread.progress import Progress, quiet
 from steadyread.records import write_json
 from steadyread.report.noise_stored import EXAMPLES, JOBS
+from steadyread.run_folder import FINDINGS
 from steadyread.study import Settings, Study
 from steadyread.threats import CTNoise, Spectrum
 from steadyread.types import Batch
@@ -86,10 +91,11 @@ def carry_out_job(study: Study, job: Job, run: Path, progress: Progress = quiet)
     cases = replace(ready, rows=tuple(sorted(ready.rows, key=lambda row: row.part)))
     table = assess(classifier, cases, attacks_of(study, job, noise), against="both", store=folder,
                    seed=job.draws(study), progress=progress)
+    if not (folder / FINDINGS).exists():
+        write_json(folder / FINDINGS, [one.as_json() for one in _silent(table)])
     if job.variant == ORIGINAL:
         test = cases.part("test")
-        asked = study.noise
-        assert asked is not None  # a study of noise
+        asked = study.ct_noise
         if asked.counted and not (folder / COUNTED).exists():
             write_json(folder / COUNTED, {"draws": _FEW, "pairs": list(_counted(classifier, cases, table, study))})
         if asked.converged and {"rings", "plausible"} & asked.test.keys() and not (folder / CONVERGENCE).exists():
@@ -97,6 +103,21 @@ def carry_out_job(study: Study, job: Job, run: Path, progress: Progress = quiet)
         if not (folder / EXAMPLES).exists():
             records.write_npz(folder / EXAMPLES, _examples(classifier, test, study, noise))
     return {"variant": job.variant, "fold": job.fold}
+
+
+def _silent(table: pa.Table) -> Iterator[Finding]:
+    """A network that (nearly) always says the same is not steady under noise, it is silent."""
+    found = reads_of(table, "test")
+    known = found.label[found.known]
+    if not len(known):
+        return
+    yield from check_reads(torch.from_numpy(found.logits), torch.from_numpy(found.label))
+    most = np.bincount(known).max() / len(known)
+    right = int(found.correct.sum())
+    if clopper_pearson(right, len(known))[0] <= most:
+        yield Finding("no better than one class", "warning", f"{right} of {len(known)} test images are read right; "
+                      f"always saying the most frequent class gives {most:.1%}. That few reads change under noise "
+                      "says little of such a network", right / len(known))
 
 
 def _placed(classifier: Classifier) -> Classifier:
@@ -112,8 +133,7 @@ def _placed(classifier: Classifier) -> Classifier:
 
 def noise_of(study: Study) -> CTNoise:
     """The noise that the study states."""
-    asked = study.noise
-    assert asked is not None  # a study of noise
+    asked = study.ct_noise
     if not asked.spectrum.endswith(".csv"):
         spectrum = Spectrum.preset(asked.spectrum)
     else:
@@ -123,8 +143,7 @@ def noise_of(study: Study) -> CTNoise:
 
 def attacks_of(study: Study, job: Job, noise: CTNoise) -> dict[str, Sequence[Attack]]:
     """What is tried on each part of the job's cases."""
-    asked = study.noise
-    assert asked is not None  # a study of noise
+    asked = study.ct_noise
     stated = {"test": asked.test, "train": asked.train} if job.variant == ORIGINAL else {
         "test": asked.variants, "train": asked.variants}
     return {part: [attack for name, settings in held.items() for attack in _made(name, settings, noise, study)]
@@ -132,8 +151,7 @@ def attacks_of(study: Study, job: Job, noise: CTNoise) -> dict[str, Sequence[Att
 
 
 def _made(name: str, settings: Settings, noise: CTNoise, study: Study) -> Iterator[Attack]:
-    asked = study.noise
-    assert asked is not None  # a study of noise
+    asked = study.ct_noise
     rest = dict(settings)
     doses = asked.mas
     mas = tuple(float(dose) for dose in rest.pop("mas", doses))
@@ -150,8 +168,7 @@ def _counted(classifier: Classifier, cases: Cases, table: pa.Table, study: Study
 
     Every pair has draws of its own, also where an image comes in several.
     """
-    asked, noise = study.noise, noise_of(study)
-    assert asked is not None  # a study of noise
+    asked, noise = study.ct_noise, noise_of(study)
     pairs = _hard_pairs(cases, table, asked.pairs, study.seed)
     if not pairs:
         return
@@ -202,8 +219,7 @@ def _hard_pairs(cases: Cases, table: pa.Table, wanted: int, seed: int) -> list[t
 
 def _converged(classifier: Classifier, test: Cases, study: Study, noise: CTNoise) -> dict[str, Any]:
     """Whether ten times the gradients find more flips."""
-    asked = study.noise
-    assert asked is not None  # a study of noise
+    asked = study.ct_noise
     chosen = limit(test, max(min(asked.converged, len(test)), len(test.classes)), study.seed)
     batch = _batch(classifier, chosen)
     reference = prediction_of(classifier.examine(batch.images))
@@ -225,8 +241,7 @@ def _converged(classifier: Classifier, test: Cases, study: Study, noise: CTNoise
 
 def _examples(classifier: Classifier, test: Cases, study: Study, noise: CTNoise) -> dict[str, np.ndarray]:
     """Clean and noisy images, those that the weakest noise flips first."""
-    asked = study.noise
-    assert asked is not None  # a study of noise
+    asked = study.ct_noise
     kind = next((name for name in ("plausible", "rings") if name in asked.test), "random")
     shown: list[dict[str, Any]] = []
     for dose in sorted(asked.mas, reverse=True):

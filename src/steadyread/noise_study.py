@@ -19,6 +19,7 @@ from steadyread.cases import Cases, audit, collate
 from steadyread.errors import InputRefused, Partial, PlanDiffers, UsageError
 from steadyread.findings import Finding
 from steadyread.material import Material
+from steadyread.metrics.noise_summary import nearest_to_stated
 from steadyread.models.loading import load_classifier_module
 from steadyread.noise_job import Job, carry_out_job, jobs_of, material_of, noise_of
 from steadyread.progress import Progress, quiet
@@ -97,8 +98,7 @@ def _end_with_parent() -> None:
 
 def _refuse_unfit(study: Study, material: Material, noise: CTNoise) -> None:
     """What a job would stumble over after its training, said before any: images, networks, attacks, doses."""
-    ready, asked = material.ready, study.noise
-    assert asked is not None  # a study of noise
+    ready, asked = material.ready, study.ct_noise
     if study.attacks.limit is not None:
         raise UsageError("attacks.limit (--limit) is not for studies of CT noise, whose networks read every image: "
                          "take fewer images with data.limit, or fewer draws")
@@ -111,11 +111,24 @@ def _refuse_unfit(study: Study, material: Material, noise: CTNoise) -> None:
         load_classifier_module(model.name, None, **(model.arguments | stated))
     tried = [(attack, settings) for held in (asked.test, asked.train, asked.variants)
              for attack, settings in held.items()]
+    _refuse_unseen_variants(study)
     batch = _hardest(ready)
     for dose in sorted({dose for _, settings in tried for dose in settings.get("mas", asked.mas)}):
         noise.size_of(dose, batch)
     if any(attack not in ("random", "inflated") for attack, _ in tried):
         list(noise.allowed(batch))
+
+
+def _refuse_unseen_variants(study: Study) -> None:
+    """Variants are compared at one dose: the one nearest to 100 mAs that the study's own network sees."""
+    asked = study.ct_noise
+    if not study.variants or "random" not in asked.test:
+        return
+    own, theirs = (held.get("random", {}).get("mas", asked.mas) for held in (asked.test, asked.variants))
+    stated = nearest_to_stated(own)
+    if "random" not in asked.variants or stated not in theirs:
+        raise UsageError(f"variants are compared under random noise at {stated:g} mAs: state noise.variants.random "
+                         "with that dose among its mas, or leave the variants out")
 
 
 def _hardest(cases: Cases) -> Batch:
@@ -131,8 +144,7 @@ def _write_facts(folder: Path, study: Study, material: Material, noise: CTNoise)
     Raises:
         PlanDiffers: the folder's jobs were begun with another spectrum.
     """
-    asked, spectrum = study.noise, noise.spectrum
-    assert asked is not None  # a study of noise
+    asked, spectrum = study.ct_noise, noise.spectrum
     some = [material.ready[place] for place in range(min(len(material.ready), _MEASURED))]
     batch, _ = collate(some, material.ready.bounds)
     told: dict[str, Any] = {

@@ -12,12 +12,11 @@ from steadyread.attacks.random_noise import DOSES, noisy_reads, sizes_at
 from steadyread.attacks.recipes import checked_reference, chunks
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import UsageError
-from steadyread.metrics.dose import flip_probability_of, normality
+from steadyread.metrics.dose import DOUBTED, flip_probability_of, normality
 from steadyread.threats import CTNoise
 from steadyread.types import Batch, Images, Labels
 
 FEWEST = 8        # draws, below which nothing can be said of normality
-_DOUBTED = 0.001  # draws of a Gaussian would look so little like one this rarely: such an image is counted instead
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +70,7 @@ def estimated(clean: Float[Tensor, "n"], margins: Float[Tensor, "n d draws"]) ->
     """The flip probabilities that margins under noise tell, beside the clean ones."""
     clean, margins = clean.double().cpu(), margins.double().cpu()
     drawn, flips = margins.numpy(), (margins < 0).sum(2)
-    normal = normality(drawn) >= _DOUBTED
+    normal = normality(drawn) >= DOUBTED
     told, counted = (flip_probability_of(drawn, counted=each)[:3] for each in (False, True))
     probability, low, high = (torch.from_numpy(np.where(normal, one, other))
                               for one, other in zip(told, counted, strict=True))

@@ -26,41 +26,31 @@ GRADIENTS = 20
 class OptimisedCTNoise:
     """Climbs minus the margin over the noises of one dose: a threat and a search, called as an attack.
 
-    `noise.projection` says what the noise keeps: `slice` (the name `rings_ct_noise`) or `plausible`.
+    `threat.projection` says what the noise keeps: `slice` (the name `rings_ct_noise`) or `plausible`.
     """
 
-    noise: CTNoise
+    threat: CTNoise
     search: Search
 
     def __post_init__(self) -> None:
-        if self.noise.projection not in ("slice", "plausible"):
+        if self.threat.projection not in ("slice", "plausible"):
             raise UsageError(f"each image's own noise has the projection 'slice' or 'plausible'; got "
-                             f"'{self.noise.projection}', which is paper [B]'s (PaperCTNoise)")
+                             f"'{self.threat.projection}', which is paper [B]'s (PaperCTNoise)")
 
     @property
     def name(self) -> str:
         """As it stands in the records."""
-        return "plausible_ct_noise" if self.noise.projection == "plausible" else "rings_ct_noise"
-
-    @property
-    def threat(self) -> CTNoise:
-        """What is done to the image."""
-        return self.noise
+        return "plausible_ct_noise" if self.threat.projection == "plausible" else "rings_ct_noise"
 
     @property
     def size(self) -> float:
         """The dose, in mAs."""
-        return self.noise.mas
-
-    @property
-    def unit(self) -> str:
-        """Of `size`."""
-        return "mAs"
+        return self.threat.mas
 
     def __call__(self, classifier: Classifier, batch: Batch, reference: Labels, seed: int = 0) -> "WorstNoise":
-        size = self.noise.size_of(self.noise.mas, batch)
-        found = climb(classifier, batch, reference, self.noise, self.search, size, seed)
-        return WorstNoise(found, self.noise.likeness(batch, found.images - batch.images, size))
+        size = self.threat.size_of(self.threat.mas, batch)
+        found = climb(classifier, batch, reference, self.threat, self.search, size, seed)
+        return WorstNoise(found, self.threat.likeness(batch, found.images - batch.images, size))
 
 
 @dataclass(frozen=True, eq=False)

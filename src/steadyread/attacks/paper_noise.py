@@ -36,7 +36,7 @@ class PaperCTNoise:
     their probabilities are summed, a choice of ours.
     """
 
-    noise: CTNoise
+    threat: CTNoise
     unit_of_step: Unit = "window"
     starts: int = 50
     iterations: int = 10
@@ -45,9 +45,9 @@ class PaperCTNoise:
     window_hu: tuple[float, float] = (-1000.0, 400.0)
 
     def __post_init__(self) -> None:
-        if self.noise.projection not in ("paper", "pooled"):
+        if self.threat.projection not in ("paper", "pooled"):
             raise UsageError(f"paper [B]'s noise has the projection 'paper' or 'pooled'; got "
-                             f"'{self.noise.projection}'")
+                             f"'{self.threat.projection}'")
         if self.unit_of_step not in get_args(Unit) or not self.window_hu[0] < self.window_hu[1]:
             raise UsageError(f"the step's unit is 'window' or 'HU' and window_hu is (low, high); got "
                              f"'{self.unit_of_step}' and {self.window_hu}")
@@ -58,27 +58,17 @@ class PaperCTNoise:
     @property
     def name(self) -> str:
         """As it stands in the records."""
-        if self.noise.projection == "pooled":
+        if self.threat.projection == "pooled":
             return "pooled_ct_noise"
         return "paper_ct_noise" if self.unit_of_step == "window" else "paper_hu_ct_noise"
 
     @property
-    def threat(self) -> CTNoise:
-        """What is done to the image."""
-        return self.noise
-
-    @property
     def size(self) -> float:
         """The dose, in mAs."""
-        return self.noise.mas
-
-    @property
-    def unit(self) -> str:
-        """Of `size`."""
-        return "mAs"
+        return self.threat.mas
 
     def __call__(self, classifier: Classifier, batch: Batch, reference: Labels, seed: int = 0) -> "PaperNoise":
-        size = self.noise.size_of(self.noise.mas, batch)
+        size = self.threat.size_of(self.threat.mas, batch)
         found = Found(batch, reference)
         several = max(1, _at_once(batch.images) // len(batch))
         with classifier.frozen():
@@ -87,7 +77,7 @@ class PaperCTNoise:
             ascent = _Ascent(self, classifier, batch, size, _outputs(classifier, clean))
             for first in range(0, self.starts, several):
                 draws = range(first, min(first + several, self.starts))
-                noises = ascent.climbed(torch.stack([self.noise.start(batch, size, seed, draw) for draw in draws]))
+                noises = ascent.climbed(torch.stack([self.threat.start(batch, size, seed, draw) for draw in draws]))
                 for noise in noises:
                     images = batch.images + noise
                     with torch.no_grad():
@@ -97,7 +87,7 @@ class PaperCTNoise:
         found.backwards += ascent.gradients
         found.forwards += ascent.gradients + 1
         attacked = found.attacked()
-        return PaperNoise(attacked, self.noise.likeness(batch, attacked.images - batch.images, size))
+        return PaperNoise(attacked, self.threat.likeness(batch, attacked.images - batch.images, size))
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,7 +135,7 @@ class _Ascent:
         return noise
 
     def _projected(self, noise: Tensor) -> Tensor:
-        for places, allowed in self.attack.noise.allowed(self.batch):
+        for places, allowed in self.attack.threat.allowed(self.batch):
             noise[:, places] = allowed.nearest(noise[:, places], self.size[places])
         return noise
 

@@ -54,7 +54,7 @@ class RandomCTNoise:
     Deviation: the draws are common to the doses, where [B] draws anew at each; each dose by itself is the same.
     """
 
-    noise: CTNoise
+    threat: CTNoise
     mas: tuple[float, ...] = DOSES
     draws: int = 50
     inflated: bool = False
@@ -70,30 +70,20 @@ class RandomCTNoise:
         return "inflated_ct_noise" if self.inflated else "random_ct_noise"
 
     @property
-    def threat(self) -> CTNoise:
-        """What is done to the image."""
-        return self.noise
-
-    @property
     def size(self) -> tuple[float, ...]:
         """The doses, in mAs."""
         return self.mas
 
-    @property
-    def unit(self) -> str:
-        """Of `size`."""
-        return "mAs"
-
     def __call__(self, classifier: Classifier, batch: Batch, reference: Labels, seed: int = 0
                  ) -> tuple["UnderNoise", ...]:
         """What the draws came to, one entry a dose."""
-        sizes = sizes_at(self.noise, self.mas, batch) * (_MODULUS if self.inflated else 1.0)
+        sizes = sizes_at(self.threat, self.mas, batch) * (_MODULUS if self.inflated else 1.0)
         worst: Noisy | None = None
         margins: list[Tensor] = []
         likely: Mapping[str, Values] = {}
         with classifier.frozen():
             clean = margin_of(classifier.logits(batch.images), reference)
-            for found in noisy_reads(classifier, batch, reference, self.noise, sizes, range(self.draws), seed):
+            for found in noisy_reads(classifier, batch, reference, self.threat, sizes, range(self.draws), seed):
                 worst = found if worst is None else _worse(worst, found)
                 margins.append(found.margin)
                 likely = likely or self._likeness(batch, found.noise)
@@ -104,9 +94,9 @@ class RandomCTNoise:
 
     def _likeness(self, batch: Batch, noise: Images) -> Mapping[str, Values]:
         """The figures of noises of 1 HU; of the rings only where the images' own grid is the noise's."""
-        if self.noise.domain == "native":
+        if self.threat.domain == "native":
             return plausibility(noise, (batch.spacing_mm or (None,))[0] or 1.0)
-        return self.noise.likeness(batch, noise, noise.new_ones(len(batch)))
+        return self.threat.likeness(batch, noise, noise.new_ones(len(batch)))
 
 
 @dataclass(frozen=True, eq=False)

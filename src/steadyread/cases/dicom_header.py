@@ -1,6 +1,5 @@
 """The tags of a DICOM file, read so that an odd value is an absent one, and what they say of dose and kernel."""
 
-import importlib
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from steadyread.cases.medical import library
 from steadyread.errors import InputRefused
 from steadyread.findings import Finding
 
@@ -121,16 +121,8 @@ def said(problem: BaseException) -> str:
 
 
 def pydicom() -> Any:
-    """The library.
-
-    Raises:
-        InputRefused: it is not installed.
-    """
-    try:
-        return importlib.import_module("pydicom")
-    except ImportError:
-        raise InputRefused("DICOM files are read with pydicom, which is not installed: "
-                           "pip install 'steadyread[medical]'") from None
+    """The library. InputRefused where it is not installed."""
+    return library("pydicom", "DICOM files")
 
 
 def _thousandth(value: float | None) -> float | None:

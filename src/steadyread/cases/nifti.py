@@ -1,6 +1,5 @@
 """NIfTI volumes as arrays (z, y, x) of one stated orientation, through nibabel where it is installed."""
 
-import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadyread.cases.case_set import Pixels
+from steadyread.cases.medical import library
 from steadyread.errors import InputRefused
 
 # How far a voxel axis may lean from an axis of the patient: sin of about one degree, 0.3 mm over a 32 mm box.
@@ -92,16 +92,8 @@ def _degrees(lean: NDArray[np.float64]) -> float:
 
 
 def nibabel() -> Any:
-    """The library.
-
-    Raises:
-        InputRefused: it is not installed.
-    """
-    try:
-        return importlib.import_module("nibabel")
-    except ImportError:
-        raise InputRefused("NIfTI volumes are read with nibabel, which is not installed: "
-                           "pip install 'steadyread[medical]'") from None
+    """The library. InputRefused where it is not installed."""
+    return library("nibabel", "NIfTI volumes")
 
 
 @contextmanager

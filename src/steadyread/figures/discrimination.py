@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from steadyread.figures.style import INK, SERIES, grid, look, nothing, panel, percent_axis
@@ -23,22 +24,27 @@ def roc(scores: Floats, label: Ints, classes: Sequence[str], area: Estimate) -> 
         if not curves:
             nothing(axes, "one class only: no curve")
             return figure
-        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.9, linestyle=(0, (2, 3)), alpha=0.7)
+        rate_axes(axes)
         for place, (name, (false, true)) in enumerate(curves):
             style = SERIES[place % len(SERIES)]
             colour, line = (INK, "-") if len(curves) == 1 else (style.colour, style.line)
             axes.plot(false, true, color=colour, linestyle=line, label=_short(name),
                       linewidth=1.8 if len(curves) == 1 else 1.3)
-        axes.set_xlim(-0.01, 1.01)
-        axes.set_ylim(-0.01, 1.01)
-        axes.set_aspect("equal")
-        axes.set_xlabel("false positive rate, %")
-        axes.set_ylabel("true positive rate, %")
-        percent_axis(axes)
-        percent_axis(axes, "x")
-        grid(axes, "both")
         axes.legend(loc="lower right", title=_title(area))
     return figure
+
+
+def rate_axes(axes: Axes) -> None:
+    """True against false positive rates, with the line of chance."""
+    axes.plot([0, 1], [0, 1], color=INK, linewidth=0.9, linestyle=(0, (2, 3)), alpha=0.7)
+    axes.set_xlim(-0.01, 1.01)
+    axes.set_ylim(-0.01, 1.01)
+    axes.set_aspect("equal")
+    axes.set_xlabel("false positive rate, %")
+    axes.set_ylabel("true positive rate, %")
+    percent_axis(axes)
+    percent_axis(axes, "x")
+    grid(axes, "both")
 
 
 def _title(area: Estimate) -> str:

@@ -54,19 +54,27 @@ def examples(shown: Sequence[Example], bounds: Bounds) -> Figure:
             factor = amplification(example.clean, example.adversarial, bounds.range)
             titles = (_said(example, example.clean_probabilities), f"change × {factor:g}",
                       _said(example, example.adversarial_probabilities))
-            for column, (pixels, title) in enumerate(zip(pictures, titles, strict=True)):
-                axes = figure.add_subplot(count, 3, 3 * row + column + 1)
-                axes.imshow(pixels, interpolation="nearest")
-                axes.set_title(title, fontsize=9, fontweight="normal", loc="center")
-                axes.set_xticks([])
-                axes.set_yticks([])
-                axes.set_frame_on(False)
-                if column == 0:
-                    axes.set_ylabel(f"{example.case_id[:24]}\nlabel {example.label[:20]}", fontsize=8.5)
-                if column == 2:
-                    axes.set_xlabel(f"{attack_name(example.attack)}\n{show_native(example.size, bounds)}",
-                                    fontsize=8)
+            said = (f"{example.case_id[:24]}\nlabel {example.label[:20]}",
+                    f"{attack_name(example.attack)}\n{show_native(example.size, bounds)}")
+            three_pictures(figure, (count, row), pictures, titles, said)
     return figure
+
+
+def three_pictures(figure: Figure, place: tuple[int, int], pictures: Sequence[Pixels], titles: Sequence[str],
+                   said: tuple[str, str]) -> None:
+    """One example as row `place` = (of how many, which): three titled pictures, words beside and below them."""
+    count, row = place
+    for column, (pixels, title) in enumerate(zip(pictures, titles, strict=True)):
+        axes = figure.add_subplot(count, 3, 3 * row + column + 1)
+        axes.imshow(pixels, interpolation="nearest")
+        axes.set_title(title, fontsize=9, fontweight="normal", loc="center")
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_frame_on(False)
+        if column == 0:
+            axes.set_ylabel(said[0], fontsize=8.5)
+        if column == 2:
+            axes.set_xlabel(said[1], fontsize=8)
 
 
 def picture(image: Floats, bounds: Bounds) -> Pixels:

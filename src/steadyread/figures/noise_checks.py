@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from steadyread.figures.discrimination import rate_axes
 from steadyread.figures.noise import DOSE_LOOKS
 from steadyread.figures.style import (
     BLUE,
@@ -38,7 +39,7 @@ def counted_against_estimated(points: Mapping[str, Floats] | None, draws: str = 
         if points is None or not len(points["counted"]):
             nothing(axes, "no pairs were counted")
             return figure
-        axes.plot([0, 1], [0, 1], color=INK, linewidth=0.9, linestyle=(0, (2, 3)), alpha=0.7)
+        rate_axes(axes)
         counted = points["counted"]
         holds = (points["low"] <= counted) & (counted <= points["high"])
         for chosen, colour, marker, said in ((holds, BLUE, "o", "interval holds the count"),
@@ -105,14 +106,6 @@ def fold_rocs(curves: Sequence[tuple[int, Floats, Floats]], area: OverFolds | No
                       label=f"fold {fold}" if len(curves) <= _NAMED else None)
         if len(curves) > _NAMED:
             axes.plot([], [], color=INK, linewidth=1.3, label=f"{len(curves)} folds")
-        axes.set_xlim(-0.01, 1.01)
-        axes.set_ylim(-0.01, 1.01)
-        axes.set_aspect("equal")
-        axes.set_xlabel("false positive rate, %")
-        axes.set_ylabel("true positive rate, %")
-        percent_axis(axes)
-        percent_axis(axes, "x")
-        grid(axes, "both")
         title = "" if area is None or area.value is None else f"AUC {area.value:.3f}" + (
             f" ± {area.sd:.3f}" if area.sd is not None else "")
         axes.legend(loc="lower right", title=title, title_fontsize=9, alignment="left")

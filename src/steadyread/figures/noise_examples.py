@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from steadyread.figures.examples import three_pictures
 from steadyread.figures.style import look, nothing, panel
 from steadyread.metrics.intervals import Floats
 from steadyread.metrics.noise_wording import noise_name
@@ -70,15 +71,7 @@ def noise_examples(shown: Sequence[NoiseExample], window: tuple[float, float],
             titles = (f"{malignant}: {percent(example.clean_probability)}",
                       f"noise, ±{example.noise_window_hu:g} HU",
                       f"{malignant}: {percent(example.noisy_probability)}")
-            for column, (pixels, title) in enumerate(zip(example.pictures(window), titles, strict=True)):
-                axes = figure.add_subplot(count, 3, 3 * row + column + 1)
-                axes.imshow(pixels, interpolation="nearest")
-                axes.set_title(title, fontsize=9, fontweight="normal", loc="center")
-                axes.set_xticks([])
-                axes.set_yticks([])
-                axes.set_frame_on(False)
-                if column == 0:
-                    axes.set_ylabel(f"{example.case_id[:24]}\nlabel {example.label[:20]}", fontsize=8.5)
-                if column == 2:
-                    axes.set_xlabel(f"{noise_name(example.attack)}, {example.mas:g} mAs", fontsize=8)
+            said = (f"{example.case_id[:24]}\nlabel {example.label[:20]}",
+                    f"{noise_name(example.attack)}, {example.mas:g} mAs")
+            three_pictures(figure, (count, row), example.pictures(window), titles, said)
     return figure

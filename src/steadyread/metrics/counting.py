@@ -9,7 +9,6 @@ from steadyread.metrics.intervals import Estimate, Flags, Floats, bootstrap, clo
 
 HARD = (0.02, 0.98)        # of the counted P(flip), between which a pair is judged
 PAIRS_WANTED, COVERAGE_WANTED, FOUND_WANTED = 60, 0.90, 0.95
-_DOUBTED = 0.001           # of a Gaussian margin: draws so unlikely are counted instead
 _COLUMNS = ("mas", "counted_flips", "counted_trials", "probability", "low", "high", "few_flips")
 
 
@@ -84,11 +83,8 @@ def _found(mas: float, rows: Sequence[Mapping[str, Any]], patients: Mapping[str,
 
 
 def _abnormal(pair: Mapping[str, Any]) -> bool | None:
-    """Whether the few draws did not look Gaussian: as told, or by Anderson and Darling's p below 0.001."""
-    if pair.get("normal") is not None:
-        return not pair["normal"]
-    p = _number(pair.get("normality_p"))
-    return None if np.isnan(p) else bool(p < _DOUBTED)
+    """Whether the few draws did not look Gaussian; None where that was not told."""
+    return None if pair.get("normal") is None else not pair["normal"]
 
 
 def _only(rows: Sequence[Mapping[str, Any]], name: str) -> float:

@@ -14,6 +14,7 @@ from steadyread.errors import UsageError
 from steadyread.metrics.intervals import LEVEL, Flags, Floats, clopper_pearson
 
 FEWEST_DRAWS = 2
+DOUBTED = 0.001                # p of `normality` below which draws are counted instead
 LEVELS = (0.01, 0.05, 0.5)     # of P(flip), for which critical doses are told
 _FAR = 100.0                   # of mean / SD, beyond which the noncentral t is its chi factor alone
 _STEPS = 400                   # of log mAs, in which the last crossing of a level is looked for

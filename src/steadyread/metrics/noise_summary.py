@@ -115,7 +115,12 @@ def summarise_noise(study: NoiseStudy, networks: Mapping[str, Networks], seed: i
 def stated_mas(networks: Networks) -> float | None:
     """The dose at which tables without a dose of their own speak: 100 mAs ([B] Table 3), else the nearest to it."""
     doses = networks.doses() or [mas for _, mas in networks.under]
-    return min(doses, key=lambda mas: (abs(np.log(mas / STATED_MAS)), mas)) if doses else None
+    return nearest_to_stated(doses) if doses else None
+
+
+def nearest_to_stated(doses: Iterable[float]) -> float:
+    """The dose nearest to 100 mAs, on a logarithmic scale."""
+    return min(doses, key=lambda mas: (abs(np.log(mas / STATED_MAS)), mas))
 
 
 def plain(value: Any) -> Any:

@@ -260,6 +260,13 @@ class Study(_Section):
                              "leave them out")
         return self
 
+    @property
+    def ct_noise(self) -> Noise:
+        """The section [noise] of a study that has one."""
+        if self.noise is None:
+            raise UsageError("the study has no [noise] section; add one")
+        return self.noise
+
     def rooted(self, folder: Path | None) -> "Study":
         """The study with a relative path of its data beginning at `folder`."""
         if folder is None or self.data.path is None:

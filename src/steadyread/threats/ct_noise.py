@@ -41,7 +41,7 @@ class CTNoise(Threat):
         domain: `grid` draws on the image's own grid, as paper [B] did; `native` on the scanner's, and
             resamples as the image was: noise then is weaker and correlated along z, as it is in such images.
         mode: `add` puts the noise of a scan at that dose on top of the image's own, as [B] did (see
-            `effective_mas`); `simulate` only what is missing to that dose.
+            `steadyread.metrics.dose.effective_mas`); `simulate` only what is missing to that dose.
         periodic: [B]'s formula without the larger field: opposite edges correlate, the mean is exactly 0.
     """
 
@@ -53,6 +53,7 @@ class CTNoise(Threat):
     mode: Mode = "add"
     periodic: bool = False
     holds_zero: ClassVar[bool] = False
+    unit: ClassVar[str | None] = "mAs"
 
     def __post_init__(self) -> None:
         tube_load(self.mas)
@@ -256,12 +257,6 @@ def resampled(noise: Tensor, operators: tuple[Tensor, ...]) -> Tensor:
     for axis, operator in enumerate(operators):
         noise = torch.movedim(torch.tensordot(operator.to(noise), noise, dims=([1], [axis])), 0, axis)
     return noise
-
-
-def effective_mas(scan_mas: float, mas: float) -> float:
-    """The dose of a scan at `scan_mas` after noise of a scan at `mas` was added: variances add, so
-    1/m_eff = 1/scan_mas + 1/mas ("500 mAs" on a 100 mAs scan is 83 mAs)."""
-    return 1 / (1 / tube_load(scan_mas) + 1 / tube_load(mas))
 
 
 def refuse_other_units(batch: Batch) -> None:

@@ -16,6 +16,7 @@ class Threat(ABC):
     """
 
     holds_zero: ClassVar[bool] = True
+    unit: ClassVar[str | None] = None   # of an attack's size in the records; that of the images where None
 
     @abstractmethod
     def start(self, batch: Batch, size: Values, seed: int, draw: int) -> Tensor:
