@@ -10,6 +10,7 @@ COMPARE := $(BENCH)/ready-$(DIGEST)
 INSTALL := -m pip install -qq --disable-pip-version-check -c constraints.txt
 ARGS ?=
 DATA ?= ../shared/data
+STUDIES ?= oncology ct_noise
 
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 .PHONY: help demo test check study bench clean
@@ -18,7 +19,7 @@ unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 help:
 	@echo "make demo    the whole job on SYNTHETIC nodules; ARGS='--data FOLDER' for your own images"
 	@echo "make test    the tests;  make check  ruff, mypy and the ceilings;  make bench  against other libraries"
-	@echo "make study   CT noise on 3D nodules, folds and all; DATA=FOLDER holds lidc-nodules-3d; about half an hour"
+	@echo "make study   both papers' studies, whole; DATA=FOLDER holds the data sets; over an hour; STUDIES=ct_noise one"
 	@echo "make clean   remove the environments and caches (never runs/)"
 
 demo: $(RUN)
@@ -33,12 +34,13 @@ check: $(DEV)
 	@$(VENV)/bin/python -m pytest -q tests/test_house.py
 
 study: $(DEV)
-	@$(VENV)/bin/steadyread run studies/ct_noise.toml --data-root $(DATA) $(ARGS)
+	@for name in $(STUDIES); do $(VENV)/bin/steadyread run studies/$$name.toml --data-root $(DATA) $(ARGS) || exit; done
 
 bench: $(COMPARE)
 	@$(BENCH)/bin/python benchmarks/speed.py $(ARGS)
 	@$(BENCH)/bin/python benchmarks/smallest_flip.py $(ARGS)
 	@$(BENCH)/bin/python benchmarks/ct_noise.py $(ARGS)
+	@$(BENCH)/bin/python benchmarks/hardening.py $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from fabricate_pictures import Call, Told
+from steadyread.cli import main
+
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 torch.set_num_threads(1)  # small tensors: a second thread waits more than it works, above all on a busy machine
@@ -22,3 +25,22 @@ def shared_data() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@pytest.fixture
+def steadyread(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    """Runs a command in a folder of its own; a refusal must be one line on stderr that says who speaks."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*argv: object) -> Told:
+        threads = torch.get_num_threads()
+        code = main([str(part) for part in argv])
+        torch.set_num_threads(threads)
+        out, err = capsys.readouterr()
+        if code in (2, 3):
+            assert out == ""
+            assert err.startswith("steadyread: ")
+            assert err.count("\n") == 1
+        return Told(code, out, err)
+
+    return call

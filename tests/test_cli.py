@@ -11,17 +11,16 @@ import time
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
+from fabricate_pictures import SIZE, Call, pictures
 from steadyread import records
 from steadyread.cli import main
 
-SIZE = 12
 NETWORKS = """
 import torch
 from torch import nn
@@ -40,47 +39,6 @@ class Training(nn.Module):
 def softmax():
     return nn.Sequential(nn.Flatten(), nn.Linear(144, 2), nn.Softmax(1))
 """
-
-
-class Told(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Call = Callable[..., Told]
-
-
-@pytest.fixture
-def steadyread(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
-    """Runs a command in a folder of its own; a refusal must be one line on stderr that says who speaks."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*argv: object) -> Told:
-        threads = torch.get_num_threads()
-        code = main([str(part) for part in argv])
-        torch.set_num_threads(threads)
-        out, err = capsys.readouterr()
-        if code in (2, 3):
-            assert out == ""
-            assert err.startswith("steadyread: ")
-            assert err.count("\n") == 1
-        return Told(code, out, err)
-
-    return call
-
-
-def pictures(folder: Path, n: int = 60, size: int = SIZE) -> Path:
-    """Noise in two folders of grey PNG, the second class brighter in the middle."""
-    random = np.random.default_rng(0)
-    for at in range(n):
-        label = at % 2
-        pixels = random.normal(110, 25, (size, size))
-        pixels[size // 3:-size // 3, size // 3:-size // 3] += 60 * label
-        path = folder / ("no", "yes")[label] / f"{at:03d}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels.clip(0, 255).astype(np.uint8)).save(path)
-    return folder
 
 
 def network(folder: Path, outputs: int = 1) -> Path:

@@ -19,17 +19,18 @@ LONGEST = 400
 FLOORS = {
     7: ("cli", "console", "__main__"),
     6: ("study", "material", "run_folder", "networks", "noise_job", "noise_study", "noise_measure", "noise_show",
-        "running", "stored"),
+        "hardening", "running", "sets", "stored"),
     5: ("report",),
-    4: ("assessment", "examples", "training", "checks"),
+    4: ("assessment", "examples", "referral", "training", "checks"),
     3: ("attacks", "figures"),
     2: ("threats", "classifier", "cases"),
-    1: ("types", "units", "errors", "findings", "progress", "records", "metrics", "models", "_version"),
+    1: ("types", "units", "errors", "findings", "progress", "records", "metrics", "models", "workers", "_version"),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Rooms that count, draw or say: torch is never imported with them.
 WITHOUT_TORCH = ("metrics", "metrics.summary", "metrics.gates", "figures", "report", "records", "units", "errors",
-                 "findings", "progress", "console", "stored", "cli", "metrics.noise_summary", "report.noise_page")
+                 "findings", "progress", "console", "stored", "cli", "metrics.noise_summary", "report.noise_page",
+                 "report.sets_page")
 
 
 def _name(path: Path) -> str:

@@ -1,17 +1,32 @@
 """Triage: thresholds from validation images, risk-coverage, paired differences, and the guarantee."""
 
+import csv
+import json
+import math
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import optimize
 
 import fabricate
 from steadyread import records
 from steadyread.metrics import Reads, guarantee, reads_of, risk_coverage, scores, threshold_for, triage
-from steadyread.metrics.triage import area, rank_correlation
+from steadyread.metrics.combination import COMBINED, combination_of, fitted, logistic, normal_scores
+from steadyread.metrics.reads import SCORES
+from steadyread.metrics.summary import as_json, summarise
+from steadyread.metrics.triage import area, rank_correlation, with_combined
 from steadyread.metrics.wording import comparison
+from steadyread.report import write_report
+from steadyread.report.stored import read_records
+from steadyread.stored import triage_run
 
 
 def parts(**settings_: Any) -> tuple[Reads, Reads]:
@@ -149,3 +164,246 @@ def test_the_rank_correlation_of_little_or_constant_scores_is_none() -> None:
     assert rank_correlation(np.arange(2.0), np.arange(2.0)) is None
     assert rank_correlation(np.ones(5), np.arange(5.0)) is None
     assert rank_correlation(np.array([1, 2, np.inf]), np.array([1.0, 2, 3])) == pytest.approx(1)
+
+
+def judged() -> pa.Table:
+    """120 test images and 150 for validation, of which enough are read wrong to combine scores."""
+    return records.as_table(fabricate.rows() + fabricate.rows(n=150, part="validation", seed=5, name="valid"))
+
+
+def told_by(reads: Reads, noise: float, seed: int) -> np.ndarray:
+    """A score that knows right from wrong, but for so much noise."""
+    return reads.correct + noise * np.random.default_rng(seed).normal(size=len(reads))
+
+
+def further(reads: Reads, *noise: float, seed: int = 0) -> Reads:
+    """The reads with further scores a, b, ... of so much noise each."""
+    return replace(reads, scores={"abcd"[place]: told_by(reads, size, 17 * seed + place)
+                                  for place, size in enumerate(noise)})
+
+
+@cache
+def many() -> tuple[Reads, Reads]:
+    """600 test and 600 validation reads, each of a patient of its own, of a piecewise linear network."""
+    made = [reads_of(records.as_table(fabricate.rows(n=600, patients=600, part=part, seed=seed, spread=0.8,
+                                                     against=("prediction",))), part)
+            for seed, part in enumerate(("test", "validation"))]
+    return made[0], made[1]
+
+
+def test_further_scores_leave_what_was_told_without_them_as_it_is() -> None:
+    test, validation = reads_of(judged(), "test"), reads_of(judged(), "validation")
+    without, told = triage(test, validation), triage(further(test, 0.5, 2.0), further(validation, 0.5, 2.0, seed=1))
+    assert without["combined"] is None
+    assert [row["score"] for row in without["differences_to_margin"]] == ["smallest_flip", "entropy"]
+    rows = {row["score"]: row for row in told["rows"]}
+    assert list(rows) == ["smallest_flip", "margin", "entropy", "a", "b", "combined", "random"]
+    assert [rows[row["score"]] for row in without["rows"]] == without["rows"]
+    differences = {row["against"]: row for row in told["differences"]}
+    assert [differences[row["against"]] for row in without["differences"]] == without["differences"]
+    assert told["differences_to_margin"][:2] == without["differences_to_margin"]
+    assert all(told[key] == without[key] for key in ("share", "images", "accuracy", "rank_correlation",
+                                                     "beats_margin", "chosen_on", "validation_images"))
+    assert comparison(told).startswith(comparison(without))
+
+
+def test_the_difference_to_the_margin_is_of_the_areas_over_the_same_resamples() -> None:
+    test, validation = parts()
+    same = scores(test).score["margin"]
+    worst = replace(test, scores={"same": same * 3 + 1, "reverse": -same, "best": test.correct * 1.0})
+    told = triage(worst, validation)
+    areas = {row["score"]: row["area"] for row in told["rows"]}
+    found = {row["score"]: row["area"] for row in told["differences_to_margin"]}
+    assert "margin" not in found
+    assert "random" not in found
+    for name, one in found.items():
+        if name in areas:
+            assert one.value == pytest.approx(areas[name].value - areas["margin"].value)
+    flip = next(row["area"] for row in told["differences"] if row["against"] == "margin")
+    assert found["smallest_flip"] == flip
+    assert "same" not in areas     # the validation reads have none to choose a threshold on
+    alone = triage(worst, None)
+    found = {row["score"]: row["area"] for row in alone["differences_to_margin"]}
+    assert (found["same"].value, found["same"].low, found["same"].high) == (0, 0, 0)
+    assert found["best"].high < 0 < found["reverse"].low
+    assert alone["combined"]["why"].endswith("no validation reads to fit that on.")
+
+
+def test_a_score_that_a_labelled_read_lacks_is_no_score() -> None:
+    test, _ = parts()
+    values = told_by(test, 1, 0)
+    values[3] = np.nan
+    lacking = replace(test, scores={"views": values, "members": np.full(len(test), np.nan)})
+    assert list(scores(lacking).score) == ["smallest_flip", "margin", "entropy"]
+    label = test.label.copy()
+    label[3] = -1
+    unlabelled = replace(lacking, label=label)
+    assert list(scores(unlabelled).score) == ["smallest_flip", "margin", "entropy", "views"]
+    assert len(scores(unlabelled).score["views"]) == len(test) - 1
+
+
+def test_logistic_regression_is_at_the_minimum_with_its_own_gradient() -> None:
+    random = np.random.default_rng(0)
+    features = random.normal(size=(80, 3))
+    right = random.random(80) < 1 / (1 + np.exp(-(features @ [1.0, -2.0, 0.0] + 0.5)))
+
+    def loss(parameters: np.ndarray, penalty: float) -> float:
+        signed = np.where(right, 1, -1) * (features @ parameters[:-1] + parameters[-1])
+        return float(np.log1p(np.exp(-signed)).sum() + penalty / 2 * np.square(parameters[:-1]).sum())
+
+    for penalty in (0.1, 1.0, 30.0):
+        found = np.append(*logistic(features, right, penalty))
+        assert np.abs(optimize.approx_fprime(found, loss, 1e-7, penalty)).max() < 1e-4
+        other = optimize.minimize(loss, np.zeros(4), (penalty,), method="Nelder-Mead",
+                                  options={"maxiter": 4000, "maxfev": 4000, "xatol": 1e-8, "fatol": 1e-12})
+        np.testing.assert_allclose(found, other.x, atol=1e-4)
+
+
+def test_logistic_regression_without_penalty_gives_the_log_odds_of_a_table() -> None:
+    """A feature of two values: the weight is the log odds ratio, the intercept the log odds where it is 0."""
+    feature = np.repeat([0.0, 0.0, 1.0, 1.0], [30, 10, 45, 5])[:, None]
+    right = np.repeat([True, False, True, False], [30, 10, 45, 5])
+    weights, intercept = logistic(feature, right, 1e-9)
+    assert intercept == pytest.approx(math.log(30 / 10), abs=1e-4)
+    assert weights[0] == pytest.approx(math.log(45 / 5) - math.log(30 / 10), abs=1e-4)
+    assert logistic(np.zeros((90, 1)), right) == (pytest.approx([0.0]), pytest.approx(math.log(75 / 15), abs=1e-5))
+
+
+@given(st.lists(st.sampled_from([0.0, 0.5, 1.0, 2.0, 7.0, 1e6, np.inf]), min_size=2, max_size=40))
+@settings(max_examples=60, deadline=None)
+def test_a_feature_is_monotone_standard_and_the_same_on_any_scale(values: list[float]) -> None:
+    score = np.array(values)
+    level = normal_scores(score)(score)
+    order = np.argsort(score, kind="stable")
+    assert (np.diff(level[order]) >= 0).all()
+    if np.ptp(np.minimum(score, 1e9)) > 0:
+        assert level.mean() == pytest.approx(0, abs=1e-9)
+        assert level.std() == pytest.approx(1)
+    else:
+        assert (level == 0).all()
+    stretched = np.log1p(score) * 3 - 5
+    np.testing.assert_allclose(normal_scores(stretched)(stretched), level, atol=1e-9)
+    beyond = normal_scores(score)(np.array([-1e9, -np.inf, np.inf]))
+    assert beyond.tolist() == [level.min(), level.min(), level.max()]
+
+
+def test_a_feature_of_many_values_is_drawn_through_few_knots() -> None:
+    score = np.random.default_rng(0).lognormal(size=5000)
+    made = normal_scores(score)
+    assert len(made.values) == 101
+    assert np.abs(np.diff(made(np.sort(score)))).max() < 0.5
+    assert made(score).std() == pytest.approx(1, abs=0.02)
+
+
+def test_two_scores_that_each_know_half_are_better_combined() -> None:
+    test, validation = many()
+    told = triage(further(test, 0.6, 0.6), further(validation, 0.6, 0.6, seed=1))
+    areas = {row["score"]: row["area"].value for row in told["rows"]}
+    assert areas["combined"] < min(areas[name] for name in areas if name != "combined") - 0.002
+    assert {row["score"]: row["area"] for row in told["differences_to_margin"]}["combined"].high < 0
+    assert "All combined sorts right from wrong better than the margin: difference −0.0" in comparison(told)
+    rule = told["combined"]
+    assert rule["why"] is None
+    assert (rule["reads"], rule["wrong"]) == (600, int((~validation.correct).sum()))
+    weights = {name: one["weight"] for name, one in rule["features"].items()}
+    assert min(weights["a"], weights["b"]) > 1
+    assert set(weights) == {"smallest_flip", "margin", "entropy", "a", "b"}
+
+
+def test_a_combination_of_noise_does_not_pass_for_better_than_the_margin() -> None:
+    test, validation = many()
+    told = triage(further(test, 1e6), further(validation, 1e6, seed=1))
+    found = {row["score"]: row["area"] for row in told["differences_to_margin"]}
+    assert found["a"].low > 0
+    assert found["combined"].low < 0 < found["combined"].high
+    assert " a sorts right from wrong worse than the margin: difference +0." in comparison(told)
+    assert "No difference from the margin can be told for all combined" in comparison(told)
+
+
+def test_the_combination_sees_no_label_of_a_test_read() -> None:
+    test, validation = (further(reads, 0.8, 0.8, seed=at) for at, reads in enumerate(many()))
+    spoilt = replace(test, label=np.where(test.label == 0, 1, 0))
+    one, other = triage(test, validation), triage(spoilt, validation)
+    assert as_json(one["combined"]) == as_json(other["combined"])
+    rows = [next(row for row in told["rows"] if row["score"] == COMBINED) for told in (one, other)]
+    assert rows[0]["threshold"] == rows[1]["threshold"]
+    rule = combination_of(one["combined"])
+    values = [with_combined(scores(reads), rule).score[COMBINED] for reads in (test, spoilt)]
+    np.testing.assert_array_equal(values[0], values[1])
+
+
+def test_with_few_wrong_or_few_right_validation_reads_nothing_is_combined_and_the_summary_says_why() -> None:
+    test, validation = (further(reads, 0.8, seed=at) for at, reads in enumerate(many()))
+    wrong = np.flatnonzero(~validation.correct)
+    for spared in (9, 10):
+        label = validation.label.copy()
+        label[wrong[spared:]] = validation.prediction[wrong[spared:]]
+        told = triage(test, replace(validation, label=label))
+        assert (COMBINED in {row["score"] for row in told["rows"]}) is (spared == 10)
+        assert (told["combined"]["features"] is None) is (spared == 9)
+        if spared == 9:
+            assert told["combined"]["why"] in comparison(told)
+            assert "10 wrong and 10 right validation reads" in told["combined"]["why"]
+            assert "there are 9 wrong and 591 right" in told["combined"]["why"]
+            assert combination_of(told["combined"]) is None
+    score = {"margin": np.arange(100.0)}
+    assert fitted(score, np.arange(100) < 91)[0] is None
+    assert fitted(score, np.arange(100) < 90)[0] is not None
+
+
+def test_an_undecided_read_is_left_out_of_the_fit_and_withheld_first() -> None:
+    test, validation = (further(reads, 0.8, seed=at) for at, reads in enumerate(many()))
+    lost = np.arange(600) < 5
+    unread = replace(validation, prediction=np.where(lost, -1, validation.prediction))
+    told = triage(test, unread)
+    kept = replace(validation, label=np.where(lost, -1, validation.label))
+    assert as_json(told["combined"]) == as_json(triage(test, kept)["combined"])
+    rule = combination_of(told["combined"])
+    values = with_combined(scores(replace(test, prediction=np.where(lost, -1, test.prediction))), rule)
+    assert (values.score[COMBINED][:5] == -np.inf).all()
+    assert np.isfinite(values.score[COMBINED][5:]).all()
+
+
+def test_the_rule_in_the_summary_is_the_combination() -> None:
+    test, validation = (further(reads, 0.8, seed=at) for at, reads in enumerate(many()))
+    told = triage(test, validation)["combined"]
+    stored = combination_of(json.loads(json.dumps(as_json(told))))
+    made = combination_of(told)
+    assert made is not None
+    assert stored is not None
+    np.testing.assert_array_equal(made(scores(test).score), stored(scores(test).score))
+    assert with_combined(scores(replace(test, scores={})), made).score.keys() == scores(parts()[0]).score.keys()
+
+
+def write_scores_file(folder: Path, *names: str) -> None:
+    """scores.parquet for the records in a folder."""
+    reads = reads_of(records.read(folder))
+    part = ["validation" if case.startswith("valid") else "test" for case in reads.case_id]
+    columns = {name: told_by(reads, 0.7, place) for place, name in enumerate(names)}
+    pq.write_table(pa.table({"case_id": reads.case_id.tolist(), "part": part, **columns}), folder / SCORES)
+
+
+def listed(folder: Path) -> list[list[str]]:
+    return list(csv.reader((folder / "triage.csv").read_text().splitlines()))
+
+
+def test_a_run_with_scores_shows_them_in_its_report_list_and_summary(tmp_path: Path) -> None:
+    folder = fabricate.write_run(tmp_path / "run", judged())
+    triage_run(folder)
+    plain = listed(folder)
+    write_scores_file(folder, "views", "members", "disagreement")
+    told = triage_run(folder)
+    rows = listed(folder)
+    assert rows[0] == [*plain[0][:-1], "views", "members", "disagreement", "combined", "withheld"]
+    assert [[*row[:5], row[-1]] for row in rows] == plain
+    page = write_report(folder).read_text()
+    for name in ("Mean over views", "Mean over networks", "Disagreement", "All combined"):
+        assert page.count(name) >= 4     # two tables and two figures
+    assert "% chance to be right" in page
+    assert "Each score minus the margin" in page
+    assert f"fitted on {told['combined']['reads']} validation reads" in page
+    assert json.loads((folder / "summary.json").read_text())["triage"]["combined"] == told["combined"]
+    summary = summarise(read_records(folder), fabricate.plan())
+    guaranteed = {one["score"] for one in summary["guarantees"]}
+    assert guaranteed == {"smallest_flip", "margin", "entropy", "views", "members", "disagreement"}
+    assert guarantee(reads_of(read_records(folder), "validation"), parts()[0], COMBINED, 0.3)["threshold"] is None

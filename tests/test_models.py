@@ -10,14 +10,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from steadyread.errors import InputRefused, UsageError
-from steadyread.models.loading import (
-    load_classifier_module,
-    load_features,
-    load_saved,
-    read_card,
-    read_state,
-    save_weights,
-)
+from steadyread.models.loading import load_classifier_module, load_saved, read_card, read_state, save_weights
 from steadyread.models.vgg import vgg16
 
 FACTORIES = """
@@ -251,19 +244,6 @@ def test_files_that_are_no_weights_are_refused(here: Path, name: str, content: o
         torch.save(content, here / name)
     with pytest.raises(InputRefused, match=told):
         read_state(here / name)
-
-
-def test_features_alone_come_from_imagenet_weights(tmp_path: Path) -> None:
-    source = vgg16(1000, 3, width=1 / 32, size=32)
-    state = {**source.state_dict(), "classifier.0.weight": torch.zeros(3)}
-    torch.save({name: value for name, value in state.items() if not name.startswith("head")}, tmp_path / "w.pth")
-    net = vgg16(2, 3, width=1 / 32, size=64)
-    head = net.head[2].weight.detach().clone()
-    load_features(net, tmp_path / "w.pth")
-    assert torch.equal(net.features[28].weight, source.features[28].weight)
-    assert torch.equal(net.head[2].weight, head)
-    with pytest.raises(InputRefused, match="missing"):
-        load_features(vgg16(2, 3, width=1 / 32, size=64, norm=True), tmp_path / "w.pth")
 
 
 # the card

@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from steadyread import records
+from steadyread.checks import silent
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
-from steadyread.noise_job import COUNTED, ORIGINAL, Job, _silent, jobs_of, material_of
+from steadyread.noise_job import COUNTED, ORIGINAL, Job, jobs_of, material_of
 from steadyread.running import carry_out
 from steadyread.study import Study, completed, keyed, read_study
 from steadyread.study.sections import Attacks, Gates
@@ -137,10 +138,10 @@ def test_a_network_that_always_says_the_same_is_told_of(run: Path, study: Study)
     rows = records.read(Job(ORIGINAL, 0).folder(run)).to_pylist()
     for row in rows:
         row["logits"], row["prediction"] = [0.0, row["label"] - 0.5], row["label"]
-    assert not list(_silent(records.as_table(rows)))
+    assert not list(silent(records.as_table(rows)))
     for row in rows:
         row["logits"], row["prediction"] = [2.0, 0.0], 0
-    told = {one.check: one.severity for one in _silent(records.as_table(rows))}
+    told = {one.check: one.severity for one in silent(records.as_table(rows))}
     assert told == {"one class": "error", "no better than one class": "warning"}
 
 

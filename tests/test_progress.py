@@ -64,3 +64,16 @@ def test_rich_is_not_imported_without_a_terminal() -> None:
     code = ("import sys, io; from steadyread.progress import progress; list(progress([1], 1, 'x', io.StringIO()));"
             "sys.exit('rich' in sys.modules or 'torch' in sys.modules)")
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("out", [io.StringIO(), Terminal()])
+def test_a_label_that_changes_gets_a_line_after_each_item(out: io.StringIO) -> None:
+    said = [0]
+
+    def label() -> str:
+        return f"hardening ({said[0]} % robust)"
+
+    for item in progress((10, 20, 30), 3, label, out, ticking(1.0)):
+        said[0] = item
+    places = [out.getvalue().index(f"({10 * done} % robust): {done} of 3") for done in (1, 2, 3)]
+    assert places == sorted(places)

@@ -8,7 +8,7 @@ import pytest
 
 from steadyread.attacks.registry import RECIPES
 from steadyread.errors import InputRefused, UsageError
-from steadyread.study import DEFAULTS, completed, keyed, laid_over, override, read_study
+from steadyread.study import DEFAULTS, Sets, completed, keyed, laid_over, override, read_studies, read_study
 from steadyread.training.fit import TrainingSettings
 
 STUDIES = sorted((Path(__file__).resolve().parents[1] / "studies").glob("*.toml"))
@@ -22,11 +22,12 @@ def _written(folder: Path, text: str) -> Path:
 
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_the_projects_studies_are_valid(path: Path) -> None:
-    study = read_study(path)
-    assert study.name == path.stem
-    whole = completed(study, str(study.data.layout))
-    assert whole.training is not None
-    assert completed(whole, str(study.data.layout)) == whole
+    found = read_studies(path)
+    assert found.name == path.stem
+    for study in [*found.studies.values(), *found.equal.values()] if isinstance(found, Sets) else [found]:
+        whole = completed(study, str(study.data.layout))
+        assert whole.training is not None
+        assert completed(whole, str(study.data.layout)) == whole
 
 
 @pytest.mark.parametrize(("text", "told"), [

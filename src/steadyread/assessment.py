@@ -67,7 +67,7 @@ def assess(classifier: Classifier, cases: Cases, attacks: Sequence[Attack] | Map
         ("label", "prediction") if against == "both" else (against,))
     _refuse_unfit(classifier, cases)
     plan = describe(classifier, cases, chosen, sides, seed)
-    common = {"data": cases.name, "model": classifier.name, "stage": "plain", "unit": cases.bounds.unit,
+    common = {"data": cases.name, "model": classifier.name, "stage": classifier.stage, "unit": cases.bounds.unit,
               "fold": cases.fold, "seed": seed, "model_sha256": plan["model"]["sha256"],
               "data_sha256": plan["data"]["sha256"], "version": __version__}
     kept = records.open_store(store, plan) if store is not None else None

@@ -7,6 +7,8 @@ planted example arXiv:2206.13991.
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +19,8 @@ from steadyread.attacks.square import Square
 from steadyread.cases import Cases, collate
 from steadyread.classifier import Classifier, decided, prediction_of
 from steadyread.findings import Finding, Severity
+from steadyread.metrics.intervals import clopper_pearson
+from steadyread.metrics.reads import reads_of
 from steadyread.progress import Progress, quiet
 from steadyread.threats import Linf
 from steadyread.types import Batch, Labels, Values
@@ -91,6 +95,21 @@ def reads(logits: Tensor, labels: Labels) -> Iterator[Finding]:
         yield Finding("one class", severe, f"all {len(labels)} sampled images are predicted as class "
                       f"{int(predictions[0])}, and {others} are not: a model that always says the same is not "
                       "steady, it is silent", others / len(labels))
+
+
+def silent(table: pa.Table) -> Iterator[Finding]:
+    """A network that (nearly) always says the same is not steady, it is silent: judged on all test reads."""
+    found = reads_of(table, "test")
+    known = found.label[found.known]
+    if not len(known):
+        return
+    yield from reads(torch.from_numpy(found.logits), torch.from_numpy(found.label))
+    most = np.bincount(known).max() / len(known)
+    right = int(found.correct.sum())
+    if clopper_pearson(right, len(known))[0] <= most:
+        yield Finding("no better than one class", "warning", f"{right} of {len(known)} test images are read right; "
+                      f"always saying the most frequent class gives {most:.1%}. That few of its reads change "
+                      "says little of such a network", right / len(known))
 
 
 def repeatable(evidence: Evidence) -> Finding:

@@ -43,6 +43,7 @@ class Classifier:
             differentiable function of the images, or None.
         threshold: for two classes, the probability above which class 1 is predicted. Logits are shifted by it,
             so that the prediction is always the highest one.
+        name, stage: as they stand in the records; the stage is plain, or hardened.
 
     The module is left exactly as found: mode, buffers, gradients and `requires_grad` (see `frozen`).
     """
@@ -53,6 +54,7 @@ class Classifier:
     normalise: Normalise = None
     threshold: float = 0.5
     name: str = "model"
+    stage: str = "plain"
     passes: Passes = field(default_factory=Passes, repr=False)
 
     def __post_init__(self) -> None:

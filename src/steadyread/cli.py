@@ -4,12 +4,16 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from steadyread._version import __version__
-from steadyread.errors import GateFailed, InputRefused, SteadyreadError, UsageError
+from steadyread.errors import GateFailed, InputRefused, Partial, SteadyreadError, UsageError
+
+if TYPE_CHECKING:
+    from steadyread.running import Done
+    from steadyread.sets import SetsDone
 
 INTERRUPTED = 130
 app = typer.Typer(name="steadyread", add_completion=False, no_args_is_help=True, rich_markup_mode=None,
@@ -52,6 +56,17 @@ Normalise = Annotated[str | None, typer.Option(
     "to 1), or MEAN,SD in native units (or all channels' means, then their SDs).")]
 Threshold = Annotated[float | None, typer.Option("--threshold", help="Probability from which it is class 1.")]
 Epochs = Annotated[int | None, typer.Option("--epochs", help="Of the training, at most.")]
+KeepGoing = Annotated[bool, typer.Option("--keep-going", help="A data set that fails does not stop the others; "
+                                         "exit code 4 then.")]
+Run = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="The folder of a finished run, whose network is "
+                                            "hardened. Else state data and network as for assess.")]
+TrainingSize = Annotated[str | None, typer.Option("--epsilon", metavar="SIZE", help="Of the changes trained on: a "
+                                                  "size with its unit, or auto (found from the training images' "
+                                                  "smallest flips). Default: auto.")]
+Method = Annotated[str | None, typer.Option("--method", help="pgd (half of each batch attacked), trades, or "
+                                            "unsupervised (no labels on the attacked half). Default: pgd.")]
+HardeningEpochs = Annotated[int | None, typer.Option("--epochs", help="Of the hardening. Default: 15.")]
+Scratch = Annotated[bool | None, typer.Option("--from-scratch", help="Begin with an untrained network.")]
 Sources = Annotated[list[Path], typer.Argument(metavar="SERIES...", help="A folder or files of DICOM slices, or an "
                                                "npz.")]
 Difference = Annotated[bool, typer.Option("--difference", help="Subtract neighbouring slices, so that structure "
@@ -91,12 +106,13 @@ def run(study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The ex
         data_root: Annotated[Path | None, typer.Option("--data-root", help="What a relative data.path begins at. "
                                                        "Default: the current folder.")] = None,
         scale: Annotated[str | None, typer.Option("--scale", help="Which of the study's [scales] tables.")] = None,
-        data: DataPath = None, limit: Limit = None, epochs: Epochs = None, seed: Seed = None, out: Out = None,
-        json: Json = False, fail_below: Gates = None, sets: Sets = None, threads: Threads = None) -> None:
-    """A whole experiment from a file. Every flag overrides one of its keys."""
+        data: DataPath = None, limit: Limit = None, epochs: Epochs = None, seed: Seed = None,
+        keep_going: KeepGoing = False, out: Out = None, json: Json = False, fail_below: Gates = None,
+        sets: Sets = None, threads: Threads = None) -> None:
+    """A whole experiment from a file, of one data set or several. Every flag overrides one of its keys."""
     flags = {"data__path": data, "attacks__limit": limit, "training__epochs": epochs, "seed": seed,
              "gates__fail_below": fail_below, "scale": scale}
-    _carry_out(study, flags, sets, out, json, threads, data_root)
+    _carry_out(study, flags, sets, out, json, threads, data_root, keep_going)
 
 
 @app.command()
@@ -125,6 +141,30 @@ def assess(data: DataPath = None, model: ModelName = None, weights: Weights = No
              "model__normalise": _normalised(normalise), "attacks__limit": limit, "attacks__epsilons": epsilon,
              "attacks__against": against, "seed": seed, "gates__fail_below": fail_below}
     flags |= _prepared(window, crop, size, spacing) | _named(study, data, weights)
+    _carry_out(study, flags, sets, out, json, threads)
+
+
+@app.command()
+def harden(folder: Run = None, epsilon: TrainingSize = None, method: Method = None,
+           epochs: HardeningEpochs = None, from_scratch: Scratch = None, data: DataPath = None,
+           model: ModelName = None, weights: Weights = None, bounds: BoundsPair = None, output: Head = None,
+           limit: Limit = None, layout: Layout = None, study: StudyPath = None, normalise: Normalise = None,
+           window: Window = None, crop: Crop = None, size: Size = None, spacing: Spacing = None, seed: Seed = None,
+           out: Out = None, json: Json = False, fail_below: Gates = None, sets: Sets = None,
+           threads: Threads = None) -> None:
+    """Train a network further on attacked images, assess it anew, and compare: steadier, and at what cost?"""
+    flags = {"hardening__epsilon": epsilon, "hardening__method": method, "hardening__epochs": epochs,
+             "hardening__scratch": from_scratch, "data__path": data, "data__layout": layout, "model__name": model,
+             "model__weights": weights, "model__bounds": _pair(bounds, "--bounds"), "model__output": output,
+             "model__normalise": _normalised(normalise), "attacks__limit": limit, "seed": seed,
+             "gates__fail_below": fail_below} | _prepared(window, crop, size, spacing)
+    if epsilon is None and study is None:
+        flags["hardening__epsilon"] = "auto"
+    if folder is not None:
+        _harden_run(folder, {key: value for key, value in flags.items() if value is not None}, sets, json, threads)
+        return
+    if study is None:
+        flags["name"] = f"harden-{Path(data).resolve().stem}" if data else "harden"
     _carry_out(study, flags, sets, out, json, threads)
 
 
@@ -225,14 +265,53 @@ def _of_typer(problem: Exception) -> int:
 
 
 def _carry_out(study: Path | None, flags: dict[str, Any], sets: list[str] | None, out: Path | None, json: bool,
-               threads: int | None, data_root: Path | None = None) -> None:
+               threads: int | None, data_root: Path | None = None, keep_going: bool = False) -> None:
     _use(threads)
+    from steadyread.study import keyed, override
+
+    above = [keyed(**flags), *[override(text) for text in sets or ()]]
+    try:
+        done = _done(study, above, out, data_root, keep_going)
+    except UsageError as problem:
+        if study is None:
+            raise
+        raise InputRefused(str(problem)) from problem   # the study is the input, and what it says is refused
+    _say(done.as_json(), json, "run_lines")
+    if done.failed:
+        raise GateFailed("; ".join(judged.message for judged in done.failed))
+    failures = getattr(done, "failures", {})
+    if failures:
+        raise Partial(f"{len(failures)} of {len(done.summary['titles'])} data sets failed: "
+                      + "; ".join(failures.values()))
+
+
+def _done(study: Path | None, above: list[dict[str, Any]], out: Path | None, data_root: Path | None,
+          keep_going: bool) -> "Done | SetsDone":
     from steadyread.progress import progress
     from steadyread.running import carry_out
-    from steadyread.study import keyed, override, read_study
+    from steadyread.study import Sets, read_studies
 
-    stated = read_study(study, keyed(**flags), *[override(text) for text in sets or ()])
-    done = carry_out(stated.rooted(data_root), out, progress)
+    stated = read_studies(study, *above)
+    if isinstance(stated, Sets):
+        from steadyread.sets import carry_out_sets
+
+        return carry_out_sets(stated.rooted(data_root), out, progress, keep_going)
+    return carry_out(stated.rooted(data_root), out, progress)
+
+
+def _harden_run(folder: Path, flags: dict[str, Any], sets: list[str] | None, json: bool,
+                threads: int | None) -> None:
+    """The study of a finished run with a hardening added, carried out in the run's own folder."""
+    _use(threads)
+    from steadyread.progress import progress
+    from steadyread.running import harden_run
+    from steadyread.study import keyed, override
+
+    own = [key for key in flags if not key.startswith(("hardening__", "gates__"))]
+    if own:
+        raise UsageError(f"--{own[0].split('__')[-1]}: the run {folder} has its own data and network; give only "
+                         "what says how to harden it, or leave the run out")
+    done = harden_run(folder, [keyed(**flags), *[override(text) for text in sets or ()]], progress)
     _say(done.as_json(), json, "run_lines")
     if done.failed:
         raise GateFailed("; ".join(judged.message for judged in done.failed))

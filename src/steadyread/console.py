@@ -23,6 +23,9 @@ def run_lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield from noise_run_lines(found)
         yield from _gates(found)
         return
+    if "sets" in found:
+        yield from _sets_lines(found)
+        return
     data, clean = found["data"], found["discrimination"]
     made = " SYNTHETIC images, made from formulas and of no clinical meaning" if found["synthetic"] else ""
     part = "" if found["part"] == "all" else f" {found['part']}"
@@ -37,9 +40,45 @@ def run_lines(found: Mapping[str, Any]) -> Iterator[str]:
     comparison = found["triage"].get("comparison")
     if comparison:
         yield from ("", comparison)
+    if found.get("hardening"):
+        yield from ("", f"Hardening: {_sentences(found['hardening']['verdict'])}")
     yield from _findings(found["findings"])
     yield from _gates(found)
     yield from ("", f"Report: {found['report']}")
+
+
+def _sentences(told: str | list[str]) -> str:
+    return told if isinstance(told, str) else " ".join(told)
+
+
+def _sets_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """A study of several data sets: each set's figures on a line, what was found over all, what failed."""
+    rows: list[tuple[str, ...]] = [("data", "images", "AUC", "accuracy", "half flip by", "hardened")]
+    for name, one in found["sets"].items():
+        clean, flips = one["discrimination"], one["robustness"]["label"]["smallest_flip"]
+        area = (clean.get("auc") or {}).get("value")
+        median = (flips["median"] or {}).get("of_range")
+        median = NONE if not isinstance(median, float) else f"{digits(median)} range"
+        rows.append((found["titles"].get(name, name), str(one["images"]), NONE if area is None else f"{area:.3f}",
+                     percent(clean["accuracy"]["value"]), median, _under_hardening(one.get("hardening"))))
+    yield from _aligned(rows)
+    for answer in found["answers"]:
+        yield from ("", answer["answer"])
+    for reason in found.get("failures", {}).values():
+        yield f"Failed: {reason}"
+    yield from _gates(found)
+    yield from ("", f"Report: {found['report']}")
+
+
+def _under_hardening(told: Mapping[str, Any] | None) -> str:
+    """Accuracy under attack at the training's size, before and after."""
+    if not told or not told.get("compared"):
+        return NONE
+    if told.get("failed"):
+        return "failed"
+    at = (told.get("at") or {}).get("native")
+    row = next((one["merged"] for one in told["compared"]["sizes"] if one["size"]["native"] == at), None)
+    return NONE if row is None else f"{percent(row['before']['value'])} to {percent(row['after']['value'])}"
 
 
 def _gates(found: Mapping[str, Any]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from steadyread.cases import (
     LAYOUTS,
     Cases,
     balance,
+    fingerprint,
     limit,
     open_cases,
     phantom,
@@ -44,6 +45,17 @@ class Material:
         """What the split and the draws are made with."""
         return _seed_of_split(self.study)
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 over what a network may learn from: the images that are not for testing, with their labels."""
+        rows = tuple(row for row in self.ready.rows if row.part != "test")
+        return fingerprint(replace(self.ready, rows=rows))
+
+    @property
+    def channels(self) -> int:
+        """Of the images, as the network sees them."""
+        return int(self.ready[0].image.shape[0])
+
 
 def gather(study: Study, fold: int | None = None, labels: str = "class") -> Material:
     """Reads, draws, splits and prepares the cases, and fills in what the study leaves open.
@@ -60,6 +72,7 @@ def gather(study: Study, fold: int | None = None, labels: str = "class") -> Mate
     if stated.data.limit is not None:
         raw = limit(raw, stated.data.limit, seed)
     raw = _parted(raw, stated, fold, seed)
+    _refuse_crossing(raw)
     raw = relabelled(raw) if labels == "rating" else raw
     if stated.training is None and not any(row.part == "validation" for row in raw.rows):
         raw = replace(raw, rows=tuple(replace(row, part="validation" if row.part == "train" else row.part)
@@ -81,6 +94,19 @@ def _parted(raw: Cases, study: Study, fold: int | None, seed: int) -> Cases:
     if fold is None or asked.folds is None:
         return split(raw, seed, asked.test_share, asked.validation_share, asked.official)
     return folded(raw, fold, asked.folds, seed, asked.test_share, asked.official)
+
+
+def _refuse_crossing(raw: Cases) -> None:
+    """Official parts that share patients: what is learnt from one would be tested on the other."""
+    if not raw.patients_known:
+        return
+    parts: dict[str, set[str]] = {}
+    for row in raw.rows:
+        parts.setdefault(row.patient, set()).add(row.part)
+    crossing = sorted(patient for patient, held in parts.items() if len(held) > 1)
+    if crossing:
+        raise InputRefused(f"{raw.name}: {len(crossing)} of {len(parts)} patients stand in more than one of the "
+                           f"set's own parts, such as {crossing[0]}: split by patient, split.official = false")
 
 
 def _refuse_unstated(study: Study) -> None:

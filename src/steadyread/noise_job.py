@@ -16,14 +16,11 @@ from steadyread.attacks.flip_probability import estimated, margins_under_noise
 from steadyread.attacks.optimised_noise import GRADIENTS, Strength, optimised_ct_noise
 from steadyread.attacks.random_noise import RandomCTNoise, sizes_at
 from steadyread.cases import Cases, collate, limit
-from steadyread.checks import reads as check_reads
+from steadyread.checks import silent
 from steadyread.classifier import Classifier, prediction_of
-from steadyread.findings import Finding
 from steadyread.material import Material, gather
 from steadyread.metrics.dose import flip_probability_at
-from steadyread.metrics.intervals import clopper_pearson
-from steadyread.metrics.reads import reads_of
-from steadyread.networks import classifier_of
+from steadyread.networks import classifier_of, placed
 from steadyread.progress import Progress, quiet
 from steadyread.records import write_json
 from steadyread.report.noise_stored import EXAMPLES, JOBS
@@ -85,14 +82,15 @@ def carry_out_job(study: Study, job: Job, run: Path, progress: Progress = quiet)
     """Everything of one network, into its own folder; what is there already is taken up. Returns which it was."""
     folder, noise = job.folder(run), noise_of(study)
     material = material_of(study, job)
-    classifier = _placed(replace(classifier_of(material, folder, progress, job.seed(study)), name=job.variant))
+    classifier = replace(classifier_of(material, folder, progress, job.seed(study)), name=job.variant)
+    classifier = placed(classifier, study)
     # part by part, since [B]'s attack pools the images of a block, and those are of one part then
     ready = material.ready
     cases = replace(ready, rows=tuple(sorted(ready.rows, key=lambda row: row.part)))
     table = assess(classifier, cases, attacks_of(study, job, noise), against="both", store=folder,
                    seed=job.draws(study), progress=progress)
     if not (folder / FINDINGS).exists():
-        write_json(folder / FINDINGS, [one.as_json() for one in _silent(table)])
+        write_json(folder / FINDINGS, [one.as_json() for one in silent(table)])
     if job.variant == ORIGINAL:
         test = cases.part("test")
         asked = study.ct_noise
@@ -103,32 +101,6 @@ def carry_out_job(study: Study, job: Job, run: Path, progress: Progress = quiet)
         if not (folder / EXAMPLES).exists():
             records.write_npz(folder / EXAMPLES, _examples(classifier, test, study, noise))
     return {"variant": job.variant, "fold": job.fold}
-
-
-def _silent(table: pa.Table) -> Iterator[Finding]:
-    """A network that (nearly) always says the same is not steady under noise, it is silent."""
-    found = reads_of(table, "test")
-    known = found.label[found.known]
-    if not len(known):
-        return
-    yield from check_reads(torch.from_numpy(found.logits), torch.from_numpy(found.label))
-    most = np.bincount(known).max() / len(known)
-    right = int(found.correct.sum())
-    if clopper_pearson(right, len(known))[0] <= most:
-        yield Finding("no better than one class", "warning", f"{right} of {len(known)} test images are read right; "
-                      f"always saying the most frequent class gives {most:.1%}. That few reads change under noise "
-                      "says little of such a network", right / len(known))
-
-
-def _placed(classifier: Classifier) -> Classifier:
-    """The network where it works fastest: on a GPU where there is one; else, volumes with their channels last,
-    which halves the time of a forward pass (measured)."""
-    module = classifier.module
-    if torch.cuda.is_available():
-        module.to("cuda")
-    elif any(isinstance(layer, torch.nn.Conv3d) for layer in module.modules()):
-        module.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
-    return classifier
 
 
 def noise_of(study: Study) -> CTNoise:

@@ -2,13 +2,8 @@
 
 import csv
 import io
-import multiprocessing
-import os
-import threading
 import warnings
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +11,7 @@ import torch
 
 from steadyread import records
 from steadyread.cases import Cases, audit, collate
-from steadyread.errors import InputRefused, Partial, PlanDiffers, UsageError
+from steadyread.errors import InputRefused, PlanDiffers, UsageError
 from steadyread.findings import Finding
 from steadyread.material import Material
 from steadyread.metrics.noise_summary import nearest_to_stated
@@ -30,6 +25,7 @@ from steadyread.study import Study
 from steadyread.threats import CTNoise
 from steadyread.threats.spectrum import SpectrumWarning
 from steadyread.types import Batch
+from steadyread.workers import side_by_side, workers_for
 
 CASES, SPECTRUM = "cases.csv", "spectrum.json"
 _MEASURED = 64   # images whose sigma under the noise stands for all
@@ -52,48 +48,21 @@ def carry_out_noise(study: Study, folder: Path, progress: Progress = quiet) -> P
     _refuse_unfit(study, material, noise)
     settle(folder, study)
     _write_facts(folder, study, material, noise)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SpectrumWarning)   # said once, as a finding
-        for _ in progress(_finished(study, jobs, folder, progress), len(jobs), "networks"):
-            pass
+    for _ in progress(_finished(study, jobs, folder, progress), len(jobs), "networks"):
+        pass
     return write_noise_report(folder, study.seed)
 
 
 def _finished(study: Study, jobs: list[Job], folder: Path, progress: Progress) -> Iterator[dict[str, Any]]:
-    threads = torch.get_num_threads()
-    workers = 1 if torch.cuda.is_available() else min(len(jobs), threads)
-    if workers == 1:
-        for job in jobs:
-            yield carry_out_job(study, job, folder, progress)
-        return
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, context, _begin, (max(1, threads // workers),)) as pool:
-        waiting: list[Future[dict[str, Any]]] = [pool.submit(carry_out_job, study, job, folder) for job in jobs]
-        try:
-            for done in as_completed(waiting):
-                yield done.result()
-        except BaseException as problem:
-            pool.shutdown(wait=False, cancel_futures=True)
-            for child in multiprocessing.active_children():   # each leaves whole files only
-                child.terminate()
-            if isinstance(problem, BrokenProcessPool):
-                raise Partial("a worker was killed from outside (out of memory?). What was finished is kept: run "
-                              "the same command again, with --threads 1 if memory is short") from problem
-            raise
+    told = progress if workers_for(len(jobs)) == 1 else quiet
+    for _, done in side_by_side(_job, [(study, job, folder, told) for job in jobs]):
+        yield done
 
 
-def _begin(threads: int) -> None:
-    """A worker: its share of the threads, and no life beyond its parent, whose folder it writes into."""
-    torch.set_num_threads(threads)
-    warnings.simplefilter("ignore", SpectrumWarning)   # the parent has said it, as a finding
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)
+def _job(study: Study, job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SpectrumWarning)   # said once, as a finding
+        return carry_out_job(study, job, folder, progress)
 
 
 def _refuse_unfit(study: Study, material: Material, noise: CTNoise) -> None:

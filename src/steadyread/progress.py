@@ -6,28 +6,30 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol, TextIO, TypeVar
 
 T = TypeVar("T")
+# What the work is called; a function is called after each item, and what it says then is said then.
+Label = str | Callable[[], str]
 _EVERY_S = 10.0
 
 
 class Progress(Protocol):
     """What long work is handed to report how far it is: `progress` or `quiet`."""
 
-    def __call__(self, items: Iterable[T], total: int, label: str) -> Iterator[T]:
+    def __call__(self, items: Iterable[T], total: int, label: Label) -> Iterator[T]:
         """The items one by one, unchanged."""
         ...
 
 
-def quiet(items: Iterable[T], total: int, label: str) -> Iterator[T]:
+def quiet(items: Iterable[T], total: int, label: Label) -> Iterator[T]:
     """The items, and not a word: the library's default."""
     return iter(items)
 
 
-def progress(items: Iterable[T], total: int, label: str, out: TextIO | None = None,
+def progress(items: Iterable[T], total: int, label: Label, out: TextIO | None = None,
              clock: Callable[[], float] = time.monotonic) -> Iterator[T]:
     """The items, with the time left on `out` (standard error if None).
 
     A bar where `out` is a terminal; else one plain line at most every ten seconds, and nothing for work
-    that ends sooner.
+    that ends sooner. A label that is a function gets a line of its own after each item, bar or not.
     """
     stream = sys.stderr if out is None else out
     if stream.isatty():
@@ -35,31 +37,42 @@ def progress(items: Iterable[T], total: int, label: str, out: TextIO | None = No
     return _lines(items, total, label, stream, clock)
 
 
-def _bar(items: Iterable[T], total: int, label: str, out: TextIO) -> Iterator[T]:
+def lines(items: Iterable[T], total: int, label: Label) -> Iterator[T]:
+    """As `progress`, in plain lines always: of work side by side, bars would overwrite each other."""
+    return _lines(items, total, label, sys.stderr, time.monotonic)
+
+
+def _bar(items: Iterable[T], total: int, label: Label, out: TextIO) -> Iterator[T]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Bar(*columns, console=Console(file=out), transient=True) as bar:
-        task = bar.add_task(label, total=total)
-        for item in items:
+        task = bar.add_task(_told(label), total=total)
+        for done, item in enumerate(items, start=1):
             yield item
-            bar.advance(task)
+            bar.update(task, advance=1, description=_told(label))
+            if callable(label):
+                bar.console.print(f"{_told(label)}: {done} of {total}", highlight=False, markup=False)
 
 
-def _lines(items: Iterable[T], total: int, label: str, out: TextIO, clock: Callable[[], float]) -> Iterator[T]:
+def _lines(items: Iterable[T], total: int, label: Label, out: TextIO, clock: Callable[[], float]) -> Iterator[T]:
     began = said = clock()
     done = 0
     for done, item in enumerate(items, start=1):
         yield item
         now = clock()
-        if now - said >= _EVERY_S and done < total:
+        if (callable(label) or now - said >= _EVERY_S) and done < total:
             left = (now - began) / done * (total - done)
-            print(f"{label}: {done} of {total}, about {duration(left)} left", file=out, flush=True)
+            print(f"{_told(label)}: {done} of {total}, about {duration(left)} left", file=out, flush=True)
             said = now
     if said > began:
-        print(f"{label}: {done} of {total}, done in {duration(clock() - began)}", file=out, flush=True)
+        print(f"{_told(label)}: {done} of {total}, done in {duration(clock() - began)}", file=out, flush=True)
+
+
+def _told(label: Label) -> str:
+    return label if isinstance(label, str) else label()
 
 
 def duration(seconds: float) -> str:

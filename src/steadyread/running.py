@@ -17,23 +17,27 @@ from steadyread import records
 from steadyread.assessment import Attack, assess
 from steadyread.attacks.registry import RECIPES
 from steadyread.attacks.smallest_flip import smallest_flip
-from steadyread.cases import Cases, audit, image_marks, open_cases, patient_marks, split
+from steadyread.cases import Cases, audit, image_marks, noise_level, open_cases, patient_marks, split
 from steadyread.checks import believed
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused
-from steadyread.examples import EXAMPLES, write_examples
+from steadyread.examples import ATTACKED, EXAMPLES, write_attacked, write_examples
 from steadyread.findings import Finding
+from steadyread.hardening import carry_out_hardening, refuse_unfit
 from steadyread.material import Material, attacked_cases, gather
 from steadyread.metrics.gates import Judged, gate, judge, judge_noise
 from steadyread.metrics.intervals import clopper_pearson
 from steadyread.metrics.reads import reads_of
 from steadyread.models.loading import read_card
-from steadyread.networks import classifier_of
+from steadyread.networks import classifier_of, device_of, members_of, placed, untrained
 from steadyread.noise_study import carry_out_noise
 from steadyread.progress import Progress, quiet
+from steadyread.referral import write_scores
 from steadyread.report import write_report
-from steadyread.run_folder import FINDINGS, MODEL, SETTINGS, TRAINING, folder_of, settle
-from steadyread.study import Study
+from steadyread.run_folder import FINDINGS, IMAGES, MODEL, SETTINGS, TRAINING, folder_of, settle
+from steadyread.study import Study, laid_over
+from steadyread.study.reading import checked
+from steadyread.training.fit import TrainingSettings
 from steadyread.units import Bounds, size_in_native
 
 
@@ -58,6 +62,15 @@ class Done:
         return tuple(judged for judged in self.gates if not judged.passed)
 
 
+@dataclass(frozen=True, eq=False)
+class Begun:
+    """A study of which everything was checked and nothing is done: its folder, its cases, its attacks by part."""
+
+    folder: Path
+    material: Material
+    attacks: dict[str, Sequence[Attack]]
+
+
 def carry_out(study: Study, out: str | Path | None = None, progress: Progress = quiet) -> Done:
     """The whole study: data, model (trained unless weights are given), assessment, checks, report. One with a
     [noise] section is carried out over all its folds and variants.
@@ -70,25 +83,62 @@ def carry_out(study: Study, out: str | Path | None = None, progress: Progress = 
         PlanDiffers: the folder holds another study.
         Partial: the disk is full; what was finished is kept.
     """
-    folder = folder_of(study, out)
+    folder = folder_of(study.name, out)
     if study.noise is not None:
         report = carry_out_noise(study, folder, progress)
         summary = records.read_json(folder / "summary.json")
         return Done(folder, report, summary, tuple(judge_noise(gate(text), summary)
                                                    for text in study.gates.fail_below))
+    return finish(begin(study, folder), progress)
+
+
+def harden_run(folder: str | Path, above: Sequence[Mapping[str, Any]], progress: Progress = quiet) -> Done:
+    """The study of a run's folder carried out again with a hardening added: the rest is taken up as it is.
+
+    Args:
+        above: settings laid over the run's own, those of `hardening` above all.
+
+    Raises:
+        InputRefused: no run there, or one that was stopped before its study was written.
+        PlanDiffers: the run was hardened otherwise already.
+    """
+    folder = Path(folder)
+    if not (folder / SETTINGS).is_file():
+        raise InputRefused(f"{folder} is no run: it has no {SETTINGS}. Give the folder that a run has written")
+    stated = records.read_json(folder / SETTINGS)
+    if "sets" in stated:
+        raise InputRefused(f"{folder} holds runs of several data sets: give the folder of one of them, such as "
+                           f"{folder / next(iter(stated['sets']))}")
+    for settings in above:
+        stated = laid_over(stated, settings)
+    return finish(begin(checked(stated, f"{folder / SETTINGS}"), folder), progress)
+
+
+def begin(study: Study, folder: Path) -> Begun:
+    """Everything that can be refused before any training: settings, data, units, network, the folder's own run."""
     material = gather(study)
     attacks = attacks_of(material.study, material.ready.bounds)
+    refuse_unfit(material)
+    device_of(material.study)
+    if material.study.training is not None:
+        untrained(material, material.study.seed)
     settle(folder, material.study)
-    classifier = classifier_of(material, folder, progress)
+    return Begun(folder, material, attacks)
+
+
+def finish(begun: Begun, progress: Progress = quiet) -> Done:
+    """What was begun, to its end: network, assessment, checks, further scores, hardening, report."""
+    folder, material, study = begun.folder, begun.material, begun.material.study
+    classifier = placed(classifier_of(material, folder, progress), study)
     attacked = attacked_cases(material)
-    table = assess(classifier, attacked, attacks, against=material.study.attacks.against, store=folder,
-                   seed=material.study.seed, progress=progress)
+    table = assess(classifier, attacked, begun.attacks, against=study.attacks.against, store=folder,
+                   seed=study.seed, progress=progress)
     _write_findings(folder, material, classifier, (attacked, table), progress)
-    if not (folder / EXAMPLES).exists():
-        write_examples(classifier, attacked.part("test"), table, folder, material.study.seed)
-    report = write_report(folder, material.study.seed)
+    _write_further(folder, material, classifier, (attacked, table), progress)
+    carry_out_hardening(material, classifier, begun.attacks, folder, progress)
+    report = write_report(folder, study.seed)
     return Done(folder, report, records.read_json(folder / "summary.json"),
-                tuple(judged_gates(material.study.gates.fail_below, table, folder, material.study.seed)))
+                tuple(judged_gates(study.gates.fail_below, table, folder, study.seed)))
 
 
 def train(study: Study, out: str | Path | None = None, progress: Progress = quiet) -> dict[str, Any]:
@@ -99,9 +149,8 @@ def train(study: Study, out: str | Path | None = None, progress: Progress = quie
     """
     if study.model.weights is not None:
         raise InputRefused("there is nothing to train: the study states weights; leave model.weights out")
-    folder = folder_of(study, out)
-    material = gather(study)
-    settle(folder, material.study)
+    folder = folder_of(study.name, out)
+    material = begin(study.model_copy(update={"hardening": None}), folder).material
     classifier_of(material, folder, progress)
     return {**records.read_json(folder / TRAINING), "weights": str(folder / MODEL),
             "synthetic": material.raw.synthetic}
@@ -171,6 +220,28 @@ def _write_findings(folder: Path, material: Material, classifier: Classifier, as
     records.write_json(path, [finding.as_json() for finding in found])
 
 
+def _write_further(folder: Path, material: Material, classifier: Classifier, assessed: tuple[Cases, pa.Table],
+                   progress: Progress) -> None:
+    """What else stands beside the records: how noisy the images are, pictures, referral scores."""
+    study, (attacked, table) = material.study, assessed
+    if not (folder / IMAGES).exists() and attacked[0].image.ndim == 3:
+        records.write_json(folder / IMAGES, noise_level(attacked))
+    for name, write in ((EXAMPLES, write_examples), (ATTACKED, write_attacked)):
+        if not (folder / name).exists():
+            write(classifier, attacked.part("test"), table, folder, study.seed)
+    if study.triage.views or study.triage.members:
+        augmentation = TrainingSettings(**(study.training or {}))
+        write_scores(classifier, attacked, folder, augmentation=augmentation, views=study.triage.views,
+                     members=members_of(material, folder, progress), seed=study.seed)
+
+
+def _told(cases: Cases, part: str) -> str:
+    patients = len({row.patient for row in cases.rows})
+    counts = ", ".join(f"{count} {name}" for name, count in cases.counts().items())
+    of = f" of {patients} patients" if cases.patients_known else ""
+    return f"{part}: {len(cases)} images{of} ({counts})"
+
+
 def _worse_than_chance(table: pa.Table, classes: Sequence[str]) -> Iterator[Finding]:
     """A network far below chance has most likely another order of classes than the data."""
     reads = reads_of(table, "test")
@@ -202,7 +273,9 @@ def _taught(material: Material, attacked: Cases) -> Iterator[Finding]:
 
 
 def _drawn(material: Material, attacked: Cases) -> Iterator[Finding]:
-    """What the figures leave out: images of the set that were not drawn, test images that were not attacked."""
+    """The parts by class; and what the figures leave out: images not drawn, test images not attacked."""
+    yield Finding("parts", "note", "; ".join(_told(material.ready.part(part), part)
+                                             for part in ("train", "validation", "test")))
     used, tested, test = len(material.raw), len(attacked.part("test")), len(material.ready.part("test"))
     if used < material.whole:
         yield Finding("drawn images", "note", f"{used} of {material.whole} images are used, drawn by class", used)

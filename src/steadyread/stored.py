@@ -3,6 +3,7 @@
 import csv
 import io
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +11,17 @@ import numpy as np
 
 from steadyread import records
 from steadyread.errors import InputRefused
+from steadyread.metrics.combination import combination_of
 from steadyread.metrics.plan import part_of, share_to_withhold, stages_of
 from steadyread.metrics.reads import Reads, reads_of
 from steadyread.metrics.summary import as_json
-from steadyread.metrics.triage import SMALLEST_FLIP, scores, triage
+from steadyread.metrics.triage import FREE, SMALLEST_FLIP, scores, triage, with_combined
 from steadyread.metrics.wording import comparison
 from steadyread.report import write_report
 from steadyread.report.noise_page import write_noise_report
 from steadyread.report.noise_stored import JOBS
+from steadyread.report.sets_page import write_sets_report
+from steadyread.report.stored import read_records
 
 LIST = "triage.csv"
 
@@ -34,7 +38,7 @@ def triage_run(folder: str | Path, withhold: float | None = None, seed: int = 0,
         InputRefused: no records there, or no smallest flips in them.
     """
     folder = Path(folder)
-    table = records.read(folder)
+    table = read_records(folder)
     stage = next(iter(stages_of(table)), None)
     reads = reads_of(table, part_of(table), stage)
     validation = reads_of(table, "validation", stage)
@@ -56,10 +60,18 @@ def report_run(folder: str | Path, seed: int = 0, out: str | Path | None = None)
     Raises:
         InputRefused: no plan or records there, or a stored file that is not what it should be.
     """
-    page = (write_noise_report if (Path(folder) / JOBS).is_dir() else write_report)(Path(folder), seed)
+    page = _writer(Path(folder))(Path(folder), seed)
     if out is not None:
         page = _copied(Path(folder), Path(out)) / page.name
     return {**records.read_json(page.parent / "summary.json"), "report": str(page)}
+
+
+def _writer(folder: Path) -> Callable[[Path, int], Path]:
+    """What writes the report of this kind of run."""
+    if (folder / JOBS).is_dir():
+        return write_noise_report
+    settings = records.read_json(folder / "study.json") if (folder / "study.json").exists() else {}
+    return write_sets_report if isinstance(settings, dict) and "sets" in settings else write_report
 
 
 def _copied(folder: Path, out: Path) -> Path:
@@ -73,16 +85,19 @@ def _copied(folder: Path, out: Path) -> Path:
 
 
 def _listed(reads: Reads, found: dict[str, Any]) -> str:
-    """Every read with its smallest flip and whether it is withheld, the most fragile first."""
-    scored = scores(reads)
+    """Every read with its scores and whether the smallest flip withholds it, the most fragile first."""
+    scored = with_combined(scores(reads), combination_of(found["combined"]))
     threshold = next(row["threshold"] for row in found["rows"] if row["score"] == SMALLEST_FLIP)
     sizes, margins = scored.score[SMALLEST_FLIP], scored.score["margin"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case_id", "patient_id", "prediction", "smallest_flip", "margin", "withheld"])
+    further = [name for name in scored.score if name not in (SMALLEST_FLIP, *FREE)]
+    writer.writerow(["case_id", "patient_id", "prediction", "smallest_flip", "margin", *further, "withheld"])
     chosen = scored.chosen.nonzero()[0]
     for at in np.argsort(sizes, kind="stable"):
         place = chosen[at]
         writer.writerow([reads.case_id[place], reads.patient[place], int(reads.prediction[place]),
-                         f"{sizes[at]:.6g}", f"{margins[at]:.6g}", "yes" if sizes[at] <= threshold else "no"])
+                         f"{sizes[at]:.6g}", f"{margins[at]:.6g}",
+                         *(f"{scored.score[name][at]:.6g}" for name in further),
+                         "yes" if sizes[at] <= threshold else "no"])
     return text.getvalue()

@@ -1,14 +1,16 @@
 """Reader of CIFAR-10's binary version (https://www.cs.toronto.edu/~kriz/cifar.html)."""
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
 from steadyread.cases.case_set import Cases, Pixels, Row
-from steadyread.errors import InputRefused
+from steadyread.errors import InputRefused, UsageError
 from steadyread.types import Bounds
 
 _RECORD = 1 + 3 * 32 * 32
+_LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 LOOKED_FOR = "data_batch_*.bin and test_batch.bin (CIFAR-10, the binary version)"
 
 
@@ -17,12 +19,18 @@ def recognises(path: Path) -> bool:
     return path.is_dir() and any(_batches(path).values())
 
 
-def read(path: Path) -> Cases:
+def read(path: Path, channels: Literal["colour", "grey"] = "colour") -> Cases:
     """The cases of a CIFAR-10 folder: records of one label and 3 x 32 x 32 bytes, official parts kept.
 
+    Args:
+        channels: `colour`, or `grey` by luma (ITU-R 601).
+
     Raises:
+        UsageError: `channels` is neither.
         InputRefused: a file that is not whole records, or a label without a class.
     """
+    if channels not in ("colour", "grey"):
+        raise UsageError(f"channels must be colour or grey; got '{channels}'")
     files = _batches(path)
     maps = {file: _records(file) for part in files.values() for file in part}
     classes = _classes(path)
@@ -38,10 +46,14 @@ def read(path: Path) -> Cases:
                                        f"{', '.join(classes)}")
                 name = f"{part}/{number:06d}"
                 rows.append(Row(name, name, label, classes[label], None, part, (file, index), where,
-                                shape=(3, 32, 32)))
+                                shape=(3 if channels == "colour" else 1, 32, 32)))
                 number += 1
-    return Cases(path.name, tuple(rows), lambda row: _pixels(maps[row.source[0]], row.source[1]), classes,
-                 Bounds(0.0, 255.0, "grey level"))
+
+    def load(row: Row) -> Pixels:
+        colour = _pixels(maps[row.source[0]], row.source[1])
+        return colour if channels == "colour" else np.tensordot(_LUMA, colour, 1)[None]
+
+    return Cases(path.name, tuple(rows), load, classes, Bounds(0.0, 255.0, "grey level"))
 
 
 def _batches(path: Path) -> dict[str, list[Path]]:

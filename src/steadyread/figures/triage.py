@@ -7,13 +7,29 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
-from steadyread.figures.style import BLUE, GREEN, INK, ORANGE, SERIES, VERMILION, Look, grid, look, nothing, panel
+from steadyread.figures.style import (
+    BLUE,
+    GREEN,
+    INK,
+    ORANGE,
+    PURPLE,
+    SERIES,
+    SKY,
+    VERMILION,
+    Look,
+    grid,
+    look,
+    nothing,
+    panel,
+)
 from steadyread.figures.style import percent_axis as percent_axis_of
 from steadyread.metrics.intervals import Estimate, Flags, Floats
 from steadyread.units import Bounds
 
 _LOOKS = {"Smallest flip": Look(INK, "-", "o"), "Margin": Look(BLUE, "--", "s"), "Entropy": Look(ORANGE, ":", "^"),
-          "Random": Look(GREEN, "-.", "D")}
+          "Random": Look(GREEN, "-.", "D"), "Mean over views": Look(PURPLE, (0, (5, 1, 1, 1)), "v"),
+          "Mean over networks": Look(SKY, "--", "P"), "Disagreement": Look(SKY, ":", "X"),
+          "All combined": Look(VERMILION, "-", "*")}
 _POINTS = 1200
 _STEPS = 250
 

@@ -1,6 +1,9 @@
 """Records as aligned arrays: one entry an image for its clean read and for each attack on it."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +16,11 @@ from steadyread.units import Bounds
 
 Strings = NDArray[np.str_]
 UNDECIDED = -1
+SCORES = "scores.parquet"     # further scores of a run's reads, beside its records
+SCORED = b"steadyread"        # the key of that file's metadata: of which networks, images and settings
 CT_NOISE = "CTNoise"     # whose sizes are doses: `noise_reads` takes those rows
+_SCORE = "score "    # before a further score's name, in a table with such columns
+_NO_SCORES: Mapping[str, Floats] = MappingProxyType({})
 _ROUNDING = 1e-5     # of a size: what float32 arithmetic may add to a stated one
 
 
@@ -45,8 +52,9 @@ class Outcome:
 class Reads:
     """The clean reads of n images with what every attack made of them.
 
-    `label` is -1 where unknown, `prediction` -1 where undecided; `logits` (n, k). The order is that of the
-    case ids, so that no number depends on the order of the work.
+    `label` is -1 where unknown, `prediction` -1 where undecided; `logits` (n, k). `scores` are further ones of how
+    steady each read is (n,), higher for steadier and NaN where a read has none. The order is that of the case ids,
+    so that no number depends on the order of the work.
     """
 
     case_id: Strings
@@ -55,6 +63,7 @@ class Reads:
     prediction: Ints
     logits: Floats
     outcomes: tuple[Outcome, ...] = ()
+    scores: Mapping[str, Floats] = field(default_factory=lambda: _NO_SCORES)
 
     def __len__(self) -> int:
         return len(self.case_id)
@@ -87,6 +96,24 @@ def rank(attack: str) -> tuple[int, str]:
     return (known.index(attack) if attack in known else len(known), attack)
 
 
+def with_scores(table: pa.Table, scores: pa.Table) -> pa.Table:
+    """Records with the further scores of their images beside them, as `reads_of` takes them up.
+
+    `scores` has a case_id, a part, and one column a score, as scores.parquet. Where its metadata names the network
+    that was scored, the records of other networks get none.
+    """
+    told = json.loads((scores.schema.metadata or {}).get(SCORED, b"{}"))
+    named, known = (pc.binary_join_element_wise(pc.fill_null(held["case_id"], ""), pc.fill_null(held["part"], ""),
+                                                "\x1f") for held in (table, scores))
+    place = pc.index_in(named, value_set=known)
+    if "model" in told:
+        place = pc.if_else(pc.equal(table["model_sha256"], told["model"]), place, None)
+    for name in scores.column_names:
+        if name not in ("case_id", "part"):
+            table = table.append_column(_SCORE + name, pc.take(scores[name].cast(pa.float64()), place))
+    return table
+
+
 def reads_of(table: pa.Table, part: str | None = None, stage: str | None = None,
              bounds: Bounds | None = None) -> Reads:
     """The reads of one part (train, validation, test) and stage; None takes all of them.
@@ -108,7 +135,8 @@ def reads_of(table: pa.Table, part: str | None = None, stage: str | None = None,
     rows = clean[first]
     base = Reads(case_id=_strings(table, "case_id")[rows], patient=_strings(table, "patient_id")[rows],
                  label=_integers(table, "label")[rows], prediction=_integers(table, "prediction")[rows],
-                 logits=_logits(table, rows))
+                 logits=_logits(table, rows), scores={name.removeprefix(_SCORE): _floats(table, name)[rows]
+                                                      for name in table.column_names if name.startswith(_SCORE)})
     attacked = np.flatnonzero((attacks != "clean") & (_strings(table, "threat") != CT_NOISE))
     place = np.searchsorted(names, keys[attacked])
     lost = (place >= len(names)) | (names[np.minimum(place, max(len(names) - 1, 0))] != keys[attacked]
@@ -119,7 +147,7 @@ def reads_of(table: pa.Table, part: str | None = None, stage: str | None = None,
                            "command again, which completes them")
     ulp = float(np.spacing(np.float32(max(abs(bounds.low), abs(bounds.high))))) if bounds else 0.0
     outcomes = _outcomes(table, attacked, place, base, ulp)
-    return Reads(base.case_id, base.patient, base.label, base.prediction, base.logits, outcomes)
+    return replace(base, outcomes=outcomes)
 
 
 def _outcomes(table: pa.Table, rows: Ints, place: Ints, base: Reads, ulp: float) -> tuple[Outcome, ...]:

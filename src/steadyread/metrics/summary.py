@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from steadyread._version import __version__
+from steadyread.metrics.combination import COMBINED
 from steadyread.metrics.discrimination import discrimination
 from steadyread.metrics.intervals import Estimate, Floats, share
 from steadyread.metrics.plan import (
@@ -32,7 +33,7 @@ from steadyread.metrics.robustness import (
     merged_found_size,
     robust_curve,
 )
-from steadyread.metrics.triage import guarantee, triage
+from steadyread.metrics.triage import RANDOM, guarantee, triage
 from steadyread.metrics.wording import comparison, size_json, verdict
 from steadyread.units import Bounds
 
@@ -60,7 +61,7 @@ def summarise(table: pa.Table, plan: Plan, findings: Sequence[Mapping[str, Any]]
     elsewhere = validation if validation is not None and len(validation) else None
     classes = class_count(plan, reads)
     triaged = triage(reads, elsewhere, share_to_withhold(plan), seed)
-    names = [row["score"] for row in triaged["rows"] if row["score"] != "random"]
+    names = [row["score"] for row in triaged["rows"] if row["score"] not in (RANDOM, COMBINED)]
     summary: dict[str, Any] = {
         "steadyread": __version__, "name": plan.get("name"), "part": part or "all", "stage": stage,
         "stages": stages, "images": len(reads), "patients": len(np.unique(reads.patient)),

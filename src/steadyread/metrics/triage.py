@@ -2,15 +2,17 @@
 
 [A] (doi:10.1200/CCI.21.00170) drops the 20 % most sensitive *test* images by a threshold seen on the test
 set. Here the threshold is chosen on validation images, and the score is set against the margin and the
-entropy of the clean read, which cost nothing. A read is withheld where its score is at or below the threshold.
+entropy of the clean read, which cost nothing, and against further scores that a run may have. A read is withheld
+where its score is at or below the threshold.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from scipy import special, stats
 
+from steadyread.metrics.combination import COMBINED, Combination, fitted
 from steadyread.metrics.intervals import (
     Estimate,
     Flags,
@@ -27,7 +29,8 @@ from steadyread.metrics.reads import Reads
 
 SMALLEST_FLIP = "smallest_flip"
 RANDOM = "random"
-FREE = ("margin", "entropy")
+MARGIN = "margin"
+FREE = (MARGIN, "entropy")
 SHARE = 0.2
 _GRID = 20
 
@@ -48,12 +51,13 @@ class Scored:
 
 
 def scores(reads: Reads) -> Scored:
-    """Every score of the labelled reads: smallest flip (where searched), margin, entropy.
+    """Every score of the labelled reads: smallest flip (where searched), margin, entropy, and further ones.
 
     The smallest flip is the one against the *prediction*: against the label it is 0 for every wrong read,
     which gives the answer away. It is the search's own finding, without those of other attacks: validation
-    images have the search alone, and a threshold is only good for the score it was chosen on. An undecided
-    read scores -inf and is withheld first.
+    images have the search alone, and a threshold is only good for the score it was chosen on. Further scores
+    are those of `Reads.scores` that every one of these reads has. An undecided read scores -inf and is withheld
+    first.
     """
     searched = reads.smallest_flip("prediction")
     chosen = reads.known & (searched.present if searched is not None else np.ones(len(reads), bool))
@@ -63,8 +67,21 @@ def scores(reads: Reads) -> Scored:
     logits = reads.logits[chosen]
     decided = np.isfinite(logits).all(1) & (reads.prediction[chosen] >= 0)
     found["margin"], found["entropy"] = _margin(logits), _negative_entropy(logits)
+    found |= {name: values[chosen] for name, values in reads.scores.items() if not np.isnan(values[chosen]).any()}
     return Scored({name: np.where(decided, values, -np.inf) for name, values in found.items()},
                   ~reads.correct[chosen], reads, chosen)
+
+
+def with_combined(scored: Scored, combination: Combination | None) -> Scored:
+    """The same reads with the score `combined` as well, where there is a combination and they have what it takes.
+
+    A read with any score of -inf has that.
+    """
+    if combination is None or not combination.features.keys() <= scored.score.keys():
+        return scored
+    lowest = np.min([scored.score[name] for name in combination.features], axis=0)
+    values = np.where(lowest > -np.inf, combination(scored.score), -np.inf)
+    return replace(scored, score=scored.score | {COMBINED: values})
 
 
 def threshold_for(score: Floats, share_withheld: float = SHARE) -> float:
@@ -120,11 +137,18 @@ def triage(test: Reads, validation: Reads | None, share_withheld: float = SHARE,
 
     Thresholds come from `validation`; without one they are seen on the test images as in [A], and
     `chosen_on` says so. Each row has the threshold, the share withheld, the accuracy among the kept and its
-    change, and the area under risk-coverage; `differences` are smallest flip minus the other score, paired
-    over the same resampled patients. `random` is exact: its expected accuracy is the accuracy of all.
+    change, and the area under risk-coverage; `differences` are smallest flip minus the other score, and
+    `differences_to_margin` each other score minus the margin, paired over the same resampled patients. `random`
+    is exact: its expected accuracy is the accuracy of all.
+
+    Where the reads have further scores, `combined` tells of the combination of all of them, which only sees the
+    validation reads: its rule, or `why` there is none. It is None where there are no further scores.
     """
     scored = scores(test)
     elsewhere = scores(validation) if validation is not None and validation.known.any() else None
+    combination, told = _combination(scored, elsewhere)
+    scored = with_combined(scored, combination)
+    elsewhere = with_combined(elsewhere, combination) if elsewhere is not None else None
     base = scored if elsewhere is None else elsewhere
     thresholds = {name: threshold_for(base.score[name], share_withheld)
                   for name in scored.score if name in base.score}
@@ -139,7 +163,8 @@ def triage(test: Reads, validation: Reads | None, share_withheld: float = SHARE,
     return {"share": share_withheld, "chosen_on": "test" if elsewhere is None else "validation",
             "validation_images": 0 if elsewhere is None else len(elsewhere.wrong), "images": len(scored.wrong),
             "patients": len(np.unique(scored.patient)), "accuracy": everyone, "rows": rows,
-            "differences": _differences(intervals),
+            "differences": _differences(intervals), "differences_to_margin": _to_margin(intervals),
+            "combined": told,
             "rank_correlation": rank_correlation(scored.score.get(SMALLEST_FLIP), scored.score["margin"]),
             "beats_margin": _beats(intervals, "margin")}
 
@@ -151,8 +176,9 @@ def guarantee(validation: Reads | None, test: Reads, score: str, alpha: float, d
     The binomial tail bound of Geifman and El-Yaniv (arXiv:1705.08500) on validation images, over a fixed
     grid of 20 coverages, each at confidence 1 - delta/20; the largest coverage that passes is taken. The
     bound needs independent draws, so one image a patient is drawn: it speaks of a random image of a random
-    patient. `threshold` is None where nothing passes: too many errors among the steadiest, or fewer than
-    `least_patients`, which would be needed without a single error.
+    patient. There is none for `combined`, which has seen the labels of those images. `threshold` is None where
+    nothing passes: too many errors among the steadiest, or fewer than `least_patients`, which would be needed
+    without a single error.
     """
     answer: dict[str, Any] = {"score": score, "alpha": alpha, "delta": delta, "threshold": None, "bound": None,
                                  "coverage": Estimate(None), "error": Estimate(None), "validation_images": 0}
@@ -195,7 +221,8 @@ def _row(scored: Scored, name: str, threshold: float, kept: Flags,
 
 
 def _resampled(scored: Scored, kept: dict[str, Flags], seed: int) -> dict[str, dict[str, Estimate]]:
-    """For each score its change in accuracy and its area, and both minus the smallest flip's ("less_...")."""
+    """For each score its change in accuracy and its area, the smallest flip's minus these ("less_..."), and its
+    area minus the margin's ("over_margin")."""
     names = [*kept, RANDOM]
     n = len(scored.wrong)
     constant = np.zeros(n)
@@ -211,22 +238,49 @@ def _resampled(scored: Scored, kept: dict[str, Flags], seed: int) -> dict[str, d
             first = names.index(SMALLEST_FLIP) * 2
             columns += [columns[first + side] - columns[2 * place + side]
                         for place in range(len(names)) for side in (0, 1)]
+        if MARGIN in names:
+            free = columns[names.index(MARGIN) * 2 + 1]
+            columns += [columns[2 * place + 1] - free for place in range(len(names))]
         return np.stack(columns, axis=1)
 
     values = statistic(np.ones((1, n)))[0]
     intervals = bootstrap(statistic, scored.patient, seed)
     found = [estimate(value, interval, n) for value, interval in zip(values, intervals, strict=True)]
-    keys = ["change", "area", "less_change", "less_area"]
-    offset = 2 * len(names)
-    return {name: dict(zip(keys, found[2 * place:2 * place + 2]
-                           + found[offset + 2 * place:offset + 2 * place + 2], strict=False))
-            for place, name in enumerate(names)}
+    told = iter(found)
+    made: dict[str, dict[str, Estimate]] = {name: {} for name in names}
+    for keys, wanted in ((("change", "area"), True), (("less_change", "less_area"), SMALLEST_FLIP in names),
+                         (("over_margin",), MARGIN in names)):
+        for name in names if wanted else ():
+            made[name] |= {key: next(told) for key in keys}
+    return made
 
 
 def _differences(intervals: dict[str, dict[str, Estimate]]) -> list[dict[str, Any]]:
     """Smallest flip minus each other score, in accuracy among the kept and in area."""
     return [{"against": name, "accuracy": found["less_change"], "area": found["less_area"]}
             for name, found in intervals.items() if "less_area" in found and name != SMALLEST_FLIP]
+
+
+def _to_margin(intervals: dict[str, dict[str, Estimate]]) -> list[dict[str, Any]]:
+    """Each other score minus the margin, in area: below 0 where it sorts right from wrong better."""
+    return [{"score": name, "area": found["over_margin"]} for name, found in intervals.items()
+            if "over_margin" in found and name not in (MARGIN, RANDOM)]
+
+
+def _combination(scored: Scored, elsewhere: Scored | None) -> tuple[Combination | None, dict[str, Any] | None]:
+    """All scores that both parts have in one, fitted on the validation reads, and what is told of it.
+
+    (None, None) where there are no further scores to combine with what every run has.
+    """
+    if scored.score.keys() <= {SMALLEST_FLIP, *FREE}:
+        return None, None
+    made: Combination | None = None
+    why: str | None = "The scores are not combined: there are no validation reads to fit that on."
+    if elsewhere is not None:
+        common = {name: values for name, values in elsewhere.score.items() if name in scored.score}
+        made, why = fitted(common, elsewhere.wrong)
+    nothing = dict.fromkeys(("reads", "wrong", "penalty", "intercept", "features"))
+    return made, {"why": why, **(nothing if made is None else made.as_json())}
 
 
 def _beats(intervals: dict[str, dict[str, Estimate]], other: str) -> str | None:

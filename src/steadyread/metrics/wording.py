@@ -10,7 +10,10 @@ from steadyread.units import Bounds
 Size = dict[str, float | str | None]
 NONE = "–"
 _ATTACKS = {"fgsm": "FGSM", "bim": "BIM", "pgd": "PGD", "clean": "Clean", "smallest_flip": "Smallest flip"}
-_SCORES = {"smallest_flip": "Smallest flip", "margin": "Margin", "entropy": "Entropy", "random": "Random"}
+_SCORES = {"smallest_flip": "Smallest flip", "margin": "Margin", "entropy": "Entropy", "random": "Random",
+           "views": "Mean over views", "members": "Mean over networks",
+           "disagreement": "Disagreement", "combined": "All combined"}
+_ALWAYS = ("smallest_flip", "margin", "entropy", "random")
 
 
 def digits(value: float, significant: int = 2) -> str:
@@ -101,7 +104,11 @@ def verdict(summary: Mapping[str, Any]) -> str:
 
 
 def comparison(triage: Mapping[str, Any]) -> str:
-    """Whether the smallest flip beats the margin, said from the paired interval."""
+    """Whether the smallest flip, and each further score of the run, beats the margin, by the paired intervals."""
+    return " ".join(filter(None, [_flip_beside_margin(triage), _further_beside_margin(triage)]))
+
+
+def _flip_beside_margin(triage: Mapping[str, Any]) -> str:
     difference = next((row for row in triage["differences"] if row["against"] == "margin"), None)
     if difference is None:
         return "The smallest flip was not searched on these images, so it cannot be set against the margin."
@@ -119,6 +126,27 @@ def comparison(triage: Mapping[str, Any]) -> str:
     return (f"{said}: area under risk-coverage {areas['smallest_flip']:.4f} against {areas['margin']:.4f} "
             f"(lower is better), difference {_signed(interval.value)}, 95 % interval {_signed(interval.low)} to "
             f"{_signed(interval.high)} over the same resampled patients.")
+
+
+def _further_beside_margin(triage: Mapping[str, Any]) -> str:
+    """A sentence for each further score that differs from the margin, one for those that do not; "" without any."""
+    rows = [row for row in triage["differences_to_margin"] if row["score"] not in _ALWAYS]
+    if not rows or triage["accuracy"].value in (None, 1):
+        return ""
+    said, alike = [], []
+    for row in rows:
+        name, area = score_name(row["score"]), row["area"]
+        if area.low is None or area.low <= 0 <= area.high:
+            alike.append(f"{name[0].lower()}{name[1:]} ({_signed(area.value)})")
+        else:
+            how = "better" if area.high < 0 else "worse"
+            said.append(f"{name} sorts right from wrong {how} than the margin: difference {_signed(area.value)}, "
+                        f"95 % interval {_signed(area.low)} to {_signed(area.high)}.")
+    if alike:
+        listed = alike[0] if len(alike) == 1 else f"{', '.join(alike[:-1])} and {alike[-1]}"
+        said.append(f"No difference from the margin can be told for {listed}.")
+    why = (triage["combined"] or {}).get("why")
+    return " ".join([*said, *([why] if why else [])])
 
 
 def flips_told(summary: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:

@@ -7,7 +7,7 @@ import json
 import pickle
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -26,6 +26,7 @@ from steadyread.models.vgg import narrow_vgg, vgg16
 
 BUILT_IN: Mapping[str, Callable[..., nn.Module]] = {"vgg16": vgg16, "narrow_vgg": narrow_vgg,
                                                     "nodule_cnn": nodule_cnn}
+Shapes = Mapping[str, Sequence[int]]
 _NESTED = ("state_dict", "model_state_dict", "model", "net")   # where checkpoints keep their state dict
 _PREFIXES = ("module.", "_orig_mod.")                          # what DataParallel and compile put before names
 _SAVE = "save a state dict: torch.save(model.state_dict(), 'weights.pt')"
@@ -70,7 +71,7 @@ def read_card(path: str | Path) -> dict[str, Any] | None:
     Raises:
         InputRefused: no such file, or not safetensors in spite of its name.
     """
-    path = _existing(Path(path))
+    path = existing(Path(path))
     if path.suffix != ".safetensors":
         return None
     try:
@@ -78,7 +79,7 @@ def read_card(path: str | Path) -> dict[str, Any] | None:
             text = (file.metadata() or {}).get("card")
         card = None if text is None else json.loads(text)
     except (SafetensorError, ValueError) as problem:
-        raise _unreadable(path, problem) from problem
+        raise unreadable(path, problem) from problem
     return card if isinstance(card, dict) else None
 
 
@@ -101,21 +102,21 @@ def load_saved(path: str | Path, model: str | None = None) -> tuple[nn.Module, d
     return load_classifier_module(name, path, **card.get("arguments", {})), card
 
 
-def load_features(module: nn.Module, weights: str | Path) -> None:
-    """Fill only the `features.*` of a network, as from torchvision's ImageNet weights of VGG16 (as [A] does)."""
-    path = Path(weights)
-    state = {name: value for name, value in read_state(path).items() if name.startswith("features.")}
-    own = {name: value for name, value in module.state_dict().items() if not name.startswith("features.")}
-    _fill(module, {**own, **state}, path, "features")
-
-
 def fill(module: nn.Module, weights: Path, name: str) -> None:
     """Put the weights of a file into a module of the same names and shapes.
 
     Raises:
         InputRefused: names or shapes differ (the first are named), or a value is not finite.
     """
-    _fill(module, read_state(weights), weights, name)
+    state = read_state(weights)
+    wanted = {key: value.shape for key, value in module.state_dict().items()
+              if key in state or not key.endswith("num_batches_tracked")}
+    refuse_misfit(weights, f"the network '{name}'", {key: value.shape for key, value in state.items()}, wanted,
+                  ("state the network that these weights are of",
+                   "check the network's arguments (classes, channels, size, width)"))
+    for key, value in state.items():
+        refuse_not_finite(weights, key, value)
+    module.load_state_dict(state, strict=False)
 
 
 def read_state(path: Path) -> dict[str, Tensor]:
@@ -124,12 +125,12 @@ def read_state(path: Path) -> dict[str, Tensor]:
     Raises:
         InputRefused: no such file, another format, cut off, or more than a state dict.
     """
-    path = _existing(path)
+    path = existing(path)
     if path.suffix == ".safetensors":
         try:
             return _without_prefix(load_file(path))
         except SafetensorError as problem:
-            raise _unreadable(path, problem) from problem
+            raise unreadable(path, problem) from problem
     if path.suffix not in (".pt", ".pth", ".bin", ".ckpt"):
         raise InputRefused(f"{path}: expected weights as .safetensors, .pt or .pth; {_SAVE}")
     try:
@@ -140,7 +141,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
         raise InputRefused(f"{path} holds a pickled module or other objects, which may run code when read, or is "
                            f"cut off; {_SAVE}") from problem
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as problem:
-        raise _unreadable(path, problem) from problem
+        raise unreadable(path, problem) from problem
     return _without_prefix(_state_in(found, path))
 
 
@@ -160,23 +161,51 @@ def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
     return state
 
 
-def _fill(module: nn.Module, state: Mapping[str, Tensor], path: Path, model: str) -> None:
-    wanted = module.state_dict()
-    missing = [name for name in wanted if name not in state and not name.endswith("num_batches_tracked")]
-    unexpected = [name for name in state if name not in wanted]
+def refuse_misfit(path: Path, network: str, found: Shapes, wanted: Shapes, advice: tuple[str, str]) -> None:
+    """Nothing where the names and shapes of a file are those that a network wants.
+
+    Raises:
+        InputRefused: they differ. The first names or the first shape are told, with the advice for names or that
+            for shapes.
+    """
+    missing = [name for name in wanted if name not in found]
+    unexpected = [name for name in found if name not in wanted]
     if missing or unexpected:
-        parts = [f"{len(names)} {what} (first {', '.join(repr(name) for name in names[:3])})"
+        parts = [f"{len(names)} {what} (first {', '.join(repr(name[:80]) for name in names[:3])})"
                  for names, what in ((missing, "missing"), (unexpected, "unexpected")) if names]
-        raise InputRefused(f"{path} does not fit the network '{model}': of its {len(wanted)} names "
-                           f"{'; '.join(parts)}: state the network that these weights are of")
-    for name, value in state.items():
-        if tuple(value.shape) != tuple(wanted[name].shape):
-            raise InputRefused(f"{path} does not fit the network '{model}': '{name}' has the shape "
-                               f"{tuple(value.shape)}, expected {tuple(wanted[name].shape)}: check the network's "
-                               "arguments (classes, channels, size, width)")
-        if value.is_floating_point() and not bool(torch.isfinite(value).all()):
-            raise InputRefused(f"{path}: '{name}' has NaN or infinite values; the training diverged")
-    module.load_state_dict(dict(state), strict=False)
+        raise InputRefused(f"{path} does not fit {network}: of its {len(wanted)} names {'; '.join(parts)}: "
+                           f"{advice[0]}")
+    for name, shape in found.items():
+        if tuple(shape) != tuple(wanted[name]):
+            raise InputRefused(f"{path} does not fit {network}: {name!r} has the shape {tuple(shape)}, expected "
+                               f"{tuple(wanted[name])}: {advice[1]}")
+
+
+def refuse_not_finite(path: Path, name: str, value: Tensor) -> None:
+    """Nothing where every value is finite.
+
+    Raises:
+        InputRefused: one is not.
+    """
+    if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+        raise InputRefused(f"{path}: {name!r} has NaN or infinite values; the training diverged, or the file is "
+                           "damaged")
+
+
+def existing(path: Path) -> Path:
+    """The path of a file that is there.
+
+    Raises:
+        InputRefused: it is not.
+    """
+    if not path.is_file():
+        raise InputRefused(f"no weights file {path}")
+    return path
+
+
+def unreadable(path: Path, problem: Exception) -> InputRefused:
+    """What to raise where reading weights failed."""
+    return InputRefused(f"{path} cannot be read as weights (cut off, or another format?): {_told(problem)}")
 
 
 def _factory(model: str) -> Callable[..., object]:
@@ -241,16 +270,6 @@ def _current_folder_importable() -> Iterator[None]:
     finally:
         with suppress(ValueError):
             sys.path.remove(here)
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise InputRefused(f"no weights file {path}")
-    return path
-
-
-def _unreadable(path: Path, problem: Exception) -> InputRefused:
-    return InputRefused(f"{path} cannot be read as weights (cut off, or another format?): {_told(problem)}")
 
 
 def _told(problem: Exception) -> str:

@@ -8,15 +8,15 @@ from torch import Tensor, nn
 from steadyread.errors import InputRefused, UsageError
 
 # Simonyan and Zisserman, arXiv:1409.1556, configuration D: features and convolutions of each stage.
-_FEATURES = (64, 128, 256, 512, 512)
-_CONVOLUTIONS = (2, 2, 3, 3, 3)
+FEATURES = (64, 128, 256, 512, 512)
+CONVOLUTIONS = (2, 2, 3, 3, 3)
 
 
 class Vgg(nn.Module):
     """Convolutional `features`, then a dense `head`: images (n, channels, height, width) -> logits (n, classes).
 
     `features` is numbered as torchvision's `vgg16` (`vgg16_bn` with `norm`), so ImageNet weights of the
-    full width fit it by name.
+    full width fit it by name (see `steadyread.models.pretrained`).
     """
 
     def __init__(self, features: nn.Sequential, head: nn.Sequential, channels: int, size: tuple[int, int]) -> None:
@@ -43,7 +43,7 @@ class Vgg(nn.Module):
 
 
 def vgg16(classes: int = 2, channels: int = 1, *, size: int | Sequence[int] = 116, width: float = 1.0,
-          dropout: float = 0.5, norm: bool = False, convolutions: Sequence[int] = _CONVOLUTIONS) -> Vgg:
+          dropout: float = 0.5, norm: bool = False, convolutions: Sequence[int] = CONVOLUTIONS) -> Vgg:
     """VGG16 as paper [A] (doi:10.1200/CCI.21.00170): 13 convolutions 3x3 with ReLU in five stages that end
     in a 2x2 maximum, flattened, dense 4096, dense 1024, and one logit a class.
 
@@ -69,7 +69,7 @@ def vgg16(classes: int = 2, channels: int = 1, *, size: int | Sequence[int] = 11
     _refuse_bad_arguments(classes, channels, sides, width, convolutions)
     layers: list[nn.Module] = []
     left, made = (sides[0], sides[1]), channels
-    for features, count in zip(_FEATURES, convolutions, strict=True):
+    for features, count in zip(FEATURES, convolutions, strict=True):
         wanted = _scaled(features, width)
         for _ in range(count):
             layers += [nn.Conv2d(made, wanted, 3, padding=1), *([nn.BatchNorm2d(wanted)] if norm else []),
@@ -122,5 +122,5 @@ def _refuse_bad_arguments(classes: int, channels: int, sides: Sequence[int], wid
         raise UsageError(f"size must be one side or (height, width) in pixels; got {_by(sides)}")
     if not 0 < width <= 4:
         raise UsageError(f"width must lie above 0 and up to 4; got {width:g}")
-    if len(convolutions) != len(_FEATURES) or min(convolutions) < 1:
+    if len(convolutions) != len(FEATURES) or min(convolutions) < 1:
         raise UsageError(f"convolutions must be five numbers of at least 1; got {tuple(convolutions)}")

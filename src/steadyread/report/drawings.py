@@ -9,12 +9,14 @@ from matplotlib.figure import Figure
 
 from steadyread import figures
 from steadyread.figures import AttackPoints, Example, RiskLine, TriageBar
+from steadyread.figures.hardening_training import hardening_curve
 from steadyread.metrics import Reads, risk_coverage, scores
+from steadyread.metrics.combination import combination_of
 from steadyread.metrics.discrimination import class_scores
 from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.summary import judged_by, thinned
-from steadyread.metrics.triage import RANDOM, SMALLEST_FLIP, Scored
-from steadyread.metrics.wording import attack_name, number_of, score_name
+from steadyread.metrics.triage import RANDOM, SMALLEST_FLIP, Scored, with_combined
+from steadyread.metrics.wording import attack_name, digits, number_of, score_name
 from steadyread.units import Bounds
 
 Summary = Mapping[str, Any]
@@ -31,15 +33,25 @@ class Drawing:
 
 def drawings(reads: Reads, summary: Summary, examples: list[Example], bounds: Bounds) -> dict[str, Drawing]:
     """All figures by name; each tells in words where it has nothing to show."""
-    scored = scores(reads)
+    scored = with_combined(scores(reads), combination_of(summary["triage"]["combined"]))
     made = [*(_accuracy(reads, summary, against, bounds) for against in ("label", "prediction")),
             _histogram(reads, summary, bounds), _roc(reads, summary), *_triage(scored, summary, bounds),
             Drawing("examples", figures.examples(examples, bounds), "Clean, change amplified, attacked.")]
     training = summary.get("training")
     if training and training.get("epochs"):
-        made.append(Drawing("training", figures.training_curve(training["epochs"], training.get("chosen_epoch")),
-                            "Loss by epoch, and what the validation images said of it."))
+        made.append(training_drawing("training", training, bounds))
     return {drawing.name: drawing for drawing in made}
+
+
+def training_drawing(name: str, training: Summary, bounds: Bounds) -> Drawing:
+    """How the epochs of a training went; those of a hardening with the accuracy under attack."""
+    if "method" not in training:
+        return Drawing(name, figures.training_curve(training["epochs"], training.get("chosen_epoch")),
+                       "Loss by epoch, and what the validation images said of it.")
+    largest = training.get("epsilon")
+    at = f" of {digits(largest / bounds.range)} of the range" if isinstance(largest, int | float) else ""
+    return Drawing(name, hardening_curve(training, bounds),
+                   f"Validation images read right, clean and under PGD{at} against the network of that epoch.")
 
 
 def _accuracy(reads: Reads, summary: Summary, against: str, bounds: Bounds) -> Drawing:

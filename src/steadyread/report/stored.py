@@ -7,10 +7,12 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.figures.examples import Example
+from steadyread.metrics.reads import SCORES, with_scores
 
 _EXAMPLE_ARRAYS = ("clean", "adversarial", "case_id", "label", "attack", "size", "clean_probabilities",
                    "adversarial_probabilities")
@@ -42,8 +44,25 @@ def read_run(folder: Path, classes: tuple[str, ...] = ()) -> Run:
     if isinstance(settings, dict):
         plan = {"name": settings.get("name"), "study": settings} | plan
     names = classes or tuple(str(name) for name in plan.get("data", {}).get("classes", ()))
-    return Run(folder, plan, records.read(folder), _findings(folder / "findings.json"),
+    return Run(folder, plan, read_records(folder), _findings(folder / "findings.json"),
                _optional(folder / "training.json"), read_examples(folder / "examples.npz", names))
+
+
+def read_records(folder: Path) -> pa.Table:
+    """A run's records, with the further scores of its reads beside them where it has scores.parquet.
+
+    Raises:
+        InputRefused: no records there, or a file that is not what it should be.
+    """
+    table, path = records.read(folder), folder / SCORES
+    if not path.exists():
+        return table
+    try:
+        return with_scores(table, pq.read_table(path, page_checksum_verification=True))
+    except (OSError, ValueError, KeyError, pa.ArrowException) as problem:
+        raise InputRefused(f"{path} must be a whole Parquet file with case_id, part and a number a score "
+                           f"({str(problem).splitlines()[0]}): remove it, or run the same command again, which "
+                           "computes it anew") from problem
 
 
 def read_examples(path: Path, classes: tuple[str, ...]) -> list[Example]:

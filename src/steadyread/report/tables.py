@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from steadyread.figures.examples import Example, amplification, change, picture
+from steadyread.metrics.hardening_wording import points
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.wording import (
     NONE,
@@ -38,14 +39,14 @@ def cards(summary: Summary) -> list[dict[str, str]]:
     if flips["searched"]:
         median = flips["median"]
         known = 0 < number_of(median) < math.inf
-        between = f"95 %: {_bare(flips['low'])} to {_bare(flips['high'])}" if known else ""
+        between = f"95 %: {bare(flips['low'])} to {bare(flips['high'])}" if known else ""
         between = FEW if known and math.isnan(number_of(flips["low"])) else between
-        made.append({"value": _bare(median), "name": f"flips half of the {reads}",
+        made.append({"value": bare(median), "name": f"flips half of the {reads}",
                      "note": "; ".join(filter(None, [_share_of(median), between]))})
     at = _headline(summary["robustness"]["label"]["at"])
     if at is not None and at["accuracy"].value is not None:
         how = "" if at["exact"] else ", merged from fixed sizes"
-        made.append(_card(f"robust accuracy at {_bare(at['size'])}{how}", at["accuracy"], percent))
+        made.append(_card(f"robust accuracy at {bare(at['size'])}{how}", at["accuracy"], percent))
     kept = next((row for row in summary["triage"]["rows"] if row["score"] == "smallest_flip"), None)
     if kept is not None and kept["accuracy"].value is not None:
         made.append(_card(f"accuracy, {percent(kept['withheld'].value, 0)} withheld", kept["accuracy"], percent))
@@ -115,6 +116,22 @@ def interval(found: Estimate | None, scale: float = 100.0, decimals: int = 1) ->
     return f"{scale * found.low:.{decimals}f} to {scale * found.high:.{decimals}f}".replace("-", "−")
 
 
+def signed_interval(found: Estimate | None) -> str:
+    """The interval of a difference, in points: `−2.1 to +3.4`."""
+    if found is None or found.value is None:
+        return ""
+    if found.low is None or found.high is None:
+        return NONE
+    return f"{points(found.low)} to {points(found.high)}"
+
+
+def flip(told: Mapping[str, Mapping[str, Any]]) -> str:
+    """A median smallest flip as a share of the range; a dash where none was searched."""
+    value = number_of(told["median"])
+    return "none found" if value == math.inf else NONE if math.isnan(value) else digits(
+        float(told["median"]["of_range"]))
+
+
 def tight(text: str) -> str:
     """Words in which no number is parted from its unit at a line's end."""
     return _PARTED.sub("\u00a0", text)
@@ -142,8 +159,8 @@ def _exact(row: Mapping[str, Any]) -> dict[str, Any]:
     return {"accuracy": row["accuracy"], "carried": row["accuracy"], "rises": False, "flipped": None}
 
 
-def _bare(size: Mapping[str, Any]) -> str:
-    """A size in its own unit, or as a share of the range where there is none."""
+def bare(size: Mapping[str, Any]) -> str:
+    """A size in its own unit alone, or as a share of the range where there is none."""
     value = number_of(size)
     if not math.isfinite(value):
         return "none found" if value > 0 else NONE
@@ -165,6 +182,10 @@ def _rule(score: str, threshold: float | None, bounds: Bounds) -> str:
         return "none: too many equal scores"
     if score == "entropy":
         return f"≥ {digits(-threshold)} nats"
+    if score == "disagreement":
+        return f"≥ {digits(-100 * threshold)} points of probability"
+    if score == "combined":
+        return f"≤ {percent(1 / (1 + math.exp(-threshold)))} chance to be right"
     if score == "smallest_flip":
         return f"≤ {show_native(threshold, bounds)}" if math.isfinite(threshold) else "all"
     return f"≤ {digits(threshold)} logits"

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from steadyread.study.reading import checked, laid_over
-from steadyread.study.sections import Settings, Study
+from steadyread.study.reading import checked
+from steadyread.study.section import Settings, laid_over
+from steadyread.study.sections import Study
 from steadyread.training.fit import TrainingSettings
 
 _LUNG: Settings = {"preparation": {"window": (-1000.0, 400.0), "crop": 64}}
@@ -49,22 +50,32 @@ def completed(study: Study, layout: str, card: Mapping[str, Any] | None = None) 
     """
     below = dict(DEFAULTS.get(layout, {}))
     if study.model.weights is not None:
-        below = laid_over({key: value for key, value in below.items() if key != "training"}, _GIVEN)
+        below = laid_over({key: value for key, value in below.items() if key != "training"},
+                          _GIVEN if study.hardening is None else {})
     else:
         below = laid_over({"training": {}}, below)
     if study.model.built_in:
         name = _stated(study).get("model", {}).get("name") or below.get("model", {}).get("name", "vgg16")
-        below = laid_over(_OURS.get(name, {"model": {"normalise": "symmetric"}}), below)
+        ours = _OURS.get(name, {"model": {"normalise": "symmetric"}})
+        below = laid_over(_pretrained(study.model.pretrained) if study.model.pretrained else ours, below)
     else:
         below.pop("preparation", None)
     if study.noise is not None:
         below = _noise_before_the_window(below)
     whole = laid_over(laid_over(below, card or {}), _stated(study))
+    if study.hardening is not None:
+        taught = laid_over(DEFAULTS.get(layout, {}).get("training", {}), whole.get("training") or {})
+        whole["hardening"]["training"] = asdict(TrainingSettings(**laid_over(taught, study.hardening.training)))
     if study.model.weights is not None:
         whole["training"] = None
     else:
         whole["training"] = asdict(TrainingSettings(**whole["training"]))
     return checked(whole, "the settings")
+
+
+def _pretrained(path: str) -> Settings:
+    """ImageNet weights are of the whole VGG16, and of images normalised as theirs were."""
+    return {"model": {"normalise": "caffe" if path.endswith((".h5", ".hdf5")) else "imagenet"}}
 
 
 def _noise_before_the_window(below: Settings) -> Settings:

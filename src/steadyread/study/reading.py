@@ -1,15 +1,46 @@
 """A study read from TOML, with every flag of the command line laid over one of its keys."""
 
 import json
+import re
 import tomllib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
 from steadyread.errors import InputRefused, UsageError
-from steadyread.study.sections import Settings, Study, nearest
+from steadyread.study.section import Settings, laid_over, nearest
+from steadyread.study.sections import Study
+
+_OUTSIDE = ("name", "scale", "scales", "sets", "equal")   # what stands outside of a set's own study
+_NOT_ALIKE = ("hardening", "triage", "gates")             # what the runs at equal conditions leave out
+_SET = re.compile(r"[A-Za-z0-9][\w-]*")
+
+
+@dataclass(frozen=True)
+class Sets:
+    """A study of several data sets: one study for each by name, and one for each at equal conditions.
+
+    `scale` names which of the file's tables under [scales] was laid over the rest.
+    """
+
+    name: str
+    studies: Mapping[str, Study]
+    equal: Mapping[str, Study]
+    scale: str | None = None
+
+    def rooted(self, folder: Path | None) -> "Sets":
+        """The same with the relative paths of all data beginning at `folder`."""
+        return Sets(self.name, {name: one.rooted(folder) for name, one in self.studies.items()},
+                    {name: one.rooted(folder) for name, one in self.equal.items()}, self.scale)
+
+    def as_json(self) -> Settings:
+        """What `study.json` holds."""
+        return {"name": self.name, "scale": self.scale,
+                "sets": {name: one.model_dump(mode="json") for name, one in self.studies.items()},
+                "equal": {name: one.model_dump(mode="json") for name, one in self.equal.items()} or None}
 
 
 def read_study(path: str | Path | None = None, *overrides: Mapping[str, Any]) -> Study:
@@ -19,7 +50,21 @@ def read_study(path: str | Path | None = None, *overrides: Mapping[str, Any]) ->
 
     Raises:
         InputRefused: no such file, or not TOML.
-        UsageError: an unknown key (with the nearest known one), or a value that does not fit its key.
+        UsageError: an unknown key (with the nearest known one), or a value that does not fit its key; a file of
+            several data sets.
+    """
+    found = read_studies(path, *overrides)
+    if isinstance(found, Sets):
+        raise UsageError(f"{path} is a study of several data sets ({', '.join(found.studies)}): `steadyread run` "
+                         "carries it out")
+    return found
+
+
+def read_studies(path: str | Path | None = None, *overrides: Mapping[str, Any]) -> Study | Sets:
+    """As `read_study`, where a file with tables [sets.NAME] is a study of several data sets.
+
+    Each set's table is laid over what stands outside of it; what the command line says comes last, for every set.
+    With a table [equal] each set is read once more, with that table (and the set's own [sets.NAME.equal]) over it.
     """
     stated: Settings = {} if path is None else _toml(Path(path))
     if path is not None:
@@ -30,7 +75,35 @@ def read_study(path: str | Path | None = None, *overrides: Mapping[str, Any]) ->
     scales = stated.pop("scales", {})
     if stated.get("scale") is not None:
         stated = _scaled(stated, scales, where, overrides)
-    return checked(stated, where)
+    return checked(stated, where) if "sets" not in stated else _several(stated, where, overrides)
+
+
+def _several(stated: Settings, where: str, overrides: tuple[Mapping[str, Any], ...]) -> Sets:
+    """A study for each of [sets.NAME], and one for each at the equal conditions of [equal]."""
+    tables, equal = stated.pop("sets"), stated.pop("equal", None)
+    if not isinstance(tables, Mapping) or {isinstance(one, Mapping) for one in tables.values()} != {True}:
+        raise UsageError(f"{where}: [sets.NAME] must be a table for each data set")
+    if equal is not None and not isinstance(equal, Mapping):
+        raise UsageError(f"{where}: [equal] must be a table")
+    studies, alike = {}, {}
+    for name, table in tables.items():
+        if not _SET.fullmatch(name):
+            raise UsageError(f"{where}: a data set's name is of letters, digits, '_' and '-'; got '{name}'")
+        whole = laid_over(stated, table)
+        own = whole.pop("equal", {})
+        studies[name] = checked(_topped(whole | {"name": name}, overrides), f"{where}, [sets.{name}]")
+        if equal is not None:
+            over = _topped(laid_over(laid_over(whole, equal), own), overrides)
+            plain = {key: value for key, value in over.items() if key not in _NOT_ALIKE}
+            alike[name] = checked(plain | {"name": name}, f"{where}, [equal] on [sets.{name}]")
+    name = str(stated.get("name", "sets"))
+    return Sets(checked({"name": name}, where).name, studies, alike, stated.get("scale"))
+
+
+def _topped(stated: Settings, overrides: tuple[Mapping[str, Any], ...]) -> Settings:
+    for above in overrides:
+        stated = laid_over(stated, {key: value for key, value in above.items() if key not in _OUTSIDE})
+    return stated
 
 
 def _scaled(stated: Settings, scales: Any, where: str, overrides: tuple[Mapping[str, Any], ...]) -> Settings:
@@ -71,15 +144,6 @@ def keyed(**flags: Any) -> Settings:
             value = {part: value}
         nested = laid_over(nested, value)
     return nested
-
-
-def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> Settings:
-    """`above` over `below`, tables merged, everything else replaced."""
-    merged = dict(below)
-    for key, value in above.items():
-        held = merged.get(key)
-        merged[key] = laid_over(held, value) if isinstance(held, Mapping) and isinstance(value, Mapping) else value
-    return merged
 
 
 def _toml(path: Path) -> Settings:

@@ -1,6 +1,7 @@
 """Flips, rotations and shifts of a whole batch at once, each image by its own draw."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +10,7 @@ from steadyread.errors import UsageError
 from steadyread.types import Images
 
 PerAxis = float | tuple[float, ...]
+Draw = Callable[[int], Tensor]   # so many rows of uniform values on [0, 1), one column an image, on the CPU
 
 
 def augmented(images: Images, generator: torch.Generator, *, flips: bool, rotation_degrees: PerAxis,
@@ -31,6 +33,12 @@ def augmented(images: Images, generator: torch.Generator, *, flips: bool, rotati
     Raises:
         UsageError: images that are neither 2D nor 3D; not one value an axis.
     """
+    return moved(images, lambda rows: torch.rand(rows, len(images), generator=generator), flips=flips,
+                 rotation_degrees=rotation_degrees, shift_pixels=shift_pixels)
+
+
+def moved(images: Images, draw: Draw, *, flips: bool, rotation_degrees: PerAxis, shift_pixels: PerAxis) -> Images:
+    """`augmented` by the values that `draw` gives, for draws that each image has from a stream of its own."""
     axes = images.ndim - 2
     degrees = _each(rotation_degrees, 3 if axes == 3 else 1, "rotation_degrees")
     pixels = _each(shift_pixels, axes, "shift_pixels")
@@ -38,19 +46,19 @@ def augmented(images: Images, generator: torch.Generator, *, flips: bool, rotati
         return images
     if axes not in (2, 3):
         raise UsageError(f"augmentation is for 2D and 3D images; these are {axes}D: switch it off")
-    drawn = _in_plane if axes == 2 else _in_space
-    theta = drawn(images, generator, flips, degrees, pixels).to(images)
+    matrices = _in_plane if axes == 2 else _in_space
+    theta = matrices(images, draw, flips, degrees, pixels).to(images)
     grid = nn.functional.affine_grid(theta, list(images.shape), align_corners=False)
     return nn.functional.grid_sample(images, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _in_plane(images: Tensor, generator: torch.Generator, flips: bool, degrees: tuple[float, ...],
+def _in_plane(images: Tensor, draw: Draw, flips: bool, degrees: tuple[float, ...],
               pixels: tuple[float, ...]) -> Tensor:
     """Affine matrices (n, 2, 3) in the coordinates of `affine_grid`: -1 to 1 along x, y."""
     n = len(images)
     height, width = images.shape[-2:]
-    angle, along_x, along_y = torch.rand(3, n, generator=generator) * 2 - 1
-    mirror = _mirrors(n, generator, flips)
+    angle, along_x, along_y = draw(3) * 2 - 1
+    mirror = _mirrors(n, draw, flips)
     angle = angle * math.radians(degrees[0])
     theta = torch.eye(2, 3).repeat(n, 1, 1)
     theta[:, 0, 0], theta[:, 1, 1] = angle.cos() * mirror[0], angle.cos() * mirror[1]
@@ -61,12 +69,12 @@ def _in_plane(images: Tensor, generator: torch.Generator, flips: bool, degrees: 
     return theta
 
 
-def _in_space(images: Tensor, generator: torch.Generator, flips: bool, degrees: tuple[float, ...],
+def _in_space(images: Tensor, draw: Draw, flips: bool, degrees: tuple[float, ...],
               pixels: tuple[float, ...]) -> Tensor:
     """Affine matrices (n, 3, 4) in the coordinates of `affine_grid`: -1 to 1 along x, y, z."""
     n = len(images)
-    drawn = torch.rand(6, n, generator=generator) * 2 - 1
-    mirror = torch.cat([_mirrors(n, generator, flips), torch.ones(1, n)])
+    drawn = draw(6) * 2 - 1
+    mirror = torch.cat([_mirrors(n, draw, flips), torch.ones(1, n)])
     turn = torch.eye(3).repeat(n, 1, 1)
     for axis, angle, most in zip(range(3), drawn[:3], reversed(degrees), strict=True):   # about x, y, z
         turn = _about(axis, angle * math.radians(most)) @ turn
@@ -88,9 +96,9 @@ def _about(axis: int, angle: Tensor) -> Tensor:
     return turn
 
 
-def _mirrors(n: int, generator: torch.Generator, flips: bool) -> Tensor:
+def _mirrors(n: int, draw: Draw, flips: bool) -> Tensor:
     """1 or -1 along x and y, (2, n)."""
-    return torch.where(torch.rand(2, n, generator=generator) < 0.5, -1.0, 1.0) if flips else torch.ones(2, n)
+    return torch.where(draw(2) < 0.5, -1.0, 1.0) if flips else torch.ones(2, n)
 
 
 def _each(value: PerAxis, axes: int, name: str) -> tuple[float, ...]:

@@ -1,5 +1,6 @@
 """The images of one part of the data, in memory where they fit, and index tensors that walk through them."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 
 import torch
@@ -48,6 +49,13 @@ class PartImages:
     def keys(self, chosen: Tensor) -> tuple[str, ...]:
         """The case ids at the indices `chosen`."""
         return tuple(self._cases.rows[place].id for place in chosen.tolist())
+
+    def digest(self) -> str:
+        """SHA-256 over the images, with their ids and labels, in their order."""
+        digest = hashlib.sha256(repr([(row.id, row.label) for row in self._cases.rows]).encode())
+        for chosen in torch.split(torch.arange(len(self)), 256):
+            digest.update(self.images(chosen).contiguous().numpy().data)
+        return digest.hexdigest()
 
     def _read(self, places: Sequence[int]) -> Images:
         batch, _ = collate([self._cases[place] for place in places], self._cases.bounds)

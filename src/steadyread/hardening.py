@@ -1,0 +1,193 @@
+"""Hardening the network of a run: trained on adversarial images, and assessed anew by the same attacks."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from steadyread import records
+from steadyread.assessment import Attack, assess, model_digest, name_of
+from steadyread.attacks.recipes import pgd
+from steadyread.attacks.smallest_flip import smallest_flip
+from steadyread.checks import believed, silent
+from steadyread.classifier import Classifier
+from steadyread.errors import InputRefused, PlanDiffers
+from steadyread.examples import EXAMPLES, write_examples
+from steadyread.findings import Finding
+from steadyread.material import Material, attacked_cases
+from steadyread.models.loading import save_weights
+from steadyread.networks import card_of, device_of, placed, taken_up, untrained
+from steadyread.progress import Progress, quiet
+from steadyread.report import write_report
+from steadyread.run_folder import CHECKPOINT, FINDINGS, HARDENED, MODEL, SETTINGS, TRAINING
+from steadyread.study import Hardening
+from steadyread.training.epsilon import Useful, useful_epsilons
+from steadyread.training.fit import TrainingSettings
+from steadyread.training.harden import HardeningSettings, harden
+from steadyread.units import Bounds, show_size, size_in_native
+
+Attacks = Mapping[str, Sequence[Attack]]
+
+
+@dataclass(frozen=True)
+class Stages:
+    """The sizes at which a network is hardened, in native units, and how they were come by."""
+
+    epsilons: tuple[float, ...]
+    why: str
+    useful: Useful | None
+
+
+def refuse_unfit(material: Material) -> None:
+    """What hardening would stumble over after the training, said before any.
+
+    Raises:
+        InputRefused: no training or validation images.
+        UsageError: a size in another unit, or stages that do not rise.
+    """
+    asked = material.study.hardening
+    if asked is None:
+        return
+    for part in ("train", "validation"):
+        if not len(material.ready.part(part)):
+            of = "training" if part == "train" else part
+            raise InputRefused(f"{material.raw.name}: no {of} images to harden with; state the shares of [split]")
+    for one in (asked, *asked.compared.values()):
+        if one.epsilon != "auto":
+            _typed(one, material.ready.bounds)
+
+
+def carry_out_hardening(material: Material, classifier: Classifier, attacks: Attacks, folder: Path,
+                        progress: Progress = quiet) -> None:
+    """The study's hardening of its network, and those it is compared with, each in a folder of its own.
+
+    The hardened network is assessed with the attacks of the plain one and reported on like it. Those that it is
+    compared with are searched for their smallest flips, and attacked by PGD at the size that this one learnt.
+    Everything resumes: finished networks and blocks of records are taken up. A training that comes to nothing is
+    reported as a hardening that failed.
+    """
+    asked, study = material.study.hardening, material.study
+    if asked is None:
+        return
+    held = _tried(material, classifier, asked, folder / HARDENED, progress)
+    if held is None:
+        return
+    hardened, epsilon = held
+    known = {(name_of(attack), getattr(attack, "size", None)) for attack in attacks.get("test", ())}
+    at_training = [] if ("pgd", epsilon) in known else [pgd(epsilon)]   # the size that every claim speaks of
+    _assess_whole(material, hardened, {**attacks, "test": [*attacks.get("test", ()), *at_training]},
+                  folder / HARDENED, progress)
+    flip = smallest_flip if study.attacks.largest is None else partial(
+        smallest_flip, largest=size_in_native(study.attacks.largest, material.ready.bounds))
+    for name, other in asked.compared.items():
+        place = folder / f"{HARDENED}-{name}"
+        found = _tried(material, classifier, other, place, progress)
+        if found is not None:
+            _assess_compared(material, found[0], [pgd(epsilon), flip], place, progress)
+
+
+def _tried(material: Material, classifier: Classifier, asked: Hardening, folder: Path, progress: Progress
+           ) -> tuple[Classifier, float] | None:
+    """The hardened network and its last size. None where the training came to nothing (it diverged, or no size was
+    found to train with): that is written down as a failure of the hardening, not of the run."""
+    try:
+        return _hardened(material, classifier, asked, folder, progress)
+    except PlanDiffers:
+        raise
+    except InputRefused as problem:
+        records.write_json(folder / TRAINING, {"method": asked.method, "epsilon": None, "epochs": [],
+                                               "chosen_epoch": 0, "failed": str(problem)})
+        return None
+
+
+def _hardened(material: Material, classifier: Classifier, asked: Hardening, folder: Path, progress: Progress
+              ) -> tuple[Classifier, float]:
+    """The hardened network, trained here or taken up, and the size that it learnt last."""
+    study = material.study
+    digest, path = _digest(material, classifier, asked), folder / MODEL
+    if path.exists():
+        found = taken_up(material, path, digest)
+        epsilon = float(records.read_json(folder / TRAINING)["epsilon"])
+    else:
+        stages = _stages(material, classifier, asked)
+        begin = untrained(material, study.seed) if asked.scratch else classifier
+        fitted = harden(begin, material.ready.part("train"), material.ready.part("validation"),
+                        _settings(asked, stages), seed=study.seed, checkpoint=folder / CHECKPOINT,
+                        device=device_of(study), progress=progress, scratch=asked.scratch)
+        useful = None if stages.useful is None else {
+            name: getattr(stages.useful, name) for name in ("low", "median", "high", "images")}
+        told = {"epsilon": stages.epsilons[-1], "unit": material.ready.bounds.unit, "why": stages.why,
+                "useful": useful}
+        records.write_json(folder / TRAINING, fitted.history | told)
+        save_weights(fitted.module, path, card_of(material, digest) | {
+            "hardening": asked.model_dump(mode="json", exclude={"compare"}) | told})
+        found, epsilon = fitted.classifier, stages.epsilons[-1]
+    return placed(replace(found, name=classifier.name, stage=HARDENED), study), epsilon
+
+
+def _stages(material: Material, classifier: Classifier, asked: Hardening) -> Stages:
+    """The sizes as typed, in native units; or found from the smallest flips of the training images."""
+    bounds = material.ready.bounds
+    if asked.epsilon != "auto":
+        sizes = _typed(asked, bounds)
+        return Stages(sizes, "stated in the study: " + ", then ".join(show_size(size, bounds) for size in sizes),
+                      None)
+    useful = useful_epsilons(classifier, material.ready.part("train"), seed=material.study.seed)
+    return Stages((useful.median,), useful.why, useful)
+
+
+def _typed(asked: Hardening, bounds: Bounds) -> tuple[float, ...]:
+    sizes = tuple(size_in_native(text, bounds) for text, _ in asked.stages)
+    if list(sizes) != sorted(sizes):
+        raise InputRefused("hardening.epsilon: the sizes of the stages must rise; got "
+                           + ", ".join(text for text, _ in asked.stages))
+    return sizes
+
+
+def _settings(asked: Hardening, stages: Stages) -> HardeningSettings:
+    stated = asked.model_dump(include={"method", "steps", "step", "share", "beta", "clean_cost", "patience",
+                                       "judged"})
+    return HardeningSettings(**stated, epsilons=stages.epsilons, epochs=tuple(count for _, count in asked.stages),
+                             training=TrainingSettings(**asked.training))
+
+
+def _digest(material: Material, classifier: Classifier, asked: Hardening) -> str:
+    """SHA-256 over what the hardened weights depend on; the plain network's own digest tells its data."""
+    told = {"hardening": asked.model_dump(mode="json", exclude={"compare"}), "seed": material.study.seed,
+            "begin": model_digest(classifier.module), "data": material.digest}
+    return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
+
+
+def _assess_whole(material: Material, classifier: Classifier, attacks: Attacks, folder: Path, progress: Progress
+                  ) -> None:
+    """The hardened network as a run of its own: records, findings, examples, report."""
+    study, attacked = material.study, attacked_cases(material)
+    records.write_json(folder / SETTINGS, study.model_dump(mode="json") | {"name": f"{study.name}, hardened"})
+    table = assess(classifier, attacked, attacks, against=study.attacks.against, store=folder, seed=study.seed,
+                   progress=progress)
+    if not (folder / FINDINGS).exists():
+        found = [*_failed(folder), *silent(table),
+                 *believed(classifier, attacked.part("test"), study.seed, progress)]
+        records.write_json(folder / FINDINGS, [one.as_json() for one in found])
+    if not (folder / EXAMPLES).exists():
+        write_examples(classifier, attacked.part("test"), table, folder, study.seed)
+    write_report(folder, study.seed)
+
+
+def _assess_compared(material: Material, classifier: Classifier, attacks: Sequence[Attack], folder: Path,
+                     progress: Progress) -> None:
+    """A network to compare with: records of the test images, and what the checks say of them."""
+    seed, test = material.study.seed, attacked_cases(material).part("test")
+    table = assess(classifier, test, attacks, against="label", store=folder, seed=seed, progress=progress)
+    if not (folder / FINDINGS).exists():
+        found = [*_failed(folder), *silent(table), *believed(classifier, test, seed, progress)]
+        records.write_json(folder / FINDINGS, [one.as_json() for one in found])
+
+
+def _failed(folder: Path) -> Iterator[Finding]:
+    told: dict[str, Any] = records.read_json(folder / TRAINING)
+    if told.get("failed"):
+        yield Finding("hardening failed", "error", str(told["failed"]))

@@ -1,0 +1,165 @@
+"""Which data set's reads are the most fragile, everything else held equal: medians of smallest flips, set by set.
+
+[A] (doi:10.1200/CCI.21.00170) holds that networks for medical images are more fragile than those for everyday ones,
+from networks that differ in image size, training and number of classes. Here every set has the same network, size
+and training, and two yardsticks: the share of the range of valid values, and the noise that the images have anyway.
+The sets are independent of each other, so a ratio of two medians is drawn from both sets' own resampled patients.
+"""
+
+import math
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from steadyread.metrics.intervals import Estimate, Floats, enough, resamples, weighted_median
+from steadyread.metrics.reads import Strings
+from steadyread.metrics.wording import size_json
+from steadyread.units import Bounds
+
+YARDSTICKS = ("of_range", "in_noise")
+_TAILS = (0.025, 0.975)
+
+
+@dataclass(frozen=True, eq=False)
+class Alike:
+    """One set at equal conditions: the smallest flips (n,) of its right reads, native (inf: none), and its facts.
+
+    `noise` is the median SD of the noise in its images, native, None where that is not known; `medical` None
+    where nobody said so. `limit` is the size up to which every flip was searched for.
+    """
+
+    name: str
+    found: Floats
+    patients: Strings
+    bounds: Bounds
+    accuracy: Estimate
+    noise: float | None = None
+    medical: bool | None = None
+    limit: float = math.inf
+
+    def unit(self, yardstick: str) -> float | None:
+        """The native size of 1 on a yardstick; None where the set has none (images without noise, say)."""
+        if yardstick == "of_range":
+            return self.bounds.range
+        return self.noise if self.noise is not None and self.noise > 0 else None
+
+
+def fragility(sets: Sequence[Alike], seed: int = 0) -> dict[str, Any]:
+    """Medians of the smallest flips with ranks, and the ratios of every medical set to every everyday one.
+
+    `rows` have the set's facts, and `median` with `low` and `high` in native units; `of_range` and `in_noise` are
+    the same median as Estimates on the two yardsticks (infinite where most reads were never flipped), and `ranks`
+    on each: 1 is the most fragile, with its 95 % interval. `pairs` have a yardstick, a medical set (`one`), an
+    everyday one (`other`) and the ratio of their medians: below 1 the medical one is more fragile.
+    """
+    draws = {one.name: _medians(one, seed) for one in sets}
+    ranks = {yardstick: _ranks(sets, draws, yardstick) for yardstick in YARDSTICKS}
+    rows = [_row(one, draws[one.name]) | {"ranks": {yardstick: ranks[yardstick].get(one.name)
+                                                    for yardstick in YARDSTICKS}} for one in sets]
+    pairs = [{"yardstick": yardstick, "one": one.name, "other": other.name, "ratio": ratio}
+             for yardstick in YARDSTICKS for one in sets for other in sets
+             if one.medical is True and other.medical is False
+             and (ratio := _ratio(one, other, draws, yardstick)) is not None]
+    return {"rows": rows, "pairs": pairs}
+
+
+def way_of(ratio: Estimate) -> str:
+    """"more" where a ratio's interval says more fragile than the other, "less", "alike", or "few" without one."""
+    if ratio.low is None or ratio.high is None:
+        return "few"
+    return "more" if ratio.high < 1 else "less" if ratio.low > 1 else "alike"
+
+
+def tally(pairs: Sequence[Mapping[str, Any]], yardstick: str) -> dict[str, int]:
+    """How many pairs go which way on a yardstick."""
+    ways = [way_of(pair["ratio"]) for pair in pairs if pair["yardstick"] == yardstick]
+    return {way: ways.count(way) for way in ("more", "less", "alike", "few")}
+
+
+@dataclass(frozen=True, eq=False)
+class _Median:
+    """The median of a set's flips, native, and that of each resample; `told` is False for too few patients."""
+
+    value: float
+    drawn: Floats
+    told: bool
+
+
+def _medians(one: Alike, seed: int) -> _Median:
+    """Drawn with a seed of the set's own name: two sets of as many patients must not be drawn alike."""
+    if not len(one.found):
+        return _Median(math.nan, np.zeros(0), False)
+    own = seed + zlib.crc32(one.name.encode())
+    drawn = np.concatenate([weighted_median(weights, one.found) for weights in resamples(one.patients, own)])
+    value = float(weighted_median(np.ones((1, len(one.found))), one.found)[0])
+    return _Median(value, drawn, enough(drawn, one.patients))
+
+
+def _row(one: Alike, median: _Median) -> dict[str, Any]:
+    low, high = _interval(median.drawn) if median.told else (math.nan, math.nan)
+    scaled = {yardstick: _scaled(median, one, yardstick) for yardstick in YARDSTICKS}
+    return {"name": one.name, "images": len(one.found), "patients": len(np.unique(one.patients)),
+            "accuracy": one.accuracy, "medical": one.medical, "noise": one.noise, "unit": one.bounds.unit,
+            "range": one.bounds.range, "never": float(np.isinf(one.found).mean()) if len(one.found) else None,
+            "searched_up_to": size_json(one.limit, one.bounds) if math.isfinite(one.limit) else None,
+            "median": size_json(median.value, one.bounds), "low": size_json(low, one.bounds),
+            "high": size_json(high, one.bounds)} | scaled
+
+
+def _scaled(median: _Median, one: Alike, yardstick: str) -> Estimate:
+    unit = one.unit(yardstick)
+    if unit is None or math.isnan(median.value):
+        return Estimate(None)
+    low, high = _interval(median.drawn) if median.told else (None, None)
+    return Estimate(median.value / unit, None if low is None else low / unit, None if high is None else high / unit,
+                    len(one.found))
+
+
+def _ranks(sets: Sequence[Alike], draws: Mapping[str, _Median], yardstick: str) -> dict[str, dict[str, Any]]:
+    """The rank of each set that has the yardstick; its interval where all of them have enough patients."""
+    held = [(one, unit) for one in sets
+            if (unit := one.unit(yardstick)) is not None and not math.isnan(draws[one.name].value)]
+    if not held:
+        return {}
+    values = np.array([draws[one.name].value / unit for one, unit in held])
+    ranks = 1 + (values[:, None] > values[None]).sum(1)
+    spans: list[tuple[int | None, int | None]] = [(None, None)] * len(held)
+    if all(draws[one.name].told for one, _ in held):
+        count = min(len(draws[one.name].drawn) for one, _ in held)
+        drawn = np.stack([draws[one.name].drawn[:count] / unit for one, unit in held])
+        spread = 1 + (drawn[:, None] > drawn[None]).sum(1)
+        spans = [(int(low), int(high)) for low, high in map(_interval, spread.astype(float))]
+    return {one.name: {"rank": int(rank), "low": low, "high": high, "of": len(held)}
+            for (one, _), rank, (low, high) in zip(held, ranks, spans, strict=True)}
+
+
+def _ratio(one: Alike, other: Alike, draws: Mapping[str, _Median], yardstick: str) -> Estimate | None:
+    """The ratio of two medians; None where either set lacks the yardstick or neither is flipped by half."""
+    units = one.unit(yardstick), other.unit(yardstick)
+    first, second = draws[one.name], draws[other.name]
+    if units[0] is None or units[1] is None:
+        return None
+    scale = units[1] / units[0]
+    with np.errstate(invalid="ignore"):
+        value = float(np.float64(first.value) / second.value * scale)
+        if math.isnan(value):
+            return None
+        if not (first.told and second.told):
+            return Estimate(value)
+        count = min(len(first.drawn), len(second.drawn))
+        drawn = first.drawn[:count] / second.drawn[:count] * scale
+    known = drawn[~np.isnan(drawn)]
+    if 2 * len(known) <= count:
+        return Estimate(value)
+    low, high = _interval(known)
+    return Estimate(value, low, high)
+
+
+def _interval(drawn: Floats) -> tuple[float, float]:
+    """The 95 % interval of drawn values, of which some may be infinite: no value between two is made up."""
+    ordered = np.sort(drawn)
+    low, high = (float(ordered[round(tail * (len(ordered) - 1))]) for tail in _TAILS)
+    return low, high

@@ -1,0 +1,174 @@
+"""What hardening did, in plain words that are right whichever way it went."""
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.wording import NONE, digits, number_of, percent, show_size_json
+
+Way = Literal["same", "better", "worse", "alike", "few"]
+Compared = Mapping[str, Any]
+LEVEL = 0.05     # of McNemar's test, which must speak as the interval does
+_METHODS = {"pgd": "PGD adversarial training", "trades": "TRADES",
+            "unsupervised": "unsupervised adversarial training"}
+_MANY = 10.0     # a factor from which on no decimals are printed
+
+
+def way(row: Mapping[str, Any]) -> Way:
+    """Which way a paired row of `compared` went.
+
+    "better" and "worse" where the interval leaves out 0 and McNemar's p is below 0.05: with few changed images
+    either alone is too sure. "same" where no image changed, "few" where too few patients allow an interval.
+    """
+    difference: Estimate = row["difference"]
+    if difference.value is None:
+        return "few"
+    if row["gained"] == row["lost"] == 0:
+        return "same"
+    if difference.low is None or difference.high is None:
+        return "few"
+    if row["p"] >= LEVEL or difference.low <= 0 <= difference.high:
+        return "alike"
+    return "better" if difference.value > 0 else "worse"
+
+
+def method_name(method: str | None) -> str:
+    """A hardening's name as the literature writes it."""
+    return _METHODS.get(method or "", (method or "hardening").replace("_", " "))
+
+
+def points(value: float | None, decimals: int = 1) -> str:
+    """A difference of shares in points, signed: `+40.8`, `−2.0`, `0.0`."""
+    if value is None:
+        return NONE
+    rounded = round(100 * value, decimals) + 0.0
+    return f"{'+' if rounded > 0 else ''}{rounded:.{decimals}f}".replace("-", "−")
+
+
+def p_shown(p: float | None) -> str:
+    """A p-value for print, never 0."""
+    if p is None:
+        return NONE
+    return "< 0.001" if p < 0.001 else f"{p:.2f}" if p >= 0.1 else f"{p:.3f}"
+
+
+def factor(value: float | None) -> str:
+    """A ratio of sizes: `2.4`, `13`, `none found` where most are never flipped after."""
+    if value is None or math.isinf(value):
+        return NONE if value is None else "none found"
+    return f"{value:.0f}" if value >= _MANY else digits(value)
+
+
+def headline(found: Compared, epsilon: float | None) -> Mapping[str, Any] | None:
+    """The size that a verdict speaks of: the training's own, else the largest that is told; None without any."""
+    told = [row for row in found["sizes"] if row["merged"] is not None]
+    if epsilon is not None:
+        own = [row for row in told if math.isclose(number_of(row["size"]), epsilon, rel_tol=1e-6)]
+        if own:
+            return dict(own[0])
+    return max(told, key=lambda row: number_of(row["size"]), default=None)
+
+
+def failure(training: Mapping[str, Any] | None, found: Compared | None) -> str | None:
+    """Why a hardening is none, in one or two sentences; None where it is one."""
+    if training and training.get("failed"):
+        sentence = str(training["failed"]).strip()
+        return f"{sentence[:1].upper()}{sentence[1:].rstrip('.')}. No gain is claimed."
+    if found and found["classes"]["after"] == 1 < found["classes"]["label"]:
+        return ("After hardening every image is read as one and the same class: the network has stopped reading, "
+                "and its steadiness is worth nothing.")
+    return None
+
+
+def hardening_verdict(found: Compared | None, training: Mapping[str, Any] | None,
+                      epsilon: float | None = None) -> str:
+    """What hardening did to accuracy under attack, clean accuracy and smallest flips, each in a sentence."""
+    first = hardening_short(found, training, epsilon)
+    if found is None or failure(training, found) or (training and training.get("chosen_epoch") == 0):
+        return first
+    clean = clean_said(found["clean"])
+    said = [first, clean if clean != first else None, flips_said(found["flips"])]
+    return " ".join(filter(None, said))
+
+
+def hardening_short(found: Compared | None, training: Mapping[str, Any] | None,
+                    epsilon: float | None = None) -> str:
+    """The first sentence of `hardening_verdict`: the accuracy under attack, or why there is no gain."""
+    failed = failure(training, found)
+    if failed or found is None:
+        return failed or "The hardened network has not been assessed yet."
+    if training and training.get("chosen_epoch") == 0:
+        return ("No epoch of the hardening was better on the validation images than the network it started from, "
+                "which was kept: there is no gain.")
+    row = headline(found, epsilon)
+    return under_attack(row, found) if row else clean_said(found["clean"])
+
+
+def doubt_said(failed: Sequence[str]) -> str:
+    """What takes a gain back: the checks of the hardened network's evaluation that failed; empty without any."""
+    return (" But this is not to be believed while these checks of the hardened network fail: "
+            f"{', '.join(failed)}.") if failed else ""
+
+
+def under_attack(row: Mapping[str, Any], found: Compared) -> str:
+    """The accuracy under attack at one size, before and after."""
+    merged = row["merged"]
+    size = f"{'changes of at most' if row['exact'] else 'the attacks tried at'} {show_size_json(row['size'])}"
+    reads = (f"under {size}, {percent(merged['after'].value)} of the images are read right after hardening and "
+             f"{percent(merged['before'].value)} before")
+    told = _told(merged)
+    return {"better": f"Hardening made the reads steadier: {reads} ({told}).",
+            "worse": f"Hardening made the reads less steady: {reads} ({told}).",
+            "alike": f"Hardening made no difference that can be told: {reads} ({told}).",
+            "same": f"Hardening changed nothing here: under {size} the very same images are read right after as "
+                    f"before ({percent(merged['before'].value)}).",
+            "few": f"Whether hardening made the reads steadier cannot be told from {_patients(found)}: {reads}."
+            }[way(merged)]
+
+
+def clean_said(row: Mapping[str, Any]) -> str:
+    """What became of the clean accuracy."""
+    before, after = percent(row["before"].value), percent(row["after"].value)
+    told = _told(row)
+    return {"better": f"The clean accuracy rose from {before} to {after} ({told}).",
+            "worse": f"The price: the clean accuracy fell from {before} to {after} ({told}).",
+            "alike": f"On clean images the accuracy is {before} before and {after} after, no difference that can "
+                     f"be told ({told}).",
+            "same": f"On clean images the very same reads are right as before ({before}).",
+            "few": f"On clean images the accuracy is {before} before and {after} after; too few patients tell the "
+                   "difference."}[way(row)]
+
+
+def flips_said(flips: Mapping[str, Any]) -> str | None:
+    """How many smallest flips grew, and by what factor; None where there is none to compare."""
+    if not flips["searched"] or not flips["images"]:
+        return None
+    middle: Estimate = flips["ratio"]
+    words = (f"Of the {flips['images']} reads that are right in both, {percent(flips['larger'].value)} need a "
+             f"larger change to flip than before and {percent(flips['smaller'].value)} a smaller one")
+    if middle.value is None:
+        return f"{words}."
+    if math.isinf(middle.value):
+        return f"{words}; most were not flipped any more."
+    between = ("" if middle.low is None or middle.high is None
+               else f" (95 % interval {factor(middle.low)} to {factor(middle.high)})")
+    return f"{words}; the median size is {factor(middle.value)} times that before{between}."
+
+
+def difference_said(difference: Estimate) -> str:
+    """A difference with its interval: `+40.8 points, 95 % interval +35.1 to +46.0`."""
+    if difference.low is None or difference.high is None:
+        return f"{points(difference.value)} points"
+    return (f"{points(difference.value)} points, 95 % interval {points(difference.low)} to "
+            f"{points(difference.high)}")
+
+
+def _told(row: Mapping[str, Any]) -> str:
+    """The difference with its interval, and with p where that is why no difference is told."""
+    p = f", p = {p_shown(row['p'])}" if way(row) == "alike" else ""
+    return difference_said(row["difference"]) + p
+
+
+def _patients(found: Compared) -> str:
+    return f"{found['patients']} {'patient' if found['patients'] == 1 else 'patients'}"

@@ -1,0 +1,171 @@
+"""The hardened networks that stand in a run's folder, and what they did, compared on the same images."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from steadyread import records
+from steadyread.errors import InputRefused
+from steadyread.metrics import Reads, reads_of
+from steadyread.metrics.hardening import compared
+from steadyread.metrics.hardening_wording import doubt_said, failure, hardening_short, hardening_verdict, headline
+from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.plan import bounds_of, exact_up_to, part_of, stages_of
+from steadyread.metrics.robustness import median_flip
+from steadyread.metrics.summary import judged_by, tabled_sizes
+from steadyread.metrics.wording import number_of, size_json
+from steadyread.report.stored import Run, read_run
+from steadyread.units import Bounds
+
+HARDENED = "hardened"
+Told = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Assessed:
+    """A run with the reads that it is judged by."""
+
+    run: Run
+    reads: Reads
+
+    @property
+    def bounds(self) -> Bounds:
+        """The images' bounds."""
+        return bounds_of(self.run.plan)
+
+
+@dataclass(frozen=True, eq=False)
+class Hardened:
+    """A hardened network: `name` is "" for the study's own, the key of `[hardening.compare]` for another.
+
+    `assessed` is None where it has not been assessed (yet).
+    """
+
+    name: str
+    training: Told
+    assessed: Assessed | None
+
+
+def read_hardenings(folder: Path) -> list[Hardened]:
+    """The hardened networks of a run's folder, the study's own first; none where it has no `hardened/`.
+
+    Raises:
+        InputRefused: a stored file that is not what it should be.
+    """
+    main = folder / HARDENED
+    others = sorted(path for path in folder.glob(f"{HARDENED}-*") if path.is_dir() and _asked(folder, path.name))
+    found = [_read(path, path.name.removeprefix(HARDENED).removeprefix("-")) for path in (main, *others)]
+    return [one for one in found if one is not None] if found[0] is not None else []
+
+
+def _asked(folder: Path, name: str) -> bool:
+    """Whether the run's study still compares with this one; all are where it does not say."""
+    settings = records.read_json(folder / "study.json") if (folder / "study.json").exists() else {}
+    stated = (settings.get("hardening") or {}).get("compare") if isinstance(settings, dict) else None
+    return stated is None or name.removeprefix(f"{HARDENED}-") in stated
+
+
+def hardening_summary(plain: Assessed, hardened: Sequence[Hardened], seed: int = 0) -> Told | None:
+    """What `summary["hardening"]` holds: the study's own hardening against the plain one, the others against it.
+
+    None where there is no hardening. `verdict` is in words and `short` its first sentence, `at` the size of which
+    it and `others` speak, and `failed` says why a hardening is none.
+
+    Raises:
+        InputRefused: other bounds, labels or images than the plain run's.
+    """
+    if not hardened:
+        return None
+    main, bounds = hardened[0], plain.bounds
+    epsilon = _epsilon(main.training)
+    sizes = [*tabled_sizes(plain.reads, bounds), *([epsilon] if epsilon is not None else [])]
+    found = _compared(plain, main.assessed, sizes, seed)
+    row = headline(found, epsilon) if found else None
+    findings = _new_findings(plain.run, main)
+    doubt = doubt_said(_doubts(main))
+    return {"compared": found, "training": main.training, "epsilon": _size(epsilon, bounds),
+            "at": row["size"] if row else None, "failed": failure(main.training, found),
+            "short": hardening_short(found, main.training, epsilon) + doubt,
+            "verdict": hardening_verdict(found, main.training, epsilon) + doubt,
+            "medians": {"before": _median(plain, bounds, seed), "after": _median(main.assessed, bounds, seed)},
+            "findings": findings,
+            "others": sorted((_other(main, other, row["size"] if row else None, bounds, seed)
+                              for other in hardened[1:]), key=_by_method)}
+
+
+def _read(folder: Path, name: str) -> Hardened | None:
+    training = records.read_json(folder / "training.json") if (folder / "training.json").exists() else {}
+    if not isinstance(training, dict):
+        raise InputRefused(f"{folder / 'training.json'} must hold one JSON object; it holds a "
+                           f"{type(training).__name__}")
+    if not (folder / records.PLAN).exists() or not any((folder / records.PARTS).glob("part-*.parquet")):
+        return Hardened(name, training, None) if training else None
+    run = read_run(folder)
+    stages = stages_of(run.table)
+    reads = reads_of(run.table, part_of(run.table), stages[0] if stages else None, bounds_of(run.plan))
+    return Hardened(name, training, Assessed(run, reads))
+
+
+def _compared(before: Assessed | None, after: Assessed | None, sizes: Sequence[float], seed: int) -> Told | None:
+    """`compared` of two runs as far as both were searched; against the label unless that was not tried."""
+    if before is None or after is None:
+        return None
+    here, there = before.bounds, after.bounds
+    if (here.low, here.high) != (there.low, there.high):
+        raise InputRefused(f"{after.run.folder}: its images go from {there.low:g} to {there.high:g}, those of "
+                           f"{before.run.folder} from {here.low:g} to {here.high:g}: assess both networks on the "
+                           "same data")
+    tried = [{outcome.against for outcome in side.reads.outcomes} for side in (before, after)]
+    against = "prediction" if tried[0] & tried[1] == {"prediction"} else "label"
+    limit = min(exact_up_to(side.run.plan, side.reads, against) for side in (before, after))
+    return compared(before.reads, after.reads, sizes, here, seed, against=against, limit=limit)
+
+
+def _other(main: Hardened, other: Hardened, at: Mapping[str, Any] | None, bounds: Bounds, seed: int) -> Told:
+    """Another hardening beside the study's own, at the size of the verdict; `difference`s are other minus own."""
+    found = _compared(main.assessed, other.assessed, [number_of(at)] if at else [], seed)
+    nothing = {"after": Estimate(None), "difference": Estimate(None), "p": None}
+    return {"name": other.name, "training": other.training, "method": other.training.get("method"),
+            "epsilon": _size(_epsilon(other.training), bounds),
+            "doubt": _doubts(other), "chosen_epoch": other.training.get("chosen_epoch"),
+            "failed": failure(other.training, found),
+            "assessed": found is not None, "clean": found["clean"] if found else nothing,
+            "robust": (found["sizes"][0]["merged"] if found and found["sizes"] else None) or nothing,
+            "median": _median(other.assessed, bounds, seed)}
+
+
+def _by_method(other: Mapping[str, Any]) -> tuple[str, float, str]:
+    return str(other["method"] or ""), number_of(other["epsilon"]), str(other["name"])
+
+
+def _median(side: Assessed | None, bounds: Bounds, seed: int) -> Told:
+    """The median smallest flip of a network's own right reads, with its interval."""
+    if side is None or side.reads.smallest_flip("label") is None:
+        return {name: size_json(math.nan, bounds) for name in ("median", "low", "high")}
+    middle = median_flip(*judged_by(side.reads, "label"), seed)
+    return {name: size_json(end, bounds) for name, end in zip(("median", "low", "high"), middle, strict=True)}
+
+
+def _new_findings(run: Run, hardened: Hardened) -> list[Told]:
+    """The findings of the hardened network's assessment that the plain one's does not have too."""
+    known = {(each["check"], each["message"]) for each in run.findings}
+    failed = str(hardened.training.get("failed") or "")
+    return [each for each in (hardened.assessed.run.findings if hardened.assessed else ())
+            if (each["check"], each["message"]) not in known and not (failed and failed == each["message"])]
+
+
+def _doubts(hardened: Hardened) -> list[str]:
+    """The checks that the hardened network's evaluation failed, whether or not the plain one failed them too."""
+    found = hardened.assessed.run.findings if hardened.assessed else []
+    return [each["check"] for each in found if each["severity"] == "error" and each["check"] != "hardening failed"]
+
+
+def _epsilon(training: Told) -> float | None:
+    stated = training.get("epsilon")
+    return float(stated) if isinstance(stated, int | float) and math.isfinite(stated) else None
+
+
+def _size(size: float | None, bounds: Bounds) -> Told | None:
+    return dict(size_json(size, bounds)) if size is not None else None

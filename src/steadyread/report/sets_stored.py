@@ -1,0 +1,157 @@
+"""What the folder of a study of several data sets holds: each set's run, hardened networks and equal run."""
+
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from steadyread import records
+from steadyread.errors import InputRefused
+from steadyread.figures.across_sets import Attacked
+from steadyread.metrics import reads_of
+from steadyread.metrics.plan import bounds_of, part_of, stages_of
+from steadyread.report.hardening_stored import Assessed, Hardened, read_hardenings
+from steadyread.report.stored import Run, read_run
+
+EQUAL, FAILED, IMAGES, ATTACKED, STUDY = "equal", "failed.json", "images.json", "attacked.npz", "study.json"
+_ARRAYS = ("images", "probabilities", "attack", "case_id", "label", "size")
+
+
+@dataclass(frozen=True, eq=False)
+class StoredSet:
+    """One set's stored files.
+
+    `plain` is None where there are no records; `failed` is why the set, or a later step of it, failed. `images` and
+    `equal_images` tell how noisy the prepared images are.
+    """
+
+    name: str
+    folder: Path
+    settings: Mapping[str, Any]
+    failed: str | None
+    plain: Assessed | None = None
+    hardened: tuple[Hardened, ...] = ()
+    attacked: tuple[Attacked, ...] = ()
+    images: Mapping[str, Any] | None = None
+    equal: Assessed | None = None
+    equal_images: Mapping[str, Any] | None = None
+
+    @property
+    def title(self) -> str:
+        """The name as it is shown."""
+        return self.name.replace("_", " ")
+
+    @property
+    def why(self) -> str:
+        """Why there is nothing to tell of this set, for one without records."""
+        return self.failed or "it has not been assessed yet: there are no records of it"
+
+
+@dataclass(frozen=True, eq=False)
+class StoredSets:
+    """A study of several data sets: its settings, and every set in the order of the study."""
+
+    folder: Path
+    study: Mapping[str, Any]
+    sets: tuple[StoredSet, ...]
+
+    @property
+    def assessed(self) -> dict[str, tuple[StoredSet, Assessed]]:
+        """The sets that have records, by name, each with what was assessed."""
+        return {one.name: (one, one.plain) for one in self.sets if one.plain is not None}
+
+
+def read_sets(folder: Path) -> StoredSets:
+    """The folder of a study of several data sets. Only its study.json must be there.
+
+    Raises:
+        InputRefused: no such study, or a stored file that is not what it should be.
+    """
+    study = _mapping(folder / STUDY)
+    stated = study.get("sets") if study is not None else None
+    if study is None or not isinstance(stated, Mapping) or not stated:
+        raise InputRefused(f"{folder / STUDY} must name the data sets of a study ('sets'): give the folder of a "
+                           "study of several data sets, or run the command that began it again")
+    for name in stated:
+        if Path(str(name)).name != name:
+            raise InputRefused(f"{folder / STUDY}: a data set's name is the name of its folder; got {name!r}")
+    return StoredSets(folder, study, tuple(_read(folder / name, name, settings)
+                                           for name, settings in stated.items()))
+
+
+def _read(folder: Path, name: str, settings: Any) -> StoredSet:
+    told = _mapping(folder / FAILED)
+    failed = None if told is None else str(told.get("reason") or "for no reason that was written down")
+    stated = settings if isinstance(settings, Mapping) else {}
+    plain = _assessed(folder)
+    if plain is None:
+        return StoredSet(name, folder, stated, failed)
+    equal = folder / EQUAL
+    return StoredSet(name, folder, stated, failed, plain, tuple(read_hardenings(folder)),
+                     read_attacked(folder / ATTACKED, _classes(plain.run)), _mapping(folder / IMAGES),
+                     _assessed(equal), _mapping(equal / IMAGES))
+
+
+def read_attacked(path: Path, classes: tuple[str, ...]) -> tuple[Attacked, ...]:
+    """The images of [A] Fig. 1, none where there is no file.
+
+    Raises:
+        InputRefused: not an npz, an array missing, or arrays that do not fit each other.
+    """
+    if not path.exists():
+        return ()
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in _ARRAYS if name in stored}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError) as problem:
+        raise InputRefused(f"{path} is not a readable npz of plain arrays ({problem}): remove it or run the study "
+                           "again") from problem
+    shapes = {name: array.shape for name, array in arrays.items()}
+    if set(arrays) != set(_ARRAYS) or not _fit(arrays):
+        raise InputRefused(f"{path} must hold {', '.join(_ARRAYS)} of n images under as many attacks; it holds "
+                           f"{shapes}: remove it or run the study again")
+    return tuple(Attacked(str(arrays["case_id"][row]), _class(arrays["label"][row], classes),
+                          float(arrays["size"][row]), tuple(map(str, arrays["attack"])),
+                          arrays["images"][row].astype(np.float64), arrays["probabilities"][row].astype(np.float64),
+                          classes) for row in range(len(arrays["images"])))
+
+
+def _fit(arrays: Mapping[str, np.ndarray]) -> bool:
+    images, said = arrays["images"], arrays["probabilities"]
+    count = len(arrays["attack"]) if arrays["attack"].ndim == 1 else -1
+    return (images.ndim >= 4 and said.ndim == 3 and images.shape[1] == said.shape[1] == count
+            and len({len(arrays[name]) for name in _ARRAYS if name != "attack"}) == 1)
+
+
+def _assessed(folder: Path) -> Assessed | None:
+    """A run with the reads it is judged by, None where it has no records (yet)."""
+    if not (folder / records.PLAN).exists() or not any((folder / records.PARTS).glob("part-*.parquet")):
+        return None
+    run = read_run(folder)
+    stage = next(iter(stages_of(run.table)), None)
+    return Assessed(run, reads_of(run.table, part_of(run.table), stage, bounds_of(run.plan)))
+
+
+def _classes(run: Run) -> tuple[str, ...]:
+    stated = run.plan.get("data")
+    return tuple(str(name) for name in stated.get("classes", ())) if isinstance(stated, Mapping) else ()
+
+
+def _mapping(path: Path) -> dict[str, Any] | None:
+    """A JSON object, None where there is no file."""
+    if not path.exists():
+        return None
+    found = records.read_json(path)
+    if not isinstance(found, dict):
+        raise InputRefused(f"{path} must hold one JSON object; it holds a {type(found).__name__}: remove it or run "
+                           "the study again")
+    return found
+
+
+def _class(label: Any, classes: tuple[str, ...]) -> str:
+    """The class of a stored label, which is a number, or its name already."""
+    text = str(label)
+    return classes[int(text)] if text.isdigit() and int(text) < len(classes) else text

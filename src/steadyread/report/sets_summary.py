@@ -1,0 +1,117 @@
+"""Everything that the page of several data sets prints, from their stored files, as one nested dictionary."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from steadyread._version import __version__
+from steadyread.metrics import published_oncology as paper
+from steadyread.metrics.across_sets import at_common_sizes, scores_by_set, where_it_stops
+from steadyread.metrics.fragility import Alike, fragility
+from steadyread.metrics.hardening import compared
+from steadyread.metrics.hardening_wording import method_name
+from steadyread.metrics.intervals import share
+from steadyread.metrics.plan import exact_up_to
+from steadyread.metrics.sets_wording import believed_said, beside_margin, conditions_said, listed, sets_answers
+from steadyread.metrics.summary import REFERENCES, judged_by, summarise
+from steadyread.report.hardening_stored import Assessed, hardening_summary
+from steadyread.report.sets_stored import StoredSet, StoredSets
+
+Told = dict[str, Any]
+
+
+def summarise_sets(stored: StoredSets, seed: int = 0) -> Told:
+    """The summary of a study of several data sets: `Estimate`s inside, plain values by `metrics.summary.as_json`.
+
+    `sets` have each assessed set's own summary and beside it `title`, `failed`, `equal_findings`, `images_noise`,
+    `at` (accuracies at the sizes of [A] Table 1), `stops`, `hardening` and `hardened_at` (the same before and after
+    hardening, both references); `absent` says why other sets have none. `fragility` is None where no set was run at
+    equal conditions. `answers` are sentences, and `verdict` all of them.
+
+    Raises:
+        InputRefused: a run's stored files do not fit each other.
+    """
+    sets = {name: _of_set(one, plain, seed) for name, (one, plain) in stored.assessed.items()}
+    study = stored.study
+    found: Told = {
+        "steadyread": __version__, "name": study.get("name"), "scale": study.get("scale"), "sets": sets,
+        "titles": {one.name: one.title for one in stored.sets},
+        "absent": {one.name: one.why for one in stored.sets if one.plain is None},
+        "synthetic": [name for name, one in sets.items() if one["synthetic"]],
+        "fragility": _fragility(stored, seed), "scores": scores_by_set(sets),
+        "paper": {"doi": paper.DOI, "slips": [slip._asdict() for slip in paper.slips()],
+                  "columns": {name: column.title for name in sets if (column := paper.column_of(name))}}}
+    answers = sets_answers(found)
+    return found | _said(found) | {"answers": answers, "verdict": " ".join(each["answer"] for each in answers)}
+
+
+def _said(found: Told) -> Told:
+    """Small things that the page says of all sets."""
+    sets, titles, equal = found["sets"], found["titles"], found["fragility"]
+    return {"synthetic_said": listed([titles[name] for name in found["synthetic"]]),
+            "missing_said": listed([titles[name] for name in equal["missing"]]) if equal else "",
+            "equal_said": conditions_said(equal["conditions"]) if equal else "",
+            "asked": {against: any(one["robustness"][against]["attacks"]
+                                   or one["robustness"][against]["smallest_flip"]["searched"]
+                                   for one in sets.values()) for against in REFERENCES},
+            "withheld": next((one["triage"]["share"] for one in sets.values()), None),
+            "chosen_on": sorted({one["triage"]["chosen_on"] for one in sets.values()}),
+            "methods": listed(sorted({method_name(one["hardening"]["training"].get("method"))
+                                      for one in sets.values() if one["hardening"]})),
+            "hardened_against": " or ".join(sorted({one["hardening"]["compared"]["against"] for one in sets.values()
+                                                    if (one["hardening"] or {}).get("compared")})),
+            "believed": believed_said(sets), "beside_margin": " ".join(beside_margin(found))}
+
+
+def _of_set(one: StoredSet, plain: Assessed, seed: int) -> Told:
+    run, reads, bounds = plain.run, plain.reads, plain.bounds
+    told = summarise(run.table, run.plan, run.findings, run.training, seed)
+    told |= {"title": one.title, "failed": one.failed, "images_noise": one.images,
+             "at": {against: at_common_sizes(reads, against, exact_up_to(run.plan, reads, against), bounds)
+                    for against in REFERENCES},
+             "stops": where_it_stops(told), "hardening": hardening_summary(plain, one.hardened, seed)}
+    known = {(each["check"], each["message"]) for each in run.findings}
+    told["equal_findings"] = [each for each in (one.equal.run.findings if one.equal else ())
+                              if (each["check"], each["message"]) not in known]
+    main = one.hardened[0].assessed if one.hardened else None
+    return told | {"hardened_at": {against: _at(plain, main, against, seed) for against in REFERENCES}
+                   if main is not None else None}
+
+
+def _at(before: Assessed, after: Assessed, against: str, seed: int) -> list[Told]:
+    """Before and after hardening at the sizes of [A] Table 1, on the same images."""
+    sizes = [share_ * before.bounds.range for share_ in paper.SIZES]
+    limit = min(exact_up_to(side.run.plan, side.reads, against) for side in (before, after))
+    rows: list[Told] = compared(before.reads, after.reads, sizes, before.bounds, seed, against=against,
+                                limit=limit)["sizes"]
+    return rows
+
+
+def _fragility(stored: StoredSets, seed: int) -> Told | None:
+    """The sets at equal conditions, None where there are none; `conditions` says what each was run with."""
+    held = {one.name: (one, one.equal) for one in stored.sets if one.equal is not None}
+    if not held:
+        return None
+    searched = {name: pair for name, pair in held.items() if pair[1].reads.smallest_flip("label") is not None}
+    found = fragility([_alike(one, equal) for one, equal in searched.values()], seed)
+    missing = [one.name for one in stored.sets if one.name not in searched]
+    return found | {"missing": missing, "conditions": [_condition(one, equal) for one, equal in searched.values()]}
+
+
+def _alike(one: StoredSet, equal: Assessed) -> Alike:
+    column = paper.column_of(one.name)
+    found, patients = judged_by(equal.reads, "label")
+    known = equal.reads.known
+    noise = (one.equal_images or {}).get("noise")
+    return Alike(one.name, found, patients, equal.bounds,
+                 share(equal.reads.correct[known], equal.reads.patient[known]),
+                 float(noise) if isinstance(noise, int | float) else None,
+                 column.medical if column is not None else None, exact_up_to(equal.run.plan, equal.reads, "label"))
+
+
+def _condition(one: StoredSet, equal: Assessed) -> Told:
+    """What may still differ between sets at equal conditions."""
+    plan = equal.run.plan
+    data: Mapping[str, Any] = plan.get("data") or {}
+    model: Mapping[str, Any] = plan.get("model") or {}
+    return {"name": one.name, "size": (one.equal_images or {}).get("size"), "model": model.get("name"),
+            "parameters": model.get("parameters"), "classes": len(data.get("classes") or ())}

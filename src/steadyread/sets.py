@@ -1,0 +1,152 @@
+"""A study of several data sets carried out: each set a run of its own, then one report over all of them."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from steadyread import records
+from steadyread.errors import InputRefused, Partial, PlanDiffers, SteadyreadError
+from steadyread.metrics.gates import Judged
+from steadyread.progress import Label, Progress, lines, quiet
+from steadyread.report.sets_page import write_sets_report
+from steadyread.run_folder import EQUAL, FAILED, SETTINGS, folder_of
+from steadyread.running import begin, finish
+from steadyread.study import Sets, Study
+from steadyread.workers import side_by_side, workers_for
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class SetsDone:
+    """A finished study of several sets: its folder, its report, what `summary.json` holds, and the gates."""
+
+    folder: Path
+    report: Path
+    summary: dict[str, Any]
+    gates: tuple[Judged, ...]
+    failures: Mapping[str, str]
+
+    def as_json(self) -> dict[str, Any]:
+        """What `summary.json` holds, with the paths, the gates, and why sets failed."""
+        gates = [{"gate": str(one.gate), "value": one.value, "passed": one.passed, "message": one.message}
+                 for one in self.gates]
+        return self.summary | {"folder": str(self.folder), "report": str(self.report), "gates": gates,
+                               "failures": dict(self.failures)}
+
+    @property
+    def failed(self) -> tuple[Judged, ...]:
+        """The gates that were not met."""
+        return tuple(judged for judged in self.gates if not judged.passed)
+
+
+def carry_out_sets(sets: Sets, out: str | Path | None = None, progress: Progress = quiet, keep_going: bool = False
+                   ) -> SetsDone:
+    """Every data set's study, those at equal conditions after them, and the report over all.
+
+    Everything is checked before any network is trained. The sets' runs go side by side, one process each, as many
+    as there are threads (one after another on a GPU). Finished work is kept: the same study in the same folder goes
+    on where it was stopped.
+
+    Args:
+        out: the folder; `runs/<name of the study>` if None.
+        keep_going: a set that is refused or fails is written down with its reason, and the others go on.
+
+    Raises:
+        UsageError, InputRefused: a setting, a data set or a model is not as stated (the set is named).
+        PlanDiffers: the folder holds another study.
+        Partial: the disk is full; what was finished is kept.
+    """
+    folder = folder_of(sets.name, out)
+    _refuse_other(folder, sets)
+    failures: dict[str, str] = {}
+    works = [*_begun(sets.studies, folder, "", failures, keep_going),
+             *_begun(sets.equal, folder, EQUAL, failures, keep_going)]
+    if not works:
+        raise InputRefused("no data set could be begun: " + "; ".join(failures.values()))
+    records.write_json(folder / SETTINGS, sets.as_json())
+    told = lines if progress is not quiet and workers_for(len(works)) > 1 else progress
+    calls = [(work.study, work.folder, Named(work.name, told)) for work in works]
+    judged: list[Judged] = []
+    for at, done in told(side_by_side(_finished, calls), len(calls), "data sets"):
+        name = works[at].name
+        if isinstance(done, SteadyreadError):
+            what = f"{name} at equal conditions" if works[at].folder.name == EQUAL else name
+            _note(folder / name, what, done, failures, keep_going)
+        else:
+            judged += [replace(one, message=f"{name}: {one.message}") for one in done]
+    report = write_sets_report(folder, next(iter(sets.studies.values())).seed)
+    return SetsDone(folder, report, records.read_json(folder / "summary.json"), tuple(judged), failures)
+
+
+@dataclass(frozen=True)
+class _Work:
+    """One run of a set: the set's name, its study, its folder."""
+
+    name: str
+    study: Study
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Named:
+    """Progress that says of which set it is."""
+
+    name: str
+    told: Progress
+
+    def __call__(self, items: Iterable[T], total: int, label: Label) -> Iterator[T]:
+        """The items, one by one."""
+        return self.told(items, total, (lambda: f"{self.name}: {label()}") if callable(label) else
+                         f"{self.name}: {label}")
+
+
+def _begun(studies: Mapping[str, Study], folder: Path, below: str, failures: dict[str, str], keep_going: bool
+           ) -> Iterator[_Work]:
+    """Each set's study checked as far as can be without training; those refused are noted, or stop everything."""
+    for name, study in studies.items():
+        if name in failures:
+            continue
+        try:
+            begin(study, folder / name / below)
+        except SteadyreadError as problem:
+            _note(folder / name, name, problem, failures, keep_going)
+        else:
+            (folder / name / FAILED).unlink(missing_ok=True)
+            yield _Work(name, study, folder / name / below)
+
+
+def _finished(study: Study, folder: Path, progress: Progress) -> tuple[Judged, ...] | SteadyreadError:
+    """One run to its end, in whatever process: its gates, or why it failed."""
+    try:
+        return finish(begin(study, folder), progress).gates
+    except Partial:
+        raise
+    except SteadyreadError as problem:
+        return problem
+    except torch.OutOfMemoryError as problem:
+        return InputRefused(f"no memory left on the device ({str(problem).splitlines()[0]}): take smaller batches")
+
+
+def _note(folder: Path, name: str, problem: SteadyreadError, failures: dict[str, str], keep_going: bool) -> None:
+    """Write down why a set failed, or say so and stop."""
+    reason = " ".join(str(problem).split())
+    if not keep_going or isinstance(problem, Partial):
+        raise type(problem)(f"{name}: {reason}") from problem
+    failures[name] = f"{name}: {reason}"
+    records.write_json(folder / FAILED, {"reason": reason})
+
+
+def _refuse_other(folder: Path, sets: Sets) -> None:
+    """The folder of another study is refused; each set settles its own settings."""
+    path, wanted = folder / SETTINGS, sets.as_json()
+    if path.exists():
+        held = records.read_json(path)
+        if not isinstance(held, dict) or "sets" not in held:
+            raise PlanDiffers(f"{folder} holds another study: give another --out folder")
+        if held.get("scale") != wanted["scale"] or list(held["sets"]) != list(wanted["sets"]):
+            raise PlanDiffers(f"{folder} holds the study of other sets or another scale "
+                              f"({held.get('scale')}: {', '.join(held['sets'])}): give another --out folder")

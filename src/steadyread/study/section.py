@@ -1,0 +1,55 @@
+"""What every section of a study file shares: frozen, no unknown keys, sizes with their unit."""
+
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from steadyread.errors import UsageError
+from steadyread.units import RANGE, Bounds, size_in_native
+
+Settings = dict[str, Any]
+
+
+def _size(text: object) -> object:
+    """A size with a unit; which unit the images have is known only when they are read."""
+    if isinstance(text, int | float) and not isinstance(text, bool):
+        text = str(text)
+    if isinstance(text, str):
+        number = text.strip()[:1] in tuple("0123456789.")
+        unit = text.lstrip(" 0123456789.eE+-").strip() if number else ""
+        size_in_native(text, Bounds(0, 1, "" if unit == RANGE else unit))
+    return text
+
+
+Size = Annotated[str, BeforeValidator(_size)]
+Positive = Annotated[int, Field(gt=0)]
+Pair = tuple[float, float]
+OneOrEach = Positive | tuple[Positive, ...]
+
+
+class Section(BaseModel):
+    """A table of a study file."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+def refuse_unknown(stated: Mapping[str, Any], known: Sequence[str], before: str) -> None:
+    for key in stated:
+        if key not in known:
+            raise UsageError(f"unknown key '{before}{key}'{nearest(key, known)}")
+
+
+def nearest(key: str, known: Any) -> str:
+    near = get_close_matches(key, list(known), 1, 0.5)
+    return f": did you mean '{near[0]}'?" if near else f"; known are {', '.join(known)}"
+
+
+def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> Settings:
+    """`above` over `below`, tables merged, everything else replaced."""
+    merged = dict(below)
+    for key, value in above.items():
+        held = merged.get(key)
+        merged[key] = laid_over(held, value) if isinstance(held, Mapping) and isinstance(value, Mapping) else value
+    return merged

@@ -1,0 +1,314 @@
+"""The report's section on hardening: every part from stored files alone, and never a success that is none."""
+
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree as Xml
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import fabricate
+from steadyread import figures, records
+from steadyread.errors import InputRefused
+from steadyread.figures import AttackPoints
+from steadyread.figures.hardening import Side, before_and_after, flip_scatter, legend_of
+from steadyread.figures.hardening_training import Trained, by_training_size, hardening_curve
+from steadyread.metrics import Estimate, reads_of, step_curve, summarise
+from steadyread.metrics.plan import bounds_of
+from steadyread.metrics.summary import as_json
+from steadyread.report import write_report
+from steadyread.report.hardening_stored import Assessed, hardening_summary, read_hardenings
+from steadyread.report.page import render
+from steadyread.report.stored import read_run
+from steadyread.units import Bounds
+from test_report import HOSTILE, Page
+
+HU, PLAIN = Bounds(-1000, 400, "HU"), Bounds(0, 1)
+NONE = np.zeros(0)
+
+
+def history(**changed: Any) -> dict[str, Any]:
+    """What a hardening leaves in training.json: two stages of four epochs."""
+    epochs = [{"epoch": epoch, "stage": 1 + epoch // 5, "epsilon": 1.4 if epoch < 5 else 2.8, "seconds": 2.0,
+               "train_loss": 1 / epoch, "validation_loss": 1 / epoch, "validation_auc": 0.9,
+               "validation_accuracy": 0.86, "robust_accuracy": 0.7 - 0.3 / epoch, "predicted_classes": 2}
+              for epoch in range(1, 9)]
+    return {"method": "pgd", "epsilon": 2.8, "unit": "HU", "epsilons": [1.4, 2.8], "why": "half of them flip there",
+            "useful": {"low": 0.7, "median": 2.8, "high": 9.8, "images": 200}, "failed": None, "chosen_epoch": 6,
+            "start": {"validation_accuracy": 0.88, "robust_accuracy": 0.3}, "rule": "the best under attack",
+            "epochs": epochs, "settings": {"steps": 7}, "seed": 0, "seconds": 16.0} | changed
+
+
+def harden(run: Path, rows: list[dict[str, Any]], name: str = "hardened", **changed: Any) -> Path:
+    """A hardened network's folder beside a fabricated run."""
+    folder = fabricate.write_run(run / name, records.as_table([row | {"stage": "hardened"} for row in rows]))
+    (folder / "training.json").write_text(json.dumps(history(**changed)))
+    (folder / "findings.json").write_text("[]")
+    return folder
+
+
+def told(run: Path) -> dict[str, Any]:
+    """A run's summary as `write_report` makes it, as plain values; the page is written, without its drawings."""
+    read = read_run(run)
+    summary = summarise(read.table, read.plan, read.findings, read.training)
+    plain = Assessed(read, reads_of(read.table, summary["part"], summary["stage"], bounds_of(read.plan)))
+    hardened = read_hardenings(run)
+    summary |= {"hardening": hardening_summary(plain, hardened)} if hardened else {}
+    (run / "report.html").write_text(render(read, summary, {}))
+    found: dict[str, Any] = as_json(summary)
+    return found
+
+
+def section(run: Path) -> str:
+    """The words of the section alone."""
+    text = (run / "report.html").read_text()
+    start = text.index("<h2>Before and after hardening</h2>")
+    return Page(text[start:text.index("</section>", start)]).text
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = fabricate.write_run(tmp_path_factory.mktemp("runs") / "run", fabricate.table(spread=0.5))
+    harden(folder, fabricate.rows(slope=0.1, spread=0.6))
+    harden(folder, fabricate.rows(slope=0.2, spread=0.5), "hardened-small", epsilon=0.7, epsilons=[0.7])
+    harden(folder, fabricate.rows(slope=0.25, spread=0.5), "hardened-too_large", epsilon=28.0, epsilons=[28.0],
+           failed="every epoch read all images as one class", chosen_epoch=0)
+    harden(folder, fabricate.rows(slope=0.12, spread=0.6), "hardened-trades", method="trades")
+    write_report(folder)
+    return folder
+
+
+def test_the_section_has_every_part(run: Path) -> None:
+    text = section(run)
+    for part in ("Hardening made the reads steadier: under changes of at most 2.8 HU (0.0020 of the range)",
+                 "On clean images the very same reads are right as before", "need a larger change to flip",
+                 "PGD adversarial training, 8 epochs in 16 s", "1.4 HU (0.0010 of the range), then 2.8 HU",
+                 "Half of them flip there.", "0.70 HU (0.00050 of the range) to 9.8 HU",
+                 "Epoch 6 of 8. The best under attack.", "120 images of 80 patients",
+                 "no part in training or choosing",
+                 "[A] warns that too small a size", "Training at 0.020 of the range failed.", "McNemar's",
+                 "FGSM", "BIM", "PGD", "Smallest flip, exact", "Gained", "Other hardenings of the same network",
+                 "before hardening", "this study's", "small", "too large", "failed", "TRADES", "trades",
+                 "Every epoch read all images as one class. No gain is claimed.", "Settings of the hardening"):
+        assert part in text, part
+
+
+def test_the_summary_holds_the_comparison(run: Path) -> None:
+    found = json.loads((run / "summary.json").read_text())["hardening"]
+    assert found["epsilon"] == {"native": 2.8, "unit": "HU", "of_range": 0.002}
+    assert found["training"]["chosen_epoch"] == 6
+    assert found["failed"] is None
+    assert found["verdict"].startswith(found["short"])
+    assert found["compared"]["clean"]["difference"]["value"] == 0
+    assert [row["size"]["native"] for row in found["compared"]["sizes"]] == list(fabricate.SIZES)
+    assert len(found["compared"]["flips"]["before"]) == found["compared"]["flips"]["images"] == 104
+    assert [other["name"] for other in found["others"]] == ["small", "too_large", "trades"]
+    small, failed, _ = found["others"]
+    assert small["robust"]["difference"]["value"] < 0
+    assert small["epsilon"]["native"] == 0.7
+    assert failed["failed"]
+    assert failed["chosen_epoch"] == 0
+
+
+def test_the_figures_are_written_and_in_the_page(run: Path) -> None:
+    names = {path.stem for path in (run / "figures").iterdir()}
+    assert {"before_after", "flips_before_after", "hardening", "training_sizes"} <= names
+    text = (run / "report.html").read_text()
+    for words in ("([A] Fig. 3)", "Above the diagonal", "under PGD of 0.0020 of the range", "Hollow: failed"):
+        assert words in text
+
+
+def test_the_checklists_are_folded_into_the_page_and_written_beside(run: Path) -> None:
+    text = (run / "report.html").read_text()
+    assert "<h2>Reporting checklists</h2>" in text
+    assert '<details class="checklist"><summary>TRIPOD+AI' in text
+    verdict = json.loads((run / "summary.json").read_text())["hardening"]["short"]
+    assert verdict in (run / "checklist.md").read_text()
+
+
+def test_the_page_stays_inert_and_whole(run: Path) -> None:
+    page = Page((run / "report.html").read_text())
+    names = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(names) == len(set(names))
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "embed", "base", "form"}
+    assert all((attributes.get("href") or "#").startswith("#") for _, attributes in page.tags)
+
+
+def test_a_run_without_hardening_has_no_trace_of_it(tmp_path: Path) -> None:
+    run = fabricate.write_run(tmp_path / "run")
+    (run / "hardened-other").mkdir()
+    assert "hardening" not in told(run)
+    assert "ardening" not in Page((run / "report.html").read_text()).text
+
+
+def test_a_failed_hardening_is_an_error_and_no_success(tmp_path: Path) -> None:
+    run = fabricate.write_run(tmp_path / "run")
+    harden(run, fabricate.rows(slope=0.05), failed="no epoch learnt", chosen_epoch=0)
+    assert told(run)["hardening"]["verdict"] == "No epoch learnt. No gain is claimed."
+    text = (run / "report.html").read_text()
+    assert text.count('<li class="error"><span class="tag">error</span><div><b>hardening failed</b>') == 2
+    assert "steadier" not in Page(text).text
+    assert "need a larger change" not in Page(text).text
+
+
+def test_a_network_of_one_class_is_an_error_though_nothing_flips_it(tmp_path: Path) -> None:
+    run = fabricate.write_run(tmp_path / "run")
+    harden(run, [row | {"prediction": 1, "logits": [-3.0, 3.0]} for row in fabricate.rows(slope=1e-9)])
+    assert "one and the same class" in told(run)["hardening"]["failed"]
+    assert "<b>hardening failed</b>: After hardening every image" in (run / "report.html").read_text()
+
+
+@pytest.mark.parametrize(("slope", "expected"), [(0.5, "Hardening made the reads less steady"),
+                                                 (0.25, "Hardening changed nothing here")])
+def test_the_words_are_right_where_it_did_nothing_or_harm(slope: float, expected: str, tmp_path: Path) -> None:
+    run = fabricate.write_run(tmp_path / "run")
+    harden(run, fabricate.rows(slope=slope))
+    assert told(run)["hardening"]["verdict"].startswith(expected)
+    assert "steadier" not in section(run)
+
+
+def test_a_gain_is_doubted_while_the_evaluation_s_checks_fail(tmp_path: Path) -> None:
+    run = fabricate.write_run(tmp_path / "run")
+    folder = harden(run, fabricate.rows(slope=0.05))
+    known = json.loads((run / "findings.json").read_text())
+    (folder / "findings.json").write_text(json.dumps([*known, {
+        "check": "zero gradients", "severity": "error", "message": "40 % of the gradients are 0", "rows": []}]))
+    found = told(run)["hardening"]
+    assert [one["check"] for one in found["findings"]] == ["zero gradients"]     # not those of the plain run again
+    for words in (found["short"], found["verdict"]):
+        assert words.endswith("not to be believed while these checks of the hardened network fail: zero gradients.")
+    assert "40 % of the gradients are 0" in section(run)
+
+
+def test_a_hardening_that_has_not_been_assessed_says_so(tmp_path: Path) -> None:
+    run = fabricate.write_run(tmp_path / "run")
+    (run / "hardened").mkdir()
+    (run / "hardened" / "training.json").write_text(json.dumps(history()))
+    assert told(run)["hardening"]["compared"] is None
+    assert "has not been assessed yet" in section(run)
+
+
+def test_a_hardened_run_has_a_page_of_its_own(run: Path) -> None:
+    told(run / "hardened")
+    text = Page((run / "hardened" / "report.html").read_text()).text
+    assert "hardened model" in text
+    assert "Epoch 6 of 8. The best under attack." in text
+    assert "the best on validation images" not in text
+
+
+def test_half_of_the_images_assessed_are_compared_and_the_others_told(tmp_path: Path) -> None:
+    run = fabricate.write_run(tmp_path / "run")
+    harden(run, [row for row in fabricate.rows(slope=0.1) if row["case_id"] < "case-0060"])
+    assert told(run)["hardening"]["compared"]["images"] == 60
+    assert "Left out: 60 images read before only" in section(run)
+
+
+def test_only_fixed_attacks_are_not_called_exact(tmp_path: Path) -> None:
+    plain, hard = ([row for row in fabricate.rows(slope=slope) if row["attack"] != "smallest_flip"]
+                   for slope in (0.25, 0.1))
+    run = fabricate.write_run(tmp_path / "run", records.as_table(plain))
+    harden(run, hard)
+    assert "under the attacks tried at 2.8 HU" in told(run)["hardening"]["verdict"]
+    assert "Merged from fixed sizes" in section(run)
+
+
+def test_few_patients_and_other_units_have_a_page_too(tmp_path: Path) -> None:
+    run = fabricate.write_run(tmp_path / "run", records.as_table(fabricate.rows(n=20, patients=5)), unit="")
+    harden(run, fabricate.rows(n=20, patients=5, slope=0.1))
+    (run / "hardened" / "plan.json").write_text(json.dumps(fabricate.plan(unit="")))
+    assert "cannot be told from 5 patients" in told(run)["hardening"]["verdict"]
+    assert "HU" not in section(run)
+
+
+def test_whatever_a_training_says_is_inert(tmp_path: Path) -> None:
+    run = fabricate.write_run(tmp_path / "run")
+    harden(run, fabricate.rows(slope=0.1), method=HOSTILE, why=HOSTILE, rule=HOSTILE, settings={HOSTILE: HOSTILE})
+    harden(run, fabricate.rows(slope=0.1), "hardened-<b onclick=alert(2)>", failed=HOSTILE, method=HOSTILE)
+    told(run)
+    page = Page((run / "report.html").read_text())
+    assert not [tag for tag, _ in page.tags if tag == "script"]
+    assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
+    assert page.text.count("alert(1)") > 4
+
+
+def test_what_does_not_fit_the_plain_run_is_refused(tmp_path: Path) -> None:
+    run = fabricate.write_run(tmp_path / "run")
+    folder = harden(run, fabricate.rows(seed=9))
+    with pytest.raises(InputRefused, match="another label after hardening"):
+        told(run)
+    harden(run, fabricate.rows(name="other"))
+    for part in sorted((folder / records.PARTS).iterdir())[:-1]:
+        part.unlink()
+    (folder / "plan.json").write_text(json.dumps(fabricate.plan(unit="grey level")))
+    with pytest.raises(InputRefused, match="assess both networks on the same data"):
+        told(run)
+
+
+def test_a_damaged_training_is_refused_by_name(tmp_path: Path) -> None:
+    run = fabricate.write_run(tmp_path / "run")
+    folder = harden(run, fabricate.rows())
+    (folder / "training.json").write_text("[1]")
+    with pytest.raises(InputRefused, match=r"hardened/training\.json must hold one JSON object"):
+        told(run)
+
+
+def test_the_study_s_own_hardening_comes_first(run: Path) -> None:
+    assert [one.name for one in read_hardenings(run)] == ["", "small", "too_large", "trades"]
+    assert read_hardenings(run / "hardened") == []
+
+
+CURVE = step_curve(np.array([0.0, 2.0, 3.0, np.inf]), np.array([False, True, True, True]), np.zeros(4, bool),
+                   np.arange(4).astype(str))
+EMPTY = step_curve(NONE, NONE.astype(bool), NONE.astype(bool), NONE.astype(str))
+POINTS = [AttackPoints("FGSM", [1.4, 2.8], [0.7, 0.6]), AttackPoints(HOSTILE, [1.4], [0.5])]
+ONE = Trained(2.8, Estimate(0.8, 0.7, 0.9), Estimate(0.5))
+DRAWN: dict[str, Callable[[], Figure]] = {
+    "both": lambda: before_and_after(Side(CURVE, POINTS), Side(CURVE, POINTS[:1]), HU, 2.8),
+    "fixed only": lambda: before_and_after(Side(EMPTY, POINTS), Side(CURVE.until(0), POINTS), PLAIN),
+    "neither": lambda: before_and_after(Side(EMPTY, []), Side(EMPTY, []), HU, 2.8),
+    "flips": lambda: flip_scatter(np.array([1.0, 2.0, np.inf, 4.0, 0.0]),
+                                  np.array([3.0, 2.0, 1.0, np.inf, 1.0]), HU),
+    "many flips": lambda: flip_scatter(np.geomspace(1e-6, 1, 3000), np.geomspace(1e-3, 2, 3000), PLAIN),
+    "one flip": lambda: flip_scatter(np.array([2.0]), np.array([2.0]), HU),
+    "no flip": lambda: flip_scatter(NONE, NONE, HU),
+    "never": lambda: flip_scatter(np.full(3, np.inf), np.full(3, np.inf), HU),
+    "epochs": lambda: hardening_curve(history(), HU),
+    "one class": lambda: hardening_curve({"epochs": [history()["epochs"][0] | {"predicted_classes": 1}],
+                                          "chosen_epoch": 0}, HU),
+    "no epochs": lambda: hardening_curve({}, HU),
+    "sizes": lambda: by_training_size([ONE, Trained(28.0, Estimate(None), Estimate(None), True)], Estimate(0.9),
+                                      Estimate(0.3), HU),
+    "one size": lambda: by_training_size([ONE], Estimate(None), Estimate(None), PLAIN),
+    "no size": lambda: by_training_size([], Estimate(None), Estimate(None), PLAIN)}
+
+
+@pytest.mark.parametrize("name", DRAWN)
+def test_a_figure_is_the_same_valid_svg_each_time(name: str) -> None:
+    first, second = figures.svg(DRAWN[name]()), figures.svg(DRAWN[name]())
+    assert first == second
+    assert not [element for element in Xml.fromstring(first).iter() if element.tag.endswith("script")]
+
+
+def test_the_curves_are_drawn_where_they_are() -> None:
+    figure = before_and_after(Side(CURVE, []), Side(CURVE, []), HU, 2.8)
+    steps = [line for line in figure.axes[0].lines if line.get_drawstyle() == "steps-post"]
+    assert len(steps) == 2
+    assert steps[0].get_linestyle() != steps[1].get_linestyle()
+    for line in steps:
+        assert np.allclose(np.asarray(line.get_xdata())[:3] * HU.range, CURVE.sizes)
+        assert np.allclose(np.asarray(line.get_ydata())[:3], CURVE.accuracy)
+    assert math.isclose(float(np.asarray(figure.axes[0].lines[-1].get_xdata())[0]), 0.002)
+    assert legend_of(Side(CURVE, POINTS), Side(CURVE, POINTS))[1] == [
+        "before, every size, exact", "after, every size, exact", "FGSM", HOSTILE]
+
+
+def test_a_flip_that_was_never_found_stands_beyond_all_others() -> None:
+    figure = flip_scatter(np.array([1.0, 2.0]), np.array([3.0, np.inf]), PLAIN)
+    heights = np.sort(np.concatenate([np.asarray(points.get_offsets())[:, 1] for points in
+                                      figure.axes[0].collections]))
+    assert heights[0] == 3.0
+    assert 3.0 < heights[1] < figure.axes[0].get_ylim()[1]

@@ -1,0 +1,301 @@
+"""Before and after hardening: exact counts on hand-made reads, exact sizes on a linear model, the right words."""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fabricate
+from steadyread import records
+from steadyread.errors import InputRefused
+from steadyread.metrics import Estimate, Outcome, Reads, reads_of
+from steadyread.metrics.hardening import compared, paired, sign_test
+from steadyread.metrics.hardening_wording import factor as factor_shown
+from steadyread.metrics.hardening_wording import (
+    failure,
+    flips_said,
+    hardening_short,
+    hardening_verdict,
+    headline,
+    p_shown,
+    points,
+    under_attack,
+    way,
+)
+from steadyread.metrics.robustness import robust_curve
+from steadyread.metrics.summary import as_json
+from steadyread.units import Bounds
+
+HU = Bounds(-1000, 400, "HU")
+INF = np.inf
+
+
+def hand(right: list[int], found: list[float] | None = None, patients: int = 0, label: int = 0) -> Reads:
+    """Reads of two classes, all of one label: `right` is 1 where the clean read is; flips where `found` says."""
+    n = len(right)
+    correct = np.array(right, bool)
+    outcomes = ()
+    if found is not None:
+        size = np.where(correct, found, 0.0)
+        outcomes = (Outcome("smallest_flip", "Linf", "label", float("nan"), np.ones(n, bool),
+                            np.full(n, 1 - label), np.isfinite(size), size),)
+    return Reads(np.array([f"case-{place:03d}" for place in range(n)]),
+                 np.array([f"patient-{place % (patients or n):03d}" for place in range(n)]), np.full(n, label),
+                 np.where(correct, label, 1 - label), np.zeros((n, 2)), outcomes)
+
+
+def linear(**settings: Any) -> Reads:
+    return reads_of(records.as_table(fabricate.rows(**settings)), "test", "plain", HU)
+
+
+def test_the_counts_are_those_of_a_hand() -> None:
+    row = compared(hand([1] * 12 + [0] * 8), hand([1] * 10 + [0] * 2 + [1] * 5 + [0] * 3), [], HU)["clean"]
+    assert (row["before"].value, row["after"].value) == (0.6, 0.75)
+    assert row["difference"].value == pytest.approx(0.15)
+    assert (row["gained"], row["lost"]) == (5, 2)
+    assert row["p"] == pytest.approx(2 * (1 + 7 + 21) / 128)     # at most 2 of 7 heads, or at least 5
+
+
+@pytest.mark.parametrize(("more", "fewer", "p"), [
+    (0, 0, 1.0), (1, 0, 1.0), (5, 0, 1 / 16), (0, 5, 1 / 16), (3, 3, 1.0)])
+def test_the_sign_test_is_exact(more: int, fewer: int, p: float) -> None:
+    assert sign_test(more, fewer) == pytest.approx(p)
+
+
+def test_half_the_slope_doubles_every_smallest_flip() -> None:
+    before, after = linear(slope=0.5, largest=1e6), linear(slope=0.25, largest=1e6)
+    found = compared(before, after, [1.4, 2.8, 5.6], HU)
+    flips = found["flips"]
+    assert np.allclose(flips["after"], 2 * flips["before"])
+    assert (flips["larger"].value, flips["smaller"].value, flips["ties"]) == (1.0, 0.0, 0)
+    assert flips["ratio"].value == pytest.approx(2)
+    assert flips["p"] == pytest.approx(0.5 ** (flips["images"] - 1))
+    held = {row["size"]["native"]: row["merged"] for row in found["sizes"]}
+    assert held[5.6]["after"].value == held[2.8]["before"].value
+    assert held[2.8]["after"].value == held[1.4]["before"].value
+
+
+def test_a_merged_row_is_the_difference_of_the_two_curves() -> None:
+    before, after = linear(slope=0.4, spread=0.5), linear(slope=0.15, spread=0.7)
+    found = compared(before, after, [0.7, 1.4, 2.8, 5.6, 20.0], HU)
+    assert len(found["sizes"]) == 5
+    for row in found["sizes"]:
+        size, merged = row["size"]["native"], row["merged"]
+        sides = [robust_curve(reads, "label").at(size) for reads in (before, after)]
+        assert [merged["before"].value, merged["after"].value] == [side.value for side in sides]
+        assert merged["difference"].value == pytest.approx(sides[1].value - sides[0].value)
+        assert merged["gained"] - merged["lost"] == round(120 * merged["difference"].value)
+        assert merged["difference"].low <= merged["difference"].value <= merged["difference"].high
+
+
+def test_swapping_before_and_after_swaps_the_answer() -> None:
+    first, second = linear(slope=0.4, spread=0.5), linear(slope=0.15, spread=0.7)
+    there, back = compared(first, second, [2.8], HU), compared(second, first, [2.8], HU)
+    one, other = there["sizes"][0]["merged"], back["sizes"][0]["merged"]
+    assert one["difference"].low == pytest.approx(-other["difference"].high)
+    assert (one["gained"], one["lost"], one["p"]) == (other["lost"], other["gained"], other["p"])
+    assert there["flips"]["larger"].value == back["flips"]["smaller"].value
+
+
+def test_a_paired_interval_is_narrower_than_one_of_two_groups() -> None:
+    row = compared(linear(slope=0.4), linear(slope=0.35), [2.8], HU)["sizes"][0]["merged"]
+    apart = np.hypot(row["before"].high - row["before"].low, row["after"].high - row["after"].low)
+    assert row["difference"].high - row["difference"].low < 0.6 * apart
+
+
+def test_images_are_matched_by_id_whatever_their_order_and_number() -> None:
+    rows = fabricate.rows(slope=0.1)
+    fewer = [row for row in rows if row["case_id"] > "case-0019"]
+    whole, part = linear(slope=0.25), reads_of(records.as_table(fewer[::-1]), "test", None, HU)
+    found = compared(whole, part, [2.8], HU)
+    assert (found["images"], found["only_before"], found["only_after"]) == (100, 20, 0)
+    assert found["clean"]["gained"] == found["clean"]["lost"] == 0
+    assert found["flips"]["larger"].value == 1.0
+
+
+def test_other_labels_are_refused_with_the_images_named() -> None:
+    reads = linear()
+    other = replace(reads, label=np.where(np.arange(120) == 7, 1 - reads.label, reads.label))
+    with pytest.raises(InputRefused, match=r"1 of 120 images have another label.*'case-0007'"):
+        compared(reads, other, [], HU)
+
+
+def test_no_common_image_and_images_twice_are_refused() -> None:
+    reads = linear()
+    with pytest.raises(InputRefused, match="no image in common"):
+        compared(reads, linear(name="other"), [], HU)
+    twice = replace(reads, case_id=np.repeat(reads.case_id[:60], 2))
+    with pytest.raises(InputRefused, match="more than once"):
+        compared(reads, twice, [], HU)
+
+
+def test_images_without_a_label_are_left_out() -> None:
+    reads = hand([1, 1, 0, 0], [1.0, 2.0, 0.0, 0.0])
+    known = replace(reads, label=np.array([0, -1, 0, -1]))
+    assert compared(known, known, [], HU)["images"] == 2
+    none = replace(reads, label=np.full(4, -1))
+    found = compared(none, none, [1.0], HU)
+    assert found["images"] == 0
+    assert found["clean"]["difference"].value is None
+    assert way(found["clean"]) == "few"
+
+
+def test_an_undecided_read_is_wrong() -> None:
+    before = hand([1, 1, 1, 1])
+    after = replace(before, prediction=np.array([0, 0, -1, 0]))
+    assert compared(before, after, [], HU)["clean"]["lost"] == 1
+
+
+def test_an_attack_that_one_network_met_alone_weighs_on_neither() -> None:
+    every = linear(slope=0.25)
+    kept = tuple(outcome for outcome in every.outcomes if outcome.attack == "fgsm")
+    found = compared(replace(every, outcomes=kept), every, [5.6], HU)
+    assert found["sizes"][0]["merged"]["difference"].value == 0
+    assert [row["attack"] for row in found["sizes"][0]["attacks"]] == ["fgsm"]
+    assert found["sizes"][0]["exact"] is False
+    assert found["flips"]["searched"] is False
+    assert found["flips"]["images"] == 0
+    assert flips_said(found["flips"]) is None
+
+
+def test_beyond_the_search_only_tried_sizes_are_told() -> None:
+    before, after = linear(slope=0.4, largest=3.0), linear(slope=0.1, largest=3.0)
+    told = compared(before, after, [2.0, 4.0, 5.6], HU, limit=3.0)["sizes"]
+    assert [(row["size"]["native"], row["exact"]) for row in told] == [(2.0, True), (5.6, False)]
+
+
+def test_every_fixed_attack_of_a_size_has_its_row() -> None:
+    before, after = linear(slope=0.4), linear(slope=0.2)
+    row = compared(before, after, [2.8], HU)["sizes"][0]
+    assert sorted(each["attack"] for each in row["attacks"]) == ["bim", "fgsm", "pgd"]
+    for each in row["attacks"]:
+        outcome = next(one for one in before.fixed("label") if (one.attack, one.size) == (each["attack"], 2.8))
+        assert each["before"].value == np.mean(outcome.prediction == before.label)
+        assert each["before"].value >= row["merged"]["before"].value
+
+
+def test_an_attack_on_some_images_is_judged_on_those() -> None:
+    whole = linear()
+    some = replace(whole, outcomes=tuple(
+        replace(outcome, present=np.arange(120) < 50) if outcome.attack == "pgd" else outcome
+        for outcome in whole.outcomes))
+    rows = {each["attack"]: each for each in compared(whole, some, [2.8], HU)["sizes"][0]["attacks"]}
+    assert rows["pgd"]["difference"].n == rows["pgd"]["before"].n == 50
+    assert rows["fgsm"]["before"].n == 120
+
+
+def test_flips_that_were_never_found() -> None:
+    before = hand([1] * 12, [1.0, 2.0, 4.0, INF, INF, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0])
+    after = hand([1] * 12, [2.0, 1.0, INF, 4.0, INF, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 1.0])
+    flips = compared(before, after, [1.5], HU)["flips"]
+    assert (flips["larger"].value, flips["smaller"].value, flips["ties"]) == (8 / 12, 2 / 12, 2)
+    assert flips["ratio"].n == 11     # neither network lets the fifth flip: it has no ratio
+    assert flips["ratio"].value == 3
+    steady = compared(before, hand([1] * 12, [INF] * 12), [1.5], HU)["flips"]
+    assert steady["ratio"].value == INF
+    assert steady["medians"]["after"]["native"] == "inf"
+    assert "most were not flipped any more" in str(flips_said(steady))
+    assert json.loads(json.dumps(as_json(steady)))["ratio"]["value"] == "inf"
+
+
+def test_flips_are_of_the_reads_that_both_get_right() -> None:
+    found = compared(hand([1, 1, 0, 0], [1.0, 2.0, 0, 0]), hand([1, 0, 1, 0], [3.0, 0, 5.0, 0]), [], HU)["flips"]
+    assert (found["before"].tolist(), found["after"].tolist()) == ([1.0], [3.0])
+
+
+def test_against_the_prediction_a_wrong_read_may_be_pushed_to_right() -> None:
+    reads = linear()
+    row = compared(reads, reads, [1e5], HU, against="prediction", limit=1e6)["sizes"][0]["merged"]
+    assert row["before"].value == pytest.approx(1 - reads.correct.mean())
+
+
+def test_too_few_patients_have_no_interval() -> None:
+    found = compared(hand([1] * 10 + [0] * 10, patients=4), hand([1] * 20, patients=4), [], HU)
+    assert found["clean"]["difference"].low is None
+    assert way(found["clean"]) == "few"
+
+
+def test_the_comparison_is_plain_json_and_the_same_each_time() -> None:
+    first, second = (json.dumps(as_json(compared(linear(), linear(slope=0.1), [2.8], HU, 3))) for _ in range(2))
+    assert first == second
+    assert json.loads(first)["flips"]["searched"] is True
+
+
+def test_the_pair_keeps_what_belongs_to_an_image() -> None:
+    reads = linear()
+    pair = paired(replace(reads, scores={"views": np.arange(120.0)}), reads)
+    assert len(pair) == len(pair.before.logits) == len(pair.before.scores["views"]) == 120
+    assert all(len(outcome.found) == 120 for outcome in pair.after.outcomes)
+
+
+def row(value: float | None, low: float | None, high: float | None, p: float, gained: int = 9, lost: int = 3
+        ) -> dict[str, Any]:
+    return {"before": Estimate(0.5), "after": Estimate(0.5 + (value or 0)),
+            "difference": Estimate(value, low, high, 100), "gained": gained, "lost": lost, "p": p}
+
+
+@pytest.mark.parametrize(("given", "expected"), [
+    (row(0.2, 0.1, 0.3, 0.001), "better"), (row(-0.2, -0.3, -0.1, 0.001), "worse"),
+    (row(0.02, -0.1, 0.1, 0.7), "alike"), (row(0.05, 0.01, 0.1, 0.12), "alike"),
+    (row(0.0, 0.0, 0.0, 1, 0, 0), "same"), (row(0.2, None, None, 0.01), "few"),
+    (row(None, None, None, 1.0), "few"), (row(0.1, -0.1, 0.2, 0.01), "alike")])
+def test_a_gain_is_one_where_interval_and_test_both_say_so(given: dict[str, Any], expected: str) -> None:
+    assert way(given) == expected
+    told = under_attack({"size": {"native": 2.8, "unit": "HU", "of_range": 0.002}, "exact": True, "merged": given},
+                        {"patients": 40})
+    assert ("steadier:" in told and "cannot" not in told) == (expected == "better")
+    assert ("less steady" in told) == (expected == "worse")
+
+
+def test_numbers_as_words() -> None:
+    assert [points(value) for value in (0.408, -0.02, 0.0, -0.0001, None)] == ["+40.8", "−2.0", "0.0", "0.0", "–"]
+    assert [p_shown(p) for p in (0.0, 0.0123, 0.5, 1.0, None)] == ["< 0.001", "0.012", "0.50", "1.00", "–"]
+    assert [factor_shown(value) for value in (2.44, 13.2, INF, None)] == ["2.4", "13", "none found", "–"]
+
+
+def test_the_verdict_says_gain_price_and_flips() -> None:
+    before = hand([1] * 90 + [0] * 10, [1.0] * 100)
+    after = hand([1] * 75 + [0] * 25, [5.0] * 100)
+    found = compared(before, after, [2.0, 4.0], HU)
+    told = hardening_verdict(found, {"method": "pgd", "chosen_epoch": 3}, 2.0)
+    assert told.startswith("Hardening made the reads steadier: under changes of at most 2.0 HU")
+    assert "75.0 % of the images are read right after hardening and 0.0 % before (+75.0 points" in told
+    assert "The price: the clean accuracy fell from 90.0 % to 75.0 % (−15.0 points" in told
+    assert "the median size is 5.0 times that before" in told
+
+
+@pytest.mark.parametrize(("after", "begins"), [
+    ([1.0] * 100, "Hardening changed nothing here"),
+    ([0.5] * 60 + [3.0] * 40, "Hardening made the reads less steady")])
+def test_the_verdict_is_right_where_hardening_did_nothing_or_harm(after: list[float], begins: str) -> None:
+    found = compared(hand([1] * 100, [1.0] * 100), hand([1] * 100, after), [0.7], HU)
+    told = hardening_verdict(found, {"chosen_epoch": 2}, 0.7)
+    assert told.startswith(begins)
+    assert "steadier" not in told
+
+
+def test_a_failure_is_never_a_success() -> None:
+    found = compared(hand([1] * 50, [1.0] * 50), hand([1] * 50, [9.0] * 50), [2.0], HU)
+    told = hardening_verdict(found, {"failed": "every epoch read all images as one class"}, 2.0)
+    assert told == "Every epoch read all images as one class. No gain is claimed."
+    kept = hardening_verdict(found, {"chosen_epoch": 0}, 2.0)
+    assert "there is no gain" in kept
+    assert "steadier" not in kept
+    assert hardening_short(None, {}) == "The hardened network has not been assessed yet."
+
+
+def test_a_network_that_says_one_class_has_not_been_hardened() -> None:
+    before = replace(hand([1] * 20), label=np.arange(20) % 2, prediction=np.arange(20) % 2)
+    silent = replace(before, prediction=np.ones(20, np.int64))
+    found = compared(before, silent, [], HU)
+    assert found["classes"] == {"label": 2, "before": 2, "after": 1}
+    assert "one and the same class" in str(failure({}, found))
+    assert failure({}, compared(before, before, [], HU)) is None
+
+
+def test_the_headline_is_the_training_s_own_size_else_the_largest() -> None:
+    found = compared(linear(), linear(slope=0.1), [1.4, 2.8, 5.6], HU)
+    assert [(headline(found, size) or {})["size"]["native"] for size in (2.8, 3.0, None)] == [2.8, 5.6, 5.6]
+    assert headline(compared(hand([1]), hand([1]), [], HU), 2.8) is None

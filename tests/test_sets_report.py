@@ -1,0 +1,427 @@
+"""The report of several data sets: its figures by hand, its words whichever way they fall, and an inert page."""
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fabricate
+import fabricate_sets as made
+from fabricate_sets import FIVE, Made
+from steadyread.errors import InputRefused
+from steadyread.figures import AttackPoints, svg
+from steadyread.figures.across_sets import UnderAttack, attacked_grid, before_and_after_panels, under_attack
+from steadyread.figures.set_forests import Difference, Steady, forest, steadiness
+from steadyread.metrics import published_oncology as paper
+from steadyread.metrics.across_sets import at_common_sizes
+from steadyread.metrics.fragility import Alike, fragility, tally, way_of
+from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.reads import reads_of
+from steadyread.metrics.robustness import robust_curve
+from steadyread.metrics.sets_wording import conditions_said, fragility_answer, hardening_answer, listed, outcome
+from steadyread.metrics.summary import as_json
+from steadyread.records import as_table
+from steadyread.report.sets_page import markdown, render, write_sets_report
+from steadyread.report.sets_stored import read_sets
+from steadyread.report.sets_summary import summarise_sets
+from steadyread.units import Bounds
+from test_report import HOSTILE, Page
+
+SMALL = {"images": 36, "patients": 36}
+BOUNDS = Bounds(0.0, 1000.0, "grey level")
+TWO = {"lung_ct": Made(0.4, unit="HU", hardened=0.15, others={"pgd-0.001": 0.35, "trades": 0.12}, images=50,
+                       patients=40, spread=0.5, views=4.0, failed="equal: the disk was slow"),
+       "x_ray": Made(0.05, 10, hardened=0.1, equal=None, images=50, patients=40, attacked=False)}
+
+
+def told(folder: Path, sets: Mapping[str, Made]) -> tuple[dict[str, Any], str, str]:
+    """The summary, the page's words without its drawings, and the Markdown of made sets."""
+    stored = read_sets(made.write_sets(folder, sets))
+    found = summarise_sets(stored)
+    return found, Page(render(stored, found, {})).text, markdown(found)
+
+
+def answers(found: Mapping[str, Any]) -> str:
+    return " ".join(each["answer"] for each in found["answers"])
+
+
+def steady(value: float, low: float | None, high: float | None) -> Estimate:
+    return Estimate(value, low, high, 50)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_sets_report(made.write_sets(tmp_path_factory.mktemp("sets") / "two", TWO)).parent
+
+
+@pytest.fixture(scope="module")
+def five(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str, str]:
+    sets = {name: replace(one, images=36, patients=36, others={}) for name, one in FIVE.items()}
+    return told(tmp_path_factory.mktemp("sets") / "five", sets)
+
+
+def test_the_papers_floors_are_its_baselines() -> None:
+    assert {name: column.above for name, column in paper.TABLE_1.items()} == {
+        "lung_ct": 1.05, "mammography": 0.0, "brain_mri": 0.0, "mnist": None, "cifar_10": None}
+    assert paper.TABLE_1["brain_mri"].at("pgd", 0.0040000001) == 6.36
+    assert paper.TABLE_1["brain_mri"].at("square", 0.004) is None
+    assert paper.TABLE_1["brain_mri"].at("pgd", 0.05) is None
+    for row in paper.TABLE_2.values():
+        assert row.kept - row.everyone == pytest.approx(row.change, abs=0.005)
+
+
+def test_the_papers_slips_follow_from_its_own_figures() -> None:
+    found = {(slip.where.split(":")[0], slip.printed): slip.follows for slip in paper.slips()}
+    assert found == {("MRI", "−61.8"): "24.32 − 93.64 = −69.32", ("MNIST", "−0.05"): "99.05 − 99.13 = −0.08",
+                     ("CT", "+42.9"): "67.7 − 26.9 = +40.8", ("MRI", "+73.2"): "87.2 − 24.3 = +62.9",
+                     ("CT", "0.0003"): "0.0007 in its public code"}
+
+
+@pytest.mark.parametrize(("name", "title"), [("lung_ct", "CT"), ("Lung-CT", "CT"), ("brain mri", "MRI"),
+                                             ("cifar-10", "CIFAR-10"), ("lidc_2d", None), ("ct", None)])
+def test_only_the_papers_own_sets_have_a_column(name: str, title: str | None) -> None:
+    column = paper.column_of(name)
+    assert (column.title if column else None) == title
+
+
+def test_accuracies_at_the_papers_sizes_are_those_of_the_linear_model() -> None:
+    slope, bounds = 0.3, Bounds(0.0, fabricate.RANGE, "grey level")
+    reads = reads_of(as_table(fabricate.rows(80, slope=slope)), bounds=bounds)
+    margin = np.where(reads.label == 1, 1, -1) * (reads.logits[:, 1] - reads.logits[:, 0])
+    rows = at_common_sizes(reads, "label", math.inf, bounds)
+    assert [row["size"]["of_range"] for row in rows] == pytest.approx([0.001, 0.002, 0.004, 0.006])
+    for row in rows:
+        assert row["accuracy"].value == (margin > slope * row["size"]["native"]).mean()
+    tried = at_common_sizes(reads, "label", 0.0, bounds)      # no search, but an attack of each of these sizes
+    assert [(row["size"]["native"], row["exact"]) for row in tried] == [(pytest.approx(size), False)
+                                                                        for size in fabricate.SIZES]
+    assert at_common_sizes(replace(reads, outcomes=()), "label", 0.0, bounds) == []
+
+
+def test_medians_ratios_and_ranks_at_equal_conditions() -> None:
+    found = np.array([np.arange(1, 52)]).ravel().astype(float)
+    patients = np.arange(51).astype(str)
+    made_of = {"a": (2.0, True), "b": (1.0, False), "c": (4.0, False)}
+    sets = [Alike(name, found * scale, patients, BOUNDS, Estimate(0.9), 2.0, medical)
+            for name, (scale, medical) in made_of.items()]
+    told_ = fragility(sets)
+    rows = {row["name"]: row for row in told_["rows"]}
+    assert {name: row["of_range"].value for name, row in rows.items()} == {"a": 0.052, "b": 0.026, "c": 0.104}
+    assert rows["a"]["in_noise"].value == 26.0
+    assert rows["a"]["median"]["native"] == 52.0
+    assert {name: row["ranks"]["of_range"]["rank"] for name, row in rows.items()} == {"a": 2, "b": 1, "c": 3}
+    ratios = {(pair["other"], pair["yardstick"]): pair["ratio"] for pair in told_["pairs"]}
+    assert ratios["b", "of_range"].value == 2.0
+    assert ratios["c", "of_range"].value == 0.5
+    assert way_of(ratios["b", "of_range"]) == "less"
+    assert way_of(ratios["c", "of_range"]) == "more"
+    assert tally(told_["pairs"], "in_noise") == {"more": 1, "less": 1, "alike": 0, "few": 0}
+    assert fragility(sets[::-1])["rows"][::-1] == told_["rows"]      # the order of the sets tells nothing
+
+
+def test_sets_of_as_many_patients_are_not_drawn_alike() -> None:
+    found, patients = np.arange(1, 61).astype(float), np.arange(60).astype(str)
+    pair = fragility([Alike("one", found, patients, BOUNDS, Estimate(1.0), None, True),
+                      Alike("other", found, patients, BOUNDS, Estimate(1.0), None, False)])["pairs"]
+    assert [each["yardstick"] for each in pair] == ["of_range"]      # no noise is known
+    ratio = pair[0]["ratio"]
+    assert ratio.value == 1.0
+    assert ratio.low < 0.9 < 1.1 < ratio.high
+    assert way_of(ratio) == "alike"
+
+
+@pytest.mark.parametrize(("found", "of_range", "low"), [
+    (np.full(40, np.inf), math.inf, math.inf), (np.zeros(0), None, None), (np.arange(1.0, 6.0), 0.003, None)])
+def test_none_flipped_none_right_and_few_patients_are_ordinary(found: np.ndarray, of_range: float | None,
+                                                               low: float | None) -> None:
+    sets = [Alike("one", found, np.arange(len(found)).astype(str), BOUNDS, Estimate(None), 0.0, True),
+            Alike("other", np.arange(1.0, 41.0), np.arange(40).astype(str), BOUNDS, Estimate(1.0), 1.0, False)]
+    told_ = fragility(sets)
+    row = told_["rows"][0]
+    assert (row["of_range"].value, row["of_range"].low) == (of_range, low)
+    assert row["in_noise"].value is None          # images without noise have no such yardstick
+    json.dumps(as_json(told_), allow_nan=False)
+    assert fragility_answer(told_ | {"rows": told_["rows"]}, {"one": "one", "other": "other"})
+
+
+def test_equal_conditions_are_those_of_the_equal_runs(five: tuple[dict[str, Any], str, str]) -> None:
+    rows = {row["name"]: row for row in five[0]["fragility"]["rows"]}
+    assert list(rows) == list(FIVE)
+    assert rows["lung_ct"]["unit"] == "HU"
+    assert rows["lung_ct"]["in_noise"].value == pytest.approx(rows["lung_ct"]["median"]["native"] / 25.0)
+    assert rows["mnist"]["in_noise"].value is None
+    assert rows["mnist"]["ranks"]["of_range"]["rank"] == 5
+    assert len(five[0]["fragility"]["pairs"]) == 6 + 3
+    assert "32 × 32" in five[0]["equal_said"].replace("\xa0", " ")
+
+
+def test_half_the_slope_is_twice_the_flip(tmp_path: Path) -> None:
+    found, _, _ = told(tmp_path, {"set": Made(0.3, hardened=0.15, equal=None, images=80, patients=80)})
+    one = found["sets"]["set"]
+    assert one["hardening"]["compared"]["flips"]["larger"].value == 1.0
+    assert one["hardening"]["compared"]["flips"]["ratio"].value == pytest.approx(2.0)
+    rows = {round(row["size"]["of_range"], 6): row["merged"] for row in one["hardened_at"]["label"]}
+    assert rows[0.004]["after"].value == rows[0.002]["before"].value
+    assert rows[0.002]["after"].value == rows[0.001]["before"].value
+
+
+def test_the_page_has_every_part(whole: Path) -> None:
+    text = Page((whole / "report.html").read_text()).text
+    for part in ("How steady are the reads of 2 data sets?", "How small a change flips a read?",
+                 "Half of the correct reads flip by a change of", "Does hardening help?", "The data sets",
+                 "64 × 64", "1400 HU", "How to read the terms", "Are these evaluations to be believed?",
+                 "Against the prediction, as [A] attacked (Table 1)", "51.98", "Smallest flip, exact",
+                 "Why these columns do not go to 0", "93.64", "23.57", "none: 10 classes", "1.05",
+                 "Against the label: the standard robust accuracy", "Every size that was tried",
+                 "What it looks like", "case-0001", "Which set is the most fragile, all else equal?",
+                 "Not run at equal conditions: x ray", "Before and after hardening", "steadier",
+                 "As [A] measured it", "42.9", "40.8", "At each size of [A] Table 1", "other hardenings", "TRADES",
+                 "pgd-0.001", "Triage: which reads to leave to a human", "81.31",
+                 "Does any score beat what is free?",
+                 "Mean over views", "Where the paper's own figures disagree", "0.0007 in its public code",
+                 "Set by set", "A later step of this set failed", "the disk was slow", "x_ray/report.html",
+                 "Reporting checklists", "TRIPOD+AI", "Settings of the study", "not a medical device"):
+        assert part in text, part
+
+
+def test_the_page_needs_nothing_from_outside_and_its_tables_scroll(whole: Path) -> None:
+    text = (whole / "report.html").read_text()
+    page = Page(text)
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object", "embed", "base", "form"}
+    for _, attributes in page.tags:
+        assert not [name for name in attributes if name.startswith("on")]
+        for name in ("src", "href", "xlink:href", "action"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:image/png;base64,"))
+    names = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(names) == len(set(names))
+    assert not re.search(r"url\((?!#)", text)
+    assert text.count("<table") == text.count('<div class="scroll"><table')
+    assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")
+    assert ">None<" not in text
+    assert not re.search(r"\bnan\b", text)
+
+
+def test_what_is_written_beside_the_page(whole: Path) -> None:
+    drawn = {path.stem for path in (whole / "figures").glob("*.svg")}
+    assert drawn == {"fig1", "fig2_label", "fig2_prediction", "fig3", "gains", "scores", "steadiness_of_range",
+                     "steadiness_in_noise"}
+    assert drawn == {path.stem for path in (whole / "figures").glob("*.png")}
+    assert (whole / "report.html").read_text().count("<svg") == len(drawn) - 1
+    found = json.loads((whole / "summary.json").read_text())
+    assert list(found["sets"]) == ["lung_ct", "x_ray"]
+    assert found["sets"]["lung_ct"]["hardening"]["others"][1]["name"] == "trades"
+    assert found["verdict"].startswith("Half of the correct reads")
+    assert (whole / "checklist.md").read_text().startswith("# Reporting checklists of lung ct, x ray")
+
+
+def test_the_same_folder_gives_the_same_figures(whole: Path) -> None:
+    found = summarise_sets(read_sets(whole))
+    assert json.dumps(as_json(found), sort_keys=True) == json.dumps(
+        json.loads((whole / "summary.json").read_text()), sort_keys=True)
+    assert markdown(found) == (whole / "report.md").read_text()
+
+
+def test_every_table_of_the_markdown_is_whole(five: tuple[dict[str, Any], str, str]) -> None:
+    blocks = [block.splitlines() for block in re.findall(r"(?:^\|.*\n)+", five[2], re.MULTILINE)]
+    assert len(blocks) >= 9
+    for block in blocks:
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block}
+        assert len(widths) == 1, block[:3]
+        assert re.fullmatch(r"\|(-+:?\|)+", block[1]), block[1]
+    for figure in ("51.98", "−61.8", "24.32", "81.31", "93.64", "67.7"):
+        assert figure in five[2], figure
+    assert "None" not in five[2]
+
+
+def test_the_papers_figures_stand_beside_ours_for_each_of_its_sets(five: tuple[dict[str, Any], str, str]) -> None:
+    text = five[1]
+    for column in paper.TABLE_1.values():
+        for row in (*column.accuracy, (column.baseline,)):
+            for value in row:
+                assert f"{value:.2f}" in text
+    for figure in ("98.82", "5.18", "87.2", "62.9", "73.2"):
+        assert figure in text, figure
+
+
+@pytest.mark.parametrize(("sets", "sentences", "absent"), [
+    ({"ultrasound": Made(**SMALL)},
+     ("How steady are the reads of one data set?", "in ultrasound", "only ultrasound has reads to flip"),
+     ("In grey italics", "[A], its own data", "Where the paper's own figures disagree")),
+    ({"lung_ct": Made(0.1, hardened=0.6, images=60, patients=60, equal=None)},
+     ("Hardening made the reads less steady in lung ct (",
+      "Most reads now take a smaller change to flip in lung ct (× 0.17)", "the very same are read right as before"),
+     ("made the reads steadier in",)),
+    ({"lung_ct": Made(0.6, hardened=0.1, images=60, patients=60, equal=None)},
+     ("Hardening made the reads steadier in lung ct (", "larger change to flip in lung ct (× 6.0)"),
+     ("less steady in",)),
+    ({"lung_ct": Made(training={"failed": "every epoch read one class only"}, **SMALL)},
+     ("Hardening failed in lung ct", "lung ct, hardening failed", "Every epoch read one class only. No gain is"),
+     ("Hardening made", "Most reads now take")),
+    ({"lung_ct": Made(training={"chosen_epoch": 0}, **SMALL)},
+     ("No epoch of hardening was better than the network it started from, which was kept, in lung ct.",),
+     ("Hardening made", "Most reads now take")),
+    ({"lung_ct": Made(images=8, patients=8, hardened=0.02), "mnist": Made(0.05, 10, images=8, patients=8)},
+     ("Too few patients tell what hardening did", "too few patients tell.", "for want of patients in lung ct",
+      "a way that too few patients tell"), ("Hardening made",)),
+    ({"lung_ct": Made(hardened=None, equal=None, against=("label",), **SMALL)},
+     ("No network was hardened.", "No set was attacked against the prediction.", "75.41"),
+     ("all else equal", "Does hardening help?", "Why these columns do not go to 0")),
+    ({"lung_ct": Made(against=("prediction",), **SMALL)},
+     ("No set was attacked against the label.", "against the prediction, by the smallest flips of all attacks",
+      "No smallest flips were searched at equal conditions."), ("against the label, by the smallest flips",)),
+    ({"lung_ct": Made(validation=False, **SMALL), "mnist": Made(classes=10, hardened=None, **SMALL)},
+     ("lung ct *", "but for sets marked *", "seen on the very images they are judged on"), ()),
+    ({"lung_ct": Made(validation=False, **SMALL)},
+     ("There are no validation images: thresholds were seen on the very images",), ("but for sets marked",)),
+    ({"lung_ct": Made(synthetic=True, attacked=False, **SMALL)},
+     ("SYNTHETIC The images of lung ct are made by a computer", "No attacked images were stored."), ()),
+])
+def test_the_words_are_right_whichever_way_the_figures_fall(tmp_path: Path, sets: dict[str, Made],
+                                                            sentences: tuple[str, ...],
+                                                            absent: tuple[str, ...]) -> None:
+    found, text, plain = told(tmp_path, sets)
+    for said in sentences:
+        assert said in text, said
+    for said in absent:
+        assert said not in text, said
+    json.dumps(as_json(found), allow_nan=False)
+    assert "None" not in plain
+
+
+def test_reads_that_never_flip_and_networks_that_never_err(tmp_path: Path) -> None:
+    folder = made.write_sets(tmp_path, {"lung_ct": Made(hardened=None, **SMALL)})
+    for place in (folder / "lung_ct", folder / "lung_ct" / "equal"):
+        made.change_rows(place, lambda row: row | {
+            "prediction": row["label"], "reference": row["label"], "flips": 0,
+            "found_size": math.inf if row["attack"] == "smallest_flip" else row["found_size"]})
+    stored = read_sets(folder)
+    found = summarise_sets(stored)
+    text = Page(render(stored, found, {})).text
+    for said in ("In lung ct fewer than half could be flipped as far as was searched.",
+                 "No read is wrong in any set, so no score can be judged", "none found"):
+        assert said in text, said
+    assert "Half of the correct reads" not in text
+    assert "inf" not in markdown(found)
+
+
+def test_what_the_checks_found_stands_by_set_and_errors_above_all(tmp_path: Path) -> None:
+    folder = made.write_sets(tmp_path, {"lung_ct": Made(**SMALL)})
+    (folder / "lung_ct" / "equal" / "findings.json").write_text(json.dumps([
+        {"check": "silent", "severity": "error", "message": "no gradient anywhere"}]))
+    stored = read_sets(folder)
+    found = summarise_sets(stored)
+    assert found["believed"] == ("Of the checks of all networks 1 passed; set by set below stand 1 error and 2 "
+                                 "warnings.")
+    text = Page(render(stored, found, {})).text
+    top = text[text.index("Are these evaluations to be believed?"):text.index("Accuracy under attack")]
+    assert "lung ct, equal conditions, silent : no gradient anywhere" in top
+    assert text.count("no gradient anywhere") == 2
+    assert text.count("hardened network, near duplicates") == 1
+    (folder / "lung_ct" / "equal" / "findings.json").unlink()
+    for place_ in ("lung_ct", "lung_ct/hardened"):
+        (folder / place_ / "findings.json").write_text("[]")
+    assert summarise_sets(read_sets(folder))["believed"] == "No checks were run."
+
+
+def test_sets_without_records_say_why(tmp_path: Path) -> None:
+    found, text, plain = told(tmp_path, {
+        "lung_ct": Made(failed="no folder lidc | here", records=False), "mnist": Made(records=False),
+        "x_ray": Made(equal=None, **SMALL)})
+    assert list(found["sets"]) == ["x_ray"]
+    assert found["absent"]["lung_ct"] == "no folder lidc | here"
+    for said in ("no folder lidc | here", "it has not been assessed yet", "lung ct", "x ray"):
+        assert said in text, said
+    assert "no folder lidc \\| here" in plain
+    nothing, text, _ = told(tmp_path / "none", {"lung_ct": Made(failed="no folder", records=False)})
+    assert nothing["answers"][0]["answer"] == "No data set has been assessed."
+    assert "no folder" in text
+    assert write_sets_report(tmp_path / "none").exists()
+
+
+def test_names_from_users_are_escaped(tmp_path: Path) -> None:
+    folder = made.write_sets(tmp_path, {"lung_ct": Made(failed=HOSTILE, **SMALL)}, HOSTILE)
+    plan = json.loads((folder / "lung_ct" / "plan.json").read_text())
+    plan["data"]["classes"] = ["benign", HOSTILE]
+    plan["model"]["name"] = HOSTILE + "|*x*"
+    (folder / "lung_ct" / "plan.json").write_text(json.dumps(plan))
+    stored = read_sets(folder)
+    found = summarise_sets(stored)
+    text = render(stored, found, {})
+    assert "<script" not in text
+    assert text.count("&lt;script") >= 4
+    plain = markdown(found)
+    assert "<script" not in plain
+    assert "\\|\\*x\\*" in plain
+
+
+@pytest.mark.parametrize(("name", "content"), [
+    ("study.json", "[]"), ("study.json", "{"), ("study.json", '{"sets": {}}'), ("study.json", '{"name": "x"}'),
+    ("study.json", '{"sets": {"../x": {}}}'), ("lung_ct/failed.json", "3"), ("lung_ct/images.json", "[]"),
+    ("lung_ct/attacked.npz", "none"), ("lung_ct/equal/images.json", "[]")])
+def test_a_file_that_is_not_what_it_should_be_is_named(tmp_path: Path, name: str, content: str) -> None:
+    folder = made.write_sets(tmp_path, {"lung_ct": Made(images=12, patients=12)})
+    (folder / name).write_text(content)
+    with pytest.raises(InputRefused, match=re.escape(name.rpartition("/")[2])):
+        read_sets(folder)
+
+
+def test_attacked_images_that_do_not_fit_are_refused(tmp_path: Path) -> None:
+    folder = made.write_sets(tmp_path, {"lung_ct": Made(images=12, patients=12)})
+    arrays = made.attacked(Made())
+    for wrong in ({"attack": arrays["attack"][:3]}, {"case_id": arrays["case_id"][:1]},
+                  {"probabilities": arrays["probabilities"][:, :, 0]}):
+        np.savez(folder / "lung_ct" / "attacked.npz", **(arrays | wrong))
+        with pytest.raises(InputRefused, match="images under as many attacks"):
+            read_sets(folder)
+    with pytest.raises(InputRefused, match=r"study\.json"):
+        read_sets(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 4])
+def test_a_panel_a_set_however_many_there_are(count: int) -> None:
+    bounds = Bounds(0.0, fabricate.RANGE, "HU")
+    reads = reads_of(as_table(fabricate.rows(30)), bounds=bounds)
+    curve = robust_curve(reads, "label")
+    points = [AttackPoints("FGSM", [1.4], [0.5]), AttackPoints("mine", [2.8], [0.4])]
+    one = UnderAttack("set", bounds, curve, points)
+    drawn = svg(under_attack([one] * count, "label"))
+    assert drawn.count(">set<") + drawn.count("  set<") == count
+    assert ("no attack has been run" in drawn) == (count == 0)
+
+
+def test_figures_of_nothing_say_so() -> None:
+    assert "no attacked images" in svg(attacked_grid([]))
+    assert "no hardened network" in svg(before_and_after_panels([]))
+    assert "no set has reads" in svg(steadiness([Steady("set", Estimate(None))], "size"))
+    assert "nothing to compare" in svg(forest([], "points", ("worse", "better"), 1))
+
+
+def test_a_forest_draws_what_is_sure_and_what_is_not() -> None:
+    rows = [Difference("one", "better", steady(-0.2, -0.3, -0.1)),
+            Difference("one", "worse", steady(0.2, 0.1, 0.3)),
+            Difference("two", "alike", steady(0.0, -0.1, 0.1)),
+            Difference("two", "few", steady(0.1, None, None))]
+    drawn = svg(forest(rows, "area", ("better", "worse"), -1))
+    for said in ("one", "two", "better", "worse", "few", "← better", "worse →"):
+        assert said in drawn, said
+    never = svg(steadiness([Steady("held", Estimate(math.inf, math.inf, math.inf)),
+                            Steady("other", steady(0.1, 0.05, 0.2), True)], "share"))
+    assert "half never flipped" in never
+
+
+def test_small_words() -> None:
+    assert [listed(list(names)) for names in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
+    assert outcome({"hardening": None}) is None
+    assert hardening_answer({"a": {"hardening": None}}, {"a": "a"}) == ""
+    rows = [{"size": [32, 32], "model": "vgg16", "parameters": 1000},
+            {"size": [32, 32], "model": "vgg16", "parameters": 1200}]
+    assert conditions_said(rows) == "images of 32\xa0×\xa032, network vgg16 of 1,000 to 1,200 parameters"
+    assert conditions_said([{"size": None, "model": None, "parameters": None}]) == ""
+
+
