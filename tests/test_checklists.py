@@ -197,7 +197,7 @@ def test_given_weights_are_not_said_to_be_trained(tmp_path: Path) -> None:
     (folder / "training.json").unlink()
     found = told_of(folder)
     assert "Evaluation of a network that was given" in (found["1"].answer or "")
-    assert "no image of this run developed the model" in (found["12a"].answer or "")
+    assert "which images developed the model this run does not know" in (found["12a"].answer or "")
     for number in ("9a", "12c"):
         assert "The weights were given; the model was not developed in this run." in (found[number].answer or "")
         assert "from where the weights come from" in found[number].left

@@ -191,7 +191,10 @@ def test_a_finished_run_is_hardened_in_its_own_folder(steadyread: Call, tmp_path
     assert "hardening.epsilon" in other.err
     wrong = steadyread("harden", "run", "--data", "two")
     assert wrong.code == 2
-    assert "--path" in wrong.err
+    assert "--data: the run" in wrong.err
+    elsewhere = steadyread("harden", "run", "--epsilon", "auto", "--out", "elsewhere")
+    assert elsewhere.code == 2
+    assert "hardened in its own folder" in elsewhere.err
     assert steadyread("harden", "nowhere").code == 3
 
 

@@ -161,6 +161,9 @@ def harden(folder: Run = None, epsilon: TrainingSize = None, method: Method = No
     if epsilon is None and study is None:
         flags["hardening__epsilon"] = "auto"
     if folder is not None:
+        if out is not None:
+            raise UsageError(f"--out: the run {folder} is hardened in its own folder. To compare with another "
+                             "method or size, add --set 'hardening.compare.NAME={method=\"trades\"}'")
         _harden_run(folder, {key: value for key, value in flags.items() if value is not None}, sets, json, threads)
         return
     if study is None:
@@ -309,7 +312,8 @@ def _harden_run(folder: Path, flags: dict[str, Any], sets: list[str] | None, jso
 
     own = [key for key in flags if not key.startswith(("hardening__", "gates__"))]
     if own:
-        raise UsageError(f"--{own[0].split('__')[-1]}: the run {folder} has its own data and network; give only "
+        flag = "data" if own[0] == "data__path" else own[0].split("__")[-1]
+        raise UsageError(f"--{flag}: the run {folder} has its own data and network; give only "
                          "what says how to harden it, or leave the run out")
     done = harden_run(folder, [keyed(**flags), *[override(text) for text in sets or ()]], progress)
     _say(done.as_json(), json, "run_lines")

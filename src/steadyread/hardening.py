@@ -54,7 +54,8 @@ def refuse_unfit(material: Material) -> None:
     for part in ("train", "validation"):
         if not len(material.ready.part(part)):
             of = "training" if part == "train" else part
-            raise InputRefused(f"{material.raw.name}: no {of} images to harden with; state the shares of [split]")
+            raise InputRefused(f"{material.raw.name}: no {of} images to harden with: a run of given weights keeps "
+                               "none, unless begun as a hardening (harden --data ... --model ... --weights ...)")
     for one in (asked, *asked.compared.values()):
         if one.epsilon != "auto":
             _typed(one, material.ready.bounds)

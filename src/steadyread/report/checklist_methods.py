@@ -142,8 +142,8 @@ def missing(known: Known) -> Iterator[Said]:
 def partition(known: Known) -> Iterator[Said]:
     """Item 12a."""
     if known.trained is False:
-        yield Said("The weights were given; no image of this run developed the model. What is not tested sets the "
-                   "thresholds of triage.", ("study.json: model.weights", "study.json: split"))
+        yield Said("The weights were given; which images developed the model this run does not know. What is not "
+                   "tested sets the thresholds of triage.", ("study.json: model.weights", "study.json: split"))
     yield from _by_patient(known)
     if (test := known.numbers("study.json: split.test_share")):
         validation = known.numbers("study.json: split.validation_share")
