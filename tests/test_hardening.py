@@ -246,7 +246,7 @@ def test_settings_become_recipes() -> None:
 
 
 @pytest.mark.parametrize(("wrong", "told"), [
-    ({"method": "magic"}, "method must be one of pgd, trades, unsupervised; got 'magic'"),
+    ({"method": "magic"}, "method must be one of pgd, trades, unsupervised, clean; got 'magic'"),
     ({"epsilons": (2.0, 1.0), "epochs": (1, 1)}, "must rise"), ({"epsilons": ()}, "one number a stage"),
     ({"epochs": (1, 2)}, "got 2 of them for 1 epsilons"), ({"epsilons": (0.0,)}, "epsilons must be above 0"),
     ({"epsilons": (math.nan,)}, "epsilons must be above 0"), ({"epochs": (0,)}, "epochs must be above 0"),

@@ -27,6 +27,7 @@ from steadyread.types import Batch, Labels, Values
 from steadyread.units import show_size
 
 SAMPLE = 48          # images that the checks look at
+_ONE_CLASS = "one class"
 _ALLOWED = 0.02      # share of images by which a weaker attack may beat a stronger one
 
 
@@ -71,6 +72,12 @@ def believed(classifier: Classifier, cases: Cases, seed: int = 0, progress: Prog
     return findings + looked
 
 
+def judged(classifier: Classifier, cases: Cases, table: pa.Table, seed: int = 0, progress: Progress = quiet
+           ) -> list[Finding]:
+    """`believed`, and whether the network is silent, by all test reads of the records instead of the sample."""
+    return [*(one for one in believed(classifier, cases, seed, progress) if one.check != _ONE_CLASS), *silent(table)]
+
+
 def head(classifier: Classifier, batch: Batch, logits: Tensor) -> Iterator[Finding]:
     """Logits that look like probabilities make margins that saturate; undecided images are named."""
     if classifier.output == "logits" and classifier.threshold == 0.5:
@@ -92,7 +99,7 @@ def reads(logits: Tensor, labels: Labels) -> Iterator[Finding]:
     others = int((labels != predictions.to(labels.device)).sum())
     if others:
         severe: Severity = "error" if others >= 0.2 * len(labels) else "warning"
-        yield Finding("one class", severe, f"all {len(labels)} sampled images are predicted as class "
+        yield Finding(_ONE_CLASS, severe, f"all {len(labels)} images looked at are predicted as class "
                       f"{int(predictions[0])}, and {others} are not: a model that always says the same is not "
                       "steady, it is silent", others / len(labels))
 
@@ -107,9 +114,9 @@ def silent(table: pa.Table) -> Iterator[Finding]:
     most = np.bincount(known).max() / len(known)
     right = int(found.correct.sum())
     if clopper_pearson(right, len(known))[0] <= most:
-        yield Finding("no better than one class", "warning", f"{right} of {len(known)} test images are read right; "
-                      f"always saying the most frequent class gives {most:.1%}. That few of its reads change "
-                      "says little of such a network", right / len(known))
+        yield Finding("no better than one class", "warning", f"{right} of {len(known)} test images are read right, "
+                      f"which cannot be told from always saying the most frequent class ({most:.1%}). That few of "
+                      "its reads change says little of such a network", right / len(known))
 
 
 def repeatable(evidence: Evidence) -> Finding:

@@ -63,8 +63,9 @@ Run = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="The folder of
 TrainingSize = Annotated[str | None, typer.Option("--epsilon", metavar="SIZE", help="Of the changes trained on: a "
                                                   "size with its unit, or auto (found from the training images' "
                                                   "smallest flips). Default: auto.")]
-Method = Annotated[str | None, typer.Option("--method", help="pgd (half of each batch attacked), trades, or "
-                                            "unsupervised (no labels on the attacked half). Default: pgd.")]
+Method = Annotated[str | None, typer.Option("--method", help="pgd (half of each batch attacked), trades, "
+                                            "unsupervised (no labels on the attacked half), or clean (the "
+                                            "control: no attack). Default: pgd.")]
 HardeningEpochs = Annotated[int | None, typer.Option("--epochs", help="Of the hardening. Default: 15.")]
 Scratch = Annotated[bool | None, typer.Option("--from-scratch", help="Begin with an untrained network.")]
 Sources = Annotated[list[Path], typer.Argument(metavar="SERIES...", help="A folder or files of DICOM slices, or an "

@@ -2,9 +2,9 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ from steadyread import records
 from steadyread.assessment import Attack, assess, model_digest, name_of
 from steadyread.attacks.recipes import pgd
 from steadyread.attacks.smallest_flip import smallest_flip
-from steadyread.checks import believed, silent
+from steadyread.checks import judged
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, PlanDiffers
 from steadyread.examples import EXAMPLES, write_examples
@@ -24,12 +24,15 @@ from steadyread.progress import Progress, quiet
 from steadyread.report import write_report
 from steadyread.run_folder import CHECKPOINT, FINDINGS, HARDENED, MODEL, SETTINGS, TRAINING
 from steadyread.study import Hardening
+from steadyread.training.checkpoint import remove_checkpoint
 from steadyread.training.epsilon import Useful, useful_epsilons
 from steadyread.training.fit import TrainingSettings
 from steadyread.training.harden import HardeningSettings, harden
 from steadyread.units import Bounds, show_size, size_in_native
 
 Attacks = Mapping[str, Sequence[Attack]]
+# What is asked for, and the sizes that the training images tell, which are looked for once and only if wanted.
+Asked = tuple[Hardening, Callable[[], Useful]]
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,8 @@ def carry_out_hardening(material: Material, classifier: Classifier, attacks: Att
     asked, study = material.study.hardening, material.study
     if asked is None:
         return
-    held = _tried(material, classifier, asked, folder / HARDENED, progress)
+    useful = cache(lambda: useful_epsilons(classifier, material.ready.part("train"), seed=study.seed))
+    held = _tried(material, classifier, (asked, useful), folder / HARDENED, progress)
     if held is None:
         return
     hardened, epsilon = held
@@ -85,12 +89,12 @@ def carry_out_hardening(material: Material, classifier: Classifier, attacks: Att
         smallest_flip, largest=size_in_native(study.attacks.largest, material.ready.bounds))
     for name, other in asked.compared.items():
         place = folder / f"{HARDENED}-{name}"
-        found = _tried(material, classifier, other, place, progress)
+        found = _tried(material, classifier, (other, useful), place, progress)
         if found is not None:
             _assess_compared(material, found[0], [pgd(epsilon), flip], place, progress)
 
 
-def _tried(material: Material, classifier: Classifier, asked: Hardening, folder: Path, progress: Progress
+def _tried(material: Material, classifier: Classifier, asked: Asked, folder: Path, progress: Progress
            ) -> tuple[Classifier, float] | None:
     """The hardened network and its last size. None where the training came to nothing (it diverged, or no size was
     found to train with): that is written down as a failure of the hardening, not of the run."""
@@ -99,21 +103,22 @@ def _tried(material: Material, classifier: Classifier, asked: Hardening, folder:
     except PlanDiffers:
         raise
     except InputRefused as problem:
-        records.write_json(folder / TRAINING, {"method": asked.method, "epsilon": None, "epochs": [],
+        remove_checkpoint(folder / CHECKPOINT)   # from there it would come to nothing again
+        records.write_json(folder / TRAINING, {"method": asked[0].method, "epsilon": None, "epochs": [],
                                                "chosen_epoch": 0, "failed": str(problem)})
         return None
 
 
-def _hardened(material: Material, classifier: Classifier, asked: Hardening, folder: Path, progress: Progress
+def _hardened(material: Material, classifier: Classifier, how: Asked, folder: Path, progress: Progress
               ) -> tuple[Classifier, float]:
     """The hardened network, trained here or taken up, and the size that it learnt last."""
-    study = material.study
+    study, asked = material.study, how[0]
     digest, path = _digest(material, classifier, asked), folder / MODEL
     if path.exists():
         found = taken_up(material, path, digest)
         epsilon = float(records.read_json(folder / TRAINING)["epsilon"])
     else:
-        stages = _stages(material, classifier, asked)
+        stages = _stages(material, *how)
         begin = untrained(material, study.seed) if asked.scratch else classifier
         fitted = harden(begin, material.ready.part("train"), material.ready.part("validation"),
                         _settings(asked, stages), seed=study.seed, checkpoint=folder / CHECKPOINT,
@@ -129,15 +134,15 @@ def _hardened(material: Material, classifier: Classifier, asked: Hardening, fold
     return placed(replace(found, name=classifier.name, stage=HARDENED), study), epsilon
 
 
-def _stages(material: Material, classifier: Classifier, asked: Hardening) -> Stages:
+def _stages(material: Material, asked: Hardening, useful: Callable[[], Useful]) -> Stages:
     """The sizes as typed, in native units; or found from the smallest flips of the training images."""
     bounds = material.ready.bounds
     if asked.epsilon != "auto":
         sizes = _typed(asked, bounds)
         return Stages(sizes, "stated in the study: " + ", then ".join(show_size(size, bounds) for size in sizes),
                       None)
-    useful = useful_epsilons(classifier, material.ready.part("train"), seed=material.study.seed)
-    return Stages((useful.median,), useful.why, useful)
+    found = useful()
+    return Stages((found.median,), found.why, found)
 
 
 def _typed(asked: Hardening, bounds: Bounds) -> tuple[float, ...]:
@@ -170,8 +175,7 @@ def _assess_whole(material: Material, classifier: Classifier, attacks: Attacks, 
     table = assess(classifier, attacked, attacks, against=study.attacks.against, store=folder, seed=study.seed,
                    progress=progress)
     if not (folder / FINDINGS).exists():
-        found = [*_failed(folder), *silent(table),
-                 *believed(classifier, attacked.part("test"), study.seed, progress)]
+        found = [*_failed(folder), *judged(classifier, attacked.part("test"), table, study.seed, progress)]
         records.write_json(folder / FINDINGS, [one.as_json() for one in found])
     if not (folder / EXAMPLES).exists():
         write_examples(classifier, attacked.part("test"), table, folder, study.seed)
@@ -184,7 +188,7 @@ def _assess_compared(material: Material, classifier: Classifier, attacks: Sequen
     seed, test = material.study.seed, attacked_cases(material).part("test")
     table = assess(classifier, test, attacks, against="label", store=folder, seed=seed, progress=progress)
     if not (folder / FINDINGS).exists():
-        found = [*_failed(folder), *silent(table), *believed(classifier, test, seed, progress)]
+        found = [*_failed(folder), *judged(classifier, test, table, seed, progress)]
         records.write_json(folder / FINDINGS, [one.as_json() for one in found])
 
 

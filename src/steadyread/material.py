@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class Material:
         """What the split and the draws are made with."""
         return _seed_of_split(self.study)
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 over what a network may learn from: the images that are not for testing, with their labels."""
         rows = tuple(row for row in self.ready.rows if row.part != "test")

@@ -41,7 +41,8 @@ def settle(folder: Path, study: Study) -> None:
 def _refuse_other(folder: Path, held: Any, wanted: Mapping[str, Any]) -> None:
     """Settings that differ from those that began the run, but for those that change none of its results."""
     there, now = dict(_flat(held)), dict(_flat(json.loads(json.dumps(wanted))))
-    hardened = wanted["hardening"] is not None and (folder / HARDENED).exists()
+    hardened = wanted["hardening"] is not None and any(
+        (folder / HARDENED / name).exists() for name in (MODEL, CHECKPOINT))
     differing = [f"hardening.compare.{name}" for name, stated in _compared(wanted).items()
                  if (folder / f"{HARDENED}-{name}" / MODEL).exists() and _compared(held).get(name) != stated]
     differing += [key for key in sorted(there.keys() | now.keys()) if there.get(key) != now.get(key)

@@ -18,7 +18,7 @@ from steadyread.assessment import Attack, assess
 from steadyread.attacks.registry import RECIPES
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.cases import Cases, audit, image_marks, noise_level, open_cases, patient_marks, split
-from steadyread.checks import believed
+from steadyread.checks import judged
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused
 from steadyread.examples import ATTACKED, EXAMPLES, write_attacked, write_examples
@@ -214,7 +214,7 @@ def _write_findings(folder: Path, material: Material, classifier: Classifier, as
     if path.exists():
         return
     seed = material.study.seed
-    found = [*believed(classifier, attacked.part("test"), seed, progress),
+    found = [*judged(classifier, attacked.part("test"), table, seed, progress),
              *_worse_than_chance(table, material.ready.classes), *_taught(material, attacked),
              *_drawn(material, attacked), *audit(material.raw, material.ready)]
     records.write_json(path, [finding.as_json() for finding in found])

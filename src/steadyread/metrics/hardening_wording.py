@@ -11,7 +11,7 @@ Way = Literal["same", "better", "worse", "alike", "few"]
 Compared = Mapping[str, Any]
 LEVEL = 0.05     # of McNemar's test, which must speak as the interval does
 _METHODS = {"pgd": "PGD adversarial training", "trades": "TRADES",
-            "unsupervised": "unsupervised adversarial training"}
+            "unsupervised": "unsupervised adversarial training", "clean": "further training without attack"}
 _MANY = 10.0     # a factor from which on no decimals are printed
 
 

@@ -9,6 +9,7 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from steadyread.errors import UsageError
 from steadyread.study.section import Positive, Section, Settings, Size, laid_over, refuse_unknown
 from steadyread.training.fit import TrainingSettings
+from steadyread.training.harden import Method
 
 AUTO = "auto"
 
@@ -23,7 +24,7 @@ class Hardening(Section):
     The other keys are those of `steadyread.training.harden.HardeningSettings`.
     """
 
-    method: Literal["pgd", "trades", "unsupervised"] = "pgd"
+    method: Method = "pgd"
     epsilon: Literal["auto"] | Size | tuple[Size, ...] = AUTO
     epochs: Positive | tuple[Positive, ...] = 15
     steps: Positive = 7

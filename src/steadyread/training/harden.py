@@ -31,11 +31,11 @@ from steadyread.training.loop import (
     trainee_of,
     weights_of,
 )
-from steadyread.training.recipes import Adversarial, Trades, Unsupervised
+from steadyread.training.recipes import Adversarial, Clean, Trades, Unsupervised
 from steadyread.training.settings import TrainingSettings
 from steadyread.units import show_size
 
-Method = Literal["pgd", "trades", "unsupervised"]
+Method = Literal["pgd", "trades", "unsupervised", "clean"]
 _JUDGE_STEPS, _JUDGE_STEP = 10, 0.25
 _ROUNDING = 1e-9
 
@@ -49,8 +49,8 @@ class HardeningSettings:
     network before hardening. Here the epoch is chosen on validation images attacked anew.
 
     Args:
-        method: `pgd` (`recipes.Adversarial`), `trades` (`recipes.Trades`) or `unsupervised`
-            (`recipes.Unsupervised`).
+        method: `pgd` (`recipes.Adversarial`), `trades` (`recipes.Trades`), `unsupervised`
+            (`recipes.Unsupervised`), or `clean`: the control, as many epochs without any attack, judged alike.
         epsilons: the sizes of the attacks, native units, one a stage, rising.
         epochs: of each stage; its learning-rate schedule spans them.
         steps, step: of the attack on training images; a step's length is a share of epsilon.
@@ -98,6 +98,8 @@ class HardeningSettings:
     def recipe(self, epsilon: float) -> Recipe:
         """How one stage teaches."""
         loss = self.training.loss
+        if self.method == "clean":
+            return Clean(loss)
         if self.method == "pgd":
             return Adversarial(epsilon, self.steps, self.step, self.share, loss)
         made = Trades if self.method == "trades" else Unsupervised
