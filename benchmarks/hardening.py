@@ -24,6 +24,7 @@ from torch.nn import functional
 from steadyread.cases import Cases, phantom
 from steadyread.classifier import Classifier
 from steadyread.models.vgg import narrow_vgg
+from steadyread.training.crafts import SignSteps
 from steadyread.training.descent import descent_of, lay
 from steadyread.training.images import PartImages
 from steadyread.training.loop import one_epoch
@@ -74,7 +75,7 @@ def ours(net: nn.Module, cases: Cases) -> Epoch:
     classifier = Classifier(net, cases.bounds, "logits", normalise=(MIDDLE, HALF))
     taught, generator = PartImages(cases, "training"), torch.Generator().manual_seed(0)
     descent = descent_of(net, SETTINGS, 1)
-    recipe = Adversarial(EPSILON, STEPS, STEP, 0.5)
+    recipe = Adversarial(SignSteps(EPSILON, STEPS, STEP), 0.5)
     return lambda: one_epoch(classifier, taught, SETTINGS, (recipe, generator), descent)
 
 

@@ -20,11 +20,12 @@ from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, UsageError
 from steadyread.progress import progress
 from steadyread.training import loop
+from steadyread.training.crafts import SignSteps
 from steadyread.training.epsilon import useful_epsilons
 from steadyread.training.fit import fit
 from steadyread.training.harden import HardeningSettings, Rule, harden
 from steadyread.training.loop import Course, Stage, Standing
-from steadyread.training.recipes import Adversarial, Clean
+from steadyread.training.recipes import Adversarial, Clean, Trades, Unsupervised
 
 PLAIN = replace(QUICK, learning_rate=3e-3)
 SETTINGS = HardeningSettings(epsilons=(100.0,), epochs=(6,), training=PLAIN)
@@ -239,10 +240,10 @@ def test_progress_says_the_accuracies_after_each_epoch(trained: Classifier) -> N
 
 def test_settings_become_recipes() -> None:
     settings = HardeningSettings(epsilons=(5.0,), share=0.25, steps=3, step=0.5)
-    assert settings.recipe(5.0) == Adversarial(5.0, 3, 0.5, 0.25, "cross_entropy")
-    assert repr(replace(settings, method="trades").recipe(5.0)).startswith("Trades(epsilon=5.0, beta=6.0, steps=3")
-    assert repr(replace(settings, method="unsupervised", beta=2.0).recipe(5.0)).startswith(
-        "Unsupervised(epsilon=5.0, beta=2.0, steps=3, step=0.5, share=0.25")
+    craft = SignSteps(5.0, 3, 0.5)
+    assert settings.recipe(5.0) == Adversarial(craft, 0.25, "cross_entropy")
+    assert replace(settings, method="trades").recipe(5.0) == Trades(craft, 6.0, 0.25, "cross_entropy")
+    assert replace(settings, method="unsupervised", beta=2.0).recipe(5.0) == Unsupervised(craft, 2.0, 0.25)
 
 
 @pytest.mark.parametrize(("wrong", "told"), [

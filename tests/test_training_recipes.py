@@ -10,15 +10,16 @@ from torch.nn import functional
 
 from steadyread.classifier import Classifier
 from steadyread.errors import UsageError
+from steadyread.training.crafts import SignSteps
 from steadyread.training.lessons import Lesson, Recipe
-from steadyread.training.recipes import Adversarial, Clean, Craft, Trades, Unsupervised, divergence
+from steadyread.training.recipes import Adversarial, Clean, Trades, Unsupervised, divergence
 from steadyread.types import Batch, Bounds
 
 BOUNDS = Bounds(-1000.0, 400.0, "HU")
 EPSILON, BETA = 11.2, 6.0
-WHOLE = {"steps": 8, "step": 0.25}   # two epsilons of way: from any start in the ball to its far side
+WHOLE = SignSteps(EPSILON, 8, 0.25)   # two epsilons of way: from any start in the ball to its far side
 SHAPES = [(1, 9), (1, 4, 5), (2, 3, 4, 2)]
-METHODS = [Adversarial(EPSILON), Trades(EPSILON), Unsupervised(EPSILON)]
+METHODS = [Adversarial(SignSteps(EPSILON)), Trades(SignSteps(EPSILON)), Unsupervised(SignSteps(EPSILON))]
 IDS = ["pgd", "trades", "unsupervised"]
 
 
@@ -78,7 +79,7 @@ def kl(own: Tensor, other: Tensor) -> Tensor:
 def test_adversarial_training_is_the_loss_of_the_worst_margin(shape: tuple[int, ...], output: str) -> None:
     """Half the batch at margin - epsilon * ||w||_1, the other half at its own margin."""
     network, given = linear(shape, output), lesson(shape=shape)
-    loss = Adversarial(EPSILON, **WHOLE)(network, given)
+    loss = Adversarial(WHOLE)(network, given)
     signs = given.labels * 2.0 - 1
     margins = signs * (given.batch.images.flatten(1) @ network.module.weight + network.module.bias).detach()
     margins[:6] -= EPSILON * network.module.weight.detach().abs().sum()
@@ -89,7 +90,7 @@ def test_adversarial_training_is_the_loss_of_the_worst_margin(shape: tuple[int, 
 def test_the_closed_form_holds_where_the_bounds_cut_the_ball(share: float) -> None:
     given = lesson(low=BOUNDS.low, high=BOUNDS.low + 15)
     network, many = linear(), round(12 * share)
-    loss = Adversarial(EPSILON, share=share, **WHOLE)(network, given)
+    loss = Adversarial(WHOLE, share=share)(network, given)
     signs = given.labels * 2.0 - 1
     z = (given.batch.images.flatten(1) @ network.module.weight + network.module.bias).detach()
     z[:many] += worst(network.module, given.batch.images, -signs)[:many]
@@ -98,7 +99,7 @@ def test_the_closed_form_holds_where_the_bounds_cut_the_ball(share: float) -> No
 
 def test_trades_is_the_clean_loss_and_beta_times_the_divergence_with_gradients_through_both() -> None:
     network, given = linear(), lesson()
-    loss = Trades(EPSILON, BETA, **WHOLE)(network, given)
+    loss = Trades(WHOLE, BETA)(network, given)
     loss.backward()
     z = (given.batch.images.flatten(1) @ network.module.weight + network.module.bias).detach()
     away = z[:6] + worst(network.module, given.batch.images[:6], side(network.module, given, 6))
@@ -112,7 +113,7 @@ def test_trades_is_the_clean_loss_and_beta_times_the_divergence_with_gradients_t
 
 def test_unsupervised_holds_the_clean_prediction_and_needs_labels_of_the_clean_half_only() -> None:
     network, given = linear(), lesson()
-    loss = Unsupervised(EPSILON, BETA, **WHOLE)(network, given)
+    loss = Unsupervised(WHOLE, BETA)(network, given)
     loss.backward()
     z = (given.batch.images.flatten(1) @ network.module.weight + network.module.bias).detach()
     away = z[:6] + worst(network.module, given.batch.images[:6], side(network.module, given, 6))
@@ -126,7 +127,7 @@ def test_a_wholly_unsupervised_batch_is_the_divergence_alone() -> None:
     network, given = linear(), lesson()
     z = (given.batch.images.flatten(1) @ network.module.weight + network.module.bias).detach()
     away = z + worst(network.module, given.batch.images, side(network.module, given, 12))
-    loss = Unsupervised(EPSILON, BETA, share=1.0, **WHOLE)(network, given)
+    loss = Unsupervised(WHOLE, BETA, share=1.0)(network, given)
     assert float(loss.detach()) == pytest.approx(float(BETA * kl(z, away).mean()), rel=1e-4)
 
 
@@ -137,14 +138,14 @@ def test_the_squared_error_is_taught_where_asked() -> None:
     assert float(Clean("squared_error")(network, given).detach()) == pytest.approx(float(expected), rel=1e-5)
     z[:6] += worst(network.module, given.batch.images, 1 - given.labels * 2.0)[:6]
     expected = (z.sigmoid() - given.labels).square().mean()
-    loss = Adversarial(EPSILON, loss="squared_error", **WHOLE)(network, given)
+    loss = Adversarial(WHOLE, loss="squared_error")(network, given)
     assert float(loss.detach()) == pytest.approx(float(expected), rel=1e-5)
 
 
 @pytest.mark.parametrize("method", METHODS, ids=IDS)
 def test_a_tiny_ball_gives_the_plain_loss_of_the_labelled_images(method: Recipe) -> None:
     network, given = linear(), lesson()
-    small = replace(method, epsilon=1e-6)  # type: ignore[type-var]
+    small = replace(method, craft=SignSteps(1e-6))  # type: ignore[type-var]
     labelled = slice(6, None) if isinstance(method, Unsupervised) else slice(None)
     logits = network.logits(given.batch.images[labelled])
     expected = functional.cross_entropy(logits, given.labels[labelled])
@@ -215,7 +216,7 @@ def test_the_attack_leaves_mode_parameters_statistics_and_random_state_alone(met
     before = {name: value.clone() for name, value in network.module.state_dict().items()}
     torch.manual_seed(3)
     state = torch.random.get_rng_state()
-    craft = Craft(EPSILON)
+    craft = SignSteps(EPSILON)
     craft(network, given.batch, lambda logits: -logits[:, 0], given.generator)
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(torch.equal(before[name], value) for name, value in network.module.state_dict().items())
@@ -246,7 +247,7 @@ def test_labels_of_the_attacked_half_never_matter_without_supervision() -> None:
     def gradients(given: Lesson) -> list[Tensor]:
         network = deep()
         torch.manual_seed(1)
-        Unsupervised(EPSILON)(network, given).backward()
+        Unsupervised(SignSteps(EPSILON))(network, given).backward()
         return [parameter.grad for parameter in network.module.parameters() if parameter.grad is not None]
 
     given, other = lesson(), lesson()
@@ -261,7 +262,7 @@ def test_the_crafted_images_raise_what_is_climbed_more_than_random_ones() -> Non
         return functional.cross_entropy(logits, torch.zeros(12, dtype=torch.int64), reduction="none")
 
     network, given = deep(), lesson()
-    crafted = Craft(EPSILON)(network, given.batch, climbed, given.generator)
+    crafted = SignSteps(EPSILON)(network, given.batch, climbed, given.generator)
     random = given.batch.images + (torch.rand_like(given.batch.images) * 2 - 1) * EPSILON
     with network.frozen(), torch.no_grad():
         reached, chance = (climbed(network.logits(images)) for images in (crafted, random))
@@ -271,10 +272,10 @@ def test_the_crafted_images_raise_what_is_climbed_more_than_random_ones() -> Non
 @pytest.mark.parametrize("wrong", [{"epsilon": 0.0}, {"epsilon": math.nan}, {"steps": 0}, {"step": -0.25}])
 def test_attacks_that_are_none_are_refused(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match=f"{next(iter(wrong))} must be above 0"):
-        Craft(**({"epsilon": EPSILON} | wrong))  # type: ignore[arg-type]
+        SignSteps(**({"epsilon": EPSILON} | wrong))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("share", [0.0, 1.5, -0.1])
 def test_shares_outside_the_batch_are_refused(share: float) -> None:
     with pytest.raises(UsageError, match="share must be above 0 and at most 1"):
-        Adversarial(EPSILON, share=share)(linear(), lesson())
+        Adversarial(SignSteps(EPSILON), share=share)(linear(), lesson())

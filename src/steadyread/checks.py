@@ -75,7 +75,8 @@ def believed(classifier: Classifier, cases: Cases, seed: int = 0, progress: Prog
 def judged(classifier: Classifier, cases: Cases, table: pa.Table, seed: int = 0, progress: Progress = quiet
            ) -> list[Finding]:
     """`believed`, and whether the network is silent, by all test reads of the records instead of the sample."""
-    return [*(one for one in believed(classifier, cases, seed, progress) if one.check != _ONE_CLASS), *silent(table)]
+    found = believed(classifier, cases, seed, progress)
+    return [*(one for one in found if one.check != _ONE_CLASS), *silent(table)]
 
 
 def head(classifier: Classifier, batch: Batch, logits: Tensor) -> Iterator[Finding]:

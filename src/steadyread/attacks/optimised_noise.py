@@ -94,3 +94,9 @@ def optimised_ct_noise(noise: CTNoise, strength: Strength = "rings", *, starts: 
                             window_hu=window_hu)
     search = Search(steps, _STEPS[0], starts, random_start=True, every_start=True, last_step=_STEPS[1])
     return OptimisedCTNoise(replace(noise, projection="slice" if strength == "rings" else "plausible"), search)
+
+
+def step_lengths(steps: int) -> tuple[float, ...]:
+    """The lengths of so many steps of our search, as shares of the noise."""
+    search = Search(steps, _STEPS[0], last_step=_STEPS[1])
+    return tuple(search.length(step) for step in range(steps))

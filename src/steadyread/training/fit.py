@@ -67,7 +67,7 @@ def fit(classifier: Classifier, training: Cases, validation: Cases, settings: Tr
     held = None if checkpoint is None else (
         checkpoint, digest_of(classifier, (taught, judged), {"settings": asdict(settings), "seed": seed}))
 
-    def figures(network: Classifier) -> Told:
+    def figures(network: Classifier, _: int) -> Told:
         return validated(logits_of(network, judged, settings.batch), judged, settings)
 
     def merit(told: Told) -> Merit:

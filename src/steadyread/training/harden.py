@@ -14,6 +14,7 @@ from steadyread.classifier import Classifier
 from steadyread.errors import UsageError
 from steadyread.progress import quiet
 from steadyread.training.checkpoint import digest_of
+from steadyread.training.crafts import SignSteps
 from steadyread.training.fit import Fitted
 from steadyread.training.images import PartImages
 from steadyread.training.judging import examine, logits_of, validated
@@ -100,10 +101,11 @@ class HardeningSettings:
         loss = self.training.loss
         if self.method == "clean":
             return Clean(loss)
+        craft = SignSteps(epsilon, self.steps, self.step)
         if self.method == "pgd":
-            return Adversarial(epsilon, self.steps, self.step, self.share, loss)
+            return Adversarial(craft, self.share, loss)
         made = Trades if self.method == "trades" else Unsupervised
-        return made(epsilon, self.beta, self.steps, self.step, self.share, loss)
+        return made(craft, self.beta, self.share, loss)
 
 
 @dataclass(frozen=True, eq=False)
@@ -195,7 +197,7 @@ def harden(classifier: Classifier, training: Cases, validation: Cases, settings:
         rule = Rule(None if scratch else start["validation_accuracy"] - cost,
                     None if scratch else start["robust_accuracy"], most if most < 1 else 0.0)
 
-        def judged_aloud(network: Classifier) -> Told:
+        def judged_aloud(network: Classifier, _: int) -> Told:
             last.update(judge(network))
             return dict(last)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from steadyread.cases import Cases, collate, spooled
 from steadyread.errors import InputRefused
-from steadyread.types import Images
+from steadyread.types import Batch, Images
 
 _HELD_BYTES = 2**30   # images of one part up to this size are held in memory, larger ones on disk
 
@@ -17,13 +17,14 @@ class PartImages:
     """Images, labels and class weights of the training or the validation cases.
 
     `labels` and `weights` have one value a case, weights such that every class has the same total;
-    `counts` has one a label; `dims` is 2 for images and 3 for volumes.
+    `counts` has one a label; `dims` is 2 for images and 3 for volumes. `held` = False leaves the images where they
+    are, which is for cases whose pixels lie on disk ready to be read.
 
     Raises:
         InputRefused: no cases, a case without a label, or images of different shapes.
     """
 
-    def __init__(self, cases: Cases, part: str) -> None:
+    def __init__(self, cases: Cases, part: str, held: bool = True) -> None:
         if not len(cases):
             raise InputRefused(f"{cases.name}: no {part} cases; split the data, or give a larger share")
         first = cases[0].image
@@ -36,15 +37,19 @@ class PartImages:
         self.weights = 1.0 / self.counts[self.labels].double()
         self.classes = cases.classes
         small = first.numel() * first.element_size() * len(cases) <= _HELD_BYTES
-        self._cases = cases if small else spooled(cases)
-        self._held = self._read(range(len(cases))) if small else None
+        self._cases = cases if small or not held else spooled(cases)
+        self._held = self._read(range(len(cases))) if small and held else None
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def images(self, chosen: Tensor) -> Images:
         """The images at the indices `chosen`, (m, c, *space), in native units."""
-        return self._read(chosen.tolist()) if self._held is None else self._held[chosen]
+        return self.batch(chosen).images
+
+    def batch(self, chosen: Tensor) -> Batch:
+        """The images at the indices `chosen` with their ids and all that is known of their grids."""
+        return self._read(chosen.tolist()) if self._held is None else self._held.pick(chosen)
 
     def keys(self, chosen: Tensor) -> tuple[str, ...]:
         """The case ids at the indices `chosen`."""
@@ -57,9 +62,9 @@ class PartImages:
             digest.update(self.images(chosen).contiguous().numpy().data)
         return digest.hexdigest()
 
-    def _read(self, places: Sequence[int]) -> Images:
+    def _read(self, places: Sequence[int]) -> Batch:
         batch, _ = collate([self._cases[place] for place in places], self._cases.bounds)
-        return batch.images
+        return batch
 
 
 def chunks(order: Tensor, size: int) -> Iterator[Tensor]:

@@ -27,7 +27,6 @@ from steadyread.training.descent import Descent, descent_of, hold_norms, lay
 from steadyread.training.images import PartImages, chunks
 from steadyread.training.lessons import Lesson, Recipe
 from steadyread.training.settings import TrainingSettings
-from steadyread.types import Batch
 
 Merit = tuple[float, ...]   # of an epoch; the highest is kept, compared from the first value on
 Told = dict[str, Any]
@@ -66,7 +65,8 @@ class Course:
     """What a network is taught, and by which figures an epoch is better than another.
 
     Args:
-        judge: the figures of the network as it stands, for the history. May leave it in evaluation mode.
+        judge: the figures of the network as it stands after an epoch (counted from 1), for the history. May leave
+            it in evaluation mode.
         merit: of an epoch by its figures; None where it must not be kept.
         patience: epochs of a stage without a better one of that stage, after which the next stage begins.
         label: what progress says; called anew for each epoch where it is a function.
@@ -74,7 +74,7 @@ class Course:
 
     stages: tuple[Stage, ...]
     settings: TrainingSettings
-    judge: Callable[[Classifier], Told]
+    judge: Callable[[Classifier, int], Told]
     merit: Callable[[Told], Merit | None]
     patience: int | None
     label: Label
@@ -125,7 +125,7 @@ def teach(trainee: Classifier, taught: PartImages, course: Course, generator: to
         since, stage = time.perf_counter(), course.stages[standing.stage]
         descent = descent or _descent(trainee, taught, course, standing)
         loss = one_epoch(trainee, taught, course.settings, (stage.recipe, generator), descent)
-        figures = course.judge(trainee)
+        figures = course.judge(trainee, epoch)
         _refuse_divergence(epoch, loss, figures, course.settings)
         told = {"epoch": epoch, **stage.told, "train_loss": loss, **figures,
                 "seconds": round(time.perf_counter() - since, 3)}
@@ -185,9 +185,10 @@ def one_epoch(trainee: Classifier, taught: PartImages, settings: TrainingSetting
              if settings.balance else torch.randperm(len(taught), generator=generator))
     total = 0.0
     for chosen in chunks(order, settings.batch):
-        images = augmented(taught.images(chosen).to(trainee.device), generator, flips=settings.flips,
+        read = taught.batch(chosen)
+        images = augmented(read.images.to(trainee.device), generator, flips=settings.flips,
                            rotation_degrees=settings.rotation_degrees, shift_pixels=settings.shift_pixels)
-        batch = Batch(images, taught.keys(chosen), trainee.valid)
+        batch = replace(read, images=images, bounds=trainee.valid)
         loss = recipe(trainee, Lesson(batch, taught.labels[chosen].to(trainee.device), generator))
         total += float(loss.detach()) * len(chosen)
         if not math.isfinite(total):

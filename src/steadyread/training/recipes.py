@@ -1,17 +1,8 @@
 """Training recipes: the plain loss, and three that teach a network to read attacked images as it reads clean ones.
 
-The images of a step are attacked within the step, against the network as it is then. The attack is PGD
-(arXiv:1706.06083) from one random start, and nothing else is done for it than its `steps` forward and backward
-passes over the attacked images: the last iterate is taught, not the best one met.
-
-The attack reads the network in evaluation mode. So it climbs the loss of the very network that will read patients'
-images, without dropout's noise, and each image is attacked for itself and not by way of its neighbours in a batch
-statistic; and the running statistics of BatchNorm, which see each taught image once, do not see the attack's
-iterates. (arXiv:2010.00467 found this mode to cost less clean accuracy.) Parameters are frozen meanwhile.
+The images of a step are attacked within the step, as the recipe's `craft` says (`steadyread.training.crafts`).
 """
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,11 +10,9 @@ from torch import Tensor, nn
 
 from steadyread.classifier import Classifier
 from steadyread.errors import UsageError
-from steadyread.threats.linf import Linf
+from steadyread.training.crafts import Craft
 from steadyread.training.lessons import Lesson, Loss, losses_of
-from steadyread.types import Batch, Images, Logits, Values
-
-Climbed = Callable[[Logits], Values]   # of the logits of the attacked images: what the attack makes large, (n,)
+from steadyread.types import Batch, Images, Values
 
 
 @dataclass(frozen=True)
@@ -38,39 +27,6 @@ class Clean:
 
 
 @dataclass(frozen=True)
-class Craft:
-    """How the images of a step are attacked: at most `epsilon` (native units) a pixel, by so many sign steps.
-
-    `step` is a step's length as a share of epsilon. [A] (doi:10.1200/CCI.21.00170) has 7 steps of epsilon / 4
-    in its code: seven quarters of epsilon, so that a pixel may fall an eighth short of the far side of the ball.
-    """
-
-    epsilon: float
-    steps: int = 7
-    step: float = 0.25
-
-    def __post_init__(self) -> None:
-        for name in ("epsilon", "steps", "step"):
-            value = getattr(self, name)
-            if not (value > 0 and math.isfinite(value)):
-                raise UsageError(f"{name} must be above 0; got {value}")
-
-    def __call__(self, classifier: Classifier, batch: Batch, climbed: Climbed, generator: torch.Generator
-                 ) -> Images:
-        """The images after the last step, inside ball and bounds; `steps` forward and backward passes, no more."""
-        threat, size = Linf(self.epsilon), batch.images.new_full((len(batch),), self.epsilon)
-        drawn = torch.rand(batch.images.shape, generator=generator) * 2 - 1
-        delta = threat.project(batch, drawn.to(batch.images) * self.epsilon, size)
-        with classifier.frozen():
-            for _ in range(self.steps):
-                delta.requires_grad_(True)
-                value = climbed(classifier.logits(threat.render(batch, delta)))
-                gradient = classifier.gradient(value.sum(), delta)
-                delta = threat.project(batch, threat.climb(batch, delta.detach(), gradient, self.step, size), size)
-        return threat.render(batch, delta)
-
-
-@dataclass(frozen=True)
 class Adversarial:
     """A share of each batch is replaced by attacked images, taught with their labels.
 
@@ -81,29 +37,51 @@ class Adversarial:
     which pushes towards all other classes at once.
 
     Args:
-        epsilon: the largest change of a pixel, native units.
-        steps, step: see `Craft`.
+        craft: how an image is attacked.
         share: of each batch, that is attacked.
         loss: that is taught.
     """
 
-    epsilon: float
-    steps: int = 7
-    step: float = 0.25
+    craft: Craft
     share: float = 0.5
     loss: Loss = "cross_entropy"
 
     def __call__(self, classifier: Classifier, lesson: Lesson) -> Tensor:
         """The mean loss of the batch, attacked and clean images alike."""
         part, labels = _first(lesson, self.share)
-        attacked = Craft(self.epsilon, self.steps, self.step)(
-            classifier, part, lambda logits: losses_of(logits, labels, "cross_entropy", "none"), lesson.generator)
+        attacked = self.craft(classifier, part, lambda logits: losses_of(logits, labels, "cross_entropy", "none"),
+                              lesson.generator)
         taught = torch.cat([attacked, lesson.batch.images[len(part):]])
         return losses_of(classifier.logits(taught), lesson.labels, self.loss)
 
 
 @dataclass(frozen=True)
-class Trades:
+class _Parted:
+    """Attacked images taught to be read as clean ones are: what parts the two predictions is made small.
+
+    Args:
+        craft: how an image is attacked; what it climbs is the divergence.
+        beta: how much the divergence weighs.
+        share: of each batch, that is attacked.
+        loss: that is taught on clean images.
+    """
+
+    craft: Craft
+    beta: float = 6.0
+    share: float = 0.5
+    loss: Loss = "cross_entropy"
+
+    def _attacked(self, classifier: Classifier, lesson: Lesson) -> tuple[Images, Tensor]:
+        """The attacked share of the batch, and the log-probabilities (m, k) of the same images as they are."""
+        part, _ = _first(lesson, self.share)
+        own = _read(classifier, part.images)
+        attacked = self.craft(classifier, part, lambda logits: divergence(own, logits.log_softmax(1)),
+                              lesson.generator)
+        return attacked, own
+
+
+@dataclass(frozen=True)
+class Trades(_Parted):
     """TRADES (arXiv:1901.08573): the loss of the clean images, and `beta` times how far attacked ones part.
 
     The second term is the Kullback-Leibler divergence from the prediction of the clean image to that of the
@@ -113,19 +91,10 @@ class Trades:
     compared at equal cost; a share of 1 is theirs. Attacked and clean images go through the network together.
     """
 
-    epsilon: float
-    beta: float = 6.0
-    steps: int = 7
-    step: float = 0.25
-    share: float = 0.5
-    loss: Loss = "cross_entropy"
-
     def __call__(self, classifier: Classifier, lesson: Lesson) -> Tensor:
         """The mean loss of all clean images and beta times the mean divergence of the attacked share."""
-        part, _ = _first(lesson, self.share)
-        own, many = _read(classifier, part.images), len(part)
-        attacked = Craft(self.epsilon, self.steps, self.step)(
-            classifier, part, lambda logits: divergence(own, logits.log_softmax(1)), lesson.generator)
+        attacked, _ = self._attacked(classifier, lesson)
+        many = len(attacked)
         logits = classifier.logits(torch.cat([attacked, lesson.batch.images]))
         told = logits.log_softmax(1)
         parted = divergence(told[many:2 * many], told[:many])
@@ -133,29 +102,19 @@ class Trades:
 
 
 @dataclass(frozen=True)
-class Unsupervised:
+class Unsupervised(_Parted):
     """Adversarial training in which attacked images need no label (arXiv:1905.13725, UAT-OT).
 
     The clean share of each batch is taught with its labels. Of the rest, labels are not looked at (but where a
     training is balanced, images are drawn by them): the network reads such an image, that prediction is held (no
     gradient flows through it), and the attacked image is taught to give it again; the attack makes the divergence
-    from it as large as it can. The prediction is that of evaluation mode, which the attack needs too. `beta`
-    weighs the second term.
+    from it as large as it can. The prediction is that of evaluation mode, which the attack needs too.
     """
-
-    epsilon: float
-    beta: float = 6.0
-    steps: int = 7
-    step: float = 0.25
-    share: float = 0.5
-    loss: Loss = "cross_entropy"
 
     def __call__(self, classifier: Classifier, lesson: Lesson) -> Tensor:
         """The mean loss of the clean images and beta times the mean divergence of the attacked ones."""
-        part, _ = _first(lesson, self.share)
-        own, many = _read(classifier, part.images), len(part)
-        attacked = Craft(self.epsilon, self.steps, self.step)(
-            classifier, part, lambda logits: divergence(own, logits.log_softmax(1)), lesson.generator)
+        attacked, own = self._attacked(classifier, lesson)
+        many = len(attacked)
         logits = classifier.logits(torch.cat([attacked, lesson.batch.images[many:]]))
         parted = self.beta * divergence(own, logits[:many].log_softmax(1)).mean()
         if many == len(lesson.batch):
