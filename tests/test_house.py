@@ -17,12 +17,12 @@ PACKAGE = ROOT / "src" / "steadyread"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST = 400
 FLOORS = {
-    7: ("cli", "console", "__main__"),
+    7: ("cli", "console", "options", "__main__"),
     6: ("study", "material", "run_folder", "networks", "noise_job", "noise_study", "noise_measure", "noise_show",
-        "hardening", "running", "sets", "stored"),
+        "noise_seeing", "noise_explain", "hardening", "noise_hardening", "running", "sets", "stored"),
     5: ("report",),
     4: ("assessment", "examples", "referral", "training", "checks"),
-    3: ("attacks", "figures"),
+    3: ("attacks", "figures", "explain"),
     2: ("threats", "classifier", "cases"),
     1: ("types", "units", "errors", "findings", "progress", "records", "metrics", "models", "workers", "_version"),
 }

@@ -4,10 +4,11 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from steadyread import options
 from steadyread._version import __version__
 from steadyread.errors import GateFailed, InputRefused, Partial, SteadyreadError, UsageError
 
@@ -64,30 +65,11 @@ TrainingSize = Annotated[str | None, typer.Option("--epsilon", metavar="SIZE", h
                                                   "size with its unit, or auto (found from the training images' "
                                                   "smallest flips). Default: auto.")]
 Method = Annotated[str | None, typer.Option("--method", help="pgd (half of each batch attacked), trades, "
-                                            "unsupervised (no labels on the attacked half), or clean (the "
-                                            "control: no attack). Default: pgd.")]
+                                            "unsupervised (no labels on the attacked half), clean (no attack). Of "
+                                            "a run of CT noise: adaptive, fresh, augment, drift, pgd or clean. "
+                                            "Default: pgd, adaptive.")]
 HardeningEpochs = Annotated[int | None, typer.Option("--epochs", help="Of the hardening. Default: 15.")]
 Scratch = Annotated[bool | None, typer.Option("--from-scratch", help="Begin with an untrained network.")]
-Sources = Annotated[list[Path], typer.Argument(metavar="SERIES...", help="A folder or files of DICOM slices, or an "
-                                               "npz.")]
-Difference = Annotated[bool, typer.Option("--difference", help="Subtract neighbouring slices, so that structure "
-                                          "cancels.")]
-Rois = Annotated[list[str] | None, typer.Option(
-    "--roi", metavar="ROW,COLUMN,SIZE", help="A region in pixels: upper left pixel and side. Repeatable. Default: "
-    "uniform ones are found.")]
-Side = Annotated[float | None, typer.Option("--side", metavar="MM", help="Side of the regions that are found. "
-                                            "Default: as large as fits.")]
-Slices = Annotated[str | None, typer.Option("--slices", metavar="FIRST:END", help="Of the series, counted from 0.")]
-Detrend = Annotated[Literal["plane", "mean", "quadratic", "none"], typer.Option(
-    "--detrend", help="What is taken off each region.")]
-Taper = Annotated[Literal["none", "hann"], typer.Option("--taper", help="Window before the Fourier transform.")]
-Mas = Annotated[float | None, typer.Option("--mas", help="The dose. Default: what the tags say.")]
-PixelSpacing = Annotated[float | None, typer.Option("--spacing", metavar="MM", help="Of the pixels. Default: what "
-                                                    "the file says.")]
-Array = Annotated[str | None, typer.Option("--array", metavar="NAME", help="Of an npz.")]
-Offset = Annotated[float, typer.Option("--offset", help="What an npz stores for water.")]
-SeriesUid = Annotated[str | None, typer.Option("--series", metavar="UID", help="Which series, where there are "
-                                               "several: its uid or the end of it.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 
 
@@ -183,6 +165,19 @@ def triage(folder: RunFolder, withhold: Annotated[float | None, typer.Option(
 
 
 @app.command()
+def explain(folder: RunFolder, case: options.CaseIds = None, fold: options.FoldNumber = 0,
+            layer: options.LayerName = None, mas: options.SeenMas = None, attack: options.SeenAttack = None,
+            out: Out = None, json: Json = False, threads: Threads = None) -> None:
+    """What a network of a noise study sees in some cases, with and without noise: attention, features, slices."""
+    _use(threads)
+    from steadyread.noise_explain import Explaining, explain_run
+    from steadyread.progress import progress
+
+    how = Explaining(tuple(case or ()), fold, layer, mas, attack)
+    _say(explain_run(folder, how, out, progress), json, "explain_lines")
+
+
+@app.command()
 def report(folder: RunFolder, seed: Seed = None, out: Out = None, json: Json = False) -> None:
     """Write the report of a run anew from its stored files. Needs no model."""
     from steadyread.stored import report_run
@@ -204,9 +199,10 @@ def audit(data: Annotated[str, typer.Argument(metavar="DATA", help="A folder or 
 
 
 @noise.command()
-def measure(sources: Sources, difference: Difference = False, roi: Rois = None, side: Side = None,
-            slices: Slices = None, detrend: Detrend = "plane", taper: Taper = "none", mas: Mas = None,
-            spacing: PixelSpacing = None, array: Array = None, offset: Offset = 0.0, series: SeriesUid = None,
+def measure(sources: options.Sources, difference: options.Difference = False, roi: options.Rois = None,
+            side: options.Side = None, slices: options.Slices = None, detrend: options.Detrend = "plane",
+            taper: options.Taper = "none", mas: options.Mas = None, spacing: options.PixelSpacing = None,
+            array: options.Array = None, offset: options.Offset = 0.0, series: options.SeriesUid = None,
             out: Out = None, json: Json = False) -> None:
     """The noise power spectrum of a phantom series: CSV, picture, sigma, peak and mean frequency."""
     from steadyread.noise_measure import Measurement, measure_noise

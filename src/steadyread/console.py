@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from steadyread.metrics.noise_wording import noise_run_lines
+from steadyread.metrics.seeing_reads import method_name
 from steadyread.metrics.summary import as_json
 from steadyread.metrics.wording import NONE, attack_name, digits, percent, score_name
 
@@ -144,6 +145,28 @@ def noise_shown_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield from ("", *_aligned(rows))
     yield from _findings(found["findings"])
     yield from ("", f"Picture: {found['pictures'][0]}")
+
+
+def explain_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """Each explained case: its reads, and how far what the network goes by moved under the noise."""
+    yield (f"Fold {found['fold']}, {found['attack']} noise at {found['mas']:g} mAs; Grad-CAM at {found['layer']}, "
+           f"features of {found['feature_layer']}. Reads with the probability of {found['classes'][1]} (1).")
+    rows: list[tuple[str, ...]] = [
+        ("case", "label", "read", "with noise", "map", "overlap", "moved", "in the mask")]
+    for one in found["cases"]:
+        for method, told in one["maps"].items():
+            inside = [NONE if value is None or value != value else percent(value)
+                      for value in (told["inside_clean"], told["inside_noisy"])]
+            reads = [f"{one[f'{which}prediction']} ({one[f'{side}_probability']:.2f})"
+                     for which, side in (("", "clean"), ("noisy_", "noisy"))]
+            rows.append((one["case_id"], str(one["label"]), *reads, method_name(method),
+                         _known(told["overlap"], "", 2), _known(told["distance_mm"], " mm", 1),
+                         " to ".join(inside)))
+    yield from ("", *_aligned(rows), "", f"Pictures: {found['folder']}")
+
+
+def _known(value: float | None, unit: str, places: int) -> str:
+    return NONE if value is None or value != value else f"{value:.{places}f}{unit}"
 
 
 def _attacked(found: Mapping[str, Any]) -> Iterator[str]:

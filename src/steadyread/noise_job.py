@@ -21,6 +21,7 @@ from steadyread.classifier import Classifier, prediction_of
 from steadyread.material import Material, gather
 from steadyread.metrics.dose import flip_probability_at
 from steadyread.networks import classifier_of, placed
+from steadyread.noise_seeing import Look, write_seen
 from steadyread.progress import Progress, quiet
 from steadyread.records import write_json
 from steadyread.report.noise_stored import EXAMPLES, JOBS
@@ -82,11 +83,8 @@ def carry_out_job(study: Study, job: Job, run: Path, progress: Progress = quiet)
     """Everything of one network, into its own folder; what is there already is taken up. Returns which it was."""
     folder, noise = job.folder(run), noise_of(study)
     material = material_of(study, job)
-    classifier = replace(classifier_of(material, folder, progress, job.seed(study)), name=job.variant)
-    classifier = placed(classifier, study)
-    # part by part, since [B]'s attack pools the images of a block, and those are of one part then
-    ready = material.ready
-    cases = replace(ready, rows=tuple(sorted(ready.rows, key=lambda row: row.part)))
+    classifier = network_of(study, job, material, run, progress)
+    cases = part_by_part(material.ready)
     table = assess(classifier, cases, attacks_of(study, job, noise), against="both", store=folder,
                    seed=job.draws(study), progress=progress)
     if not (folder / FINDINGS).exists():
@@ -100,7 +98,20 @@ def carry_out_job(study: Study, job: Job, run: Path, progress: Progress = quiet)
             write_json(folder / CONVERGENCE, _converged(classifier, test, study, noise))
         if not (folder / EXAMPLES).exists():
             records.write_npz(folder / EXAMPLES, _examples(classifier, test, study, noise))
+        if asked.seeing is not None:
+            write_seen(classifier, test, Look(asked.seeing, noise, job.draws(study)), folder, progress)
     return {"variant": job.variant, "fold": job.fold}
+
+
+def network_of(study: Study, job: Job, material: Material, run: Path, progress: Progress = quiet) -> Classifier:
+    """The network of a job, trained or taken up from its folder."""
+    found = classifier_of(material, job.folder(run), progress, job.seed(study))
+    return placed(replace(found, name=job.variant), study)
+
+
+def part_by_part(cases: Cases) -> Cases:
+    """The cases sorted by part: [B]'s attack pools the images of a block, and those are of one part then."""
+    return replace(cases, rows=tuple(sorted(cases.rows, key=lambda row: row.part)))
 
 
 def noise_of(study: Study) -> CTNoise:
@@ -118,6 +129,12 @@ def attacks_of(study: Study, job: Job, noise: CTNoise) -> dict[str, Sequence[Att
     asked = study.ct_noise
     stated = {"test": asked.test, "train": asked.train} if job.variant == ORIGINAL else {
         "test": asked.variants, "train": asked.variants}
+    return attacks_stated(study, stated, noise)
+
+
+def attacks_stated(study: Study, stated: Mapping[str, Mapping[str, Settings]], noise: CTNoise
+                   ) -> dict[str, Sequence[Attack]]:
+    """The attacks of each part, from their names and settings in the study."""
     return {part: [attack for name, settings in held.items() for attack in _made(name, settings, noise, study)]
             for part, held in stated.items()}
 

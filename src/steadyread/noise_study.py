@@ -3,7 +3,8 @@
 import csv
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,15 @@ from steadyread.findings import Finding
 from steadyread.material import Material
 from steadyread.metrics.noise_summary import nearest_to_stated
 from steadyread.models.loading import load_classifier_module
+from steadyread.networks import untrained
+from steadyread.noise_hardening import (
+    HardeningJob,
+    carry_out_hardening_job,
+    hardening_jobs,
+    refuse_unfit_hardening,
+)
 from steadyread.noise_job import Job, carry_out_job, jobs_of, material_of, noise_of
+from steadyread.noise_seeing import Look, refuse_unseeable
 from steadyread.progress import Progress, quiet
 from steadyread.report.noise_page import write_noise_report
 from steadyread.report.noise_stored import JOBS
@@ -48,21 +57,38 @@ def carry_out_noise(study: Study, folder: Path, progress: Progress = quiet) -> P
     _refuse_unfit(study, material, noise)
     settle(folder, study)
     _write_facts(folder, study, material, noise)
-    for _ in progress(_finished(study, jobs, folder, progress), len(jobs), "networks"):
+    for _ in progress(_finished(_job, study, jobs, folder, progress), len(jobs), "networks"):
         pass
+    # first those whose cost the others are given
+    for several in hardening_jobs(study):
+        for _ in progress(_finished(_hardening, study, several, folder, progress), len(several), "hardenings"):
+            pass
     return write_noise_report(folder, study.seed)
 
 
-def _finished(study: Study, jobs: list[Job], folder: Path, progress: Progress) -> Iterator[dict[str, Any]]:
+def _finished(work: Callable[..., Any], study: Study, jobs: Sequence[Any], folder: Path, progress: Progress
+              ) -> Iterator[Any]:
     told = progress if workers_for(len(jobs)) == 1 else quiet
-    for _, done in side_by_side(_job, [(study, job, folder, told) for job in jobs]):
+    for _, done in side_by_side(work, [(study, job, folder, told) for job in jobs]):
         yield done
 
 
 def _job(study: Study, job: Job, folder: Path, progress: Progress) -> dict[str, Any]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SpectrumWarning)   # said once, as a finding
+    with _told_once():
         return carry_out_job(study, job, folder, progress)
+
+
+def _hardening(study: Study, job: HardeningJob, folder: Path, progress: Progress) -> str:
+    with _told_once():
+        return carry_out_hardening_job(study, job, folder, progress)
+
+
+@contextmanager
+def _told_once() -> Iterator[None]:
+    """What the grid does not hold of the spectrum is said once, as a finding."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SpectrumWarning)
+        yield
 
 
 def _refuse_unfit(study: Study, material: Material, noise: CTNoise) -> None:
@@ -81,6 +107,9 @@ def _refuse_unfit(study: Study, material: Material, noise: CTNoise) -> None:
     tried = [(attack, settings) for held in (asked.test, asked.train, asked.variants)
              for attack, settings in held.items()]
     _refuse_unseen_variants(study)
+    refuse_unfit_hardening(study, material)
+    if asked.seeing is not None:
+        refuse_unseeable(untrained(material, study.seed), ready, Look(asked.seeing, noise))
     batch = _hardest(ready)
     for dose in sorted({dose for _, settings in tried for dose in settings.get("mas", asked.mas)}):
         noise.size_of(dose, batch)

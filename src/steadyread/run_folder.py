@@ -14,8 +14,14 @@ MODEL, TRAINING, FINDINGS, SETTINGS = "model.safetensors", "training.json", "fin
 CHECKPOINT, MEMBERS, HARDENED, EQUAL = "checkpoint.pt", "members", "hardened", "equal"
 IMAGES, FAILED = "images.json", "failed.json"
 
-# What a run may go on with otherwise than it was begun; each hardening that is compared has a folder of its own.
-_FREE = ("gates", "name", "device", "data.path", "model.weights", "hardening.compare")
+# What a run may go on with otherwise than it was begun.
+_FREE = ("gates", "name", "device", "data.path", "model.weights")
+# What may be added to a run that was begun without it, and then holds as soon as there is a file like these; and
+# what each table of its own below `compare` has begun. Where it is left out later, it stays as it was.
+_ADDED = {"hardening": (f"{HARDENED}/{MODEL}", f"{HARDENED}/{CHECKPOINT}"),
+          "noise.hardening": (f"{HARDENED}/*/fold-*",),
+          "noise.seeing": (f"{JOBS}/*/fold-*/seen.json",)}
+_COMPARED = {"hardening": f"{HARDENED}-{{}}/{MODEL}", "noise.hardening": f"{HARDENED}/{{}}/fold-*"}
 
 
 def folder_of(name: str, out: str | Path | None) -> Path:
@@ -32,36 +38,47 @@ def settle(folder: Path, study: Study) -> None:
         raise UsageError(f"--out {folder} lies in the data {study.data.path}, whose next reader would take the "
                          "results for images: give another folder")
     if path.exists() and begun:
-        _refuse_other(folder, records.read_json(path), wanted)
-        if wanted["hardening"] is None:
-            return   # what was begun keeps its settings; a hardening may be added to it
+        held = records.read_json(path)
+        for key in _ADDED:
+            if _at(wanted, key) is None:
+                _put(wanted, key, _at(held, key))
+        _refuse_other(folder, held, wanted)
     records.write_json(path, wanted)
 
 
 def _refuse_other(folder: Path, held: Any, wanted: Mapping[str, Any]) -> None:
     """Settings that differ from those that began the run, but for those that change none of its results."""
     there, now = dict(_flat(held)), dict(_flat(json.loads(json.dumps(wanted))))
-    hardened = wanted["hardening"] is not None and any(
-        (folder / HARDENED / name).exists() for name in (MODEL, CHECKPOINT))
-    differing = [f"hardening.compare.{name}" for name, stated in _compared(wanted).items()
-                 if (folder / f"{HARDENED}-{name}" / MODEL).exists() and _compared(held).get(name) != stated]
-    differing += [key for key in sorted(there.keys() | now.keys()) if there.get(key) != now.get(key)
-                 and not key.startswith(_FREE) and (hardened or not key.startswith("hardening"))]
+    free = (*_FREE, *(f"{key}.compare" for key in _COMPARED),
+            *(key for key, files in _ADDED.items() if not any(any(folder.glob(file)) for file in files)))
+    differing = [key for key in sorted(there.keys() | now.keys()) if there.get(key) != now.get(key)
+                 and not any(key == one or key.startswith(f"{one}.") for one in free)]
+    for section, files in _COMPARED.items():
+        for name, stated in (_at(wanted, f"{section}.compare") or {}).items():
+            before = (_at(held, f"{section}.compare") or {}).get(name)
+            if before != stated and any(folder.glob(files.format(name))):
+                key = f"{section}.compare.{name}"
+                there[key], now[key] = before, stated
+                differing.append(key)
     if differing:
-        for key in differing:
-            if key.startswith("hardening.compare."):
-                name = key.removeprefix("hardening.compare.")
-                there[key], now[key] = _compared(held).get(name), _compared(wanted).get(name)
         told = "; ".join(f"{key} is {json.dumps(there.get(key))} there and {json.dumps(now.get(key))} now"
                          for key in differing[:4])
         raise PlanDiffers(f"{folder} holds the run of other settings: {told}. Give another --out folder, or "
                           "repeat the settings that began this one")
 
 
-def _compared(settings: Any) -> Mapping[str, Any]:
-    """The further hardenings of a study, as plain settings by name."""
-    found: Mapping[str, Any] = ((settings or {}).get("hardening") or {}).get("compare") or {}
-    return found
+def _at(settings: Any, key: str) -> Any:
+    """The value at a dotted key, None where there is none on the way."""
+    for name in key.split("."):
+        settings = (settings or {}).get(name)
+    return settings
+
+
+def _put(settings: Any, key: str, value: Any) -> None:
+    *way, last = key.split(".")
+    section = _at(settings, ".".join(way)) if way else settings
+    if section is not None:
+        section[last] = value
 
 
 def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -36,7 +36,7 @@ from steadyread.referral import write_scores
 from steadyread.report import write_report
 from steadyread.run_folder import FINDINGS, IMAGES, MODEL, SETTINGS, TRAINING, folder_of, settle
 from steadyread.study import Study, laid_over
-from steadyread.study.reading import checked
+from steadyread.study.reading import checked, reread
 from steadyread.training.fit import TrainingSettings
 from steadyread.units import Bounds, size_in_native
 
@@ -109,9 +109,16 @@ def harden_run(folder: str | Path, above: Sequence[Mapping[str, Any]], progress:
     if "sets" in stated:
         raise InputRefused(f"{folder} holds runs of several data sets: give the folder of one of them, such as "
                            f"{folder / next(iter(stated['sets']))}")
+    under_noise = stated.get("noise") is not None
     for settings in above:
+        if under_noise and "hardening" in settings:   # against the noise that the run is about
+            settings = laid_over({key: value for key, value in settings.items() if key != "hardening"},
+                                 {"noise": {"hardening": settings["hardening"]}})
         stated = laid_over(stated, settings)
-    return finish(begin(checked(stated, f"{folder / SETTINGS}"), folder), progress)
+    where = str(folder / SETTINGS)
+    if under_noise:
+        return carry_out(reread(stated, where), folder, progress)
+    return finish(begin(checked(stated, where), folder), progress)
 
 
 def begin(study: Study, folder: Path) -> Begun:

@@ -48,6 +48,11 @@ def unknown_grid(row: Row) -> NativeGrid | None:
     return None
 
 
+def unknown_mask(row: Row) -> Pixels | None:
+    """No mask: what `Cases.mask` says where a reader does not know what an image shows where."""
+    return None
+
+
 @dataclass(frozen=True, eq=False)
 class Cases(torch.utils.data.Dataset[Case]):
     """A map-style dataset of `Case`: pixels are read when a case is, never held.
@@ -64,6 +69,8 @@ class Cases(torch.utils.data.Dataset[Case]):
         synthetic: True for made images, to be said wherever they are shown.
         native: the scanner's grid below a row's image, made when asked; None where it is unknown.
         fold: of a cross-validation, which one this is.
+        mask: where in a row's image the finding lies that it is labelled for, (*space) of the image, 0 outside;
+            read when asked, None where it is unknown.
     """
 
     name: str
@@ -77,6 +84,7 @@ class Cases(torch.utils.data.Dataset[Case]):
     synthetic: bool = False
     native: Callable[[Row], NativeGrid | None] = unknown_grid
     fold: int | None = None
+    mask: Callable[[Row], Pixels | None] = unknown_mask
 
     def __len__(self) -> int:
         return len(self.rows)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
 from steadyread.cases.case_set import Cases, Pixels, Row, refuse_non_finite
-from steadyread.cases.operators import Matrix, carried, composed, padding_told
+from steadyread.cases.operators import Matrix, carried, composed, half_inside, padding_told
 from steadyread.errors import InputRefused, UsageError
 from steadyread.types import Bounds, NativeGrid
 
@@ -43,7 +43,7 @@ def prepare(cases: Cases, preparation: Preparation) -> Cases:
     """The cases as `preparation` says, lazily: nothing is read until a case is.
 
     The native grid below each stays known: its operators followed by those of the preparation, in which fill is
-    a row of zeros (the window is no linear step and no part of them).
+    a row of zeros (the window is no linear step and no part of them). A mask goes through the same operators.
 
     Raises:
         UsageError: a size that is not positive, a window that is empty.
@@ -72,7 +72,17 @@ def prepare(cases: Cases, preparation: Preparation) -> Cases:
     window = preparation.window
     bounds = Bounds(*window, cases.bounds.unit) if window else cases.bounds
     return replace(cases, rows=tuple(_prepared(row, preparation) for row in cases.rows), load=load, bounds=bounds,
-                   native=native)
+                   native=native, mask=lambda row: _mask(cases.mask(row.source), row.source, preparation))
+
+
+def _mask(marked: Pixels | None, raw: Row, preparation: Preparation) -> Pixels | None:
+    """What is marked on a raw image, on the grid of the prepared one."""
+    if marked is None:
+        return None
+    if raw.shape is not None and marked.shape != raw.shape[1:]:
+        raise InputRefused(f"{raw.where or raw.id}: its mask has the shape {marked.shape}, its image "
+                           f"{raw.shape[1:]}: give the mask on the image's grid")
+    return half_inside(marked, matrices(marked.shape, raw.spacing_mm, preparation))
 
 
 def shaped(image: Pixels, spacing: Spacing, preparation: Preparation, fill: float) -> NDArray[np.float32]:

@@ -10,7 +10,7 @@ import numpy as np
 from steadyread.cases.case_set import Cases, Pixels, Row
 from steadyread.cases.labels import RATINGS, rating_class
 from steadyread.cases.nifti import Volume, centroid, nibabel, open_volume, voxels
-from steadyread.cases.operators import applied, copied, linear, native_grid, outside, padding_told
+from steadyread.cases.operators import applied, copied, half_inside, linear, native_grid, outside, padding_told
 from steadyread.cases.tables import Line, header_of, inside, read_table
 from steadyread.errors import InputRefused, UsageError
 from steadyread.types import Bounds, NativeGrid
@@ -31,6 +31,7 @@ class _Nodule:
     volume: Volume | None
     centre: tuple[float, ...] = ()
     problem: str = ""
+    mask: Volume | None = None
 
 
 @dataclass(frozen=True)
@@ -111,7 +112,8 @@ def read(path: Path, box_mm: float | Sequence[float] = 32.0, spacing_mm: float =
         return _native(row.source, asked)
 
     return Cases(path.name, tuple(rows), load, asked.classes, Bounds(_LOW, _HIGH, "HU"), True, tuple(missing),
-                 tuple(_notes(rows, asked, clamped, scan_table is not None)), native=native)
+                 tuple(_notes(rows, asked, clamped, scan_table is not None)), native=native,
+                 mask=lambda row: _mask(row.source, asked))
 
 
 def _asked(box_mm: float | Sequence[float], spacing: float, readers: int, labels: str) -> _Asked:
@@ -151,7 +153,7 @@ def _nodule(image: Path, mask: Path) -> tuple[_Nodule, bool]:
         if marked.shape != volume.shape or not np.allclose(marked.affine, volume.affine, atol=1e-3):
             raise InputRefused(f"{mask}: the mask has the shape {marked.shape} or a place other than those of its "
                                f"volume, {volume.shape}; resample it to the volume's grid")
-        return _Nodule(volume, centroid(marked)), bool((voxels(volume) < _LOW).any())
+        return _Nodule(volume, centroid(marked), mask=marked), bool((voxels(volume) < _LOW).any())
     except InputRefused as problem:
         return _Nodule(None, problem=str(problem)), False
 
@@ -212,6 +214,15 @@ def _native(place: _Nodule, asked: _Asked) -> NativeGrid | None:
     if place.volume is None:
         return None
     return native_grid(place.volume.spacing_mm, [linear(*axis)[1] for axis in _lines(place, asked)])
+
+
+def _mask(place: _Nodule, asked: _Asked) -> Pixels | None:
+    """The nodule on the box's grid, read as the image is, (z, y, x)."""
+    if place.mask is None:
+        return None
+    read = [linear(*axis) for axis in _lines(place, asked)]
+    used = tuple(slice(start, start + matrix.shape[1]) for start, matrix in read)
+    return half_inside(voxels(place.mask)[used], [matrix for _, matrix in read])
 
 
 def _notes(rows: Sequence[Row], asked: _Asked, clamped: int, joined: bool) -> list[str]:

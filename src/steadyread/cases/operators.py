@@ -55,6 +55,12 @@ def applied(image: Pixels, matrices: Sequence[Matrix]) -> NDArray[np.float32]:
     return np.ascontiguousarray(result)
 
 
+def half_inside(mask: Pixels, matrices: Sequence[Matrix]) -> NDArray[np.uint8]:
+    """A mask (*space) with each matrix (new, old) applied along its axis: 1 where at least half of it is inside."""
+    inside: NDArray[np.bool_] = applied((mask > 0)[None], matrices)[0] >= 0.5 - 1e-6   # sums of float32 weights
+    return inside.astype(np.uint8)
+
+
 def native_grid(spacing_mm: tuple[float, ...], matrices: Sequence[Matrix]) -> NativeGrid:
     """The matrices as a `NativeGrid`."""
     return NativeGrid(spacing_mm, tuple(torch.from_numpy(np.ascontiguousarray(matrix)) for matrix in matrices))

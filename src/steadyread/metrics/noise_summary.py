@@ -199,7 +199,13 @@ def _findings(study: NoiseStudy) -> list[dict[str, Any]]:
             told = held.setdefault((one["check"], one["severity"], one["message"]), one | {"networks": []})
             if place:
                 told["networks"].append(place)
-    return sorted(held.values(), key=lambda one: _ORDER.index(one["severity"]) if one["severity"] in _ORDER else 0)
+    return by_severity(held.values())
+
+
+def by_severity(findings: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Findings, the worst first and otherwise in their order."""
+    return sorted(map(dict, findings),
+                  key=lambda one: _ORDER.index(one["severity"]) if one["severity"] in _ORDER else 0)
 
 
 def _value_of(findings: Sequence[Mapping[str, Any]], check: str) -> float | None:

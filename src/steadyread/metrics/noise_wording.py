@@ -228,6 +228,8 @@ def noise_run_lines(found: Summary) -> Iterator[str]:
         yield (f"AUC {plus_minus(clean['auc'], 1, 3)}, accuracy {plus_minus(clean['accuracy'])} % "
                "(mean ± SD over folds).")
     yield found["verdict"]
+    if found.get("hardening"):
+        yield found["hardening"]["verdict"]
     yield ""
     yield from aligned(_dose_table(found))
     yield from ("", belief_said(found))

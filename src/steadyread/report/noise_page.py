@@ -14,12 +14,21 @@ from steadyread import records
 from steadyread.figures import save
 from steadyread.metrics import noise_wording as wording
 from steadyread.metrics import published
-from steadyread.metrics.noise_summary import GIVEAWAYS, networks_by_variant, plain, summarise_noise
+from steadyread.metrics.hardening_wording import p_shown
+from steadyread.metrics.noise_hardening import summarise_noise_hardening
+from steadyread.metrics.noise_summary import GIVEAWAYS, by_severity, networks_by_variant, plain, summarise_noise
+from steadyread.metrics.seeing import summarise_seeing
 from steadyread.metrics.wording import digits, percent
 from steadyread.report import noise_tables as tables
+from steadyread.report import seeing_tables
 from steadyread.report.inline import inline_svg
 from steadyread.report.noise_drawings import noise_drawings
+from steadyread.report.noise_hardening_drawings import noise_hardening_drawings
+from steadyread.report.noise_hardening_stored import read_noise_hardening
+from steadyread.report.noise_hardening_tables import hardening_page_rows, signed, signed_interval
 from steadyread.report.noise_stored import NoiseRun, read_noise_run
+from steadyread.report.seeing_drawings import seeing_drawings
+from steadyread.report.seeing_stored import read_seen_run
 from steadyread.report.tables import tight
 
 PAGE, SUMMARY, FIGURES = "report.html", "summary.json", "figures"
@@ -41,6 +50,13 @@ def write_noise_report(folder: Path, seed: int = 0) -> Path:
     found = summarise_noise(run.study, networks, seed)
     window = window_of(run.study.settings)
     drawings = noise_drawings(found, next(iter(networks.values())), run.examples, window)
+    if hardening := read_noise_hardening(run.folder, run.study.settings):
+        found["hardening"] = summarise_noise_hardening(hardening, found["stated_mas"], seed)
+        drawings |= noise_hardening_drawings(hardening, found["hardening"])
+    if seen := read_seen_run(run.folder, found["classes"]):
+        found["seeing"] = summarise_seeing(seen.folds, seed)
+        found["findings"] = by_severity([*found["findings"], *found["seeing"]["findings"]])
+        drawings |= seeing_drawings(found["seeing"], seen.shown, window, found["classes"])
     saved = {name: save(drawing.figure, run.folder / FIGURES, name)[1] for name, drawing in drawings.items()}
     records.write_json(run.folder / SUMMARY, plain(found))
     page = render(run, found, {name: (inline_svg(saved[name].read_text("utf-8"), name.replace("_", "-"),
@@ -73,6 +89,8 @@ def render(run: NoiseRun, found: dict[str, Any], drawn: Mapping[str, tuple[Marku
                    for part in dict.fromkeys((found["part"], "train")) if part in parts],
         steps=tables.step_rows(found), plausible=tables.plausible_rows(found), critical=tables.critical_rows(found),
         groups=tables.group_rows(found), missing=tables.missing_said(found), variants=tables.variant_table(found),
+        seeing=seeing_tables.page_rows(found.get("seeing"), found["classes"]),
+        h=found.get("hardening"), hard=hardening_page_rows(found.get("hardening")),
         fragile=tables.fragile_rows(found), examples=tables.example_rows(run.examples, window),
         said={"fall": wording.fall_said(found), "drift": wording.drift_said(found),
               "architecture": wording.architecture_said(found), "belief": wording.belief_said(found)})
@@ -86,6 +104,7 @@ def _template() -> Template:
         "percent": percent, "digits": digits, "interval": tables.interval, "number": tables.number, "tight": tight,
         "plus_minus": wording.plus_minus, "noise": wording.noise_name, "noise_said": wording.noise_said,
         "mas": wording.mas, "folds": tables.fold_values, "printed": tables.printed, "two": tables.significant,
+        "signed": signed, "signed_interval": signed_interval, "p": p_shown,
         "pretty": lambda value: json.dumps(plain(value), indent=2, ensure_ascii=False)}
     return environment.get_template("noise.html.j2")
 

@@ -40,31 +40,37 @@ def read_noise_run(folder: Path) -> NoiseRun:
     places = [(variant, fold) for variant in sorted((folder / JOBS).glob("*")) if variant.is_dir()
               for fold in sorted(variant.glob("fold-*")) if _FOLD.fullmatch(fold.name)]
     jobs = [_job(variant.name, place) for variant, place in places
-            if (place / records.PLAN).exists() and any((place / records.PARTS).glob("part-*.parquet"))]
+            if judged(place)]
     if not jobs:
         raise InputRefused(f"no network's records in {folder}: expected jobs/VARIANT/fold-NUMBER/records there; "
                            "give the folder of a noise study, or run the command that began it again")
-    study = NoiseStudy(_mapping(folder / "study.json") or {}, _mapping(folder / "spectrum.json"),
-                       _cases(folder / "cases.csv"), _findings(folder / "findings.json"), jobs)
+    study = NoiseStudy(json_object(folder / "study.json") or {}, json_object(folder / "spectrum.json"),
+                       _cases(folder / "cases.csv"), findings_of(folder / "findings.json"), jobs)
     shown = {(one.case_id, one.attack, one.mas): one for job in reversed(jobs)
              for one in reversed(_examples(folder / JOBS / job.variant / f"fold-{job.fold}" / EXAMPLES, job))}
     return NoiseRun(folder, study, list(reversed(shown.values())))
 
 
-def _number(place: Path) -> int:
+def judged(place: Path) -> bool:
+    """Whether a network's folder has its plan and records."""
+    return (place / records.PLAN).exists() and any((place / records.PARTS).glob("part-*.parquet"))
+
+
+def fold_of(place: Path) -> int:
+    """The number of a folder `fold-NUMBER`; 0 for another."""
     match = _FOLD.fullmatch(place.name)
     return int(match.group(1)) if match else 0
 
 
 def _job(variant: str, place: Path) -> NoiseJob:
-    plan = _mapping(place / records.PLAN)
-    return NoiseJob(variant, _number(place), plan or {}, records.read(place), _findings(place / "findings.json"),
-                    _mapping(place / "training.json"), _mapping(place / "counted.json"),
-                    _mapping(place / "convergence.json"))
+    plan = json_object(place / records.PLAN)
+    return NoiseJob(variant, fold_of(place), plan or {}, records.read(place), findings_of(place / "findings.json"),
+                    json_object(place / "training.json"), json_object(place / "counted.json"),
+                    json_object(place / "convergence.json"))
 
 
-def _mapping(path: Path) -> dict[str, Any] | None:
-    """A JSON object, None where there is no file."""
+def json_object(path: Path) -> dict[str, Any] | None:
+    """A stored JSON object, None where there is no file."""
     if not path.exists():
         return None
     found = records.read_json(path)
@@ -74,7 +80,8 @@ def _mapping(path: Path) -> dict[str, Any] | None:
     return found
 
 
-def _findings(path: Path) -> list[dict[str, Any]]:
+def findings_of(path: Path) -> list[dict[str, Any]]:
+    """A stored list of findings, each with every field; empty where there is no file."""
     found = records.read_json(path) if path.exists() else []
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise InputRefused(f"{path} must hold a list of findings: remove it or run the study again")

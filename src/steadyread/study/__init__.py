@@ -7,9 +7,10 @@ comes from the table of `DEFAULTS` for the layout that the data turn out to have
 from steadyread.study.defaults import DEFAULTS, completed
 from steadyread.study.hardening import Hardening
 from steadyread.study.noise import Noise, Variant
+from steadyread.study.noise_hardening import NoiseHardening
 from steadyread.study.reading import Sets, keyed, override, read_studies, read_study
 from steadyread.study.section import Settings, laid_over
 from steadyread.study.sections import Model, Study
 
-__all__ = ["DEFAULTS", "Hardening", "Model", "Noise", "Sets", "Settings", "Study", "Variant", "completed",
-           "keyed", "laid_over", "override", "read_studies", "read_study"]
+__all__ = ["DEFAULTS", "Hardening", "Model", "Noise", "NoiseHardening", "Sets", "Settings", "Study", "Variant",
+           "completed", "keyed", "laid_over", "override", "read_studies", "read_study"]

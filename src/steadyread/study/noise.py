@@ -1,30 +1,29 @@
 """The sections of a study of CT noise."""
 
-from collections.abc import Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from steadyread.classifier import Output
-from steadyread.errors import UsageError
-from steadyread.study.section import Positive, Section, Settings, nearest, refuse_unknown
-
-# What can be tried with CT noise, and the settings each takes.
-_STARTS = ("mas", "starts")
-NOISE_ATTACKS: Mapping[str, tuple[str, ...]] = {
-    "random": ("mas", "draws"), "inflated": ("mas", "draws"), "paper": (*_STARTS, "iterations"),
-    "paper_hu": (*_STARTS, "iterations"), "pooled": (*_STARTS, "iterations"), "rings": (*_STARTS, "steps"),
-    "plausible": (*_STARTS, "steps")}
+from steadyread.study.noise_attacks import refuse_unknown_attacks
+from steadyread.study.noise_hardening import NoiseHardening
+from steadyread.study.section import Positive, Section, Settings
 
 
-def _refuse_setting(where: str, key: str, value: object) -> None:
-    """Doses must be positive numbers, everything else a count."""
-    if key == "mas":
-        if not isinstance(value, list | tuple) or not value or not all(
-                isinstance(dose, int | float) and 0 < dose < float("inf") for dose in value):
-            raise UsageError(f"{where} must be doses in mAs, such as [10, 100]; got {value!r}")
-    elif not isinstance(value, int) or isinstance(value, bool) or value < 1:
-        raise UsageError(f"{where} must be a whole number of at least 1; got {value!r}")
+class Seeing(Section):
+    """What the original networks see without and with noise: where their evidence lies, which features change.
+
+    `attack` is the noise, at the dose `mas`; plain random noise of that dose is looked at besides. `layer` is the
+    convolution of Grad-CAM (the last if None), `feature_layer` that of the features (the first). Attention is
+    measured on `images` test images at most; the pictures of `shown` ones are stored.
+    """
+
+    attack: Literal["plausible", "rings", "random"] = "plausible"
+    mas: Annotated[float, Field(gt=0)] = 100.0
+    layer: str | None = None
+    feature_layer: str | None = None
+    images: Positive = 126
+    shown: Positive = 3
 
 
 class Noise(Section):
@@ -47,16 +46,13 @@ class Noise(Section):
     counted: Annotated[int, Field(ge=0)] = 1000       # draws that judge the flip probability; 0 leaves it out
     pairs: Positive = 60                              # image x dose pairs it is judged on
     converged: Annotated[int, Field(ge=0)] = 60       # test images searched ten times harder; 0 leaves it out
+    seeing: Seeing | None = None
+    hardening: NoiseHardening | None = None
 
     @model_validator(mode="after")
     def _known(self) -> Self:
         for part, stated in (("test", self.test), ("train", self.train), ("variants", self.variants)):
-            for name, settings in stated.items():
-                if name not in NOISE_ATTACKS:
-                    raise UsageError(f"noise.{part}: no attack '{name}'{nearest(name, NOISE_ATTACKS)}")
-                refuse_unknown(settings, NOISE_ATTACKS[name], f"noise.{part}.{name}.")
-                for key, value in settings.items():
-                    _refuse_setting(f"noise.{part}.{name}.{key}", key, value)
+            refuse_unknown_attacks(stated, f"noise.{part}")
         return self
 
 

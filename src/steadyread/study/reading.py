@@ -156,6 +156,12 @@ def _toml(path: Path) -> Settings:
         raise UsageError(f"{path} is not TOML: {problem}") from problem
 
 
+def reread(held: Mapping[str, Any], where: str) -> Study:
+    """A study from what was stored of it whole: values that are the defaults of their sections count as not stated,
+    so that what the data decide is filled in again as it was the first time."""
+    return checked(checked(held, where).model_dump(mode="json", exclude_defaults=True), where)
+
+
 def checked(stated: Mapping[str, Any], where: str) -> Study:
     try:
         return Study.model_validate(stated)

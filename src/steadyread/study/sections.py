@@ -180,7 +180,7 @@ class Study(Section):
             raise UsageError("triage.members trains further networks like the study's own, and with model.weights "
                              "there is no training to repeat: leave it out")
         if self.hardening is not None and self.noise is not None:
-            raise UsageError("[hardening] is for studies without [noise]: leave one of them out")
+            raise UsageError("[hardening] is for studies without [noise]; against CT noise: [noise.hardening]")
         if "original" in self.variants:
             raise UsageError("variants.original is the study's own network; give the variant another name")
         if self.noise is None and (self.variants or self.split.folds):

@@ -1,0 +1,47 @@
+"""Tests of paired differences that respect patients, and their correction where several are made."""
+
+from collections.abc import Sequence
+from itertools import product
+
+import numpy as np
+
+from steadyread.metrics.intervals import Floats
+from steadyread.metrics.reads import Strings
+
+_EXACT = 12          # patients that differ, up to which every pattern of signs is counted
+_DRAWS, _CHUNK = 20_000, 2_000
+_TIE = 1e-12
+
+
+def sign_flip_test(values: Floats, patients: Strings, seed: int = 0) -> float:
+    """The two-sided p of a mean difference of 0, from `values` (n,): the sign of each patient's sum is exchanged.
+
+    Under the null hypothesis before and after could change places in any patient (Fisher's randomisation test; by
+    whole patients, so that their images may depend on each other). Exact up to 12 patients that differ, else from
+    20 000 drawn patterns and never below 1 / 20 001. 1 where no patient differs.
+    """
+    _, codes = np.unique(patients, return_inverse=True)
+    sums = np.bincount(codes, values) if len(values) else np.zeros(0)
+    sums = sums[np.abs(sums) > _TIE]
+    if not len(sums):
+        return 1.0
+    seen = abs(float(sums.sum())) - _TIE
+    if len(sums) <= _EXACT:
+        signs = np.array(list(product((-1.0, 1.0), repeat=len(sums))))
+        return float(np.mean(np.abs(signs @ sums) >= seen))
+    random, beyond = np.random.default_rng(seed), 0
+    for _ in range(_DRAWS // _CHUNK):
+        signs = random.integers(0, 2, (_CHUNK, len(sums))) * 2.0 - 1.0
+        beyond += int(np.sum(np.abs(signs @ sums) >= seen))
+    return (1 + beyond) / (1 + _DRAWS)
+
+
+def holm(values: Sequence[float | None]) -> list[float | None]:
+    """Holm's adjusted p of each (1979, Scand J Statist 6:65-70); None stays None and does not count."""
+    known = sorted((p, at) for at, p in enumerate(values) if p is not None)
+    found: list[float | None] = [None] * len(values)
+    least = 0.0
+    for place, (p, at) in enumerate(known):
+        least = max(least, min(1.0, (len(known) - place) * p))
+        found[at] = least
+    return found

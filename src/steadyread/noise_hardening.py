@@ -1,0 +1,243 @@
+"""The networks of a noise study hardened against its noise, each judged by the same noise as it was before."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from steadyread import records
+from steadyread.assessment import Attack, assess, model_digest, name_of
+from steadyread.attacks.random_noise import RandomCTNoise
+from steadyread.checks import silent
+from steadyread.classifier import Classifier
+from steadyread.errors import InputRefused, PlanDiffers, UsageError
+from steadyread.material import Material
+from steadyread.models.loading import save_weights
+from steadyread.networks import card_of, device_of
+from steadyread.noise_job import Job, attacks_stated, material_of, network_of, noise_of, part_by_part
+from steadyread.progress import Progress, quiet
+from steadyread.run_folder import FINDINGS, HARDENED, MODEL, TRAINING
+from steadyread.study import NoiseHardening, Study
+from steadyread.study.noise_hardening import BEFORE
+from steadyread.training.drift import DriftCorrection, fit_drift
+from steadyread.training.epsilon import useful_epsilons
+from steadyread.training.fit import TrainingSettings
+from steadyread.training.noise_harden import ROUND, NoiseHardened, harden_under_noise
+from steadyread.training.noise_settings import NoiseHardeningSettings
+from steadyread.types import Batch, Labels
+from steadyread.units import size_in_native
+
+
+@dataclass(frozen=True)
+class HardeningJob:
+    """One hardening of a study on one fold: `before` is the network as it is, `main` the study's own hardening."""
+
+    name: str
+    fold: int | None = None
+    main: bool = False
+
+    def folder(self, run: Path) -> Path:
+        """Where it writes."""
+        return run / HARDENED / self.name / f"fold-{self.fold or 0}"
+
+
+def hardening_jobs(study: Study) -> tuple[list[HardeningJob], list[HardeningJob]]:
+    """Those that are independent, and those whose cost is that of the study's own hardening, which come after."""
+    asked = study.ct_noise.hardening
+    if asked is None:
+        return [], []
+    folds: Sequence[int | None] = range(study.split.folds) if study.split.folds else (None,)
+    own = [HardeningJob(asked.method, fold, True) for fold in folds]
+    before = [HardeningJob(BEFORE, fold) for fold in folds]
+    return own + before, [HardeningJob(name, fold) for name in asked.compare for fold in folds]
+
+
+def refuse_unfit_hardening(study: Study, material: Material) -> None:
+    """What a hardening would stumble over, said before any training.
+
+    Raises:
+        UsageError: an unknown variant, a size in another unit, optimised noise where noise is only drawn.
+    """
+    asked = study.ct_noise.hardening
+    if asked is None:
+        return
+    for name, one in asked.whole.items():
+        if one.variant not in ("original", *study.variants):
+            raise UsageError(f"noise.hardening '{name}': no variant '{one.variant}' in this study; it has original"
+                             + "".join(f", {known}" for known in study.variants))
+        if one.method == "pgd" and one.epsilon != "auto":
+            size_in_native(one.epsilon, material.ready.bounds)
+        if study.ct_noise.domain == "native" and not (
+                one.method in ("augment", "clean", "pgd", "drift", "none") or one.noise == "random"):
+            raise UsageError(f"noise.hardening '{name}': optimised noise is searched on the images' own grid, and "
+                             "the study's domain is 'native': use noise = \"random\", method augment, or grid")
+
+
+def carry_out_hardening_job(study: Study, job: HardeningJob, run: Path, progress: Progress = quiet) -> str:
+    """One hardening into its folder, judged; what is there already is taken up. Returns its name."""
+    asked = study.ct_noise.hardening
+    if asked is None:
+        raise UsageError("the study has no noise.hardening; state one")
+    own = asked.whole.get(job.name, asked.model_copy(update={"method": "none", "variant": "original"}))
+    base = Job(own.variant, job.fold)
+    material = material_of(study, base)
+    classifier = network_of(study, base, material, run, progress)
+    noise, folder, draws = noise_of(study), job.folder(run), base.draws(study)
+    attacks = attacks_stated(study, {"test": own.judged.test, "train": own.judged.train}, noise)
+    judging = _Judging(material, attacks, draws + 1, progress)     # other draws than the study's own
+    if own.method == "none":
+        judging.judge(classifier, folder)
+    elif own.method == "drift":
+        corrections = _corrections(study, own, material, classifier, folder)
+        judging.with_attacks(corrections).judge(replace(classifier, stage="hardened"), folder)
+    else:
+        hardened = _hardened(study, own, (material, classifier), job, run, progress)
+        if job.main:
+            for number, network in enumerate(hardened.rounds[:-1], start=1):
+                judging.judge(network, folder / f"{ROUND}-{number}")
+        judging.judge(hardened.classifier, folder)
+    return job.name
+
+
+@dataclass(frozen=True, eq=False)
+class _Judging:
+    """By what hardened networks are judged."""
+
+    material: Material
+    attacks: dict[str, Sequence[Attack]]
+    seed: int
+    progress: Progress
+
+    def judge(self, classifier: Classifier, folder: Path) -> None:
+        """Records and findings of one network."""
+        cases = part_by_part(self.material.ready)
+        parts = {part for part, held in self.attacks.items() if held} | {"test"}
+        cases = replace(cases, rows=tuple(row for row in cases.rows if row.part in parts))
+        table = assess(classifier, cases, self.attacks, against="both", store=folder, seed=self.seed,
+                       progress=self.progress)
+        if not (folder / FINDINGS).exists():
+            records.write_json(folder / FINDINGS, [one.as_json() for one in silent(table)])
+
+    def with_attacks(self, corrections: Sequence[DriftCorrection]) -> "_Judging":
+        """The same attacks, each against the network as corrected for its dose."""
+        known = {one.mas: one for one in corrections}
+        attacks: dict[str, Sequence[Attack]] = {
+            part: [Corrected(one, known[_dose(one)]) for attack in held for one in _one_dose_each(attack)]
+            for part, held in self.attacks.items()}
+        return replace(self, attacks=attacks)
+
+
+@dataclass(frozen=True)
+class Corrected:
+    """An attack at one dose against the network whose drift is corrected for that dose.
+
+    The reference is the read of the clean image, to which no noise was added and nothing is corrected.
+    """
+
+    attack: Any
+    correction: DriftCorrection
+
+    @property
+    def name(self) -> str:
+        """As it stands in the records."""
+        return name_of(self.attack)
+
+    @property
+    def size(self) -> Any:
+        """The dose."""
+        return self.attack.size
+
+    @property
+    def threat(self) -> Any:
+        """What the attack may do."""
+        return self.attack.threat
+
+    def __call__(self, classifier: Classifier, batch: Batch, reference: Labels, seed: int = 0) -> Any:
+        return self.attack(self.correction.corrected(classifier), batch, reference, seed)
+
+
+def _one_dose_each(attack: Any) -> Iterator[Any]:
+    """An attack of several doses as one of each; its draws are common to the doses, and stay what they are."""
+    if isinstance(attack, RandomCTNoise):
+        yield from (replace(attack, mas=(mas,)) for mas in attack.mas)
+    else:
+        yield attack
+
+
+def _dose(attack: Any) -> float:
+    return float(attack.size[0] if isinstance(attack.size, tuple) else attack.size)
+
+
+def _hardened(study: Study, own: NoiseHardening, begin: tuple[Material, Classifier], job: HardeningJob, run: Path,
+              progress: Progress) -> NoiseHardened:
+    """The hardened network, trained here or taken up round by round, and what is written of it."""
+    (material, classifier), folder = begin, job.folder(run)
+    budget = None if job.main or own.epochs is not None else _spent(study, job, run)
+    settings = _settings(study, own, material, classifier, budget)
+    training, validation = (material.ready.part(part) for part in ("train", "validation"))
+    found = harden_under_noise(classifier, training, validation, settings, folder, device=device_of(study),
+                               seed=Job(own.variant, job.fold).seed(study), progress=progress)
+    told = {"name": job.name, "variant": own.variant} | found.history
+    told["settings"] = own.model_dump(mode="json", exclude={"compare", "judged_compared"})
+    path = folder / TRAINING
+    if not path.exists():
+        records.write_json(path, told)
+    if not (folder / MODEL).exists():
+        digest = hashlib.sha256(json.dumps([model_digest(classifier.module), settings.told()], sort_keys=True,
+                                           default=str).encode()).hexdigest()
+        save_weights(found.classifier.module, folder / MODEL, card_of(material, digest) | {
+            "hardening": told["settings"]})
+    return replace(found, classifier=replace(found.classifier, name=job.name),
+                   rounds=tuple(replace(one, name=job.name) for one in found.rounds))
+
+
+def _settings(study: Study, own: NoiseHardening, material: Material, classifier: Classifier, budget: int | None
+              ) -> NoiseHardeningSettings:
+    if own.method in ("drift", "none"):
+        raise UsageError(f"noise.hardening.method '{own.method}' teaches nothing")
+    epsilon = None
+    if own.method == "pgd":
+        epsilon = (useful_epsilons(classifier, material.ready.part("train"), seed=study.seed).median
+                   if own.epsilon == "auto" else size_in_native(own.epsilon, material.ready.bounds))
+    stated = own.model_dump(include={"method", "rounds", "starts", "epochs", "steps", "share", "auc_cost",
+                                     "judged_mas"})
+    training = (study.training or {}) | own.training
+    return NoiseHardeningSettings(**stated, noise=noise_of(study), mas=own.mas or study.ct_noise.mas,
+                                  kind=own.noise, epsilon=epsilon, budget=budget,
+                                  training=TrainingSettings(**training))
+
+
+def _spent(study: Study, job: HardeningJob, run: Path) -> int | None:
+    """The passes that the study's own hardening took on this fold; None where it took none."""
+    asked = study.ct_noise.hardening
+    if asked is None or asked.method in ("drift", "none"):
+        return None
+    path = HardeningJob(asked.method, job.fold).folder(run) / TRAINING
+    if not path.exists():
+        raise InputRefused(f"{path} is not there, by whose passes the cost of '{job.name}' is set: run the study's "
+                           "own hardening first")
+    return int(records.read_json(path)["passes"]) or None
+
+
+def _corrections(study: Study, own: NoiseHardening, material: Material, classifier: Classifier, folder: Path
+                 ) -> tuple[DriftCorrection, ...]:
+    """The drift corrections of every dose that is judged, fitted here or taken up."""
+    doses = tuple(sorted({float(mas) for part in (own.judged.test, own.judged.train) for stated in part.values()
+                          for mas in stated.get("mas", study.ct_noise.mas)}))
+    path, begin = folder / TRAINING, model_digest(classifier.module)
+    if path.exists():
+        told = records.read_json(path)
+        if (told["begin"], told["draws"], sorted(map(float, told["shifts"]))) != (begin, own.draws, list(doses)):
+            raise PlanDiffers(f"{path} is of another network, other doses or draws: give another --out folder")
+        return tuple(DriftCorrection(float(mas), tuple(told["shifts"][mas]), tuple(told["reads"][mas]))
+                     for mas in told["shifts"])
+    training = material.ready.part("train")
+    found = fit_drift(classifier, training, noise_of(study), doses, own.draws, study.seed)
+    records.write_json(path, {
+        "name": folder.parent.name, "method": "drift", "variant": own.variant, "begin": begin, "draws": own.draws,
+        "passes": len(training) * (1 + own.draws * len(doses)), "budget": None, "rounds": [], "failed": None,
+        "shifts": {f"{one.mas:g}": list(one.towards) for one in found},
+        "reads": {f"{one.mas:g}": list(one.reads) for one in found}, "mas": list(doses)})
+    return found

@@ -1,0 +1,32 @@
+"""What can be tried with CT noise, and the settings that each takes in a study file."""
+
+from collections.abc import Mapping
+
+from steadyread.errors import UsageError
+from steadyread.study.section import Settings, nearest, refuse_unknown
+
+_STARTS = ("mas", "starts")
+NOISE_ATTACKS: Mapping[str, tuple[str, ...]] = {
+    "random": ("mas", "draws"), "inflated": ("mas", "draws"), "paper": (*_STARTS, "iterations"),
+    "paper_hu": (*_STARTS, "iterations"), "pooled": (*_STARTS, "iterations"), "rings": (*_STARTS, "steps"),
+    "plausible": (*_STARTS, "steps")}
+
+
+def refuse_unknown_attacks(stated: Mapping[str, Settings], where: str) -> None:
+    """Attacks by name with their settings: each must be known, and its settings doses or counts."""
+    for name, settings in stated.items():
+        if name not in NOISE_ATTACKS:
+            raise UsageError(f"{where}: no attack '{name}'{nearest(name, NOISE_ATTACKS)}")
+        refuse_unknown(settings, NOISE_ATTACKS[name], f"{where}.{name}.")
+        for key, value in settings.items():
+            _refuse_setting(f"{where}.{name}.{key}", key, value)
+
+
+def _refuse_setting(where: str, key: str, value: object) -> None:
+    """Doses must be positive numbers, everything else a count."""
+    if key == "mas":
+        if not isinstance(value, list | tuple) or not value or not all(
+                isinstance(dose, int | float) and 0 < dose < float("inf") for dose in value):
+            raise UsageError(f"{where} must be doses in mAs, such as [10, 100]; got {value!r}")
+    elif not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{where} must be a whole number of at least 1; got {value!r}")

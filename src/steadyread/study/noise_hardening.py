@@ -1,0 +1,98 @@
+"""The section of a study of CT noise that says how its networks are hardened against it, and how that is judged."""
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import Field, TypeAdapter, ValidationError, model_validator
+
+from steadyread.errors import UsageError
+from steadyread.study.noise_attacks import refuse_unknown_attacks
+from steadyread.study.section import Positive, Section, Settings, Size, laid_over, refuse_unknown
+from steadyread.training.noise_settings import NoiseMethod
+from steadyread.training.perturbed import Kind
+from steadyread.training.settings import TrainingSettings
+
+BEFORE = "before"
+Dose = Annotated[float, Field(gt=0)]
+
+
+class Judged(Section):
+    """What is tried on the test and training images with each hardened network, as `noise.test` has it."""
+
+    test: dict[str, Settings] = {"random": {}, "rings": {}, "plausible": {"mas": [100.0]}}
+    train: dict[str, Settings] = {}
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        for part, stated in (("test", self.test), ("train", self.train)):
+            refuse_unknown_attacks(stated, f"noise.hardening.judged.{part}")
+        return self
+
+
+class NoiseHardening(Section):
+    """Hardening against CT noise: [B]'s adaptive training (Algorithm 2, doi:10.1088/1361-6560/abc812) or others.
+
+    `method` is one of `steadyread.training.noise_settings`, or `drift` (no training: margins are corrected by what
+    noise of a dose does to them on average, from `draws` draws on training images), or `none` (the network as it
+    is). `variant` names the network of the study that it begins with. `epsilon` is for `pgd`: a size with its unit,
+    or "auto". `training` is laid over the study's own training. `judged` says by which noise the network
+    is judged before and after; `judged_compared` those that it is compared with, where otherwise. `compare` names
+    these, each with what differs from this one. They get as many passes through the network as this one took,
+    unless they state `epochs`.
+    """
+
+    method: NoiseMethod | Literal["drift", "none"] = "adaptive"
+    variant: str = "original"
+    noise: Kind = "rings"
+    mas: Annotated[tuple[Dose, ...], Field(min_length=1)] | None = None
+    judged_mas: Dose = 100.0
+    rounds: Positive = 2
+    starts: Positive = 1
+    epochs: Positive | None = None
+    steps: Positive | None = None
+    share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    epsilon: Literal["auto"] | Size = "auto"
+    auc_cost: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    draws: Annotated[int, Field(ge=2)] = 50
+    training: Settings = {}
+    judged: Judged = Judged()
+    judged_compared: Judged | None = None
+    compare: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_.-]*$")], Settings] = {}
+
+    @property
+    def whole(self) -> Mapping[str, "NoiseHardening"]:
+        """Every hardening by name: this one by its method, then those that it is compared with."""
+        own = self.model_dump(exclude={"compare", "judged_compared"}, exclude_unset=True)
+        if self.judged_compared is not None:
+            own["judged"] = self.judged_compared.model_dump()
+        found: dict[str, NoiseHardening] = {self.method: self.model_copy(update={"compare": {}})}
+        for name, stated in self.compare.items():
+            table = laid_over({key: value for key, value in own.items() if key != "epochs"}, stated)
+            try:
+                found[name] = NoiseHardening.model_validate(table)
+            except ValidationError as problem:
+                first = problem.errors()[0]
+                where = ".".join(["noise.hardening.compare", name, *map(str, first["loc"])])
+                told = " ".join(first["msg"].split())
+                raise UsageError(f"{where}: {told[0].lower()}{told[1:]}; got {first['input']!r}") from problem
+        return found
+
+    @model_validator(mode="after")
+    def _known(self) -> Self:
+        refuse_unknown(self.training, [field.name for field in fields(TrainingSettings)],
+                       "noise.hardening.training.")
+        TypeAdapter(TrainingSettings).validate_python(self.training)
+        for name, stated in self.compare.items():
+            refuse_unknown(stated, [key for key in type(self).model_fields if key != "compare"],
+                           f"noise.hardening.compare.{name}.")
+        taken = {BEFORE, self.method} & self.compare.keys()
+        if taken:
+            raise UsageError(f"noise.hardening.compare.{sorted(taken)[0]}: that name is the study's own; give it "
+                             "another")
+        if self.compare:
+            _ = self.whole
+        return self
+
+
+METHODS = (*get_args(NoiseMethod), "drift", "none")

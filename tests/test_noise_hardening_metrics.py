@@ -1,0 +1,331 @@
+"""Before and after hardening against noise: exact answers on hand-made networks, and words right either way."""
+
+from dataclasses import replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+import pytest
+
+from steadyread.errors import InputRefused
+from steadyread.metrics import published
+from steadyread.metrics.noise_hardening import step_networks, summarise_noise_hardening
+from steadyread.metrics.noise_hardening_methods import HardenedMethod, NoiseHardening, silent_folds
+from steadyread.metrics.noise_hardening_pairs import (
+    flips_of,
+    paired_areas,
+    paired_networks,
+    paired_row,
+)
+from steadyread.metrics.noise_hardening_wording import way
+from steadyread.metrics.noise_reads import PLAUSIBLE, RANDOM, RINGS, Networks, UnderNoise
+from steadyread.metrics.paired_tests import holm, sign_flip_test
+
+CASES, FOLDS = 60, 3
+
+
+def networks(name: str, flipped: float = 0.5, wrong: float = 0.1, trials: int = 4, *, cases: int = CASES,
+             folds: int = FOLDS, attack: str = RINGS) -> Networks:
+    """Test cases of two classes, two to a patient; the first `flipped` share flip in half of the trials, the last
+    `wrong` share are read wrong."""
+    at = np.arange(cases)
+    label = at % 2
+    prediction = np.where(at >= cases * (1 - wrong), 1 - label, label)
+    logit = np.where(prediction == 1, 2.0, -2.0) + 0.01 * at
+    shape = (cases, folds)
+    count = np.where(at < flipped * cases, max(trials // 2, 1), 0)
+    grid = {key: np.full(shape, np.nan) for key in UnderNoise.__dataclass_fields__}
+    grid |= {"trials": np.full(shape, float(trials)), "flips": np.repeat(count[:, None], folds, 1).astype(float),
+             "drift": np.full(shape, -0.1), "jitter": np.full(shape, 0.2)}
+    logits = np.repeat(np.stack([np.zeros(cases), logit], axis=1)[:, None], folds, 1)
+    return Networks(name, tuple(range(folds)), np.array([f"c{one:03d}" for one in at]),
+                    np.array([f"p{one // 2:03d}" for one in at]), label, np.full(shape, "test", dtype="<U10"),
+                    np.repeat(prediction[:, None], folds, 1), np.abs(logits[:, :, 1]), logits,
+                    {(attack, mas): UnderNoise(**grid) for mas in (50.0, 100.0)})
+
+
+def training(name: str = "adaptive", **changed: Any) -> dict[str, Any]:
+    return {"name": name, "method": name, "passes": 1000, "rule": "as stated", "failed": None, "stopped": None,
+            "rounds": [{"round": 1, "attacked": 10, "found": 4, "taught": 14, "chosen_epoch": 1, "epochs": [
+                {"epoch": 1, "validation_auc": 0.8, "validation_steady": 0.5}]}]} | changed
+
+
+def method(after: Networks, *rounds: Networks, **changed: Any) -> HardenedMethod:
+    told = training(after.variant, **changed)
+    return HardenedMethod(after.variant, after, rounds, dict.fromkeys(after.folds, told))
+
+
+def summary(*methods: HardenedMethod, before: Networks | None = None, **settings: Any) -> dict[str, Any]:
+    told = {"method": methods[0].name, "noise": "rings", "auc_cost": 0.01} | settings
+    return summarise_noise_hardening(NoiseHardening(told, before or networks("before", 0.6), methods), 100.0)
+
+
+def test_the_papers_tables_agree_with_each_other_and_with_the_text() -> None:
+    for part in ("train", "test"):
+        first = published.adapted_printed(part, 0)
+        assert first is not None
+        assert first.san == published.TABLE_2["optimised", part]
+        assert first.auc == published.TABLE_1[part]["auc"]
+    course = [published.adapted_san_printed("test", rounds, 100.0) for rounds in range(3)]
+    assert [one.mean for one in course if one] == [34.3, 27.8, 21.1]
+    last = published.adapted_san_printed("train", 2, 100.0)
+    assert last is not None
+    assert last.mean == 10.8
+    assert published.adapted_san_printed("test", 3, 100.0) is None
+    assert published.adapted_san_printed("test", 1, 75.0) is None
+    assert published.adapted_printed("validation", 0) is None
+
+
+def test_the_sign_flip_test_is_that_of_a_hand() -> None:
+    values = np.array([1.0, 2.0, -0.5, 3.0])
+    patients = np.array(["a", "b", "c", "d"])
+    sums = [abs(np.dot(signs, values)) for signs in product((-1, 1), repeat=4)]
+    assert sign_flip_test(values, patients) == np.mean(np.array(sums) >= 5.5 - 1e-9)
+    assert sign_flip_test(np.ones(4), patients) == 2 / 16
+    assert sign_flip_test(np.ones(4), np.array(["a", "a", "b", "b"])) == 2 / 4     # patients, not images
+    assert sign_flip_test(np.array([1.0, -1.0]), np.array(["a", "a"])) == 1.0
+    assert sign_flip_test(np.zeros(0), np.zeros(0, str)) == 1.0
+
+
+def test_drawn_signs_agree_with_counted_ones() -> None:
+    values = np.r_[np.full(9, 1.0), np.full(5, -1.0)]
+    exact = np.mean([abs(sum(signs)) >= 4 for signs in product((-1, 1), repeat=14)])
+    drawn = sign_flip_test(values, np.arange(14).astype(str))
+    assert drawn == pytest.approx(exact, abs=0.012)
+    assert sign_flip_test(np.ones(200), np.arange(200).astype(str)) == pytest.approx(1 / 20_001)
+
+
+def test_holm_is_that_of_a_hand() -> None:
+    assert holm([0.01, None, 0.04, 0.03]) == [pytest.approx(0.03), None, pytest.approx(0.06), pytest.approx(0.06)]
+    assert holm([0.5, 0.9]) == [1.0, 1.0]
+    assert holm([]) == []
+
+
+def test_a_paired_row_has_the_counts_of_a_hand() -> None:
+    before = np.array([[1, 1], [1, 0], [0, 0], [1, np.nan]], float)
+    after = np.array([[0, 1], [0, 0], [0, 1], [np.nan, 1]], float)
+    row = paired_row(before, after, np.array(["a", "b", "c", "d"]))
+    assert (row["cases"], row["before"].folds, row["after"].folds) == (3, (2 / 3, 1 / 3), (0.0, 2 / 3))
+    assert row["difference"].folds == (pytest.approx(-2 / 3), pytest.approx(1 / 3))
+    assert row["difference"].value == pytest.approx(-1 / 6)
+    assert row["ratio"].value == pytest.approx((1 / 3) / (1 / 2))
+    assert row["difference"].low is None     # four patients
+
+
+def test_no_flips_after_still_have_an_upper_end() -> None:
+    row = paired_row(np.ones((40, 1)), np.zeros((40, 1)), np.arange(40).astype(str))
+    assert (row["ratio"].value, row["ratio"].low) == (0.0, 0.0)
+    assert row["ratio"].high == pytest.approx(1 - 0.025 ** (1 / 40))
+    none = paired_row(np.zeros((40, 1)), np.zeros((40, 1)), np.arange(40).astype(str))
+    assert none["ratio"].value is None
+    assert none["p"] == 1.0
+
+
+def test_swapping_before_and_after_swaps_the_sign() -> None:
+    random = np.random.default_rng(1)
+    before, after = (random.integers(0, 2, (80, 3)).astype(float) for _ in range(2))
+    patients = np.repeat(np.arange(40), 2).astype(str)
+    one, two = paired_row(before, after, patients), paired_row(after, before, patients)
+    assert one["difference"].value == pytest.approx(-two["difference"].value)
+    assert one["difference"].low == pytest.approx(-two["difference"].high)
+    assert one["p"] == two["p"]
+
+
+def test_pairs_are_matched_by_case_and_fold() -> None:
+    before, after = networks("before"), networks("after")
+    order = np.random.default_rng(0).permutation(CASES)
+    shuffled = replace(after, folds=(2, 5, 0), case_id=after.case_id[order], patient=after.patient[order],
+                       label=after.label[order], prediction=after.prediction[order], logits=after.logits[order],
+                       margin=after.margin[order], part=after.part[order],
+                       under={key: UnderNoise(**{name: values[order] for name, values in vars(one).items()})
+                              for key, one in after.under.items()})
+    pair = paired_networks(before, shuffled)
+    assert pair is not None
+    assert pair.before.folds == pair.after.folds == (0, 2)
+    np.testing.assert_array_equal(pair.before.case_id, pair.after.case_id)
+    flips = flips_of(pair, RINGS, 100.0, "test")
+    assert flips is not None
+    np.testing.assert_array_equal(flips.before, flips.after)
+    assert paired_networks(before, replace(after, folds=(7, 8, 9))) is None
+
+
+@pytest.mark.parametrize(("changed", "said"), [
+    ({"label": np.zeros(CASES, np.int64)}, "another label in 'after'"),
+    ({"part": np.full((CASES, FOLDS), "train")}, "another part of the split"),
+    ({"case_id": np.array([f"d{at}" for at in range(CASES)])}, "no case in common")])
+def test_networks_of_other_data_are_refused(changed: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputRefused, match=said):
+        paired_networks(networks("before"), replace(networks("after"), **changed))
+
+
+def test_unequal_trials_are_compared_at_the_smaller_number() -> None:
+    pair = paired_networks(networks("before", 0.5, trials=4), networks("after", 0.5, trials=2))
+    assert pair is not None
+    flips = flips_of(pair, RINGS, 100.0, "test")
+    assert flips is not None
+    assert (flips.trials, flips.made) == (2, (4, 2))
+    assert flips.before[0, 0] == pytest.approx(1 - 1 / 6)      # 2 of 4 flip: 2 drawn, both of the other 2
+    assert flips.after[0, 0] == 1.0
+    row = summary(method(networks("adaptive", 0.3, trials=2)))["methods"][0]
+    assert row["trials"] == {"before": 4, "after": 2, "compared": 2}
+
+
+def test_searches_that_stop_at_a_flip_need_the_same_number() -> None:
+    def stopping(name: str, most: float) -> Networks:
+        told = networks(name)
+        under = told.under[RINGS, 100.0]
+        trials = np.where(under.flips > 0, 1.0, most)
+        one = replace(under, trials=trials, flips=np.minimum(under.flips, 1))
+        return replace(told, under={(RINGS, 100.0): one})
+
+    alike = paired_networks(stopping("before", 4.0), stopping("after", 4.0))
+    other = paired_networks(stopping("before", 4.0), stopping("after", 6.0))
+    assert alike is not None
+    assert other is not None
+    flips = flips_of(alike, RINGS, 100.0, "test")
+    assert flips is not None
+    assert flips.trials is None
+    assert flips.before.mean() == 0.5
+    assert flips_of(other, RINGS, 100.0, "test") is None
+    assert flips_of(alike, PLAUSIBLE, 100.0, "test") is None
+
+
+def test_the_areas_are_paired() -> None:
+    pair = paired_networks(networks("before", wrong=0.1), networks("after", wrong=0.4))
+    assert pair is not None
+    row = paired_areas(pair, "test")
+    assert row["difference"].value == pytest.approx(row["after"].value - row["before"].value)
+    assert row["difference"].high < 0
+    same = paired_areas(replace(pair, after=pair.before), "test")
+    assert same["difference"].value == 0.0
+
+
+def test_a_halving_is_a_halving() -> None:
+    found = summary(method(networks("adaptive", 0.1)))
+    row = found["methods"][0]
+    assert row["san"]["before"].value == pytest.approx(0.6)
+    assert row["san"]["after"].value == pytest.approx(0.1)
+    assert (row["way"], row["halved"], row["auc_kept"]) == ("better", "yes", "yes")
+    assert "made the reads steadier: 10.0 % of the test reads" in found["verdict"]
+    assert "less than half" in found["verdict"]
+    assert "holds here too (60.0 → 10.0 %" in found["verdict"]
+    assert "34.3 → 27.8 → 21.1 % at 100 mAs in test" in found["verdict"]
+    assert found["best"] is None
+
+
+def test_a_harm_is_a_harm_round_by_round() -> None:
+    rounds = networks("adaptive", 0.6), networks("adaptive", 0.9)
+    found = summary(method(rounds[1], *rounds), before=networks("before", 0.3))
+    assert found["methods"][0]["way"] == "worse"
+    assert "made the reads less steady: 90.0 %" in found["verdict"]
+    assert "does not hold here: the flips became more (30.0 → 60.0 → 90.0 %" in found["verdict"]
+    assert "round 1: more flips; round 2: more flips" in found["verdict"]
+    assert "half" not in found["verdict"]
+    steps = step_networks(NoiseHardening({}, networks("before"), (method(rounds[1], *rounds),)))
+    assert [(name, number) for name, number, _ in steps] == [("before", 0), ("adaptive", 1), ("adaptive", 2)]
+
+
+@pytest.mark.parametrize(("after", "said"), [
+    (0.6, "changed nothing: 60.0 % of the test reads flip"),
+    (0.57, "made no difference to the flips that can be told"),
+    (0.45, "They are not halved: 0.75 times")])
+def test_what_cannot_be_told_is_not_told(after: float, said: str) -> None:
+    assert said in summary(method(networks("adaptive", after)))["verdict"]
+
+
+def test_few_patients_tell_nothing() -> None:
+    found = summary(method(networks("adaptive", 0.2, cases=8)), before=networks("before", 0.6, cases=8))
+    assert found["methods"][0]["way"] == "few"
+    assert "cannot be told from so few patients" in found["verdict"]
+    assert "cannot be tested on so few patients" in found["verdict"]
+
+
+def test_lost_reads_are_not_steadiness() -> None:
+    found = summary(method(networks("adaptive", 0.2, wrong=0.75)))
+    row = found["methods"][0]
+    assert row["san"]["after"].value < row["san"]["before"].value
+    assert row["robust"]["after"].value <= row["robust"]["before"].value
+    assert row["lost_reads"]
+    assert row["auc_kept"] == "no"
+    assert "the reads were lost, not made steadier" in found["verdict"]
+
+
+def test_a_silent_network_is_named_and_never_the_best() -> None:
+    silent = networks("fresh", 0.0)
+    silent = replace(silent, prediction=np.ones_like(silent.prediction))
+    assert silent_folds(silent, "test") == [0, 1, 2]
+    assert silent_folds(replace(silent, label=np.ones_like(silent.label)), "test") == []
+    found = summary(method(networks("adaptive", 0.3)), method(silent), method(networks("clean", 0.55)))
+    assert found["methods"][1]["silent"] == [0, 1, 2]
+    assert found["best"]["name"] == "adaptive"
+    main = summary(method(replace(silent, variant="adaptive")))
+    assert "It has stopped reading" in main["verdict"]
+    assert "holds here" not in main["verdict"]
+
+
+def test_the_best_is_the_steadiest_that_kept_its_auc() -> None:
+    found = summary(method(networks("adaptive", 0.4)), method(networks("fresh", 0.1)),
+                    method(networks("pgd", 0.0, wrong=0.5)))
+    best = found["best"]
+    assert (best["name"], best["against"], best["fewest"]) == ("fresh", "adaptive", "pgd")
+    assert best["san"]["difference"].value == pytest.approx(-0.3)
+    assert "“fresh” leaves the fewest flips (10.0 %" in found["verdict"]
+    assert "“pgd” leaves fewer (0.0 %" in found["verdict"]
+    none = summary(method(networks("adaptive", 0.4, wrong=0.3)), method(networks("fresh", 0.1, wrong=0.3)))
+    assert none["best"]["within_cost"] is False
+    assert "No method kept its AUC within 0.01" in none["verdict"]
+
+
+def test_cost_is_told_against_the_main_method() -> None:
+    found = summary(method(networks("adaptive", 0.4)), method(networks("fresh", 0.1), passes=3000),
+                    method(networks("clean", 0.6), passes=1020))
+    assert [row["cost"] for row in found["methods"]] == [1.0, 3.0, pytest.approx(1.02)]
+    assert [row["equal_cost"] for row in found["methods"]] == [True, False, True]
+    assert "It took 3.0 times the main one's passes" in found["verdict"]
+
+
+def test_p_is_corrected_for_the_methods() -> None:
+    methods = [method(networks(name, share)) for name, share in (("adaptive", 0.5), ("fresh", 0.1), ("clean", 0.6))]
+    rows = summary(*methods)["methods"]
+    assert rows[0]["p_holm"] == pytest.approx(min(1.0, 2 * rows[0]["san"]["p"]))
+    assert rows[1]["p_holm"] == pytest.approx(3 * rows[1]["san"]["p"])
+    assert rows[2]["p_holm"] == 1.0
+
+
+def test_what_is_not_judged_yet_is_said() -> None:
+    settings = {"method": "adaptive"}
+    failed = HardenedMethod("adaptive", None, (), {0: training(failed="the loss was not a number in epoch 2.")})
+    for before, one, said in (
+            (None, method(networks("adaptive")), "networks before have not been judged yet"),
+            (networks("before"), HardenedMethod("adaptive", None), "after adaptive training have not been"),
+            (networks("before"), failed, "failed (fold 0): the loss was not a number in epoch 2.")):
+        found = summarise_noise_hardening(NoiseHardening(settings, before, (one,)), 100.0)
+        assert said in found["verdict"]
+        assert found["best"] is None
+    other = summary(method(networks("adaptive", attack=PLAUSIBLE)))
+    assert "cannot be told" in other["verdict"]
+
+
+def test_noise_that_was_not_optimised_is_not_the_papers_claim() -> None:
+    found = summary(method(networks("adaptive", 0.1, attack=RANDOM)), before=networks("before", 0.6, attack=RANDOM),
+                    noise="random")
+    assert found["attack"] == RANDOM
+    assert "random noise at 100 mAs" in found["verdict"]
+    assert "[B]" not in found["verdict"]
+    assert [row["name"] for row in found["drift"]] == ["before", "before", "adaptive", "adaptive"]
+
+
+def test_errors_of_the_checks_take_the_figures_back() -> None:
+    one = replace(method(networks("adaptive", 0.1)), findings=[
+        (0, {"check": "zero gradients", "severity": "error", "message": "all are 0"}),
+        (1, {"check": "zero gradients", "severity": "error", "message": "all are 0"})])
+    found = summary(one)
+    assert "not to be believed while these checks of the hardened network fail: zero gradients" in found["verdict"]
+    assert found["findings"][0]["networks"] == ["adaptive, fold 0", "adaptive, fold 1"]
+
+
+def test_way_needs_both_interval_and_p() -> None:
+    row = paired_row(np.ones((40, 1)), np.zeros((40, 1)), np.arange(40).astype(str))
+    assert way(row, 0.01) == "better"
+    assert way(row, 0.2) == "alike"
+    assert way(row, None) == way(None, 0.1) == "few"

@@ -1,0 +1,186 @@
+"""A whole study of CT noise with hardenings on a small made data set: what is written, resumed, added, refused."""
+
+import json
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.compute as pc
+import pytest
+
+from steadyread import records
+from steadyread.errors import PlanDiffers, UsageError
+from steadyread.models.loading import load_saved
+from steadyread.noise_hardening import HardeningJob, hardening_jobs
+from steadyread.running import carry_out, harden_run
+from steadyread.study import NoiseHardening, Study, laid_over
+from steadyread.study.reading import checked
+from test_noise_study import SETTINGS, made
+
+pytest.importorskip("nibabel")
+JUDGED = {"test": {"random": {"draws": 3}, "rings": {"starts": 2}}}
+HARDENING = {
+    "method": "adaptive", "epochs": 1, "rounds": 2, "judged": JUDGED | {"train": {"rings": {"steps": 3}}},
+    "judged_compared": JUDGED,
+    "compare": {"fresh": {"method": "fresh", "steps": 1}, "drift": {"method": "drift", "draws": 3},
+                "strided": {"method": "none", "variant": "strided"}}}
+PLAIN = laid_over(SETTINGS, {"noise": {"mas": [1, 100], "counted": 0, "converged": 0}}) | {
+    "variants": {"strided": {}}}
+
+
+def stated(data: Path, **hardening: Any) -> Study:
+    told = laid_over(PLAIN, {"data": {"path": str(data)}, "noise": {"hardening": hardening or HARDENING}})
+    told["noise"]["test"] = {"random": {"draws": 3}}
+    told["noise"]["train"] = {}
+    return checked(told, "the test")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return made(tmp_path_factory.mktemp("lidc"), 32)
+
+
+@pytest.fixture(scope="module")
+def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("runs") / "hardened"
+    carry_out(stated(data), folder)
+    return folder
+
+
+def rows(folder: Path, attack: str) -> list[dict[str, Any]]:
+    table = records.read(folder)
+    return table.filter(pc.equal(table["attack"], attack)).to_pylist()
+
+
+def test_every_hardening_and_fold_is_a_job(data: Path) -> None:
+    first, then = hardening_jobs(stated(data))
+    assert [(job.name, job.fold, job.main) for job in first] == [
+        ("adaptive", 0, True), ("adaptive", 1, True), ("before", 0, False), ("before", 1, False)]
+    assert [job.name for job in then] == ["fresh", "fresh", "drift", "drift", "strided", "strided"]
+    assert HardeningJob("fresh", 1).folder(Path("run")) == Path("run/hardened/fresh/fold-1")
+
+
+def test_all_networks_are_judged_alike_on_the_same_images(run: Path) -> None:
+    keys = [{(row["case_id"], attack, row["size"], row["trials"], row["seed"])
+             for attack in ("clean", "random_ct_noise", "rings_ct_noise")
+             for row in rows(run / "hardened" / name / "fold-1", attack)
+             if row["part"] == "test" and row["against"] == "prediction"}
+            for name in ("before", "adaptive", "fresh", "drift", "strided")]
+    assert keys[0]
+    assert all(each == keys[0] for each in keys)
+    assert {row["part"] for row in rows(run / "hardened/adaptive/fold-0", "rings_ct_noise")} == {"train", "test"}
+    assert {row["part"] for row in rows(run / "hardened/fresh/fold-0", "rings_ct_noise")} == {"test"}
+
+
+def test_before_is_the_studys_own_network(run: Path) -> None:
+    own, before, drift, after = (
+        records.read_json(run / place / "fold-0" / "plan.json")["model"]["sha256"] for place in (
+            "jobs/original", "hardened/before", "hardened/drift", "hardened/fresh"))
+    assert own == before == drift != after
+    assert {row["stage"] for row in rows(run / "hardened/before/fold-0", "clean")} == {"plain"}
+    assert {row["stage"] for row in rows(run / "hardened/fresh/fold-0", "clean")} == {"hardened"}
+
+
+def test_each_round_of_the_studys_own_hardening_is_judged(run: Path) -> None:
+    for fold in (0, 1):
+        place = run / f"hardened/adaptive/fold-{fold}"
+        told = records.read_json(place / "training.json")
+        rounds = [one["round"] for one in told["rounds"]]
+        assert rounds == [1, 2] or told["stopped"]
+        assert told["passes"] == sum(one["passes_attack"] + one["passes_training"] for one in told["rounds"])
+        for one, after in pairwise(told["rounds"]):
+            assert after["taught"] == one["taught"] + after["found"]
+        judged = [number for number in (1, 2) if (place / f"round-{number}" / "plan.json").exists()]
+        assert judged == ([1] if len(rounds) == 2 and not told["stopped"] else [])
+        assert rows(place, "rings_ct_noise")
+
+
+def test_what_it_is_compared_with_costs_as_much(run: Path) -> None:
+    own, fresh = (records.read_json(run / "hardened" / name / "fold-0" / "training.json") for name in (
+        "adaptive", "fresh"))
+    assert fresh["budget"] == own["passes"]
+    assert abs(fresh["passes"] - own["passes"]) <= fresh["rounds"][0]["taught"] * 3
+
+
+def test_a_drift_correction_changes_noisy_reads_alone(run: Path) -> None:
+    before, drift = (run / "hardened" / name / "fold-0" for name in ("before", "drift"))
+    clean = [sorted((row["case_id"], row["against"], tuple(row["logits"])) for row in rows(folder, "clean")
+                    if row["part"] == "test") for folder in (before, drift)]
+    assert clean[0] == clean[1]
+    shifts = records.read_json(drift / "training.json")["shifts"]
+    worst = [{(row["case_id"], row["size"]): row["logits"][1] for row in rows(folder, "random_ct_noise")
+              if row["part"] == "test" and row["against"] == "prediction"} for folder in (before, drift)]
+    moved = {key: worst[0][key] - worst[1][key] for key in worst[0].keys() & worst[1].keys()}
+    assert moved
+    for (_, mas), by in moved.items():
+        assert min(abs(by - shift) for shift in shifts[f"{mas:g}"]) < 1e-4
+
+
+def test_the_hardened_network_can_be_used_again(run: Path) -> None:
+    module, card = load_saved(run / "hardened/fresh/fold-0/model.safetensors")
+    assert card["hardening"]["method"] == "fresh"
+    assert sum(parameter.numel() for parameter in module.parameters()) > 0
+
+
+def test_what_is_finished_is_taken_up(run: Path, data: Path) -> None:
+    held = {path: path.read_bytes() for path in run.glob("hardened/**/*") if path.is_file()}
+    carry_out(stated(data), run)
+    assert {path: path.read_bytes() for path in run.glob("hardened/**/*") if path.is_file()} == held
+
+
+def test_other_settings_of_what_is_there_are_refused(run: Path, data: Path) -> None:
+    with pytest.raises(PlanDiffers, match=r"noise\.hardening\.rounds is 2 there and 3 now"):
+        carry_out(stated(data, **(HARDENING | {"rounds": 3})), run)
+    other = laid_over(HARDENING, {"compare": {"fresh": {"steps": 2}}})
+    with pytest.raises(PlanDiffers, match=r"noise\.hardening\.compare\.fresh is"):
+        carry_out(stated(data, **other), run)
+
+
+def test_a_hardening_is_added_to_a_finished_run(data: Path, tmp_path: Path) -> None:
+    """As `steadyread harden RUN --method ...` does."""
+    told = laid_over(PLAIN, {"data": {"path": str(data)}}) | {"variants": {}}
+    study = checked(told, "the test")
+    carry_out(study, tmp_path / "run")
+    weights = (tmp_path / "run/jobs/original/fold-0/model.safetensors").read_bytes()
+    harden_run(tmp_path / "run", [{"hardening": {"method": "augment", "epochs": 2, "judged": JUDGED}}])
+    assert (tmp_path / "run/jobs/original/fold-0/model.safetensors").read_bytes() == weights
+    training = records.read_json(tmp_path / "run/hardened/augment/fold-1/training.json")
+    assert len(training["rounds"][0]["epochs"]) == 2
+    carry_out(study, tmp_path / "run")       # the study as it was keeps what was added
+    assert json.loads((tmp_path / "run/study.json").read_text())["noise"]["hardening"]["method"] == "augment"
+
+
+@pytest.mark.parametrize(("told", "said"), [
+    ({"method": "magic"}, "noise.hardening.method"), ({"rounds": 0}, "noise.hardening.rounds"),
+    ({"variant": "wider"}, "no variant 'wider' in this study; it has original, strided"),
+    ({"compare": {"before": {}}}, "noise.hardening.compare.before: that name is the study's own"),
+    ({"compare": {"adaptive": {}}}, "that name is the study's own"),
+    ({"compare": {"x": {"round": 2}}}, "unknown key 'noise.hardening.compare.x.round': did you mean 'rounds'"),
+    ({"compare": {"x": {"share": 3}}}, "noise.hardening.compare.x.share"),
+    ({"training": {"epoch": 1}}, "unknown key 'noise.hardening.training.epoch'"),
+    ({"judged": {"test": {"ring": {}}}}, "noise.hardening.judged.test: no attack 'ring': did you mean 'rings'"),
+    ({"method": "pgd", "epsilon": "0.5 mGy"}, "unit")])
+def test_what_cannot_be_is_said_before_any_training(data: Path, tmp_path: Path, told: dict[str, Any], said: str
+                                                    ) -> None:
+    with pytest.raises(UsageError) as problem:
+        carry_out(stated(data, **told), tmp_path / "run")
+    assert said in str(problem.value)
+    assert not (tmp_path / "run").exists()
+
+
+def test_optimised_noise_is_not_searched_on_the_scanners_grid(data: Path, tmp_path: Path) -> None:
+    told = laid_over(PLAIN, {"data": {"path": str(data)}, "noise": {"domain": "native", "hardening": HARDENING}})
+    told["noise"]["test"] = told["noise"]["variants"] = {"random": {"draws": 2}}
+    with pytest.raises(UsageError, match="domain is 'native'"):
+        carry_out(checked(told, "the test"), tmp_path / "run")
+
+
+def test_what_differs_is_laid_over_the_studys_own() -> None:
+    whole = NoiseHardening.model_validate(HARDENING).whole
+    assert list(whole) == ["adaptive", "fresh", "drift", "strided"]
+    assert whole["fresh"].judged.train == {}
+    assert whole["fresh"].epochs is None      # as many passes as the study's own
+    assert whole["fresh"].steps == 1
+    assert whole["strided"].variant == "strided"
+    assert np.isclose(whole["adaptive"].auc_cost, 0.01)

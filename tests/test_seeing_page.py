@@ -1,0 +1,281 @@
+"""What a network sees, on the page: every part there, the sentences right whichever way, bad files named."""
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.image import imread
+
+import fabricate_noise as noise
+import fabricate_seen as made
+from steadyread.errors import InputRefused
+from steadyread.figures.seeing import attention, outline, overlaid, planes, slices
+from steadyread.figures.seeing_features import features, most_changed, ranking
+from steadyread.figures.seeing_shift import attention_shift, sanity
+from steadyread.metrics.noise_summary import networks_by_variant, summarise_noise
+from steadyread.metrics.over_folds import revived
+from steadyread.metrics.seeing import summarise_seeing
+from steadyread.metrics.seeing_features import FeatureChange
+from steadyread.metrics.seeing_reads import SeenFold
+from steadyread.report import noise_page
+from steadyread.report.noise_page import render, write_noise_report
+from steadyread.report.noise_stored import read_noise_run
+from steadyread.report.seeing_drawings import draw_seen, seeing_drawings
+from steadyread.report.seeing_stored import read_seen, read_seen_run, read_shown
+from steadyread.report.seeing_tables import claim_said, page_rows
+from test_report import HOSTILE, Page
+
+CLASSES = ("benign", "malignant")
+STUDY = noise.Made(cases=40, patients=30, folds=2, doses=(100.0,), draws=10, attacks=("random_ct_noise",),
+                   counted=False, converged=False)
+SMALL = made.Seen(cases=24, patients=20, features=4, space=(3, 8, 8), spacing=(3.0, 3.0, 3.0), shown=2)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = noise.write_study(tmp_path_factory.mktemp("runs") / "seeing", STUDY)
+    for fold in range(2):
+        made.write_seen(folder / f"jobs/original/fold-{fold}", made.Seen(fold=fold))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(noise_page, "noise_drawings", lambda *_: {})      # the others' figures have their own tests
+        return write_noise_report(folder).parent
+
+
+def told(one: made.Seen, **changed: Any) -> dict[str, Any]:
+    """The summary of one made network, some of seen.json changed."""
+    held = made.arrays(one)
+    change = FeatureChange(one.fold, held["feature_case_id"], held["feature_patient_id"], held["feature_change"])
+    found = summarise_seeing([SeenFold(one.fold, made.told(one) | changed, change)])
+    assert found is not None
+    return found
+
+
+def test_the_page_has_every_part(whole: Path) -> None:
+    text = Page((whole / "report.html").read_text()).text.replace("\u00a0", " ")
+    for part in ("What the network sees, with noise and without", "Are the maps to be believed?",
+                 "Grad-CAM maps of randomised weights", "median of 16 maps, 2 networks", "arXiv:1810.03292",
+                 "Attention: a larger area beyond the nodule?", "Grad-CAM: [B]'s claim holds: a larger area, and",
+                 "40 flipped reads of 15 patients", "after Holm", "read as malignant",
+                 "Integrated gradients, plausible noise",
+                 "Does attention move more where the read changes?", "they move more on reads that flip",
+                 "under random noise of the same dose", "Features of the first layer", "with the trained network's",
+                 "The ranking is nearly the same in two halves", "What features.0 hands on", "after [B] Fig. 10",
+                 "after [B] Fig. 9", "after [B] Fig. 5", "as coarse as that layer's grid", "features.9",
+                 "40 test images of 30 patients by 2 networks", "A map alike everywhere would have"):
+        assert part in text, part
+
+
+def test_the_figures_and_numbers_are_stored(whole: Path) -> None:
+    drawn = {path.stem for path in (whole / "figures").glob("*.svg")}
+    names = {"seeing_slices", "seeing_attention", "seeing_features", "seeing_ranking", "seeing_shift",
+             "seeing_sanity"}
+    assert names <= drawn
+    page = (whole / "report.html").read_text()
+    assert all(f'id="{name.replace("_", "-")}-' in page for name in names)
+    summary = json.loads((whole / "summary.json").read_text())
+    again = revived(summary["seeing"])
+    assert page_rows(again, CLASSES) is not None
+    assert {one["check"] for one in summary["findings"]} >= {"Grad-CAM maps of randomised weights"}
+
+
+def test_the_page_is_inert(whole: Path) -> None:
+    page = Page((whole / "report.html").read_text())
+    assert not {tag for tag, _ in page.tags} & {"script", "link", "iframe", "object"}
+    for _, attributes in page.tags:
+        for name in ("src", "href", "xlink:href"):
+            assert (attributes.get(name) or "#").startswith(("#", "data:image/png;base64,"))
+    names = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(names) == len(set(names))
+
+
+def test_a_study_that_did_not_look_has_no_such_section(tmp_path: Path) -> None:
+    folder = noise.write_study(tmp_path, replace(STUDY, folds=1, cases=20, examples=False))
+    assert read_seen_run(folder) is None
+    place = folder / "jobs/original/fold-0"
+    made.write_seen(place, SMALL)
+    (place / "seen.npz").unlink()                       # a network under way
+    assert read_seen_run(folder) is None
+    made.write_seen(folder / "jobs/deeper/fold-0", SMALL)      # only the study's own network is looked into
+    assert read_seen_run(folder) is None
+
+
+@pytest.mark.parametrize(("moved", "grown", "verdict"), [
+    (3.0, 1.6, "[B]'s claim holds: a larger area, and more of it beyond the nodule"),
+    (0.0, 0.6, "[B]'s claim does not hold: a smaller area, and less of it beyond the nodule"),
+    (0.0, 1.0, "[B]'s claim does not hold: no larger area that could be told")])
+def test_the_claim_is_judged_by_its_figures(moved: float, grown: float, verdict: str) -> None:
+    found = told(replace(SMALL, cases=40, patients=40, moved_mm=moved, grown=grown))
+    assert verdict in claim_said(found, "grad_cam", CLASSES)[0]
+
+
+def test_half_a_claim_and_one_of_one_class_are_called_so() -> None:
+    one = replace(SMALL, cases=60, patients=60, flips=0.8)
+    rows = list(made.told(one)["attention"])
+    half = [row | {"inside_noisy": row["inside_clean"]} for row in rows]
+    said, figures = claim_said(told(one, attention=half), "grad_cam", CLASSES)
+    assert "half of [B]'s claim holds: a larger area, but no more of it beyond" in said
+    back = {"inside_noisy": "inside_clean", "inside_clean": "inside_noisy", "area_noisy": "area_clean",
+            "area_clean": "area_noisy"}
+    turned = [row | ({name: row[other] for name, other in back.items()} if row["prediction"] else {})
+              for row in rows]
+    said, figures = claim_said(told(one, attention=turned), "grad_cam", CLASSES)
+    assert "[B]'s claim holds for reads as benign, and not for reads as malignant" in said
+    assert "the other way round" in figures
+
+
+@pytest.mark.parametrize(("changed", "sentences"), [
+    ({"flips": 0.0}, ("no read flipped whose maps could be compared", "cannot be compared")),
+    ({"cases": 6, "patients": 6}, ("too few patients to tell whether", "Too few patients to set")),
+    ({"masks": False, "cases": 60, "patients": 60}, ("no mask is known", "half of [B]'s claim holds: a larger")),
+    ({"flat": 24}, ("no read flipped whose maps could be compared", "no maps could be compared")),
+    ({"features": 1}, ("changes 1.0 times as much as the middle one",)),
+    ({"attacks": ("plausible_ct_noise",)}, ("their centres lie",))])
+def test_what_cannot_be_told_is_said_in_words(changed: dict[str, Any], sentences: tuple[str, ...]) -> None:
+    found = told(replace(SMALL, **changed))
+    rows = page_rows(found, CLASSES)
+    assert rows is not None
+    text = " ".join([*(part for claim in rows["claims"] for part in claim), *rows["moved"], rows["ranking"],
+                     rows["causes"]])
+    for said in sentences:
+        assert said in text, (said, text)
+
+
+@pytest.mark.parametrize("changed", [{"flat": 24}, {"masks": False, "attacks": ("plausible_ct_noise",)}])
+def test_every_figure_stands_without_its_numbers(changed: dict[str, Any]) -> None:
+    found = told(replace(SMALL, **changed))
+    for drawing in seeing_drawings(found, [], (-1000, 400)).values():
+        drawing.figure.draw_without_rendering()
+        assert drawing.caption
+
+
+def test_figures_of_nothing_say_so() -> None:
+    window = (-1000.0, 400.0)
+    for figure in (slices([], window), attention([], window), features(None), ranking([]), attention_shift(None),
+                   sanity(None)):
+        figure.draw_without_rendering()
+        assert any(text.get_text() for text in figure.axes[0].texts)
+
+
+@pytest.mark.parametrize("space", [(3, 8, 10), (9, 12)])
+def test_named_cases_are_drawn_into_a_folder(tmp_path: Path, space: tuple[int, ...]) -> None:
+    one = replace(SMALL, space=space, spacing=(2.0, 1.0, 0.5)[-len(space):], shown=1)
+    held = made.arrays(one)
+    held["case_id"] = np.array([f"../{HOSTILE}"])
+    kept = {name: value for name, value in held.items() if not name.startswith("feature_")}
+    np.savez(tmp_path / "seen.npz", **kept)
+    pictures = draw_seen(tmp_path / "seen.npz", tmp_path / "explain", classes=CLASSES)
+    assert [path.stem.rsplit("-", 1)[1] for path in pictures] == ["slices", "attention", "features"]
+    for path in pictures:
+        assert path.parent == tmp_path / "explain"
+        assert path.with_suffix(".svg").exists()
+        assert "<script" not in path.with_suffix(".svg").read_text()
+        assert imread(path).std() > 0.02
+    assert {path.name for path in tmp_path.iterdir()} == {"seen.npz", "explain"}
+
+
+def test_slices_go_through_the_middle_and_have_their_size_in_mm() -> None:
+    image = np.arange(3 * 4 * 5).reshape(3, 4, 5)
+    axial, coronal, sagittal = planes(image, (2.0, 1.0, 0.5))
+    assert (axial.size_mm, coronal.size_mm, sagittal.size_mm) == ((4.0, 2.5), (6.0, 2.5), (6.0, 4.0))
+    for plane in (axial, coronal, sagittal):
+        assert image[1, 2, 2] in plane.values
+    np.testing.assert_array_equal(axial.values, image[1])
+    assert [plane.up for plane in (axial, coronal, sagittal)] == [False, True, True]
+    assert planes(image[0], (1.0, 1.0))[0].size_mm == (4.0, 5.0)
+
+
+def test_attention_is_colour_where_it_is_and_grey_where_it_is_not() -> None:
+    image, strength = np.full((2, 2), -300.0), np.array([[0.0, 1.0], [0.5, 0.0]])
+    pixels = overlaid(image, strength, (-1000, 400)).astype(int)
+    spread = pixels.max(-1) - pixels.min(-1)
+    assert (spread[0, 0], spread[1, 1]) == (0, 0)
+    assert spread[0, 1] > 100
+    assert abs(pixels[0, 0, 0] - 127) <= 1
+
+
+def test_the_outline_is_the_edge_of_the_mask() -> None:
+    assert outline(np.zeros((3, 3), bool)) == []
+    one = np.zeros((3, 3), bool)
+    one[1, 1] = True
+    assert len(outline(one)) == 4
+    assert len(outline(np.ones((3, 4), bool))) == 2 * (3 + 4)
+    assert ((1.0, 1.0), (2.0, 1.0)) in outline(one)
+
+
+def test_the_most_changed_features_are_boxed(tmp_path: Path) -> None:
+    shown = read_shown(made.write_seen(tmp_path, made.Seen(features=32, shown=1)) / "seen.npz")[0]
+    assert most_changed(shown).tolist() == [31, 30, 29, 28]
+    silent = replace(shown, change=np.where(np.arange(32) > 1, np.nan, shown.change))
+    assert most_changed(silent).tolist() == [1, 0]
+    figure = features(replace(silent, features_clean=shown.features_clean[:, :1, :6, :6],
+                              features_noisy=shown.features_noisy[:, :1, :6, :6]))
+    figure.draw_without_rendering()
+    assert sum("silent" in axes.get_title(loc="center") for axes in figure.axes) == 30
+
+
+def test_flips_are_those_of_the_stored_rows(tmp_path: Path) -> None:
+    place = made.write_seen(tmp_path, SMALL)
+    seen = read_seen(place, 3)
+    assert seen is not None
+    shown = read_shown(place / "seen.npz", 3, CLASSES, seen.told)
+    assert [(one.label, one.flipped, one.fold) for one in shown] == [("benign", True, 3), ("malignant", True, 3)]
+    steady = {**seen.told, "attention": [row | {"flipped": False} for row in seen.told["attention"]]}
+    assert [one.flipped for one in read_shown(place / "seen.npz", 3, CLASSES, steady)] == [False, False]
+    assert list(shown[0].maps) == list(made.METHODS)
+
+
+@pytest.mark.parametrize(("changed", "named"), [
+    ({"attention": None}, "attention missing"), ({"mas": "100"}, "mas missing"),
+    ({"attention": [{"case_id": "a"}]}, "row 0 of attention"), ({"attention": [3]}, "row 0 of attention"),
+    ({"sanity": [{"method": "grad_cam"}]}, "row 0 of sanity"),
+    ({"sanity": [{"method": "grad_cam", "randomised": "all layers", "correlations": ["a"]}]}, "numbers or null")])
+def test_a_seen_json_that_is_none_is_named(tmp_path: Path, changed: dict[str, Any], named: str) -> None:
+    place = made.write_seen(tmp_path, SMALL)
+    (place / "seen.json").write_text(json.dumps(made.told(SMALL) | changed))
+    with pytest.raises(InputRefused, match=rf"seen\.json.*{named}"):
+        read_seen(place, 0)
+
+
+@pytest.mark.parametrize(("changed", "named"), [
+    ({"clean": np.zeros((2, 3, 8, 9))}, "one shape"), ({"mask": np.zeros((2, 8, 8))}, "one shape"),
+    ({"spacing_mm": np.ones((2, 2))}, "spacing an axis"), ({"mas": np.ones(1)}, "a row an image"),
+    ({"change": np.ones((2, 3))}, "a change a feature")])
+def test_a_seen_npz_that_does_not_fit_is_named(tmp_path: Path, changed: dict[str, Any], named: str) -> None:
+    np.savez(tmp_path / "seen.npz", **(made.arrays(SMALL) | changed))
+    with pytest.raises(InputRefused, match=rf"seen\.npz.*{named}"):
+        read_shown(tmp_path / "seen.npz")
+
+
+def test_a_seen_npz_that_lacks_something_is_named(tmp_path: Path) -> None:
+    place = made.write_seen(tmp_path, SMALL)
+    held = made.arrays(SMALL)
+    np.savez(place / "seen.npz", **{name: value for name, value in held.items() if name != "feature_change"})
+    with pytest.raises(InputRefused, match="lacks feature_change"):
+        read_seen(place, 0)
+    np.savez(place / "seen.npz", **(held | {"feature_change": np.ones((3, 4))}))
+    with pytest.raises(InputRefused, match="a row an image"):
+        read_seen(place, 0)
+    np.savez(place / "seen.npz", **{name: value for name, value in held.items() if name != "noisy"})
+    with pytest.raises(InputRefused, match="lacks noisy"):
+        read_shown(place / "seen.npz")
+    (place / "seen.npz").write_bytes(b"none")
+    with pytest.raises(InputRefused, match="not a readable npz"):
+        read_shown(place / "seen.npz")
+
+
+def test_names_from_users_are_escaped(tmp_path: Path, whole: Path) -> None:
+    folder = shutil.copytree(whole, tmp_path / "run")
+    place = folder / "jobs/original/fold-0/seen.json"
+    stored = json.loads(place.read_text())
+    place.write_text(json.dumps(stored | {"layer": HOSTILE, "measure": HOSTILE, "target": HOSTILE}))
+    run, seen = read_noise_run(folder), read_seen_run(folder)
+    assert seen is not None
+    found = summarise_noise(run.study, networks_by_variant(run.study.jobs))
+    found["seeing"] = summarise_seeing(seen.folds)
+    text = render(run, found, {})
+    assert "<script" not in text
+    assert text.count("&lt;script") >= 3
