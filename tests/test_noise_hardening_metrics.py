@@ -10,14 +10,14 @@ import pytest
 from steadyread.errors import InputRefused
 from steadyread.metrics import published
 from steadyread.metrics.noise_hardening import step_networks, summarise_noise_hardening
-from steadyread.metrics.noise_hardening_methods import HardenedMethod, NoiseHardening, silent_folds
+from steadyread.metrics.noise_hardening_methods import HardenedMethod, NoiseHardening, _harder, silent_folds
 from steadyread.metrics.noise_hardening_pairs import (
     flips_of,
     paired_areas,
     paired_networks,
     paired_row,
 )
-from steadyread.metrics.noise_hardening_wording import way
+from steadyread.metrics.noise_hardening_wording import undercounted_said, way
 from steadyread.metrics.noise_reads import PLAUSIBLE, RANDOM, RINGS, Networks, UnderNoise
 from steadyread.metrics.paired_tests import holm, sign_flip_test
 
@@ -329,3 +329,11 @@ def test_way_needs_both_interval_and_p() -> None:
     assert way(row, 0.01) == "better"
     assert way(row, 0.2) == "alike"
     assert way(row, None) == way(None, 0.1) == "few"
+
+
+@pytest.mark.parametrize(("flips", "more", "told"), [(10, 11, False), (10, 20, True), (2, 4, False), (0, 3, True)])
+def test_a_network_that_is_only_hard_to_search_is_told_of(flips: int, more: int, told: bool) -> None:
+    row = {"images": 60, "flips": flips, "flips_more": more, "gradients_more": 200, "mas": 100.0}
+    said = undercounted_said({"name": "fresh", "harder": _harder({0: {"rows": [row]}, 1: {"rows": []}})})
+    assert ("undercounted" in said) is told
+    assert _harder({}) is None

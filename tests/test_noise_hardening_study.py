@@ -25,7 +25,7 @@ HARDENING = {
     "judged_compared": JUDGED,
     "compare": {"fresh": {"method": "fresh", "steps": 1}, "drift": {"method": "drift", "draws": 3},
                 "strided": {"method": "none", "variant": "strided"}}}
-PLAIN = laid_over(SETTINGS, {"noise": {"mas": [1, 100], "counted": 0, "converged": 0}}) | {
+PLAIN = laid_over(SETTINGS, {"noise": {"mas": [1, 100], "counted": 0, "converged": 4}}) | {
     "variants": {"strided": {}}}
 
 
@@ -115,6 +115,15 @@ def test_a_drift_correction_changes_noisy_reads_alone(run: Path) -> None:
     assert moved
     for (_, mas), by in moved.items():
         assert min(abs(by - shift) for shift in shifts[f"{mas:g}"]) < 1e-4
+
+
+def test_each_is_searched_ten_times_as_long_besides(run: Path) -> None:
+    for name in ("before", "adaptive", "fresh"):
+        (row,) = records.read_json(run / "hardened" / name / "fold-0" / "convergence.json")["rows"]
+        assert (row["attack"], row["mas"]) == ("rings_ct_noise", 100.0)
+        assert row["gradients_more"] >= row["gradients"]
+        assert row["flips_more"] >= row["flips"] - 1
+    assert not (run / "hardened/drift/fold-0/convergence.json").exists()
 
 
 def test_the_hardened_network_can_be_used_again(run: Path) -> None:

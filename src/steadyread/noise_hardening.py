@@ -9,6 +9,7 @@ from typing import Any
 
 from steadyread import records
 from steadyread.assessment import Attack, assess, model_digest, name_of
+from steadyread.attacks.optimised_noise import Strength
 from steadyread.attacks.random_noise import RandomCTNoise
 from steadyread.checks import silent
 from steadyread.classifier import Classifier
@@ -16,7 +17,16 @@ from steadyread.errors import InputRefused, PlanDiffers, UsageError
 from steadyread.material import Material
 from steadyread.models.loading import save_weights
 from steadyread.networks import card_of, device_of
-from steadyread.noise_job import Job, attacks_stated, material_of, network_of, noise_of, part_by_part
+from steadyread.noise_job import (
+    CONVERGENCE,
+    Job,
+    attacks_stated,
+    converged,
+    material_of,
+    network_of,
+    noise_of,
+    part_by_part,
+)
 from steadyread.progress import Progress, quiet
 from steadyread.run_folder import FINDINGS, HARDENED, MODEL, TRAINING
 from steadyread.study import NoiseHardening, Study
@@ -86,7 +96,9 @@ def carry_out_hardening_job(study: Study, job: HardeningJob, run: Path, progress
     classifier = network_of(study, base, material, run, progress)
     noise, folder, draws = noise_of(study), job.folder(run), base.draws(study)
     attacks = attacks_stated(study, {"test": own.judged.test, "train": own.judged.train}, noise)
-    judging = _Judging(material, attacks, draws + 1, progress)     # other draws than the study's own
+    harder: tuple[Strength, float] | None = (
+        ("rings", own.judged_mas) if study.ct_noise.converged and "rings" in own.judged.test else None)
+    judging = _Judging(material, study, attacks, harder, draws + 1, progress)   # other draws than the study's own
     if own.method == "none":
         judging.judge(classifier, folder)
     elif own.method == "drift":
@@ -103,10 +115,12 @@ def carry_out_hardening_job(study: Study, job: HardeningJob, run: Path, progress
 
 @dataclass(frozen=True, eq=False)
 class _Judging:
-    """By what hardened networks are judged."""
+    """By what hardened networks are judged; `harder` is the noise that is searched ten times as long besides."""
 
     material: Material
+    study: Study
     attacks: dict[str, Sequence[Attack]]
+    harder: tuple[Strength, float] | None
     seed: int
     progress: Progress
 
@@ -119,6 +133,9 @@ class _Judging:
                        progress=self.progress)
         if not (folder / FINDINGS).exists():
             records.write_json(folder / FINDINGS, [one.as_json() for one in silent(table)])
+        if self.harder is not None and not (folder / CONVERGENCE).exists():
+            records.write_json(folder / CONVERGENCE, converged(classifier, cases.part("test"), self.study,
+                                                               noise_of(self.study), [self.harder]))
 
     def with_attacks(self, corrections: Sequence[DriftCorrection]) -> "_Judging":
         """The same attacks, each against the network as corrected for its dose."""
@@ -126,7 +143,7 @@ class _Judging:
         attacks: dict[str, Sequence[Attack]] = {
             part: [Corrected(one, known[_dose(one)]) for attack in held for one in _one_dose_each(attack)]
             for part, held in self.attacks.items()}
-        return replace(self, attacks=attacks)
+        return replace(self, attacks=attacks, harder=None)
 
 
 @dataclass(frozen=True)

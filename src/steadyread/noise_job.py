@@ -94,8 +94,10 @@ def carry_out_job(study: Study, job: Job, run: Path, progress: Progress = quiet)
         asked = study.ct_noise
         if asked.counted and not (folder / COUNTED).exists():
             write_json(folder / COUNTED, {"draws": _FEW, "pairs": list(_counted(classifier, cases, table, study))})
-        if asked.converged and {"rings", "plausible"} & asked.test.keys() and not (folder / CONVERGENCE).exists():
-            write_json(folder / CONVERGENCE, _converged(classifier, test, study, noise))
+        strengths: tuple[Strength, ...] = ("rings", "plausible")
+        searched = [(strength, mas) for strength in strengths if strength in asked.test for mas in asked.mas]
+        if asked.converged and searched and not (folder / CONVERGENCE).exists():
+            write_json(folder / CONVERGENCE, converged(classifier, test, study, noise, searched))
         if not (folder / EXAMPLES).exists():
             records.write_npz(folder / EXAMPLES, _examples(classifier, test, study, noise))
         if asked.seeing is not None:
@@ -206,25 +208,24 @@ def _hard_pairs(cases: Cases, table: pa.Table, wanted: int, seed: int) -> list[t
     return list(dict.fromkeys(pairs))[:wanted]
 
 
-def _converged(classifier: Classifier, test: Cases, study: Study, noise: CTNoise) -> dict[str, Any]:
-    """Whether ten times the gradients find more flips."""
+def converged(classifier: Classifier, test: Cases, study: Study, noise: CTNoise,
+              searched: Sequence[tuple[Strength, float]]) -> dict[str, Any]:
+    """Whether ten times the gradients find more flips, for each kind of optimised noise at a dose."""
     asked = study.ct_noise
     chosen = limit(test, max(min(asked.converged, len(test)), len(test.classes)), study.seed)
     batch = _batch(classifier, chosen)
     reference = prediction_of(classifier.examine(batch.images))
     rows = []
-    strengths: tuple[Strength, ...] = ("rings", "plausible")
-    for strength in strengths:
-        for dose in asked.mas if strength in asked.test else ():
-            attacks = [optimised_ct_noise(replace(noise, mas=dose), strength, steps=steps)
-                       for steps in (GRADIENTS, _HARDER * GRADIENTS)]
-            found, more = (one(classifier, batch, reference, study.seed).columns() for one in attacks)
-            flips, flips_more = found["flips"] > 0, more["flips"] > 0
-            rows.append({"attack": f"{strength}_ct_noise", "mas": dose, "images": len(batch),
-                         "gradients": float(found["backwards"].max()), "flips": int(flips.sum()),
-                         "gradients_more": float(more["backwards"].max()), "flips_more": int(flips_more.sum()),
-                         "either": int((flips | flips_more).sum()), "case_ids": list(batch.keys),
-                         "found": flips.int().tolist(), "found_more": flips_more.int().tolist()})
+    for strength, dose in searched:
+        attacks = [optimised_ct_noise(replace(noise, mas=dose), strength, steps=steps)
+                   for steps in (GRADIENTS, _HARDER * GRADIENTS)]
+        found, more = (one(classifier, batch, reference, study.seed).columns() for one in attacks)
+        flips, flips_more = found["flips"] > 0, more["flips"] > 0
+        rows.append({"attack": f"{strength}_ct_noise", "mas": dose, "images": len(batch),
+                     "gradients": float(found["backwards"].max()), "flips": int(flips.sum()),
+                     "gradients_more": float(more["backwards"].max()), "flips_more": int(flips_more.sum()),
+                     "either": int((flips | flips_more).sum()), "case_ids": list(batch.keys),
+                     "found": flips.int().tolist(), "found_more": flips_more.int().tolist()})
     return {"rows": rows}
 
 

@@ -27,7 +27,8 @@ Judged = tuple[str | None, float | None, str]     # attack, mAs, part
 class HardenedMethod:
     """The networks of one method after hardening, None where none is judged yet, and after each recorded round.
 
-    `trainings` holds training.json by fold, also of folds whose training failed; `findings` those of each network.
+    `trainings` holds training.json by fold, also of folds whose training failed; `findings` those of each network;
+    `convergence` by fold what ten times the gradients find.
     """
 
     name: str
@@ -35,6 +36,7 @@ class HardenedMethod:
     rounds: tuple[Networks, ...] = ()
     trainings: Mapping[int, Training] = field(default_factory=dict)
     findings: Sequence[tuple[int, Mapping[str, Any]]] = ()
+    convergence: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,7 +70,7 @@ def method_row(hardening: NoiseHardening, method: HardenedMethod,
         "failed": _told(method.trainings, "failed"), "stopped": _told(method.trainings, "stopped"),
         "shifts": _shifts(trained),
         "trained": sorted(method.trainings), "training": _training(trained), "folds": [], "silent": [],
-        "rounds": _round_rows(trained), "by_round": [],
+        "rounds": _round_rows(trained), "by_round": [], "harder": _harder(method.convergence),
         **dict.fromkeys(("auc", "accuracy", "sensitivity", "specificity", "san", "robust", "random", "random_draw",
                          "plausible", "trials"))}
     before, after = hardening.before, method.networks
@@ -177,6 +179,15 @@ def _shifts(trained: Sequence[Training]) -> dict[str, list[float | None]]:
     doses = dict.fromkeys(str(mas) for one in trained for mas in one.get("shifts") or {})
     held = {mas: [one["shifts"][mas] for one in trained if mas in (one.get("shifts") or {})] for mas in doses}
     return {mas: [_mean([_number(pair[side]) for pair in pairs]) for side in (0, 1)] for mas, pairs in held.items()}
+
+
+def _harder(convergence: Mapping[int, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """The flips that a search finds and that one with ten times the gradients finds, folds together."""
+    rows = [row for told in convergence.values() for row in told.get("rows", ())]
+    if not rows:
+        return None
+    return {"mas": rows[0]["mas"], "gradients": max(row["gradients_more"] for row in rows)} | {
+        name: int(sum(row[name] for row in rows)) for name in ("images", "flips", "flips_more")}
 
 
 def _told(trainings: Mapping[int, Training], key: str) -> list[dict[str, Any]]:

@@ -178,6 +178,16 @@ def unequal_said(row: Row) -> str:
             f"{done}.")
 
 
+def undercounted_said(row: Row) -> str:
+    """That a search ten times as long finds a quarter more flips; empty where it does not."""
+    harder = row["harder"]
+    if not harder or harder["flips_more"] <= 1.25 * harder["flips"] or harder["flips_more"] - harder["flips"] < 3:
+        return ""
+    return (f"{_quoted(row['name'])}: ten times the gradients flip {harder['flips_more']} of {harder['images']} "
+            f"reads, the search by which it is judged {harder['flips']}: it is harder to search, and its flips are "
+            "undercounted.")
+
+
 def _flips_said(found: Found, row: Row) -> str:
     san, name = row["san"], hardened_name(row["name"])
     name = name[:1].upper() + name[1:]

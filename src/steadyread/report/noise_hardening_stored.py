@@ -53,8 +53,10 @@ def _method(place: Path, main: bool) -> HardenedMethod:
     last = _tables(place)
     findings = [(fold, finding) for fold, path in folds.items() for finding in findings_of(path / "findings.json")]
     by_round = _rounds(folds, trainings, last) if main else []
+    harder = {fold: told for fold, path in folds.items() if (told := json_object(path / "convergence.json"))}
     return HardenedMethod(place.name, networks_of(place.name, last) if last else None,
-                          tuple(networks_of(place.name, tables) for tables in by_round), trainings, findings)
+                          tuple(networks_of(place.name, tables) for tables in by_round), trainings, findings,
+                          harder)
 
 
 def _rounds(folds: Mapping[int, Path], trainings: Mapping[int, Mapping[str, Any]], last: Tables) -> list[Tables]:

@@ -13,6 +13,7 @@ from steadyread.metrics.noise_hardening_wording import (
     silent_said,
     step_name,
     under,
+    undercounted_said,
     unequal_said,
 )
 from steadyread.metrics.noise_reads import KNOWN, OPTIMISED, ORIGINAL, PARTS
@@ -66,6 +67,8 @@ def _warnings(found: Found) -> list[str]:
             said.append(silent_said(row, len(row["folds"])))
         if row["lost_reads"] and not row["silent"]:
             said.append(lost_said(row))
+        if undercounted := undercounted_said(row):
+            said.append(undercounted)
         if unequal := unequal_said(row):
             said.append(unequal)
         missing = [fold for fold in found["folds"] if fold not in row["folds"]]
@@ -144,6 +147,8 @@ def _methods(found: Found) -> Rows:
                    else _HALVED[row["halved"]],
                    "passes_said": NONE if row["training"]["passes"] is None
                    else f"{row['training']['passes'] / 1000:,.0f}",
+                   "harder_said": NONE if not row["harder"] else f"{row['harder']['flips']} → "
+                   f"{row['harder']['flips_more']} of {row['harder']['images']}",
                    "cost_said": "" if row["cost"] is None else f"{digits(row['cost'])} ×"}
             for row in found["methods"] if row["auc"]]
 
