@@ -208,7 +208,7 @@ def test_a_halving_is_a_halving() -> None:
     assert (row["way"], row["halved"], row["auc_kept"]) == ("better", "yes", "yes")
     assert "made the reads steadier: 10.0 % of the test reads" in found["verdict"]
     assert "less than half" in found["verdict"]
-    assert "holds here too (60.0 → 10.0 %" in found["verdict"]
+    assert "no control was trained) (60.0 → 10.0 %" in found["verdict"]
     assert "34.3 → 27.8 → 21.1 % at 100 mAs in test" in found["verdict"]
     assert found["best"] is None
 

@@ -286,7 +286,7 @@ def test_the_epoch_kept_is_the_steadiest_that_reads_as_well() -> None:
     def told(auc: float, steady: float) -> dict[str, float]:
         return {"validation_auc": auc, "validation_steady": steady}
 
-    rule = Rule(0.89)
+    rule = Rule(0.89, 0.85)
     assert rule.merit({"validation_auc": 0.9}) is None
     order = [told(0.70, 0.3), told(0.88, 0.9), told(0.89, 0.2), told(0.93, 0.4), told(0.90, 0.5)]
     merits = [rule.merit(one) or () for one in order]

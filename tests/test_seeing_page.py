@@ -58,13 +58,13 @@ def test_the_page_has_every_part(whole: Path) -> None:
     text = Page((whole / "report.html").read_text()).text.replace("\u00a0", " ")
     for part in ("What the network sees, with noise and without", "Are the maps to be believed?",
                  "Grad-CAM maps of randomised weights", "median of 16 maps, 2 networks", "arXiv:1810.03292",
-                 "Attention: a larger area beyond the nodule?", "Grad-CAM: [B]'s claim holds: a larger area, and",
+                 "Attention: a larger area beyond the nodule?", "Grad-CAM: [B]'s claim is confirmed: a larger area, and",
                  "40 flipped reads of 15 patients", "after Holm", "read as malignant",
                  "Integrated gradients, plausible noise",
                  "Does attention move more where the read changes?", "they move more on reads that flip",
                  "under random noise of the same dose", "Features of the first layer", "with the trained network's",
                  "The ranking is nearly the same in two halves", "What features.0 hands on", "after [B] Fig. 10",
-                 "after [B] Fig. 9", "after [B] Fig. 5", "as coarse as that layer's grid", "features.9",
+                 "after [B] Fig. 9", "after [B] Fig. 5", "on that layer's grid", "features.9",
                  "40 test images of 30 patients by 2 networks", "A map alike everywhere would have"):
         assert part in text, part
 
@@ -104,9 +104,9 @@ def test_a_study_that_did_not_look_has_no_such_section(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("moved", "grown", "verdict"), [
-    (3.0, 1.6, "[B]'s claim holds: a larger area, and more of it beyond the nodule"),
+    (3.0, 1.6, "[B]'s claim is confirmed: a larger area, and more of it beyond the nodule"),
     (0.0, 0.6, "[B]'s claim does not hold: a smaller area, and less of it beyond the nodule"),
-    (0.0, 1.0, "[B]'s claim does not hold: no larger area that could be told")])
+    (0.0, 1.0, "[B]'s claim is not confirmed: no larger area that could be told")])
 def test_the_claim_is_judged_by_its_figures(moved: float, grown: float, verdict: str) -> None:
     found = told(replace(SMALL, cases=40, patients=40, moved_mm=moved, grown=grown))
     assert verdict in claim_said(found, "grad_cam", CLASSES)[0]
@@ -117,20 +117,20 @@ def test_half_a_claim_and_one_of_one_class_are_called_so() -> None:
     rows = list(made.told(one)["attention"])
     half = [row | {"inside_noisy": row["inside_clean"]} for row in rows]
     said, figures = claim_said(told(one, attention=half), "grad_cam", CLASSES)
-    assert "half of [B]'s claim holds: a larger area, but no more of it beyond" in said
+    assert "half of [B]'s claim is confirmed: a larger area, but no more of it beyond" in said
     back = {"inside_noisy": "inside_clean", "inside_clean": "inside_noisy", "area_noisy": "area_clean",
             "area_clean": "area_noisy"}
     turned = [row | ({name: row[other] for name, other in back.items()} if row["prediction"] else {})
               for row in rows]
     said, figures = claim_said(told(one, attention=turned), "grad_cam", CLASSES)
-    assert "[B]'s claim holds for reads as benign, and not for reads as malignant" in said
+    assert "[B]'s claim is confirmed for reads as benign, and not for reads as malignant" in said
     assert "the other way round" in figures
 
 
 @pytest.mark.parametrize(("changed", "sentences"), [
     ({"flips": 0.0}, ("no read flipped whose maps could be compared", "cannot be compared")),
     ({"cases": 6, "patients": 6}, ("too few patients to tell whether", "Too few patients to set")),
-    ({"masks": False, "cases": 60, "patients": 60}, ("no mask is known", "half of [B]'s claim holds: a larger")),
+    ({"masks": False, "cases": 60, "patients": 60}, ("no mask is known", "half of [B]'s claim is confirmed: a larger")),
     ({"flat": 24}, ("no read flipped whose maps could be compared", "no maps could be compared")),
     ({"features": 1}, ("changes 1.0 times as much as the middle one",)),
     ({"attacks": ("plausible_ct_noise",)}, ("their centres lie",))])

@@ -11,10 +11,10 @@ from steadyread import records
 from steadyread.attacks.search import Search, climb
 from steadyread.cases import Cases, collate
 from steadyread.classifier import Classifier
+from steadyread.files import ATTACKED, EXAMPLES
 from steadyread.threats import Linf
 from steadyread.types import Batch, Images, Labels, Logits, Values
 
-EXAMPLES, ATTACKED = "examples.npz", "attacked.npz"
 _RANKS = (0.1, 0.25, 0.4, 0.6, 0.75, 0.9)  # from fragile to steady, among the correct reads
 _TWO = (0.3, 0.5)
 _FGSM = Search(steps=1, step=1.0, stop_at_flip=False)

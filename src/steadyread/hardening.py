@@ -15,14 +15,14 @@ from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.checks import judged
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, PlanDiffers
-from steadyread.examples import EXAMPLES, write_examples
+from steadyread.examples import write_examples
+from steadyread.files import CHECKPOINT, EXAMPLES, FINDINGS, HARDENED, MODEL, SETTINGS, TRAINING
 from steadyread.findings import Finding
 from steadyread.material import Material, attacked_cases
 from steadyread.models.loading import save_weights
 from steadyread.networks import card_of, device_of, placed, taken_up, untrained
 from steadyread.progress import Progress, quiet
 from steadyread.report import write_report
-from steadyread.run_folder import CHECKPOINT, FINDINGS, HARDENED, MODEL, SETTINGS, TRAINING
 from steadyread.study import Hardening
 from steadyread.training.checkpoint import remove_checkpoint
 from steadyread.training.epsilon import Useful, useful_epsilons

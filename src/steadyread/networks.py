@@ -13,11 +13,11 @@ from steadyread import records
 from steadyread.cases import image_marks, patient_marks
 from steadyread.classifier import Classifier, Normalise
 from steadyread.errors import PlanDiffers, UsageError
+from steadyread.files import CHECKPOINT, MEMBERS, MODEL, TRAINING
 from steadyread.material import Material
 from steadyread.models.loading import load_classifier_module, read_card, save_weights
 from steadyread.models.pretrained import Scale, caffe, imagenet, load_pretrained
 from steadyread.progress import Progress, quiet
-from steadyread.run_folder import CHECKPOINT, MEMBERS, MODEL, TRAINING
 from steadyread.study import Model, Study
 from steadyread.training.fit import TrainingSettings, fit
 from steadyread.units import Bounds

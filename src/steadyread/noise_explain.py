@@ -12,18 +12,17 @@ from steadyread.cases import Cases
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, UsageError
 from steadyread.explain.attention import captum
+from steadyread.files import EXPLAINED, MODEL, SEEN, SEEN_ARRAYS, SETTINGS
 from steadyread.material import Material
 from steadyread.noise_job import Job, material_of, network_of, noise_of
-from steadyread.noise_seeing import SEEN, SEEN_ARRAYS, Look, looked_at, seen_of
+from steadyread.noise_seeing import Look, looked_at, seen_of
 from steadyread.progress import Progress, quiet
 from steadyread.report.seeing_drawings import draw_seen
-from steadyread.run_folder import MODEL, SETTINGS
 from steadyread.study import Study, laid_over
 from steadyread.study.noise import Seeing
 from steadyread.study.reading import reread
 from steadyread.threats.spectrum import SpectrumWarning
 
-EXPLAINED = "explain"
 _NAMED = 4      # ids that a refusal names
 
 

@@ -7,18 +7,20 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from steadyread import records
 from steadyread.assessment import Attack, assess, model_digest, name_of
 from steadyread.attacks.optimised_noise import Strength
 from steadyread.attacks.random_noise import RandomCTNoise
 from steadyread.checks import silent
-from steadyread.classifier import Classifier
+from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
+from steadyread.files import CHECKPOINT, CONVERGENCE, FINDINGS, HARDENED, MODEL, ROUND, TRAINING
 from steadyread.material import Material
 from steadyread.models.loading import save_weights
 from steadyread.networks import card_of, device_of
 from steadyread.noise_job import (
-    CONVERGENCE,
     Job,
     attacks_stated,
     converged,
@@ -28,13 +30,13 @@ from steadyread.noise_job import (
     part_by_part,
 )
 from steadyread.progress import Progress, quiet
-from steadyread.run_folder import FINDINGS, HARDENED, MODEL, TRAINING
 from steadyread.study import NoiseHardening, Study
 from steadyread.study.noise_hardening import BEFORE
+from steadyread.training.checkpoint import remove_checkpoint
 from steadyread.training.drift import DriftCorrection, fit_drift
 from steadyread.training.epsilon import useful_epsilons
 from steadyread.training.fit import TrainingSettings
-from steadyread.training.noise_harden import ROUND, NoiseHardened, harden_under_noise
+from steadyread.training.noise_harden import NoiseHardened, harden_under_noise
 from steadyread.training.noise_settings import NoiseHardeningSettings
 from steadyread.types import Batch, Labels
 from steadyread.units import size_in_native
@@ -74,15 +76,26 @@ def refuse_unfit_hardening(study: Study, material: Material) -> None:
     if asked is None:
         return
     for name, one in asked.whole.items():
-        if one.variant not in ("original", *study.variants):
-            raise UsageError(f"noise.hardening '{name}': no variant '{one.variant}' in this study; it has original"
-                             + "".join(f", {known}" for known in study.variants))
-        if one.method == "pgd" and one.epsilon != "auto":
-            size_in_native(one.epsilon, material.ready.bounds)
-        if study.ct_noise.domain == "native" and not (
-                one.method in ("augment", "clean", "pgd", "drift", "none") or one.noise == "random"):
-            raise UsageError(f"noise.hardening '{name}': optimised noise is searched on the images' own grid, and "
-                             "the study's domain is 'native': use noise = \"random\", method augment, or grid")
+        _refuse_one(study, material, name, one)
+    for part in ("train", "validation"):
+        if not len(material.ready.part(part)):
+            raise InputRefused(f"{material.raw.name}: no {part} images to harden with; a run of given weights "
+                               "keeps none")
+
+
+def _refuse_one(study: Study, material: Material, name: str, one: NoiseHardening) -> None:
+    if one.variant not in ("original", *study.variants):
+        raise UsageError(f"noise.hardening '{name}': no variant '{one.variant}' in this study; it has original"
+                         + "".join(f", {known}" for known in study.variants))
+    if one.method == "pgd" and one.epsilon != "auto":
+        size_in_native(one.epsilon, material.ready.bounds)
+    if study.ct_noise.domain == "native" and one.method not in ("drift", "none"):
+        raise UsageError(f"noise.hardening '{name}': epochs are chosen by optimised noise, which is searched "
+                         "on the images' own grid, and the study's domain is 'native': use method drift, or "
+                         "domain grid")
+    if one.method == "drift" and len(material.ready.classes) != 2:
+        raise UsageError(f"noise.hardening '{name}': a drift correction is of networks of two classes; these "
+                         f"have {len(material.ready.classes)}")
 
 
 def carry_out_hardening_job(study: Study, job: HardeningJob, run: Path, progress: Progress = quiet) -> str:
@@ -105,7 +118,9 @@ def carry_out_hardening_job(study: Study, job: HardeningJob, run: Path, progress
         corrections = _corrections(study, own, material, classifier, folder)
         judging.with_attacks(corrections).judge(replace(classifier, stage="hardened"), folder)
     else:
-        hardened = _hardened(study, own, (material, classifier), job, run, progress)
+        hardened = _tried(study, own, (material, classifier), job, run, progress)
+        if hardened is None:
+            return job.name
         if job.main:
             for number, network in enumerate(hardened.rounds[:-1], start=1):
                 judging.judge(network, folder / f"{ROUND}-{number}")
@@ -172,7 +187,12 @@ class Corrected:
         return self.attack.threat
 
     def __call__(self, classifier: Classifier, batch: Batch, reference: Labels, seed: int = 0) -> Any:
-        return self.attack(self.correction.corrected(classifier), batch, reference, seed)
+        found = self.attack(self.correction.corrected(classifier), batch, reference, seed)
+        if not isinstance(self.attack, RandomCTNoise):
+            return found
+        with classifier.frozen(), torch.no_grad():    # drift is told from the margin that was not corrected
+            clean = margin_of(classifier.logits(batch.images), reference)
+        return tuple(replace(one, clean=clean) for one in found)
 
 
 def _one_dose_each(attack: Any) -> Iterator[Any]:
@@ -187,6 +207,23 @@ def _dose(attack: Any) -> float:
     return float(attack.size[0] if isinstance(attack.size, tuple) else attack.size)
 
 
+def _tried(study: Study, own: NoiseHardening, begin: tuple[Material, Classifier], job: HardeningJob, run: Path,
+           progress: Progress) -> NoiseHardened | None:
+    """The hardened network; None where the training came to nothing, which is written down as a failure of this
+    hardening and not of the study."""
+    try:
+        return _hardened(study, own, begin, job, run, progress)
+    except PlanDiffers:
+        raise
+    except InputRefused as problem:
+        folder = job.folder(run)
+        for left in folder.glob(f"{ROUND}-*/{CHECKPOINT}"):
+            remove_checkpoint(left)     # from there it would come to nothing again
+        records.write_json(folder / TRAINING, {"name": job.name, "method": own.method, "variant": own.variant,
+                                               "passes": 0, "budget": None, "rounds": [], "failed": str(problem)})
+        return None
+
+
 def _hardened(study: Study, own: NoiseHardening, begin: tuple[Material, Classifier], job: HardeningJob, run: Path,
               progress: Progress) -> NoiseHardened:
     """The hardened network, trained here or taken up round by round, and what is written of it."""
@@ -199,7 +236,7 @@ def _hardened(study: Study, own: NoiseHardening, begin: tuple[Material, Classifi
     told = {"name": job.name, "variant": own.variant} | found.history
     told["settings"] = own.model_dump(mode="json", exclude={"compare", "judged_compared"})
     path = folder / TRAINING
-    if not path.exists():
+    if not path.exists() or not records.read_json(path)["rounds"]:     # else it was written when it was done
         records.write_json(path, told)
     if not (folder / MODEL).exists():
         digest = hashlib.sha256(json.dumps([model_digest(classifier.module), settings.told()], sort_keys=True,
@@ -219,6 +256,7 @@ def _settings(study: Study, own: NoiseHardening, material: Material, classifier:
         epsilon = (useful_epsilons(classifier, material.ready.part("train"), seed=study.seed).median
                    if own.epsilon == "auto" else size_in_native(own.epsilon, material.ready.bounds))
     stated = own.model_dump(include={"method", "rounds", "starts", "epochs", "steps", "share", "auc_cost",
+                                     "auc_stop",
                                      "judged_mas"})
     training = (study.training or {}) | own.training
     return NoiseHardeningSettings(**stated, noise=noise_of(study), mas=own.mas or study.ct_noise.mas,
@@ -255,6 +293,6 @@ def _corrections(study: Study, own: NoiseHardening, material: Material, classifi
     records.write_json(path, {
         "name": folder.parent.name, "method": "drift", "variant": own.variant, "begin": begin, "draws": own.draws,
         "passes": len(training) * (1 + own.draws * len(doses)), "budget": None, "rounds": [], "failed": None,
-        "shifts": {f"{one.mas:g}": list(one.towards) for one in found},
-        "reads": {f"{one.mas:g}": list(one.reads) for one in found}, "mas": list(doses)})
+        "shifts": {repr(one.mas): list(one.towards) for one in found},
+        "reads": {repr(one.mas): list(one.reads) for one in found}, "mas": list(doses)})
     return found

@@ -18,20 +18,18 @@ from steadyread.attacks.random_noise import RandomCTNoise, sizes_at
 from steadyread.cases import Cases, collate, limit
 from steadyread.checks import silent
 from steadyread.classifier import Classifier, prediction_of
+from steadyread.files import CONVERGENCE, COUNTED, FINDINGS, JOBS, NOISE_EXAMPLES
 from steadyread.material import Material, gather
 from steadyread.metrics.dose import flip_probability_at
 from steadyread.networks import classifier_of, placed
 from steadyread.noise_seeing import Look, write_seen
 from steadyread.progress import Progress, quiet
 from steadyread.records import write_json
-from steadyread.report.noise_stored import EXAMPLES, JOBS
-from steadyread.run_folder import FINDINGS
 from steadyread.study import Settings, Study
 from steadyread.threats import CTNoise, Spectrum
 from steadyread.types import Batch
 
 ORIGINAL = "original"
-COUNTED, CONVERGENCE = "counted.json", "convergence.json"
 _FEW = 16                        # draws of the flip probability that is judged by counting
 _TARGETS = (0.1, 0.3, 0.5, 0.7, 0.9)   # P(flip) that a pair's dose is chosen for, before it is counted
 _NEAR = 0.1
@@ -98,8 +96,8 @@ def carry_out_job(study: Study, job: Job, run: Path, progress: Progress = quiet)
         searched = [(strength, mas) for strength in strengths if strength in asked.test for mas in asked.mas]
         if asked.converged and searched and not (folder / CONVERGENCE).exists():
             write_json(folder / CONVERGENCE, converged(classifier, test, study, noise, searched))
-        if not (folder / EXAMPLES).exists():
-            records.write_npz(folder / EXAMPLES, _examples(classifier, test, study, noise))
+        if not (folder / NOISE_EXAMPLES).exists():
+            records.write_npz(folder / NOISE_EXAMPLES, _examples(classifier, test, study, noise))
         if asked.seeing is not None:
             write_seen(classifier, test, Look(asked.seeing, noise, job.draws(study)), folder, progress)
     return {"variant": job.variant, "fold": job.fold}

@@ -20,6 +20,7 @@ from steadyread.explain.attention import METHODS, TARGET, Method, attention, cap
 from steadyread.explain.features import MEASURE, feature_change, ranked
 from steadyread.explain.layers import Layer, layer_named, values
 from steadyread.explain.sanity import WHICH, map_correlation, randomised
+from steadyread.files import SEEN, SEEN_ARRAYS
 from steadyread.metrics.attention_shift import (
     area,
     centre_distance_mm,
@@ -33,7 +34,6 @@ from steadyread.study.noise import Seeing
 from steadyread.threats import CTNoise
 from steadyread.types import Batch, Images, Labels, Logits
 
-SEEN, SEEN_ARRAYS = "seen.json", "seen.npz"
 _BLOCK = 64      # images that are attacked together
 _SANE = 32       # images whose maps are compared with those of randomised networks
 _DRAWS = 3       # randomised networks of each kind
@@ -120,6 +120,7 @@ def seen_of(classifier: Classifier, cases: Cases, look: Look, progress: Progress
     change = feature_change(classifier, scene.batch.images, scene.noisy["random"].images, feature_layer)
     told = {"attack": look.seeing.attack, "mas": look.seeing.mas, "layer": layer.name,
             "feature_layer": feature_layer.name, "measure": MEASURE, "target": TARGET, "methods": list(METHODS),
+            "layer_grid": list(values(classifier, scene.batch.images[:1], layer).shape[2:]),
             "attention": rows, "sanity": list(_sanity(scene, places, look.seed)),
             "features": _features(scene, change, look.seed)}
     told_change = {"feature_case_id": _names(row.id for row in cases.rows),

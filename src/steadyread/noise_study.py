@@ -13,6 +13,7 @@ import torch
 from steadyread import records
 from steadyread.cases import Cases, audit, collate
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
+from steadyread.files import CASES, FINDINGS, JOBS, SPECTRUM
 from steadyread.findings import Finding
 from steadyread.material import Material
 from steadyread.metrics.noise_summary import nearest_to_stated
@@ -28,15 +29,13 @@ from steadyread.noise_job import Job, carry_out_job, jobs_of, material_of, noise
 from steadyread.noise_seeing import Look, refuse_unseeable
 from steadyread.progress import Progress, quiet
 from steadyread.report.noise_page import write_noise_report
-from steadyread.report.noise_stored import JOBS
-from steadyread.run_folder import FINDINGS, settle
+from steadyread.run_folder import settle
 from steadyread.study import Study
 from steadyread.threats import CTNoise
 from steadyread.threats.spectrum import SpectrumWarning
 from steadyread.types import Batch
 from steadyread.workers import side_by_side, workers_for
 
-CASES, SPECTRUM = "cases.csv", "spectrum.json"
 _MEASURED = 64   # images whose sigma under the noise stands for all
 
 

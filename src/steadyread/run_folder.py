@@ -7,12 +7,8 @@ from typing import Any
 
 from steadyread import records
 from steadyread.errors import PlanDiffers, UsageError
-from steadyread.report.noise_stored import JOBS
+from steadyread.files import CHECKPOINT, HARDENED, JOBS, MODEL, SEEN, SETTINGS
 from steadyread.study import Study
-
-MODEL, TRAINING, FINDINGS, SETTINGS = "model.safetensors", "training.json", "findings.json", "study.json"
-CHECKPOINT, MEMBERS, HARDENED, EQUAL = "checkpoint.pt", "members", "hardened", "equal"
-IMAGES, FAILED = "images.json", "failed.json"
 
 # What a run may go on with otherwise than it was begun.
 _FREE = ("gates", "name", "device", "data.path", "model.weights")
@@ -20,7 +16,7 @@ _FREE = ("gates", "name", "device", "data.path", "model.weights")
 # what each table of its own below `compare` has begun. Where it is left out later, it stays as it was.
 _ADDED = {"hardening": (f"{HARDENED}/{MODEL}", f"{HARDENED}/{CHECKPOINT}"),
           "noise.hardening": (f"{HARDENED}/*/fold-*",),
-          "noise.seeing": (f"{JOBS}/*/fold-*/seen.json",)}
+          "noise.seeing": (f"{JOBS}/*/fold-*/{SEEN}",)}
 _COMPARED = {"hardening": f"{HARDENED}-{{}}/{MODEL}", "noise.hardening": f"{HARDENED}/{{}}/fold-*"}
 
 

@@ -21,7 +21,8 @@ from steadyread.cases import Cases, audit, image_marks, noise_level, open_cases,
 from steadyread.checks import judged
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused
-from steadyread.examples import ATTACKED, EXAMPLES, write_attacked, write_examples
+from steadyread.examples import write_attacked, write_examples
+from steadyread.files import ATTACKED, EXAMPLES, FINDINGS, IMAGES, MODEL, SETTINGS, SUMMARY, TRAINING
 from steadyread.findings import Finding
 from steadyread.hardening import carry_out_hardening, refuse_unfit
 from steadyread.material import Material, attacked_cases, gather
@@ -34,7 +35,7 @@ from steadyread.noise_study import carry_out_noise
 from steadyread.progress import Progress, quiet
 from steadyread.referral import write_scores
 from steadyread.report import write_report
-from steadyread.run_folder import FINDINGS, IMAGES, MODEL, SETTINGS, TRAINING, folder_of, settle
+from steadyread.run_folder import folder_of, settle
 from steadyread.study import Study, laid_over
 from steadyread.study.reading import checked, reread
 from steadyread.training.fit import TrainingSettings
@@ -86,7 +87,7 @@ def carry_out(study: Study, out: str | Path | None = None, progress: Progress = 
     folder = folder_of(study.name, out)
     if study.noise is not None:
         report = carry_out_noise(study, folder, progress)
-        summary = records.read_json(folder / "summary.json")
+        summary = records.read_json(folder / SUMMARY)
         return Done(folder, report, summary, tuple(judge_noise(gate(text), summary)
                                                    for text in study.gates.fail_below))
     return finish(begin(study, folder), progress)
@@ -144,7 +145,7 @@ def finish(begun: Begun, progress: Progress = quiet) -> Done:
     _write_further(folder, material, classifier, (attacked, table), progress)
     carry_out_hardening(material, classifier, begun.attacks, folder, progress)
     report = write_report(folder, study.seed)
-    return Done(folder, report, records.read_json(folder / "summary.json"),
+    return Done(folder, report, records.read_json(folder / SUMMARY),
                 tuple(judged_gates(study.gates.fail_below, table, folder, study.seed)))
 
 

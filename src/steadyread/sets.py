@@ -9,10 +9,11 @@ import torch
 
 from steadyread import records
 from steadyread.errors import InputRefused, Partial, PlanDiffers, SteadyreadError
+from steadyread.files import EQUAL, FAILED, SETTINGS, SUMMARY
 from steadyread.metrics.gates import Judged
 from steadyread.progress import Label, Progress, lines, quiet
 from steadyread.report.sets_page import write_sets_report
-from steadyread.run_folder import EQUAL, FAILED, SETTINGS, folder_of
+from steadyread.run_folder import folder_of
 from steadyread.running import begin, finish
 from steadyread.study import Sets, Study
 from steadyread.workers import side_by_side, workers_for
@@ -79,7 +80,7 @@ def carry_out_sets(sets: Sets, out: str | Path | None = None, progress: Progress
         else:
             judged += [replace(one, message=f"{name}: {one.message}") for one in done]
     report = write_sets_report(folder, next(iter(sets.studies.values())).seed)
-    return SetsDone(folder, report, records.read_json(folder / "summary.json"), tuple(judged), failures)
+    return SetsDone(folder, report, records.read_json(folder / SUMMARY), tuple(judged), failures)
 
 
 @dataclass(frozen=True)

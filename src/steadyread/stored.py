@@ -11,6 +11,7 @@ import numpy as np
 
 from steadyread import records
 from steadyread.errors import InputRefused
+from steadyread.files import JOBS, PAGE, SETTINGS, SUMMARY
 from steadyread.metrics.combination import combination_of
 from steadyread.metrics.plan import part_of, share_to_withhold, stages_of
 from steadyread.metrics.reads import Reads, reads_of
@@ -19,7 +20,6 @@ from steadyread.metrics.triage import FREE, SMALLEST_FLIP, scores, triage, with_
 from steadyread.metrics.wording import comparison
 from steadyread.report import write_report
 from steadyread.report.noise_page import write_noise_report
-from steadyread.report.noise_stored import JOBS
 from steadyread.report.sets_page import write_sets_report
 from steadyread.report.stored import read_records
 
@@ -45,7 +45,7 @@ def triage_run(folder: str | Path, withhold: float | None = None, seed: int = 0,
     if reads.smallest_flip("prediction") is None:
         raise InputRefused(f"{folder} has no smallest flips against the prediction, which triage goes by: assess "
                            "again with attacks.smallest_flip = true and attacks.against = 'both'")
-    settings = records.read_json(folder / "study.json") if (folder / "study.json").exists() else {}
+    settings = records.read_json(folder / SETTINGS) if (folder / SETTINGS).exists() else {}
     share = withhold if withhold is not None else share_to_withhold({"study": settings})
     found = triage(reads, validation if len(validation) else None, share, seed)
     path = Path(out or folder) / LIST
@@ -63,21 +63,21 @@ def report_run(folder: str | Path, seed: int = 0, out: str | Path | None = None)
     page = _writer(Path(folder))(Path(folder), seed)
     if out is not None:
         page = _copied(Path(folder), Path(out)) / page.name
-    return {**records.read_json(page.parent / "summary.json"), "report": str(page)}
+    return {**records.read_json(page.parent / SUMMARY), "report": str(page)}
 
 
 def _writer(folder: Path) -> Callable[[Path, int], Path]:
     """What writes the report of this kind of run."""
     if (folder / JOBS).is_dir():
         return write_noise_report
-    settings = records.read_json(folder / "study.json") if (folder / "study.json").exists() else {}
+    settings = records.read_json(folder / SETTINGS) if (folder / SETTINGS).exists() else {}
     return write_sets_report if isinstance(settings, dict) and "sets" in settings else write_report
 
 
 def _copied(folder: Path, out: Path) -> Path:
     try:
         shutil.copytree(folder / "figures", out / "figures", dirs_exist_ok=True)
-        for name in ("report.html", "summary.json"):
+        for name in (PAGE, SUMMARY):
             shutil.copyfile(folder / name, out / name)
     except OSError as problem:
         raise InputRefused(f"cannot write {out}: {problem.strerror or problem}") from problem

@@ -19,7 +19,7 @@ METHODS: tuple[Method, ...] = ("grad_cam", "integrated_gradients")
 TARGET = ("the logit margin of the class that the network reads in the clean image (its logit less the highest "
           "other one), on the clean and on the noisy image alike: the evidence for one and the same statement")
 _AT_ONCE = 128     # images that go forwards and backwards together
-_STEPS = 16        # of the integral from the baseline to the image
+_STEPS = 64        # of the integral from the baseline to the image
 _LINEAR = {1: "linear", 2: "bilinear", 3: "trilinear"}
 
 
@@ -77,7 +77,8 @@ def integrated_gradients(classifier: Classifier, images: Images, reference: Labe
     """The positive part of integrated gradients, Sundararajan et al., arXiv:1703.01365, summed over channels.
 
     `baseline` is the native value of the image that the path begins at: the lowest valid one if None, which is air
-    in a CT. Before the positive part is taken, a map's sum is the image's margin less the baseline's.
+    in a CT. Before the positive part is taken, a map's sum is the image's margin less the baseline's, as far as a sum
+    of `steps` gradients is an integral (on small nodule networks some per cent off at 64, in the median).
     """
     return signed_gradients(classifier, images, reference, steps, baseline).clamp(min=0)
 

@@ -26,6 +26,7 @@ from steadyread.metrics.noise_hardening_pairs import flips_of, paired_networks, 
 from steadyread.metrics.noise_hardening_wording import (
     best_said,
     claim_said,
+    controls_said,
     doubt_of,
     main_said,
     reads_said,
@@ -35,6 +36,7 @@ from steadyread.metrics.noise_reads import OPTIMISED, PARTS, PLAUSIBLE, RANDOM, 
 from steadyread.metrics.paired_tests import holm
 
 BEFORE = "before"
+CONTROLS = ("clean", "augment")     # further training without optimised noise
 _EQUAL = 0.05           # of the passes, up to which two trainings cost the same
 _ATTACK_OF = {"rings": RINGS, "plausible": PLAUSIBLE, "random": RANDOM}
 
@@ -62,7 +64,9 @@ def summarise_noise_hardening(hardening: NoiseHardening, wanted_mas: float | Non
         "steps": _step_rows(hardening, seed), "findings": _findings(hardening.methods),
         "drift": _drift(hardening, mas, part, seed)}
     found["best"] = _best(found, hardening, (attack, mas, part), seed)
+    found["controls"] = _controls(found, hardening, (attack, mas, part), seed)
     found["said"] = {"main": main_said(found) + doubt_of(found), "reads": reads_said(found),
+                     "controls": controls_said(found),
                      "best": best_said(found), "claim": claim_said(found)}
     found["verdict"] = " ".join(filter(None, found["said"].values()))
     return found
@@ -128,6 +132,33 @@ def _best(found: Mapping[str, Any], hardening: NoiseHardening, judged: Judged,
     return {"name": first["name"], "within_cost": bool(within), "against": other["name"],
             "fewest": ranked[0]["name"],
             "san": paired_row(flips.before, flips.after, pair.before.patient, seed) if pair and flips else None}
+
+
+def _controls(found: Mapping[str, Any], hardening: NoiseHardening, judged: Judged, seed: int
+              ) -> list[dict[str, Any]]:
+    """The main method and the best one against every control: further training without optimised noise.
+
+    `p_holm` is Holm's over these tests. Networks of one variant only are set against each other.
+    """
+    attack, mas, part = judged
+    kinds = {row["name"]: row for row in found["methods"]}
+    held = {method.name: method for method in hardening.methods}
+    best = found["best"]["name"] if found["best"] else None
+    rows = []
+    for name in dict.fromkeys(filter(None, (found["main"], best))):
+        for control in (row["name"] for row in found["methods"] if row["method"] in CONTROLS):
+            one, two = held[control], held[name]
+            if control == name or kinds[control]["variant"] != kinds[name]["variant"] or attack is None \
+                    or mas is None or one.networks is None or two.networks is None:
+                continue
+            pair = paired_networks(one.networks, two.networks)
+            flips = flips_of(pair, attack, mas, part) if pair else None
+            if pair and flips:
+                rows.append({"name": name, "control": control, "method": kinds[control]["method"],
+                             "san": paired_row(flips.before, flips.after, pair.before.patient, seed)})
+    for row, p in zip(rows, holm([row["san"]["p"] for row in rows]), strict=True):
+        row["p_holm"], row["way"] = p, way(row["san"], p)
+    return rows
 
 
 def _step_rows(hardening: NoiseHardening, seed: int) -> list[dict[str, Any]]:

@@ -16,7 +16,7 @@ from steadyread.metrics.noise_hardening_pairs import (
     paired_networks,
     paired_row,
 )
-from steadyread.metrics.noise_reads import PLAUSIBLE, RANDOM, Networks
+from steadyread.metrics.noise_reads import ORIGINAL, PLAUSIBLE, RANDOM, Networks
 
 AUC_COST = 0.01         # what a study that does not say allows hardening to cost
 Training = Mapping[str, Any]
@@ -47,6 +47,17 @@ class NoiseHardening:
     before: Networks | None
     methods: tuple[HardenedMethod, ...]
 
+    def before_of(self, method: HardenedMethod) -> Networks | None:
+        """The networks that a method began with: those of its variant as they are, where the study judged them."""
+        own = _stated(self.settings, method.name, list(method.trainings.values()))["variant"]
+        if own == (self.settings.get("variant") or ORIGINAL):
+            return self.before
+        for one in self.methods:
+            told = _stated(self.settings, one.name, list(one.trainings.values()))
+            if one is not method and told["method"] == "none" and told["variant"] == own:
+                return one.networks
+        return self.before
+
 
 def silent_folds(networks: Networks, part: str) -> list[int]:
     """The folds whose network says one and the same of every image of a part that has several labels."""
@@ -70,17 +81,18 @@ def method_row(hardening: NoiseHardening, method: HardenedMethod,
         "failed": _told(method.trainings, "failed"), "stopped": _told(method.trainings, "stopped"),
         "shifts": _shifts(trained),
         "trained": sorted(method.trainings), "training": _training(trained), "folds": [], "silent": [],
-        "rounds": _round_rows(trained), "by_round": [], "harder": _harder(method.convergence),
+        "rounds": _round_rows(trained), "by_round": [], "begins": None, "missed": None,
+        "harder": _harder(method.convergence),
         **dict.fromkeys(("auc", "accuracy", "sensitivity", "specificity", "san", "robust", "random", "random_draw",
                          "plausible", "trials"))}
-    before, after = hardening.before, method.networks
+    before, after = hardening.before_of(method), method.networks
     pair = paired_networks(before, after) if before is not None and after is not None else None
     if before is None or pair is None:
         return row | {"halved": "few", "auc_kept": "few", "lost_reads": False}
     row |= {"folds": list(pair.after.folds), "silent": silent_folds(pair.after, part),
-            "auc": paired_areas(pair, part, seed)} | _recalls(pair, part, seed)
+            "auc": paired_areas(pair, part, seed), "begins": pair.before.variant} | _recalls(pair, part, seed)
     if attack is not None and mas is not None:
-        row |= _attacked(pair, attack, mas, part, seed)
+        row |= _attacked(pair, attack, mas, part, seed) | {"missed": _missed(pair.after, attack, mas, part)}
         row["by_round"] = _by_round(before, method, judged, seed)
     return row | {"halved": _halved(row["san"]), "auc_kept": _kept(row["auc"], auc_cost(hardening)),
                   "lost_reads": _lost(row)}
@@ -106,6 +118,19 @@ def _attacked(pair: NetworkPair, attack: str, mas: float, part: str, seed: int) 
     if draws[0] is not None and draws[1] is not None:
         told["random_draw"] = paired_row(draws[0].rate, draws[1].rate, patients, seed)
     return told
+
+
+def _missed(networks: Networks, attack: str, mas: float, part: str) -> dict[str, int] | None:
+    """Reads that other noise of the dose flips and the attack does not, though it may make that noise as well: each
+    is a proven failure of its search. None where no other noise was tried there."""
+    own = inside(networks, attack, mas, part)
+    others = [under for name, dose in networks.under if name in (RANDOM, PLAUSIBLE) and name != attack
+              and dose == mas and (under := inside(networks, name, mas, part)) is not None]
+    if own is None or not others:
+        return None
+    flipped = np.any([np.nan_to_num(under.flips) > 0 for under in others], axis=0)
+    known = own.trials > 0
+    return {"reads": int(known.sum()), "missed": int((known & flipped & (own.flips == 0)).sum())}
 
 
 def _by_round(before: Networks, method: HardenedMethod, judged: Judged,
@@ -212,12 +237,15 @@ def _round_rows(trained: Sequence[Training]) -> list[dict[str, Any]]:
     rows = []
     for at in range(most):
         own = [one["rounds"][at] for one in trained if len(one.get("rounds") or ()) > at]
+        last = [one["epochs"][-1] for one in own if one.get("epochs")]
         chosen = [(one.get("epochs") or [])[one["chosen_epoch"] - 1] for one in own
                   if 0 < (one.get("chosen_epoch") or 0) <= len(one.get("epochs") or [])]
         rows.append({"round": at + 1, "folds": len(own), "chosen": [one.get("chosen_epoch") for one in own]}
                     | {name: _mean([_number(one.get(name)) for one in own])
                        for name in ("attacked", "found", "taught")}
                     | {name: _mean([_number(one.get(name)) for one in chosen])
+                       for name in ("validation_auc", "validation_steady")}
+                    | {f"last_{name}": _mean([_number(one.get(name)) for one in last])
                        for name in ("validation_auc", "validation_steady")})
     return rows
 

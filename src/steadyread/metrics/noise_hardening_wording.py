@@ -129,15 +129,28 @@ def best_said(found: Found) -> str:
              if best["within_cost"] else
              f"No method kept its AUC within {found['auc_cost']:g}; of the {judged} judged, ")
     first = f"{where}{_quoted(best['name'])} leaves the fewest flips ({after}; its AUC changed by {auc})"
+    doubt = f" {undercounted_said(row)}" if undercounted_said(row) else ""
+    first = f"{first}, picked on these very reads"
     if row["way"] != "better":
-        return f"{first}, no fewer than before beyond doubt.{_unequal(row)}"
+        return f"{first}, no fewer than before beyond doubt.{_unequal(row)}{doubt}"
     paired = best["san"]
     between = "" if paired is None else (f", {difference_said(paired['difference'].mean)} against "
                                          f"{_quoted(best['against'])}")
     fewest = "" if best["fewest"] == best["name"] else (
         f" {_quoted(best['fewest'])} leaves fewer ({percent(rows[best['fewest']]['san']['after'].value)}; AUC "
         f"{_signed(rows[best['fewest']]['auc']['difference'].value)}).")
-    return f"{first}{between}.{_unequal(row)}{fewest}"
+    return f"{first}{between}.{_unequal(row)}{fewest}{doubt}"
+
+
+def controls_said(found: Found) -> str:
+    """Whether the main method and the best one do more than further training without optimised noise."""
+    words = {"better": "fewer flips", "worse": "more flips", "alike": "no difference that can be told",
+             "same": "no difference", "few": "too few patients"}
+    told = [f"{_quoted(row['name'])} against {_quoted(row['control'])}: {words[row['way']]} "
+            f"({difference_said(row['san']['difference'].mean)}, p = {p_shown(row['p_holm'])})"
+            for row in found["controls"]]
+    said = "; ".join(told).replace("p = <", "p <")
+    return f"Against further training without optimised noise: {said}." if told else ""
 
 
 def claim_said(found: Found) -> str:
@@ -145,7 +158,16 @@ def claim_said(found: Found) -> str:
     row = _adaptive(found)
     if row is None or row["san"] is None or row["silent"] or found["attack"] == RANDOM:
         return ""
-    held = {"better": "holds here too", "worse": "does not hold here: the flips became more",
+    control = next((one for one in found["controls"]
+                    if (one["name"], one["method"]) == (row["name"], "clean")), None)
+    alone = {None: "holds here too, as far as networks before and after tell (no control was trained)",
+             "better": "holds here too, and as much further training without noise does less",
+             "alike": "cannot be told from what as much further training without noise does",
+             "same": "cannot be told from what as much further training without noise does",
+             "few": "cannot be tested against further training on so few patients",
+             "worse": "does not hold here: as much further training without noise does more"}
+    held = {"better": alone[control["way"] if control else None],
+            "worse": "does not hold here: the flips became more",
             "alike": "is not confirmed here: no difference can be told",
             "same": "is not confirmed here: nothing changed", "few": "cannot be tested on so few patients"}
     course = " → ".join(percent(value).removesuffix(" %") for value in _course(found, row))
@@ -179,13 +201,17 @@ def unequal_said(row: Row) -> str:
 
 
 def undercounted_said(row: Row) -> str:
-    """That a search ten times as long finds a quarter more flips; empty where it does not."""
-    harder = row["harder"]
-    if not harder or harder["flips_more"] <= 1.25 * harder["flips"] or harder["flips_more"] - harder["flips"] < 3:
-        return ""
-    return (f"{_quoted(row['name'])}: ten times the gradients flip {harder['flips_more']} of {harder['images']} "
-            f"reads, the search by which it is judged {harder['flips']}: it is harder to search, and its flips are "
-            "undercounted.")
+    """That a network is hard to search rather than steady: a search ten times as long finds a quarter more flips,
+    or other noise flips reads that the search should have flipped; empty where neither is so."""
+    told, harder, missed = [], row["harder"], row.get("missed")
+    if harder and harder["flips_more"] > 1.25 * harder["flips"] and harder["flips_more"] - harder["flips"] >= 3:
+        told.append(f"ten times the gradients flip {harder['flips_more']} of {harder['images']} reads, the search "
+                    f"by which it is judged {harder['flips']}")
+    if missed and missed["missed"] > 0.02 * missed["reads"]:
+        told.append(f"noise that the search might have made flips {missed['missed']} of {missed['reads']} reads "
+                    "that it did not")
+    return "" if not told else (f"{_quoted(row['name'])}: {'; '.join(told)}. It is harder to search, and its flips "
+                                "are undercounted.")
 
 
 def _flips_said(found: Found, row: Row) -> str:

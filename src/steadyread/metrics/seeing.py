@@ -3,8 +3,9 @@
 A patient has several nodules, and the folds judge the same images. So every figure is that of each fold's network,
 averaged over the folds, and its interval resamples whole patients for all folds at once. Flipped is set against
 steady within each fold and class read: networks spread attention differently, evidence for one class lies elsewhere
-than that for another, and one of them flips more often. The paired change from clean to noisy is besides tested by
-flipping the signs of whole patients' changes, with Holm's correction over one noise's tests.
+than that for another, and one of them flips more often; the p of that difference is the bootstrap's, with Holm's
+correction over all of them. The paired change from clean to noisy is tested by flipping the signs of whole
+patients' changes, with Holm's correction over one noise's tests.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -12,7 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from steadyread.metrics.intervals import FEWEST, Estimate, Flags, Floats, ratio, weighted_mean, weighted_median
+from steadyread.metrics.intervals import (
+    FEWEST,
+    Estimate,
+    Flags,
+    Floats,
+    ratio,
+    resamples,
+    weighted_mean,
+    weighted_median,
+)
 from steadyread.metrics.noise_reads import RANDOM
 from steadyread.metrics.over_folds import OverFolds, statistic_over_folds
 from steadyread.metrics.paired_tests import holm, sign_flip_test
@@ -30,6 +40,7 @@ from steadyread.metrics.seeing_reads import (
 )
 from steadyread.metrics.seeing_sanity import alike_rows, sanity_findings, sanity_rows
 
+Statistic = Callable[[Floats, int, Flags], Floats]     # of weights, a fold and the images kept
 COMPARED = ("overlap", "distance_mm", "inside_change", "area_change")
 
 
@@ -45,12 +56,13 @@ def summarise_seeing(seen: Sequence[SeenFold], seed: int = 0) -> dict[str, Any] 
               for row in with_holm([found for one in held if one.attack == attack
                                     for found in paired_rows(one, seed, attack == main)])]
     return {"attack": main, "mas": first["mas"], "layer": first["layer"], "feature_layer": first["feature_layer"],
-            "measure": first["measure"], "target": first["target"], "folds": [one.fold for one in seen],
+            "measure": first["measure"], "target": first["target"], "layer_grid": first.get("layer_grid"),
+            "folds": [one.fold for one in seen],
             "methods": list(dict.fromkeys(one.method for one in held)),
             "images": len({name for one in held for name in one.case_id.tolist()}),
             "patients": len({name for one in held for name in one.patient.tolist()}),
             "shift": [row for one in held for row in shift_rows(one, seed)],
-            "against": [row for one in held for row in against_rows(one, seed)], "paired": paired,
+            "against": _all_tested([row for one in held for row in against_rows(one, seed)]), "paired": paired,
             "sanity": sanity, "alike": alike_rows(held), "findings": sanity_findings(sanity),
             "features": [row | {"random": _random_weights(one.told)} for one in seen
                          for row in feature_rows([one.features], seed)],
@@ -75,7 +87,8 @@ def shift_rows(one: Attention, seed: int = 0) -> list[dict[str, Any]]:
 def against_rows(one: Attention, seed: int = 0) -> list[dict[str, Any]]:
     """Flipped minus steady: the difference of the medians of each measure, within each fold and class read."""
     return [{"method": one.method, "attack": one.attack, "measure": name,
-             "difference": difference_over_folds(one, one.values[name], seed)}
+             "difference": difference_over_folds(one, one.values[name], seed),
+             "p": difference_p(one, one.values[name], seed)}
             for name in COMPARED if np.isfinite(one.values[name]).any()]
 
 
@@ -122,6 +135,32 @@ def difference_over_folds(one: Attention, values: Floats, seed: int = 0) -> Over
     Classes are averaged by how many flipped reads they have; one without reads of both kinds is left out. No
     interval unless both kinds come from `FEWEST` patients.
     """
+    sides, difference = _flipped_less_steady(one, values)
+    found = _over(difference, sides[0] | sides[1], one.patient, seed)
+    if _too_few(one, sides):
+        return OverFolds(Estimate(found.value, n=found.mean.n), found.sd, found.folds)
+    return found
+
+
+def difference_p(one: Attention, values: Floats, seed: int = 0) -> float | None:
+    """Two-sided p of that difference being 0, from the bootstrap over patients: twice the smaller share of
+    resamples on either side of 0. None where there is no interval. How steady a read was before any noise is not
+    held fixed.
+    """
+    sides, difference = _flipped_less_steady(one, values)
+    kept: Flags = np.asarray((sides[0] | sides[1]).any(1))
+    if _too_few(one, sides):
+        return None
+    folds = range(values.shape[1])
+    drawn = np.concatenate([_known_mean(np.stack([difference(weights, fold, kept) for fold in folds], 1))
+                            for weights in resamples(one.patient[kept], seed)])
+    drawn = drawn[np.isfinite(drawn)]
+    beyond = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
+    return float(min(1.0, 2 * (1 + beyond) / (1 + len(drawn))))
+
+
+def _flipped_less_steady(one: Attention, values: Floats) -> tuple[list[Flags], Statistic]:
+    """The flipped and the steady reads (n, f) with a value, and the difference of one fold's medians."""
     told = np.isfinite(values) & np.isfinite(one.prediction)
     sides = [one.inside(group) & told for group in TESTED]
     classes = [one.prediction == number for number in np.unique(one.prediction[told])]
@@ -136,10 +175,16 @@ def difference_over_folds(one: Attention, values: Floats, seed: int = 0) -> Over
             whole += share
         return ratio(total, whole)
 
-    found = _over(difference, sides[0] | sides[1], one.patient, seed)
-    if min(len(np.unique(one.patient[side.any(1)])) for side in sides) < FEWEST:
-        return OverFolds(Estimate(found.value, n=found.mean.n), found.sd, found.folds)
-    return found
+    return sides, difference
+
+
+def _too_few(one: Attention, sides: Sequence[Flags]) -> bool:
+    return min(len(np.unique(one.patient[side.any(1)])) for side in sides) < FEWEST
+
+
+def _known_mean(values: Floats) -> Floats:
+    known = np.isfinite(values)
+    return ratio(np.where(known, values, 0.0).sum(1), known.sum(1).astype(np.float64))
 
 
 def mean_change_p(change: Floats, patients: Strings, seed: int = 0) -> float:
@@ -158,6 +203,11 @@ def with_holm(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows with Holm's p as `p_holm`, over all tests but those of all reads together, which are told only."""
     corrected = holm([float(row["p"]) if row["group"] in TESTED else None for row in rows])
     return [dict(row) | {"p_holm": p} for row, p in zip(rows, corrected, strict=True)]
+
+
+def _all_tested(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows with Holm's p as `p_holm`, over all of them."""
+    return [dict(row) | {"p_holm": p} for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True)]
 
 
 def feature_flips(seen: Sequence[SeenFold], one: Attention, seed: int = 0) -> dict[str, Any] | None:
@@ -206,7 +256,7 @@ def mean_over_folds(values: Floats, patients: Strings, seed: int = 0) -> OverFol
     return _over(mean, there, patients, seed)
 
 
-def _over(statistic: Callable[[Floats, int, Flags], Floats], there: Flags, patients: Strings,
+def _over(statistic: Statistic, there: Flags, patients: Strings,
           seed: int) -> OverFolds:
     """`statistic_over_folds` of the images with any read (n, f), so that `n` and the patients are theirs."""
     kept: Flags = np.asarray(there.any(1))

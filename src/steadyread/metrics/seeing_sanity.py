@@ -45,13 +45,14 @@ def _spread(values: Floats) -> dict[str, Any]:
 def _sane(median: float | None) -> str | None:
     if median is None:
         return None
-    return "depends" if median <= DEPENDS else "hardly" if median > HARDLY else "partly"
+    alike = abs(median)     # a map upside down is the same map
+    return "depends" if alike <= DEPENDS else "hardly" if alike > HARDLY else "partly"
 
 
 def sanity_findings(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """A finding a method: whether its maps change where all weights are drawn anew."""
     severity = {"depends": "ok", "partly": "note", "hardly": "warning"}
-    said = {"depends": "so they do tell of what the network learned",
+    said = {"depends": "so they depend on what was learned, which they must; it does not show that they are right",
             "partly": "so part of what they show is the image and the architecture, not what was learned",
             "hardly": "so they show the image and the architecture more than what was learned: do not read them as "
                       "what the network looks at"}

@@ -10,16 +10,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from steadyread.files import FINDINGS, MODEL, SETTINGS, SUMMARY, TRAINING
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.reads import reads_of
 from steadyread.metrics.summary import as_json
 from steadyread.metrics.wording import NONE, digits, percent
+from steadyread.records import PARTS, PLAN
 from steadyread.report.stored import Run
 from steadyread.report.tables import interval
 
-PLAN, STUDY, TRAINING, SUMMARY = "plan.json", "study.json", "training.json", "summary.json"
-FINDINGS, RECORDS, WEIGHTS = "findings.json", "records", "model.safetensors"
-COUNTED = f"{RECORDS}: part, patient_id, label"
+COUNTED = f"{PARTS}: part, patient_id, label"
 _PARTS = ("train", "validation", "test")
 _SHOWN = 3     # findings of one check that are told in full
 # A reader's note that speaks of images it could not use.
@@ -101,7 +101,7 @@ class Known:
         """Whether the run trained its network (else its weights were given); None where neither is known."""
         if isinstance(self.files.get(TRAINING), Mapping):
             return True
-        return False if self.files.get(STUDY) and self.at("study.json: training") is None else None
+        return False if self.files.get(SETTINGS) and self.at("study.json: training") is None else None
 
     @cached_property
     def parts(self) -> dict[str, Part]:
@@ -136,9 +136,9 @@ def known_of(run: Run, summary: Mapping[str, Any]) -> Known:
     told = as_json(summary)
     study, stage = run.plan.get("study"), told.get("stage")
     table = run.table if stage is None else run.table.filter(pc.equal(run.table["stage"], stage))
-    files = {PLAN: run.plan, STUDY: study, TRAINING: run.training, SUMMARY: told}
+    files = {PLAN: run.plan, SETTINGS: study, TRAINING: run.training, SUMMARY: told}
     return Known({name: held for name, held in files.items() if isinstance(held, Mapping)}, run.findings, table,
-                 tuple(name for name in (WEIGHTS,) if (run.folder / name).is_file()))
+                 tuple(name for name in (MODEL,) if (run.folder / name).is_file()))
 
 
 def findings_said(found: Sequence[Mapping[str, Any]], named: bool = True) -> Said:

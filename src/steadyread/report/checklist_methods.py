@@ -5,9 +5,9 @@ from typing import Any
 
 from steadyread.metrics.hardening_wording import method_name
 from steadyread.metrics.wording import attack_name, percent, score_name
+from steadyread.records import PARTS
 from steadyread.report.checklist_known import (
     COUNTED,
-    RECORDS,
     Known,
     Said,
     between,
@@ -268,7 +268,7 @@ def computing(known: Known) -> Iterator[Said]:
     digest = known.said("plan.json: model.sha256")
     if digest is not None:
         yield Said(f"By a forward pass of the stored network (SHA-256 {digest[:12]}…) for each prepared image; the "
-                   "logits of every image stand in the records.", ("plan.json: model.sha256", f"{RECORDS}: logits"))
+                   "logits of every image stand in the records.", ("plan.json: model.sha256", f"{PARTS}: logits"))
 
 
 def imbalance(known: Known) -> Iterator[Said]:

@@ -5,11 +5,11 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
+from steadyread.files import MODEL
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.wording import number_of, show_size_json
 from steadyread.report.checklist_known import (
     COUNTED,
-    WEIGHTS,
     Known,
     Said,
     area_said,
@@ -98,10 +98,10 @@ def specification(known: Known) -> Iterator[Said]:
     digest = known.said("plan.json: model.sha256")
     if digest is None:
         return
-    kept = WEIGHTS in known.beside
-    told = f"; {WEIGHTS} of this run holds it, with all that is needed to use it" if kept else ""
+    kept = MODEL in known.beside
+    told = f"; {MODEL} of this run holds it, with all that is needed to use it" if kept else ""
     yield Said(f"The network {known.said('plan.json: model.name')}, SHA-256 {digest[:12]}…{told}.",
-               ("plan.json: model.name", "plan.json: model.sha256", *((WEIGHTS,) if kept else ())))
+               ("plan.json: model.name", "plan.json: model.sha256", *((MODEL,) if kept else ())))
 
 
 def performance(known: Known) -> Iterator[Said]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from steadyread import records
 from steadyread.errors import InputRefused
+from steadyread.files import SETTINGS, TRAINING
 from steadyread.metrics import Reads, reads_of
 from steadyread.metrics.hardening import compared
 from steadyread.metrics.hardening_wording import doubt_said, failure, hardening_short, hardening_verdict, headline
@@ -62,7 +63,7 @@ def read_hardenings(folder: Path) -> list[Hardened]:
 
 def _asked(folder: Path, name: str) -> bool:
     """Whether the run's study still compares with this one; all are where it does not say."""
-    settings = records.read_json(folder / "study.json") if (folder / "study.json").exists() else {}
+    settings = records.read_json(folder / SETTINGS) if (folder / SETTINGS).exists() else {}
     stated = (settings.get("hardening") or {}).get("compare") if isinstance(settings, dict) else None
     return stated is None or name.removeprefix(f"{HARDENED}-") in stated
 
@@ -96,7 +97,7 @@ def hardening_summary(plain: Assessed, hardened: Sequence[Hardened], seed: int =
 
 
 def _read(folder: Path, name: str) -> Hardened | None:
-    training = records.read_json(folder / "training.json") if (folder / "training.json").exists() else {}
+    training = records.read_json(folder / TRAINING) if (folder / TRAINING).exists() else {}
     if not isinstance(training, dict):
         raise InputRefused(f"{folder / 'training.json'} must hold one JSON object; it holds a "
                            f"{type(training).__name__}")

@@ -9,12 +9,12 @@ import pyarrow as pa
 
 from steadyread import records
 from steadyread.errors import InputRefused
+from steadyread.files import CONVERGENCE, FINDINGS, HARDENED, TRAINING
 from steadyread.metrics.noise_hardening import BEFORE
 from steadyread.metrics.noise_hardening_methods import HardenedMethod, NoiseHardening
 from steadyread.metrics.noise_reads import networks_of
 from steadyread.report.noise_stored import findings_of, fold_of, json_object, judged
 
-HARDENED = "hardened"
 _FOLD, _ROUND = re.compile(r"fold-\d+"), re.compile(r"round-(\d+)")
 Tables = dict[int, pa.Table]
 
@@ -49,11 +49,11 @@ def _order(stated: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 
 def _method(place: Path, main: bool) -> HardenedMethod:
     folds = _folds(place)
-    trainings = {fold: told for fold, path in folds.items() if (told := _training(path / "training.json"))}
+    trainings = {fold: told for fold, path in folds.items() if (told := _training(path / TRAINING))}
     last = _tables(place)
-    findings = [(fold, finding) for fold, path in folds.items() for finding in findings_of(path / "findings.json")]
+    findings = [(fold, finding) for fold, path in folds.items() for finding in findings_of(path / FINDINGS)]
     by_round = _rounds(folds, trainings, last) if main else []
-    harder = {fold: told for fold, path in folds.items() if (told := json_object(path / "convergence.json"))}
+    harder = {fold: told for fold, path in folds.items() if (told := json_object(path / CONVERGENCE))}
     return HardenedMethod(place.name, networks_of(place.name, last) if last else None,
                           tuple(networks_of(place.name, tables) for tables in by_round), trainings, findings,
                           harder)
@@ -63,7 +63,8 @@ def _rounds(folds: Mapping[int, Path], trainings: Mapping[int, Mapping[str, Any]
     """The records after each round, by fold: a fold that needed fewer rounds keeps its last network's."""
     own = {fold: {int(match.group(1)): path for path in sorted(place.glob("round-*"))
                   if (match := _ROUND.fullmatch(path.name)) and judged(path)} for fold, place in folds.items()}
-    made = {fold: len(trainings.get(fold, {}).get("rounds") or ()) for fold in folds}
+    made = {fold: sum(one.get("kept", True) for one in trainings.get(fold, {}).get("rounds") or ())
+            for fold in folds}
     most = max([*made.values(), *(number for rounds in own.values() for number in rounds)], default=0)
     told = []
     for number in range(1, most + 1):

@@ -98,7 +98,7 @@ def _terms(found: Found) -> list[tuple[str, str]]:
         words += [f"Stopped ({_folds(folds)}): {text}" for text, folds in _together(row["stopped"]).items()]
         if row["shifts"]:
             words.append("Taken off the logit of reads as class 0 and as class 1, mean over folds: " + "; ".join(
-                f"{mas} mAs: {_numbers(shift)}" for mas, shift in row["shifts"].items()) + ".")
+                f"{float(mas):g} mAs: {_numbers(shift)}" for mas, shift in row["shifts"].items()) + ".")
         if row["variant"] and row["variant"] != own:
             words.append(f"Begins with the network “{variant_name(row['variant'])}”.")
         told.append((hardened_name(row["name"]), " ".join(words)))
@@ -149,7 +149,9 @@ def _methods(found: Found) -> Rows:
                    else f"{row['training']['passes'] / 1000:,.0f}",
                    "harder_said": NONE if not row["harder"] else f"{row['harder']['flips']} → "
                    f"{row['harder']['flips_more']} of {row['harder']['images']}",
-                   "cost_said": "" if row["cost"] is None else f"{digits(row['cost'])} ×"}
+                   "missed_said": NONE if not row["missed"] else f"{row['missed']['missed']}",
+                   "cost_said": "" if row["cost"] is None else f"{digits(row['cost'])} ×, "
+                   f"{row['training']['epochs'] or 0:.0f} epochs"}
             for row in found["methods"] if row["auc"]]
 
 

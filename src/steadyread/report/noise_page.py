@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from steadyread import records
 from steadyread.figures import save
+from steadyread.files import FIGURES, PAGE, SUMMARY
 from steadyread.metrics import noise_wording as wording
 from steadyread.metrics import published
 from steadyread.metrics.hardening_wording import p_shown
@@ -31,7 +32,6 @@ from steadyread.report.seeing_drawings import seeing_drawings
 from steadyread.report.seeing_stored import read_seen_run
 from steadyread.report.tables import tight
 
-PAGE, SUMMARY, FIGURES = "report.html", "summary.json", "figures"
 _WINDOW = (-1000.0, 400.0)      # HU, for pictures where the study states no window of its own
 
 

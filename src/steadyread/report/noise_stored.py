@@ -13,10 +13,20 @@ import numpy as np
 from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.figures.noise_examples import NoiseExample
+from steadyread.files import (
+    CASES,
+    CONVERGENCE,
+    COUNTED,
+    FINDINGS,
+    JOBS,
+    NOISE_EXAMPLES,
+    SETTINGS,
+    SPECTRUM,
+    TRAINING,
+)
 from steadyread.metrics.noise_summary import NoiseJob, NoiseStudy
 
 _FOLD = re.compile(r"fold-(\d+)")
-JOBS, EXAMPLES = "jobs", "noise_examples.npz"   # a folder for each network, and what each shows
 _ARRAYS = ("clean", "noisy", "case_id", "label", "attack", "mas", "clean_probability", "noisy_probability")
 
 
@@ -44,10 +54,10 @@ def read_noise_run(folder: Path) -> NoiseRun:
     if not jobs:
         raise InputRefused(f"no network's records in {folder}: expected jobs/VARIANT/fold-NUMBER/records there; "
                            "give the folder of a noise study, or run the command that began it again")
-    study = NoiseStudy(json_object(folder / "study.json") or {}, json_object(folder / "spectrum.json"),
-                       _cases(folder / "cases.csv"), findings_of(folder / "findings.json"), jobs)
+    study = NoiseStudy(json_object(folder / SETTINGS) or {}, json_object(folder / SPECTRUM),
+                       _cases(folder / CASES), findings_of(folder / FINDINGS), jobs)
     shown = {(one.case_id, one.attack, one.mas): one for job in reversed(jobs)
-             for one in reversed(_examples(folder / JOBS / job.variant / f"fold-{job.fold}" / EXAMPLES, job))}
+             for one in reversed(_examples(folder / JOBS / job.variant / f"fold-{job.fold}" / NOISE_EXAMPLES, job))}
     return NoiseRun(folder, study, list(reversed(shown.values())))
 
 
@@ -64,9 +74,9 @@ def fold_of(place: Path) -> int:
 
 def _job(variant: str, place: Path) -> NoiseJob:
     plan = json_object(place / records.PLAN)
-    return NoiseJob(variant, fold_of(place), plan or {}, records.read(place), findings_of(place / "findings.json"),
-                    json_object(place / "training.json"), json_object(place / "counted.json"),
-                    json_object(place / "convergence.json"))
+    return NoiseJob(variant, fold_of(place), plan or {}, records.read(place), findings_of(place / FINDINGS),
+                    json_object(place / TRAINING), json_object(place / COUNTED),
+                    json_object(place / CONVERGENCE))
 
 
 def json_object(path: Path) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from markupsafe import Markup
 
 from steadyread import records
 from steadyread.figures import save
+from steadyread.files import FIGURES, PAGE, SUMMARY
 from steadyread.metrics import reads_of, summarise
 from steadyread.metrics.hardening_wording import p_shown, points
 from steadyread.metrics.plan import bounds_of
@@ -23,8 +24,6 @@ from steadyread.report.hardening_stored import Assessed, hardening_summary, read
 from steadyread.report.inline import inline_svg
 from steadyread.report.stored import Run, read_run
 from steadyread.units import Bounds
-
-PAGE, SUMMARY, FIGURES = "report.html", "summary.json", "figures"
 
 
 def write_report(run_dir: Path, seed: int = 0) -> Path:

@@ -12,11 +12,10 @@ import numpy as np
 from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.figures.seeing import Shown
+from steadyread.files import JOBS, SEEN, SEEN_ARRAYS
 from steadyread.metrics.seeing_features import FeatureChange
 from steadyread.metrics.seeing_reads import MEASURES, SeenFold, attack_key
-from steadyread.report.noise_stored import JOBS
 
-SEEN, SEEN_ARRAYS = "seen.json", "seen.npz"
 Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 _TOLD = {"attack": str, "mas": int | float, "layer": str, "feature_layer": str, "measure": str, "target": str,
          "methods": list, "attention": list, "sanity": list}

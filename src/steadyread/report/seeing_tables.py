@@ -22,7 +22,7 @@ _SHORT = {("up", "down"): "as [B] says", ("down", "up"): "the other way round",
 _AREA = {"up": "a larger area", "down": "a smaller area", "none": "no larger area that could be told"}
 _INSIDE = {"up": "less of it beyond the nodule", "down": "more of it beyond the nodule",
            "none": "no more of it beyond the nodule that could be told"}
-_HELD = ("[B]'s claim does not hold", "half of [B]'s claim holds", "[B]'s claim holds")
+_HELD = ("[B]'s claim is not confirmed", "half of [B]'s claim is confirmed", "[B]'s claim is confirmed")
 _STABLE = 0.9      # rank correlation of two halves, from which on a ranking is called the same
 _GROUPS = {"flipped": "flipped", "steady": "did not flip"}
 
@@ -35,7 +35,13 @@ def page_rows(found: Found | None, classes: Sequence[str]) -> dict[str, Any] | N
             "claims": [claim_said(found, method, classes) for method in found["methods"]],
             "moved": [moved_said(found, method) for method in found["methods"]],
             "sanity": found["findings"], "ranking": ranking_said(found), "causes": causes_said(found),
-            "even": even_share(found)}
+            "even": even_share(found), "grid": grid_said(found)}
+
+
+def grid_said(found: Found) -> str:
+    """The grid of Grad-CAM's layer; empty where it is not stored."""
+    grid = found.get("layer_grid")
+    return "" if not grid else " × ".join(map(str, grid))
 
 
 def shift_table(found: Found) -> list[dict[str, Any]]:
@@ -46,7 +52,9 @@ def shift_table(found: Found) -> list[dict[str, Any]]:
         rows = [dict(row) | {"said": _GROUPS[row["group"]]} for row in held
                 if (row["method"], row["attack"]) == key]
         blocks.append({"name": _block(*key), "rows": rows,
-                       "against": _against(found, *key) if len(rows) == len(TESTED) else None})
+                       "against": _against(found, *key) if len(rows) == len(TESTED) else None,
+                       "p": {row["measure"]: row["p_holm"] for row in found["against"]
+                             if (row["method"], row["attack"]) == key}})
     return blocks
 
 
@@ -158,12 +166,14 @@ def causes_said(found: Found) -> str:
     numbers = (f"{points(difference.value)} % of its median change; 95 %: {points(difference.low)} to "
                f"{points(difference.high)}")
     if difference.low <= 0 <= difference.high:
-        return ("[B] supposes that such features make reads flip. That cannot be seen here: in images that flip "
-                f"the most changed feature changes as much as in those that do not (difference {numbers}).")
+        return ("[B] supposes that such features make reads flip. That cannot be seen here: in how much random "
+                "noise changes the most changed feature, no difference can be told between the images that flip "
+                f"under the study's own noise and those that do not ({numbers}).")
     more = "more" if difference.value > 0 else "less"
     agrees = "which fits" if difference.value > 0 else "which does not fit"
-    return (f"In images that flip the most changed feature changes {more} than in those that do not ({numbers}), "
-            f"{agrees} [B]'s supposition that such features make reads flip; it does not prove a cause.")
+    return ("In images that flip under the study's own noise, random noise changes the most changed feature "
+            f"{more} than in those that do not ({numbers}), {agrees} [B]'s supposition that such features make "
+            "reads flip; it does not prove a cause.")
 
 
 def even_share(found: Found) -> float | None:
@@ -179,7 +189,7 @@ def _verdict(told: Mapping[str, Found], by_class: Mapping[int, Mapping[str, Foun
     held = [name for name, one in ways.items() if one == _AS_THERE]
     if held and (area, inside) != _AS_THERE:
         against = [name for name, (one, other) in ways.items() if one == "down" or other == "up"]
-        return f"[B]'s claim holds for reads as {' and '.join(held)}, and " + (
+        return f"[B]'s claim is confirmed for reads as {' and '.join(held)}, and " + (
             f"not for reads as {' and '.join(against)}" if against else "cannot be told for the others")
     if "few" in (area, inside):
         return "too few patients to tell whether [B]'s claim holds"
@@ -187,6 +197,8 @@ def _verdict(told: Mapping[str, Found], by_class: Mapping[int, Mapping[str, Foun
     if inside != "unknown":
         said += f", {'but' if (area == 'up') != (inside == 'down') else 'and'} {_INSIDE[inside]}"
     count = (area == "up") + (inside == "down")
+    if area == "down" or inside == "up":
+        return f"[B]'s claim does not hold: {said}"
     return f"{_HELD[count]}: {said}"
 
 
@@ -245,11 +257,14 @@ def _flipped_said(found: Found, method: str) -> str:
         return "Flipped and steady reads cannot be compared."
     if difference.low is None or difference.high is None:
         return "Too few patients to set flipped reads against steady ones."
-    how = "neither more nor less, as far as these data show," if difference.low <= 0 <= difference.high else (
+    p = next(row["p_holm"] for row in found["against"] if (row["method"], row["attack"], row["measure"]) == (
+        method, found["attack"], "overlap"))
+    unclear = p is None or p >= LEVEL or difference.low <= 0 <= difference.high
+    how = "neither more nor less, as far as these data show," if unclear else (
         "less" if difference.value > 0 else "more")
     return (f"Under {short_name(found['attack'])} noise they move {how} on reads that flip than on reads of the "
             f"same class and fold that do not (overlap {points(difference.value)} points; 95 %: "
-            f"{points(difference.low)} to {points(difference.high)}).")
+            f"{points(difference.low)} to {points(difference.high)}; p\u00a0{_p(p)} after Holm).")
 
 
 def _shift(found: Found, method: str, attack: str, group: str) -> Found | None:

@@ -17,6 +17,7 @@ from steadyread import records
 from steadyread.figures import save
 from steadyread.figures.across_sets import Attacked
 from steadyread.figures.examples import picture
+from steadyread.files import FIGURES, PAGE, SUMMARY, TEXT
 from steadyread.metrics import published_oncology as paper
 from steadyread.metrics.hardening_wording import factor, p_shown, points
 from steadyread.metrics.summary import as_json
@@ -32,7 +33,6 @@ from steadyread.report.stored import Run
 from steadyread.report.tables import flip, interval, number, signed_interval, tight
 from steadyread.units import Bounds
 
-PAGE, TEXT, SUMMARY, FIGURES = "report.html", "report.md", "summary.json", "figures"
 _PICTURE_BYTES = 2_400_000
 _MARKS = re.compile(r"[\\`*|~$\[\]]")
 

@@ -11,12 +11,12 @@ import numpy as np
 from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.figures.across_sets import Attacked
+from steadyread.files import ATTACKED, EQUAL, FAILED, IMAGES, SETTINGS
 from steadyread.metrics import reads_of
 from steadyread.metrics.plan import bounds_of, part_of, stages_of
 from steadyread.report.hardening_stored import Assessed, Hardened, read_hardenings
 from steadyread.report.stored import Run, read_run
 
-EQUAL, FAILED, IMAGES, ATTACKED, STUDY = "equal", "failed.json", "images.json", "attacked.npz", "study.json"
 _ARRAYS = ("images", "probabilities", "attack", "case_id", "label", "size")
 
 
@@ -70,14 +70,14 @@ def read_sets(folder: Path) -> StoredSets:
     Raises:
         InputRefused: no such study, or a stored file that is not what it should be.
     """
-    study = _mapping(folder / STUDY)
+    study = _mapping(folder / SETTINGS)
     stated = study.get("sets") if study is not None else None
     if study is None or not isinstance(stated, Mapping) or not stated:
-        raise InputRefused(f"{folder / STUDY} must name the data sets of a study ('sets'): give the folder of a "
+        raise InputRefused(f"{folder / SETTINGS} must name the data sets of a study ('sets'): give the folder of a "
                            "study of several data sets, or run the command that began it again")
     for name in stated:
         if Path(str(name)).name != name:
-            raise InputRefused(f"{folder / STUDY}: a data set's name is the name of its folder; got {name!r}")
+            raise InputRefused(f"{folder / SETTINGS}: a data set's name is the name of its folder; got {name!r}")
     return StoredSets(folder, study, tuple(_read(folder / name, name, settings)
                                            for name, settings in stated.items()))
 

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.figures.examples import Example
+from steadyread.files import EXAMPLES, FINDINGS, SETTINGS, TRAINING
 from steadyread.metrics.reads import SCORES, with_scores
 
 _EXAMPLE_ARRAYS = ("clean", "adversarial", "case_id", "label", "attack", "size", "clean_probabilities",
@@ -37,15 +38,15 @@ def read_run(folder: Path, classes: tuple[str, ...] = ()) -> Run:
     Raises:
         InputRefused: no plan or records there, or a file that is not what it should be.
     """
-    plan = records.read_json(folder / "plan.json")
+    plan = records.read_json(folder / records.PLAN)
     if not isinstance(plan, dict):
         raise InputRefused(f"{folder / 'plan.json'} must hold one JSON object; it holds a {type(plan).__name__}")
-    settings = _optional(folder / "study.json")
+    settings = _optional(folder / SETTINGS)
     if isinstance(settings, dict):
         plan = {"name": settings.get("name"), "study": settings} | plan
     names = classes or tuple(str(name) for name in plan.get("data", {}).get("classes", ()))
-    return Run(folder, plan, read_records(folder), _findings(folder / "findings.json"),
-               _optional(folder / "training.json"), read_examples(folder / "examples.npz", names))
+    return Run(folder, plan, read_records(folder), _findings(folder / FINDINGS),
+               _optional(folder / TRAINING), read_examples(folder / EXAMPLES, names))
 
 
 def read_records(folder: Path) -> pa.Table:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
-from typing import Annotated, Literal, Self, get_args
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, TypeAdapter, ValidationError, model_validator
 
@@ -54,6 +54,7 @@ class NoiseHardening(Section):
     share: Annotated[float, Field(gt=0, le=1)] = 0.5
     epsilon: Literal["auto"] | Size = "auto"
     auc_cost: Annotated[float, Field(ge=0, lt=1)] = 0.01
+    auc_stop: Annotated[float, Field(ge=0, lt=1)] = 0.05
     draws: Annotated[int, Field(ge=2)] = 50
     training: Settings = {}
     judged: Judged = Judged()
@@ -63,12 +64,13 @@ class NoiseHardening(Section):
     @property
     def whole(self) -> Mapping[str, "NoiseHardening"]:
         """Every hardening by name: this one by its method, then those that it is compared with."""
-        own = self.model_dump(exclude={"compare", "judged_compared"}, exclude_unset=True)
+        # epochs are what the passes afford, and steps are another thing in a hunt than in a batch
+        own = self.model_dump(exclude={"compare", "judged_compared", "epochs", "steps"}, exclude_unset=True)
         if self.judged_compared is not None:
             own["judged"] = self.judged_compared.model_dump()
         found: dict[str, NoiseHardening] = {self.method: self.model_copy(update={"compare": {}})}
         for name, stated in self.compare.items():
-            table = laid_over({key: value for key, value in own.items() if key != "epochs"}, stated)
+            table = laid_over(own, stated)
             try:
                 found[name] = NoiseHardening.model_validate(table)
             except ValidationError as problem:
@@ -94,5 +96,3 @@ class NoiseHardening(Section):
             _ = self.whole
         return self
 
-
-METHODS = (*get_args(NoiseMethod), "drift", "none")

@@ -18,13 +18,14 @@ class PartImages:
 
     `labels` and `weights` have one value a case, weights such that every class has the same total;
     `counts` has one a label; `dims` is 2 for images and 3 for volumes. `held` = False leaves the images where they
-    are, which is for cases whose pixels lie on disk ready to be read.
+    are, for cases whose pixels lie on disk ready to be read. The last `as_they_are` of the cases are not to be
+    augmented: noise that was found for an image is gone once that is turned and interpolated.
 
     Raises:
         InputRefused: no cases, a case without a label, or images of different shapes.
     """
 
-    def __init__(self, cases: Cases, part: str, held: bool = True) -> None:
+    def __init__(self, cases: Cases, part: str, held: bool = True, as_they_are: int = 0) -> None:
         if not len(cases):
             raise InputRefused(f"{cases.name}: no {part} cases; split the data, or give a larger share")
         first = cases[0].image
@@ -36,6 +37,7 @@ class PartImages:
         self.counts = torch.bincount(self.labels)
         self.weights = 1.0 / self.counts[self.labels].double()
         self.classes = cases.classes
+        self.augmentable = torch.arange(len(cases)) < len(cases) - as_they_are
         small = first.numel() * first.element_size() * len(cases) <= _HELD_BYTES
         self._cases = cases if small or not held else spooled(cases)
         self._held = self._read(range(len(cases))) if small and held else None

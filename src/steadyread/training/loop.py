@@ -186,9 +186,13 @@ def one_epoch(trainee: Classifier, taught: PartImages, settings: TrainingSetting
     total = 0.0
     for chosen in chunks(order, settings.batch):
         read = taught.batch(chosen)
-        images = augmented(read.images.to(trainee.device), generator, flips=settings.flips,
-                           rotation_degrees=settings.rotation_degrees, shift_pixels=settings.shift_pixels)
-        batch = replace(read, images=images, bounds=trainee.valid)
+        images = read.images.to(trainee.device)
+        moved = augmented(images, generator, flips=settings.flips, rotation_degrees=settings.rotation_degrees,
+                          shift_pixels=settings.shift_pixels)
+        if not bool(taught.augmentable.all()):
+            moves = taught.augmentable[chosen].to(trainee.device).reshape(-1, *[1] * (images.ndim - 1))
+            moved = torch.where(moves, moved, images)
+        batch = replace(read, images=moved, bounds=trainee.valid)
         loss = recipe(trainee, Lesson(batch, taught.labels[chosen].to(trainee.device), generator))
         total += float(loss.detach()) * len(chosen)
         if not math.isfinite(total):

@@ -13,6 +13,7 @@ from steadyread.attacks.optimised_noise import optimised_ct_noise
 from steadyread.cases import Cases, limit
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, PlanDiffers
+from steadyread.files import CHECKPOINT, MODEL, ROUND, TRAINING
 from steadyread.models.loading import read_card, read_state, save_weights
 from steadyread.progress import quiet
 from steadyread.training.checkpoint import digest_of
@@ -35,8 +36,6 @@ from steadyread.training.perturbed import Found, enlarged, hunted
 _JUDGE_STEPS = 10     # gradients on each validation image
 _JUDGED_EPOCHS = 12   # at most so many epochs of a round are judged under noise, evenly spread, the last among them
 _ROUNDING = 1e-9
-CHECKPOINT, ROUND = "checkpoint.pt", "round"
-WEIGHTS, TRAINING = "model.safetensors", "training.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,21 +56,24 @@ class Rule:
     """Which epoch of a round is kept, and whether the round is.
 
     Of the epochs judged under noise whose validation AUC is at least `lowest_auc`, the one with the most validation
-    images read right and steady; where there is none, that of the highest sum of that share and the AUC.
+    images read right and steady; where there is none, that of the highest sum of that share and the AUC. A round of
+    `adaptive` is kept where its epoch's AUC is at least `stop_auc`.
     """
 
     lowest_auc: float
+    stop_auc: float
 
     def holds(self, told: Told) -> bool:
-        """Whether an epoch lost no more AUC than it may."""
-        return bool((told["validation_auc"] or 0.0) >= self.lowest_auc - _ROUNDING)
+        """Whether a round with that epoch is kept."""
+        return bool((told["validation_auc"] or 0.0) >= self.stop_auc - _ROUNDING)
 
     def merit(self, told: Told) -> Merit | None:
         """Of an epoch by its figures; None for one that was not judged under noise."""
         steady, auc = told.get("validation_steady"), told["validation_auc"] or 0.0
         if steady is None:
             return None
-        return (1.0, steady, auc) if self.holds(told) else (0.0, steady + auc, auc)
+        within = auc >= self.lowest_auc - _ROUNDING
+        return (1.0, steady, auc) if within else (0.0, steady + auc, auc)
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,7 +116,7 @@ def harden_under_noise(classifier: Classifier, training: Cases, validation: Case
     weights. Neither a choice nor a figure depends on test images.
 
     A round keeps the epoch that `Rule` says. Rounds end early where no noise flips a training image any more, or
-    with one whose validation AUC is more than `auc_cost` below that of the network that the hardening began with:
+    with one whose validation AUC is more than `auc_stop` below that of the network that the hardening began with:
     that round is not kept. A method of one round keeps it in any case.
 
     Args:
@@ -138,12 +140,15 @@ def harden_under_noise(classifier: Classifier, training: Cases, validation: Case
             hunts.append(hunted(standing, training, settings.hunt(school.seed + number), place,
                                 work.get("progress", quiet)))
             if not hunts[-1].perturbations:
+                told.append({"round": number, **_hunt_told(hunts[-1]), "taught": 0, "passes_training": 0,
+                             "epochs": [], "chosen_epoch": 0, "kept": False})
                 stopped = f"in round {number} no noise changed the read of a training image"
                 break
         after, one = _round(school, standing, hunts, place)
-        told.append({"round": number, **one})
+        told.append({"round": number, **one, "kept": True})
         if settings.method == "adaptive" and not school.rule.holds(one["epochs"][one["chosen_epoch"] - 1]):
-            stopped = (f"after round {number} the validation AUC was more than {settings.auc_cost:g} below the "
+            told[-1]["kept"] = False
+            stopped = (f"after round {number} the validation AUC was more than {settings.auc_stop:g} below the "
                        "first network's, so that round is not kept")
             break
         standing = replace(after, stage="hardened")
@@ -166,44 +171,54 @@ def _opened(classifier: Classifier, training: Cases, validation: Cases, settings
             raise InputRefused(f"{cases.name}: case '{leaked.id}' is of the test part, which no training may see: "
                                "give training and validation cases only")
     judged = PartImages(validation, "validation")
+    if int((judged.counts > 0).sum()) < 2:
+        raise InputRefused(f"{validation.name}: all {len(judged)} validation cases are of one class, and epochs "
+                           "are chosen by their AUC: at least two are needed")
     some = limit(validation, max(settings.judged, int((judged.counts > 0).sum())), work.get("seed", 0))
-    school = _School(training, judged, PartImages(some, "validation"), settings, Rule(0.0), work)
+    school = _School(training, judged, PartImages(some, "validation"), settings, Rule(0.0, 0.0), work)
     trainee = trainee_of(classifier, judged.dims, work.get("device"))
     # the images as they are: noise takes them beyond their bounds, and the network's window comes after it
     examine(trainee, PartImages(training, "training"), judged, replace(settings.training, judged_by="loss"))
     start = {**school.figures(trainee), "validation_steady": school.steady(trainee)}
-    return replace(school, rule=Rule((start["validation_auc"] or 0.0) - settings.auc_cost)), start
+    auc = start["validation_auc"] or 0.0
+    return replace(school, rule=Rule(auc - settings.auc_cost, auc - settings.auc_stop)), start
 
 
 def _round(school: _School, standing: Classifier, hunts: list[Found], place: Path) -> tuple[Classifier, Told]:
     """The network after one round, trained here or taken up, and the round's history."""
     settings = school.settings
-    taught = PartImages(enlarged(school.training, hunts), "training", held=not hunts)
+    found = enlarged(school.training, hunts)
+    taught = PartImages(found, "training", held=not hunts, as_they_are=len(found) - len(school.training))
     spent = hunts[-1].passes if hunts else 0
     epochs = settings.epochs_for(len(taught), spent)
     digest = digest_of(standing, (taught, school.judged), {"settings": settings.told(), "epochs": epochs,
                                                            "seed": school.seed, "lowest": school.rule.lowest_auc})
     trainee = trainee_of(standing, taught.dims, school.work.get("device"))
-    if (place / WEIGHTS).exists():
-        if (read_card(place / WEIGHTS) or {}).get("training_digest") != digest:
-            raise PlanDiffers(f"{place / WEIGHTS} was trained on other data or with other settings: give another "
+    if (place / MODEL).exists():
+        if (read_card(place / MODEL) or {}).get("training_digest") != digest:
+            raise PlanDiffers(f"{place / MODEL} was trained on other data or with other settings: give another "
                               "--out folder")
         told: Told = records.read_json(place / TRAINING)
-        return graduate_of(standing, trainee, read_state(place / WEIGHTS)), told
+        return graduate_of(standing, trainee, read_state(place / MODEL)), told
     course = Course((Stage(settings.recipe, epochs),), settings.training, _judge(school, epochs), school.rule.merit,
                     None, f"{settings.method}, epoch")
     with own_randomness(school.seed, trainee.device) as generator:
         stood, seconds = teach(trainee, taught, course, generator, school.work.get("progress", quiet),
                                (place / CHECKPOINT, digest))
-    found = hunts[-1] if hunts else None
-    told = {"attacked": found.attacks if found else 0, "found": len(found.perturbations) if found else 0,
-            "taught": len(taught), "passes_attack": spent,
+    told = {**_hunt_told(hunts[-1] if hunts else None), "taught": len(taught),
             "passes_training": round(len(stood.epochs) * len(taught) * settings.passes_an_image),
             "epochs": stood.epochs, "chosen_epoch": stood.chosen, "seconds": round(seconds, 2)}
     after = graduate_of(standing, trainee, stood.best)
     records.write_json(place / TRAINING, told)
-    save_weights(after.module, place / WEIGHTS, {"training_digest": digest})
+    save_weights(after.module, place / MODEL, {"training_digest": digest})
     return after, told
+
+
+def _hunt_told(found: Found | None) -> Told:
+    """What the history of a round says of its hunt."""
+    if found is None:
+        return {"attacked": 0, "found": 0, "passes_attack": 0}
+    return {"attacked": found.attacks, "found": len(found.perturbations), "passes_attack": found.passes}
 
 
 def _judge(school: _School, epochs: int) -> Callable[[Classifier, int], Told]:

@@ -36,7 +36,9 @@ class NoiseHardeningSettings:
         steps: gradients of an attack: on one image in a hunt (20 where None), or in a batch (5; 7 for `pgd`).
         share: of each batch, that is attacked; all methods but `adaptive` and `clean`.
         epsilon: of `pgd`, native units.
-        auc_cost: how much validation AUC may be lost against the network that the hardening began with.
+        auc_cost: how much validation AUC an epoch should have lost at most, against the network that the hardening
+            began with.
+        auc_stop: how much a round of `adaptive` may lose; it is not kept, and the last, where it loses more.
         budget: images through the network, forwards and backwards counted one each, that searching and training
             may cost in all rounds together; what judges the epochs is not counted.
         judged: at most so many validation images are attacked after an epoch, drawn by class.
@@ -55,6 +57,7 @@ class NoiseHardeningSettings:
     share: float = 0.5
     epsilon: float | None = None
     auc_cost: float = 0.01
+    auc_stop: float = 0.05
     budget: int | None = None
     judged: int = 256
     training: TrainingSettings = field(default_factory=TrainingSettings)
@@ -70,9 +73,10 @@ class NoiseHardeningSettings:
         for name, value in (*above.items(), *(("mas", dose) for dose in self.mas)):
             if value is not None and not (value > 0 and math.isfinite(value)):
                 raise UsageError(f"{name} must be above 0; got {value}")
-        if not self.mas or self.share > 1 or not 0 <= self.auc_cost < 1:
-            raise UsageError("mas must be a dose at least, share at most 1, auc_cost at least 0 and below 1; got "
-                             f"{self.mas}, {self.share} and {self.auc_cost}")
+        if not self.mas or self.share > 1 or not 0 <= self.auc_cost <= self.auc_stop < 1:
+            raise UsageError("mas must be a dose at least, share at most 1, auc_cost at least 0 and at most "
+                             f"auc_stop, which is below 1; got {self.mas}, {self.share}, {self.auc_cost} and "
+                             f"{self.auc_stop}")
 
     def told(self) -> dict[str, Any]:
         """As plain values."""

@@ -7,7 +7,6 @@ files that are only there to be taught from, and are made again where they are l
 
 import hashlib
 import io
-import json
 from dataclasses import asdict, dataclass, replace
 from itertools import groupby
 from pathlib import Path
@@ -21,16 +20,16 @@ from steadyread import records
 from steadyread.assessment import model_digest
 from steadyread.attacks.optimised_noise import GRADIENTS, optimised_ct_noise
 from steadyread.attacks.random_noise import RandomCTNoise
-from steadyread.cases import Cases, collate
+from steadyread.cases import Cases, collate, fingerprint
 from steadyread.cases.case_set import Pixels, Row
 from steadyread.classifier import Classifier, prediction_of
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
+from steadyread.files import HUNT
 from steadyread.progress import Progress, quiet
 from steadyread.threats import CTNoise
 from steadyread.types import Batch, Images, Labels
 
 Kind = Literal["rings", "plausible", "random"]
-HUNT = "hunt.json"
 _BLOCK = 64         # images searched together: part of what a perturbation is, since a batch's size moves last bits
 _SEEDS = 1_000_003  # seeds of further starts lie so far apart that no study's own seeds meet them
 
@@ -125,6 +124,9 @@ def enlarged(cases: Cases, hunts: list[Found]) -> Cases:
     """The cases, and after them what the hunts found, each under a name of its own with its case's true label.
 
     Pixels are read from the hunts' files as they are asked for, so memory stays flat.
+
+    Raises:
+        InputRefused: a file that does not hold what was found.
     """
     known = {row.id: row for row in cases.rows}
     rows: list[Row] = list(cases.rows)
@@ -133,6 +135,9 @@ def enlarged(cases: Cases, hunts: list[Found]) -> Cases:
         for block, several in groupby(found.perturbations, lambda one: one.block):
             images = np.load(_file(found.folder, block, "npy"), mmap_mode="r")
             for at, one in enumerate(several):
+                if at >= len(images) or hashlib.sha256(images[at].tobytes()).hexdigest() != one.sha256:
+                    raise InputRefused(f"{_file(found.folder, block, 'npy')} does not hold the images that were "
+                                       "found: remove it, and the same command makes it again")
                 name = f"{one.case_id} under noise {number}.{block}.{at}"
                 held[name] = (images, at)
                 rows.append(replace(known[one.case_id], id=name))
@@ -148,10 +153,9 @@ def enlarged(cases: Cases, hunts: list[Found]) -> Cases:
 
 def _settle(classifier: Classifier, cases: Cases, hunt: Hunt, folder: Path) -> None:
     """Whose hunt the folder holds is written down, or agreed."""
-    names = json.dumps([row.id for row in cases.rows]).encode()
     told = {"noise": repr(hunt.noise), "mas": list(hunt.mas), "kind": hunt.kind, "starts": hunt.starts,
             "steps": hunt.steps, "seed": hunt.seed, "network": model_digest(classifier.module),
-            "cases": hashlib.sha256(names).hexdigest()}
+            "cases": fingerprint(cases)}
     path = folder / HUNT
     if path.exists() and (there := records.read_json(path)) != told:
         differing = ", ".join(sorted(key for key in told if there.get(key) != told[key]))
