@@ -58,7 +58,8 @@ def test_the_page_has_every_part(whole: Path) -> None:
     text = Page((whole / "report.html").read_text()).text.replace("\u00a0", " ")
     for part in ("What the network sees, with noise and without", "Are the maps to be believed?",
                  "Grad-CAM maps of randomised weights", "median of 16 maps, 2 networks", "arXiv:1810.03292",
-                 "Attention: a larger area beyond the nodule?", "Grad-CAM: [B]'s claim is confirmed: a larger area, and",
+                 "Attention: a larger area beyond the nodule?",
+                 "Grad-CAM: [B]'s claim is confirmed: a larger area, and",
                  "40 flipped reads of 15 patients", "after Holm", "read as malignant",
                  "Integrated gradients, plausible noise",
                  "Does attention move more where the read changes?", "they move more on reads that flip",
@@ -130,7 +131,8 @@ def test_half_a_claim_and_one_of_one_class_are_called_so() -> None:
 @pytest.mark.parametrize(("changed", "sentences"), [
     ({"flips": 0.0}, ("no read flipped whose maps could be compared", "cannot be compared")),
     ({"cases": 6, "patients": 6}, ("too few patients to tell whether", "Too few patients to set")),
-    ({"masks": False, "cases": 60, "patients": 60}, ("no mask is known", "half of [B]'s claim is confirmed: a larger")),
+    ({"masks": False, "cases": 60, "patients": 60},
+     ("no mask is known", "half of [B]'s claim is confirmed: a larger")),
     ({"flat": 24}, ("no read flipped whose maps could be compared", "no maps could be compared")),
     ({"features": 1}, ("changes 1.0 times as much as the middle one",)),
     ({"attacks": ("plausible_ct_noise",)}, ("their centres lie",))])

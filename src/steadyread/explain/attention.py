@@ -77,8 +77,8 @@ def integrated_gradients(classifier: Classifier, images: Images, reference: Labe
     """The positive part of integrated gradients, Sundararajan et al., arXiv:1703.01365, summed over channels.
 
     `baseline` is the native value of the image that the path begins at: the lowest valid one if None, which is air
-    in a CT. Before the positive part is taken, a map's sum is the image's margin less the baseline's, as far as a sum
-    of `steps` gradients is an integral (on small nodule networks some per cent off at 64, in the median).
+    in a CT. Before the positive part is taken, a map's sum is the image's margin less the baseline's, as far as a
+    sum of `steps` gradients is an integral.
     """
     return signed_gradients(classifier, images, reference, steps, baseline).clamp(min=0)
 
