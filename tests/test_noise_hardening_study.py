@@ -114,7 +114,7 @@ def test_a_drift_correction_changes_noisy_reads_alone(run: Path) -> None:
     moved = {key: worst[0][key] - worst[1][key] for key in worst[0].keys() & worst[1].keys()}
     assert moved
     for (_, mas), by in moved.items():
-        assert min(abs(by - shift) for shift in shifts[f"{mas:g}"]) < 1e-4
+        assert min(abs(by - shift) for shift in shifts[repr(mas)]) < 1e-4
 
 
 def test_each_is_searched_ten_times_as_long_besides(run: Path) -> None:
