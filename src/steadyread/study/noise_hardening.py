@@ -9,11 +9,11 @@ from pydantic import Field, TypeAdapter, ValidationError, model_validator
 from steadyread.errors import UsageError
 from steadyread.study.noise_attacks import refuse_unknown_attacks
 from steadyread.study.section import Positive, Section, Settings, Size, laid_over, refuse_unknown
-from steadyread.training.noise_settings import NoiseMethod
 from steadyread.training.perturbed import Kind
 from steadyread.training.settings import TrainingSettings
 
 BEFORE = "before"
+Method = Literal["adaptive", "fresh", "augment", "pgd", "clean", "drift", "none"]
 Dose = Annotated[float, Field(gt=0)]
 
 
@@ -42,7 +42,7 @@ class NoiseHardening(Section):
     unless they state `epochs`.
     """
 
-    method: NoiseMethod | Literal["drift", "none"] = "adaptive"
+    method: Method = "adaptive"
     variant: str = "original"
     noise: Kind = "rings"
     mas: Annotated[tuple[Dose, ...], Field(min_length=1)] | None = None
