@@ -21,9 +21,9 @@ from steadyread.metrics import Estimate, reads_of, step_curve, summarise
 from steadyread.metrics.plan import bounds_of
 from steadyread.metrics.summary import as_json
 from steadyread.report import write_report
-from steadyread.report.hardening_stored import Assessed, hardening_summary, read_hardenings
+from steadyread.report.hardening_stored import hardening_summary, read_hardenings
 from steadyread.report.page import render
-from steadyread.report.stored import read_run
+from steadyread.report.stored import Assessed, read_run
 from steadyread.units import Bounds
 from test_report import HOSTILE, Page
 

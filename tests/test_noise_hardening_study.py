@@ -169,6 +169,8 @@ def test_a_hardening_is_added_to_a_finished_run(data: Path, tmp_path: Path) -> N
     ({"compare": {"x": {"share": 3}}}, "noise.hardening.compare.x.share"),
     ({"training": {"epoch": 1}}, "unknown key 'noise.hardening.training.epoch'"),
     ({"judged": {"test": {"ring": {}}}}, "noise.hardening.judged.test: no attack 'ring': did you mean 'rings'"),
+    ({"method": "fresh", "rounds": 3}, "noise.hardening.rounds is for method adaptive, and the method is 'fresh'"),
+    ({"compare": {"x": {"method": "clean", "epsilon": "5 HU"}}}, "compare.x.epsilon is for method pgd"),
     ({"method": "pgd", "epsilon": "0.5 mGy"}, "unit")])
 def test_what_cannot_be_is_said_before_any_training(data: Path, tmp_path: Path, told: dict[str, Any], said: str
                                                     ) -> None:

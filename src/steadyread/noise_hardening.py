@@ -1,5 +1,6 @@
 """The networks of a noise study hardened against its noise, each judged by the same noise as it was before."""
 
+import copy
 import hashlib
 import json
 from collections.abc import Iterator, Sequence
@@ -18,7 +19,7 @@ from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
 from steadyread.files import CHECKPOINT, CONVERGENCE, FINDINGS, HARDENED, MODEL, ROUND, TRAINING
 from steadyread.material import Material
-from steadyread.models.loading import save_weights
+from steadyread.models.loading import read_card, read_state, save_weights
 from steadyread.networks import card_of, device_of
 from steadyread.noise_job import (
     Job,
@@ -226,25 +227,44 @@ def _tried(study: Study, own: NoiseHardening, begin: tuple[Material, Classifier]
 
 def _hardened(study: Study, own: NoiseHardening, begin: tuple[Material, Classifier], job: HardeningJob, run: Path,
               progress: Progress) -> NoiseHardened:
-    """The hardened network, trained here or taken up round by round, and what is written of it."""
+    """The hardened network and those of its rounds, trained here or taken up."""
     (material, classifier), folder = begin, job.folder(run)
     budget = None if job.main or own.epochs is not None else _spent(study, job, run)
+    asked = own.model_dump(mode="json", exclude={"compare", "judged", "judged_compared"})
+    digest = hashlib.sha256(json.dumps([asked, budget, study.training, repr(noise_of(study)), study.seed,
+                                        model_digest(classifier.module), material.digest]).encode()).hexdigest()
+    if (folder / MODEL).exists():
+        return _taken_up(replace(classifier, name=job.name), folder, digest)
     settings = _settings(study, own, material, classifier, budget)
     training, validation = (material.ready.part(part) for part in ("train", "validation"))
-    found = harden_under_noise(classifier, training, validation, settings, folder, device=device_of(study),
-                               seed=Job(own.variant, job.fold).seed(study), progress=progress)
-    told = {"name": job.name, "variant": own.variant} | found.history
-    told["settings"] = own.model_dump(mode="json", exclude={"compare", "judged_compared"})
-    path = folder / TRAINING
-    if not path.exists() or not records.read_json(path)["rounds"]:     # else it was written when it was done
-        records.write_json(path, told)
-    if not (folder / MODEL).exists():
-        digest = hashlib.sha256(json.dumps([model_digest(classifier.module), settings.told()], sort_keys=True,
-                                           default=str).encode()).hexdigest()
-        save_weights(found.classifier.module, folder / MODEL, card_of(material, digest) | {
-            "hardening": told["settings"]})
-    return replace(found, classifier=replace(found.classifier, name=job.name),
-                   rounds=tuple(replace(one, name=job.name) for one in found.rounds))
+    found = harden_under_noise(replace(classifier, name=job.name), training, validation, settings, folder,
+                               device=device_of(study), seed=Job(own.variant, job.fold).seed(study),
+                               progress=progress)
+    records.write_json(folder / TRAINING, found.history | {"name": job.name, "variant": own.variant,
+                                                           "settings": asked, "epsilon": settings.epsilon})
+    save_weights(found.classifier.module, folder / MODEL, card_of(material, digest) | {"hardening": asked})
+    return found
+
+
+def _taken_up(classifier: Classifier, folder: Path, digest: str) -> NoiseHardened:
+    """A finished hardening from its folder.
+
+    Raises:
+        PlanDiffers: it is of another network, of other data or settings.
+    """
+    if (read_card(folder / MODEL) or {}).get("training_digest") != digest:
+        raise PlanDiffers(f"{folder / MODEL} is of another network, of other data or settings: give another --out "
+                          "folder")
+    told = records.read_object(folder / TRAINING) or {}
+    rounds = tuple(_with_weights(classifier, folder / f"{ROUND}-{one['round']}" / MODEL)
+                   for one in told.get("rounds", ()) if one["kept"])
+    return NoiseHardened(rounds[-1] if rounds else classifier, rounds, told)
+
+
+def _with_weights(classifier: Classifier, path: Path) -> Classifier:
+    module = copy.deepcopy(classifier.module)
+    module.load_state_dict(read_state(path))
+    return replace(classifier, module=module, stage=HARDENED)
 
 
 def _settings(study: Study, own: NoiseHardening, material: Material, classifier: Classifier, budget: int | None
@@ -256,8 +276,7 @@ def _settings(study: Study, own: NoiseHardening, material: Material, classifier:
         epsilon = (useful_epsilons(classifier, material.ready.part("train"), seed=study.seed).median
                    if own.epsilon == "auto" else size_in_native(own.epsilon, material.ready.bounds))
     stated = own.model_dump(include={"method", "rounds", "starts", "epochs", "steps", "share", "auc_cost",
-                                     "auc_stop",
-                                     "judged_mas"})
+                                     "auc_stop", "judged_mas"})
     training = (study.training or {}) | own.training
     return NoiseHardeningSettings(**stated, noise=noise_of(study), mas=own.mas or study.ct_noise.mas,
                                   kind=own.noise, epsilon=epsilon, budget=budget,

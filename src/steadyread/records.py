@@ -12,6 +12,7 @@ import json
 import math
 import os
 import re
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -210,6 +211,42 @@ def read_json(path: str | Path) -> Any:
     except ValueError as problem:
         raise InputRefused(f"{path} is not whole JSON ({problem}): choose another --out folder, "
                            "or remove this one") from problem
+
+
+def read_object(path: str | Path) -> dict[str, Any] | None:
+    """A stored JSON object, None where there is no file.
+
+    Raises:
+        InputRefused: not JSON, or something else than an object.
+    """
+    path = Path(path)
+    if not path.exists():
+        return None
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise InputRefused(f"{path} must hold one JSON object; it holds a {type(found).__name__}: remove it, and "
+                           "run the command that made it again")
+    return found
+
+
+def read_npz(path: str | Path) -> dict[str, np.ndarray]:
+    """The arrays of a stored npz, by name.
+
+    Raises:
+        InputRefused: no file, or not an npz of plain arrays.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as problem:
+        raise InputRefused(f"{path} is not a readable npz of plain arrays ({problem}): remove it, and run the "
+                           "command that made it again") from problem
+
+
+def has_records(folder: Path) -> bool:
+    """Whether a folder has a plan and a part of records at least."""
+    return (folder / PLAN).exists() and any((folder / PARTS).glob("part-*.parquet"))
 
 
 def _content(table: pa.Table) -> bytes:

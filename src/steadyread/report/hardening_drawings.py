@@ -15,8 +15,9 @@ from steadyread.metrics.robustness import accuracy_under_attack, robust_curve
 from steadyread.metrics.summary import thinned
 from steadyread.metrics.wording import attack_name, number_of, show_size_json
 from steadyread.report.drawings import Drawing, training_drawing
-from steadyread.report.hardening_stored import Assessed, Hardened
+from steadyread.report.hardening_stored import Hardened
 from steadyread.report.hardening_tables import trained_sizes
+from steadyread.report.stored import Assessed
 
 _STEPS = 300     # of a drawn curve
 

@@ -8,33 +8,18 @@ from typing import Any
 
 from steadyread import records
 from steadyread.errors import InputRefused
-from steadyread.files import SETTINGS, TRAINING
-from steadyread.metrics import Reads, reads_of
+from steadyread.files import HARDENED, SETTINGS, TRAINING
 from steadyread.metrics.hardening import compared
 from steadyread.metrics.hardening_wording import doubt_said, failure, hardening_short, hardening_verdict, headline
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.plan import bounds_of, exact_up_to, part_of, stages_of
+from steadyread.metrics.plan import exact_up_to
 from steadyread.metrics.robustness import median_flip
 from steadyread.metrics.summary import judged_by, tabled_sizes
 from steadyread.metrics.wording import number_of, size_json
-from steadyread.report.stored import Run, read_run
+from steadyread.report.stored import Assessed, Run, assessed_of
 from steadyread.units import Bounds
 
-HARDENED = "hardened"
 Told = dict[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Assessed:
-    """A run with the reads that it is judged by."""
-
-    run: Run
-    reads: Reads
-
-    @property
-    def bounds(self) -> Bounds:
-        """The images' bounds."""
-        return bounds_of(self.run.plan)
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,16 +82,9 @@ def hardening_summary(plain: Assessed, hardened: Sequence[Hardened], seed: int =
 
 
 def _read(folder: Path, name: str) -> Hardened | None:
-    training = records.read_json(folder / TRAINING) if (folder / TRAINING).exists() else {}
-    if not isinstance(training, dict):
-        raise InputRefused(f"{folder / 'training.json'} must hold one JSON object; it holds a "
-                           f"{type(training).__name__}")
-    if not (folder / records.PLAN).exists() or not any((folder / records.PARTS).glob("part-*.parquet")):
-        return Hardened(name, training, None) if training else None
-    run = read_run(folder)
-    stages = stages_of(run.table)
-    reads = reads_of(run.table, part_of(run.table), stages[0] if stages else None, bounds_of(run.plan))
-    return Hardened(name, training, Assessed(run, reads))
+    training = records.read_object(folder / TRAINING) or {}
+    assessed = assessed_of(folder)
+    return Hardened(name, training, assessed) if training or assessed else None
 
 
 def _compared(before: Assessed | None, after: Assessed | None, sizes: Sequence[float], seed: int) -> Told | None:

@@ -13,7 +13,8 @@ from steadyread.files import CONVERGENCE, FINDINGS, HARDENED, TRAINING
 from steadyread.metrics.noise_hardening import BEFORE
 from steadyread.metrics.noise_hardening_methods import HardenedMethod, NoiseHardening
 from steadyread.metrics.noise_reads import networks_of
-from steadyread.report.noise_stored import findings_of, fold_of, json_object, judged
+from steadyread.report.noise_stored import fold_of
+from steadyread.report.stored import findings_of
 
 _FOLD, _ROUND = re.compile(r"fold-\d+"), re.compile(r"round-(\d+)")
 Tables = dict[int, pa.Table]
@@ -53,7 +54,7 @@ def _method(place: Path, main: bool) -> HardenedMethod:
     last = _tables(place)
     findings = [(fold, finding) for fold, path in folds.items() for finding in findings_of(path / FINDINGS)]
     by_round = _rounds(folds, trainings, last) if main else []
-    harder = {fold: told for fold, path in folds.items() if (told := json_object(path / CONVERGENCE))}
+    harder = {fold: told for fold, path in folds.items() if (told := records.read_object(path / CONVERGENCE))}
     return HardenedMethod(place.name, networks_of(place.name, last) if last else None,
                           tuple(networks_of(place.name, tables) for tables in by_round), trainings, findings,
                           harder)
@@ -62,7 +63,8 @@ def _method(place: Path, main: bool) -> HardenedMethod:
 def _rounds(folds: Mapping[int, Path], trainings: Mapping[int, Mapping[str, Any]], last: Tables) -> list[Tables]:
     """The records after each round, by fold: a fold that needed fewer rounds keeps its last network's."""
     own = {fold: {int(match.group(1)): path for path in sorted(place.glob("round-*"))
-                  if (match := _ROUND.fullmatch(path.name)) and judged(path)} for fold, place in folds.items()}
+                  if (match := _ROUND.fullmatch(path.name)) and records.has_records(path)}
+           for fold, place in folds.items()}
     made = {fold: sum(one.get("kept", True) for one in trainings.get(fold, {}).get("rounds") or ())
             for fold in folds}
     most = max([*made.values(), *(number for rounds in own.values() for number in rounds)], default=0)
@@ -81,12 +83,12 @@ def _folds(place: Path) -> dict[int, Path]:
 
 
 def _tables(place: Path) -> Tables:
-    return {fold: records.read(path) for fold, path in _folds(place).items() if judged(path)}
+    return {fold: records.read(path) for fold, path in _folds(place).items() if records.has_records(path)}
 
 
 def _training(path: Path) -> dict[str, Any] | None:
     """A training's file, whose rounds and epochs are what they should be."""
-    told = json_object(path)
+    told = records.read_object(path)
     rounds = _stated(told or {}, "rounds")
     if not _listed(rounds) or not all(_listed(_stated(one, "epochs")) for one in rounds):
         raise InputRefused(f"{path}: rounds must be a list of objects, each with a list of epochs; remove it and "

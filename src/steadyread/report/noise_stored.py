@@ -3,10 +3,8 @@
 import csv
 import io
 import re
-import zipfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -25,6 +23,7 @@ from steadyread.files import (
     TRAINING,
 )
 from steadyread.metrics.noise_summary import NoiseJob, NoiseStudy
+from steadyread.report.stored import class_name, findings_of
 
 _FOLD = re.compile(r"fold-(\d+)")
 _ARRAYS = ("clean", "noisy", "case_id", "label", "attack", "mas", "clean_probability", "noisy_probability")
@@ -50,20 +49,15 @@ def read_noise_run(folder: Path) -> NoiseRun:
     places = [(variant, fold) for variant in sorted((folder / JOBS).glob("*")) if variant.is_dir()
               for fold in sorted(variant.glob("fold-*")) if _FOLD.fullmatch(fold.name)]
     jobs = [_job(variant.name, place) for variant, place in places
-            if judged(place)]
+            if records.has_records(place)]
     if not jobs:
         raise InputRefused(f"no network's records in {folder}: expected jobs/VARIANT/fold-NUMBER/records there; "
                            "give the folder of a noise study, or run the command that began it again")
-    study = NoiseStudy(json_object(folder / SETTINGS) or {}, json_object(folder / SPECTRUM),
+    study = NoiseStudy(records.read_object(folder / SETTINGS) or {}, records.read_object(folder / SPECTRUM),
                        _cases(folder / CASES), findings_of(folder / FINDINGS), jobs)
     shown = {(one.case_id, one.attack, one.mas): one for job in reversed(jobs)
              for one in reversed(_examples(folder / JOBS / job.variant / f"fold-{job.fold}" / NOISE_EXAMPLES, job))}
     return NoiseRun(folder, study, list(reversed(shown.values())))
-
-
-def judged(place: Path) -> bool:
-    """Whether a network's folder has its plan and records."""
-    return (place / records.PLAN).exists() and any((place / records.PARTS).glob("part-*.parquet"))
 
 
 def fold_of(place: Path) -> int:
@@ -73,29 +67,10 @@ def fold_of(place: Path) -> int:
 
 
 def _job(variant: str, place: Path) -> NoiseJob:
-    plan = json_object(place / records.PLAN)
+    plan = records.read_object(place / records.PLAN)
     return NoiseJob(variant, fold_of(place), plan or {}, records.read(place), findings_of(place / FINDINGS),
-                    json_object(place / TRAINING), json_object(place / COUNTED),
-                    json_object(place / CONVERGENCE))
-
-
-def json_object(path: Path) -> dict[str, Any] | None:
-    """A stored JSON object, None where there is no file."""
-    if not path.exists():
-        return None
-    found = records.read_json(path)
-    if not isinstance(found, dict):
-        raise InputRefused(f"{path} must hold one JSON object; it holds a {type(found).__name__}: remove it or run "
-                           "the study again")
-    return found
-
-
-def findings_of(path: Path) -> list[dict[str, Any]]:
-    """A stored list of findings, each with every field; empty where there is no file."""
-    found = records.read_json(path) if path.exists() else []
-    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
-        raise InputRefused(f"{path} must hold a list of findings: remove it or run the study again")
-    return [{"check": "", "severity": "note", "message": "", "value": None, "rows": ()} | each for each in found]
+                    records.read_object(place / TRAINING), records.read_object(place / COUNTED),
+                    records.read_object(place / CONVERGENCE))
 
 
 def _cases(path: Path) -> list[dict[str, str]]:
@@ -115,23 +90,14 @@ def _cases(path: Path) -> list[dict[str, str]]:
 def _examples(path: Path, job: NoiseJob) -> list[NoiseExample]:
     if not path.exists():
         return []
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in _ARRAYS if name in stored}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError) as problem:
-        raise InputRefused(f"{path} is not a readable npz of plain arrays ({problem}): remove it or run the study "
-                           "again") from problem
+    stored = records.read_npz(path)
+    arrays = {name: stored[name] for name in _ARRAYS if name in stored}
     lengths = {name: len(array) for name, array in arrays.items()}
     if set(arrays) != set(_ARRAYS) or len(set(lengths.values())) > 1:
         raise InputRefused(f"{path} must hold {', '.join(_ARRAYS)} of one length; it holds {lengths}")
     classes = [str(name) for name in job.plan.get("data", {}).get("classes", ())]
-    return [NoiseExample(str(arrays["case_id"][row]), _class(arrays["label"][row], classes),
+    return [NoiseExample(str(arrays["case_id"][row]), class_name(arrays["label"][row], classes),
                          str(arrays["attack"][row]), float(arrays["mas"][row]), job.fold,
                          arrays["clean"][row].astype(np.float64), arrays["noisy"][row].astype(np.float64),
                          float(arrays["clean_probability"][row]), float(arrays["noisy_probability"][row]))
             for row in range(lengths["clean"])]
-
-
-def _class(label: Any, classes: list[str]) -> str:
-    text = str(label)
-    return classes[int(text)] if text.isdigit() and int(text) < len(classes) else text

@@ -20,9 +20,9 @@ from steadyread.report import hardening_tables, tables
 from steadyread.report.checklists import CHECKLIST, Runs, checklist_markdown, checklist_rows
 from steadyread.report.drawings import drawings
 from steadyread.report.hardening_drawings import hardening_drawings
-from steadyread.report.hardening_stored import Assessed, hardening_summary, read_hardenings
+from steadyread.report.hardening_stored import hardening_summary, read_hardenings
 from steadyread.report.inline import inline_svg
-from steadyread.report.stored import Run, read_run
+from steadyread.report.stored import Assessed, Run, read_run
 from steadyread.units import Bounds
 
 

@@ -1,7 +1,6 @@
 """What a fold's network sees, read back: seen.json (attention, sanity) and seen.npz (features, shown images)."""
 
 import re
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from steadyread.figures.seeing import Shown
 from steadyread.files import JOBS, SEEN, SEEN_ARRAYS
 from steadyread.metrics.seeing_features import FeatureChange
 from steadyread.metrics.seeing_reads import MEASURES, SeenFold, attack_key
+from steadyread.report.stored import class_name
 
 Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 _TOLD = {"attack": str, "mas": int | float, "layer": str, "feature_layer": str, "measure": str, "target": str,
@@ -65,7 +65,7 @@ def read_seen(place: Path, fold: int) -> SeenFold | None:
     if not told_at.exists() or not arrays_at.exists():
         return None       # a network under way: the second file comes after the first
     told = _checked(records.read_json(told_at), told_at)
-    arrays = _arrays(arrays_at)
+    arrays = records.read_npz(arrays_at)
     missing = [name for name in _CHANGE if name not in arrays]
     if missing:
         raise InputRefused(f"{arrays_at} must hold {', '.join(_CHANGE)}; it lacks {', '.join(missing)}: {_AGAIN}")
@@ -85,7 +85,7 @@ def read_shown(stored: Path, fold: int | None = None, classes: Sequence[str] = (
     Raises:
         InputRefused: no readable npz of these arrays, of one length and with images of one shape.
     """
-    arrays = _arrays(stored)
+    arrays = records.read_npz(stored)
     missing = [name for name in _SHOWN if name not in arrays]
     if missing:
         raise InputRefused(f"{stored} must hold {', '.join(_SHOWN)}; it lacks {', '.join(missing)}: {_AGAIN}")
@@ -112,7 +112,7 @@ def _shown(arrays: Arrays, row: int, fold: int | None, classes: Sequence[str],
     clean, noisy = (float(arrays[name][row]) for name in ("clean_probability", "noisy_probability"))
     crossed = (clean >= 0.5) != (noisy >= 0.5) if np.isfinite([clean, noisy]).all() else None
     spacing = np.nan_to_num(np.asarray(arrays["spacing_mm"][row], np.float64), nan=1.0)
-    return Shown(case, _class(arrays["label"][row], classes), attack, float(arrays["mas"][row]), fold,
+    return Shown(case, class_name(arrays["label"][row], classes), attack, float(arrays["mas"][row]), fold,
                  flips.get((case, attack), crossed),
                  arrays["clean"][row].astype(np.float64), arrays["noisy"][row].astype(np.float64), clean, noisy,
                  np.asarray(arrays["mask"][row]) > 0, tuple(spacing.tolist()),
@@ -135,10 +135,6 @@ def _flips(seen: Mapping[str, Any] | None) -> dict[tuple[str, str], bool]:
     return {(str(row["case_id"]), attack_key(str(row.get("attack") or main))): bool(row["flipped"]) for row in rows}
 
 
-def _class(label: Any, classes: Sequence[str]) -> str:
-    text = str(label)
-    return classes[int(text)] if text.isdigit() and int(text) < len(classes) else text
-
 
 def _checked(told: Any, path: Path) -> dict[str, Any]:
     """seen.json with all its keys, every row with its own, and numbers where numbers are."""
@@ -158,11 +154,3 @@ def _checked(told: Any, path: Path) -> dict[str, Any]:
                 raise InputRefused(f"{path}: row {at} of {table} must hold numbers or null; it holds {figures!r}: "
                                    f"{_AGAIN}")
     return told
-
-
-def _arrays(path: Path) -> Arrays:
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as problem:
-        raise InputRefused(f"{path} is not a readable npz of plain arrays ({problem}): {_AGAIN}") from problem

@@ -19,8 +19,8 @@ from steadyread.metrics.summary import thinned
 from steadyread.metrics.wording import attack_name, number_of, score_name
 from steadyread.report.drawings import Drawing
 from steadyread.report.hardening_drawings import sides
-from steadyread.report.hardening_stored import Assessed
 from steadyread.report.sets_stored import StoredSets
+from steadyread.report.stored import Assessed
 
 Summary = Mapping[str, Any]
 _STEPS = 300     # of a drawn curve

@@ -1,6 +1,5 @@
 """What the folder of a study of several data sets holds: each set's run, hardened networks and equal run."""
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +11,8 @@ from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.figures.across_sets import Attacked
 from steadyread.files import ATTACKED, EQUAL, FAILED, IMAGES, SETTINGS
-from steadyread.metrics import reads_of
-from steadyread.metrics.plan import bounds_of, part_of, stages_of
-from steadyread.report.hardening_stored import Assessed, Hardened, read_hardenings
-from steadyread.report.stored import Run, read_run
+from steadyread.report.hardening_stored import Hardened, read_hardenings
+from steadyread.report.stored import Assessed, Run, assessed_of, class_name
 
 _ARRAYS = ("images", "probabilities", "attack", "case_id", "label", "size")
 
@@ -70,7 +67,7 @@ def read_sets(folder: Path) -> StoredSets:
     Raises:
         InputRefused: no such study, or a stored file that is not what it should be.
     """
-    study = _mapping(folder / SETTINGS)
+    study = records.read_object(folder / SETTINGS)
     stated = study.get("sets") if study is not None else None
     if study is None or not isinstance(stated, Mapping) or not stated:
         raise InputRefused(f"{folder / SETTINGS} must name the data sets of a study ('sets'): give the folder of a "
@@ -83,16 +80,16 @@ def read_sets(folder: Path) -> StoredSets:
 
 
 def _read(folder: Path, name: str, settings: Any) -> StoredSet:
-    told = _mapping(folder / FAILED)
+    told = records.read_object(folder / FAILED)
     failed = None if told is None else str(told.get("reason") or "for no reason that was written down")
     stated = settings if isinstance(settings, Mapping) else {}
-    plain = _assessed(folder)
+    plain = assessed_of(folder)
     if plain is None:
         return StoredSet(name, folder, stated, failed)
     equal = folder / EQUAL
     return StoredSet(name, folder, stated, failed, plain, tuple(read_hardenings(folder)),
-                     read_attacked(folder / ATTACKED, _classes(plain.run)), _mapping(folder / IMAGES),
-                     _assessed(equal), _mapping(equal / IMAGES))
+                     read_attacked(folder / ATTACKED, _classes(plain.run)), records.read_object(folder / IMAGES),
+                     assessed_of(equal), records.read_object(equal / IMAGES))
 
 
 def read_attacked(path: Path, classes: tuple[str, ...]) -> tuple[Attacked, ...]:
@@ -103,17 +100,13 @@ def read_attacked(path: Path, classes: tuple[str, ...]) -> tuple[Attacked, ...]:
     """
     if not path.exists():
         return ()
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            arrays = {name: stored[name] for name in _ARRAYS if name in stored}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError) as problem:
-        raise InputRefused(f"{path} is not a readable npz of plain arrays ({problem}): remove it or run the study "
-                           "again") from problem
+    stored = records.read_npz(path)
+    arrays = {name: stored[name] for name in _ARRAYS if name in stored}
     shapes = {name: array.shape for name, array in arrays.items()}
     if set(arrays) != set(_ARRAYS) or not _fit(arrays):
         raise InputRefused(f"{path} must hold {', '.join(_ARRAYS)} of n images under as many attacks; it holds "
                            f"{shapes}: remove it or run the study again")
-    return tuple(Attacked(str(arrays["case_id"][row]), _class(arrays["label"][row], classes),
+    return tuple(Attacked(str(arrays["case_id"][row]), class_name(arrays["label"][row], classes),
                           float(arrays["size"][row]), tuple(map(str, arrays["attack"])),
                           arrays["images"][row].astype(np.float64), arrays["probabilities"][row].astype(np.float64),
                           classes) for row in range(len(arrays["images"])))
@@ -126,32 +119,6 @@ def _fit(arrays: Mapping[str, np.ndarray]) -> bool:
             and len({len(arrays[name]) for name in _ARRAYS if name != "attack"}) == 1)
 
 
-def _assessed(folder: Path) -> Assessed | None:
-    """A run with the reads it is judged by, None where it has no records (yet)."""
-    if not (folder / records.PLAN).exists() or not any((folder / records.PARTS).glob("part-*.parquet")):
-        return None
-    run = read_run(folder)
-    stage = next(iter(stages_of(run.table)), None)
-    return Assessed(run, reads_of(run.table, part_of(run.table), stage, bounds_of(run.plan)))
-
-
 def _classes(run: Run) -> tuple[str, ...]:
     stated = run.plan.get("data")
     return tuple(str(name) for name in stated.get("classes", ())) if isinstance(stated, Mapping) else ()
-
-
-def _mapping(path: Path) -> dict[str, Any] | None:
-    """A JSON object, None where there is no file."""
-    if not path.exists():
-        return None
-    found = records.read_json(path)
-    if not isinstance(found, dict):
-        raise InputRefused(f"{path} must hold one JSON object; it holds a {type(found).__name__}: remove it or run "
-                           "the study again")
-    return found
-
-
-def _class(label: Any, classes: tuple[str, ...]) -> str:
-    """The class of a stored label, which is a number, or its name already."""
-    text = str(label)
-    return classes[int(text)] if text.isdigit() and int(text) < len(classes) else text

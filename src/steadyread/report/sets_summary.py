@@ -13,8 +13,9 @@ from steadyread.metrics.intervals import share
 from steadyread.metrics.plan import exact_up_to
 from steadyread.metrics.sets_wording import believed_said, beside_margin, conditions_said, listed, sets_answers
 from steadyread.metrics.summary import REFERENCES, judged_by, summarise
-from steadyread.report.hardening_stored import Assessed, hardening_summary
+from steadyread.report.hardening_stored import hardening_summary
 from steadyread.report.sets_stored import StoredSet, StoredSets
+from steadyread.report.stored import Assessed
 
 Told = dict[str, Any]
 

@@ -1,11 +1,10 @@
 """What a run's folder holds: plan, records, findings, examples, training. No model is needed, nor loaded."""
 
-import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -13,7 +12,10 @@ from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.figures.examples import Example
 from steadyread.files import EXAMPLES, FINDINGS, SETTINGS, TRAINING
+from steadyread.metrics import Reads, reads_of
+from steadyread.metrics.plan import bounds_of, part_of, stages_of
 from steadyread.metrics.reads import SCORES, with_scores
+from steadyread.units import Bounds
 
 _EXAMPLE_ARRAYS = ("clean", "adversarial", "case_id", "label", "attack", "size", "clean_probabilities",
                    "adversarial_probabilities")
@@ -32,6 +34,28 @@ class Run:
     examples: list[Example]
 
 
+@dataclass(frozen=True, eq=False)
+class Assessed:
+    """A run with the reads that it is judged by."""
+
+    run: Run
+    reads: Reads
+
+    @property
+    def bounds(self) -> Bounds:
+        """The images' bounds."""
+        return bounds_of(self.run.plan)
+
+
+def assessed_of(folder: Path) -> Assessed | None:
+    """A run with the reads it is judged by, None where it has no records (yet)."""
+    if not records.has_records(folder):
+        return None
+    run = read_run(folder)
+    stage = next(iter(stages_of(run.table)), None)
+    return Assessed(run, reads_of(run.table, part_of(run.table), stage, bounds_of(run.plan)))
+
+
 def read_run(folder: Path, classes: tuple[str, ...] = ()) -> Run:
     """A run's folder. Settings, findings, training and examples may be absent; plan and records may not.
 
@@ -45,7 +69,7 @@ def read_run(folder: Path, classes: tuple[str, ...] = ()) -> Run:
     if isinstance(settings, dict):
         plan = {"name": settings.get("name"), "study": settings} | plan
     names = classes or tuple(str(name) for name in plan.get("data", {}).get("classes", ()))
-    return Run(folder, plan, read_records(folder), _findings(folder / FINDINGS),
+    return Run(folder, plan, read_records(folder), findings_of(folder / FINDINGS),
                _optional(folder / TRAINING), read_examples(folder / EXAMPLES, names))
 
 
@@ -74,25 +98,22 @@ def read_examples(path: Path, classes: tuple[str, ...]) -> list[Example]:
     """
     if not path.exists():
         return []
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            missing = [name for name in _EXAMPLE_ARRAYS if name not in stored]
-            arrays = {name: stored[name] for name in _EXAMPLE_ARRAYS if name in stored}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError) as problem:
-        raise InputRefused(f"{path} is not a readable npz of plain arrays ({problem}): remove it or run the "
-                           "assessment again") from problem
+    stored = records.read_npz(path)
+    missing = [name for name in _EXAMPLE_ARRAYS if name not in stored]
+    arrays = {name: stored[name] for name in _EXAMPLE_ARRAYS if name in stored}
     lengths = {name: len(array) for name, array in arrays.items()}
     if missing or len(set(lengths.values())) > 1:
         raise InputRefused(f"{path} must hold {', '.join(_EXAMPLE_ARRAYS)} of one length; "
                            + (f"missing: {', '.join(missing)}" if missing else f"lengths {lengths}"))
-    return [Example(str(arrays["case_id"][row]), _class_name(arrays["label"][row], classes),
+    return [Example(str(arrays["case_id"][row]), class_name(arrays["label"][row], classes),
                     str(arrays["attack"][row]), float(arrays["size"][row]), arrays["clean"][row],
                     arrays["adversarial"][row], arrays["clean_probabilities"][row],
                     arrays["adversarial_probabilities"][row], classes)
             for row in range(lengths["clean"])]
 
 
-def _findings(path: Path) -> list[dict[str, Any]]:
+def findings_of(path: Path) -> list[dict[str, Any]]:
+    """A stored list of findings, each with every field, the worst first; empty where there is no file."""
     found = _optional(path) or []
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise InputRefused(f"{path} must hold a list of findings; remove it or run the assessment again")
@@ -105,7 +126,7 @@ def _optional(path: Path) -> Any:
     return records.read_json(path) if path.exists() else None
 
 
-def _class_name(label: Any, classes: tuple[str, ...]) -> str:
+def class_name(label: Any, classes: Sequence[str]) -> str:
     """The class of a stored label, which is a number, or its name already."""
     text = str(label)
     return classes[int(text)] if text.isdigit() and int(text) < len(classes) else text

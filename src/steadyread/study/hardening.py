@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
 from steadyread.errors import UsageError
-from steadyread.study.section import Positive, Section, Settings, Size, laid_over, refuse_unknown
+from steadyread.study.section import Positive, Section, Settings, Size, compared_with, refuse_unknown
 from steadyread.training.fit import TrainingSettings
 from steadyread.training.harden import Method
 
@@ -49,16 +49,7 @@ class Hardening(Section):
     def compared(self) -> Mapping[str, "Hardening"]:
         """The further hardenings by name, whole."""
         own = self.model_dump(exclude={"compare"}, exclude_unset=True)
-        found = {}
-        for name, stated in self.compare.items():
-            try:
-                found[name] = Hardening.model_validate(laid_over(own, stated))
-            except ValidationError as problem:
-                first = problem.errors()[0]
-                where = ".".join(["hardening.compare", name, *map(str, first["loc"])])
-                told = " ".join(first["msg"].split())
-                raise UsageError(f"{where}: {told[0].lower()}{told[1:]}; got {first['input']!r}") from problem
-        return found
+        return compared_with(Hardening, own, self.compare, "hardening.compare")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:

@@ -6,7 +6,7 @@ from pydantic import Field, model_validator
 
 from steadyread.classifier import Output
 from steadyread.study.noise_attacks import refuse_unknown_attacks
-from steadyread.study.noise_hardening import NoiseHardening
+from steadyread.study.noise_hardening import NoiseHardening, refuse_idle
 from steadyread.study.section import Positive, Section, Settings
 
 
@@ -53,6 +53,8 @@ class Noise(Section):
     def _known(self) -> Self:
         for part, stated in (("test", self.test), ("train", self.train), ("variants", self.variants)):
             refuse_unknown_attacks(stated, f"noise.{part}")
+        if self.hardening is not None:
+            refuse_idle(self.hardening)
         return self
 
 

@@ -1,14 +1,14 @@
 """The section of a study of CT noise that says how its networks are hardened against it, and how that is judged."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, TypeAdapter, ValidationError, model_validator
+from pydantic import Field, TypeAdapter, model_validator
 
 from steadyread.errors import UsageError
 from steadyread.study.noise_attacks import refuse_unknown_attacks
-from steadyread.study.section import Positive, Section, Settings, Size, laid_over, refuse_unknown
+from steadyread.study.section import Positive, Section, Settings, Size, compared_with, refuse_unknown
 from steadyread.training.perturbed import Kind
 from steadyread.training.settings import TrainingSettings
 
@@ -68,17 +68,8 @@ class NoiseHardening(Section):
         own = self.model_dump(exclude={"compare", "judged_compared", "epochs", "steps"}, exclude_unset=True)
         if self.judged_compared is not None:
             own["judged"] = self.judged_compared.model_dump()
-        found: dict[str, NoiseHardening] = {self.method: self.model_copy(update={"compare": {}})}
-        for name, stated in self.compare.items():
-            table = laid_over(own, stated)
-            try:
-                found[name] = NoiseHardening.model_validate(table)
-            except ValidationError as problem:
-                first = problem.errors()[0]
-                where = ".".join(["noise.hardening.compare", name, *map(str, first["loc"])])
-                told = " ".join(first["msg"].split())
-                raise UsageError(f"{where}: {told[0].lower()}{told[1:]}; got {first['input']!r}") from problem
-        return found
+        return {self.method: self.model_copy(update={"compare": {}}),
+                **compared_with(NoiseHardening, own, self.compare, "noise.hardening.compare")}
 
     @model_validator(mode="after")
     def _known(self) -> Self:
@@ -96,3 +87,28 @@ class NoiseHardening(Section):
             _ = self.whole
         return self
 
+
+# Settings that one of the methods looks at and others do not.
+_USED: Mapping[str, tuple[str, ...]] = {
+    "noise": ("adaptive",), "rounds": ("adaptive",), "starts": ("adaptive",), "auc_stop": ("adaptive",),
+    "mas": ("adaptive", "fresh", "augment"), "steps": ("adaptive", "fresh", "pgd"),
+    "share": ("fresh", "augment", "pgd"), "epsilon": ("pgd",), "draws": ("drift",),
+    **dict.fromkeys(("epochs", "auc_cost", "training"), ("adaptive", "fresh", "augment", "pgd", "clean"))}
+
+
+def refuse_idle(asked: NoiseHardening) -> None:
+    """Refuses a setting that its method does not look at: it says something else than was meant.
+
+    What a compared method inherits is no setting of its own, and what has its default value was not stated.
+    """
+    own = [key for key in _USED if getattr(asked, key) != NoiseHardening.model_fields[key].default]
+    _refuse(asked.method, own, "noise.hardening")
+    for name, stated in asked.compare.items():
+        _refuse(str(stated.get("method", asked.method)), stated, f"noise.hardening.compare.{name}")
+
+
+def _refuse(method: str, stated: Iterable[str], where: str) -> None:
+    for key in stated:
+        if method not in _USED.get(key, (method,)):
+            raise UsageError(f"{where}.{key} is for method {' or '.join(_USED[key])}, and the method is "
+                             f"'{method}': leave it out")

@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from steadyread.errors import UsageError
 from steadyread.units import RANGE, Bounds, size_in_native
@@ -53,3 +53,25 @@ def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> Settings:
         held = merged.get(key)
         merged[key] = laid_over(held, value) if isinstance(held, Mapping) and isinstance(value, Mapping) else value
     return merged
+
+
+S = TypeVar("S", bound=Section)
+
+
+def compared_with(section: type[S], own: Mapping[str, Any], compare: Mapping[str, Settings], where: str
+                  ) -> dict[str, S]:
+    """Further sections by name: what each states laid over `own`.
+
+    Raises:
+        UsageError: a value that cannot be, with its place below `where`.
+    """
+    found = {}
+    for name, stated in compare.items():
+        try:
+            found[name] = section.model_validate(laid_over(own, stated))
+        except ValidationError as problem:
+            first = problem.errors()[0]
+            place = ".".join([where, name, *map(str, first["loc"])])
+            told = " ".join(first["msg"].split())
+            raise UsageError(f"{place}: {told[0].lower()}{told[1:]}; got {first['input']!r}") from problem
+    return found
