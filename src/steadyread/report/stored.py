@@ -114,7 +114,7 @@ def read_examples(path: Path, classes: tuple[str, ...]) -> list[Example]:
 
 def findings_of(path: Path) -> list[dict[str, Any]]:
     """A stored list of findings, each with every field, the worst first; empty where there is no file."""
-    found = _optional(path) or []
+    found = [] if (stored := _optional(path)) is None else stored
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise InputRefused(f"{path} must hold a list of findings; remove it or run the assessment again")
     known = [{"check": "", "severity": "note", "message": "", "value": None, "rows": ()} | each for each in found]
