@@ -68,7 +68,8 @@ Method = Annotated[str | None, typer.Option("--method", help="pgd (half of each 
                                             "unsupervised (no labels on the attacked half), clean (no attack). Of "
                                             "a run of CT noise: adaptive, fresh, augment, drift, pgd or clean. "
                                             "Default: pgd, adaptive.")]
-HardeningEpochs = Annotated[int | None, typer.Option("--epochs", help="Of the hardening. Default: 15.")]
+HardeningEpochs = Annotated[int | None, typer.Option("--epochs", help="Of the hardening. Default: 15; of a run "
+                                            "of CT noise what its study says, or 10 a round.")]
 Scratch = Annotated[bool | None, typer.Option("--from-scratch", help="Begin with an untrained network.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 

@@ -149,5 +149,6 @@ def _refuse_other(folder: Path, sets: Sets) -> None:
         if not isinstance(held, dict) or "sets" not in held:
             raise PlanDiffers(f"{folder} holds another study: give another --out folder")
         if held.get("scale") != wanted["scale"] or list(held["sets"]) != list(wanted["sets"]):
-            raise PlanDiffers(f"{folder} holds the study of other sets or another scale "
-                              f"({held.get('scale')}: {', '.join(held['sets'])}): give another --out folder")
+            scale = f"scale {held['scale']}" if held.get("scale") else "no scale"
+            raise PlanDiffers(f"{folder} holds the study of other sets or another scale ({scale}; sets "
+                              f"{', '.join(held['sets'])}): give another --out folder")

@@ -16,8 +16,7 @@ TESTED = GROUPS[1:]
 MEASURES = ("overlap", "distance_mm", "rank_correlation", "inside_clean", "inside_noisy", "area_clean",
             "area_noisy")
 CHANGES = ("inside", "area")       # from clean to noisy, as noisy minus clean
-_METHODS = {"grad_cam": "Grad-CAM", "integrated_gradients": "Integrated gradients",
-            "input_x_gradient": "Input × gradient"}
+_METHODS = {"grad_cam": "Grad-CAM", "integrated_gradients": "Integrated gradients"}
 
 
 @dataclass(frozen=True, eq=False)
