@@ -92,8 +92,8 @@ def test_importing_the_counting_half_leaves_torch_alone() -> None:
 
 def test_public_names_are_exact() -> None:
     assert set(steadyread.__all__) == {
-        "Bounds", "CTNoise", "Classifier", "Linf", "Spectrum", "SteadyreadError", "__version__", "assess", "attack",
-        "bim", "fgsm", "flip_probability", "open_cases", "optimised_ct_noise", "pgd", "random_ct_noise",
+        "Bounds", "CTNoise", "Classifier", "Linf", "Spectrum", "SteadyreadError", "__version__", "apgd", "assess",
+        "attack", "bim", "fgsm", "flip_probability", "open_cases", "optimised_ct_noise", "pgd", "random_ct_noise",
         "smallest_flip"}
     for name in steadyread.__all__:
         assert getattr(steadyread, name) is not None

@@ -13,6 +13,7 @@ from steadyread.units import Bounds
 
 if TYPE_CHECKING:
     from steadyread.assessment import assess
+    from steadyread.attacks.apgd import apgd
     from steadyread.attacks.flip_probability import flip_probability
     from steadyread.attacks.optimised_noise import optimised_ct_noise
     from steadyread.attacks.random_noise import random_ct_noise
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
     from steadyread.classifier import Classifier
     from steadyread.threats import CTNoise, Linf, Spectrum
 
-__all__ = ["Bounds", "CTNoise", "Classifier", "Linf", "Spectrum", "SteadyreadError", "__version__", "assess",
-           "attack", "bim", "fgsm", "flip_probability", "open_cases", "optimised_ct_noise", "pgd",
+__all__ = ["Bounds", "CTNoise", "Classifier", "Linf", "Spectrum", "SteadyreadError", "__version__", "apgd",
+           "assess", "attack", "bim", "fgsm", "flip_probability", "open_cases", "optimised_ct_noise", "pgd",
            "random_ct_noise", "smallest_flip"]
 
 _HOME = {"CTNoise": "threats", "Classifier": "classifier", "Linf": "threats", "Spectrum": "threats",
-         "assess": "assessment", "attack": "attacks.recipes", "bim": "attacks.recipes", "fgsm": "attacks.recipes",
-         "flip_probability": "attacks.flip_probability", "open_cases": "cases",
+         "apgd": "attacks.apgd", "assess": "assessment", "attack": "attacks.recipes", "bim": "attacks.recipes",
+         "fgsm": "attacks.recipes", "flip_probability": "attacks.flip_probability", "open_cases": "cases",
          "optimised_ct_noise": "attacks.optimised_noise", "pgd": "attacks.recipes",
          "random_ct_noise": "attacks.random_noise", "smallest_flip": "attacks.smallest_flip"}
 

@@ -1,5 +1,6 @@
 """Named settings of the one search, with their sources, and the function that runs one on images."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -52,9 +53,10 @@ def pgd(epsilon: float, steps: int = 10, step: float = 0.25, restarts: int = 5, 
     return Recipe("pgd", Linf(epsilon), Search(steps, step, starts=restarts, random_start=True, loss=loss))
 
 
-def attack(classifier: Classifier, images: Images | Batch, reference: Labels, recipe: Recipe, seed: int = 0,
+def attack(classifier: Classifier, images: Images | Batch, reference: Labels,
+           recipe: Callable[[Classifier, Batch, Labels, int], Attacked], seed: int = 0,
            keys: tuple[str, ...] | None = None) -> Attacked:
-    """Runs a recipe on any number of images, a chunk at a time.
+    """Runs a recipe (`pgd`, `apgd`, `Square` and their like) on any number of images, a chunk at a time.
 
     Args:
         images: (n, c, *space) in native units, finite and inside the classifier's bounds.

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+from steadyread.attacks.apgd import apgd
 from steadyread.attacks.recipes import bim, fgsm, pgd
 from steadyread.attacks.square import Square
 from steadyread.errors import UsageError
@@ -22,5 +23,5 @@ def register(name: str, make: Callable[..., Any]) -> None:
     RECIPES[name] = make
 
 
-for _name, _make in (("fgsm", fgsm), ("bim", bim), ("pgd", pgd), ("square", Square)):
+for _name, _make in (("fgsm", fgsm), ("bim", bim), ("pgd", pgd), ("apgd", apgd), ("square", Square)):
     register(_name, _make)

@@ -9,7 +9,8 @@ from steadyread.units import Bounds
 
 Size = dict[str, float | str | None]
 NONE = "–"
-_ATTACKS = {"fgsm": "FGSM", "bim": "BIM", "pgd": "PGD", "clean": "Clean", "smallest_flip": "Smallest flip"}
+_ATTACKS = {"fgsm": "FGSM", "bim": "BIM", "pgd": "PGD", "apgd": "APGD", "clean": "Clean",
+            "smallest_flip": "Smallest flip"}
 _SCORES = {"smallest_flip": "Smallest flip", "margin": "Margin", "entropy": "Entropy", "random": "Random",
            "views": "Mean over views", "members": "Mean over networks",
            "disagreement": "Disagreement", "combined": "All combined"}
