@@ -11,6 +11,7 @@ INSTALL := -m pip install -qq --disable-pip-version-check -c constraints.txt
 ARGS ?=
 DATA ?= ../shared/data
 STUDIES ?= oncology ct_noise
+AUTOATTACK ?= git+https://github.com/fra31/auto-attack
 
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
 .PHONY: help demo test check study bench clean
@@ -37,10 +38,7 @@ study: $(DEV)
 	@for name in $(STUDIES); do $(VENV)/bin/steadyread run studies/$$name.toml --data-root $(DATA) $(ARGS) || exit; done
 
 bench: $(COMPARE)
-	@$(BENCH)/bin/python benchmarks/speed.py $(ARGS)
-	@$(BENCH)/bin/python benchmarks/smallest_flip.py $(ARGS)
-	@$(BENCH)/bin/python benchmarks/ct_noise.py $(ARGS)
-	@$(BENCH)/bin/python benchmarks/hardening.py $(ARGS)
+	@$(BENCH)/bin/python -m benchmarks --data-root $(DATA) $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis
@@ -58,10 +56,13 @@ $(DEV):
 	@$(VENV)/bin/python $(INSTALL) -e '.[dev,compare]'
 	@rm -f $(VENV)/ready-* && touch $(RUN) $@
 
-# torchattacks asks for an old torch stack; without its dependencies it runs on ours.
+# torchattacks asks for an old torch stack, adv-lib and secml-torch for torchvision; without their dependencies they
+# run on ours. auto-attack is on no registry; AUTOATTACK may name a checkout of it.
 $(COMPARE):
 	@echo "setting up $(BENCH) (once; a few minutes)" >&2
 	@$(PYTHON) -m venv $(BENCH)
-	@$(BENCH)/bin/python $(INSTALL) -e '.[compare]'
-	@$(BENCH)/bin/python $(INSTALL) --no-deps torchattacks
+	@$(BENCH)/bin/python $(INSTALL) -e '.[compare,medical]'
+	@$(BENCH)/bin/python $(INSTALL) --no-deps torchattacks adv-lib secml-torch multiprocess dill
+	@GIT_TERMINAL_PROMPT=0 $(BENCH)/bin/python $(INSTALL) --no-deps $(AUTOATTACK) >/dev/null 2>&1 \
+		|| echo "auto-attack: not installed, its rows will say so (tried $(AUTOATTACK))" >&2
 	@rm -f $(BENCH)/ready-* && touch $@

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from steadyread.errors import InputRefused, UsageError
+from steadyread.layout import cannot, channels_last
 from steadyread.types import Batch, Bounds, Flags, Images, Labels, Logits, Values, image_keys
 
 Output = Literal["logit", "logits", "probability", "probabilities"]
@@ -86,7 +87,7 @@ class Classifier:
             InputRefused: the module's output does not fit the stated head.
         """
         self.passes.forwards += len(images)
-        return self._as_logits(self.module(self.normalised(images)))
+        return self._as_logits(self._raw(images))
 
     def probabilities(self, logits: Logits) -> Float[Tensor, "n k"]:
         """The model's own probabilities, from logits of this classifier: the threshold's shift undone."""
@@ -119,7 +120,7 @@ class Classifier:
         """Evaluation mode and parameters that need no gradient, both put back afterwards as they were.
 
         Buffers are restored too, for modules that write to them even when evaluating. Gradients of the
-        search then cost only what the images' own chain costs.
+        search then cost only what the images' own chain costs, and convolutions lie in memory as they are fastest.
         """
         modes = [(part, part.training) for part in self.module.modules()]
         wanted = [(parameter, parameter.requires_grad) for parameter in self.module.parameters()]
@@ -128,7 +129,7 @@ class Classifier:
         for parameter, _ in wanted:
             parameter.requires_grad_(False)
         try:
-            with torch.enable_grad():
+            with torch.enable_grad(), channels_last(self.module):
                 yield self
         finally:
             for part, training in modes:
@@ -160,7 +161,7 @@ class Classifier:
         """
         with self.frozen(), torch.no_grad():
             self.passes.forwards += len(images)
-            raw = self.module(self.normalised(images))
+            raw = self._raw(images)
             logits = self._as_logits(raw)
         lost = raw == 0 if self.output == "probabilities" else (raw <= 0) | (raw >= 1)
         if self.output.startswith("probabilit") and bool(lost.any()):
@@ -170,6 +171,17 @@ class Classifier:
                 f"{'softmax' if self.output == 'probabilities' else 'sigmoid'} and state its head as "
                 f"'{'logits' if self.output == 'probabilities' else 'logit'}'")
         return logits
+
+    def _raw(self, images: Images) -> Tensor:
+        """What the module returns for images in native units."""
+        given = self.normalised(images)
+        try:
+            found: Tensor = self.module(given)
+        except RuntimeError as problem:
+            if not cannot(self.module, problem):
+                raise
+            found = self.module(given)
+        return found
 
     def normalised(self, images: Tensor) -> Tensor:
         """What the module is given for images in native units."""
@@ -220,11 +232,10 @@ class Classifier:
         if images.ndim < 3 or not len(images):
             raise InputRefused(f"images must have the shape (n, channels, *space) with n >= 1; "
                                f"got {tuple(images.shape)}")
-        flat = images.detach().reshape(len(images), -1)
-        bad = ~torch.isfinite(flat).all(1)
+        low, high = torch.aminmax(images.detach().reshape(len(images), -1), dim=1)   # NaN where any pixel is
+        bad = ~torch.isfinite(low) | ~torch.isfinite(high)
         if bool(bad.any()):
             raise InputRefused(f"image '{keys[int(bad.nonzero()[0])]}' has NaN or infinite pixels")
-        low, high = flat.min(1).values, flat.max(1).values
         # a float32 image of a window may exceed it by its own rounding
         slack = 1e-6 * max(abs(self.valid.low), abs(self.valid.high), self.valid.range)
         bad = (low < self.valid.low - slack) | (high > self.valid.high + slack)

@@ -1,0 +1,71 @@
+"""Measures steadyread beside other libraries and writes docs/benchmarks.md.
+
+    make bench                                      every table
+    make bench ARGS='--tables fixed_size,curve'     these anew; the page keeps the others as last measured
+    make bench ARGS=--record                        and holds later runs against this one
+"""
+
+import argparse
+import importlib
+import sys
+import time
+import warnings
+from pathlib import Path
+
+import torch
+
+from benchmarks.guard import losses, read_recorded, record
+from benchmarks.page import about, page
+from benchmarks.setup import Setup
+from benchmarks.table import Table, read_table
+
+TABLES = ("fixed_size", "smallest", "curve", "heads", "ct_noise", "epoch", "growth", "gpu")
+ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "docs" / "benchmarks.md"
+
+
+def arguments() -> argparse.Namespace:
+    """As stated on the command line."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__.splitlines()[0])
+    parser.add_argument("--tables", default=",".join(TABLES), help="which, of " + ", ".join(TABLES))
+    parser.add_argument("--data-root", type=Path, default=ROOT.parent / "shared" / "data")
+    parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "benchmarks", help="networks and tables")
+    parser.add_argument("--page", type=Path, default=PAGE, help="what is written")
+    parser.add_argument("--rounds", type=int, default=5, help="alternating runs, one more to warm up")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--quick", action="store_true", help="a trial at the smallest sizes; not for quoting")
+    parser.add_argument("--record", action="store_true", help="later runs are held against this one")
+    asked = parser.parse_args()
+    unknown = [name for name in asked.tables.split(",") if name not in TABLES]
+    if unknown:
+        parser.error(f"no table '{unknown[0]}'; there are {', '.join(TABLES)}")
+    return asked
+
+
+def main() -> int:
+    """Measures, writes the page, and reports what got worse (exit code 0: a ratio is not a test)."""
+    asked = arguments()
+    torch.set_num_threads(asked.threads)
+    warnings.simplefilter("ignore")   # of the others
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    setup = Setup(asked.data_root, asked.folder, asked.rounds, asked.threads, asked.quick, device)
+    for name in asked.tables.split(","):
+        began = time.perf_counter()
+        table: Table = importlib.import_module(f"benchmarks.{name}").measure(setup)
+        table.write(asked.folder, about(setup))
+        print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
+    places = [asked.folder / f"{name}.json" for name in TABLES]
+    measured = [read_table(place) for place in places if place.exists()]
+    ratios = {f"{table.key}: {name}": value for table, _ in measured for name, value in table.guarded.items()}
+    lost = list(losses(ratios, read_recorded()))
+    asked.page.write_text(page(measured, lost))
+    for line in lost:
+        print(line, file=sys.stderr)
+    if asked.record:
+        record(ratios)
+    print(asked.page)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,234 @@
+"""What an epoch of adversarial training costs at equal work: a bare torch loop, steadyread and ART."""
+
+import copy
+import io
+from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from benchmarks.clock import Counted, Work, interleaved, ratio
+from benchmarks.libraries import library
+from benchmarks.setup import Setup
+from benchmarks.table import Goal, Part, Table
+from steadyread.cases import Cases, phantom
+from steadyread.cases.case_set import unknown_grid
+from steadyread.classifier import Classifier, Output
+from steadyread.models.nodule import nodule_cnn
+from steadyread.models.vgg import narrow_vgg
+from steadyread.training.crafts import SignSteps
+from steadyread.training.descent import descent_of, lay
+from steadyread.training.images import PartImages
+from steadyread.training.loop import one_epoch
+from steadyread.training.recipes import Adversarial, Clean
+from steadyread.training.settings import TrainingSettings
+
+STEPS, STEP, EPSILON, BATCH = 7, 0.25, 11.2, 64
+LOW, HIGH, MIDDLE, HALF = -1024.0, 3071.0, -300.0, 700.0   # HU: the images' bounds, and what the network is given
+SETTINGS = TrainingSettings(epochs=1, batch=BATCH, learning_rate=1e-3, schedule="constant", balance=False,
+                            max_norm=None, flips=False, rotation_degrees=0.0, shift_pixels=0.0)
+
+
+class TwoLogits(nn.Module):
+    """A network of one logit as those need it who know one logit a class only."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits (n, 2): 0, and the network's."""
+        logit = self.network(images)
+        return torch.cat([torch.zeros_like(logit), logit], dim=1)
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained, and on what; `network` is copied for each contestant, so that all begin alike."""
+
+    name: str
+    network: nn.Module
+    output: Output
+    cases: Cases
+    taught: PartImages
+
+    def own(self) -> Counted:
+        """A copy, which counts what goes through it."""
+        return Counted(copy.deepcopy(self.network))
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """An epoch with half of each batch attacked, and one of the clean part of the work: no attack, all taught."""
+
+    network: Counted
+    adversarial: Work
+    clean: Work
+
+
+def measure(setup: Setup) -> Table:
+    """Both networks, round by round."""
+    parts, goals, guarded = [], [], {}
+    for task in _tasks(setup):
+        part, found = _raced(task, setup)
+        parts.append(part)
+        ours, art = found["steadyread"], found.get("ART")
+        goals.append(Goal(f"an adversarial epoch of {task.name} at most 1.1 times the bare loop", ours <= 1.1,
+                          f"{ours:.2f}"))
+        if art is not None:
+            goals.append(Goal(f"an adversarial epoch of {task.name} faster than ART's", ours < art,
+                              f"{ours:.2f} and {art:.2f} times the bare loop"))
+        guarded[f"adversarial epoch of {task.name} beside the bare loop"] = ours
+    return Table("epoch", "An epoch of adversarial training at equal work", tuple(_told(setup)), tuple(parts),
+                 tuple(goals), guarded)
+
+
+def _told(setup: Setup) -> Iterator[str]:
+    yield (f"Half of each batch of {BATCH} is attacked by PGD ({STEPS} steps of epsilon / 4, epsilon {EPSILON:g} "
+           "HU, one random start, against the label) and the whole batch is taught with cross-entropy, by AdamW, "
+           f"without augmentation; {setup.of(256, 64)} synthetic images or boxes. The same network, images, "
+           "batches and optimiser for all. The bare loop is an adversarial epoch written out as well as we can: "
+           "parameters are frozen during the attack and no gradient is taken into them. steadyread's is the epoch "
+           "that `harden` goes through. ART's is `AdversarialTrainer(ratio=0.5)` with its "
+           "`ProjectedGradientDescent` at the same settings and one attack batch a training batch. *Clean epoch* "
+           "is the same without the attack (`fit` in ART): what the rest costs.")
+    yield ("Passes are images a training image, counted inside the network; ART's further forward pass is that of "
+           "the success rate which it works out after every attack for its log, of the clean and of the attacked "
+           "images.")
+    yield ("Not possible at equal work: secml-torch (its adversarial trainer raises \"Mixing strategy not "
+           "implemented yet\" for a batch that is part clean), MAIR (not on the package registry), torchattacks, "
+           "foolbox and adv-lib (no training).")
+
+
+def _tasks(setup: Setup) -> Iterator[Task]:
+    many = setup.of(256, 64)
+    torch.manual_seed(0)
+    flat = phantom.nodules(many, seed=0, size=64)
+    yield _task("a narrow VGG on 64x64", narrow_vgg(2, 1, size=64), "logits", flat)
+    yield _task("the 3D nodule network on 5x24x24", nodule_cnn(size=(5, 24, 24), width=0.25), "logit", _boxes(many))
+
+
+def _boxes(many: int) -> Cases:
+    """Boxes of 5x24x24 cut from synthetic nodules, the same slice five times: what they show is no matter."""
+    flat = phantom.nodules(many, seed=0, size=32)
+    rows = tuple(replace(row, spacing_mm=(0.7,) * 3, shape=(1, 5, 24, 24)) for row in flat.rows)
+    return replace(flat, rows=rows, native=unknown_grid,
+                   load=lambda row: flat.load(row)[:, None, 4:28, 4:28].repeat(5, axis=1))
+
+
+def _task(name: str, network: nn.Module, output: Output, cases: Cases) -> Task:
+    taught = PartImages(cases, "training")
+    lay(network, taught.dims, torch.device("cpu"))
+    return Task(name, network, output, cases, taught)
+
+
+def _raced(task: Task, setup: Setup) -> tuple[Part, dict[str, float]]:
+    """The table of one network, and each contestant's ratio to the bare loop."""
+    found = contestants(task)
+    passes, many = {}, len(task.taught)
+    for name, one in found.items():
+        one.network.reset()
+        one.adversarial()
+        passes[name] = f"{one.network.forwards / many:.2f}", f"{one.network.backwards / many:.2f}"
+    attacked, clean = (interleaved({name: getattr(one, kind) for name, one in found.items()}, setup.rounds)
+                       for kind in ("adversarial", "clean"))
+    rows, ratios = [], {}
+    for name in found:
+        told = ratio(attacked[name], attacked["bare loop"])
+        ratios[name] = told.median
+        rows.append((name, *passes[name], str(told), str(ratio(clean[name], clean["bare loop"])),
+                     str(ratio(attacked[name], clean[name]))))
+    if "ART" not in found:
+        rows.append(("ART", "not installed", *("–",) * 4))
+    columns = ("", "forward passes", "backward passes", "epoch over the bare loop", "clean epoch over the bare one",
+               "epoch over the own clean one")
+    return Part(f"{task.name[0].upper()}{task.name[1:]}", columns, tuple(rows)), ratios
+
+
+def contestants(task: Task) -> dict[str, Contestant]:
+    """All that are installed."""
+    found = {"bare loop": _bare(task), "steadyread": _ours(task)}
+    art = _art(task)
+    return found if art is None else {**found, "ART": art}
+
+
+def _bare(task: Task) -> Contestant:
+    network = task.own()
+    images, labels = task.taught.images(torch.arange(len(task.taught))), task.taught.labels
+    optimiser = torch.optim.AdamW(network.parameters(), SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay)
+    return Contestant(network, *(_bare_epoch(network, images, labels, optimiser, share) for share in (0.5, 0.0)))
+
+
+def _bare_epoch(network: nn.Module, images: Tensor, labels: Tensor, optimiser: torch.optim.Optimizer, share: float
+                ) -> Work:
+    def loss_of(taken: Tensor, asked: Tensor, reduction: str) -> Tensor:
+        logits = network((taken - MIDDLE) / HALF)
+        if logits.shape[1] > 1:
+            return functional.cross_entropy(logits, asked, reduction=reduction)
+        return functional.binary_cross_entropy_with_logits(logits[:, 0], asked.float(), reduction=reduction)
+
+    def attacked(clean: Tensor, asked: Tensor) -> Tensor:
+        delta = (torch.rand_like(clean) * 2 - 1) * EPSILON
+        network.eval().requires_grad_(False)
+        for _ in range(STEPS):
+            delta.requires_grad_(True)
+            loss = loss_of((clean + delta).clamp(LOW, HIGH), asked, "sum")
+            gradient = torch.autograd.grad(loss, delta)[0]
+            delta = (delta.detach() + STEP * EPSILON * gradient.sign()).clamp(-EPSILON, EPSILON)
+        network.train().requires_grad_(True)
+        return (clean + delta).clamp(LOW, HIGH)
+
+    def epoch() -> None:
+        network.train()
+        for chosen in torch.randperm(len(images)).split(BATCH):
+            taught, asked = images[chosen], labels[chosen]
+            half = int(len(chosen) * share)
+            if half:
+                taught = torch.cat([attacked(taught[:half], asked[:half]), taught[half:]])
+            optimiser.zero_grad(set_to_none=True)
+            loss_of(taught, asked, "mean").backward()
+            optimiser.step()
+
+    return epoch
+
+
+def _ours(task: Task) -> Contestant:
+    """An epoch as `harden` goes through it."""
+    network = task.own()
+    classifier = Classifier(network, task.cases.bounds, task.output, normalise=(MIDDLE, HALF))
+    generator, descent = torch.Generator().manual_seed(0), descent_of(network, SETTINGS, 1)
+
+    def epoch_of(recipe: Adversarial | Clean) -> Callable[[], object]:
+        return lambda: one_epoch(classifier, task.taught, SETTINGS, (recipe, generator), descent)
+
+    return Contestant(network, epoch_of(Adversarial(SignSteps(EPSILON, STEPS, STEP), 0.5)), epoch_of(Clean()))
+
+
+def _art(task: Task) -> Contestant | None:
+    """ART's `AdversarialTrainer` with half of each batch attacked, and its classifier's own `fit`."""
+    if library("art") is None:
+        return None
+    from art.attacks.evasion import ProjectedGradientDescent
+    from art.defences.trainer import AdversarialTrainer
+    from art.estimators.classification import PyTorchClassifier
+
+    network = task.own()
+    module = network if task.output == "logits" else TwoLogits(network)
+    images, labels = task.taught.images(torch.arange(len(task.taught))), task.taught.labels
+    optimiser = torch.optim.AdamW(network.parameters(), SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay)
+    model = PyTorchClassifier(module, nn.CrossEntropyLoss(), tuple(images.shape[1:]), 2, optimizer=optimiser,
+                              clip_values=(LOW, HIGH), preprocessing=(MIDDLE, HALF), device_type="cpu")
+    pgd = ProjectedGradientDescent(model, eps=EPSILON, eps_step=STEP * EPSILON, max_iter=STEPS, num_random_init=1,
+                                   batch_size=BATCH, verbose=False)
+    trainer = AdversarialTrainer(model, pgd, ratio=0.5)
+    pixels, wanted = images.numpy(), np.eye(2, dtype=np.float32)[labels.numpy()]
+
+    def adversarial() -> None:
+        with redirect_stderr(io.StringIO()):   # its bars
+            trainer.fit(pixels.copy(), wanted, batch_size=BATCH, nb_epochs=1)
+
+    return Contestant(network, adversarial, lambda: model.fit(pixels, wanted, batch_size=BATCH, nb_epochs=1))

@@ -1,0 +1,46 @@
+"""Importing the other libraries, two of which ask for torchvision and visdom without needing either here."""
+
+import importlib
+import importlib.machinery
+import sys
+from types import ModuleType
+from typing import Any
+
+# Asked for by adv-lib (a perceptual distance, a plot) and secml-torch (transforms); no attack here touches them.
+_UNUSED = ("torchvision", "torchvision.models", "torchvision.transforms", "torchvision.datasets",
+           "torchvision.utils", "visdom")
+
+
+class _Absent(ModuleType):
+    """Stands in for a package that is not there, or that does not load beside this torch."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.__path__: list[str] = []
+        self.__spec__ = importlib.machinery.ModuleSpec(name, None, is_package=True)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return type(name, (), {})
+
+
+def library(module: str) -> ModuleType | None:
+    """A module of another library, None where the library is not installed."""
+    for name in _UNUSED:
+        _stand_in(name)
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as missing:
+        if missing.name is not None and module.startswith(missing.name.split(".")[0]):
+            return None
+        raise
+
+
+def _stand_in(name: str) -> None:
+    if name in sys.modules:
+        return
+    try:
+        importlib.import_module(name)
+    except (ImportError, RuntimeError):   # RuntimeError: a torchvision built for another torch
+        sys.modules[name] = _Absent(name)

@@ -1,0 +1,188 @@
+"""The smallest flips that other libraries find, and paper [A]'s own procedure, each called as it is documented."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from benchmarks.libraries import library
+from benchmarks.peers import ATTACKS, BARE, NotInstalled
+
+# (network, images in 0 to 1, their classes) -> the changed images
+Find = Callable[[nn.Module, Tensor, Tensor], Tensor]
+
+STEPS, SHARE = 10, 0.25     # [A]'s PGD: 10 steps of a quarter of epsilon
+PAPERS_WAY, ART_WAY = "[A]'s procedure, bare loop", "[A]'s procedure, ART"
+LOWEST = 1e-4               # where [A]'s grids begin, as a share of the range
+
+
+@dataclass(frozen=True)
+class Method:
+    """A way to find small flips, and about how many gradients an image it takes."""
+
+    name: str
+    gradients: int
+    find: Find
+
+
+def grid_of(highest: float, count: int = 32) -> tuple[float, ...]:
+    """Epsilons from the lowest of [A]'s grids to `highest`, each the same multiple of the one before."""
+    return tuple(float(epsilon) for epsilon in np.geomspace(LOWEST, highest, count))
+
+
+def flip_sizes(logits_of: Callable[[Tensor], Tensor], clean: Tensor, found: Tensor, labels: Tensor,
+               bounds: tuple[float, float]) -> Tensor:
+    """The largest absolute change of each image, (n,) in float64; inf where the network still says its class.
+
+    The one judge of every method: what is returned is clipped to the bounds and read once more. An image or a logit
+    that is not finite is no flip.
+    """
+    found = found.detach().clamp(*bounds)
+    with torch.no_grad():
+        logits = logits_of(found)
+    flipped = torch.isfinite(logits).all(1) & (logits.argmax(1) != labels)
+    size = (found.double() - clean.double()).flatten(1).abs().amax(1)   # double: the images' own rounding, no other
+    return torch.where(flipped & torch.isfinite(size), size, torch.inf)
+
+
+def by_grid(at: Callable[[float], Tensor], network: nn.Module, images: Tensor, labels: Tensor,
+            grid: Sequence[float]) -> Tensor:
+    """[A]'s procedure: attacked at every epsilon, whatever was found before; kept is the first that flips."""
+    found, done = images.clone(), torch.zeros_like(labels, dtype=torch.bool)
+    for epsilon in grid:
+        tried = at(epsilon)
+        with torch.no_grad():
+            new = ~done & (network(tried).argmax(1) != labels)
+        found[new] = tried[new]
+        done |= new
+    return found
+
+
+def methods(classes: int, grid: Sequence[float], starts: int, bracket: Tensor,
+            shorter: int = 1) -> Iterator[Method]:
+    """Every peer. `bracket` is, for each image, a size at which it flips: where bisection begins.
+
+    `shorter` divides the steps of the longest, for a trial.
+    """
+    halvings = 10 // shorter
+    for name, fmn in (("foolbox", _foolbox_fmn), ("adv-lib", _adv_fmn)):
+        for steps in (100, 1000 // shorter):
+            yield Method(f"FMN of {steps}, {name}", steps, partial(fmn, steps))
+    yield Method("FMN of 100, secml-torch", 100, partial(_secml_fmn, 100))
+    yield Method("FAB of 100, auto-attack", 100 * classes, _autoattack_fab)
+    yield Method("FAB of 100, adv-lib", 100 * (classes - 1), _adv_fab)
+    yield Method("DeepFool, foolbox", 10 * (classes - 1), _foolbox_deepfool)
+    yield Method("DeepFool, adv-lib", 10 * (classes - 1), _adv_deepfool)
+    yield Method(f"PDPGD of {500 // shorter}, adv-lib", 500 // shorter, partial(_adv_pdpgd, 500 // shorter))
+    loss = "ce" if classes < 4 else "dlr"
+    for targeted in (False, True)[:1 if classes < 4 else 2]:
+        name = f"APGD of 100{' to 3 classes' if targeted else ''}, {halvings} halvings, adv-lib"
+        yield Method(name, 100 * halvings * (3 if targeted else 1),
+                     partial(_adv_apgd, targeted, loss, bracket, halvings))
+    gradients = len(grid) * STEPS * starts
+    yield Method(PAPERS_WAY, gradients, partial(_papers_way, grid, starts))
+    yield Method(ART_WAY, gradients, partial(_art_papers_way, grid, starts))
+
+
+def _papers_way(grid: Sequence[float], starts: int, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """All starts in one batch; of each image the first that flips."""
+    clean, wanted = images.repeat(starts, *[1] * (images.ndim - 1)), labels.repeat(starts)
+
+    def at(epsilon: float) -> Tensor:
+        moved = ATTACKS[BARE]["pgd"](network, clean, wanted, epsilon, STEPS)()
+        with torch.no_grad():
+            flipped = (network(moved).argmax(1) != wanted).reshape(starts, -1)
+        first = flipped.int().argmax(0)     # 0 where none flips
+        return moved.reshape(starts, *images.shape)[first, torch.arange(len(images), device=images.device)]
+
+    return by_grid(at, network, images, labels, grid)
+
+
+def _art_papers_way(grid: Sequence[float], starts: int, network: nn.Module, images: Tensor,
+                    labels: Tensor) -> Tensor:
+    attack = _of("art.attacks.evasion").ProjectedGradientDescent
+    with torch.no_grad():
+        classes = network(images[:2]).shape[1]
+    estimator = _of("art.estimators.classification").PyTorchClassifier(
+        network, nn.CrossEntropyLoss(), tuple(images.shape[1:]), classes, clip_values=(0, 1),
+        device_type="cpu" if images.device.type == "cpu" else "gpu")
+    pixels, wanted = images.cpu().numpy(), labels.cpu().numpy()
+
+    def at(epsilon: float) -> Tensor:
+        pgd = attack(estimator, eps=epsilon, eps_step=SHARE * epsilon, max_iter=STEPS, num_random_init=starts,
+                     batch_size=len(images), verbose=False)
+        return torch.from_numpy(pgd.generate(pixels, wanted)).to(images.device)
+
+    return by_grid(at, network, images, labels, grid)
+
+
+def _of(module: str) -> Any:
+    found = library(module)
+    if found is None:
+        raise NotInstalled(module.split(".")[0])
+    return found
+
+
+def _foolbox_fmn(steps: int, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    foolbox = _of("foolbox")
+    model = foolbox.PyTorchModel(network, bounds=(0, 1))
+    return foolbox.attacks.LInfFMNAttack(steps=steps)(model, images, labels, epsilons=None)[1]
+
+
+def _adv_fmn(steps: int, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    return _of("adv_lib.attacks").fmn(network, images, labels, norm=float("inf"), steps=steps)
+
+
+def _secml_fmn(steps: int, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    fmn = _of("secmlt.adv.evasion.fmn").FMN
+    model = _of("secmlt.models.pytorch.base_pytorch_nn").BasePyTorchClassifier(network)
+    attack = fmn(perturbation_model="linf", num_steps=steps, step_size=0.1, backend="native")
+    pairs = torch.utils.data.TensorDataset(images, labels)
+    found = attack(model, torch.utils.data.DataLoader(pairs, batch_size=len(images)))
+    return torch.cat([part for part, _ in found])
+
+
+def _autoattack_fab(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    fab = _of("autoattack.fab_pt").FABAttack_PT(network, norm="Linf", n_restarts=1, n_iter=100, eps=1.0,
+                                                    device=images.device)
+    return fab.perturb(images, labels)
+
+
+def _adv_fab(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    return _of("adv_lib.attacks").fab(network, images.clone(), labels, norm=float("inf"), n_iter=100)
+
+
+def _foolbox_deepfool(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    foolbox = _of("foolbox")
+    model = foolbox.PyTorchModel(network, bounds=(0, 1))
+    return foolbox.attacks.LinfDeepFoolAttack()(model, images, labels, epsilons=None)[1]
+
+
+def _adv_deepfool(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    return _of("adv_lib.attacks").df(network, images, labels, norm=float("inf"))
+
+
+def _adv_pdpgd(steps: int, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    return _of("adv_lib.attacks").pdpgd(network, images, labels, norm=float("inf"), num_steps=steps)
+
+
+def _adv_apgd(targeted: bool, loss: str, bracket: Tensor, halvings: int, network: nn.Module, images: Tensor,
+              labels: Tensor) -> Tensor:
+    """adv-lib's `minimal_apgd` begins all images at one size; here each begins where it is known to flip."""
+    apgd = _of("adv_lib.attacks.auto_pgd")
+    attack = (partial(apgd.apgd_targeted, num_targets=3) if targeted else apgd.apgd)
+    high = bracket[:len(images)].to(images).clamp(max=1.0)
+    low, best, found = torch.zeros_like(high), torch.full_like(high, torch.inf), images.clone()
+    for _ in range(halvings):
+        middle = (low + high) / 2
+        tried = attack(network, images, labels, middle, float("inf"), n_iter=100, loss_function=loss)
+        with torch.no_grad():
+            flips = network(tried).argmax(1) != labels
+        better = flips & (middle < best)
+        found[better], best[better] = tried[better], middle[better]
+        low, high = torch.where(flips, low, middle), torch.where(flips, middle, high)
+    return found

@@ -1,0 +1,111 @@
+"""docs/benchmarks.md from the tables that were measured."""
+
+import importlib.metadata
+import platform
+import subprocess
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks.setup import Setup
+from benchmarks.table import Part, Table
+
+TRIED = Path(__file__).with_name("tried.md")
+PEERS = ("adversarial-robustness-toolbox", "foolbox", "torchattacks", "adv-lib", "autoattack", "secml-torch")
+
+
+def about(setup: Setup) -> dict[str, Any]:
+    """The machine, the versions and the day, as they stand above a table."""
+    return {"date": date.today().isoformat(), "processor": _processor(), "cores": torch.get_num_threads(),
+            "device": torch.cuda.get_device_name(setup.device) if setup.device.type == "cuda" else "CPU",
+            "python": platform.python_version(), "torch": torch.__version__, "commit": _commit(),
+            "rounds": setup.rounds, "threads": setup.threads, "quick": setup.quick,
+            "versions": {name: _version(name) for name in PEERS}}
+
+
+def page(measured: Sequence[tuple[Table, dict[str, Any]]], lost: Sequence[str]) -> str:
+    """The whole page, in Markdown."""
+    return "\n".join([*_head(measured, lost), *(line for table, told in measured for line in _section(table, told)),
+                      "", TRIED.read_text().rstrip(), ""])
+
+
+def _head(measured: Sequence[tuple[Table, dict[str, Any]]], lost: Sequence[str]) -> Iterator[str]:
+    told = measured[-1][1]
+    yield "# Benchmarks"
+    yield ""
+    yield ("Written by `make bench`, which sets up an environment of its own with the other libraries and measures "
+           "everything in one run, side by side. Times of a CPU are ratios of alternating runs: the median of the "
+           "rounds, and in brackets the lowest and highest round. Passes are counted inside the network, alike for "
+           "all. The other libraries are given what most of them ask for: images of 0 to 1 and one logit a class; "
+           "steadyread has the images in their own units and the network's own head.")
+    yield ""
+    yield (f"{told['date']}, {told['processor']}, {told['device']}, {told['threads']} thread(s), Python "
+           f"{told['python']}, torch {told['torch']}, commit {told['commit']}; "
+           + ", ".join(f"{name} {version}" for name, version in told["versions"].items()) + ".")
+    if any(each["quick"] for _, each in measured):
+        yield ""
+        yield "**Some tables are of a quick trial (`--quick`): far too small to conclude anything from.**"
+    yield ""
+    yield "## Goals"
+    yield ""
+    yield from _markdown(Part("", ("aim", "found", ""), tuple(
+        (goal.aim, goal.found, "met" if goal.met else "**missed**")
+        for table, _ in measured for goal in table.goals)))
+    yield ""
+    yield from ([f"More than 15 % worse than the recorded run: {'; '.join(lost)}."] if lost else
+                ["Nothing is more than 15 % worse than the recorded run (`benchmarks/recorded.json`)."])
+
+
+def _section(table: Table, told: dict[str, Any]) -> Iterator[str]:
+    yield ""
+    yield f"## {table.title}"
+    for paragraph in table.told:
+        yield ""
+        yield paragraph
+    if table.missing:
+        yield ""
+        yield f"Not measured: {table.missing}."
+    for part in table.parts:
+        yield ""
+        if part.caption:
+            yield f"**{part.caption}**"
+            yield ""
+        yield from _markdown(part)
+    yield ""
+    yield (f"<sub>`make bench ARGS='--tables {table.key}'`, {told['date']}, {told['rounds']} rounds, "
+           f"{told['threads']} thread(s), {told['device']}.</sub>")
+
+
+def _markdown(part: Part) -> Iterator[str]:
+    yield _row(part.columns)
+    yield _row("---" for _ in part.columns)
+    for row in part.rows:
+        yield _row(cell.replace("|", "\\|") for cell in row)
+
+
+def _row(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
+
+
+def _version(name: str) -> str:
+    try:
+        return importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor() or "unknown processor"
+    return next((line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")),
+                platform.machine())
+
+
+def _commit() -> str:
+    asked = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    return asked.stdout.strip() or "unknown"

@@ -1,0 +1,345 @@
+"""The smallest flip of an image: how tight, at how many passes, beside every library that looks for one."""
+
+import gc
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from benchmarks.clock import Counted, Ratio, interleaved, ratio, seconds
+from benchmarks.minimum_norm import ART_WAY, PAPERS_WAY, Method, flip_sizes, grid_of, methods
+from benchmarks.peers import NotInstalled
+from benchmarks.setup import Setup
+from benchmarks.subjects import Subject, subjects
+from benchmarks.table import Goal, Part, Table
+from steadyread.attacks.smallest_flip import THOROUGH, Effort, smallest_flip
+from steadyread.classifier import Classifier
+
+OURS, OURS_THOROUGH = "steadyread", "steadyread, THOROUGH"
+FEWER_PASSES, LESS_TIME = 150, 100     # than [A]'s procedure, which is the aim
+MODEST = 32 * 10 * 20 // FEWER_PASSES  # gradients that this leaves
+TENTH_FROM = 300                       # gradients an image, from which a peer is held to a tenth of them
+LONG = 1.0                             # seconds, above which a method is run once
+TOLD = (
+    "For each image the smallest change that makes the network say another class: the largest change of any "
+    "pixel. Every image is read right to begin with and must lose its class. All methods are judged by one "
+    "function: the returned image is clipped to the bounds and read once more, and an image that keeps its class "
+    "counts as not flipped, at a size of infinity. The *ratio* of an image is its size over the best of all rows; "
+    "a quantile is the smallest ratio that this share of the images does not exceed.",
+    "[A]'s procedure is PGD of 10 steps of epsilon / 4 from {starts} random starts at each of {sizes} epsilons, "
+    "spaced evenly by ratio from 0.0001 of the range to {grids}; kept is the first epsilon that flips. It stops "
+    "nowhere early, so it takes {gradients} gradients an image. FMN, FAB (untargeted; that of torchattacks is "
+    "auto-attack's and finds the same), DeepFool and PDPGD have their libraries' defaults; secml-torch's FMN has "
+    "none for the step and gets 0.1, the best of 1, 0.3, 0.1, 0.03 and 0.01 on six lung patches. APGD of 100 "
+    "steps is bisected {halvings} times between 0 and twice the size that steadyread (THOROUGH) found, which it "
+    "is given for nothing; it climbs the cross-entropy where there are two classes and DLR where there are ten. "
+    "Costly methods run on the first images only and are compared on those.",
+    "Seconds are those of the method over those of steadyread's default on the same images; what takes longer "
+    "than {long:g} s ran once, between two runs of ours, so its brackets hold two ratios only.",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Row:
+    """One method on the first `len(sizes)` images of a subject; sizes are shares of the range."""
+
+    name: str
+    sizes: Tensor
+    forwards: float = math.nan
+    backwards: float = math.nan
+    seconds: Ratio | None = None
+    said: str = ""     # why there are no sizes
+
+
+@dataclass(frozen=True, eq=False)
+class Duel:
+    """A peer beside steadyread with at most `allowed` gradients, on the peer's images."""
+
+    peer: Row
+    ours: Row
+    allowed: float
+
+
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """All that was measured on one subject. `modest` is steadyread held to what [A]'s goal allows."""
+
+    subject: Subject
+    rows: tuple[Row, ...]
+    duels: tuple[Duel, ...]
+    modest: Row
+    yardstick: Tensor = field(repr=False)
+
+    def ratios(self, row: Row) -> Tensor:
+        """To the best of all rows, sorted."""
+        return (row.sizes / self.yardstick[:len(row.sizes)]).sort().values
+
+    def row(self, name: str) -> Row | None:
+        """The one of that name, if it has sizes."""
+        return next((row for row in self.rows if row.name == name and not row.said), None)
+
+
+def measure(setup: Setup) -> Table:
+    """Every method on every subject."""
+    stages = ("plain",) if setup.quick else ("plain", "hardened")
+    keys = ("lidc", "cifar") if setup.quick else ("lidc", "nodule", "cifar")
+    outcomes = [examine(one, setup) for one in subjects(setup, setup.of(32, 2), keys, stages)]
+    if not outcomes:
+        return Table("smallest", "Smallest flip", (), missing="none of the data sets is there")
+    grids = sorted({f"{one.subject.recipe.grid:g}" for one in outcomes})
+    second = TOLD[1].format(starts=_starts(setup), sizes=_sizes(setup), grids=" or ".join(grids),
+                            gradients=_papers_gradients(setup), halvings=setup.of(10, 2))
+    told = (TOLD[0], second, TOLD[2].format(long=LONG))
+    parts = (*(_part(one) for one in outcomes), _duels(outcomes))
+    return Table("smallest", "Smallest flip", told, parts, tuple(_goals(outcomes, setup)), _guarded(outcomes))
+
+
+def _sizes(setup: Setup) -> int:
+    return setup.of(32, 4)
+
+
+def _starts(setup: Setup) -> int:
+    return setup.of(20, 2)
+
+
+def _papers_gradients(setup: Setup) -> int:
+    return _sizes(setup) * 10 * _starts(setup)
+
+
+def _images(method: Method, setup: Setup) -> int:
+    """How many images a method gets: the costlier, the fewer."""
+    if method.name == ART_WAY:
+        return setup.of(4, 1)
+    if method.name == PAPERS_WAY:
+        return setup.of(6, 1)
+    return setup.of(32, 2) if method.gradients < 500 else setup.of(12, 1)
+
+
+def examine(subject: Subject, setup: Setup) -> Outcome:
+    """Every method on one subject, and steadyread with as few passes as the goals allow."""
+    everyone = len(subject.images)
+    classes = _classes(subject)
+    rows = [ours(subject, Effort(), everyone, OURS)]
+    rows.append(ours(subject, THOROUGH, everyone, OURS_THOROUGH, setup))
+    grid = grid_of(subject.recipe.grid, _sizes(setup))
+    peers = [theirs(subject, method, min(_images(method, setup), everyone), setup)
+             for method in methods(classes, grid, _starts(setup), 2 * rows[1].sizes, setup.of(1, 5))]
+    rows[0] = replace(rows[0], seconds=Ratio(1.0, 1.0, 1.0))
+    modest = within(subject, MODEST, everyone, setup)
+    duels = tuple(_against(subject, peers, rows[0]))
+    seen = [row for row in (*rows, *peers, modest, *(duel.ours for duel in duels)) if not row.said]
+    yardstick = torch.stack([_padded(row.sizes, everyone) for row in seen]).amin(0)
+    return Outcome(subject, (*rows, modest, *peers), duels, modest, yardstick)
+
+
+def _padded(sizes: Tensor, count: int) -> Tensor:
+    return torch.cat([sizes, torch.full((count - len(sizes),), torch.inf, dtype=sizes.dtype)])
+
+
+def _classes(subject: Subject) -> int:
+    with torch.no_grad():
+        return int(subject.unit_network()(subject.unit_images()[:2]).shape[1])
+
+
+def ours(subject: Subject, effort: Effort, count: int, name: str, setup: Setup | None = None) -> Row:
+    """steadyread with an effort on the first images, in their own units; timed where there is a setup."""
+    classifier, counted = _counted(subject)
+    images, reference, bounds = subject.images[:count], subject.reference[:count], subject.classifier.valid
+    found = smallest_flip(classifier, images, reference, effort=effort).images
+    forwards, backwards = counted.forwards / count, counted.backwards / count
+    with classifier.frozen():
+        sizes = flip_sizes(classifier.logits, images, found, reference, (bounds.low, bounds.high)) / bounds.range
+    times = None if setup is None else beside(
+        subject, lambda: smallest_flip(classifier, images, reference, effort=effort), count, setup)
+    return Row(name, sizes.cpu(), forwards, backwards, times)
+
+
+def _counted(subject: Subject) -> tuple[Classifier, Counted]:
+    counted = Counted(subject.classifier.module).eval()
+    return replace(subject.classifier, module=counted), counted
+
+
+def theirs(subject: Subject, method: Method, count: int, setup: Setup) -> Row:
+    """A peer on the first images, in 0 to 1."""
+    counted = Counted(subject.unit_network()).eval()
+    images, labels = subject.unit_images()[:count], subject.reference[:count]
+    held: list[Tensor] = []
+
+    def work() -> None:
+        torch.manual_seed(0)
+        np.random.seed(0)  # noqa: NPY002 -- ART draws from it
+        counted.reset()
+        held[:] = [method.find(counted, images, labels)]
+
+    try:
+        times = beside(subject, work, count, setup)
+    except NotInstalled:
+        return Row(method.name, torch.empty(0), said="not installed")
+    except Exception as failed:
+        return Row(method.name, torch.empty(0), said=f"{type(failed).__name__}: {str(failed)[:60]}")
+    sizes = flip_sizes(subject.unit_network(), images, held[0].to(images), labels, (0.0, 1.0))
+    return Row(method.name, sizes.cpu(), counted.forwards / count, counted.backwards / count, times)
+
+
+def beside(subject: Subject, work: Callable[[], object], count: int, setup: Setup, once: bool = False) -> Ratio:
+    """The work's seconds over those of steadyread's default on as many images; what is long is run once."""
+    mine = partial(smallest_flip, subject.classifier, subject.images[:count], subject.reference[:count])
+    gc.collect()
+    before, spent, after = (seconds(each, setup.device) for each in (mine, work, mine))
+    if once or spent > LONG or setup.quick:
+        return ratio([spent, spent], [before, after])
+    found = interleaved({"theirs": work, "ours": mine}, setup.rounds, setup.device)
+    return ratio(found["theirs"], found["ours"])
+
+
+def within(subject: Subject, gradients: int, count: int, setup: Setup | None = None) -> Row:
+    """steadyread with at most so many gradients an image, as counted."""
+    asked = gradients
+    while True:
+        effort = effort_of(asked, _classes(subject))
+        found = ours(subject, effort, count, f"steadyread, at most {gradients} gradients")
+        if found.backwards <= gradients or asked <= 4:
+            return found if setup is None else ours(subject, effort, count, found.name, setup)
+        asked = min(asked - 1, int(asked * gradients / found.backwards))
+
+
+def effort_of(gradients: int, classes: int) -> Effort:
+    """The effort that takes so many, shared out as in steadyread's own settings."""
+    if classes == 2:
+        return replace(Effort() if gradients < THOROUGH.steps else THOROUGH, steps=gradients)
+    known = [one for one in (Effort(), THOROUGH)
+             if one is not THOROUGH or gradients >= one.targets * one.explore + one.refine][-1]
+    whole = known.targets * known.explore + known.refine
+    explore = max(1, gradients * known.explore // whole)
+    return replace(known, explore=explore, refine=max(1, gradients - known.targets * explore))
+
+
+def _against(subject: Subject, peers: Sequence[Row], default: Row) -> Iterator[Duel]:
+    """Each peer beside steadyread: at a tenth of its gradients where it takes many, else as it is, if no dearer."""
+    known: dict[tuple[int, int], Row] = {}
+    for peer in peers:
+        if peer.said or peer.name == ART_WAY:   # the bare loop stands for both
+            continue
+        count = len(peer.sizes)
+        if peer.backwards >= TENTH_FROM:
+            key = (int(peer.backwards / 10), count)
+            if key not in known:
+                known[key] = within(subject, *key)
+            yield Duel(peer, known[key], key[0])
+        elif default.backwards <= peer.backwards:
+            yield Duel(peer, replace(default, sizes=default.sizes[:count]), peer.backwards)
+
+
+def quantile(ordered: Tensor, share: float) -> float:
+    """The smallest of the sorted values that this share of them does not exceed; infinity is a value."""
+    return float(ordered[max(math.ceil(share * len(ordered) - 1e-9) - 1, 0)])
+
+
+def _part(one: Outcome) -> Part:
+    columns = ("", "images", "forward passes", "backward passes", "seconds / steadyread's", "median ratio",
+               "90th percentile", "within 1 %", "not flipped")
+    median = float(one.yardstick.median()) * one.subject.range
+    caption = (f"{one.subject.name}: median size of the best {median / one.subject.range:.2g} of the range, "
+               f"{median:.2g} {one.subject.classifier.valid.unit}")
+    return Part(caption, columns, tuple(_cells(one, row) for row in one.rows))
+
+
+def _cells(one: Outcome, row: Row) -> tuple[str, ...]:
+    if row.said:
+        return row.name, "–", "–", "–", "–", row.said, "–", "–", "–"
+    ratios = one.ratios(row)
+    return (row.name, str(len(ratios)), f"{row.forwards:.0f}", f"{row.backwards:.0f}", str(row.seconds or "–"),
+            shown(quantile(ratios, 0.5)), shown(quantile(ratios, 0.9)), f"{(ratios <= 1.01).double().mean():.0%}",
+            f"{torch.isinf(row.sizes).double().mean():.0%}")
+
+
+def shown(value: float) -> str:
+    """With as many digits as say something."""
+    if math.isinf(value):
+        return "∞"
+    return f"{value:.4f}" if value < 1.1 else f"{value:.3f}" if value < 10 else f"{value:.3g}"
+
+
+def _pair(one: Outcome, row: Row) -> tuple[float, float]:
+    """Median and 90th percentile, as shown: what cannot be told apart in the table counts as the same."""
+    found = one.ratios(row)
+    return round(quantile(found, 0.5), 4), round(quantile(found, 0.9), 4)
+
+
+def _worse(one: Outcome, duel: Duel) -> bool:
+    return any(mine > other for mine, other in zip(_pair(one, duel.ours), _pair(one, duel.peer), strict=True))
+
+
+def _duels(outcomes: Sequence[Outcome]) -> Part:
+    """One row a peer, one column a subject."""
+    names = list(dict.fromkeys(duel.peer.name for one in outcomes for duel in one.duels))
+    rows = []
+    for name in names:
+        cells = []
+        for one in outcomes:
+            duel = next((duel for duel in one.duels if duel.peer.name == name), None)
+            cells.append("–" if duel is None else _duel_cell(one, duel))
+        rows.append((name, *cells))
+    caption = (f"At a tenth of the passes: steadyread with at most a tenth of the peer's gradients where these are "
+               f"{TENTH_FROM} or more, and as it is where the peer takes no fewer. Gradients, then median and 90th "
+               "percentile of the ratios, of steadyread and of the peer; bold where steadyread's are worse")
+    return Part(caption, ("", *(f"{one.subject.recipe.key}, {one.subject.stage}" for one in outcomes)), tuple(rows))
+
+
+def _duel_cell(one: Outcome, duel: Duel) -> str:
+    told = "; ".join(f"{row.backwards:.0f}: {shown(low)}, {shown(high)}"
+                     for row in (duel.ours, duel.peer) for low, high in (_pair(one, row),))
+    return f"**{told}**" if _worse(one, duel) else told
+
+
+def _goals(outcomes: Sequence[Outcome], setup: Setup) -> Iterator[Goal]:
+    tight, quick = [], []
+    for one in outcomes:
+        paper, art, mine = one.row(PAPERS_WAY), one.row(ART_WAY), one.modest
+        where = f"{one.subject.recipe.key} {one.subject.stage}"
+        if paper is not None:
+            beside = replace(mine, sizes=mine.sizes[:len(paper.sizes)])
+            kept = (mine.backwards * FEWER_PASSES <= paper.backwards
+                    and not _worse(one, Duel(paper, beside, mine.backwards)))
+            tight.append((kept, f"{where} {_told(one, beside)} against {_told(one, paper)}"))
+        if art is not None and art.seconds is not None and mine.seconds is not None:
+            quick.append((art.seconds.median / mine.seconds.median, where))
+    if tight:
+        yield Goal(f"smallest flip: at least as tight as [A]'s procedure with {FEWER_PASSES} times fewer gradients",
+                   all(kept for kept, _ in tight), "median and 90th percentile: " + "; ".join(s for _, s in tight))
+    if quick:
+        yield Goal(f"smallest flip: {LESS_TIME} times less time so than [A]'s procedure with ART", min(quick)[0]
+                   >= LESS_TIME, ", ".join(f"{where} {times:.0f} times" for times, where in quick))
+    yield _tenth(outcomes)
+
+
+def _told(one: Outcome, row: Row) -> str:
+    return " / ".join(shown(value) for value in _pair(one, row))
+
+
+def _tenth(outcomes: Sequence[Outcome]) -> Goal:
+    both = [(one, duel) for one in outcomes for duel in one.duels]
+    lost = [(one, duel) for one, duel in both if _worse(one, duel)]
+    by_peer: dict[str, list[str]] = {}
+    for one, duel in lost:
+        by_peer.setdefault(duel.peer.name, []).append(
+            f"{one.subject.recipe.key} {one.subject.stage} {_told(one, duel.ours)} against {_told(one, duel.peer)}")
+    found = f"no worse in {len(both) - len(lost)} of {len(both)}" + "".join(
+        f"; worse than {name}: {', '.join(where)}" for name, where in by_peer.items())
+    return Goal("smallest flip: never worse than a peer in median or 90th percentile at a tenth of its gradients "
+                f"(from {TENTH_FROM} on; at no more than its own below)", not lost, found)
+
+
+def _guarded(outcomes: Sequence[Outcome]) -> dict[str, float]:
+    found = {}
+    for one in outcomes:
+        where = f"{one.subject.recipe.key} {one.subject.stage}"
+        found[f"{where}, 90th percentile of the ratio"] = quantile(one.ratios(one.rows[0]), 0.9)
+        peer = one.row("FMN of 100, adv-lib")
+        if peer is not None and peer.seconds is not None:
+            found[f"{where}, time beside adv-lib's FMN of 100"] = 1 / peer.seconds.median
+    return {name: value for name, value in found.items() if math.isfinite(value)}

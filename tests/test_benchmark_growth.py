@@ -1,0 +1,125 @@
+"""The benchmarks' own arithmetic: exponents, automatic batches, estimators; and the GPU's code on a CPU."""
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from steadyread import Bounds, Classifier, CTNoise, Spectrum, flip_probability
+from steadyread.attacks.flip_probability import margins_under_noise
+from steadyread.attacks.random_noise import sizes_at
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # the benchmarks are no part of the package
+
+from benchmarks import card, gpu, growth
+from benchmarks.ct_noise import Estimates, Judged, counted, error, ours
+from benchmarks.setup import Setup
+
+
+def test_exponent_is_that_of_an_exact_power() -> None:
+    exponent, deviation = growth.exponent_of([10, 100, 1000], [3 * work**1.5 for work in (10, 100, 1000)])
+    assert exponent == pytest.approx(1.5)
+    assert deviation == pytest.approx(0.0, abs=1e-9)
+
+
+def test_exponent_has_the_standard_error_of_least_squares() -> None:
+    x, noise = np.log([1.0, 2.0, 4.0, 8.0, 16.0]), np.array([0.1, -0.2, 0.05, 0.15, -0.1])
+    (slope, _), covariance = np.polyfit(x, 0.8 * x + noise, 1, cov=True)
+    found = growth.exponent_of(np.exp(x).tolist(), np.exp(0.8 * x + noise).tolist())
+    assert found == pytest.approx((slope, np.sqrt(covariance[0, 0])))
+
+
+def test_exponent_needs_two_points_and_its_error_three() -> None:
+    assert np.isnan(growth.exponent_of([10], [1])).all()
+    assert np.isnan(growth.exponent_of([10, 100], [1, 10])[1])
+
+
+@pytest.mark.parametrize("who", ["smallest_flip", "pgd", "bare"])
+@pytest.mark.parametrize("shape", [(1, 6, 6), (1, 4, 4, 4)])
+def test_a_point_is_measured(who: str, shape: tuple[int, ...]) -> None:
+    found = growth.here(growth.Point(who, 150, shape, 5))
+    assert found.seconds > 0
+    assert found.forwards > found.backwards > 0
+    if who != "smallest_flip":
+        assert (found.forwards, found.backwards) == (growth.STEPS + 1, growth.STEPS)
+
+
+@pytest.mark.slow
+def test_a_point_in_another_process_says_why_it_failed() -> None:
+    assert "nobody" in str(growth.elsewhere(growth.Point("nobody", 10, (1, 4, 4), 2)))
+
+
+def test_memory_an_image_costs_besides_itself_and_its_result() -> None:
+    points = [growth.Point("pgd", images, (1, 10, 10), 2) for images in (100, 1100)]
+    twice = [(point, growth.Found(1.0, 5000 + 2 * 400 * point.images, 1, 1)) for point in points]
+    assert growth.held_an_image(twice) == pytest.approx(1.0)
+
+
+def test_batch_grows_until_doubling_gains_nothing() -> None:
+    rates = {8: 100.0, 16: 190.0, 32: 300.0, 64: 310.0, 128: 500.0}
+    assert card.best_batch(rates.__getitem__) == (64, {8: 100.0, 16: 190.0, 32: 300.0, 64: 310.0})
+
+
+def test_batch_grows_until_memory_ends() -> None:
+    def rate(many: int) -> float:
+        if many > 32:
+            raise torch.OutOfMemoryError("out of memory")
+        return float(many)
+
+    assert card.best_batch(rate)[0] == 32
+    assert card.best_batch(rate, most=16)[0] == 16
+    with pytest.raises(torch.OutOfMemoryError):
+        card.best_batch(rate, least=64)
+
+
+def test_flops_of_a_linear_layer() -> None:
+    layer = nn.Sequential(nn.Flatten(), nn.Linear(12, 5)).requires_grad_(False)
+    assert card.flops_of(layer, torch.rand(1, 1, 3, 4)) == 2 * 2 * 12 * 5
+
+
+@pytest.mark.slow
+def test_the_gpu_table_runs_on_a_cpu() -> None:
+    scale = gpu.Scale(torch.device("cpu"), width=0.05, side=16, box=8, most=16, matrix=64, rounds=1, compiled=False)
+    before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
+    parts, ratios = gpu.figures(scale)
+    assert len(parts) == 1 + 2 * 3
+    assert len(ratios) == 2
+    assert all(len(row) == len(part.columns) for part in parts for row in part.rows)
+    assert any(row[0] == "steadyread" and row[1] == "11 + 10" for part in parts for row in part.rows)
+    assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
+
+
+def test_without_a_gpu_the_table_says_so(tmp_path: Path) -> None:
+    table = gpu.measure(Setup(tmp_path, tmp_path))
+    assert table.missing == "no GPU at hand"
+    assert "never run on a GPU" in table.told[0]
+
+
+def test_a_lot_of_draws_is_what_flip_probability_has() -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Linear(2 * 14 * 14, 2))
+    classifier = Classifier(net, Bounds(-1000, 400, "HU"), "logits", normalise=(-300.0, 700.0))
+    noise, images = CTNoise(Spectrum.soft(), spacing_mm=1.0), torch.rand(3, 1, 16, 16) * 1000 - 900
+    batch = classifier.batch(images)
+    with torch.no_grad():
+        reference = classifier.logits(images).argmax(1)
+    clean, pool = margins_under_noise(classifier, batch, reference, noise, sizes_at(noise, (10.0, 100.0), batch),
+                                      40, seed=0)
+    found, told = ours(clean, pool), flip_probability(classifier, images, reference, noise, (10.0, 100.0), 16)
+    assert found.probability.shape == (2, 6)   # two lots of 16 in 40 draws
+    for name in ("probability", "low", "high"):
+        np.testing.assert_allclose(getattr(found, name)[0], getattr(told, name).flatten(), atol=1e-6)
+    np.testing.assert_allclose(counted(pool, 20).probability[1], (pool[..., 20:] < 0).double().mean(2).flatten())
+
+
+def test_errors_are_those_of_the_range_asked_for() -> None:
+    truth = np.array([0.0, 0.005, 0.5, 0.95])
+    estimate = Estimates("one", truth + np.array([[0.3, 0.1, 0.2, 0.3]]), truth[None], truth[None])
+    judged = Judged("net", 1000, truth, truth, truth, (estimate,))
+    assert error([judged], 0, (0.0, 0.01)) == pytest.approx(0.1)
+    assert error([judged, replace(judged, estimators=(estimate,))], 0, (0.1, 0.9)) == pytest.approx(0.2)
+    assert np.isnan(error([judged], 0, (0.01, 0.1)))

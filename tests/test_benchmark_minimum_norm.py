@@ -1,0 +1,155 @@
+"""What judges smallest flips in the benchmarks: sizes, quantiles, curves, and [A]'s procedure on known truths."""
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from steadyread import Bounds, Classifier
+from steadyread.attacks.smallest_flip import THOROUGH, Effort
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # the benchmarks are no part of the package
+
+from benchmarks import curve, minimum_norm, smallest
+from benchmarks.setup import Setup
+from benchmarks.subjects import RECIPES, Subject
+
+INF = float("inf")
+
+
+class Sum(nn.Module):
+    """Class 1 where the pixels sum to more than 2; of one channel of 2 x 2, the smallest flip is |2 - sum| / 4."""
+
+    def __init__(self, classes: int = 2) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.classes = classes
+
+    def forward(self, images: Tensor) -> Tensor:
+        margin = self.weight * (images.flatten(1).sum(1) - 2)
+        others = [margin - 100 - place for place in range(self.classes - 2)]
+        return torch.stack([torch.zeros_like(margin), margin, *others], dim=1)
+
+
+def grey(*levels: float) -> Tensor:
+    return torch.tensor(levels).reshape(-1, 1, 1, 1).expand(-1, 1, 2, 2).clone()
+
+
+def subject_of(images: Tensor, classes: int = 2) -> Subject:
+    classifier = Classifier(Sum(classes), Bounds(0.0, 1.0, ""), "logits")
+    return Subject(RECIPES[0], "plain", classifier, images, (images.flatten(1).sum(1) > 2).long())
+
+
+def test_size_is_the_largest_change_where_the_class_is_lost_and_infinite_elsewhere() -> None:
+    clean = grey(0.4, 0.4, 0.4)
+    found = grey(0.55, 0.45, 0.4)
+    found[0, 0, 0, 0] = 0.6
+    sizes = minimum_norm.flip_sizes(Sum(), clean, found, torch.zeros(3, dtype=torch.int64), (0.0, 1.0))
+    assert sizes.tolist() == pytest.approx([0.2, INF, INF])
+
+
+def test_what_lies_outside_the_bounds_is_judged_inside_them() -> None:
+    clean, found = grey(0.3), grey(0.3)
+    found[0, 0, 0, 0] = 50.0     # would flip; 1 does not
+    sizes = minimum_norm.flip_sizes(Sum(), clean, found, torch.tensor([0]), (0.0, 1.0))
+    assert sizes.tolist() == [INF]
+
+
+def test_an_image_or_a_logit_that_is_not_finite_is_no_flip() -> None:
+    found = grey(0.4, float("nan"))
+    spoilt = minimum_norm.flip_sizes(lambda images: torch.full((2, 2), torch.nan), grey(0.4, 0.4), found,
+                                     torch.tensor([1, 1]), (0.0, 1.0))
+    assert spoilt.tolist() == [INF, INF]
+    assert minimum_norm.flip_sizes(Sum(), grey(0.4, 0.4), found, torch.tensor([0, 0]), (0.0, 1.0)).isinf().all()
+
+
+def test_the_papers_procedure_finds_the_first_epsilon_beyond_the_truth() -> None:
+    images = grey(0.42, 0.499, 0.2)
+    grid = (0.001, 0.05, 0.1, 0.2)
+    method = {each.name: each for each in minimum_norm.methods(2, grid, 3, torch.ones(3))}[minimum_norm.PAPERS_WAY]
+    assert method.gradients == 4 * 10 * 3
+    torch.manual_seed(0)
+    found = method.find(Sum().requires_grad_(False), images, torch.zeros(3, dtype=torch.int64))
+    sizes = minimum_norm.flip_sizes(Sum(), images, found, torch.zeros(3, dtype=torch.int64), (0.0, 1.0))
+    assert 0.08 <= sizes[0] <= 0.1 + 1e-6      # the truth is 0.08
+    assert 0.001 <= sizes[1] <= 0.05 + 1e-6    # the truth is 0.001, where rounding decides
+    assert sizes[2] == INF                     # the truth is 0.3, beyond the grid
+
+
+def test_grid_begins_and_ends_where_the_paper_does() -> None:
+    grid = minimum_norm.grid_of(0.02, 32)
+    assert (len(grid), grid[0], grid[-1]) == (32, pytest.approx(1e-4), pytest.approx(0.02))
+    assert grid[1] / grid[0] == pytest.approx(grid[31] / grid[30])
+
+
+def test_quantile_is_an_observed_value_and_infinity_is_one() -> None:
+    ordered = torch.tensor([1.0, 1.1, 1.2, INF])
+    assert smallest.quantile(ordered, 0.5) == pytest.approx(1.1)
+    assert smallest.quantile(ordered, 0.75) == pytest.approx(1.2)
+    assert smallest.quantile(ordered, 0.9) == INF
+    assert smallest.quantile(torch.arange(1.0, 11.0), 0.9) == 9.0
+
+
+@pytest.mark.parametrize("gradients", [1, 5, 42, 100, 101, 303, 640])
+def test_an_effort_adds_up_to_what_was_asked(gradients: int) -> None:
+    assert smallest.effort_of(gradients, 2).steps == gradients
+    if gradients >= 5:
+        effort = smallest.effort_of(gradients, 10)
+        assert effort.targets * effort.explore + effort.refine == gradients
+
+
+@pytest.mark.parametrize("effort", [Effort(), THOROUGH])
+def test_steadyreads_own_efforts_come_out_of_their_totals(effort: Effort) -> None:
+    many = smallest.effort_of(effort.targets * effort.explore + effort.refine, 10)
+    assert (many.explore, many.refine, many.polish) == (effort.explore, effort.refine, effort.polish)
+    assert smallest.effort_of(effort.steps, 2) == effort
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_no_more_gradients_are_taken_than_allowed(classes: int) -> None:
+    subject = subject_of(grey(0.3, 0.45, 0.7), classes)
+    row = smallest.within(subject, 12, 3)
+    assert row.backwards <= 12
+    assert row.sizes.tolist() == pytest.approx([0.2, 0.05, 0.2], rel=0.05)
+
+
+def test_a_yardstick_is_the_best_of_all_rows_and_rows_are_judged_on_their_own_images() -> None:
+    rows = (smallest.Row("a", torch.tensor([1.0, 4.0, INF])), smallest.Row("b", torch.tensor([2.0, 2.0])))
+    yardstick = torch.tensor([1.0, 2.0, 3.0])
+    one = smallest.Outcome(subject_of(grey(0.1)), rows, (), rows[0], yardstick)
+    assert one.ratios(rows[0]).tolist() == [1.0, 2.0, INF]
+    assert one.ratios(rows[1]).tolist() == [1.0, 2.0]
+
+
+def test_a_method_that_fails_is_a_row_that_says_so() -> None:
+    def fails(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        raise IndexError("Target 1 is out of bounds.")
+
+    subject = subject_of(grey(0.3))
+    row = smallest.theirs(subject, minimum_norm.Method("broken", 1, fails), 1, Setup(Path(), Path(), 1, 1, True))
+    assert row.said == "IndexError: Target 1 is out of bounds."
+
+
+def test_a_curve_beside_ours_shows_where_it_is_lower() -> None:
+    mine = torch.tensor([0.1, 0.2], dtype=torch.float64)
+    grid = (0.05, 0.15, 0.25)
+    theirs = torch.tensor([[[INF, INF], [INF, 0.15], [0.25, 0.25]]], dtype=torch.float64)   # one attack
+    found = curve.compared(curve.Swept("x", theirs), mine, grid)
+    # ours: 1, 0.5, 0; theirs: 1, 0.5, 0, by another image
+    assert (found.below, found.above) == (0.0, 0.0)
+    assert (found.beaten, found.lead) == (1, pytest.approx(0.25))
+    stronger = theirs.clone()
+    stronger[0, 0, 1] = 0.04
+    assert curve.compared(curve.Swept("x", stronger), mine, grid).below == pytest.approx(50.0)
+
+
+def test_what_flips_beyond_epsilon_does_not_count_on_the_curve() -> None:
+    subject = subject_of(grey(0.4))
+    swept = curve.sweep(subject, "bare torch loop", ("fgsm",), (0.05, 0.15), 1, Setup(Path(), Path(), 1, 1, True))
+    assert swept.sizes.flatten().tolist() == pytest.approx([INF, 0.15])
+    assert swept.backwards == 2
+    cheat = curve._judged({("fgsm", 0.05): [grey(0.9)]},
+                          lambda found: minimum_norm.flip_sizes(Sum(), grey(0.4), found, torch.tensor([0]), (0, 1)))
+    assert cheat.flatten().tolist() == [INF]

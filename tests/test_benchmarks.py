@@ -1,0 +1,224 @@
+"""What `make bench` measures with: passes, losses, successes, the page, and its truths, on toy networks."""
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+from benchmarks.clock import Counted, interleaved, ratio
+from benchmarks.guard import losses, read_recorded, record
+from benchmarks.heads import OURS, changes, looked_at, verdict
+from benchmarks.page import page
+from benchmarks.peers import ATTACKS, BARE, TELLS, NotInstalled, shortened
+from benchmarks.situations import affine, least_margin, situations
+from benchmarks.success import flipped_within
+from benchmarks.table import Goal, Part, Table, read_table
+from torch import nn
+
+ABOUT = {"date": "2026-01-02", "processor": "a processor", "device": "CPU", "threads": 1, "python": "3.11",
+         "torch": "2.13", "commit": "abc", "rounds": 5, "quick": False, "versions": {"foolbox": "3"}}
+
+
+def linear() -> nn.Module:
+    """Two classes, each of them read in some of the images."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(16, 2)).eval().requires_grad_(False)
+    network[1].bias -= network(images()).mean(0)
+    return network
+
+
+def images(n: int = 12) -> torch.Tensor:
+    return torch.rand(n, 1, 4, 4, generator=torch.Generator().manual_seed(1))
+
+
+# The clock
+
+
+def test_passes_are_counted_forwards_and_backwards():
+    counted = Counted(linear())
+    counted(images(5))
+    assert (counted.forwards, counted.backwards) == (5, 0)
+    some = images(3).requires_grad_()
+    torch.autograd.grad(counted(some).sum(), some)
+    assert (counted.forwards, counted.backwards) == (8, 3)
+    counted.reset()
+    assert (counted.forwards, counted.backwards) == (0, 0)
+
+
+def test_two_gradients_through_one_graph_are_two_passes():
+    counted, some = Counted(linear()), images(3).requires_grad_()
+    logits = counted(some)
+    torch.autograd.grad(logits[:, 0].sum(), some, retain_graph=True)
+    torch.autograd.grad(logits[:, 1].sum(), some)
+    assert (counted.forwards, counted.backwards) == (3, 6)
+
+
+def test_rounds_alternate_and_the_first_is_thrown_away():
+    turns: list[str] = []
+    found = interleaved({name: lambda name=name: turns.append(name) for name in "ab"}, rounds=2)
+    assert turns == ["b", "a", "a", "b", "b", "a"]
+    assert {name: len(times) for name, times in found.items()} == {"a": 2, "b": 2}
+
+
+def test_a_ratio_is_of_each_round():
+    found = ratio([2.0, 3.0, 8.0], [1.0, 2.0, 2.0])
+    assert (found.median, found.low, found.high) == (2.0, 1.5, 4.0)
+    assert str(found) == "2.00 (1.50 to 4.00)"
+
+
+# The guard
+
+
+def test_a_loss_of_a_fifth_is_reported_and_of_a_tenth_is_not():
+    recorded = {"worse": 1.0, "a little": 1.0, "better": 1.0}
+    told = list(losses({"worse": 1.2, "a little": 1.1, "better": 0.5, "new": 9.0}, recorded))
+    assert len(told) == 1
+    assert told[0].startswith("worse: 1.2, recorded 1: 20% lost")
+
+
+def test_a_record_keeps_what_was_not_measured_again(tmp_path):
+    place = tmp_path / "recorded.json"
+    assert read_recorded(place) == {}
+    record({"one": 1.0, "two": 2.0}, place)
+    record({"two": 3.0}, place)
+    assert read_recorded(place) == {"one": 1.0, "two": 3.0}
+
+
+# The page
+
+
+def table() -> Table:
+    return Table("epoch", "An epoch", ("What was done.",), (Part("A caption", ("", "a|b"), (("x | y", "1.00"),)),),
+                 (Goal("at most 1.05", True, "1.01"), Goal("faster than all", False, "ART 0.9")), {"one": 1.01})
+
+
+def test_page_shows_goals_and_tables_and_escapes_bars():
+    told = page([(table(), ABOUT)], [])
+    assert "| at most 1.05 | 1.01 | met |" in told
+    assert "| faster than all | ART 0.9 | **missed** |" in told
+    assert "| x \\| y | 1.00 |" in told
+    assert "**A caption**" in told
+    assert "Nothing is more than 15 % worse" in told
+    assert "quick trial" not in told
+
+
+def test_page_says_what_got_worse_and_what_was_a_trial():
+    told = page([(table(), ABOUT | {"quick": True}), (Table("gpu", "On a GPU", (), missing="no GPU"), ABOUT)],
+                ["epoch: one: 1.3"])
+    assert "worse than the recorded run: epoch: one: 1.3" in told
+    assert "quick trial" in told
+    assert "Not measured: no GPU." in told
+
+
+def test_a_table_comes_back_as_it_was_written(tmp_path):
+    table().write(tmp_path, ABOUT)
+    assert read_table(tmp_path / "epoch.json") == (table(), ABOUT)
+    assert json.loads((tmp_path / "epoch.json").read_text())["about"] == ABOUT
+
+
+# What counts as a success
+
+
+def test_images_outside_epsilon_are_no_success():
+    network, some = linear(), images()
+    labels = network(some).argmax(1)
+    direction = (network[1].weight[1] - network[1].weight[0]).sign().reshape(1, 1, 4, 4)
+    towards = torch.where(labels == 0, 1.0, -1.0).reshape(-1, 1, 1, 1)
+    far = (some + towards * direction * 0.5).clamp(0, 1)
+    assert bool(flipped_within(network, some, far, labels, 0.5).any())
+    assert not bool(flipped_within(network, some, far, labels, 0.4).any())
+
+
+def test_rounding_is_forgiven_and_little_more():
+    network, some = linear(), images().clamp(0.2, 0.8)
+    labels = 1 - network(some).argmax(1)    # any read is a success, so that only the distance decides
+    assert bool(flipped_within(network, some, some + 0.1, labels, 0.1).any())
+    assert not bool(flipped_within(network, some, some + 0.1 + 5e-5, labels, 0.1).any())
+    assert flipped_within(network, some, some, labels, 0.0).all()
+
+
+def test_what_is_not_a_number_is_no_success():
+    network, some = linear(), images()
+    labels = 1 - network(some).argmax(1)
+    spoilt = some.clone()
+    spoilt[0, 0, 0, 0] = torch.nan
+    found = flipped_within(network, some, spoilt, labels, 0.1)
+    assert found.tolist() == [False] + [True] * (len(some) - 1)
+
+
+def test_images_outside_the_bounds_are_cut_to_them():
+    network, some = linear(), images()
+    labels = 1 - network(some).argmax(1)
+    assert flipped_within(network, some, some.round() * 3 - 1, labels, 1.0).shape == labels.shape
+    assert flipped_within(network, torch.ones_like(some), torch.full_like(some, 9.0),
+                          1 - network(torch.ones_like(some)).argmax(1), 0.0).all()
+
+
+# The libraries
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("library", "attack"), [(name, attack) for name in (BARE, "ART", "foolbox")
+                                                 for attack in ATTACKS[name] if attack != "suite"])
+def test_every_attack_finds_what_can_be_found_on_a_linear_network(library, attack):
+    counted, some = Counted(linear()).eval(), images()
+    labels = counted(some).argmax(1)
+    steps = {"fgsm": 1, "bim": 10, "pgd": 10, "apgd": 10}[attack]
+    try:
+        run = ATTACKS[library][attack](counted, some, labels, 0.1, steps, 0)
+    except NotInstalled as missing:
+        pytest.skip(f"not installed: {missing}")
+    counted.reset()
+    found = run()
+    assert counted.backwards == steps * len(some)
+    assert counted.forwards >= (steps + (library in TELLS)) * len(some)
+    truth = least_margin(affine(counted.network, some), some, labels, 0.1) < 0
+    assert 0 < int(truth.sum()) < len(some)
+    assert torch.equal(flipped_within(counted, some, found, labels, 0.1), truth)
+    assert torch.equal(run(), found)    # the same start each time
+
+
+def test_what_a_library_raised_fits_a_cell():
+    assert shortened(NotInstalled("art")) == "not installed"
+    assert shortened(AssertionError()) == "AssertionError: (no message)"
+    assert shortened(ValueError("one\n  two")) == "ValueError: one two"
+    assert len(shortened(ValueError("x" * 500))) < 100
+
+
+# What is known of the small networks
+
+
+def test_least_margin_is_what_the_worst_corner_of_the_box_gives():
+    network, some = linear(), images()
+    labels = network(some).argmax(1)
+    least = least_margin(affine(network, some), some, labels, 0.2)
+    weights = network[1].weight[labels] - network[1].weight[1 - labels]
+    corner = (some - 0.2 * weights.sign().reshape(some.shape)).clamp(0, 1)
+    logits = network(corner)
+    margin = logits.gather(1, labels[:, None]) - logits.gather(1, 1 - labels[:, None])
+    assert torch.allclose(least, margin[:, 0].double(), atol=1e-5)
+
+
+def test_steadyread_is_right_in_every_situation():
+    told = situations(12)
+    wrong = {one.name: found.text for one in told if not (found := verdict(one, OURS)).right}
+    assert wrong == {}
+    assert all(0 < int(one.truth.sum()) < len(one.truth) for one in told)
+
+
+def test_a_wrong_answer_is_called_wrong():
+    one = situations(12)[0]
+    truth = 1 - float(one.truth.double().mean())
+    assert looked_at(one, one.images).text == f"wrong: 100% robust, truth {truth:.0%}"
+    assert not looked_at(one, one.images).right
+    assert not verdict(replace(one, network=nn.Linear(3, 3)), OURS).right   # crashes
+
+
+def test_what_an_attack_leaves_behind_is_seen():
+    one = next(each for each in situations(12) if "statistics" in each.watched)
+    network = linear()
+    one = replace(one, network=network, watched=("statistics", "mode", "gradients"))
+    left = linear().requires_grad_(True).train()
+    left(images()).sum().backward()
+    assert changes(one, linear()) == []
+    assert changes(one, left) == ["training mode", "gradients in its parameters"]
