@@ -31,21 +31,22 @@ class Linf(Threat):
     def climb(self, batch: Batch, delta: Tensor, gradient: Tensor, step: float, size: Values) -> Tensor:
         """A sign step of length step * size: the steepest ascent in this norm. Where the gradient is 0 a pixel
         stays as it is."""
-        return delta + gradient.sign() * (step * an_image(size, delta))
+        return torch.addcmul(delta, gradient.sign(), step * an_image(size, delta))
 
     def project(self, batch: Batch, delta: Tensor, size: Values) -> Tensor:
         """One clamp to the intersection of ball and bounds, which is a box."""
         reach = an_image(size, delta)
-        low = torch.maximum(-reach, (batch.bounds.low - batch.images).clamp(max=0))
-        high = torch.minimum(reach, (batch.bounds.high - batch.images).clamp(min=0))
-        return torch.clamp(delta, low, high)
+        low = (batch.bounds.low - batch.images).clamp_(max=0)
+        high = (batch.bounds.high - batch.images).clamp_(min=0)
+        return torch.clamp(delta, torch.maximum(low, -reach, out=low), torch.minimum(high, reach, out=high))
 
     def render(self, batch: Batch, delta: Tensor) -> Images:
         """x + delta. Rounding may leave the bounds by one unit in the last place, which is cut off in the
         value and not in the gradient, so that a pixel at its bound can still come back."""
         images = batch.images + delta
-        excess = images.detach() - images.detach().clamp(batch.bounds.low, batch.bounds.high)
-        return images - excess
+        with torch.no_grad():
+            images.clamp_(batch.bounds.low, batch.bounds.high)
+        return images
 
 
 def an_image(values: Values, like: Tensor) -> Tensor:
