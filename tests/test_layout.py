@@ -6,6 +6,7 @@ from torch import nn
 
 from steadyread import attack, pgd, smallest_flip
 from steadyread.classifier import Classifier
+from steadyread.layout import whole_float32
 
 
 class Viewed(nn.Module):
@@ -66,3 +67,12 @@ def test_another_failure_of_the_network_stays_its_own() -> None:
 
     with pytest.raises(RuntimeError, match="in its own way"):
         attack(made(Broken), torch.rand(2, 1, 8, 8), torch.zeros(2, dtype=torch.int64), pgd(0.1))
+
+
+def test_a_gpu_computes_in_whole_float32_within_and_as_it_did_afterwards() -> None:
+    before = torch.backends.cudnn.allow_tf32
+    with whole_float32(torch.device("cuda")):
+        assert not torch.backends.cudnn.allow_tf32
+    with whole_float32(torch.device("cpu")):
+        assert torch.backends.cudnn.allow_tf32 == before
+    assert torch.backends.cudnn.allow_tf32 == before

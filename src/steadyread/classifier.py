@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from steadyread.errors import InputRefused, UsageError
-from steadyread.layout import cannot, channels_last
+from steadyread.layout import cannot, channels_last, whole_float32
 from steadyread.types import Batch, Bounds, Flags, Images, Labels, Logits, Values, image_keys
 
 Output = Literal["logit", "logits", "probability", "probabilities"]
@@ -129,7 +129,7 @@ class Classifier:
         for parameter, _ in wanted:
             parameter.requires_grad_(False)
         try:
-            with torch.enable_grad(), channels_last(self.module):
+            with torch.enable_grad(), whole_float32(self.device), channels_last(self.module):
                 yield self
         finally:
             for part, training in modes:
@@ -253,13 +253,21 @@ def margin_of(logits: Logits, reference: Labels) -> Values:
     Raises:
         InputRefused: a reference is not one of the model's classes.
     """
+    if logits.device.type != "cpu":   # where an index outside is no error that could be caught
+        _refuse_outside(logits, reference)
+    try:
+        own = logits.gather(1, reference[:, None])[:, 0]
+    except RuntimeError:
+        _refuse_outside(logits, reference)
+        raise
+    return own - logits.scatter(1, reference[:, None], -math.inf).amax(1)
+
+
+def _refuse_outside(logits: Logits, reference: Labels) -> None:
     outside = (reference < 0) | (reference >= logits.shape[1])
     if bool(outside.any()):
         raise InputRefused(f"the reference names class {int(reference[outside][0])}; the model has the classes 0 "
                            f"to {logits.shape[1] - 1}")
-    own = logits.gather(1, reference[:, None])[:, 0]
-    others = logits.masked_fill(nn.functional.one_hot(reference, logits.shape[1]).bool(), -math.inf)
-    return own - others.amax(1)
 
 
 def prediction_of(logits: Logits) -> Labels:

@@ -70,7 +70,7 @@ class Batch:
     def pick(self, chosen: Int[Tensor, "m"]) -> "Batch":
         """The images at the indices `chosen`, with everything that belongs to them."""
         places = chosen.tolist()
-        if places == list(range(len(self.keys))):
+        if len(places) == len(self.keys) and places == list(range(len(places))):
             return self
         told: dict[str, Any] = {name: tuple(held[place] for place in places)
                                 for name in ("spacing_mm", "native", "scan_mas")
@@ -95,4 +95,7 @@ def image_keys(images: Images) -> tuple[str, ...]:
 
 def uniform_noise(keys: Sequence[str], shape: Sequence[int], seed: int, draw: int) -> Tensor:
     """Independent uniform values on [-1, 1), shape (n, *shape), each image from its own stream."""
-    return torch.stack([torch.rand(tuple(shape), generator=stream(seed, key, draw)) for key in keys]) * 2 - 1
+    noise = torch.empty(len(keys), *shape)
+    for place, key in zip(noise, keys, strict=True):
+        torch.rand(tuple(shape), generator=stream(seed, key, draw), out=place)
+    return noise.mul_(2).sub_(1)

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from itertools import accumulate, takewhile
 from typing import Any, get_args
 
 import torch
 from torch import Tensor
 
+from steadyread.attacks.recipes import in_chunks
 from steadyread.attacks.search import Attacked, Found, Loss, loss_of
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import UsageError
@@ -47,6 +49,9 @@ class AutoPGD:
     def __call__(self, classifier: Classifier, batch: Batch, reference: Labels, seed: int = 0) -> Attacked:
         """One forward pass of the image itself, then `steps` + 1 forwards and `steps` backwards a start; images
         that flip leave, and further starts go to the others."""
+        return Attacked(**in_chunks(partial(self._attacked, classifier, seed), batch, reference))
+
+    def _attacked(self, classifier: Classifier, seed: int, batch: Batch, reference: Labels) -> Attacked:
         found = Found(batch, reference)
         with classifier.frozen():
             with torch.no_grad():
