@@ -66,7 +66,7 @@ class Beside:
 
 def measure(setup: Setup) -> Table:
     """Plain networks with every library, a hardened one with the bare loop."""
-    images, few = setup.of(20, 3), setup.of(6, 1)
+    images, few = setup.of(16, 3), setup.of(4, 1)
     keys = ("lidc", "cifar") if setup.quick else ("lidc", "nodule", "cifar")
     chosen = chain(subjects(setup, images, keys, ("plain",)),
                    () if setup.quick else subjects(setup, images, ("lidc",), ("hardened",)))

@@ -87,7 +87,7 @@ def measure(setup: Setup) -> Table:
     """Every method on every subject."""
     stages = ("plain",) if setup.quick else ("plain", "hardened")
     keys = ("lidc", "cifar") if setup.quick else ("lidc", "nodule", "cifar")
-    outcomes = [examine(one, setup) for one in subjects(setup, setup.of(32, 2), keys, stages)]
+    outcomes = [examine(one, setup) for one in subjects(setup, setup.of(24, 2), keys, stages)]
     if not outcomes:
         return Table("smallest", "Smallest flip", (), missing="none of the data sets is there")
     grids = sorted({f"{one.subject.recipe.grid:g}" for one in outcomes})
@@ -113,10 +113,10 @@ def _papers_gradients(setup: Setup) -> int:
 def _images(method: Method, setup: Setup) -> int:
     """How many images a method gets: the costlier, the fewer."""
     if method.name == ART_WAY:
-        return setup.of(4, 1)
+        return setup.of(3, 1)
     if method.name == PAPERS_WAY:
-        return setup.of(6, 1)
-    return setup.of(32, 2) if method.gradients < 500 else setup.of(12, 1)
+        return setup.of(4, 1)
+    return setup.of(24, 2) if method.gradients < 500 else setup.of(10, 1)
 
 
 def examine(subject: Subject, setup: Setup) -> Outcome:

@@ -136,7 +136,7 @@ def network_of(recipe: Recipe, material: Material, stage: str, setup: Setup) -> 
 
 
 def _read_right(recipe: Recipe, stage: str, classifier: Classifier, test: Cases, wanted: int) -> Subject:
-    some = limit(test, min(4 * wanted, len(test)), seed=0)
+    some = limit(test, min(max(4 * wanted, 4 * len(test.classes)), len(test)), seed=0)
     images = torch.stack([some[place].image for place in range(len(some))]).to(classifier.device)
     labels = torch.tensor([row.label for row in some.rows], device=classifier.device)
     with torch.no_grad(), classifier.frozen():

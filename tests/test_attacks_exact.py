@@ -2,12 +2,14 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from scipy.optimize import linprog
 from torch import nn
 
 from steadyread.attacks.recipes import attack, bim, fgsm, pgd
-from steadyread.attacks.smallest_flip import smallest_flip
+from steadyread.attacks.smallest_flip import THOROUGH, Effort, smallest_flip
 from steadyread.attacks.square import Square
 from steadyread.classifier import Classifier
 
@@ -142,3 +144,42 @@ def test_overconfident_logits_change_nothing():
     blind = attack(classifier, images, predictions, pgd(epsilon, loss="cross_entropy")).flipped.float().mean()
     assert margin > 0.4
     assert blind < margin
+
+
+class Kinked(nn.Module):
+    """One logit: 1 - u.x + sum_j |v_j.x|, whose gradient is mostly that of the kinks on which it stands."""
+
+    def __init__(self, features=100, kinks=5):
+        super().__init__()
+        stream = torch.Generator().manual_seed(0)
+        self.kinks = nn.Parameter(2 * torch.randn(kinks, features, generator=stream))
+        self.slope = nn.Parameter(torch.randn(features, generator=stream))
+
+    def forward(self, images):
+        flat = images.flatten(1)
+        return 1 - flat @ self.slope + (flat @ self.kinks.T).abs().sum(1)
+
+    def exact(self, image):
+        """An image's smallest flip to a negative logit: a linear programme in (change, |v_j.x|, size)."""
+        flat, slope, kinks = (value.detach().double().numpy()
+                              for value in (image.flatten(), self.slope, self.kinks))
+        every, count = np.eye(len(flat)), len(kinks)
+        rows = [np.hstack([-slope, np.ones(count), 0.0])]
+        rows += [np.hstack([sign * kinks, -np.eye(count), np.zeros((count, 1))]) for sign in (1, -1)]
+        rows += [np.hstack([sign * every, np.zeros((len(flat), count)), -np.ones((len(flat), 1))])
+                 for sign in (1, -1)]
+        limits = np.hstack([slope @ flat - 1, -kinks @ flat, kinks @ flat, np.zeros(2 * len(flat))])
+        cost = np.r_[np.zeros(len(flat) + count), 1.0]
+        return linprog(cost, np.vstack(rows), limits, bounds=[(None, None)] * (len(flat) + count) + [(0, None)]).fun
+
+
+@pytest.mark.parametrize(("effort", "most"), [(Effort(), 2.5), (THOROUGH, 1.4)])
+def test_kinks_do_not_lead_the_search_away(effort, most):
+    """A radius that follows the straight line before the first flip ends at 58 and 4 times the smallest here."""
+    module = Kinked()
+    images = torch.rand(6, 1, 10, 10, generator=torch.Generator().manual_seed(1)) * 0.4 - 0.2
+    exact = torch.tensor([module.exact(image) for image in images])
+    found = smallest_flip(Classifier(module, (-50.0, 50.0), "logit"), images, torch.ones(6, dtype=torch.long),
+                          effort=effort)
+    assert (found.size >= exact * (1 - 1e-4)).all()
+    assert (found.size <= exact * most).all()

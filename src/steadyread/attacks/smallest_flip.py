@@ -1,9 +1,10 @@
 """The smallest change found that flips each image: a minimum-norm search with a radius of its own per image.
 
 The idea of a radius that shrinks after a flip and grows after a failure is FMN's (arXiv:2102.12827). Here the
-step is a sign step in proportion to the image's own radius, so that it does not depend on the image's size; the
-radius shrinks by what the margin says was overshot; gradients are averaged over steps; several near classes are
-tried first where there are more than two; and the found change is polished by forward passes alone.
+step is a sign step in proportion to the image's own radius, so that it does not depend on the image's size; between
+two classes the radius grows slowly until the first flip, so that the change is good for its size before it becomes
+larger; then it shrinks by what the margin says was overshot; gradients are averaged over steps; several near
+classes are tried first where there are more than two; and the found change is polished by forward passes alone.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from math import cos, pi
 import torch
 from torch import Tensor
 
-from steadyread.attacks.recipes import checked_reference, chunks
+from steadyread.attacks.recipes import checked_reference, in_chunks
 from steadyread.attacks.search import Search, climb
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import UsageError
@@ -42,6 +43,8 @@ THOROUGH = Effort(steps=150, explore=40, refine=250, polish=12)
 _RADIUS_RATE = (0.05, 0.001)   # how fast a radius grows or shrinks, from the first step to the last
 _STEP = (0.85, 0.01)           # a step's length as a share of the radius
 _MOMENTUM = 0.5                # of the gradients' directions: damps the zigzag at the kinks of a max-pooled net
+_FIRST = 0.6                   # a patient walk's first radius, as a share of where the gradient puts the boundary
+_PACE = 1.75                   # by this over its steps a patient walk's radius grows at least, a step, until a flip
 _CUT = 0.95                    # a polish looks for flips between this share of the found size and all of it
 
 
@@ -82,13 +85,12 @@ def smallest_flip(classifier: Classifier, images: Images | Batch, reference: Lab
     largest = batch.bounds.range if largest is None else float(largest)
     if not largest > 0:
         raise UsageError(f"largest must be a positive size in native units; got {largest}")
-    found = []
+
+    def hunted(part: Batch, lost: Labels) -> SmallestFlip:
+        return _Hunt(classifier, part, lost, largest, effort).run(seed)
+
     with classifier.frozen():
-        for places in chunks(batch):
-            hunt = _Hunt(classifier, batch.pick(places), reference[places], largest, effort)
-            found.append(hunt.run(seed))
-    return SmallestFlip(*(torch.cat([getattr(part, name) for part in found])
-                          for name in ("size", "images", "forwards", "backwards", "margin", "logits")))
+        return SmallestFlip(**in_chunks(hunted, batch, reference))
 
 
 class _Hunt:
@@ -120,7 +122,7 @@ class _Hunt:
         targets, gradients = self._nearest(logits, clean)
         searched = ((self.margin >= 0) & ~undecided).nonzero()[:, 0]
         if targets.shape[1] == 1:
-            self._descend(searched, targets[searched, 0], self.effort.steps, gradients[0][searched])
+            self._descend(searched, targets[searched, 0], self.effort.steps, gradients[0][searched], patient=True)
         else:
             for rank, gradient in enumerate(gradients):
                 self._descend(searched, targets[searched, rank], self.effort.explore, gradient[searched])
@@ -141,24 +143,25 @@ class _Hunt:
         self.backwards += count
         return targets, gradients
 
-    def _descend(self, active: Tensor, target: Labels | None, steps: int, gradient: Tensor | None = None) -> None:
+    def _descend(self, active: Tensor, target: Labels | None, steps: int, gradient: Tensor | None = None,
+                 patient: bool = False) -> None:
         """`steps` sign steps, each image at a radius of its own that follows the boundary.
 
         Against one `target` class, or against whichever is nearest where None. Begins at the clean image, whose
-        `gradient` is known, or else at the best flip found.
+        `gradient` is known, or else at the best flip found. A `patient` walk takes its time to the first flip.
         """
         if not len(active):
             return
-        walk = _Walk(self, active, target, gradient)
+        walk = _Walk(self, active, target, gradient, 1 + _PACE / steps if patient else None)
         for step in range(steps):
             share = 0.5 * (1 + cos(pi * step / steps))
             walk.step(share, last=step == steps - 1)
 
-    def see(self, active: Tensor, images: Images, logits: Logits) -> Flags:
-        """Takes in one iterate of the images `active`; returns which of them it flips."""
+    def see(self, active: Tensor, part: Batch, images: Images, logits: Logits) -> Flags:
+        """Takes in one iterate of the images `active`, clean in `part`; returns which of them it flips."""
         self.forwards[active] += 1
         margin = margin_of(logits, self.reference[active])
-        size = (images - self.batch.images[active]).flatten(1).abs().amax(1)
+        size = (images - part.images).abs().flatten(1).amax(1)
         flips = margin < 0
         better = flips & (size < self.size[active]) & (size <= self.largest)
         places = active[better]
@@ -180,7 +183,7 @@ class _Hunt:
         self.backwards[active] += out.backwards
         flipped = out.flipped.nonzero()[:, 0]
         if len(flipped):
-            self.see(active[flipped], out.images[flipped], out.logits[flipped])
+            self.see(active[flipped], part.pick(flipped), out.images[flipped], out.logits[flipped])
             self.forwards[active[flipped]] -= 1  # that look was the search's own
             self._descend(active[flipped], None, self.effort.steps)
 
@@ -196,7 +199,7 @@ class _Hunt:
             for _ in range(self.effort.polish):
                 middle = (low + high) / 2
                 images = self.threat.render(part, self.threat.project(part, delta, middle))
-                flips = self.see(active, images, self.classifier.logits(images))
+                flips = self.see(active, part, images, self.classifier.logits(images))
                 high = torch.where(flips, middle, high)
                 low = torch.where(flips, low, middle)
 
@@ -204,7 +207,9 @@ class _Hunt:
 class _Walk:
     """One descent of some images: where each is, and the radius that it may use."""
 
-    def __init__(self, hunt: _Hunt, active: Tensor, target: Labels | None, gradient: Tensor | None) -> None:
+    def __init__(self, hunt: _Hunt, active: Tensor, target: Labels | None, gradient: Tensor | None,
+                 pace: float | None) -> None:
+        self.pace = pace
         self.hunt, self.active, self.target = hunt, active, target
         self.part, self.reference = hunt.batch.pick(active), hunt.reference[active]
         self.delta = torch.zeros_like(self.part.images)
@@ -220,7 +225,7 @@ class _Walk:
 
     def step(self, share: float, last: bool) -> None:
         """One sign step; `share` falls from 1 at the first step to 0 after the last."""
-        self.radius = self._next_radius(_between(_RADIUS_RATE, share))
+        self.radius = self._next_radius(share)
         steepest = self.gradient / an_image(_norm(self.gradient), self.gradient)
         self.direction = _MOMENTUM * self.direction + (1 - _MOMENTUM) * steepest
         threat = self.hunt.threat
@@ -236,7 +241,7 @@ class _Walk:
             images = self.hunt.threat.render(self.part, delta)
             logits = classifier.logits(images)
             margin = self._margin(logits)
-        self.flipped = self.hunt.see(self.active, images.detach(), logits.detach())
+        self.flipped = self.hunt.see(self.active, self.part, images.detach(), logits.detach())
         if not last:
             self.gradient = classifier.gradient(margin.sum(), delta)
             self.hunt.backwards[self.active] += 1
@@ -247,23 +252,37 @@ class _Walk:
             return margin_of(logits, self.reference)
         return _margin_to(logits, self.reference, self.target)
 
-    def _next_radius(self, rate: float) -> Values:
+    def _next_radius(self, share: float) -> Values:
         """Shrinks after a flip by as much as the boundary seems overshot, grows after a failure.
 
-        Before any flip is known it is where the boundary would lie on a straight line and a little beyond:
-        exactly on it, rounding decides.
+        Before any flip is known see `_ahead`.
         """
+        rate = _between(_RADIUS_RATE, share)
         best = self.hunt.size[self.active]
         known = torch.isfinite(best)
         size = self.delta.flatten(1).abs().amax(1)
         slope = self.gradient.flatten(1).abs().sum(1).clamp(min=1e-30)
-        ahead = (size + self.margin.clamp(min=0) / slope) * (1 + rate)
         inner = torch.minimum(size, best)
         overshot = (-self.margin).clamp(min=0) / slope
         shrunk = torch.minimum(inner - overshot.minimum(inner / 2), inner * (1 - rate))
         grown = torch.where(self.radius > 0, self.radius, size) * (1 + rate)
-        radius = torch.where(known & (size > 0), torch.where(self.flipped, shrunk, grown), ahead)
+        radius = torch.where(known & (size > 0), torch.where(self.flipped, shrunk, grown),
+                             self._ahead(size, slope, share))
         return torch.minimum(radius, torch.where(known, best, torch.full_like(best, self.hunt.reach)))
+
+    def _ahead(self, size: Values, slope: Values, share: float) -> Values:
+        """The next radius of an image without a flip.
+
+        On a straight line from here the radius runs away where the network is bent: to many times the smallest
+        flip, since the change is far from the best of its size and the margin hardly falls. So the first half of
+        a patient walk goes where this gradient puts the boundary for its own best change, and at least a little
+        outwards. Else it is the line, and a little beyond: exactly on the boundary rounding decides.
+        """
+        gap = self.margin.clamp(min=0) / slope
+        if self.pace is None or share < 0.5:
+            return (size + gap) * (1 + _between(_RADIUS_RATE, share))
+        along = -(self.gradient * self.delta).flatten(1).sum(1) / slope
+        return torch.where(size > 0, torch.maximum(along + gap, size * self.pace), _FIRST * gap)
 
 
 def _margin_to(logits: Logits, reference: Labels, target: Labels) -> Values:
