@@ -34,8 +34,8 @@ class Effort:
 
     steps: int = 35
     targets: int = 3
-    explore: int = 6
-    refine: int = 82
+    explore: int = 17
+    refine: int = 49
     polish: int = 8
 
 
