@@ -16,7 +16,7 @@ from benchmarks.setup import Setup
 from benchmarks.subjects import Subject, subjects
 from benchmarks.table import Goal, Part, Table
 from steadyread import CTNoise, Spectrum, flip_probability
-from steadyread.attacks.flip_probability import estimated, margins_under_noise
+from steadyread.attacks.flip_probability import Linear, estimated, margins_under_noise, with_linear_part
 from steadyread.attacks.random_noise import random_ct_noise, sizes_at
 from steadyread.classifier import Classifier
 from steadyread.metrics.intervals import clopper_pearson
@@ -88,9 +88,10 @@ def _told(setup: Setup) -> Iterator[str]:
            f"flip), at {', '.join(f'{mas:g}' for mas in JUDGED_AT)} mAs. The truth of an image at a dose is the "
            f"share of {truth} draws that flip it; the estimators have {POOL} draws of another seed, in lots of "
            "their own size, and errors are over all lots. The patches are clipped to the network's window after "
-           f"the noise. `flip_probability` with {OURS} draws is beside counting {', '.join(map(str, COUNTED))} "
-           "draws, with the interval of Clopper and Pearson. Errors are root mean squares over the pairs of image "
-           "and dose whose truth lies in the range stated. The decades are those of log10(estimate / truth), both "
+           f"the noise. `flip_probability` with {OURS} draws (and one gradient an image, shared by its doses) is "
+           f"beside counting {', '.join(map(str, COUNTED))} draws, with the interval of Clopper and Pearson. "
+           "Errors are root mean squares over the pairs of image and dose whose truth lies in the range stated. "
+           "The decades are those of log10(estimate / truth), both "
            f"held at {1 / (2 * truth):g} at least, below which the truth cannot be told from none.")
     yield ("An interval holds the truth where it contains the counted share, and *meets* it where it overlaps the "
            f"share's own 95 % interval of {truth} draws: the truth is itself a count, so the first is too strict "
@@ -212,17 +213,18 @@ def _judged(subject: Subject, setup: Setup) -> Judged:
     classifier, reference = subject.classifier, subject.reference
     batch = classifier.batch(subject.images)
     sizes = sizes_at(noise, JUDGED_AT, batch)
-    clean, pool = margins_under_noise(classifier, batch, reference, noise, sizes, POOL, seed=0)
+    clean, pool, linear = with_linear_part(classifier, batch, reference, noise, sizes, POOL, seed=0)
     _, known = margins_under_noise(classifier, batch, reference, noise, sizes, _truth(setup), seed=1)
     flips = (known < 0).sum(2).flatten().numpy()
     low, high = clopper_pearson(flips, _truth(setup))
     return Judged(subject.name, _truth(setup), flips / _truth(setup), low, high,
-                  (ours(clean, pool), *(counted(pool, draws) for draws in COUNTED)))
+                  (ours(clean, pool, linear), *(counted(pool, draws) for draws in COUNTED)))
 
 
-def ours(clean: Tensor, pool: Tensor, draws: int = OURS) -> Estimates:
+def ours(clean: Tensor, pool: Tensor, linear: Linear, draws: int = OURS) -> Estimates:
     """What `flip_probability` says from each lot of so many draws of the pool (n, doses, draws)."""
-    lots = [estimated(clean, lot) for lot in _lots(pool, draws)]
+    lots = [estimated(clean, lot, Linear(along, linear.variance))
+            for lot, along in zip(_lots(pool, draws), _lots(linear.along, draws), strict=True)]
     told = [torch.stack([getattr(lot, name).flatten() for lot in lots]).numpy()
             for name in ("probability", "low", "high")]
     return Estimates(f"ours, {draws} draws", told[0], told[1], told[2])

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from steadyread import Bounds, Classifier, CTNoise, Spectrum, flip_probability
-from steadyread.attacks.flip_probability import margins_under_noise
+from steadyread.attacks.flip_probability import with_linear_part
 from steadyread.attacks.random_noise import sizes_at
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # the benchmarks are no part of the package
@@ -107,9 +107,10 @@ def test_a_lot_of_draws_is_what_flip_probability_has() -> None:
     batch = classifier.batch(images)
     with torch.no_grad():
         reference = classifier.logits(images).argmax(1)
-    clean, pool = margins_under_noise(classifier, batch, reference, noise, sizes_at(noise, (10.0, 100.0), batch),
-                                      40, seed=0)
-    found, told = ours(clean, pool), flip_probability(classifier, images, reference, noise, (10.0, 100.0), 16)
+    clean, pool, linear = with_linear_part(classifier, batch, reference, noise,
+                                           sizes_at(noise, (10.0, 100.0), batch), 40, seed=0)
+    found = ours(clean, pool, linear)
+    told = flip_probability(classifier, images, reference, noise, (10.0, 100.0), 16)
     assert found.probability.shape == (2, 6)   # two lots of 16 in 40 draws
     for name in ("probability", "low", "high"):
         np.testing.assert_allclose(getattr(found, name)[0], getattr(told, name).flatten(), atol=1e-6)

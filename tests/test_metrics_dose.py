@@ -48,6 +48,45 @@ def test_the_interval_inverts_the_noncentral_t(draws: int, distance: float) -> N
             assert stats.nct.cdf(np.sqrt(draws) * distance, draws - 1, true) == pytest.approx(tail, abs=2e-3)
 
 
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])     # of the variance, that is known
+@pytest.mark.parametrize("distance", [0.0, 1.0, 2.0])
+def test_a_known_part_sharpens_the_probability_and_keeps_the_coverage(share: float, distance: float) -> None:
+    random = np.random.default_rng(4)
+    along, rest = random.normal(size=(2, 4000, 16))
+    margins = distance + np.sqrt(share) * along + np.sqrt(1 - share) * rest
+    found = dose.flip_probability_along(margins, 3 * along, np.full(4000, 9.0))
+    true, plain = special.ndtr(-distance), dose.flip_probability_of(margins)
+    assert ((found[1] <= true) & (true <= found[2])).mean() > 0.94
+    errors = [np.sqrt(np.mean((one[0] - true) ** 2)) for one in (found, plain)]
+    assert errors[0] < (1.1, 0.95, 0.55)[(0.1, 0.5, 0.9).index(share)] * errors[1]
+
+
+def test_where_the_known_part_is_all_there_is_the_probability_is_exact() -> None:
+    along = np.random.default_rng(5).normal(size=(3, 8))
+    probability, low, high, mean, sd = dose.flip_probability_along(1.5 + 2 * along, along, np.ones(3))
+    np.testing.assert_allclose([probability, low, high], special.ndtr(-0.75))
+    np.testing.assert_allclose(mean, 1.5)
+    np.testing.assert_allclose(sd, 2.0)
+
+
+def test_without_a_known_part_it_is_that_of_the_draws_alone() -> None:
+    margins = np.array([np.arange(6.0), np.ones(6), [*range(5), np.nan]])
+    along, nothing = np.random.default_rng(6).normal(size=(3, 6)), np.zeros(3)
+    np.testing.assert_array_equal(dose.flip_probability_along(margins, along, nothing),
+                                  dose.flip_probability_of(margins))
+    found = dose.flip_probability_along(margins, along, np.ones(3))
+    np.testing.assert_array_equal([one[1:] for one in found],
+                                  [one[1:] for one in dose.flip_probability_of(margins)])
+
+
+def test_a_known_part_that_does_not_fit_is_refused() -> None:
+    for margins, along, variance in ((np.ones((2, 3)), np.ones((2, 3)), np.ones(2)),
+                                     (np.ones((2, 8)), np.ones((2, 7)), np.ones(2)),
+                                     (np.ones((2, 8)), np.ones((2, 8)), np.ones(3))):
+        with pytest.raises(UsageError, match="at least 4 draws"):
+            dose.flip_probability_along(margins, along, variance)
+
+
 def test_flipping_the_sign_of_the_margin_mirrors_the_probability() -> None:
     margins = np.random.default_rng(2).normal(0.4, 1, (50, 8))
     one, other = dose.flip_probability_of(margins), dose.flip_probability_of(-margins)

@@ -1,19 +1,21 @@
 """Random CT noise and flip probabilities: exact on linear classifiers, the same alone and in a batch."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from scipy import fft
 from torch import nn
 
-from steadyread.attacks.flip_probability import flip_probability
-from steadyread.attacks.random_noise import random_ct_noise
+from steadyread.attacks.flip_probability import flip_probability, margins_under_noise
+from steadyread.attacks.random_noise import random_ct_noise, sizes_at
 from steadyread.attacks.recipes import attack
 from steadyread.classifier import Classifier, prediction_of
 from steadyread.errors import InputRefused, UsageError
 from steadyread.threats import CTNoise, Spectrum
-from steadyread.types import Batch, Bounds
+from steadyread.types import Batch, Bounds, NativeGrid
 
 BOUNDS = Bounds(-1024.0, 3071.0, "HU")
 NOISE = CTNoise(Spectrum.soft(), spacing_mm=1.0)
@@ -57,15 +59,86 @@ def test_linear_margins_have_no_drift_and_the_jitter_of_their_weights(shape):
         assert (found.probability[:, at] - exact).abs().max() < 0.05
 
 
-def test_intervals_hold_the_exact_probability():
-    shape = (12, 12)
-    classifier, batch = linear(shape), batch_of(200, shape)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_a_linear_margin_has_its_exact_probability_from_few_draws(shape):
+    classifier, batch = linear(shape), batch_of(20, shape)
     reference = prediction_of(classifier.examine(batch.images))
-    found = flip_probability(classifier, batch, reference, NOISE, mas=(10,), draws=16)
-    exact = torch.special.ndtr(-classifier.margins(batch.images, reference).detach().double()
-                               / deviation(classifier, shape, 10))
-    inside = (found.low[:, 0] <= exact + 1e-3) & (exact - 1e-3 <= found.high[:, 0])
-    assert inside.double().mean() > 0.9
+    found = flip_probability(classifier, batch, reference, NOISE, mas=(10, 100), draws=8)
+    field = NOISE._field(shape, (1.0, 1.0))
+    weights = classifier.module[1].weight.detach().double().numpy().reshape(-1, shape[-2], shape[-1])
+    white = [fft.irfft2(fft.rfft2(np.eye(1, math.prod(field.whole), place).reshape(field.whole))
+                        * np.sqrt(field.unit_power()[:, :field.whole[1] // 2 + 1]), s=field.whole)
+             for place in range(math.prod(field.whole))]     # what noise is made of, without `variance_along`
+    responses = np.stack([one[:shape[-2], :shape[-1]] for one in white])
+    unit = math.sqrt(sum(((responses * part).sum((1, 2))**2).sum() for part in weights))
+    margin = classifier.margins(batch.images, reference).detach().double()
+    for at, mas in enumerate((10, 100)):
+        exact = torch.special.ndtr(-margin / (unit * NOISE.sigma_hu(mas)))
+        for one in (found.probability, found.low, found.high):
+            assert (one[:, at] - exact).abs().max() < 1e-3
+        assert found.drift[:, at].abs().max() < 1e-4
+
+
+class Bent(nn.Module):
+    """w . x + bend (v . x)^2: what the noise does is part linear, part not; without `taught` no gradient."""
+
+    def __init__(self, bend, taught=True):
+        super().__init__()
+        rng = np.random.default_rng(5)
+        self.lines = nn.Parameter(torch.from_numpy(rng.normal(0, 0.002, (2, 144)).astype("f4")))
+        self.bend, self.taught = bend, taught
+
+    def forward(self, images):
+        with torch.set_grad_enabled(self.taught and torch.is_grad_enabled()):
+            one, other = (images.flatten(1) @ self.lines.T).unbind(1)
+            return one + self.bend * other**2
+
+
+def test_the_gradient_sharpens_the_probability_and_the_interval_still_holds_it():
+    image = batch_of(1, (12, 12)).images
+    batch = Batch(image.repeat(300, 1, 1, 1), tuple(f"copy-{at}" for at in range(300)), BOUNDS)
+    helped, alone = (Classifier(Bent(0.3, taught), BOUNDS, "logit") for taught in (True, False))
+    reference = prediction_of(helped.examine(batch.images))
+    found, plain = (flip_probability(one, batch, reference, NOISE, mas=(10,), draws=16) for one in (helped, alone))
+    _, many = margins_under_noise(helped, batch, reference, NOISE, sizes_at(NOISE, (10,), batch), 100, 1)
+    truth = float((many < 0).double().mean())      # of 30,000 draws
+    assert 0.02 < truth < 0.5
+    error, before = (float((one.probability - truth).square().mean().sqrt()) for one in (found, plain))
+    assert error < 0.7 * before
+    assert ((found.low <= truth) & (truth <= found.high)).double().mean() > 0.92
+    assert torch.equal(found.flips, plain.flips)
+    _, few = margins_under_noise(alone, batch, reference, NOISE, sizes_at(NOISE, (10,), batch), 16, 0)
+    assert torch.allclose(plain.jitter, few.double().std(2))     # as it always was where no gradient is to be had
+
+
+def test_the_variance_along_weights_is_that_of_resampled_draws():
+    rng = np.random.default_rng(3)
+    operators = tuple(torch.from_numpy(rng.uniform(0, 0.4, (new, old)).astype("f4")) for new, old in
+                      ((4, 3), (9, 12), (10, 14)))
+    native = NativeGrid((2.0, 0.8, 0.8), operators)
+    batch = replace(batch_of(3000, (4, 9, 10)), native=(native,) * 3000)
+    noise = CTNoise(Spectrum.soft(), domain="native")
+    weights = torch.from_numpy(rng.normal(0, 1, (1, 1, 4, 9, 10)).astype("f4"))
+    drawn = (noise.start(batch, torch.ones(3000), 0, 0) * weights).flatten(1).sum(1)
+    exact = float(noise.variance_along(batch.pick(torch.tensor([0])), weights)[0])
+    assert float(drawn.var()) == pytest.approx(exact, rel=0.12)
+
+
+def test_probabilities_are_the_same_alone_and_in_a_batch():
+    classifier, batch = Classifier(Bent(0.3), BOUNDS, "logit"), batch_of(5, (12, 12))
+    reference = torch.tensor([0, 1, 0, 1, 0])
+    together = flip_probability(classifier, batch, reference, NOISE, (10, 50), draws=9, seed=3)
+    for at in range(5):
+        place = torch.tensor([at])
+        alone = flip_probability(classifier, batch.pick(place), reference[place], NOISE, (10, 50), draws=9, seed=3)
+        for name in ("probability", "low", "high", "drift", "jitter"):
+            assert torch.allclose(getattr(alone, name)[0], getattr(together, name)[at], atol=1e-5)
+
+
+def test_the_passes_are_as_stated():
+    classifier, batch = Classifier(Bent(0.3), BOUNDS, "logit"), batch_of(3, (12, 12))
+    flip_probability(classifier, batch, torch.tensor([0, 1, 0]), NOISE, (10, 50), draws=9)
+    assert (classifier.passes.forwards, classifier.passes.backwards) == (3 * (2 * 9 + 1), 3)
 
 
 def test_doses_share_their_draws():

@@ -1,7 +1,7 @@
 """The probability that noise of a given dose flips a read, from a few draws: beyond counting."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -12,9 +12,9 @@ from steadyread.attacks.random_noise import DOSES, noisy_reads, sizes_at
 from steadyread.attacks.recipes import checked_reference, chunks
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import UsageError
-from steadyread.metrics.dose import DOUBTED, flip_probability_of, normality
+from steadyread.metrics.dose import DOUBTED, flip_probability_along, flip_probability_of, normality
 from steadyread.threats import CTNoise
-from steadyread.types import Batch, Images, Labels
+from steadyread.types import Batch, Images, Labels, Values
 
 FEWEST = 8        # draws, below which nothing can be said of normality
 
@@ -24,8 +24,9 @@ class FlipProbability:
     """Probability of a flip under noise, each field (n, doses), on the CPU.
 
     `low` and `high` are a 95 % interval. `drift` is the mean margin under noise less the clean one, `jitter` its
-    standard deviation, in logits. `flips` were counted among the draws. Where `normal` is False the margin does not
-    look Gaussian and `probability` is the counted share with its Clopper-Pearson interval.
+    standard deviation, in logits, both as estimated with the gradient's help. `flips` were counted among the draws.
+    Where `normal` is False the margin does not look Gaussian and `probability` is the counted share with its
+    Clopper-Pearson interval.
     """
 
     probability: Float[Tensor, "n d"]
@@ -37,12 +38,28 @@ class FlipProbability:
     normal: Bool[Tensor, "n d"]
 
 
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """What noise does to the margin's linear part, the clean gradient times the noise, at each image's sizes.
+
+    `along` is that of each draw; its mean over all noises is 0 and `variance` is exact.
+    """
+
+    along: Float[Tensor, "n d draws"]
+    variance: Float[Tensor, "n d"]
+
+
 def flip_probability(classifier: Classifier, images: Images | Batch, reference: Labels, noise: CTNoise,
                      mas: Sequence[float] = DOSES, draws: int = 16, seed: int = 0) -> FlipProbability:
     """P(flip) = Phi(-(margin + drift) / jitter) of every image at every dose, from a few common draws.
 
     Under CT noise the margin of one image is close to Gaussian, so mean and standard deviation see rare flips,
-    which counting 0 of 50 calls none. The interval is that of the noncentral t distribution.
+    which counting 0 of 50 calls none. What the noise does along the margin's clean gradient, whose mean and
+    variance are known from the spectrum, serves as a control variate (`flip_probability_along`): exact where the
+    margin is linear. On our nets of patches and nodules 16 draws then err 0.9 to 1.2 times as much as counting 50,
+    and 1.1 to 1.6 times without. Where no gradient reaches the image, mean and deviation of the draws alone serve.
+
+    It takes `draws` forward passes an image and dose, and one forward and one backward an image.
 
     Args:
         images: (n, 1, *space) in HU, inside the classifier's bounds.
@@ -61,21 +78,25 @@ def flip_probability(classifier: Classifier, images: Images | Batch, reference: 
     parts = []
     for places in chunks(batch):
         part = batch.pick(places)
-        parts.append(margins_under_noise(classifier, part, reference[places], noise, sizes_at(noise, mas, part),
-                                         draws, seed))
-    return estimated(torch.cat([clean for clean, _ in parts]), torch.cat([margins for _, margins in parts]))
+        parts.append(estimated(*with_linear_part(classifier, part, reference[places], noise,
+                                                 sizes_at(noise, mas, part), draws, seed)))
+    return FlipProbability(*(torch.cat([getattr(part, each.name) for part in parts])
+                             for each in fields(FlipProbability)))
 
 
-def estimated(clean: Float[Tensor, "n"], margins: Float[Tensor, "n d draws"]) -> FlipProbability:
-    """The flip probabilities that margins under noise tell, beside the clean ones."""
+def estimated(clean: Float[Tensor, "n"], margins: Float[Tensor, "n d draws"], linear: Linear | None = None
+              ) -> FlipProbability:
+    """The flip probabilities that margins under noise tell, beside the clean ones; exacter with the linear part."""
     clean, margins = clean.double().cpu(), margins.double().cpu()
     drawn, flips = margins.numpy(), (margins < 0).sum(2)
     normal = normality(drawn) >= DOUBTED
-    told, counted = (flip_probability_of(drawn, counted=each)[:3] for each in (False, True))
+    counted = flip_probability_of(drawn, counted=True)[:3]
+    *told, mean, sd = (flip_probability_of(drawn) if linear is None else
+                       flip_probability_along(drawn, linear.along.cpu(), linear.variance.cpu()))
     probability, low, high = (torch.from_numpy(np.where(normal, one, other))
                               for one, other in zip(told, counted, strict=True))
-    return FlipProbability(probability, low, high, margins.mean(2) - clean[:, None], margins.std(2), flips,
-                           torch.from_numpy(normal))
+    return FlipProbability(probability, low, high, torch.from_numpy(mean) - clean[:, None], torch.from_numpy(sd),
+                           flips, torch.from_numpy(normal))
 
 
 def margins_under_noise(classifier: Classifier, batch: Batch, reference: Labels, noise: CTNoise,
@@ -87,3 +108,26 @@ def margins_under_noise(classifier: Classifier, batch: Batch, reference: Labels,
         reads = noisy_reads(classifier, batch, reference, noise, sizes, range(draws), seed)
         under = [found.margin for found in reads]
     return clean, torch.stack(under, dim=2)
+
+
+def with_linear_part(classifier: Classifier, batch: Batch, reference: Labels, noise: CTNoise,
+                     sizes: Float[Tensor, "n d"], draws: int, seed: int
+                     ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n d draws"], Linear]:
+    """As `margins_under_noise`, with what each draw does along the clean gradient."""
+    with classifier.frozen():
+        clean, gradient = _clean(classifier, batch, reference)
+        under, along = [], []
+        for found in noisy_reads(classifier, batch, reference, noise, sizes, range(draws), seed):
+            under.append(found.margin)
+            along.append((found.noise * gradient).flatten(1).sum(1)[:, None] * sizes)
+    variance = noise.variance_along(batch, gradient)[:, None] * sizes.double().cpu()**2
+    return clean, torch.stack(under, dim=2), Linear(torch.stack(along, dim=2), variance)
+
+
+def _clean(classifier: Classifier, batch: Batch, reference: Labels) -> tuple[Values, Images]:
+    """The clean margins and their gradient; 0 where none reaches the images."""
+    with torch.enable_grad():
+        images = batch.images.detach().requires_grad_(True)
+        margin = classifier.margins(images, reference)
+        gradient = classifier.gradient(margin.sum(), images) if margin.requires_grad else torch.zeros_like(images)
+    return margin.detach(), gradient

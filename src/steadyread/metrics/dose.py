@@ -14,6 +14,7 @@ from steadyread.errors import UsageError
 from steadyread.metrics.intervals import LEVEL, Flags, Floats, clopper_pearson
 
 FEWEST_DRAWS = 2
+FEWEST_ALONG = 4               # draws, which a regression on one variable leaves two degrees of freedom
 DOUBTED = 0.001                # p of `normality` below which draws are counted instead
 LEVELS = (0.01, 0.05, 0.5)     # of P(flip), for which critical doses are told
 _FAR = 100.0                   # of mean / SD, beyond which the noncentral t is its chi factor alone
@@ -68,6 +69,49 @@ def flip_probability_from(mean: ArrayLike, sd: ArrayLike, draws: int,
     tail = (1 - level) / 2
     low, high = (np.asarray(special.ndtr(-_true_distance(distance, draws, part))) for part in (tail, 1 - tail))
     return np.asarray(special.ndtr(-distance)), low, high
+
+
+def flip_probability_along(margins: ArrayLike, along: ArrayLike, variance: ArrayLike,
+                           level: float = LEVEL) -> tuple[Floats, Floats, Floats, Floats, Floats]:
+    """P(margin < 0) of Gaussian margins, helped by what each draw does to a function of known mean and variance.
+
+    `along` (..., draws) is the control variate z, Gaussian of mean 0 and of the `variance` V (...): the clean
+    gradient times the noise. With the regression m = a + b z + e on n draws, the mean is a and the variance
+    b^2 V + s^2 (1 - V / Szz), s^2 with n - 2 below and Szz the sum of squares of z about its mean (the last factor
+    takes off what chance adds to b^2). Where e vanishes P is exact; its error shrinks with the share of e in m.
+    The interval is that of mean/SD by the delta method, t of n - 2. Where V is 0, or nothing varies, as
+    `flip_probability_of`. Hammersley and Handscomb 1964, Monte Carlo Methods, chapter 5; Lavenberg and Welch 1981,
+    doi:10.1287/mnsc.27.3.322.
+
+    Returns:
+        (probability, low, high, mean, sd), each (...), as `flip_probability_of`.
+
+    Raises:
+        UsageError: fewer than four draws, or columns that do not fit each other.
+    """
+    drawn, moved, known = (np.asarray(each, np.float64) for each in (margins, along, variance))
+    n = drawn.shape[-1] if drawn.ndim else 0
+    if n < FEWEST_ALONG or drawn.shape != moved.shape or drawn.shape[:-1] != known.shape:
+        raise UsageError(f"margins and what the noise does along the gradient must be alike, with at least "
+                         f"{FEWEST_ALONG} draws, and one variance each; got {drawn.shape}, {moved.shape} and "
+                         f"{known.shape}")
+    plain = flip_probability_of(drawn, level=level)
+    middle, centre = drawn.mean(-1, keepdims=True), moved.mean(-1, keepdims=True)
+    spread = ((moved - centre)**2).sum(-1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        slope = ((drawn - middle) * (moved - centre)).sum(-1) / spread
+        rest = ((drawn - middle - slope[..., None] * (moved - centre))**2).sum(-1) / (n - 2)
+        mean = middle[..., 0] - slope * centre[..., 0]
+        square = slope**2 * known + rest * np.maximum(1 - known / spread, 0)
+        distance = mean / np.sqrt(square)
+        of_mean = rest * (1 / n + centre[..., 0]**2 / spread)
+        of_square = 2 * rest**2 / (n - 2) + 4 * slope**2 * known**2 * rest / spread
+        error = np.sqrt(of_mean / square + (distance / square)**2 * of_square / 4)
+    far = special.stdtrit(n - 2, (1 + level) / 2) * error
+    found = (*(special.ndtr(-at) for at in (distance, distance + far, distance - far)), mean, np.sqrt(square))
+    helped = (known > 0) & (spread > 0) & (square > 0)
+    told = [np.where(helped, one, other) for one, other in zip(found, plain, strict=True)]
+    return told[0], told[1], told[2], told[3], told[4]
 
 
 def normality(margins: ArrayLike) -> Floats:
