@@ -117,3 +117,10 @@ def test_what_would_look_steady_and_is_not_is_refused():
     seeing = Classifier(nn.Sequential(nn.Flatten(), nn.Linear(16, 2)), (0, 1), "logits")
     with pytest.raises(InputRefused, match="names class 2"):
         attack(seeing, IMAGES, torch.full((3,), 2), fgsm(0.1))
+
+
+@pytest.mark.parametrize("row", [[1.0, float("inf")], [1.0, float("-inf")], [float("nan"), 0.0]])
+def test_a_logit_that_is_not_finite_leaves_the_read_undecided_not_flipped(row):
+    logits = torch.tensor([row, [1.0, 0.0]])
+    assert torch.isnan(margin_of(logits, torch.tensor([0, 0]))).tolist() == [True, False]
+    assert prediction_of(logits).tolist() == [-1, 0]

@@ -70,9 +70,28 @@ def test_another_failure_of_the_network_stays_its_own() -> None:
 
 
 def test_a_gpu_computes_in_whole_float32_within_and_as_it_did_afterwards() -> None:
-    before = torch.backends.cudnn.allow_tf32
+    asked = torch.backends.cudnn.conv
+    before = asked.fp32_precision
     with whole_float32(torch.device("cuda")):
-        assert not torch.backends.cudnn.allow_tf32
+        assert asked.fp32_precision == "ieee"
     with whole_float32(torch.device("cpu")):
-        assert torch.backends.cudnn.allow_tf32 == before
-    assert torch.backends.cudnn.allow_tf32 == before
+        assert asked.fp32_precision == before
+    assert asked.fp32_precision == before
+
+
+def test_a_network_that_views_is_rescued_inside_another_context_too() -> None:
+    images = torch.rand(4, 1, 8, 8)
+    viewed = made(Viewed)
+    reference = torch.zeros(4, dtype=torch.int64)
+    with viewed.frozen():
+        first = attack(viewed, images, reference, pgd(0.05)).margin
+        assert torch.equal(attack(viewed, images, reference, pgd(0.05)).margin, first)
+    assert viewed.module.first[2].weight.is_contiguous()
+
+
+def test_weights_are_put_back_when_something_is_raised_within() -> None:
+    classifier = made(Flattened)
+    before = classifier.module.first[2].weight.data_ptr()
+    with pytest.raises(ValueError, match="within"), classifier.frozen():
+        raise ValueError("within")
+    assert classifier.module.first[2].weight.data_ptr() == before

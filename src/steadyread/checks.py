@@ -19,6 +19,7 @@ from steadyread.attacks.square import Square
 from steadyread.cases import Cases, collate
 from steadyread.classifier import Classifier, decided, prediction_of
 from steadyread.findings import Finding, Severity
+from steadyread.layout import called
 from steadyread.metrics.intervals import clopper_pearson
 from steadyread.metrics.reads import reads_of
 from steadyread.progress import Progress, quiet
@@ -268,7 +269,7 @@ def _last_linear(classifier: Classifier, batch: Batch) -> nn.Linear | None:
              for part in classifier.module.modules() if isinstance(part, nn.Linear)]
     try:
         with classifier.frozen(), torch.no_grad():
-            raw = classifier.module(classifier.normalised(batch.images[:1]))
+            raw = classifier.raw(batch.images[:1])
     finally:
         for hook in hooks:
             hook.remove()
@@ -310,8 +311,9 @@ class _Edited(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """What the last layer sees of images in native units, (n, features)."""
+        given = self.classifier.normalised(images)
         with self.classifier.frozen(), torch.no_grad():
-            return self._seen(self.classifier.normalised(images))
+            return called(self.inner, lambda: self._seen(given))
 
     def with_weight(self, weight: Tensor) -> "_Edited":
         """With this last layer."""

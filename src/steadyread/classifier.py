@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from steadyread.errors import InputRefused, UsageError
-from steadyread.layout import cannot, channels_last, whole_float32
+from steadyread.layout import called, channels_last, whole_float32
 from steadyread.types import Batch, Bounds, Flags, Images, Labels, Logits, Values, image_keys
 
 Output = Literal["logit", "logits", "probability", "probabilities"]
@@ -87,7 +87,7 @@ class Classifier:
             InputRefused: the module's output does not fit the stated head.
         """
         self.passes.forwards += len(images)
-        return self._as_logits(self._raw(images))
+        return self._as_logits(self.raw(images))
 
     def probabilities(self, logits: Logits) -> Float[Tensor, "n k"]:
         """The model's own probabilities, from logits of this classifier: the threshold's shift undone."""
@@ -125,10 +125,10 @@ class Classifier:
         modes = [(part, part.training) for part in self.module.modules()]
         wanted = [(parameter, parameter.requires_grad) for parameter in self.module.parameters()]
         buffers = [(buffer, buffer.detach().clone()) for buffer in self.module.buffers()]
-        self.module.eval()
-        for parameter, _ in wanted:
-            parameter.requires_grad_(False)
         try:
+            self.module.eval()
+            for parameter, _ in wanted:
+                parameter.requires_grad_(False)
             with torch.enable_grad(), whole_float32(self.device), channels_last(self.module):
                 yield self
         finally:
@@ -161,7 +161,7 @@ class Classifier:
         """
         with self.frozen(), torch.no_grad():
             self.passes.forwards += len(images)
-            raw = self._raw(images)
+            raw = self.raw(images)
             logits = self._as_logits(raw)
         lost = raw == 0 if self.output == "probabilities" else (raw <= 0) | (raw >= 1)
         if self.output.startswith("probabilit") and bool(lost.any()):
@@ -172,16 +172,10 @@ class Classifier:
                 f"'{'logits' if self.output == 'probabilities' else 'logit'}'")
         return logits
 
-    def _raw(self, images: Images) -> Tensor:
-        """What the module returns for images in native units."""
+    def raw(self, images: Images) -> Tensor:
+        """What the module itself returns for images in native units."""
         given = self.normalised(images)
-        try:
-            found: Tensor = self.module(given)
-        except RuntimeError as problem:
-            if not cannot(self.module, problem):
-                raise
-            found = self.module(given)
-        return found
+        return called(self.module, lambda: self.module(given))
 
     def normalised(self, images: Tensor) -> Tensor:
         """What the module is given for images in native units."""
@@ -248,7 +242,7 @@ class Classifier:
 
 
 def margin_of(logits: Logits, reference: Labels) -> Values:
-    """Reference logit minus the best other one, (n,). Not finite where any logit is not.
+    """Reference logit minus the best other one, (n,). NaN where any logit is not finite: undecided, not flipped.
 
     Raises:
         InputRefused: a reference is not one of the model's classes.
@@ -260,7 +254,8 @@ def margin_of(logits: Logits, reference: Labels) -> Values:
     except RuntimeError:
         _refuse_outside(logits, reference)
         raise
-    return own - logits.scatter(1, reference[:, None], -math.inf).amax(1)
+    margin = own - logits.scatter(1, reference[:, None], -math.inf).amax(1)
+    return torch.where(decided(logits), margin, torch.nan)
 
 
 def _refuse_outside(logits: Logits, reference: Labels) -> None:

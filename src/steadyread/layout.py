@@ -1,14 +1,15 @@
 """How convolutions are computed: on a CPU with channels last, which is much faster; on a GPU in whole float32."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from weakref import WeakSet
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 _LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 _UNFIT: WeakSet[nn.Module] = WeakSet()
+_LAID: dict[int, tuple[nn.Parameter, Tensor]] = {}   # what lies otherwise just now, with its own values
 
 
 @contextmanager
@@ -16,43 +17,53 @@ def channels_last(module: nn.Module) -> Iterator[None]:
     """Within, the weights of convolutions on a CPU lie with their channels last; afterwards they are the very same
     tensors as before. Values are equal; results differ by rounding.
 
-    Forward and backward passes of small VGGs took 0.65 to 0.75 of the time so (measured, one thread). What the
-    weights are must not be changed within.
+    Forward and backward passes of small VGGs took 0.65 to 0.75 of the time so (measured, one thread). Within, the
+    weights must not be changed, nor the module be used by two threads.
     """
-    held = [] if module in _UNFIT else [
-        (parameter, parameter.data) for parameter in module.parameters()
-        if parameter.ndim in _LAYOUTS and parameter.device.type == "cpu"]
-    for parameter, values in held:
-        parameter.data = values.contiguous(memory_format=_LAYOUTS[values.ndim])
+    mine: list[int] = []
     try:
+        for parameter in () if module in _UNFIT else module.parameters():
+            if parameter.ndim in _LAYOUTS and parameter.device.type == "cpu" and id(parameter) not in _LAID:
+                _LAID[id(parameter)] = parameter, parameter.data
+                mine.append(id(parameter))
+                parameter.data = parameter.data.contiguous(memory_format=_LAYOUTS[parameter.ndim])
         yield
     finally:
-        for parameter, values in held:
+        for key in mine:
+            parameter, values = _LAID.pop(key)
             parameter.data = values
+
+
+def called(module: nn.Module, work: Callable[[], Tensor]) -> Tensor:
+    """What the work returns, which calls the module; once more where it failed for the layout of the weights.
+
+    `view` refuses images whose channels lie last, as `reshape` does not: such a module keeps its own layout from
+    then on.
+    """
+    try:
+        return work()
+    except RuntimeError as problem:
+        if module in _UNFIT or "view size is not compatible" not in str(problem):
+            raise
+        _UNFIT.add(module)
+        for parameter in module.parameters():
+            if id(parameter) in _LAID:
+                parameter.data = _LAID[id(parameter)][1]
+        return work()
 
 
 @contextmanager
 def whole_float32(device: torch.device) -> Iterator[None]:
     """Within, a GPU's convolutions keep float32's 24 bits; TF32, on by default, keeps 11 and would blur sizes."""
-    before = torch.backends.cudnn.allow_tf32
-    if device.type == "cuda":
-        torch.backends.cudnn.allow_tf32 = False
+    if device.type != "cuda":
+        yield
+        return
+    # newer versions of torch raise where both ways of asking are mixed, and have only the newer one in the end
+    of, name, whole = ((torch.backends.cudnn.conv, "fp32_precision", "ieee")
+                       if hasattr(torch.backends.cudnn, "conv") else (torch.backends.cudnn, "allow_tf32", False))
+    before = getattr(of, name)
+    setattr(of, name, whole)
     try:
         yield
     finally:
-        if device.type == "cuda":
-            torch.backends.cudnn.allow_tf32 = before
-
-
-def cannot(module: nn.Module, problem: RuntimeError) -> bool:
-    """Whether the module failed for its layout: `view` refuses images whose channels lie last, `reshape` does not.
-
-    If so its weights lie plainly from now on, and what failed can be tried again.
-    """
-    if module in _UNFIT or "view size is not compatible" not in str(problem):
-        return False
-    _UNFIT.add(module)
-    for parameter in module.parameters():
-        if parameter.ndim in _LAYOUTS:
-            parameter.data = parameter.data.contiguous()
-    return True
+        setattr(of, name, before)

@@ -92,16 +92,24 @@ def in_chunks(search: Callable[[Batch, Labels], Any], batch: Batch, reference: L
 
 
 def joined(parts: Iterable[Any], images: int) -> dict[str, torch.Tensor]:
-    """The tensors of dataclasses, one part after the other, each held once: `images` along the first axis."""
+    """The tensors of dataclasses, one part after the other, each held once: `images` along the first axis.
+
+    Raises:
+        UsageError: a field that is no tensor, or not as many images as were given.
+    """
     found: dict[str, torch.Tensor] = {}
     done = 0
     for part in parts:
         told = {each.name: getattr(part, each.name) for each in fields(part)}
+        if not all(isinstance(value, torch.Tensor) for value in told.values()):
+            raise UsageError(f"{type(part).__name__} must hold tensors alone, one value an image")
         if not found:
             found = {name: value.new_empty((images, *value.shape[1:])) for name, value in told.items()}
         for name, value in told.items():
             found[name][done:done + len(value)] = value
         done += len(next(iter(told.values())))
+    if done != images:
+        raise UsageError(f"an attack must return one result an image; got {done} for {images}")
     return found
 
 
