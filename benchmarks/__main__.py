@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.guard import losses, read_recorded, record
+from benchmarks.guard import gone, losses, read_recorded, record
 from benchmarks.page import about, page
 from benchmarks.setup import Setup
 from benchmarks.table import Table, read_table
@@ -30,7 +30,8 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--tables", default=",".join(TABLES), help="which, of " + ", ".join(TABLES))
     parser.add_argument("--data-root", type=Path, default=ROOT.parent / "shared" / "data")
     parser.add_argument("--folder", type=Path, default=ROOT / "runs" / "benchmarks", help="networks and tables")
-    parser.add_argument("--page", type=Path, default=PAGE, help="what is written")
+    parser.add_argument("--page", type=Path, help="what is written; docs/benchmarks.md, of a quick trial quick.md "
+                        "in the folder")
     parser.add_argument("--rounds", type=int, default=5, help="alternating runs, one more to warm up")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--quick", action="store_true", help="a trial at the smallest sizes; not for quoting")
@@ -39,6 +40,9 @@ def arguments() -> argparse.Namespace:
     unknown = [name for name in asked.tables.split(",") if name not in TABLES]
     if unknown:
         parser.error(f"no table '{unknown[0]}'; there are {', '.join(TABLES)}")
+    if asked.quick and asked.record:
+        parser.error("--quick is no measurement to record")
+    asked.page = asked.page or (asked.folder / "quick" / "quick.md" if asked.quick else PAGE)
     return asked
 
 
@@ -49,17 +53,19 @@ def main() -> int:
     warnings.simplefilter("ignore")   # of the others
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     setup = Setup(asked.data_root, asked.folder, asked.rounds, asked.threads, asked.quick, device)
+    tables = asked.folder / "quick" if asked.quick else asked.folder
     for name in asked.tables.split(","):
         began = time.perf_counter()
         table: Table = importlib.import_module(f"benchmarks.{name}").measure(setup)
-        table.write(asked.folder, about(setup))
+        table.write(tables, about(setup))
         print(f"{name}: {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
-    places = [asked.folder / f"{name}.json" for name in TABLES]
+    places = [tables / f"{name}.json" for name in TABLES]
     measured = [read_table(place) for place in places if place.exists()]
     ratios = {f"{table.key}: {name}": value for table, _ in measured for name, value in table.guarded.items()}
-    lost = list(losses(ratios, read_recorded()))
+    recorded = read_recorded()
+    lost = [*losses(ratios, recorded), *gone(ratios, recorded)] if recorded else None
     asked.page.write_text(page(measured, lost))
-    for line in lost:
+    for line in lost or ():
         print(line, file=sys.stderr)
     if asked.record:
         record(ratios)

@@ -1,5 +1,6 @@
 """Passes counted alike for every library, and seconds as ratios of alternating runs."""
 
+import random
 import statistics
 import time
 from collections.abc import Callable, Mapping
@@ -50,10 +51,12 @@ class Ratio:
 
 def interleaved(work: Mapping[str, Work], rounds: int, device: torch.device | None = None
                 ) -> dict[str, list[float]]:
-    """Seconds of each piece of work in alternating rounds, every other one backwards; the first is dropped."""
+    """Seconds of each piece of work in alternating rounds, each in an order of its own; the first is dropped."""
     found: dict[str, list[float]] = {name: [] for name in work}
-    for turn in range(rounds + 1):
-        for name in (list(work) if turn % 2 else list(work)[::-1]):
+    order, chance = list(work), random.Random(0)
+    for _ in range(rounds + 1):
+        chance.shuffle(order)
+        for name in order:
             found[name].append(seconds(work[name], device))
     return {name: times[1:] for name, times in found.items()}
 

@@ -25,6 +25,8 @@ STEPS = {"fgsm": 1, "bim": 10, "pgd": 10, "apgd": 30}
 OURS, USED, LAST = "steadyread", "steadyread, as it is used", "bare torch loop, channels last"
 TITLE = "Attacks of a given size"
 ALLOWED = 1.05   # times the bare loop
+EQUAL = ("fgsm", "bim", "pgd")   # at equal passes; of APGD flipped images leave ours
+AT_ONCE = {"fgsm": 5}   # times in one turn: once is over in milliseconds
 # Sizes of hardened networks, as a multiple of those of plain ones, at which some reads flip and some do not.
 HARDENED = 4.0
 ORDER = (BARE, LAST, OURS, USED, *(name for name in ATTACKS if name != BARE))
@@ -43,7 +45,8 @@ TOLD = (
     "the passes. The volumes' network comes in that layout, for everyone.",
     "The ratio is to the bare loop, over all rounds of all networks. *Flipped* is the share of {images} images, "
     "all read right to begin with, that the network reads as another class in what the library returned, within "
-    "epsilon, judged alike for all; the mean over the rounds, each from another random start. Epsilon is "
+    "epsilon, judged alike for all by the network as it comes; the mean over the rounds, each from another random "
+    "start. FGSM is done five times in a turn: once is over in milliseconds. Epsilon is "
     "{sizes} of the range for the plain networks and {times:g} times that for the hardened ones.",
 )
 
@@ -81,8 +84,9 @@ class _Contestant:
     What it raises is kept in `failed`, and it is not run again. `images` are what each start returned.
     """
 
-    def __init__(self, counted: Counted, starts: list[Attack], look: bool, laid: bool = False) -> None:
-        self.counted, self.starts, self.look = counted, starts, look
+    def __init__(self, counted: Counted, starts: list[Attack], look: bool, laid: bool = False, times: int = 1
+                 ) -> None:
+        self.counted, self.starts, self.look, self.times = counted, starts, look, times
         self.layout = channels_last if laid else nullcontext
         self.images: list[Tensor] = []
         self.failed = ""
@@ -93,10 +97,11 @@ class _Contestant:
             return
         try:
             with self.layout(self.counted):
-                attacked = self.starts[len(self.images)]()
-                if self.look:
-                    with torch.no_grad():
-                        self.counted(attacked).argmax(1)
+                for _ in range(self.times):
+                    attacked = self.starts[len(self.images)]()
+                    if self.look:
+                        with torch.no_grad():
+                            self.counted(attacked).argmax(1)
             self.images.append(attacked)
         except Exception as failed:
             self.failed = shortened(failed)
@@ -119,8 +124,8 @@ def measure(setup: Setup) -> Table:
 def contest(attack_name: str, subject: Subject, setup: Setup) -> Contest:
     """Everyone's turn at one network, in alternating rounds."""
     turns = setup.rounds + 1
-    entered = {OURS: _ours(subject, _equal(attack_name, _native(subject)), turns),
-               USED: _ours(subject, _as_used(attack_name, _native(subject)), turns)}
+    entered = {OURS: _ours(subject, _equal(attack_name, _native(subject)), turns, attack_name),
+               USED: _ours(subject, _as_used(attack_name, _native(subject)), turns, attack_name)}
     said = {}
     for name, offered in ATTACKS.items():
         if attack_name not in offered:
@@ -133,7 +138,7 @@ def contest(attack_name: str, subject: Subject, setup: Setup) -> Contest:
             said[name] = shortened(failed)
     times = interleaved({name: one.work for name, one in entered.items()}, setup.rounds, setup.device)
     said |= {name: one.failed for name, one in entered.items() if one.failed}
-    each = turns * len(subject.images)
+    each = turns * len(subject.images) * AT_ONCE.get(attack_name, 1)
     return Contest(attack_name, subject, {
         name: Run(tuple(times[name]), one.counted.forwards / each, one.counted.backwards / each,
                   _flipped(name, one, subject)) for name, one in entered.items() if not one.failed}, said)
@@ -145,17 +150,18 @@ def _theirs(name: str, attack_name: str, subject: Subject, turns: int, laid: boo
     starts = [ATTACKS[name][attack_name](counted, subject.unit_images(), subject.reference, size_of(subject),
                                          STEPS[attack_name], seed) for seed in range(turns)]
     counted.reset()   # some look at the network when they are made
-    return _Contestant(counted, starts, name not in TELLS, laid)
+    return _Contestant(counted, starts, name not in TELLS, laid, AT_ONCE.get(attack_name, 1))
 
 
-def _ours(subject: Subject, recipe: Callable[..., object], turns: int) -> _Contestant:
+def _ours(subject: Subject, recipe: Callable[..., object], turns: int, attack_name: str) -> _Contestant:
     counted = Counted(subject.classifier.module).eval()
     classifier = replace(subject.classifier, module=counted)
 
     def start(seed: int) -> Attack:
         return lambda: attack(classifier, subject.images, subject.reference, recipe, seed).images
 
-    return _Contestant(counted, [start(seed) for seed in range(turns)], look=False)
+    return _Contestant(counted, [start(seed) for seed in range(turns)], look=False,
+                       times=AT_ONCE.get(attack_name, 1))
 
 
 def size_of(subject: Subject) -> float:
@@ -184,9 +190,10 @@ def _flipped(name: str, one: _Contestant, subject: Subject) -> float:
     """The share over all starts, judged in the units that the library had."""
     if name in (OURS, USED):
         bounds = subject.classifier.valid
-        with subject.classifier.frozen() as classifier:
-            found = [flipped_within(classifier.logits, subject.images, images, subject.reference, _native(subject),
-                                    (bounds.low, bounds.high)) for images in one.images]
+        subject.classifier.module.eval()   # and in its own layout, as a user would read them again
+        with torch.no_grad():
+            found = [flipped_within(subject.classifier.logits, subject.images, images, subject.reference,
+                                    _native(subject), (bounds.low, bounds.high)) for images in one.images]
     else:
         found = [flipped_within(subject.unit_network(), subject.unit_images(), images, subject.reference,
                                 size_of(subject)) for images in one.images]
@@ -224,25 +231,32 @@ def over_all(contests: Iterable[Contest], name: str, other: str = BARE) -> Ratio
 
 
 def goals(contests: list[Contest]) -> Iterator[Goal]:
-    """What was aimed at and what came of it."""
-    by = {name: [one for one in contests if one.attack == name] for name in STEPS}
-    costs = {name: over_all(by[name], OURS) for name in ("fgsm", "bim", "pgd")}
-    yield Goal(f"FGSM, BIM and PGD cost at most {ALLOWED} times a bare torch loop of the same passes",
-               all(cost is not None and cost.median <= ALLOWED for cost in costs.values()),
-               ", ".join(f"{name.upper()} {cost}" for name, cost in costs.items()))
-    laid = {name: over_all(by[name], OURS, LAST) for name in ("fgsm", "bim", "pgd")}
-    yield Goal(f"and {ALLOWED} times one in the same layout of memory",
-               all(cost is not None and cost.median <= ALLOWED for cost in laid.values()),
-               ", ".join(f"{name.upper()} {cost}" for name, cost in laid.items()))
-    beaten = [f"{name.upper()}: {peer} takes {found.median:.2f} of our time" for name in STEPS
-              for peer in _peers(by[name])
-              if (found := over_all(by[name], peer, OURS)) is not None and found.median <= 1]
-    yield Goal("faster than every other library, at equal passes", not beaten,
-               "; ".join(beaten) or "fastest in " + ", ".join(name.upper() for name in STEPS))
-    behind = [f"{name.upper()}: {peer} {theirs:.1%}, steadyread {mine:.1%}" for name in STEPS
-              for peer in _peers(by[name]) for mine, theirs in [_shares(by[name], peer)] if theirs > mine]
-    yield Goal("flips at least as many reads as every other library, at equal passes, over all networks",
-               not behind, "; ".join(behind) or "in " + ", ".join(name.upper() for name in STEPS))
+    """What was aimed at and what came of it, on every network by itself."""
+    mine = [one for one in contests if one.attack in EQUAL]
+    for other, aim in (
+            (BARE, f"FGSM, BIM and PGD cost at most {ALLOWED} times a bare torch loop of the same passes"),
+            (LAST, f"and {ALLOWED} times one in the same layout of memory")):
+        costs = {one: found.median for one in mine if (found := over_all([one], OURS, other)) is not None}
+        over = sorted((one for one in costs if not costs[one] <= ALLOWED), key=lambda one: -costs[one])
+        yield Goal(aim, bool(costs) and not over,
+                   f"{len(costs) - len(over)} of {len(costs)} attacks on networks; "
+                   + (", ".join(f"{_named(one)} {costs[one]:.2f}" for one in over)
+                      or f"at most {max(costs.values(), default=0):.2f}"))
+    fought = [(one, peer, found.median) for one in mine for peer in _peers([one])
+              if (found := over_all([one], peer, OURS)) is not None]
+    faster = [(one, peer, share) for one, peer, share in fought if not share > 1]
+    yield Goal("FGSM, BIM and PGD faster than by any other library, at equal passes, on every network",
+               bool(fought) and not faster, f"in {len(fought) - len(faster)} of {len(fought)} comparisons"
+               + "".join(f"; {peer} takes {share:.2f} of our time, {_named(one)}" for one, peer, share in faster))
+    behind = [f"{name.upper()}: {peer} {theirs:.1%}, steadyread {ours:.1%}" for name in EQUAL
+              for peer in _peers([one for one in mine if one.attack == name])
+              for ours, theirs in [_shares([one for one in mine if one.attack == name], peer)] if theirs > ours]
+    yield Goal("FGSM, BIM and PGD flip at least as many reads as by any other library, at equal passes, over all "
+               "networks", bool(fought) and not behind, "; ".join(behind) or "in all three")
+
+
+def _named(one: Contest) -> str:
+    return f"{one.attack.upper()} on {one.subject.recipe.key} {one.subject.stage}"
 
 
 def _shares(contests: list[Contest], peer: str) -> tuple[float, float]:

@@ -16,6 +16,13 @@ def losses(found: Mapping[str, float], recorded: Mapping[str, float], loss: floa
         yield f"{name}: {found[name]:.3g}, recorded {recorded[name]:.3g}: {by:.0%} lost"
 
 
+def gone(found: Mapping[str, float], recorded: Mapping[str, float]) -> Iterator[str]:
+    """Recorded ratios of the tables measured that this run does not have: a row that failed, or another name."""
+    tables = {name.split(":")[0] for name in found}
+    yield from (f"{name}: recorded, not measured" for name in recorded
+                if name not in found and name.split(":")[0] in tables)
+
+
 def read_recorded(path: Path = RECORDED) -> dict[str, float]:
     """The recorded ratios, none where there is no record yet."""
     return dict(json.loads(path.read_text())) if path.exists() else {}

@@ -26,21 +26,23 @@ def about(setup: Setup) -> dict[str, Any]:
             "versions": {name: _version(name) for name in PEERS}}
 
 
-def page(measured: Sequence[tuple[Table, dict[str, Any]]], lost: Sequence[str]) -> str:
-    """The whole page, in Markdown."""
+def page(measured: Sequence[tuple[Table, dict[str, Any]]], lost: Sequence[str] | None) -> str:
+    """The whole page, in Markdown. `lost` is what got worse, None where nothing is recorded yet."""
     return "\n".join([*_head(measured, lost), *(line for table, told in measured for line in _section(table, told)),
                       "", TRIED.read_text().rstrip(), ""])
 
 
-def _head(measured: Sequence[tuple[Table, dict[str, Any]]], lost: Sequence[str]) -> Iterator[str]:
+def _head(measured: Sequence[tuple[Table, dict[str, Any]]], lost: Sequence[str] | None) -> Iterator[str]:
     told = measured[-1][1]
     yield "# Benchmarks"
     yield ""
     yield ("Written by `make bench`, which sets up an environment of its own with the other libraries and measures "
-           "everything in one run, side by side. Times of a CPU are ratios of alternating runs: the median of the "
-           "rounds, and in brackets the lowest and highest round. Passes are counted inside the network, alike for "
+           "everything in one run, side by side. Times of a CPU are ratios of alternating runs, each round in an "
+           "order drawn anew: the median of the rounds, and in brackets the lowest and highest round. Passes are "
+           "counted inside the network, alike for "
            "all. The other libraries are given what most of them ask for: images of 0 to 1 and one logit a class; "
-           "steadyread has the images in their own units and the network's own head.")
+           "steadyread has the images in their own units and the network's own head. All holds for these networks "
+           "(two architectures, narrow, trained here), this data and one thread.")
     yield ""
     yield (f"{told['date']}, {told['processor']}, {told['device']}, {told['threads']} thread(s), Python "
            f"{told['python']}, torch {told['torch']}, commit {told['commit']}; "
@@ -55,8 +57,15 @@ def _head(measured: Sequence[tuple[Table, dict[str, Any]]], lost: Sequence[str])
         (goal.aim, goal.found, "met" if goal.met else "**missed**")
         for table, _ in measured for goal in table.goals)))
     yield ""
-    yield from ([f"More than 15 % worse than the recorded run: {'; '.join(lost)}."] if lost else
-                ["Nothing is more than 15 % worse than the recorded run (`benchmarks/recorded.json`)."])
+    yield _against(lost)
+
+
+def _against(lost: Sequence[str] | None) -> str:
+    if lost is None:
+        return "No run is recorded yet that this one could be held against (`--record`)."
+    if lost:
+        return f"More than 15 % worse than the recorded run, or gone: {'; '.join(lost)}."
+    return "Nothing is more than 15 % worse than the recorded run (`benchmarks/recorded.json`)."
 
 
 def _section(table: Table, told: dict[str, Any]) -> Iterator[str]:
@@ -76,7 +85,7 @@ def _section(table: Table, told: dict[str, Any]) -> Iterator[str]:
         yield from _markdown(part)
     yield ""
     yield (f"<sub>`make bench ARGS='--tables {table.key}'`, {told['date']}, {told['rounds']} rounds, "
-           f"{told['threads']} thread(s), {told['device']}.</sub>")
+           f"{told['threads']} thread(s), {told['device']}, commit {told['commit']}.</sub>")
 
 
 def _markdown(part: Part) -> Iterator[str]:

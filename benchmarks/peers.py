@@ -9,6 +9,7 @@ margin` PGD on a difference of logits. `bounds` other than 0 to 1 go to the libr
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -48,7 +49,7 @@ class Task:
     seed: int = 0
     bounds: tuple[float, float] = UNIT
 
-    @property
+    @cached_property
     def columns(self) -> int:
         """How many values the network returns an image."""
         training = self.network.training
@@ -86,14 +87,16 @@ def _bare(attack: str, task: Task) -> Attack:
 
     def run() -> Tensor:
         images, labels = task.images, task.labels
-        delta = (torch.zeros_like(images) if attack in ("fgsm", "bim")
-                 else (torch.rand_like(images) * 2 - 1) * epsilon)
+        least, most = (low - images).clamp(min=-epsilon), (high - images).clamp(max=epsilon)
+        delta = torch.zeros_like(images)
+        if attack not in ("fgsm", "bim"):
+            delta = torch.clamp((torch.rand_like(images) * 2 - 1) * epsilon, least, most)
         for _ in range(task.steps):
             delta.requires_grad_(True)
-            loss = functional.cross_entropy(task.network((images + delta).clamp(low, high)), labels)
+            loss = functional.cross_entropy(task.network(images + delta), labels)
             gradient = torch.autograd.grad(loss, delta)[0]
-            delta = (delta.detach() + step * gradient.sign()).clamp(-epsilon, epsilon)
-        return (images + delta).clamp(low, high)
+            delta = torch.clamp(delta.detach() + step * gradient.sign(), least, most)
+        return images + delta
 
     return task.seeded(run)
 

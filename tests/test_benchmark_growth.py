@@ -1,5 +1,6 @@
 """The benchmarks' own arithmetic: exponents, automatic batches, estimators; and the GPU's code on a CPU."""
 
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from steadyread.attacks.random_noise import sizes_at
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # the benchmarks are no part of the package
 
 from benchmarks import card, gpu, growth
-from benchmarks.ct_noise import Estimates, Judged, counted, error, ours
+from benchmarks.ct_noise import Estimates, Judged, compared, counted, error, ours
 from benchmarks.setup import Setup
 
 
@@ -57,6 +58,56 @@ def test_memory_an_image_costs_besides_itself_and_its_result() -> None:
     points = [growth.Point("pgd", images, (1, 10, 10), 2) for images in (100, 1100)]
     twice = [(point, growth.Found(1.0, 5000 + 2 * 400 * point.images, 1, 1)) for point in points]
     assert growth.held_an_image(twice) == pytest.approx(1.0)
+
+
+def axes(*, last: float = 8.0, classes: float = 4.0
+         ) -> tuple[tuple[growth.Axis, ...], dict[str, growth.Measured]]:
+    """Two axes of work, each of three points, of which the last took so long."""
+    made, found = [], {}
+    for name, ends in (("images", (2.0, 4.0, last)), ("classes", (1.0, 2.0, classes))):
+        points = tuple(growth.Point("pgd", images, (1, 10, 10), 2) for images in (100, 200, 400))
+        made.append(growth.Axis(name, name, points, lambda point: point.images))
+        found[name] = {"pgd": [(point, growth.Found(end, 400 * point.images, 1, 1))
+                               for point, end in zip(points, ends, strict=True)]}
+    return tuple(made), found
+
+
+def test_time_that_grows_as_the_work_meets_the_goal_and_faster_does_not() -> None:
+    assert growth.time_goal("pgd", *axes()).met
+    assert growth.time_goal("pgd", *axes(classes=100.0)).met   # no goal rests on the classes
+    assert not growth.time_goal("pgd", *axes(last=12.0)).met
+    assert not growth.time_goal("pgd", *axes(last=math.nan)).met
+
+
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_a_point_that_came_to_nothing_misses_the_goals(lost: int) -> None:
+    made, found = axes()
+    points = [(point, "killed" if place == lost else one)
+              for place, (point, one) in enumerate(found["images"]["pgd"])]
+    goals = (growth.time_goal("pgd", made, {"images": {"pgd": points}}), growth.memory_goal("pgd", points))
+    assert not any(goal.met for goal in goals)
+    assert all("killed" in goal.found for goal in goals)
+    assert not growth.time_goal("pgd", made, {"images": {"pgd": [(point, "killed") for point, _ in points]}}).met
+
+
+@pytest.mark.parametrize(("held", "met", "told"), [(0.05, True, "0.05 of it"), (-0.05, True, "-0.05 of it"),
+                                                   (0.2, False, "0.20 of it"), (-0.2, False, "not measurable"),
+                                                   (math.nan, False, "not measurable")])
+def test_memory_is_flat_or_grows_or_cannot_be_told(held: float, met: bool, told: str) -> None:
+    points = [growth.Point("pgd", images, (1, 10, 10), 2) for images in (100, 1100)]
+    found = [(point, growth.Found(1.0, (1 + held) * 400 * point.images, 1, 1)) for point in points]
+    goal = growth.memory_goal("pgd", found)
+    assert (goal.met, goal.found) == (met, told)
+
+
+def test_the_bare_loop_takes_the_chunks_of_steadyread() -> None:
+    seen: dict[str, set[int]] = {}
+    for who in ("bare", "pgd"):
+        network = growth._tiny(growth.Point(who, 150, (1, 80, 80), 2)).eval().requires_grad_(False)
+        lots = seen.setdefault(who, set())
+        network.register_forward_pre_hook(lambda _, given, lots=lots: lots.add(len(given[0])))
+        growth._runs(network)[who](torch.rand(150, 1, 80, 80), torch.zeros(150, dtype=torch.int64))
+    assert seen["bare"] == seen["pgd"] == {20, 10}
 
 
 def test_batch_grows_until_doubling_gains_nothing() -> None:
@@ -120,7 +171,33 @@ def test_a_lot_of_draws_is_what_flip_probability_has() -> None:
 def test_errors_are_those_of_the_range_asked_for() -> None:
     truth = np.array([0.0, 0.005, 0.5, 0.95])
     estimate = Estimates("one", truth + np.array([[0.3, 0.1, 0.2, 0.3]]), truth[None], truth[None])
-    judged = Judged("net", 1000, truth, truth, truth, (estimate,))
-    assert error([judged], 0, (0.0, 0.01)) == pytest.approx(0.1)
+    judged = Judged("net", 1000, truth, truth, truth, (estimate,), ("a", "b", "c", "d"))
+    assert error([judged], 0, (0.0, 0.01)) == pytest.approx(np.sqrt((0.3**2 + 0.1**2) / 2))
     assert error([judged, replace(judged, estimators=(estimate,))], 0, (0.1, 0.9)) == pytest.approx(0.2)
     assert np.isnan(error([judged], 0, (0.01, 0.1)))
+
+
+def two_estimators(errors: np.ndarray, others: np.ndarray, keys: str) -> Judged:
+    truth = np.full(len(keys), 0.5)
+    made = [Estimates("one", truth + each * np.array([[1.0], [-1.0]]), truth, truth) for each in (errors, others)]
+    return Judged("net", 1000, truth, truth, truth, tuple(made), tuple(keys))
+
+
+def test_ratio_of_errors_has_an_interval_over_images() -> None:
+    errors = np.array([0.1, 0.2, 0.01, 0.02])
+    found = compared([two_estimators(errors, 2 * errors, "aabb"), two_estimators(errors, 2 * errors, "abcd")],
+                     (0.1, 0.9), other=1)
+    assert (found.ratio, found.low, found.high) == pytest.approx((0.5, 0.5, 0.5))   # the same on every image
+    judged = two_estimators(errors, np.full(4, 0.1), "abcd")
+    found = compared([judged], (0.1, 0.9), other=1)
+    assert found.ratio == pytest.approx(error([judged], 0, (0.1, 0.9)) / error([judged], 1, (0.1, 0.9)))
+    assert found.low < found.ratio < found.high
+    together = compared([replace(judged, images=("a",) * 4)], (0.1, 0.9), other=1)   # nothing to resample
+    assert together.low == together.high == pytest.approx(found.ratio)
+
+
+def test_a_range_without_pairs_or_without_errors_meets_no_goal() -> None:
+    judged = two_estimators(np.full(2, 0.1), np.zeros(2), "ab")
+    assert not compared([judged], (0.0, 0.01), other=1).ratio <= 1
+    assert str(compared([judged], (0.0, 0.01), other=1)) == "nothing to compare in this range"
+    assert not compared([judged], (0.1, 0.9), other=1).ratio <= 1

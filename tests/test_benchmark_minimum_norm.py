@@ -132,6 +132,72 @@ def test_a_method_that_fails_is_a_row_that_says_so() -> None:
     assert row.said == "IndexError: Target 1 is out of bounds."
 
 
+def outcome_of(mine: list[float], *peers: smallest.Row) -> smallest.Outcome:
+    ours = smallest.Row("steadyread", torch.tensor(mine), 40, 35)
+    duels = tuple(smallest.Duel(peer, ours, 35) for peer in peers if not peer.said)
+    yardstick = torch.stack([row.sizes for row in (ours, *peers) if not row.said]).amin(0)
+    return smallest.Outcome(subject_of(grey(0.1)), (ours, *peers), duels, ours, yardstick)
+
+
+def test_no_goal_is_met_where_nothing_was_measured_and_what_is_absent_is_named() -> None:
+    gone = [smallest.Row(name, torch.empty(0), said="not installed")
+            for name in ("FMN", minimum_norm.PAPERS_WAY, minimum_norm.ART_WAY)]
+    goals = list(smallest._goals([outcome_of([0.1], *gone)]))
+    assert [goal.met for goal in goals] == [False, False, False]
+    assert minimum_norm.PAPERS_WAY in goals[0].found
+    assert "FMN" not in goals[0].found
+    assert minimum_norm.ART_WAY in goals[1].found
+    assert all(row.name in goals[2].found for row in gone)
+    assert not any(goal.met for goal in smallest._goals([]))
+    assert not any(goal.met for goal in curve._goals([]))
+
+
+def test_the_papers_procedure_is_judged_on_the_images_that_it_flips() -> None:
+    paper = smallest.Row(minimum_norm.PAPERS_WAY, torch.tensor([INF, 0.2, INF]), 6500, 6400)
+    won = next(smallest._goals([outcome_of([5.0, 0.1, INF], paper)]))
+    assert won.met
+    assert "1.0000 / 1.0000 against 2.000 / 2.000 on the 1 of 3 that it flips" in won.found
+    assert not next(smallest._goals([outcome_of([0.1, 0.3, 0.1], paper)])).met
+    none = smallest.Row(minimum_norm.PAPERS_WAY, torch.tensor([INF, INF, INF]), 6500, 6400)
+    assert not next(smallest._goals([outcome_of([0.1, 0.3, 0.1], none)])).met
+    assert not list(smallest._against(subject_of(grey(0.4, 0.4, 0.4)), [none], paper))
+
+
+def test_the_pass_that_warms_a_method_is_not_counted() -> None:
+    seen = []
+
+    def find(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+        seen.append(len(images))
+        network(images)
+        return images
+
+    subject = subject_of(grey(0.3, 0.4))
+    row = smallest.theirs(subject, minimum_norm.Method("x", 1, find), 2, Setup(Path(), Path(), 1, 1, True))
+    assert (seen, row.forwards) == ([1, 2], 1)
+
+
+class Apart(nn.Module):
+    """Reads otherwise while its parameters are frozen, as another layout in memory can at the boundary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, images: Tensor) -> Tensor:
+        margin = images.flatten(1).sum(1) - (2.0 if self.weight.requires_grad else 1.0)
+        return torch.stack([torch.zeros_like(margin), margin * self.weight], dim=1)
+
+
+def test_flips_are_read_again_outside_the_search() -> None:
+    subject = Subject(RECIPES[0], "plain", Classifier(Apart(), Bounds(0.0, 2.0, ""), "logits"), grey(0.2),
+                      torch.tensor([0]))
+    found = grey(0.4)
+    with subject.classifier.frozen():
+        assert int(subject.classifier.logits(found).argmax(1)) == 1
+    assert smallest.read_again(subject, found).tolist() == [INF]
+    assert smallest.read_again(subject, grey(0.6)).tolist() == pytest.approx([0.2])
+
+
 def test_a_curve_beside_ours_shows_where_it_is_lower() -> None:
     mine = torch.tensor([0.1, 0.2], dtype=torch.float64)
     grid = (0.05, 0.15, 0.25)

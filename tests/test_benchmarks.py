@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 from benchmarks.clock import Counted, interleaved, ratio
-from benchmarks.guard import losses, read_recorded, record
-from benchmarks.heads import OURS, changes, looked_at, verdict
+from benchmarks.guard import gone, losses, read_recorded, record
+from benchmarks.heads import OURS, Verdict, changes, looked_at, tally, verdict
 from benchmarks.page import page
 from benchmarks.peers import ATTACKS, BARE, TELLS, NotInstalled, shortened
 from benchmarks.situations import affine, least_margin, situations
@@ -55,9 +55,11 @@ def test_two_gradients_through_one_graph_are_two_passes():
 
 def test_rounds_alternate_and_the_first_is_thrown_away():
     turns: list[str] = []
-    found = interleaved({name: lambda name=name: turns.append(name) for name in "ab"}, rounds=2)
-    assert turns == ["b", "a", "a", "b", "b", "a"]
-    assert {name: len(times) for name, times in found.items()} == {"a": 2, "b": 2}
+    found = interleaved({name: lambda name=name: turns.append(name) for name in "abc"}, rounds=20)
+    rounds = ["".join(turns[start:start + 3]) for start in range(0, len(turns), 3)]
+    assert {"".join(sorted(each)) for each in rounds} == {"abc"}
+    assert len(set(rounds)) > 3                    # in an order of its own each time, not always behind the same
+    assert {name: len(times) for name, times in found.items()} == {"a": 20, "b": 20, "c": 20}
 
 
 def test_a_ratio_is_of_each_round():
@@ -105,9 +107,15 @@ def test_page_shows_goals_and_tables_and_escapes_bars():
 def test_page_says_what_got_worse_and_what_was_a_trial():
     told = page([(table(), ABOUT | {"quick": True}), (Table("gpu", "On a GPU", (), missing="no GPU"), ABOUT)],
                 ["epoch: one: 1.3"])
-    assert "worse than the recorded run: epoch: one: 1.3" in told
+    assert "worse than the recorded run, or gone: epoch: one: 1.3" in told
     assert "quick trial" in told
     assert "Not measured: no GPU." in told
+    assert "No run is recorded" in page([(table(), ABOUT)], None)
+
+
+def test_what_was_recorded_and_is_measured_no_more_is_told():
+    recorded = {"epoch: one": 1.0, "epoch: two": 1.0, "gpu: three": 1.0}
+    assert list(gone({"epoch: one": 1.0}, recorded)) == ["epoch: two: recorded, not measured"]
 
 
 def test_a_table_comes_back_as_it_was_written(tmp_path):
@@ -212,6 +220,13 @@ def test_a_wrong_answer_is_called_wrong():
     assert looked_at(one, one.images).text == f"wrong: 100% robust, truth {truth:.0%}"
     assert not looked_at(one, one.images).right
     assert not verdict(replace(one, network=nn.Linear(3, 3)), OURS).right   # crashes
+
+
+def test_a_tally_is_of_what_a_library_offers():
+    nothing = Verdict(False, "–", offered=False)
+    assert tally([Verdict(True, "right"), Verdict(False, "wrong"), nothing]) == "1 of 2"
+    assert tally([nothing]) == "–"
+    assert not verdict(replace(situations(12)[0], attacks=("none such",)), "ART").offered
 
 
 def test_what_an_attack_leaves_behind_is_seen():

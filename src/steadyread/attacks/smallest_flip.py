@@ -45,6 +45,8 @@ _STEP = (0.85, 0.01)           # a step's length as a share of the radius
 _MOMENTUM = 0.5                # of the gradients' directions: damps the zigzag at the kinks of a max-pooled net
 _FIRST = 0.6                   # a patient walk's first radius, as a share of where the gradient puts the boundary
 _PACE = 1.75                   # by this over its steps a patient walk's radius grows at least, a step, until a flip
+_ROUNDING = 2.0**-20           # of the largest clean logit, by which a flip is one: read again in another batch or
+                               # memory layout it shall flip still
 _CUT = 0.95                    # a polish looks for flips between this share of the found size and all of it
 
 
@@ -116,6 +118,7 @@ class _Hunt:
         logits = self.classifier.logits(clean)
         self.clean_logits, self.logits = logits.detach(), logits.detach().clone()
         self.margin = margin_of(self.logits, self.reference)
+        self.surely = -_ROUNDING * self.logits.abs().amax(1)
         self.forwards += 1
         self.size[self.margin < 0] = 0.0
         undecided = ~torch.isfinite(self.margin)
@@ -162,7 +165,7 @@ class _Hunt:
         self.forwards[active] += 1
         margin = margin_of(logits, self.reference[active])
         size = (images - part.images).abs().flatten(1).amax(1)
-        flips = margin < 0
+        flips = margin < self.surely[active]
         better = flips & (size < self.size[active]) & (size <= self.largest)
         places = active[better]
         self.size[places] = size[better]
