@@ -14,6 +14,13 @@ from benchmarks.setup import Setup
 from benchmarks.table import Part, Table
 
 TRIED = Path(__file__).with_name("tried.md")
+HEAD = (
+    "Written by `make bench`, which sets up an environment of its own with the other libraries and measures "
+    "everything side by side. Times of a CPU are ratios of processor seconds in alternating runs, each round in an "
+    "order drawn anew: the median of the rounds, and in brackets the lowest and highest round. Passes are counted "
+    "inside the network, alike for all. The other libraries are given what most of them ask for: images of 0 to 1 "
+    "and one logit a class; steadyread has the images in their own units and the network's own head. All holds for "
+    "these networks (two architectures, narrow, trained here), this data and one thread.")
 PEERS = ("adversarial-robustness-toolbox", "foolbox", "torchattacks", "adv-lib", "autoattack", "secml-torch")
 
 
@@ -36,13 +43,7 @@ def _head(measured: Sequence[tuple[Table, dict[str, Any]]], lost: Sequence[str] 
     told = measured[-1][1]
     yield "# Benchmarks"
     yield ""
-    yield ("Written by `make bench`, which sets up an environment of its own with the other libraries and measures "
-           "everything in one run, side by side. Times of a CPU are ratios of alternating runs, each round in an "
-           "order drawn anew: the median of the rounds, and in brackets the lowest and highest round. Passes are "
-           "counted inside the network, alike for "
-           "all. The other libraries are given what most of them ask for: images of 0 to 1 and one logit a class; "
-           "steadyread has the images in their own units and the network's own head. All holds for these networks "
-           "(two architectures, narrow, trained here), this data and one thread.")
+    yield HEAD
     yield ""
     yield (f"{told['date']}, {told['processor']}, {told['device']}, {told['threads']} thread(s), Python "
            f"{told['python']}, torch {told['torch']}, commit {told['commit']}; "
