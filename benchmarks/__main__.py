@@ -40,6 +40,10 @@ def arguments() -> argparse.Namespace:
     unknown = [name for name in asked.tables.split(",") if name not in TABLES]
     if unknown:
         parser.error(f"no table '{unknown[0]}'; there are {', '.join(TABLES)}")
+    if asked.rounds < 1 or asked.threads < 1:
+        parser.error(f"--rounds and --threads are at least 1; got {asked.rounds} and {asked.threads}")
+    if not asked.data_root.is_dir():
+        parser.error(f"no folder {asked.data_root}: state with --data-root (make: DATA=) where the data sets are")
     if asked.quick and asked.record:
         parser.error("--quick is no measurement to record")
     asked.page = asked.page or (asked.folder / "quick" / "quick.md" if asked.quick else PAGE)
@@ -64,6 +68,7 @@ def main() -> int:
     ratios = {f"{table.key}: {name}": value for table, _ in measured for name, value in table.guarded.items()}
     recorded = read_recorded()
     lost = [*losses(ratios, recorded), *gone(ratios, recorded)] if recorded else None
+    asked.page.parent.mkdir(parents=True, exist_ok=True)
     asked.page.write_text(page(measured, lost))
     for line in lost or ():
         print(line, file=sys.stderr)

@@ -14,16 +14,14 @@ GAIN = 1.05     # in images a second, below which a batch of twice the size is n
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """With TF32 or without: cuDNN's convolutions have it unless told otherwise."""
-    places = torch.backends.cuda.matmul, torch.backends.cudnn
-    found = [place.allow_tf32 for place in places]
-    for place in places:
-        place.allow_tf32 = allowed
+    """Matrix products with TF32 or without."""
+    products = torch.backends.cuda.matmul
+    before = products.fp32_precision
+    products.fp32_precision = "tf32" if allowed else "ieee"
     try:
         yield
     finally:
-        for place, before in zip(places, found, strict=True):
-            place.allow_tf32 = before
+        products.fp32_precision = before
 
 
 def matmul_peaks(side: int, device: torch.device, times: int = 5) -> dict[str, float]:

@@ -16,7 +16,13 @@ from benchmarks.setup import Setup
 from benchmarks.subjects import Subject, subjects
 from benchmarks.table import Goal, Part, Table
 from steadyread import CTNoise, Spectrum, flip_probability
-from steadyread.attacks.flip_probability import Linear, estimated, margins_under_noise, with_linear_part
+from steadyread.attacks.flip_probability import (
+    FlipProbability,
+    Linear,
+    estimated,
+    margins_under_noise,
+    with_linear_part,
+)
 from steadyread.attacks.random_noise import random_ct_noise, sizes_at
 from steadyread.classifier import Classifier
 from steadyread.metrics.intervals import clopper_pearson
@@ -156,7 +162,7 @@ def _bare_draws(noise: CTNoise, many: int, shape: tuple[int, ...]) -> dict[str, 
 def _reads(setup: Setup) -> tuple[Part, Ratio]:
     """What the attack with random noise costs beside its own forward passes."""
     torch.manual_seed(0)
-    module = nodule_cnn(size=(5, 24, 24), width=0.25).eval().to(memory_format=torch.channels_last_3d)
+    module = nodule_cnn(size=(5, 24, 24), width=0.25).eval()
     network = Counted(module)
     classifier = Classifier(network, Bounds(-1024.0, 3071.0, "HU"), "logit", normalise=(-300.0, 700.0))
     draws, images = 10, torch.rand(64, 1, 5, 24, 24) * 1400 - 1000
@@ -225,17 +231,26 @@ def _judged(subject: Subject, setup: Setup) -> Judged:
     flips = (known < 0).sum(2).flatten().numpy()
     low, high = clopper_pearson(flips, _truth(setup))
     return Judged(subject.name, _truth(setup), flips / _truth(setup), low, high,
-                  (ours(clean, pool, linear), *(counted(pool, draws) for draws in COUNTED)),
+                  (ours(clean, pool, linear), *(counted(pool, draws) for draws in COUNTED), plain(clean, pool)),
                   tuple(key for key in batch.keys for _ in JUDGED_AT))   # a key is a hash of the pixels
 
 
 def ours(clean: Tensor, pool: Tensor, linear: Linear, draws: int = OURS) -> Estimates:
     """What `flip_probability` says from each lot of so many draws of the pool (n, doses, draws)."""
-    lots = [estimated(clean, lot, Linear(along, linear.variance))
-            for lot, along in zip(_lots(pool, draws), _lots(linear.along, draws), strict=True)]
-    told = [torch.stack([getattr(lot, name).flatten() for lot in lots]).numpy()
-            for name in ("probability", "low", "high")]
-    return Estimates(f"ours, {draws} draws", told[0], told[1], told[2])
+    return _told_by(f"ours, {draws} draws and a gradient", [
+        estimated(clean, lot, Linear(along, linear.variance))
+        for lot, along in zip(_lots(pool, draws), _lots(linear.along, draws), strict=True)])
+
+
+def plain(clean: Tensor, pool: Tensor, draws: int = OURS) -> Estimates:
+    """The same from the mean and the deviation of the draws alone."""
+    return _told_by(f"mean and deviation of {draws} draws", [estimated(clean, lot) for lot in _lots(pool, draws)])
+
+
+def _told_by(name: str, lots: Sequence[FlipProbability]) -> Estimates:
+    told = [torch.stack([getattr(lot, each).flatten() for lot in lots]).numpy()
+            for each in ("probability", "low", "high")]
+    return Estimates(name, told[0], told[1], told[2])
 
 
 def counted(pool: Tensor, draws: int) -> Estimates:

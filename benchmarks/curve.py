@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from benchmarks.clock import Counted, Ratio
-from benchmarks.minimum_norm import flip_sizes, grid_of
-from benchmarks.peers import ATTACKS, BARE, TELLS, Attack, NotInstalled
+from benchmarks.libraries import shortened
+from benchmarks.minimum_norm import grid_of
+from benchmarks.peers import ATTACKS, BARE, TELLS, Attack
 from benchmarks.setup import Setup
 from benchmarks.smallest import beside, ours, read_again
 from benchmarks.subjects import Subject, subjects
-from benchmarks.success import SLACK
+from benchmarks.success import SLACK, flip_sizes
 from benchmarks.table import Goal, Part, Table
 from steadyread import attack
 from steadyread.attacks.recipes import bim, fgsm, pgd
@@ -120,12 +121,10 @@ def sweep(subject: Subject, name: str, attacks: Sequence[str], grid: Sequence[fl
     title = f"{name}: {' '.join(by.upper() for by in attacks)}"
     try:
         held, seconds = _over(subject, made, counted, attacks, grid, count, setup)
-    except NotInstalled:
-        return Swept(title, torch.empty(0), said="not installed")
-    except Exception as failed:
-        return Swept(title, torch.empty(0), said=f"{type(failed).__name__}: {str(failed)[:60]}")
+    except Exception as failed:   # a library's own fault goes into its cell
+        return Swept(title, torch.empty(0), said=shortened(failed))
     judge = subject.unit_network()
-    sizes = _judged(held, lambda found: flip_sizes(judge, images, found.to(images), labels, (0.0, 1.0)))
+    sizes = _judged(held, lambda found: flip_sizes(judge, images, found, labels))
     return Swept(title, sizes, counted.forwards / count, counted.backwards / count, seconds)
 
 

@@ -172,15 +172,15 @@ def _bare_epoch(network: nn.Module, images: Tensor, labels: Tensor, optimiser: t
         return functional.binary_cross_entropy_with_logits(logits[:, 0], asked.float(), reduction=reduction)
 
     def attacked(clean: Tensor, asked: Tensor) -> Tensor:
-        delta = (torch.rand_like(clean) * 2 - 1) * EPSILON
+        least, most = (LOW - clean).clamp(min=-EPSILON), (HIGH - clean).clamp(max=EPSILON)
+        delta = torch.clamp((torch.rand_like(clean) * 2 - 1) * EPSILON, least, most)
         network.eval().requires_grad_(False)
         for _ in range(STEPS):
             delta.requires_grad_(True)
-            loss = loss_of((clean + delta).clamp(LOW, HIGH), asked, "sum")
-            gradient = torch.autograd.grad(loss, delta)[0]
-            delta = (delta.detach() + STEP * EPSILON * gradient.sign()).clamp(-EPSILON, EPSILON)
+            gradient = torch.autograd.grad(loss_of(clean + delta, asked, "sum"), delta)[0]
+            delta = torch.clamp(delta.detach() + STEP * EPSILON * gradient.sign(), least, most)
         network.train().requires_grad_(True)
-        return (clean + delta).clamp(LOW, HIGH)
+        return clean + delta
 
     def epoch() -> None:
         network.train()

@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 
 from benchmarks.clock import Counted, Ratio, interleaved, ratio
-from benchmarks.peers import ATTACKS, BARE, TELLS, Attack, shortened
+from benchmarks.libraries import shortened
+from benchmarks.peers import ATTACKS, BARE, TELLS, Attack
 from benchmarks.setup import Setup
 from benchmarks.subjects import STAGES, Subject, subjects
 from benchmarks.success import flipped_within
@@ -18,7 +19,7 @@ from steadyread import attack
 from steadyread.attacks.apgd import apgd
 from steadyread.attacks.recipes import Recipe, bim, fgsm, pgd
 from steadyread.attacks.search import Search
-from steadyread.layout import channels_last
+from steadyread.convolutions import channels_last
 from steadyread.threats import Linf
 
 STEPS = {"fgsm": 1, "bim": 10, "pgd": 10, "apgd": 30}
@@ -42,7 +43,7 @@ TOLD = (
     "secml-torch's do not look at the image that their last step makes. For APGD the bare loop is PGD of 30 steps.",
     "On a CPU steadyread lays the weights of convolutions out with their channels last while it attacks. *Bare "
     "torch loop, channels last* is the bare loop with that done by hand: beside it stands what steadyread adds to "
-    "the passes. The volumes' network comes in that layout, for everyone.",
+    "the passes.",
     "The ratio is to the bare loop, over all rounds of all networks. *Flipped* is the share of {images} images, "
     "all read right to begin with, that the network reads as another class in what the library returned, within "
     "epsilon, judged alike for all by the network as it comes; the mean over the rounds, each from another random "

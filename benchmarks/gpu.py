@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from benchmarks.card import GAIN, best_batch, flops_of, matmul_peaks, tf32
 from benchmarks.clock import Counted, interleaved, ratio, seconds
-from benchmarks.peers import ATTACKS, BARE, TELLS, shortened
+from benchmarks.libraries import shortened
+from benchmarks.peers import ATTACKS, BARE, TELLS
 from benchmarks.setup import Setup
 from benchmarks.success import flipped_within
 from benchmarks.table import Goal, Part, Table
@@ -18,6 +19,7 @@ from steadyread.attacks.recipes import Recipe, attack
 from steadyread.attacks.search import Search, climb
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.classifier import Classifier
+from steadyread.convolutions import whole_float32
 from steadyread.models.nodule import nodule_cnn
 from steadyread.models.vgg import vgg16
 from steadyread.threats import Linf
@@ -90,7 +92,7 @@ def _told() -> Iterator[str]:
 def figures(scale: Scale) -> tuple[tuple[Part, ...], dict[str, float]]:
     """The parts, and by network our ratio to the bare loop."""
     parts, ratios = [], {}
-    with tf32(False):
+    with tf32(False), whole_float32(scale.device):
         peaks = matmul_peaks(scale.matrix, scale.device)
         parts.append(Part("The card's arithmetic, measured", ("precision", "TFLOP/s"),
                           tuple((name, f"{peak / 1e12:.3g}") for name, peak in peaks.items())))

@@ -249,13 +249,13 @@ def _bare(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     found = torch.empty_like(images)
     sizes = [len(places) for places in chunks(Batch(images, ("",) * len(images), Bounds(0.0, 1.0, "")))]
     for part, asked, into in zip(*(each.split(sizes) for each in (images, labels, found)), strict=True):
-        delta = (torch.rand_like(part) * 2 - 1) * EPSILON
+        least, most = (-part).clamp(min=-EPSILON), (1 - part).clamp(max=EPSILON)
+        delta = torch.clamp((torch.rand_like(part) * 2 - 1) * EPSILON, least, most)
         for _ in range(STEPS):
             delta.requires_grad_(True)
-            loss = -margin_of(network((part + delta).clamp(0, 1)), asked).sum()
-            gradient = torch.autograd.grad(loss, delta)[0]
-            delta = (delta.detach() + STEP * EPSILON * gradient.sign()).clamp(-EPSILON, EPSILON)
-        into.copy_((part + delta).clamp(0, 1))
+            gradient = torch.autograd.grad(-margin_of(network(part + delta), asked).sum(), delta)[0]
+            delta = torch.clamp(delta.detach() + STEP * EPSILON * gradient.sign(), least, most)
+        into.copy_(part + delta)
         with torch.no_grad():
             network(into)
     return found

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from benchmarks.peers import ATTACKS, BARE, NotInstalled, shortened
+from benchmarks.libraries import NotInstalled, shortened
+from benchmarks.peers import ATTACKS, BARE
 from benchmarks.setup import Setup
 from benchmarks.situations import Situation, columns, situations
 from benchmarks.success import flipped_within

@@ -25,6 +25,30 @@ class _Absent(ModuleType):
         return type(name, (), {})
 
 
+class NotInstalled(Exception):
+    """A library is not there."""
+
+
+def needed(module: str) -> Any:
+    """A module of another library.
+
+    Raises:
+        NotInstalled: the library is not there.
+    """
+    found = library(module)
+    if found is None:
+        raise NotInstalled(module.split(".")[0])
+    return found
+
+
+def shortened(failed: Exception, length: int = 60) -> str:
+    """What a library raised, for a cell of a table."""
+    if isinstance(failed, NotInstalled):
+        return "not installed"
+    words = " ".join(str(failed).split())
+    return f"{type(failed).__name__}: {words[:length] + '...' if len(words) > length else words or '(no message)'}"
+
+
 def library(module: str) -> ModuleType | None:
     """A module of another library, None where the library is not installed."""
     for name in _UNUSED:

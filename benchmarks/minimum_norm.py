@@ -3,14 +3,13 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.libraries import library
-from benchmarks.peers import ATTACKS, BARE, NotInstalled
+from benchmarks.libraries import needed
+from benchmarks.peers import ATTACKS, BARE
 
 # (network, images in 0 to 1, their classes) -> the changed images
 Find = Callable[[nn.Module, Tensor, Tensor], Tensor]
@@ -33,21 +32,6 @@ class Method:
 def grid_of(highest: float, count: int = 32) -> tuple[float, ...]:
     """Epsilons from the lowest of [A]'s grids to `highest`, each the same multiple of the one before."""
     return tuple(float(epsilon) for epsilon in np.geomspace(LOWEST, highest, count))
-
-
-def flip_sizes(logits_of: Callable[[Tensor], Tensor], clean: Tensor, found: Tensor, labels: Tensor,
-               bounds: tuple[float, float]) -> Tensor:
-    """The largest absolute change of each image, (n,) in float64; inf where the network still says its class.
-
-    The one judge of every method: what is returned is clipped to the bounds and read once more. An image or a logit
-    that is not finite is no flip.
-    """
-    found = found.detach().clamp(*bounds)
-    with torch.no_grad():
-        logits = logits_of(found)
-    flipped = torch.isfinite(logits).all(1) & (logits.argmax(1) != labels)
-    size = (found.double() - clean.double()).flatten(1).abs().amax(1)   # double: the images' own rounding, no other
-    return torch.where(flipped & torch.isfinite(size), size, torch.inf)
 
 
 def by_grid(at: Callable[[float], Tensor], network: nn.Module, images: Tensor, labels: Tensor,
@@ -108,10 +92,10 @@ def _papers_way(grid: Sequence[float], starts: int, network: nn.Module, images: 
 
 def _art_papers_way(grid: Sequence[float], starts: int, network: nn.Module, images: Tensor,
                     labels: Tensor) -> Tensor:
-    attack = _of("art.attacks.evasion").ProjectedGradientDescent
+    attack = needed("art.attacks.evasion").ProjectedGradientDescent
     with torch.no_grad():
         classes = network(images[:2]).shape[1]
-    estimator = _of("art.estimators.classification").PyTorchClassifier(
+    estimator = needed("art.estimators.classification").PyTorchClassifier(
         network, nn.CrossEntropyLoss(), tuple(images.shape[1:]), classes, clip_values=(0, 1),
         device_type="cpu" if images.device.type == "cpu" else "gpu")
     pixels, wanted = images.cpu().numpy(), labels.cpu().numpy()
@@ -124,26 +108,19 @@ def _art_papers_way(grid: Sequence[float], starts: int, network: nn.Module, imag
     return by_grid(at, network, images, labels, grid)
 
 
-def _of(module: str) -> Any:
-    found = library(module)
-    if found is None:
-        raise NotInstalled(module.split(".")[0])
-    return found
-
-
 def _foolbox_fmn(steps: int, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    foolbox = _of("foolbox")
+    foolbox = needed("foolbox")
     model = foolbox.PyTorchModel(network, bounds=(0, 1))
     return foolbox.attacks.LInfFMNAttack(steps=steps)(model, images, labels, epsilons=None)[1]
 
 
 def _adv_fmn(steps: int, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    return _of("adv_lib.attacks").fmn(network, images, labels, norm=float("inf"), steps=steps)
+    return needed("adv_lib.attacks").fmn(network, images, labels, norm=float("inf"), steps=steps)
 
 
 def _secml_fmn(steps: int, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    fmn = _of("secmlt.adv.evasion.fmn").FMN
-    model = _of("secmlt.models.pytorch.base_pytorch_nn").BasePyTorchClassifier(network)
+    fmn = needed("secmlt.adv.evasion.fmn").FMN
+    model = needed("secmlt.models.pytorch.base_pytorch_nn").BasePyTorchClassifier(network)
     attack = fmn(perturbation_model="linf", num_steps=steps, step_size=0.1, backend="native")
     pairs = torch.utils.data.TensorDataset(images, labels)
     found = attack(model, torch.utils.data.DataLoader(pairs, batch_size=len(images)))
@@ -151,14 +128,14 @@ def _secml_fmn(steps: int, network: nn.Module, images: Tensor, labels: Tensor) -
 
 
 def _autoattack_fab(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    fab = _of("autoattack.fab_pt").FABAttack_PT(network, norm="Linf", n_restarts=1, n_iter=100, eps=1.0,
+    fab = needed("autoattack.fab_pt").FABAttack_PT(network, norm="Linf", n_restarts=1, n_iter=100, eps=1.0,
                                                     device=images.device)
     return fab.perturb(images, labels)
 
 
 def _autoattack_fab_targeted(classes: int, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
     """Run by run, as `perturb` leaves the later classes out once an image is flipped; of each the smallest."""
-    fab = _of("autoattack.fab_pt").FABAttack_PT(network, norm="Linf", n_iter=100, targeted=True,
+    fab = needed("autoattack.fab_pt").FABAttack_PT(network, norm="Linf", n_iter=100, targeted=True,
                                                 device=images.device)
     found, best = images.clone(), torch.full_like(labels, torch.inf, dtype=images.dtype)
     for place in range(2, classes + 1):     # in the order of the logits, from the second highest
@@ -171,23 +148,23 @@ def _autoattack_fab_targeted(classes: int, network: nn.Module, images: Tensor, l
 
 
 def _adv_fab(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    return _of("adv_lib.attacks").fab(network, images.clone(), labels, norm=float("inf"), n_iter=100)
+    return needed("adv_lib.attacks").fab(network, images.clone(), labels, norm=float("inf"), n_iter=100)
 
 
 def _foolbox_deepfool(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    foolbox = _of("foolbox")
+    foolbox = needed("foolbox")
     model = foolbox.PyTorchModel(network, bounds=(0, 1))
     return foolbox.attacks.LinfDeepFoolAttack()(model, images, labels, epsilons=None)[1]
 
 
 def _adv_deepfool(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    return _of("adv_lib.attacks").df(network, images, labels, norm=float("inf"))
+    return needed("adv_lib.attacks").df(network, images, labels, norm=float("inf"))
 
 
 def _adv_apgd(targeted: bool, loss: str, bracket: Tensor, halvings: int, network: nn.Module, images: Tensor,
               labels: Tensor) -> Tensor:
     """adv-lib's `minimal_apgd` begins all images at one size; here each begins where it is known to flip."""
-    apgd = _of("adv_lib.attacks.auto_pgd")
+    apgd = needed("adv_lib.attacks.auto_pgd")
     attack = (partial(apgd.apgd_targeted, num_targets=3) if targeted else apgd.apgd)
     high = bracket[:len(images)].to(images).clamp(max=1.0)
     low, best, found = torch.zeros_like(high), torch.full_like(high, torch.inf), images.clone()

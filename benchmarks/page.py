@@ -26,7 +26,7 @@ PEERS = ("adversarial-robustness-toolbox", "foolbox", "torchattacks", "adv-lib",
 
 def about(setup: Setup) -> dict[str, Any]:
     """The machine, the versions and the day, as they stand above a table."""
-    return {"date": date.today().isoformat(), "processor": _processor(), "cores": torch.get_num_threads(),
+    return {"date": date.today().isoformat(), "processor": _processor(),
             "device": torch.cuda.get_device_name(setup.device) if setup.device.type == "cuda" else "CPU",
             "python": platform.python_version(), "torch": torch.__version__, "commit": _commit(),
             "rounds": setup.rounds, "threads": setup.threads, "quick": setup.quick,
@@ -117,5 +117,9 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    asked = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
-    return asked.stdout.strip() or "unknown"
+    """What was measured; the page itself and the record, which a run writes, do not make it another."""
+    here = Path(__file__).resolve().parents[1]
+    asked = subprocess.run(["git", "describe", "--always"], cwd=here, capture_output=True, text=True, check=False)
+    changed = subprocess.run(["git", "status", "--porcelain", "src", "studies", "benchmarks/*.py"], cwd=here,
+                             capture_output=True, text=True, check=False)
+    return (asked.stdout.strip() or "unknown") + (" and changes" if changed.stdout.strip() else "")

@@ -17,24 +17,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from benchmarks.libraries import library
+from benchmarks.libraries import needed
 
 Attack = Callable[[], Tensor]
 BARE = "bare torch loop"
 TELLS = frozenset({"foolbox"})   # libraries that look at the images they return; of others the caller must
 UNIT = (0.0, 1.0)
-
-
-class NotInstalled(Exception):
-    """A library is not there."""
-
-
-def shortened(failed: Exception, length: int = 60) -> str:
-    """What a library raised, for a cell of a table."""
-    if isinstance(failed, NotInstalled):
-        return "not installed"
-    words = " ".join(str(failed).split())
-    return f"{type(failed).__name__}: {words[:length] + '...' if len(words) > length else words or '(no message)'}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,13 +61,6 @@ class Task:
         return run
 
 
-def _of(module: str) -> Any:
-    found = library(module)
-    if found is None:
-        raise NotInstalled(module.split(".")[0])
-    return found
-
-
 def _bare(attack: str, task: Task) -> Attack:
     """The passes and the step, and nothing else: what any library can at best come down to."""
     step, epsilon = task.step("pgd" if attack == "apgd" else attack), task.epsilon
@@ -102,9 +83,9 @@ def _bare(attack: str, task: Task) -> Attack:
 
 
 def _art(attack: str, task: Task) -> Attack:
-    evasion = _of("art.attacks.evasion")
+    evasion = needed("art.attacks.evasion")
     loss = nn.BCEWithLogitsLoss() if task.columns == 1 else nn.CrossEntropyLoss()
-    model = _of("art.estimators.classification").PyTorchClassifier(
+    model = needed("art.estimators.classification").PyTorchClassifier(
         task.network, loss, tuple(task.images.shape[1:]), max(task.columns, 2), clip_values=task.bounds,
         device_type="cpu" if task.images.device.type == "cpu" else "gpu")
     size, batch = task.epsilon, len(task.images)
@@ -126,8 +107,8 @@ def _art(attack: str, task: Task) -> Attack:
 
 
 def _foolbox(attack: str, task: Task) -> Attack:
-    attacks = _of("foolbox").attacks
-    model = _of("foolbox").PyTorchModel(task.network, bounds=task.bounds)
+    attacks = needed("foolbox").attacks
+    model = needed("foolbox").PyTorchModel(task.network, bounds=task.bounds)
     made = {"fgsm": lambda: attacks.LinfFastGradientAttack(random_start=False),
             "bim": lambda: attacks.LinfBasicIterativeAttack(abs_stepsize=task.step("bim"), steps=task.steps,
                                                             random_start=False),
@@ -136,7 +117,7 @@ def _foolbox(attack: str, task: Task) -> Attack:
 
 
 def _torchattacks(attack: str, task: Task) -> Attack:
-    made = _of("torchattacks")
+    made = needed("torchattacks")
     low, high = task.bounds
     size, steps = task.epsilon / (high - low), task.steps
     found = {"fgsm": lambda: made.FGSM(task.network, eps=size),
@@ -152,7 +133,7 @@ def _torchattacks(attack: str, task: Task) -> Attack:
 
 
 def _adv_lib(attack: str, task: Task) -> Attack:
-    attacks = _of("adv_lib.attacks")
+    attacks = needed("adv_lib.attacks")
     told: dict[str, Any] = {"model": task.network, "inputs": task.images, "labels": task.labels}
     if attack == "apgd":
         told |= {"eps": task.epsilon, "norm": float("inf"), "n_iter": task.steps, "loss_function": "ce"}
@@ -166,24 +147,24 @@ def _adv_lib(attack: str, task: Task) -> Attack:
 def _auto_attack(attack: str, task: Task) -> Attack:
     device = str(task.images.device)
     if attack == "apgd":
-        made = _of("autoattack.autopgd_base").APGDAttack(task.network, n_iter=task.steps, eps=task.epsilon,
+        made = needed("autoattack.autopgd_base").APGDAttack(task.network, n_iter=task.steps, eps=task.epsilon,
                                                          seed=task.seed, device=device)
         return task.seeded(lambda: made.perturb(task.images, task.labels))
-    suite = _of("autoattack").AutoAttack(task.network, eps=task.epsilon, seed=task.seed, verbose=False,
+    suite = needed("autoattack").AutoAttack(task.network, eps=task.epsilon, seed=task.seed, verbose=False,
                                          device=device)
     return task.seeded(lambda: suite.run_standard_evaluation(task.images, task.labels, bs=len(task.images)))
 
 
 def _secml(attack: str, task: Task) -> Attack:
     """PGD and BIM are its own; its FGSM is foolbox's, called through it (the default)."""
-    data = _of("torch.utils.data")
-    model = _of("secmlt.models.pytorch.base_pytorch_nn").BasePyTorchClassifier(task.network)
+    data = needed("torch.utils.data")
+    model = needed("secmlt.models.pytorch.base_pytorch_nn").BasePyTorchClassifier(task.network)
     low, high = task.bounds
     told: dict[str, Any] = {"perturbation_model": "linf", "epsilon": task.epsilon, "lb": low, "ub": high}
     if attack == "fgsm":
-        made = _of("secmlt.adv.evasion.fgsm").FGSM(**told)
+        made = needed("secmlt.adv.evasion.fgsm").FGSM(**told)
     else:
-        made = _of("secmlt.adv.evasion.pgd").PGD(**told, num_steps=task.steps, step_size=task.step(attack),
+        made = needed("secmlt.adv.evasion.pgd").PGD(**told, num_steps=task.steps, step_size=task.step(attack),
                                                  random_start=attack == "pgd", backend="native")
     loader = data.DataLoader(data.TensorDataset(task.images, task.labels), batch_size=len(task.images))
     return task.seeded(lambda: torch.cat([images for images, _ in made(model, loader)]))

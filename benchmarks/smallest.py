@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from benchmarks.clock import Counted, Ratio, interleaved, ratio, seconds
-from benchmarks.minimum_norm import ART_WAY, LOWEST, PAPERS_WAY, Method, flip_sizes, grid_of, methods
-from benchmarks.peers import NotInstalled
+from benchmarks.libraries import shortened
+from benchmarks.minimum_norm import ART_WAY, LOWEST, PAPERS_WAY, Method, grid_of, methods
 from benchmarks.setup import Setup
 from benchmarks.subjects import Subject, subjects
+from benchmarks.success import flip_sizes
 from benchmarks.table import Goal, Part, Table
 from steadyread.attacks.smallest_flip import THOROUGH, Effort, smallest_flip
 from steadyread.classifier import Classifier
@@ -212,11 +213,9 @@ def theirs(subject: Subject, method: Method, count: int, setup: Setup) -> Row:
     try:
         (method.warm or method.find)(counted, images[:1], labels[:1])
         times = beside(subject, work, count, setup)
-    except NotInstalled:
-        return Row(method.name, torch.empty(0), said="not installed")
-    except Exception as failed:
-        return Row(method.name, torch.empty(0), said=f"{type(failed).__name__}: {str(failed)[:60]}")
-    sizes = flip_sizes(subject.unit_network(), images, held[0].to(images), labels, (0.0, 1.0))
+    except Exception as failed:   # a library's own fault goes into its cell
+        return Row(method.name, torch.empty(0), said=shortened(failed))
+    sizes = flip_sizes(subject.unit_network(), images, held[0], labels)
     return Row(method.name, sizes.cpu(), counted.forwards / count, counted.backwards / count, times)
 
 

@@ -12,7 +12,7 @@ from steadyread.attacks.smallest_flip import THOROUGH, Effort
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # the benchmarks are no part of the package
 
-from benchmarks import curve, minimum_norm, smallest
+from benchmarks import curve, minimum_norm, smallest, success
 from benchmarks.setup import Setup
 from benchmarks.subjects import RECIPES, Subject
 
@@ -46,23 +46,23 @@ def test_size_is_the_largest_change_where_the_class_is_lost_and_infinite_elsewhe
     clean = grey(0.4, 0.4, 0.4)
     found = grey(0.55, 0.45, 0.4)
     found[0, 0, 0, 0] = 0.6
-    sizes = minimum_norm.flip_sizes(Sum(), clean, found, torch.zeros(3, dtype=torch.int64), (0.0, 1.0))
+    sizes = success.flip_sizes(Sum(), clean, found, torch.zeros(3, dtype=torch.int64), (0.0, 1.0))
     assert sizes.tolist() == pytest.approx([0.2, INF, INF])
 
 
 def test_what_lies_outside_the_bounds_is_judged_inside_them() -> None:
     clean, found = grey(0.3), grey(0.3)
     found[0, 0, 0, 0] = 50.0     # would flip; 1 does not
-    sizes = minimum_norm.flip_sizes(Sum(), clean, found, torch.tensor([0]), (0.0, 1.0))
+    sizes = success.flip_sizes(Sum(), clean, found, torch.tensor([0]), (0.0, 1.0))
     assert sizes.tolist() == [INF]
 
 
 def test_an_image_or_a_logit_that_is_not_finite_is_no_flip() -> None:
     found = grey(0.4, float("nan"))
-    spoilt = minimum_norm.flip_sizes(lambda images: torch.full((2, 2), torch.nan), grey(0.4, 0.4), found,
+    spoilt = success.flip_sizes(lambda images: torch.full((2, 2), torch.nan), grey(0.4, 0.4), found,
                                      torch.tensor([1, 1]), (0.0, 1.0))
     assert spoilt.tolist() == [INF, INF]
-    assert minimum_norm.flip_sizes(Sum(), grey(0.4, 0.4), found, torch.tensor([0, 0]), (0.0, 1.0)).isinf().all()
+    assert success.flip_sizes(Sum(), grey(0.4, 0.4), found, torch.tensor([0, 0]), (0.0, 1.0)).isinf().all()
 
 
 def test_the_papers_procedure_finds_the_first_epsilon_beyond_the_truth() -> None:
@@ -72,7 +72,7 @@ def test_the_papers_procedure_finds_the_first_epsilon_beyond_the_truth() -> None
     assert method.gradients == 4 * 10 * 3
     torch.manual_seed(0)
     found = method.find(Sum().requires_grad_(False), images, torch.zeros(3, dtype=torch.int64))
-    sizes = minimum_norm.flip_sizes(Sum(), images, found, torch.zeros(3, dtype=torch.int64), (0.0, 1.0))
+    sizes = success.flip_sizes(Sum(), images, found, torch.zeros(3, dtype=torch.int64), (0.0, 1.0))
     assert 0.08 <= sizes[0] <= 0.1 + 1e-6      # the truth is 0.08
     assert 0.001 <= sizes[1] <= 0.05 + 1e-6    # the truth is 0.001, where rounding decides
     assert sizes[2] == INF                     # the truth is 0.3, beyond the grid
@@ -217,5 +217,5 @@ def test_what_flips_beyond_epsilon_does_not_count_on_the_curve() -> None:
     assert swept.sizes.flatten().tolist() == pytest.approx([INF, 0.15])
     assert swept.backwards == 2
     cheat = curve._judged({("fgsm", 0.05): [grey(0.9)]},
-                          lambda found: minimum_norm.flip_sizes(Sum(), grey(0.4), found, torch.tensor([0]), (0, 1)))
+                          lambda found: success.flip_sizes(Sum(), grey(0.4), found, torch.tensor([0]), (0, 1)))
     assert cheat.flatten().tolist() == [INF]

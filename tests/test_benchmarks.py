@@ -8,8 +8,9 @@ import torch
 from benchmarks.clock import Counted, interleaved, ratio
 from benchmarks.guard import gone, losses, read_recorded, record
 from benchmarks.heads import OURS, Verdict, changes, looked_at, tally, verdict
+from benchmarks.libraries import NotInstalled, shortened
 from benchmarks.page import page
-from benchmarks.peers import ATTACKS, BARE, TELLS, NotInstalled, shortened
+from benchmarks.peers import ATTACKS, BARE, TELLS
 from benchmarks.situations import affine, least_margin, situations
 from benchmarks.success import flipped_within
 from benchmarks.table import Goal, Part, Table, read_table

@@ -24,7 +24,7 @@ FLOORS = {
     4: ("assessment", "examples", "referral", "training", "checks"),
     3: ("attacks", "figures", "explain"),
     2: ("threats", "classifier", "cases"),
-    1: ("types", "units", "errors", "files", "findings", "layout", "progress", "records", "metrics", "models",
+    1: ("types", "units", "errors", "files", "convolutions", "findings", "progress", "records", "metrics", "models",
         "workers", "_version"),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

@@ -18,8 +18,8 @@ from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.attacks.square import Square
 from steadyread.cases import Cases, collate
 from steadyread.classifier import Classifier, decided, prediction_of
+from steadyread.convolutions import called
 from steadyread.findings import Finding, Severity
-from steadyread.layout import called
 from steadyread.metrics.intervals import clopper_pearson
 from steadyread.metrics.reads import reads_of
 from steadyread.progress import Progress, quiet

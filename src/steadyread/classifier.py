@@ -10,8 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from steadyread.convolutions import called, channels_last, whole_float32
 from steadyread.errors import InputRefused, UsageError
-from steadyread.layout import called, channels_last, whole_float32
 from steadyread.types import Batch, Bounds, Flags, Images, Labels, Logits, Values, image_keys
 
 Output = Literal["logit", "logits", "probability", "probabilities"]

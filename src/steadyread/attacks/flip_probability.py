@@ -1,7 +1,7 @@
 """The probability that noise of a given dose flips a read, from a few draws: beyond counting."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from steadyread.attacks.random_noise import DOSES, noisy_reads, sizes_at
-from steadyread.attacks.recipes import checked_reference, chunks
+from steadyread.attacks.recipes import checked_reference, in_chunks
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import UsageError
 from steadyread.metrics.dose import DOUBTED, flip_probability_along, flip_probability_of, normality
@@ -75,13 +75,11 @@ def flip_probability(classifier: Classifier, images: Images | Batch, reference: 
         raise UsageError(f"flip_probability needs at least {FEWEST} draws; got {draws}")
     batch = classifier.batch(images)
     reference = checked_reference(reference, batch)
-    parts = []
-    for places in chunks(batch):
-        part = batch.pick(places)
-        parts.append(estimated(*with_linear_part(classifier, part, reference[places], noise,
-                                                 sizes_at(noise, mas, part), draws, seed)))
-    return FlipProbability(*(torch.cat([getattr(part, each.name) for part in parts])
-                             for each in fields(FlipProbability)))
+
+    def told(part: Batch, lost: Labels) -> FlipProbability:
+        return estimated(*with_linear_part(classifier, part, lost, noise, sizes_at(noise, mas, part), draws, seed))
+
+    return FlipProbability(**in_chunks(told, batch, reference))
 
 
 def estimated(clean: Float[Tensor, "n"], margins: Float[Tensor, "n d draws"], linear: Linear | None = None

@@ -13,8 +13,7 @@ from steadyread.threats import Linf
 from steadyread.types import Batch, Images, Labels
 
 # Pixels and images that go through the network together; results do not depend on it. On a CPU what a convolution
-# leaves should lie in the cache still when the next one reads it: small VGGs on 64x64 took twice the time in
-# batches of 128 instead of 32, and on 32x32 half of it (measured).
+# leaves should lie in the cache still when the next one reads it: of small images many, of large ones few.
 _PIXELS = {"cpu": 2**17, "cuda": 2**21}
 _IMAGES = {"cpu": (8, 128), "cuda": (128, 4096)}
 
@@ -64,7 +63,7 @@ def pgd(epsilon: float, steps: int = 10, step: float = 0.25, restarts: int = 5, 
 def attack(classifier: Classifier, images: Images | Batch, reference: Labels,
            recipe: Callable[[Classifier, Batch, Labels, int], Attacked], seed: int = 0,
            keys: tuple[str, ...] | None = None) -> Attacked:
-    """Runs a recipe (`pgd`, `apgd`, `Square` and their like) on any number of images, a chunk at a time.
+    """Runs a recipe (`pgd`, `apgd`, `Square` and their like) on any number of images.
 
     Args:
         images: (n, c, *space) in native units, finite and inside the classifier's bounds.
@@ -75,19 +74,18 @@ def attack(classifier: Classifier, images: Images | Batch, reference: Labels,
         InputRefused: images or reference are not as described.
     """
     batch = classifier.batch(images, keys)
-
-    def attacked(part: Batch, lost: Labels) -> Attacked:
-        outcome = recipe(classifier, part, lost, seed)
-        if not isinstance(outcome, Attacked):
-            raise UsageError(f"attack() joins what pgd and its like return; call {type(recipe).__name__} itself: "
-                             "recipe(classifier, classifier.batch(images), reference, seed)")
-        return outcome
-
-    return Attacked(**in_chunks(attacked, batch, checked_reference(reference, batch)))
+    outcome = recipe(classifier, batch, checked_reference(reference, batch), seed)
+    if not isinstance(outcome, Attacked):
+        raise UsageError(f"attack() is for what pgd and its like return; call {type(recipe).__name__} itself: "
+                         "recipe(classifier, classifier.batch(images), reference, seed)")
+    return outcome
 
 
 def in_chunks(search: Callable[[Batch, Labels], Any], batch: Batch, reference: Labels) -> dict[str, torch.Tensor]:
-    """The fields of what a search returns, a dataclass of tensors, over chunks of the batch; each held once."""
+    """The fields of what a search returns, a dataclass of tensors, over chunks of the batch; each held once.
+
+    Every attack whose images do not depend on each other goes through its batch so.
+    """
     return joined((search(batch.pick(places), reference[places]) for places in chunks(batch)), len(batch))
 
 

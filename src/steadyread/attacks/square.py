@@ -1,10 +1,12 @@
 """The Square attack: random search with windows of +-epsilon, without a gradient, in any number of dimensions."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from steadyread.attacks.recipes import in_chunks
 from steadyread.attacks.search import Attacked, Found
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import UsageError
@@ -45,6 +47,9 @@ class Square:
 
     def __call__(self, classifier: Classifier, batch: Batch, reference: Labels, seed: int = 0) -> Attacked:
         """Up to `queries` forward passes an image; flipped images leave."""
+        return Attacked(**in_chunks(partial(self._attacked, classifier, seed), batch, reference))
+
+    def _attacked(self, classifier: Classifier, seed: int, batch: Batch, reference: Labels) -> Attacked:
         found = Found(batch, reference)
         numbers = _numbers(batch, self.queries, seed)
         size = torch.full((len(batch),), self.epsilon, device=batch.images.device)

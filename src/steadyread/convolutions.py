@@ -17,8 +17,8 @@ def channels_last(module: nn.Module) -> Iterator[None]:
     """Within, the weights of convolutions on a CPU lie with their channels last; afterwards they are the very same
     tensors as before. Values are equal; results differ by rounding.
 
-    Forward and backward passes of small VGGs took 0.65 to 0.75 of the time so (measured, one thread). Within, the
-    weights must not be changed, nor the module be used by two threads.
+    How much is gained `make bench` measures. Within, the weights must not be changed, nor the module be used by two
+    threads.
     """
     mine: list[int] = []
     try:

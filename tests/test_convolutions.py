@@ -6,7 +6,7 @@ from torch import nn
 
 from steadyread import attack, pgd, smallest_flip
 from steadyread.classifier import Classifier
-from steadyread.layout import whole_float32
+from steadyread.convolutions import whole_float32
 
 
 class Viewed(nn.Module):
