@@ -9,17 +9,19 @@ DEV := $(VENV)/ready-dev-$(DIGEST)
 COMPARE := $(BENCH)/ready-$(DIGEST)
 INSTALL := -m pip install -qq --disable-pip-version-check -c constraints.txt
 ARGS ?=
+JOBS ?= 2
 DATA ?= ../shared/data
 STUDIES ?= oncology ct_noise
 AUTOATTACK ?= git+https://github.com/fra31/auto-attack
 
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
-.PHONY: help demo test check study bench clean
+.PHONY: help demo test slow check study bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make demo    the whole job on SYNTHETIC nodules; ARGS='--data FOLDER' for your own images"
-	@echo "make test    the tests;  make check  ruff, mypy and the ceilings;  make bench  against other libraries"
+	@echo "make test    the tests;  make slow  whole studies, kills and simulations, minutes each"
+	@echo "make check   ruff, mypy and the ceilings;  make bench  against other libraries"
 	@echo "make study   both papers' studies, whole; DATA=FOLDER holds the data sets; over an hour; STUDIES=ct_noise one"
 	@echo "make clean   remove the environments and caches (never runs/)"
 
@@ -27,7 +29,10 @@ demo: $(RUN)
 	@$(VENV)/bin/steadyread demo $(ARGS)
 
 test: $(DEV)
-	@$(VENV)/bin/python -m pytest $(ARGS)
+	@$(VENV)/bin/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile $(ARGS)
+
+slow: $(DEV)
+	@$(VENV)/bin/python -m pytest -m slow -n $(JOBS) $(ARGS)
 
 check: $(DEV)
 	@$(VENV)/bin/python -m ruff check .

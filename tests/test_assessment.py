@@ -145,6 +145,7 @@ KILLED = textwrap.dedent("""
 """)
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_it_ends_with_the_same_rows(tmp_path):
     whole = assess(made_classifier(), made_cases(6 * BLOCK), ATTACKS)
     store = tmp_path / "run"

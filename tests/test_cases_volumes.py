@@ -370,6 +370,7 @@ def test_the_audit_says_what_padding_and_diameter_tell(tmp_path: Path) -> None:
 
 # real data
 
+@pytest.mark.slow
 def test_lidc_volumes(shared_data: Callable[[str], Path]) -> None:
     folder, patches = shared_data("lidc-nodules-3d"), shared_data("lidc-patches-2d")
     cases = open_cases(folder, box_mm=(5, 24, 24), scan_table=patches / "nodules.csv")

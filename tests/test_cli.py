@@ -90,6 +90,7 @@ def test_a_gate_not_met_is_exit_1_after_the_results(steadyread: Call, tmp_path: 
     assert "below 0.5" in failed.err
 
 
+@pytest.mark.slow
 def test_triage_and_report_need_only_the_folder(steadyread: Call, tmp_path: Path) -> None:
     pictures(tmp_path / "images")
     weights = network(tmp_path)
@@ -115,6 +116,7 @@ def test_triage_and_report_need_only_the_folder(steadyread: Call, tmp_path: Path
     assert steadyread("triage", "run").out.startswith("Withholding 20 % of 24 reads")
 
 
+@pytest.mark.slow
 def test_train_then_assess_from_the_weights_alone(steadyread: Call, tmp_path: Path) -> None:
     pictures(tmp_path / "images", 90)
     shape = ("--set", "model.arguments.width=0.05", "--size", SIZE, "--epochs", 2, "--threads", 1)
@@ -399,6 +401,7 @@ def command(folder: Path, out: str) -> list[str]:
             "--normalise", "0,100", "--epsilon", "0.01 range", "--epsilon", "0.02 range"]
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_with_the_same_rows(tmp_path: Path) -> None:
     pictures(tmp_path / "images", 400)
     network(tmp_path)
@@ -435,6 +438,7 @@ def test_an_interrupt_is_130_and_says_that_it_goes_on(tmp_path: Path) -> None:
     assert "Traceback" not in err
 
 
+@pytest.mark.slow
 def test_a_full_disk_is_partial_and_goes_on(tmp_path: Path) -> None:
     pictures(tmp_path / "images", 24)
     network(tmp_path)

@@ -19,6 +19,7 @@ from steadyread.study.reading import checked
 from test_noise_study import SETTINGS, made
 
 pytest.importorskip("nibabel")
+pytestmark = pytest.mark.slow
 JUDGED = {"test": {"random": {"draws": 3}, "rings": {"starts": 2}}}
 HARDENING = {
     "method": "adaptive", "epochs": 1, "rounds": 2, "judged": JUDGED | {"train": {"rings": {"steps": 3}}},

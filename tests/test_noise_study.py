@@ -125,6 +125,7 @@ def test_another_study_is_refused(run: Path, study: Study) -> None:
         carry_out(study.model_copy(update={"seed": 1}), run)
 
 
+@pytest.mark.slow
 def test_a_gate_on_steady_reads_is_judged(run: Path, study: Study) -> None:
     done = carry_out(study.model_copy(update={"gates": Gates(fail_below=(
         "steady_reads@100 mAs=0", "steady_reads@10 mAs=1", "auc=0.01"))}), run)
