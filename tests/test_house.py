@@ -24,13 +24,13 @@ FLOORS = {
     4: ("assessment", "examples", "referral", "training", "checks"),
     3: ("attacks", "figures", "explain"),
     2: ("threats", "classifier", "cases"),
-    1: ("types", "units", "errors", "files", "convolutions", "findings", "progress", "records", "metrics", "models",
-        "workers", "_version"),
+    1: ("types", "units", "errors", "names", "files", "convolutions", "findings", "progress", "records", "metrics",
+        "models", "workers", "_version"),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Rooms that count, draw or say: torch is never imported with them.
 WITHOUT_TORCH = ("metrics", "metrics.summary", "metrics.gates", "figures", "report", "records", "units", "errors",
-                 "findings", "progress", "console", "stored", "cli", "metrics.noise_summary", "report.noise_page",
+                 "files", "findings", "progress", "console", "stored", "cli", "metrics.noise_summary", "report.noise_page",
                  "report.sets_page")
 
 

@@ -1,10 +1,20 @@
 """What can go wrong, as one tree. Each message is one line: what was expected, what came, what to do."""
 
+import re
+
+from steadyread.names import shown
+
 
 class SteadyreadError(Exception):
-    """Something was refused or failed. `exit_code` is what the command line returns for it."""
+    """Something was refused or failed. `exit_code` is what the command line returns for it.
+
+    Its text is one line that can be printed anywhere: what a file's name holds beyond that is escaped.
+    """
 
     exit_code = 3
+
+    def __str__(self) -> str:
+        return shown(re.sub(r"\s*[\r\n]+\s*", " ", super().__str__()))
 
 
 class InputRefused(SteadyreadError):

@@ -1,9 +1,21 @@
-"""The names of what stands in a run's folder, the one place for them.
+"""Files that are read, and the names of what stands in a run's folder: the one place for both.
+
+What a stranger hands over may be a pipe that never ends, a device, or folders linked in a circle: `regular_file`
+and `files_below` are the doors through which every reader goes.
 
 A run: settings, plan, records, findings, training, model, pictures, report. `members/`, `hardened/`,
 `hardened-NAME/` and `equal/` are runs within it. A study of CT noise keeps each network in
 `jobs/VARIANT/fold-NUMBER/` and each hardened one in `hardened/NAME/fold-NUMBER/`, with `round-NUMBER/` below.
 """
+
+import difflib
+import os
+import stat
+import unicodedata
+from collections.abc import Iterator
+from pathlib import Path
+
+from steadyread.errors import InputRefused
 
 SETTINGS, FINDINGS = "study.json", "findings.json"     # the plan and the records name their own: `records`
 MODEL, TRAINING, CHECKPOINT = "model.safetensors", "training.json", "checkpoint.pt"
@@ -15,3 +27,110 @@ JOBS, CASES, SPECTRUM, NOISE_EXAMPLES = "jobs", "cases.csv", "spectrum.json", "n
 COUNTED, CONVERGENCE = "counted.json", "convergence.json"
 SEEN, SEEN_ARRAYS, EXPLAINED = "seen.json", "seen.npz", "explain"
 HUNT, ROUND = "hunt.json", "round"
+
+_KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"),
+          (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"))
+_NEAR = 500   # names of a folder that are compared with one that is not there
+
+
+def is_regular(path: Path) -> bool:
+    """Whether `path` is a regular file, or a link to one; False too where its name is none that can be."""
+    try:
+        return stat.S_ISREG(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def is_folder(path: Path) -> bool:
+    """Whether `path` is a folder, or a link to one; False too where its name is none that can be."""
+    try:
+        return stat.S_ISDIR(path.stat().st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def regular_file(path: Path) -> Path:
+    """`path`, if it is a regular file (or a link to one). Reading a pipe or a device may never end.
+
+    Raises:
+        InputRefused: not there (with the nearest name beside it), a folder, pipe, socket or device.
+    """
+    try:
+        mode = path.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputRefused(f"{path}: no such file{nearest(path)}") from None
+    except (OSError, ValueError) as problem:
+        raise InputRefused(f"{path}: cannot be read ({_reason(problem)})") from None
+    if not stat.S_ISREG(mode):
+        kind = next((words for holds, words in _KINDS if holds(mode)), "no regular file")
+        raise InputRefused(f"{path}: {kind}; expected a regular file")
+    return path
+
+
+def nearest(path: Path) -> str:
+    """"; did you mean 'NAME'?" of the likeliest name beside a file that is not there, or ""."""
+    try:
+        with os.scandir(path.parent) as entries:
+            names = [entry.name for entry, _ in zip(entries, range(_NEAR), strict=False)]
+    except (OSError, ValueError):
+        return ""
+    plain = {_plain(name): name for name in sorted(names, reverse=True)}
+    asked = _plain(path.name)
+    stems = {folded.split(".")[0]: name for folded, name in plain.items()}
+    near = plain.get(asked) or stems.get(asked.split(".")[0]) or next(
+        (plain[folded] for folded in difflib.get_close_matches(asked, plain, 1, 0.8)), None)
+    return f"; did you mean '{near}'?" if near else ""
+
+
+def _plain(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def files_below(folder: Path, unfollowed: list[Path] | None = None) -> Iterator[Path]:
+    """The regular files in `folder` and at any depth below it, in the order of their names, hidden ones aside.
+
+    Every real folder is visited once, so links in a circle end: a link is followed only where it leads outside
+    `folder`, to what has not been visited and does not hold `folder` itself. Links that are not followed are
+    added to `unfollowed`.
+
+    Raises:
+        InputRefused: a folder that cannot be listed.
+    """
+    top = _place(folder)
+    waiting, visited = [folder], set[tuple[int, int]]()
+    while waiting:
+        here = waiting.pop()
+        inner = listed(here)
+        real = here.stat()
+        back = here != folder and here.is_symlink() and _leads_back(_place(here), top)
+        if back or (real.st_dev, real.st_ino) in visited:
+            if unfollowed is not None:
+                unfollowed.append(here)
+            continue
+        visited.add((real.st_dev, real.st_ino))
+        yield from (path for path in inner if is_regular(path))
+        waiting += [path for path in reversed(inner) if is_folder(path) and not path.name.startswith("__")]
+
+
+def listed(folder: Path) -> list[Path]:
+    """What is in `folder`, hidden things aside, in the order of the names.
+
+    Raises:
+        InputRefused: it cannot be listed.
+    """
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except (OSError, ValueError) as problem:
+        raise InputRefused(f"{folder}: cannot be listed ({_reason(problem)})") from None
+
+
+def _leads_back(target: Path, top: Path) -> bool:
+    return target == top or top in target.parents or target in top.parents
+
+
+def _place(path: Path) -> Path:
+    return Path(os.path.realpath(path))
+
+
+def _reason(problem: Exception) -> str:
+    return getattr(problem, "strerror", None) or str(problem)

@@ -1,0 +1,110 @@
+"""The doors through which files come in: regular files only, every folder once, any name shown."""
+
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from steadyread.errors import InputRefused
+from steadyread.files import files_below, is_folder, is_regular, regular_file
+from steadyread.names import shown
+
+FOREIGN = os.fsdecode(b"caf\xe9.png")
+
+
+def _socket(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as door:
+        door.bind(str(path))
+
+
+@pytest.mark.parametrize(("make", "kind"), [
+    (os.mkfifo, "a pipe"), (_socket, "a socket"), (Path.mkdir, "a folder"),
+    (lambda path: path.symlink_to("/dev/zero"), "a device"), (lambda path: path.symlink_to(path), "cannot be read"),
+    (lambda path: path.symlink_to("nowhere"), "no such file")])
+def test_only_regular_files_are_opened(tmp_path: Path, make: Callable[[Path], None], kind: str) -> None:
+    path = tmp_path / "x.png"
+    make(path)
+    assert not is_regular(path)
+    with pytest.raises(InputRefused, match=kind):
+        regular_file(path)
+
+
+def test_a_link_to_a_regular_file_is_one(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"1")
+    (tmp_path / "link").symlink_to("real")
+    assert regular_file(tmp_path / "link") == tmp_path / "link"
+    assert is_folder(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["x" * 3000, "a\0b", "x/" * 3000])
+def test_names_that_no_file_can_have(tmp_path: Path, name: str) -> None:
+    assert not is_regular(tmp_path / name)
+    assert not is_folder(tmp_path / name)
+    with pytest.raises(InputRefused):
+        regular_file(tmp_path / name)
+
+
+@pytest.mark.parametrize(("there", "asked"), [
+    ("Scan.PNG", "scan.png"), ("n1.nii", "n1.nii.gz"), ("n1.nii.gz", "n1.nii"), ("cafe\u0301.png", "caf\u00e9.png"),
+    ("mammogram_0012.png", "mamogram_0012.png")])
+def test_a_file_that_is_not_there_is_told_with_the_nearest_name(tmp_path: Path, there: str, asked: str) -> None:
+    (tmp_path / there).write_bytes(b"1")
+    (tmp_path / "other.txt").write_bytes(b"1")
+    with pytest.raises(InputRefused, match=r"no such file; did you mean '.*'\?") as caught:
+        regular_file(tmp_path / asked)
+    assert there in str(caught.value)
+    with pytest.raises(InputRefused, match=r"no such file$"):
+        regular_file(tmp_path / "quite-another")
+
+
+def _below(folder: Path) -> list[str]:
+    return [path.relative_to(folder).as_posix() for path in files_below(folder)]
+
+
+def test_every_folder_is_visited_once(tmp_path: Path) -> None:
+    inner = tmp_path / "data" / "a" / "deep"
+    inner.mkdir(parents=True)
+    for name in ("a/1", "a/deep/2", "a/.hidden", "3"):
+        (tmp_path / "data" / name).write_bytes(b"1")
+    (inner / "up").symlink_to("..")
+    (inner / "again").symlink_to("..")
+    (tmp_path / "data" / "0").symlink_to("a")         # would be read first, and as another class
+    (tmp_path / "data" / "top").symlink_to(tmp_path)
+    outside = tmp_path / "outside"
+    (outside / "b").mkdir(parents=True)
+    (outside / "b" / "4").write_bytes(b"1")
+    (outside / "b" / "round").symlink_to("..")
+    (tmp_path / "data" / "x").symlink_to(outside)
+    (tmp_path / "data" / "y").symlink_to(outside / "b")
+    unfollowed: list[Path] = []
+    assert [path.relative_to(tmp_path / "data").as_posix() for path in files_below(tmp_path / "data", unfollowed)] \
+        == ["3", "a/1", "a/deep/2", "x/b/4"]
+    assert sorted(path.name for path in unfollowed) == ["0", "again", "round", "top", "up", "y"]
+
+
+def test_pipes_and_devices_are_no_files(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "zero.png").symlink_to("/dev/zero")
+    (tmp_path / "real.png").write_bytes(b"1")
+    assert _below(tmp_path) == ["real.png"]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputRefused, match=r"none: cannot be listed"):
+        list(files_below(tmp_path / "none"))
+
+
+@pytest.mark.parametrize(("name", "safe"), [
+    (FOREIGN, "caf\\xe9.png"), ("café 日本 (1).png", "café 日本 (1).png"), ("a\x1b[31m\n", "a\\x1b[31m\\x0a"),
+    ("\u202egnp.exe", "\\u202egnp.exe"), ("\ud800", "\\ud800"), ("plain", "plain"),
+    ("می\u200cخواهم", "می\u200cخواهم")])
+def test_any_name_can_be_shown(name: str, safe: str) -> None:
+    assert shown(name) == safe
+    assert shown(safe) == safe
+    safe.encode()
+
+
+def test_a_refusal_is_one_line_that_can_be_printed() -> None:
+    assert str(InputRefused(f"{FOREIGN}: one\n  two")) == "caf\\xe9.png: one two"
