@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from steadyread.convolutions import called, channels_last, whole_float32
-from steadyread.errors import InputRefused, UsageError
+from steadyread.errors import InputRefused, NoGradient, UsageError
 from steadyread.types import Batch, Bounds, Flags, Images, Labels, Logits, Values, image_keys
 
 Output = Literal["logit", "logits", "probability", "probabilities"]
@@ -109,8 +109,8 @@ class Classifier:
         A pixel whose derivative is not finite gets 0: one such pixel must not blind the search in all others.
         """
         if not value.requires_grad:
-            raise InputRefused("no gradient reaches the image: the model works under torch.no_grad, detaches its "
-                               "input or returns a constant. Let the gradient through; attacks need it")
+            raise NoGradient("no gradient reaches the image: the model works under torch.no_grad, detaches its "
+                             "input or returns a constant. Let the gradient through; attacks need it")
         self.passes.backwards += len(at)
         found: Tensor = torch.autograd.grad(value, at, allow_unused=True, retain_graph=keep_graph)[0]
         return torch.zeros_like(at) if found is None else torch.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
@@ -242,7 +242,10 @@ class Classifier:
 
 
 def margin_of(logits: Logits, reference: Labels) -> Values:
-    """Reference logit minus the best other one, (n,). NaN where any logit is not finite: undecided, not flipped.
+    """Reference logit minus the best other one, (n,): below 0 the image is flipped, NaN where it is undecided.
+
+    A class at -inf is ruled out (by a mask, or with a probability of 0), so a reference there is flipped, by -inf.
+    What is undecided says `decided`.
 
     Raises:
         InputRefused: a reference is not one of the model's classes.
@@ -266,13 +269,13 @@ def _refuse_outside(logits: Logits, reference: Labels) -> None:
 
 
 def prediction_of(logits: Logits) -> Labels:
-    """The predicted class (n,); -1 ("undecided") where a logit is not finite."""
+    """The predicted class (n,); -1 ("undecided") where there is none (see `decided`)."""
     return torch.where(decided(logits), logits.argmax(1), -1)
 
 
 def decided(logits: Logits) -> Flags:
-    """Where every logit is finite, (n,)."""
-    return torch.isfinite(logits).all(1)
+    """Where the two highest logits are finite, (n,): no NaN or +inf, and two classes not ruled out (-inf)."""
+    return torch.isfinite(logits.topk(2, 1).values).all(1)   # NaN ranks above +inf
 
 
 def _a_channel(value: float | Tensor, images: Tensor) -> float | Tensor:

@@ -21,6 +21,10 @@ class InputRefused(SteadyreadError):
     """Data, a model or its weights are not what they were stated to be."""
 
 
+class NoGradient(InputRefused):
+    """The model lets no gradient through to the image, so that only attacks without gradients can judge it."""
+
+
 class PlanDiffers(InputRefused):
     """The folder holds the records of another plan; the message names the difference."""
 

@@ -140,8 +140,8 @@ def sizes_at(noise: CTNoise, mas: Sequence[float], batch: Batch) -> Float[Tensor
 
 
 def _worse(one: Noisy, other: Noisy) -> Noisy:
-    """Image by image and dose by dose that of the lower margin; where one is not finite, the other."""
-    other_is = (other.margin < one.margin) | ~torch.isfinite(one.margin)
+    """Image by image and dose by dose that of the lower margin; where one is undecided, the other."""
+    other_is = (other.margin < one.margin) | one.margin.isnan()
     at = other_is.nonzero(as_tuple=True)
     for name in ("images", "logits", "margin"):
         getattr(one, name)[at] = getattr(other, name)[at]

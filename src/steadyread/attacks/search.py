@@ -170,7 +170,7 @@ class Found:
         self.forwards[active] += 1
         if self.logits is None:
             self.logits = torch.full((len(self.everyone), logits.shape[1]), torch.nan, device=logits.device)
-        better = margin < self.margin[active]  # False where a logit is not finite: such an iterate is undecided
+        better = margin < self.margin[active]  # False where it is NaN: such an iterate is undecided
         places = active[better]
         self.margin[places] = margin[better]
         self.logits[places] = logits[better]
@@ -181,6 +181,6 @@ class Found:
 
     def attacked(self) -> Attacked:
         assert self.logits is not None  # every search looks at one iterate at least
-        self.margin[torch.isinf(self.margin)] = torch.nan
+        self.margin[self.margin == torch.inf] = torch.nan   # no iterate was decided
         return Attacked(self.images, self.flipped, self.margin, self.flips, self.trials, self.forwards,
                         self.backwards, self.logits)

@@ -42,11 +42,15 @@ def discrimination(reads: Reads, classes: int, seed: int = 0) -> dict[str, Any]:
 
 
 def class_scores(logits: Floats, classes: int) -> Floats:
-    """log p - log(1 - p) of each class, (n, classes): orders as the probability does, without saturating."""
+    """log p - log(1 - p) of each class, (n, classes): orders as the probability does, without saturating.
+
+    -inf for a class that is ruled out; some class has NaN or +inf where the read is undecided.
+    """
     if logits.shape[1] < 2 or not len(logits):
         return np.full((len(logits), classes), np.nan)
-    return np.stack([logits[:, one] - special.logsumexp(np.delete(logits, one, axis=1), axis=1)
-                     for one in range(min(classes, logits.shape[1]))], axis=1)
+    with np.errstate(invalid="ignore"):
+        return np.stack([logits[:, one] - special.logsumexp(np.delete(logits, one, axis=1), axis=1)
+                         for one in range(min(classes, logits.shape[1]))], axis=1)
 
 
 def area_under_curve(scores: Floats, label: Ints, patient: Strings, seed: int = 0) -> Estimate:
@@ -56,7 +60,7 @@ def area_under_curve(scores: Floats, label: Ints, patient: Strings, seed: int = 
     against the rest. An area of exactly 1 or 0, of which every resample is a copy, has the one-sided interval
     of `at_the_boundary`; fewer than 10 patients have none.
     """
-    decided = np.isfinite(scores).all(1) if scores.shape[1] else np.zeros(len(scores), bool)
+    decided = (scores < np.inf).all(1) if scores.shape[1] else np.zeros(len(scores), bool)
     scores, label, patient = scores[decided], label[decided], patient[decided]
     judged = [one for one in range(scores.shape[1]) if 0 < np.sum(label == one) < len(label)]
     if not judged:
@@ -110,8 +114,8 @@ def roc_curve(score: Floats, positive: Flags) -> tuple[Floats, Floats]:
 
     Empty where one of the two classes has no image.
     """
-    finite = np.isfinite(score)
-    score, positive = score[finite], positive[finite]
+    known = score < np.inf   # neither NaN nor +inf, which undecided reads have
+    score, positive = score[known], positive[known]
     if not positive.any() or positive.all():
         return np.zeros(0), np.zeros(0)
     order = np.argsort(-score, kind="stable")

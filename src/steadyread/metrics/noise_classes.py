@@ -84,7 +84,7 @@ def areas(networks: Networks, part: str, seed: int = 0, chosen: Flags | None = N
 
     def area(weights: Floats, fold: int) -> Floats:
         score = scores[fold]
-        known = there[:, fold] & np.isfinite(score).all(1)
+        known = there[:, fold] & (score < np.inf).all(1)
         classes = range(score.shape[1]) if score.shape[1] > 2 else range(score.shape[1] - 1, score.shape[1])
         each = [weighted_auc(weights[:, known], score[known, one], label[known] == one) for one in classes
                 if 0 < (label[known] == one).sum() < known.sum()]

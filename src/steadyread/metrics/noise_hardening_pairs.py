@@ -136,7 +136,7 @@ def paired_areas(pair: NetworkPair, part: str, seed: int = 0) -> dict[str, Any]:
 
     def change(weights: Floats, fold: int) -> Floats:
         own = [side[fold] for side in scores]
-        known = there[:, fold] & np.isfinite(own[0]).all(1) & np.isfinite(own[1]).all(1)
+        known = there[:, fold] & (own[0] < np.inf).all(1) & (own[1] < np.inf).all(1)
         old, new = (_area(weights[:, known], score[known], label[known]) for score in own)
         return new - old
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from steadyread.errors import InputRefused
 from steadyread.metrics.intervals import Flags, Floats, Ints
 from steadyread.metrics.plan import stages_of
-from steadyread.metrics.reads import CT_NOISE, Strings
+from steadyread.metrics.reads import CT_NOISE, Strings, decided
 
 ORIGINAL = "original"
 RANDOM, INFLATED = "random_ct_noise", "inflated_ct_noise"
@@ -173,8 +173,7 @@ def _clean(table: pa.Table) -> pa.Table:
 
 def _margins(logits: Floats, prediction: Ints) -> Floats:
     """The logit of the prediction minus the best other, (n,); NaN where undecided."""
-    known = (prediction >= 0) & (prediction < logits.shape[1]) & np.isfinite(logits).all(1) \
-        if logits.shape[1] > 1 else np.zeros(len(logits), bool)
+    known = (prediction >= 0) & (prediction < logits.shape[1]) & decided(logits)
     found = np.full(len(logits), np.nan)
     if known.any():
         own = np.take_along_axis(logits[known], prediction[known][:, None], axis=1)[:, 0]

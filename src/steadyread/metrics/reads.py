@@ -197,6 +197,16 @@ def _keys(table: pa.Table) -> Strings:
     return np.array([f"{case}\x1f{fold}" for case, fold in zip(cases, folds, strict=True)], dtype=str)
 
 
+def decided(logits: Floats) -> Flags:
+    """Where the two highest of the logits (n, k) are finite, (n,), as `classifier.decided` has it.
+
+    A class at -inf is ruled out; NaN, +inf or fewer than two classes left make no read.
+    """
+    if logits.shape[1] < 2:
+        return np.zeros(len(logits), dtype=bool)
+    return np.asarray(np.isfinite(np.partition(logits, -2, axis=1)[:, -2:]).all(1))   # NaN is sorted above +inf
+
+
 def _logits(table: pa.Table, rows: Ints) -> Floats:
     lists = table["logits"].take(pa.array(rows)).to_pylist()
     width = max((len(values) for values in lists if values is not None), default=0)

@@ -25,7 +25,7 @@ from steadyread.metrics.plan import (
     share_to_withhold,
     stages_of,
 )
-from steadyread.metrics.reads import Reads, rank, reads_of
+from steadyread.metrics.reads import Reads, decided, rank, reads_of
 from steadyread.metrics.robustness import (
     Curve,
     accuracy_under_attack,
@@ -171,7 +171,7 @@ def _fragile(reads: Reads, bounds: Bounds) -> list[dict[str, Any]]:
 
 def _probability(logits: Floats, of: int) -> float | None:
     """The softmax probability of one class; None for an undecided read."""
-    if of < 0 or not np.isfinite(logits).all():
+    if of < 0 or not decided(logits[None])[0]:
         return None
     raised = np.exp(logits - logits.max())
     return float(raised[of] / raised.sum())

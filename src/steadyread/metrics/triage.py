@@ -25,7 +25,7 @@ from steadyread.metrics.intervals import (
     share,
     weighted_mean,
 )
-from steadyread.metrics.reads import Reads
+from steadyread.metrics.reads import Reads, decided
 
 SMALLEST_FLIP = "smallest_flip"
 RANDOM = "random"
@@ -65,10 +65,10 @@ def scores(reads: Reads) -> Scored:
     if searched is not None:
         found[SMALLEST_FLIP] = searched.found[chosen]
     logits = reads.logits[chosen]
-    decided = np.isfinite(logits).all(1) & (reads.prediction[chosen] >= 0)
+    sure = decided(logits) & (reads.prediction[chosen] >= 0)
     found["margin"], found["entropy"] = _margin(logits), _negative_entropy(logits)
     found |= {name: values[chosen] for name, values in reads.scores.items() if not np.isnan(values[chosen]).any()}
-    return Scored({name: np.where(decided, values, -np.inf) for name, values in found.items()},
+    return Scored({name: np.where(sure, values, -np.inf) for name, values in found.items()},
                   ~reads.correct[chosen], reads, chosen)
 
 
@@ -311,7 +311,7 @@ def _negative_entropy(logits: Floats) -> Floats:
         return np.full(len(logits), np.nan)
     with np.errstate(invalid="ignore"):
         log = special.log_softmax(logits, axis=1)
-        return np.asarray(np.sum(np.exp(log) * log, axis=1))
+        return np.asarray(np.sum(np.exp(log) * np.maximum(log, np.finfo(np.float64).min), axis=1))
 
 
 def _one_a_patient(scored: Scored, seed: int) -> Ints:

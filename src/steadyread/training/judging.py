@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from steadyread.classifier import Classifier
+from steadyread.classifier import Classifier, decided
 from steadyread.errors import InputRefused, UsageError
 from steadyread.metrics.discrimination import class_scores, weighted_auc
 from steadyread.models.nodule import Ratings
@@ -32,7 +32,7 @@ def validated(logits: Logits, judged: PartImages, settings: TrainingSettings) ->
     areas = [float(weighted_auc(np.ones((1, len(labels))), scores[:, one], labels == one)[0])
              for one in asked if 0 < (labels == one).sum() < len(labels)]
     return {"validation_loss": float((losses * weights).sum() / weights.sum()),
-            "validation_auc": float(np.mean(areas)) if areas and bool(torch.isfinite(logits).all()) else None,
+            "validation_auc": float(np.mean(areas)) if areas and bool(decided(logits).all()) else None,
             "validation_accuracy": float((logits.argmax(1) == judged.labels).float().mean())}
 
 
