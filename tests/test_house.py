@@ -30,8 +30,8 @@ FLOORS = {
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Rooms that count, draw or say: torch is never imported with them.
 WITHOUT_TORCH = ("metrics", "metrics.summary", "metrics.gates", "figures", "report", "records", "units", "errors",
-                 "files", "findings", "progress", "console", "stored", "cli", "metrics.noise_summary", "report.noise_page",
-                 "report.sets_page")
+                 "files", "findings", "progress", "console", "stored", "cli", "metrics.noise_summary",
+                 "report.noise_page", "report.sets_page")
 
 
 def _name(path: Path) -> str:
