@@ -94,7 +94,7 @@ def test_public_names_are_exact() -> None:
     assert set(steadyread.__all__) == {
         "Bounds", "CTNoise", "Classifier", "Linf", "Spectrum", "SteadyreadError", "__version__", "apgd", "assess",
         "attack", "bim", "fgsm", "flip_probability", "open_cases", "optimised_ct_noise", "pgd", "random_ct_noise",
-        "smallest_flip"}
+        "rare_flip_probability", "smallest_flip"}
     for name in steadyread.__all__:
         assert getattr(steadyread, name) is not None
         assert name in dir(steadyread)

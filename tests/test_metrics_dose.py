@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from scipy import special, stats
 
 import fabricate_noise as made
+from steadyread.attacks.flip_probability import estimated
 from steadyread.errors import UsageError
 from steadyread.metrics import dose, dose_fall
 from steadyread.metrics.noise_reads import networks_of
@@ -214,3 +216,50 @@ def test_a_scans_own_dose_gives_the_share_of_it_that_may_go() -> None:
     effective = dose_fall.added_and_effective(main, "test", moments)
     assert all(0 < row["effective"] < row["mas"] for row in effective)
     assert dose_fall.own_dose_fall(replace(moments, scan_mas=moments.scan_mas * np.nan)) is None
+
+
+def shapes() -> dict[str, object]:
+    """Margins of mean 0 and SD 1 that are not Gaussian, as functions of a generator and a shape."""
+    return {"Gaussian": lambda random, size: random.normal(size=size),
+            "logistic": lambda random, size: random.logistic(size=size) / (np.pi / np.sqrt(3)),
+            "t of 5": lambda random, size: random.standard_t(5, size) / np.sqrt(5 / 3),
+            "chi2 of 4, flips in the long tail": lambda random, size: (4 - random.chisquare(4, size)) / np.sqrt(8),
+            "exponential, flips in the short tail": lambda random, size: random.exponential(size=size) - 1,
+            "exponential, flips in the long tail": lambda random, size: 1 - random.exponential(size=size)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "least"), list(zip(shapes(), (0.94, 0.92, 0.90, 0.78, 0.80, 0.79), strict=True)))
+def test_the_interval_of_a_probability_under_margins_of_other_shapes(name: str, least: float) -> None:
+    """The figures of docs/ct-noise.md: conditional on a near-Gaussian margin, and how far it bears others."""
+    random = np.random.default_rng(8)
+    long = np.sort(shapes()[name](random, 1_000_000))
+    covered = {}
+    for probability in (0.3, 0.1, 0.03, 0.01):
+        margins = shapes()[name](random, (4000, 1, 16)) - long[int(probability * len(long))]
+        told = estimated(torch.zeros(4000), torch.from_numpy(margins))
+        covered[probability] = float(((told.low <= probability) & (probability <= told.high)).double().mean())
+    print(f"{name}: " + ", ".join(f"{share:.2f} at {probability:g}" for probability, share in covered.items()))
+    assert np.mean(list(covered.values())) > least
+
+
+def test_a_doubtful_shape_widens_the_interval_and_never_narrows_it() -> None:
+    random = np.random.default_rng(9)
+    margins = random.exponential(size=(500, 1, 16)) - 0.05
+    told = estimated(torch.zeros(500), torch.from_numpy(margins))
+    gaussian, counted = (dose.flip_probability_of(margins, counted=counted) for counted in (False, True))
+    widened = told.widened.numpy()
+    assert 0.3 < widened.mean() < 0.9
+    assert not (widened & ~told.normal.numpy()).any()
+    assert (told.low.numpy() <= np.minimum(gaussian[1], counted[1]))[widened].all()
+    assert (told.high.numpy() >= np.maximum(gaussian[2], counted[2]))[widened].all()
+    np.testing.assert_allclose(told.probability.numpy()[widened], gaussian[0][widened])
+
+
+def test_one_gaussian_sample_in_ten_is_doubted_by_each_moment_and_what_does_not_vary_never() -> None:
+    random = np.random.default_rng(10)
+    assert 0.11 < dose.shape_doubted(random.normal(size=(20000, 16))).mean() < 0.17
+    assert not dose.shape_doubted(np.ones((3, 16))).any()
+    spiked = np.zeros((1, 16))
+    spiked[0, 0] = 1.0
+    assert dose.shape_doubted(spiked).all()

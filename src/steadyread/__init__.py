@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from steadyread.attacks.flip_probability import flip_probability
     from steadyread.attacks.optimised_noise import optimised_ct_noise
     from steadyread.attacks.random_noise import random_ct_noise
+    from steadyread.attacks.rare_flips import rare_flip_probability
     from steadyread.attacks.recipes import attack, bim, fgsm, pgd
     from steadyread.attacks.smallest_flip import smallest_flip
     from steadyread.cases import open_cases
@@ -25,13 +26,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Bounds", "CTNoise", "Classifier", "Linf", "Spectrum", "SteadyreadError", "__version__", "apgd",
            "assess", "attack", "bim", "fgsm", "flip_probability", "open_cases", "optimised_ct_noise", "pgd",
-           "random_ct_noise", "smallest_flip"]
+           "random_ct_noise", "rare_flip_probability", "smallest_flip"]
 
 _HOME = {"CTNoise": "threats", "Classifier": "classifier", "Linf": "threats", "Spectrum": "threats",
          "apgd": "attacks.apgd", "assess": "assessment", "attack": "attacks.recipes", "bim": "attacks.recipes",
          "fgsm": "attacks.recipes", "flip_probability": "attacks.flip_probability", "open_cases": "cases",
          "optimised_ct_noise": "attacks.optimised_noise", "pgd": "attacks.recipes",
-         "random_ct_noise": "attacks.random_noise", "smallest_flip": "attacks.smallest_flip"}
+         "random_ct_noise": "attacks.random_noise", "rare_flip_probability": "attacks.rare_flips",
+         "smallest_flip": "attacks.smallest_flip"}
 
 
 def __getattr__(name: str) -> Any:

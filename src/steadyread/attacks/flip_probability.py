@@ -12,21 +12,32 @@ from steadyread.attacks.random_noise import DOSES, noisy_reads, sizes_at
 from steadyread.attacks.recipes import checked_reference, in_chunks
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import UsageError
-from steadyread.metrics.dose import DOUBTED, flip_probability_along, flip_probability_of, normality
+from steadyread.metrics.dose import (
+    DOUBTED,
+    flip_probability_along,
+    flip_probability_of,
+    linear_share,
+    normality,
+    shape_doubted,
+)
 from steadyread.threats import CTNoise
 from steadyread.types import Batch, Images, Labels, Values
 
 FEWEST = 8        # draws, below which nothing can be said of normality
+_VOUCHED = 0.9    # share of the variance that is linear in the noise, beyond which the rest's shape does not matter
 
 
 @dataclass(frozen=True, eq=False)
 class FlipProbability:
     """Probability of a flip under noise, each field (n, doses), on the CPU.
 
-    `low` and `high` are a 95 % interval. `drift` is the mean margin under noise less the clean one, `jitter` its
-    standard deviation, in logits, both as estimated with the gradient's help. `flips` were counted among the draws.
-    Where `normal` is False the margin does not look Gaussian and `probability` is the counted share with its
-    Clopper-Pearson interval.
+    `low` and `high` are a 95 % interval, conditional on a near-Gaussian margin: where the margin under noise is
+    skewed or heavy-tailed in a way that so few draws do not show, it holds the truth less often (docs/ct-noise.md
+    has the figures; `rare_flip_probability` assumes nothing). `drift` is the mean margin under noise less the clean
+    one, `jitter` its standard deviation, in logits, both as estimated with the gradient's help. `flips` were
+    counted among the draws. Where `normal` is False the margin does not look Gaussian and `probability` is the
+    counted share with its Clopper-Pearson interval; where `widened`, its shape is doubtful
+    (`metrics.dose.shape_doubted`) and the interval holds that of the counted share too.
     """
 
     probability: Float[Tensor, "n d"]
@@ -36,6 +47,7 @@ class FlipProbability:
     jitter: Float[Tensor, "n d"]
     flips: Int[Tensor, "n d"]
     normal: Bool[Tensor, "n d"]
+    widened: Bool[Tensor, "n d"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,14 +99,18 @@ def estimated(clean: Float[Tensor, "n"], margins: Float[Tensor, "n d draws"], li
     """The flip probabilities that margins under noise tell, beside the clean ones; exacter with the linear part."""
     clean, margins = clean.double().cpu(), margins.double().cpu()
     drawn, flips = margins.numpy(), (margins < 0).sum(2)
-    normal = normality(drawn) >= DOUBTED
+    vouched = np.asarray(linear is not None and linear_share(drawn, linear.along.cpu()) > _VOUCHED)
+    normal = vouched | (normality(drawn) >= DOUBTED)
     counted = flip_probability_of(drawn, counted=True)[:3]
     *told, mean, sd = (flip_probability_of(drawn) if linear is None else
                        flip_probability_along(drawn, linear.along.cpu(), linear.variance.cpu()))
-    probability, low, high = (torch.from_numpy(np.where(normal, one, other))
-                              for one, other in zip(told, counted, strict=True))
+    widened = normal & ~vouched & shape_doubted(drawn)
+    ends = (np.where(widened, np.minimum(told[1], counted[1]), told[1]),
+            np.where(widened, np.maximum(told[2], counted[2]), told[2]))
+    probability, low, high = (torch.from_numpy(np.where(normal, gaussian, other))
+                              for gaussian, other in zip((told[0], *ends), counted, strict=True))
     return FlipProbability(probability, low, high, torch.from_numpy(mean) - clean[:, None], torch.from_numpy(sd),
-                           flips, torch.from_numpy(normal))
+                           flips, torch.from_numpy(normal), torch.from_numpy(widened))
 
 
 def margins_under_noise(classifier: Classifier, batch: Batch, reference: Labels, noise: CTNoise,
@@ -113,7 +129,7 @@ def with_linear_part(classifier: Classifier, batch: Batch, reference: Labels, no
                      ) -> tuple[Float[Tensor, "n"], Float[Tensor, "n d draws"], Linear]:
     """As `margins_under_noise`, with what each draw does along the clean gradient."""
     with classifier.frozen():
-        clean, gradient = _clean(classifier, batch, reference)
+        clean, gradient = clean_margins(classifier, batch, reference)
         under, along = [], []
         for found in noisy_reads(classifier, batch, reference, noise, sizes, range(draws), seed):
             under.append(found.margin)
@@ -122,7 +138,7 @@ def with_linear_part(classifier: Classifier, batch: Batch, reference: Labels, no
     return clean, torch.stack(under, dim=2), Linear(torch.stack(along, dim=2), variance)
 
 
-def _clean(classifier: Classifier, batch: Batch, reference: Labels) -> tuple[Values, Images]:
+def clean_margins(classifier: Classifier, batch: Batch, reference: Labels) -> tuple[Values, Images]:
     """The clean margins and their gradient; 0 where none reaches the images."""
     with torch.enable_grad():
         images = batch.images.detach().requires_grad_(True)

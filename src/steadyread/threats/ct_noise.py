@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from steadyread.errors import InputRefused, UsageError
@@ -109,18 +110,23 @@ class CTNoise(Threat):
                   for place, spacing in enumerate(self._spacings(batch))]
         return size * torch.tensor(shares, dtype=size.dtype, device=size.device).sqrt()
 
-    def variance_along(self, batch: Batch, weights: Images) -> Values:
-        """The variance (n,) of the sum of `weights` times noise of a size of 1 HU, image by image, exactly.
+    def covariance_with(self, batch: Batch, weights: Images) -> Float[Tensor, "n 1 *space"]:
+        """The covariance of a noise of 1 HU in each pixel with the sum of `weights` times that noise.
+
+        Image by image, exact, float64 on the CPU.
 
         Noise is linear in white noise: no draw is needed for what a linear function makes of it.
         """
-        found = []
+        moved = []
         for place, spacing in enumerate(self._spacings(batch)):
-            own = weights[place, 0]
-            if self.domain == "native":
-                own = resampled(own, tuple(operator.T for operator in native_grid(batch, place).operators))
-            found.append(self._field(tuple(own.shape), spacing).variance_along(own))
-        return torch.tensor(found, dtype=torch.float64)
+            operators = native_grid(batch, place).operators if self.domain == "native" else ()
+            native = resampled(weights[place, 0].double().cpu(), tuple(operator.T for operator in operators))
+            moved.append(resampled(self._field(tuple(native.shape), spacing).covariance_with(native), operators))
+        return torch.stack(moved)[:, None]
+
+    def variance_along(self, batch: Batch, weights: Images) -> Values:
+        """The variance (n,) of the sum of `weights` times noise of a size of 1 HU, image by image, exactly."""
+        return (weights.double().cpu() * self.covariance_with(batch, weights)).flatten(1).sum(1)
 
     def start(self, batch: Batch, size: Values, seed: int, draw: int) -> Tensor:
         """Random noise of this size for each image, in HU, from the image's own stream."""

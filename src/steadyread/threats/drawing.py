@@ -89,10 +89,14 @@ class Field:
         power = _periodogram(self, operators) if operators is not None else _patch_power(self)
         return power[:, :power.shape[1] // 2 + 1]
 
-    def variance_along(self, weights: Float[Tensor, "*lead y x"]) -> float:
-        """The variance of the sum of `weights` times unit noise, over all independent slices, exactly."""
-        waves = np.abs(fft.fft2(weights.double().cpu().numpy(), s=self.whole)) ** 2
-        return float((waves * self.unit_power()).sum() / math.prod(self.whole))
+    def covariance_with(self, weights: Float[Tensor, "*lead y x"]) -> Float[Tensor, "*lead y x"]:
+        """The covariance of unit noise in each pixel with the sum of `weights` times that noise, exactly (float64).
+
+        Among noises of a given probability it is, up to its length, the one that moves that sum furthest.
+        """
+        waves = fft.fft2(weights.double().cpu().numpy(), s=self.whole) * self.unit_power()
+        rows, columns = self.shape
+        return torch.from_numpy(fft.ifft2(waves).real[..., :rows, :columns].copy())
 
     def variance_after(self, operators: Operators | None = None) -> float:
         """The mean variance over a slice of unit noise, resampled by matrices along y and x."""
