@@ -1,5 +1,7 @@
 """A training that is killed goes on as if it had not been: the same weights and history, bit for bit."""
 
+import hashlib
+import io
 import os
 import subprocess
 import sys
@@ -8,6 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -104,7 +107,9 @@ def test_killed_at_any_moment_and_begun_again_it_ends_the_same(kind: str, killed
     whole, resumed = TRAININGS[kind](None), TRAININGS[kind](killed / kind / "checkpoint.pt")
     assert alike(whole, resumed)
     assert seen(resumed.history) == seen(whole.history)
-    assert list((killed / kind).iterdir()) == []   # finished: no state, and nothing half-written
+    # nothing half-written; the state stays until the weights are kept, so that a kill before that loses no epoch
+    assert [path.name for path in (killed / kind).iterdir()] == ["checkpoint.pt"]
+    assert alike(whole, TRAININGS[kind](killed / kind / "checkpoint.pt"))
 
 
 class Stopped(Exception):
@@ -162,15 +167,29 @@ def test_the_state_of_another_training_is_refused(tmp_path: Path) -> None:
 def test_a_state_that_cannot_be_read_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "checkpoint.pt"
     path.write_bytes(content)
-    with pytest.raises(InputRefused, match=r"checkpoint\.pt cannot be read as the state of a training: remove it"):
+    with pytest.raises(InputRefused, match=r"checkpoint\.pt cannot be read as the state of a training .* remove"):
         fitted(path)
 
 
 def test_a_state_is_data_and_never_code(tmp_path: Path) -> None:
     path = tmp_path / "checkpoint.pt"
-    torch.save({"digest": "x", "state": {}, "code": print}, path)
+    buffer = io.BytesIO()
+    torch.save({"digest": "x", "state": {}, "code": print}, buffer)
+    path.write_bytes(buffer.getvalue() + hashlib.sha256(buffer.getvalue()).digest())
     with pytest.raises(InputRefused, match="cannot be read as the state"):
         fitted(path)
+
+
+def test_a_flipped_bit_anywhere_in_a_state_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    stopped(path)
+    whole = path.read_bytes()
+    for place in np.linspace(0, len(whole) - 1, 25).astype(int):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1:])
+        with pytest.raises(InputRefused, match="does not fit the digest"):
+            fitted(path)
+    path.write_bytes(whole)
+    assert alike(fitted(path), fitted(None))
 
 
 def test_without_a_checkpoint_nothing_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

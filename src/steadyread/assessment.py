@@ -70,9 +70,10 @@ def assess(classifier: Classifier, cases: Cases, attacks: Sequence[Attack] | Map
     common = {"data": cases.name, "model": classifier.name, "stage": classifier.stage, "unit": cases.bounds.unit,
               "fold": cases.fold, "seed": seed, "model_sha256": plan["model"]["sha256"],
               "data_sha256": plan["data"]["sha256"], "version": __version__}
-    kept = records.open_store(store, plan) if store is not None else None
+    blocks = -(-len(cases) // BLOCK)
+    kept = records.open_store(store, plan, blocks) if store is not None else None
     done = kept.finished_blocks().blocks if kept else frozenset()
-    todo = [block for block in range(-(-len(cases) // BLOCK)) if block not in done]
+    todo = [block for block in range(blocks) if block not in done]
     tables = []
     for block in progress(todo, len(todo), "assessing"):
         found = [cases[place] for place in range(block * BLOCK, min((block + 1) * BLOCK, len(cases)))]

@@ -29,6 +29,10 @@ class PlanDiffers(InputRefused):
     """The folder holds the records of another plan; the message names the difference."""
 
 
+class TrainingFailed(InputRefused):
+    """A training came to nothing: it diverged, or no size was found to train with. Of a hardening, a result."""
+
+
 class UsageError(SteadyreadError):
     """A flag, a study's key or an argument cannot be understood."""
 

@@ -14,7 +14,7 @@ from steadyread.attacks.recipes import pgd
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.checks import judged
 from steadyread.classifier import Classifier
-from steadyread.errors import InputRefused, PlanDiffers
+from steadyread.errors import InputRefused, TrainingFailed
 from steadyread.examples import write_examples
 from steadyread.files import CHECKPOINT, EXAMPLES, FINDINGS, HARDENED, MODEL, SETTINGS, TRAINING
 from steadyread.findings import Finding
@@ -97,12 +97,11 @@ def carry_out_hardening(material: Material, classifier: Classifier, attacks: Att
 def _tried(material: Material, classifier: Classifier, asked: Asked, folder: Path, progress: Progress
            ) -> tuple[Classifier, float] | None:
     """The hardened network and its last size. None where the training came to nothing (it diverged, or no size was
-    found to train with): that is written down as a failure of the hardening, not of the run."""
+    found to train with): that is written down as a failure of the hardening, not of the run. Anything else that
+    goes wrong, such as damaged weights, is no result, and is raised."""
     try:
         return _hardened(material, classifier, asked, folder, progress)
-    except PlanDiffers:
-        raise
-    except InputRefused as problem:
+    except TrainingFailed as problem:
         remove_checkpoint(folder / CHECKPOINT)   # from there it would come to nothing again
         records.write_json(folder / TRAINING, {"method": asked[0].method, "epsilon": None, "epochs": [],
                                                "chosen_epoch": 0, "failed": str(problem)})
@@ -130,6 +129,7 @@ def _hardened(material: Material, classifier: Classifier, how: Asked, folder: Pa
         records.write_json(folder / TRAINING, fitted.history | told)
         save_weights(fitted.module, path, card_of(material, digest) | {
             "hardening": asked.model_dump(mode="json", exclude={"compare"}) | told})
+        remove_checkpoint(folder / CHECKPOINT)
         found, epsilon = fitted.classifier, stages.epsilons[-1]
     return placed(replace(found, name=classifier.name, stage=HARDENED), study), epsilon
 

@@ -12,13 +12,14 @@ from torch import Tensor
 from steadyread import records
 from steadyread.cases import image_marks, patient_marks
 from steadyread.classifier import Classifier, Normalise
-from steadyread.errors import PlanDiffers, UsageError
+from steadyread.errors import UsageError
 from steadyread.files import CHECKPOINT, MEMBERS, MODEL, TRAINING
 from steadyread.material import Material
-from steadyread.models.loading import load_classifier_module, read_card, save_weights
+from steadyread.models.loading import fill, load_classifier_module, save_weights, trained_state
 from steadyread.models.pretrained import Scale, caffe, imagenet, load_pretrained
 from steadyread.progress import Progress, quiet
 from steadyread.study import Model, Study
+from steadyread.training.checkpoint import remove_checkpoint
 from steadyread.training.fit import TrainingSettings, fit
 from steadyread.units import Bounds
 
@@ -61,6 +62,7 @@ def classifier_of(material: Material, folder: Path, progress: Progress = quiet, 
                  device=device_of(material.study), checkpoint=folder / CHECKPOINT, progress=progress)
     records.write_json(folder / TRAINING, fitted.history)
     save_weights(fitted.module, path, card_of(material, digest))
+    remove_checkpoint(folder / CHECKPOINT)
     return fitted.classifier
 
 
@@ -80,11 +82,12 @@ def taken_up(material: Material, path: Path, digest: str) -> Classifier:
     """A network that this study trained before, from the run's folder.
 
     Raises:
+        InputRefused: the file is damaged.
         PlanDiffers: it was trained on other data or otherwise.
     """
-    if (read_card(path) or {}).get("training_digest") != digest:
-        raise PlanDiffers(f"{path} was trained on other data or with other settings: give another --out folder")
-    return _loaded(material, path, material.study.seed)
+    made = _loaded(material, None, material.study.seed)
+    fill(made.module, path, made.name, trained_state(path, digest))
+    return made
 
 
 def members_of(material: Material, folder: Path, progress: Progress = quiet) -> tuple[Classifier, ...]:

@@ -16,10 +16,10 @@ from steadyread.attacks.optimised_noise import Strength
 from steadyread.attacks.random_noise import RandomCTNoise
 from steadyread.checks import silent
 from steadyread.classifier import Classifier, margin_of
-from steadyread.errors import InputRefused, PlanDiffers, UsageError
+from steadyread.errors import InputRefused, PlanDiffers, TrainingFailed, UsageError
 from steadyread.files import CHECKPOINT, CONVERGENCE, FINDINGS, HARDENED, MODEL, ROUND, TRAINING
 from steadyread.material import Material
-from steadyread.models.loading import read_card, read_state, save_weights
+from steadyread.models.loading import read_state, save_weights, trained_state
 from steadyread.networks import card_of, device_of
 from steadyread.noise_job import (
     Job,
@@ -211,12 +211,10 @@ def _dose(attack: Any) -> float:
 def _tried(study: Study, own: NoiseHardening, begin: tuple[Material, Classifier], job: HardeningJob, run: Path,
            progress: Progress) -> NoiseHardened | None:
     """The hardened network; None where the training came to nothing, which is written down as a failure of this
-    hardening and not of the study."""
+    hardening and not of the study. Anything else that goes wrong is no result, and is raised."""
     try:
         return _hardened(study, own, begin, job, run, progress)
-    except PlanDiffers:
-        raise
-    except InputRefused as problem:
+    except TrainingFailed as problem:
         folder = job.folder(run)
         for left in folder.glob(f"{ROUND}-*/{CHECKPOINT}"):
             remove_checkpoint(left)     # from there it would come to nothing again
@@ -250,11 +248,10 @@ def _taken_up(classifier: Classifier, folder: Path, digest: str) -> NoiseHardene
     """A finished hardening from its folder.
 
     Raises:
+        InputRefused: its weights, or those of a round, are damaged.
         PlanDiffers: it is of another network, of other data or settings.
     """
-    if (read_card(folder / MODEL) or {}).get("training_digest") != digest:
-        raise PlanDiffers(f"{folder / MODEL} is of another network, of other data or settings: give another --out "
-                          "folder")
+    trained_state(folder / MODEL, digest)
     told = records.read_object(folder / TRAINING) or {}
     rounds = tuple(_with_weights(classifier, folder / f"{ROUND}-{one['round']}" / MODEL)
                    for one in told.get("rounds", ()) if one["kept"])

@@ -1,5 +1,6 @@
 """Time left on long work: a bar on a terminal, a plain line now and then where there is none."""
 
+import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -9,6 +10,11 @@ T = TypeVar("T")
 # What the work is called; a function is called after each item, and what it says then is said then.
 Label = str | Callable[[], str]
 _EVERY_S = 10.0
+
+
+def note(message: str) -> None:
+    """One line that a person should read and that stops nothing, on standard error (logger "steadyread")."""
+    logging.getLogger("steadyread").warning("steadyread: %s", message)
 
 
 class Progress(Protocol):

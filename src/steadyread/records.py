@@ -24,6 +24,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from steadyread.errors import InputRefused, Partial, PlanDiffers
+from steadyread.progress import note
 
 SCHEMA = pa.schema([
     ("case_id", pa.string()), ("patient_id", pa.string()), ("data", pa.string()), ("part", pa.string()),
@@ -76,13 +77,15 @@ class Store:
         return path
 
     def finished_blocks(self) -> Finished:
-        """Blocks whose part is intact. Damaged parts, and second parts of a block, are removed."""
+        """Blocks whose part is intact. Damaged parts, which is said, and second parts of a block are removed."""
         done: set[int] = set()
         damaged = []
         for block, path in _parts(self.folder):
             if _intact(path) is None:
                 damaged.append(path.name)
                 path.unlink()
+                note(f"{path} is damaged (its content does not fit the digest in its name): removed, to be "
+                     "computed anew")
             elif block in done:
                 path.unlink()
             else:
@@ -90,8 +93,10 @@ class Store:
         return Finished(frozenset(done), tuple(damaged))
 
 
-def open_store(folder: str | Path, plan: Mapping[str, Any]) -> Store:
+def open_store(folder: str | Path, plan: Mapping[str, Any], blocks: int | None = None) -> Store:
     """A store for the records of `plan`: a new folder, or one that holds this very plan's records already.
+
+    Where all its `blocks` are there, other versions that computed them are merely said: nothing is added to them.
 
     Raises:
         PlanDiffers: the folder holds another plan's records; the differing keys are named with both values.
@@ -109,7 +114,10 @@ def open_store(folder: str | Path, plan: Mapping[str, Any]) -> Store:
         raise _unwritable(store.folder, problem) from problem
     path = store.folder / PLAN
     if path.exists():
-        _refuse_another_plan(store.folder, read_json(path), wanted)
+        there = read_json(path)
+        if blocks is not None and len({block for block, _ in _parts(store.folder)}) >= blocks:
+            there = _of_these_versions(store.folder, there, wanted)
+        _refuse_another_plan(store.folder, there, wanted)
         return store
     if any(_parts(store.folder)):
         raise InputRefused(f"{store.folder} holds records but no {PLAN} to tell what they are of: "
@@ -272,10 +280,13 @@ def _intact(path: Path) -> pa.Table | None:
     match = _PART.fullmatch(path.name)
     try:
         content = path.read_bytes()
+    except OSError as problem:
+        raise InputRefused(f"cannot read {path}: {problem.strerror or problem}") from problem
+    try:
         if match is None or _digest(content) != match.group(2):
             return None
         table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
-    except (OSError, pa.ArrowException):
+    except (OSError, pa.ArrowException):   # Arrow raises OSError for a broken page
         return None
     if not table.schema.equals(SCHEMA):
         raise InputRefused(f"{path} has other columns than this version of steadyread writes: read it with the "
@@ -302,6 +313,16 @@ def _canonical(value: object) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
+def _of_these_versions(folder: Path, there: Any, wanted: Any) -> Any:
+    """The plan there with the running versions, which is said where they are others."""
+    changed = "; ".join(f"{key.removeprefix('versions.')} is {old} there and {new} now"
+                        for key, old, new in _differences(there, wanted, "") if key.startswith("versions."))
+    if not changed:
+        return there
+    note(f"{folder} was computed with other versions: {changed}")
+    return there | {"versions": wanted["versions"]}
+
+
 def _refuse_another_plan(folder: Path, there: Any, wanted: Any) -> None:
     if _canonical(there) == _canonical(wanted):
         return
@@ -309,7 +330,7 @@ def _refuse_another_plan(folder: Path, there: Any, wanted: Any) -> None:
                    for key, old, new in _differences(there, wanted, "")]
     more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
     raise PlanDiffers(f"{folder} holds the records of another plan: {'; '.join(differences[:_SHOWN])}{more}. "
-                      "Give another --out folder, or repeat the settings that began this one")
+                      "Repeat the settings that began this one, or take another folder")
 
 
 _ABSENT = object()

@@ -20,8 +20,9 @@ from safetensors.torch import save as as_safetensors
 from torch import Tensor, nn
 
 from steadyread import records
-from steadyread.errors import InputRefused, SteadyreadError, UsageError
+from steadyread.errors import InputRefused, PlanDiffers, SteadyreadError, UsageError
 from steadyread.models.nodule import nodule_cnn
+from steadyread.models.seal import CARD, VERSIONS, damaged, note_versions, refuse_broken, sealed
 from steadyread.models.vgg import narrow_vgg, vgg16
 
 BUILT_IN: Mapping[str, Callable[..., nn.Module]] = {"vgg16": vgg16, "narrow_vgg": narrow_vgg,
@@ -59,10 +60,11 @@ def save_weights(module: nn.Module, path: str | Path, card: Mapping[str, Any]) -
 
     The card tells what is needed to use the network again: `model` and `arguments` (for
     `load_saved`), and whatever else the caller states (preparation, bounds, unit, output, classes,
-    normalise, threshold, training data), as plain JSON values.
+    normalise, threshold, training data), as plain JSON values. The running versions and a digest over everything
+    are written too; the digest is checked whenever the weights are read.
     """
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}
-    records.write_whole(path, as_safetensors(tensors, metadata={"card": json.dumps(dict(card), sort_keys=True)}))
+    records.write_whole(path, as_safetensors(tensors, metadata=sealed(card, tensors)))
 
 
 def read_card(path: str | Path) -> dict[str, Any] | None:
@@ -76,7 +78,7 @@ def read_card(path: str | Path) -> dict[str, Any] | None:
         return None
     try:
         with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get("card")
+            text = (file.metadata() or {}).get(CARD)
         card = None if text is None else json.loads(text)
     except (SafetensorError, ValueError) as problem:
         raise unreadable(path, problem) from problem
@@ -102,13 +104,13 @@ def load_saved(path: str | Path, model: str | None = None) -> tuple[nn.Module, d
     return load_classifier_module(name, path, **card.get("arguments", {})), card
 
 
-def fill(module: nn.Module, weights: Path, name: str) -> None:
-    """Put the weights of a file into a module of the same names and shapes.
+def fill(module: nn.Module, weights: Path, name: str, read: dict[str, Tensor] | None = None) -> None:
+    """Put the weights of a file (`read` already, or not yet) into a module of the same names and shapes.
 
     Raises:
         InputRefused: names or shapes differ (the first are named), or a value is not finite.
     """
-    state = read_state(weights)
+    state = read_state(weights) if read is None else read
     wanted = {key: value.shape for key, value in module.state_dict().items()
               if key in state or not key.endswith("num_batches_tracked")}
     refuse_misfit(weights, f"the network '{name}'", {key: value.shape for key, value in state.items()}, wanted,
@@ -123,14 +125,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """Names and tensors of a weights file, read as data: a pickled module is refused unopened.
 
     Raises:
-        InputRefused: no such file, another format, cut off, or more than a state dict.
+        InputRefused: no such file, another format, cut off, damaged, or more than a state dict.
     """
     path = existing(path)
     if path.suffix == ".safetensors":
-        try:
-            return _without_prefix(load_file(path))
-        except SafetensorError as problem:
-            raise unreadable(path, problem) from problem
+        return _without_prefix(_whole_safetensors(path)[0])
     if path.suffix not in (".pt", ".pth", ".bin", ".ckpt"):
         raise InputRefused(f"{path}: expected weights as .safetensors, .pt or .pth; {_SAVE}")
     try:
@@ -143,6 +142,34 @@ def read_state(path: Path) -> dict[str, Tensor]:
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as problem:
         raise unreadable(path, problem) from problem
     return _without_prefix(_state_in(found, path))
+
+
+def trained_state(path: Path, training_digest: str) -> dict[str, Tensor]:
+    """The weights that a training of that digest left in a run's folder, to be taken up.
+
+    Raises:
+        InputRefused: they are damaged.
+        PlanDiffers: they are of another training.
+    """
+    state, metadata = _whole_safetensors(path)
+    if CARD not in metadata:
+        raise damaged(path)
+    if json.loads(metadata[CARD]).get("training_digest") != training_digest:
+        raise PlanDiffers(f"{path} was trained on other data or with other settings")
+    note_versions(path, json.loads(metadata.get(VERSIONS, "{}")))
+    return state
+
+
+def _whole_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """The tensors of a file and what stands beside them, refused where damaged."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+        tensors = load_file(path)
+    except SafetensorError as problem:
+        raise unreadable(path, problem) from problem
+    refuse_broken(path, metadata, tensors)
+    return tensors, metadata
 
 
 def _state_in(found: object, path: Path) -> dict[str, Tensor]:

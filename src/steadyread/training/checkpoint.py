@@ -13,9 +13,11 @@ import torch
 from steadyread import records
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, PlanDiffers
+from steadyread.models.seal import VERSIONS, note_versions, running_versions
 from steadyread.training.images import PartImages
 
-_FORMAT = 1   # of the file, and of what the state means to the loop that goes on with it
+_DIGEST = 32  # bytes
+_FORMAT = 2   # of the file, and of what the state means to the loop that goes on with it
 
 
 def digest_of(begin: Classifier, parts: tuple[PartImages, PartImages], told: Mapping[str, Any]) -> str:
@@ -46,8 +48,9 @@ def write_checkpoint(path: Path, digest: str, state: Mapping[str, Any]) -> None:
         InputRefused: the folder cannot be written.
     """
     buffer = io.BytesIO()
-    torch.save({"digest": digest, "state": dict(state)}, buffer)
-    records.write_whole(path, buffer.getvalue())
+    torch.save({"digest": digest, "state": dict(state), VERSIONS: running_versions()}, buffer)
+    content = buffer.getvalue()
+    records.write_whole(path, content + hashlib.sha256(content).digest())
 
 
 def read_checkpoint(path: Path, digest: str) -> dict[str, Any] | None:
@@ -55,26 +58,29 @@ def read_checkpoint(path: Path, digest: str) -> dict[str, Any] | None:
 
     Raises:
         PlanDiffers: it is of another training.
-        InputRefused: it cannot be read.
+        InputRefused: it cannot be read, or is damaged: its last bytes are the digest of those before.
     """
     for leftover in path.parent.glob(f".{path.name}.*.tmp"):
         leftover.unlink(missing_ok=True)
     if not path.exists():
         return None
     try:
-        held = torch.load(path, map_location="cpu", weights_only=True)
+        content = memoryview(path.read_bytes())
+        if hashlib.sha256(content[:-_DIGEST]).digest() != content[-_DIGEST:]:
+            raise ValueError("its content does not fit the digest written with it")
+        held = torch.load(io.BytesIO(content[:-_DIGEST]), map_location="cpu", weights_only=True)
         of, state = held["digest"], dict(held["state"])
     except Exception as problem:   # torch raises what it likes for a file that is none of its own
-        raise InputRefused(f"{path} cannot be read as the state of a training: remove it to train from the start"
-                           ) from problem
+        raise InputRefused(f"{path} cannot be read as the state of a training ({str(problem).splitlines()[0]}): "
+                           "remove it to train from the start") from problem
     if of != digest:
-        raise PlanDiffers(f"{path} is of a training on other data, from other weights or with other settings: give "
-                          "another --out folder, or remove it to train from the start")
+        raise PlanDiffers(f"{path} is of a training on other data, from other weights or with other settings")
+    note_versions(path, held.get(VERSIONS))
     return state
 
 
 def remove_checkpoint(path: Path) -> None:
-    """The training is finished: its state is of no more use."""
+    """The training is finished and its weights are kept: its state is of no more use."""
     with suppress(OSError):
         path.unlink(missing_ok=True)
 

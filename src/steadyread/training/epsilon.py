@@ -8,7 +8,7 @@ import numpy as np
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.cases import Cases, collate, limit
 from steadyread.classifier import Classifier
-from steadyread.errors import InputRefused
+from steadyread.errors import TrainingFailed
 from steadyread.units import show_size
 
 _FEWEST = 10
@@ -37,21 +37,22 @@ def useful_epsilons(classifier: Classifier, training: Cases, *, seed: int, image
     images are drawn by class; validation and test images play no part.
 
     Raises:
-        InputRefused: fewer than ten of the images are read right, or half of those cannot be flipped.
+        TrainingFailed: fewer than ten of the images are read right, or half of those cannot be flipped.
     """
     drawn = limit(training, max(images, len(training.classes)), seed)
     batch, labels = collate([drawn[place] for place in range(len(drawn))], drawn.bounds)
     right = classifier.examine(classifier.batch(batch).images).argmax(1).cpu() == labels
     many = int(right.sum())
     if many < _FEWEST:
-        raise InputRefused(f"{training.name}: of {len(labels)} training images the network reads {many} right, too "
-                           f"few to find a size of attack by (at least {_FEWEST}): state epsilon, or train longer")
+        raise TrainingFailed(f"{training.name}: of {len(labels)} training images the network reads {many} right, "
+                             f"too few to find a size of attack by (at least {_FEWEST}): state epsilon, or train "
+                             "longer")
     places = right.nonzero()[:, 0]
     sizes = np.sort(smallest_flip(classifier, batch.pick(places), labels[places], seed).size.cpu().double().numpy())
     low, median, high = (float(sizes[math.ceil(share * many) - 1]) for share in (_LOW, 0.5, _HIGH))
     if not math.isfinite(median):
-        raise InputRefused(f"{training.name}: more than half of {many} training images could not be flipped at any "
-                           "size, so none is found to train with: state epsilon")
+        raise TrainingFailed(f"{training.name}: more than half of {many} training images could not be flipped at "
+                             "any size, so none is found to train with: state epsilon")
     shown = {name: show_size(size, drawn.bounds) if math.isfinite(size) else "any size"
              for name, size in (("low", low), ("median", median), ("high", high))}
     why = (f"{shown['median']} flips half of {many} training images that the network reads right (drawn by class); "

@@ -13,13 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from steadyread.classifier import Classifier, Passes
-from steadyread.errors import InputRefused
+from steadyread.errors import TrainingFailed
 from steadyread.progress import Label, Progress, quiet
 from steadyread.training.augment import augmented
 from steadyread.training.checkpoint import (
     random_states,
     read_checkpoint,
-    remove_checkpoint,
     restore_random_states,
     write_checkpoint,
 )
@@ -37,8 +36,8 @@ class Work(TypedDict, total=False):
 
     seed: of the order of the cases, of augmentation, dropout and attacks; 0 if left out.
     device: where to train; a GPU if there is one, if None or left out.
-    checkpoint: a file that holds the training's state after each epoch, from which it goes on if it was killed;
-        removed when it is finished. None or left out for none.
+    checkpoint: a file that holds the training's state after each epoch, from which it goes on if it was killed.
+        It stays: `remove_checkpoint` once the weights are kept. None or left out for none.
     progress: what is told how far it is; `quiet` if left out.
     """
 
@@ -114,7 +113,7 @@ def teach(trainee: Classifier, taught: PartImages, course: Course, generator: to
         checkpoint: the file that holds the state after each epoch, and the digest of the training it is of.
 
     Raises:
-        InputRefused: the loss diverged.
+        TrainingFailed: the loss diverged.
         PlanDiffers: the checkpoint is of another training.
     """
     began = time.perf_counter()
@@ -134,8 +133,6 @@ def teach(trainee: Classifier, taught: PartImages, course: Course, generator: to
         if checkpoint is not None:
             seconds = before + time.perf_counter() - began
             write_checkpoint(*checkpoint, _state(trainee, standing, descent, generator) | {"seconds": seconds})
-    if checkpoint is not None:
-        remove_checkpoint(checkpoint[0])
     return standing, before + time.perf_counter() - began
 
 
@@ -208,8 +205,8 @@ def one_epoch(trainee: Classifier, taught: PartImages, settings: TrainingSetting
 
 def _refuse_divergence(epoch: int, loss: float, figures: Told, settings: TrainingSettings) -> None:
     if not math.isfinite(loss + figures["validation_loss"]):
-        raise InputRefused(f"the training diverged in epoch {epoch} (loss not finite): lower learning_rate "
-                           f"(now {settings.learning_rate:g}), or check how the images are normalised")
+        raise TrainingFailed(f"the training diverged in epoch {epoch} (loss not finite): lower learning_rate "
+                             f"(now {settings.learning_rate:g}), or check how the images are normalised")
 
 
 def trainee_of(classifier: Classifier, dims: int, device: str | torch.device | None) -> Classifier:

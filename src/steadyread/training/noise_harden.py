@@ -12,11 +12,11 @@ from steadyread import records
 from steadyread.attacks.optimised_noise import optimised_ct_noise
 from steadyread.cases import Cases, limit
 from steadyread.classifier import Classifier
-from steadyread.errors import InputRefused, PlanDiffers
+from steadyread.errors import InputRefused
 from steadyread.files import CHECKPOINT, MODEL, ROUND, TRAINING
-from steadyread.models.loading import read_card, read_state, save_weights
+from steadyread.models.loading import save_weights, trained_state
 from steadyread.progress import quiet
-from steadyread.training.checkpoint import digest_of
+from steadyread.training.checkpoint import digest_of, remove_checkpoint
 from steadyread.training.images import PartImages
 from steadyread.training.judging import examine, logits_of, validated
 from steadyread.training.loop import (
@@ -195,11 +195,9 @@ def _round(school: _School, standing: Classifier, hunts: list[Found], place: Pat
                                                            "seed": school.seed, "lowest": school.rule.lowest_auc})
     trainee = trainee_of(standing, taught.dims, school.work.get("device"))
     if (place / MODEL).exists():
-        if (read_card(place / MODEL) or {}).get("training_digest") != digest:
-            raise PlanDiffers(f"{place / MODEL} was trained on other data or with other settings: give another "
-                              "--out folder")
+        state = trained_state(place / MODEL, digest)
         told: Told = records.read_json(place / TRAINING)
-        return graduate_of(standing, trainee, read_state(place / MODEL)), told
+        return graduate_of(standing, trainee, state), told
     course = Course((Stage(settings.recipe, epochs),), settings.training, _judge(school, epochs), school.rule.merit,
                     None, f"{settings.method}, epoch")
     with own_randomness(school.seed, trainee.device) as generator:
@@ -211,6 +209,7 @@ def _round(school: _School, standing: Classifier, hunts: list[Found], place: Pat
     after = graduate_of(standing, trainee, stood.best)
     records.write_json(place / TRAINING, told)
     save_weights(after.module, place / MODEL, {"training_digest": digest})
+    remove_checkpoint(place / CHECKPOINT)
     return after, told
 
 

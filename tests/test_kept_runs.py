@@ -1,0 +1,158 @@
+"""What a run's folder keeps: damage is seen and never overwritten, and a failure is only what came to nothing."""
+
+import json
+import logging
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from fabricate_pictures import Call, pictures
+from steadyread import checks, hardening, records, running
+from steadyread.errors import InputRefused, PlanDiffers
+from steadyread.models.loading import read_state, save_weights, trained_state
+from steadyread.running import carry_out
+from steadyread.study import Study
+from steadyread.study.reading import checked
+
+STUDY = {
+    "name": "kept", "data": {"path": "images"}, "preparation": {"size": 12},
+    "model": {"arguments": {"width": 0.05, "norm": True, "convolutions": [1, 1, 1, 1, 1]}},
+    "training": {"epochs": 1, "batch": 16}, "triage": {"members": 1},
+    "attacks": {"use": ["fgsm"], "epsilons": ["0.05 range"]},
+    "hardening": {"epsilon": "0.05 range", "epochs": 1, "steps": 1}}
+WEIGHTS = ("model.safetensors", "members/1/model.safetensors", "hardened/model.safetensors")
+
+
+def study(**above: object) -> Study:
+    return checked(STUDY | above, "kept")
+
+
+def bare(patch: pytest.MonkeyPatch) -> None:
+    """No pictures and pages, which have tests of their own, and few images for the checks."""
+
+    def write(folder: Path, seed: int = 0) -> Path:
+        records.write_json(folder / "summary.json", {})
+        return folder / "report.html"
+
+    for room in (running, hardening):
+        patch.setattr(room, "write_report", write)
+    patch.setattr(checks, "SAMPLE", 4)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with images and a whole run of them, hardened and with a member."""
+    folder = tmp_path_factory.mktemp("finished")
+    pictures(folder / "images", 32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        bare(patch)
+        carry_out(study(), "run")
+    return folder
+
+
+@pytest.fixture
+def here(finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of it, to work in."""
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    bare(monkeypatch)
+    return tmp_path
+
+
+def flip(path: Path, place: int) -> None:
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(bytes(content))
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("weights", WEIGHTS)
+@pytest.mark.parametrize("damage", ["a bit", "cut off", "empty"])
+def test_damaged_weights_are_refused_and_nothing_is_overwritten(here: Path, weights: str, damage: str) -> None:
+    path = here / "run" / weights
+    if damage == "a bit":
+        flip(path, path.stat().st_size - 9)
+    else:
+        path.write_bytes(path.read_bytes()[:1000 if damage == "cut off" else 0])
+    if weights.startswith("members"):
+        (here / "run" / "scores.parquet").unlink()
+    before = contents(here / "run")
+    with pytest.raises(InputRefused, match=rf"{weights} (is damaged|cannot be read)"):
+        carry_out(study(), "run")
+    assert {name: content for name, content in contents(here / "run").items()
+            if name in before and before[name] != content} == {}
+
+
+def test_damaged_hardened_weights_are_one_line_and_exit_3(here: Path, steadyread: Call) -> None:
+    flip(here / "run" / "hardened" / "model.safetensors", -9)
+    before = (here / "run" / "hardened" / "training.json").read_bytes()
+    told = steadyread("harden", "run", "--epsilon", "0.05 range", "--epochs", 1, "--threads", 1)
+    assert told.code == 3
+    assert "hardened/model.safetensors is damaged" in told.err
+    assert (here / "run" / "hardened" / "training.json").read_bytes() == before
+
+
+def test_a_flipped_bit_anywhere_in_weights_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "model.safetensors"
+    save_weights(torch.nn.Linear(3, 2), path, {"model": "own", "training_digest": "a"})
+    whole = path.read_bytes()
+    for place in range(len(whole)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1:])
+        with pytest.raises(InputRefused, match=r"damaged|cannot be read"):
+            trained_state(path, "a")
+    path.write_bytes(whole)
+    assert set(trained_state(path, "a")) == {"weight", "bias"}
+
+
+def test_weights_of_other_makers_and_of_before_the_digest_are_read(tmp_path: Path) -> None:
+    tensors = {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}
+    for name, metadata in (("theirs", None), ("pytorch", {"format": "pt"}),
+                           ("before", {"card": '{"training_digest": "a"}'})):
+        save_file(tensors, tmp_path / f"{name}.safetensors", metadata)
+        assert set(read_state(tmp_path / f"{name}.safetensors")) == set(tensors)
+    assert set(trained_state(tmp_path / "before.safetensors", "a")) == set(tensors)
+
+
+def test_another_version_is_said_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "model.safetensors"
+    with monkeypatch.context() as patch:
+        patch.setattr("steadyread.models.seal.running_versions", lambda: {"steadyread": "0.0.1", "torch": "1.0"})
+        save_weights(torch.nn.Linear(3, 2), path, {"training_digest": "a"})
+    with caplog.at_level(logging.WARNING, "steadyread"):
+        trained_state(path, "a")
+    assert len(caplog.messages) == 1
+    assert "written by steadyread 0.0.1, running is" in caplog.messages[0]
+    assert "torch 1.0, running is" in caplog.messages[0]
+
+
+def test_a_finished_run_of_other_versions_is_taken_up_and_says_so(here: Path, caplog: pytest.LogCaptureFixture
+                                                                  ) -> None:
+    path = here / "run" / "plan.json"
+    plan = json.loads(path.read_text())
+    plan["versions"]["torch"] = "1.0"
+    path.write_text(json.dumps(plan))
+    with caplog.at_level(logging.WARNING, "steadyread"):
+        carry_out(study(), "run")
+    assert [text for text in caplog.messages if "torch is" in text] == [
+        f"steadyread: run was computed with other versions: torch is 1.0 there and {torch.__version__} now"]
+    next((here / "run" / "records").iterdir()).unlink()   # two versions in one table
+    with pytest.raises(PlanDiffers, match=r"versions\.torch"):
+        carry_out(study(), "run")
+
+
+def test_damaged_records_are_computed_anew_and_that_is_said(here: Path, caplog: pytest.LogCaptureFixture) -> None:
+    before = records.read(here / "run")
+    part = next((here / "run" / "records").iterdir())
+    flip(part, 100)
+    with caplog.at_level(logging.WARNING, "steadyread"):
+        carry_out(study(), "run")
+    assert any(part.name in text and "damaged" in text for text in caplog.messages)
+    assert records.read(here / "run").equals(before)
