@@ -5,7 +5,7 @@ moves the margin by e ||w||_1 exactly. More classes: logits W.x, the same with t
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from steadyread import records
+from steadyread.metrics.reads import Reads
 
 RANGE = 1400.0
 SIZES = (1.4, 2.8, 5.6, 8.4)
@@ -138,3 +139,11 @@ def examples(shape: tuple[int, ...] = (1, 32, 32), case_id: str = "case-0003") -
             "attack": np.array(["fgsm", "pgd", "smallest_flip"]), "size": np.array([5.6, 5.6, 4.1]),
             "clean_probabilities": np.array([[0.9, 0.1], [0.2, 0.8], [0.7, 0.3]]),
             "adversarial_probabilities": np.array([[0.3, 0.7], [0.99, 0.01], [0.49, 0.51]])}
+
+
+def reads_with(margin: np.ndarray, wrong: np.ndarray, patients: np.ndarray,
+               scores: Mapping[str, np.ndarray] | None = None) -> Reads:
+    """Reads of two classes with these margins (n,), of which those are wrong, and with further scores."""
+    prediction = np.zeros(len(margin), np.int64)
+    return Reads(np.arange(len(margin)).astype(str), patients.astype(str), wrong.astype(np.int64), prediction,
+                 np.stack([margin, np.zeros(len(margin))], axis=1), scores=dict(scores or {}))

@@ -159,3 +159,17 @@ def test_an_audit_of_nothing_readable_ends_in_findings() -> None:
         raise InputRefused("gone")
 
     assert one(audit(replace(made(pictures(12)), load=load)), "unreadable images").value == 12
+
+
+@pytest.mark.parametrize(("most", "part", "named"), [(12, "test", True), (7, "test", False), (12, "train", False)])
+def test_a_patient_who_holds_a_large_share_of_a_part_is_named(most: int, part: str, named: bool) -> None:
+    patients = ["rich"] * most + [f"p{index}" for index in range(28)]
+    findings = audit(made(pictures(most + 28), patients=patients, parts=[part] * (most + 28)))
+    found = [finding for finding in findings if finding.check == "dominant patient"]
+    assert [(finding.severity, finding.rows, finding.value) for finding in found] == (
+        [("warning", ("rich",), 12 / 40)] if named else [])
+
+
+def test_two_patients_of_equal_shares_are_few_and_not_dominant() -> None:
+    findings = audit(made(pictures(40), patients=["a", "b"] * 20, parts=["test"] * 40))
+    assert not [finding for finding in findings if finding.check == "dominant patient"]

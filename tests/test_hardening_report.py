@@ -91,7 +91,7 @@ def test_the_section_has_every_part(run: Path) -> None:
                  "Epoch 6 of 8. The best under attack.", "120 images of 80 patients",
                  "no part in training or choosing",
                  "[A] warns that too small a size", "Training at 0.020 of the range failed.", "McNemar's",
-                 "FGSM", "BIM", "PGD", "Smallest flip, exact", "Gained", "Other hardenings of the same network",
+                 "FGSM", "BIM", "PGD", "Smallest flip, found", "Gained", "Other hardenings of the same network",
                  "before hardening", "this study's", "small", "too large", "failed", "TRADES", "trades",
                  "Every epoch read all images as one class. No gain is claimed.", "Settings of the hardening"):
         assert part in text, part
@@ -299,7 +299,7 @@ def test_the_curves_are_drawn_where_they_are() -> None:
         assert np.allclose(np.asarray(line.get_ydata())[:3], CURVE.accuracy)
     assert math.isclose(float(np.asarray(figure.axes[0].lines[-1].get_xdata())[0]), 0.002)
     assert legend_of(Side(CURVE, POINTS), Side(CURVE, POINTS))[1] == [
-        "before, every size, exact", "after, every size, exact", "FGSM", HOSTILE]
+        "before, every size, as found", "after, every size, as found", "FGSM", HOSTILE]
 
 
 def test_a_flip_that_was_never_found_stands_beyond_all_others() -> None:

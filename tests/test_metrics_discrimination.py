@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import special
 
 import fabricate
 from steadyread import records
@@ -93,3 +94,17 @@ def test_the_roc_moves_ties_together_and_ends_at_one() -> None:
     assert false.tolist() == [0, 0.5, 1]
     assert true.tolist() == [0, 0.5, 1]
     assert len(roc_curve(np.ones(3), np.ones(3, bool))[0]) == 0
+
+
+def test_the_interval_of_the_auc_is_t_of_the_smaller_side_on_the_logit_scale() -> None:
+    random = np.random.default_rng(3)
+    patients = np.repeat(np.arange(60), 2)
+    wide = []
+    for positive in (30, 6):
+        label = (patients < positive).astype(np.int64)
+        score = 1.5 * label + random.normal(size=120)
+        found = area_under_curve(np.stack([-score, score], 1), label, patients.astype(str))
+        low, middle, high = special.logit([found.low, found.value, found.high])
+        assert middle == pytest.approx((low + high) / 2)
+        wide.append(high - low)
+    assert wide[1] > wide[0]

@@ -4,12 +4,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import special, stats
 from scipy.stats import binomtest
 
 from steadyread.metrics.intervals import (
+    Scale,
     bootstrap,
+    by_t,
     clopper_pearson,
     share,
+    tails,
     weighted_mean,
     weighted_median,
 )
@@ -90,3 +94,40 @@ def test_few_patients_or_few_who_all_agree_give_no_interval(patients: int, sprea
     values, of = np.arange(4.0 * patients) * spread, np.repeat(np.arange(patients), 4)
     found = bootstrap(lambda weights: weighted_mean(weights, values), of)
     assert np.isfinite(found).all() == known
+
+
+def test_the_quantiles_of_few_patients_lie_further_out_as_t_asks_for() -> None:
+    """Of a normal sample's mean, resamples deviate by sd sqrt((n - 1) / n): the quantiles then are those of t."""
+    for patients in (5, 20, 60):
+        low, high = tails(patients)
+        resampled = stats.norm.ppf(high) * np.sqrt((patients - 1) / patients)
+        assert resampled == pytest.approx(stats.t.ppf(0.975, patients - 1))
+        assert low == pytest.approx(1 - high)
+        assert by_t(2 * low, patients) == pytest.approx(0.05)
+    assert tails(10**7) == pytest.approx((0.025, 0.975), abs=1e-6)
+    assert (tails(1), by_t(0.2, 1)) == ((0.0, 1.0), 1.0)
+
+
+def test_an_interval_by_deviation_is_symmetric_on_its_scale_and_wider_with_less_freedom() -> None:
+    values, patients = np.random.default_rng(0).beta(8, 2, 40), np.arange(40)
+
+    def interval(*scale: Scale) -> np.ndarray:
+        return bootstrap(lambda weights: weighted_mean(weights, values), patients, scales=scale)[0]
+
+    linear, logit = interval(Scale("linear")), interval(Scale("logit"))
+    assert linear.mean() == pytest.approx(values.mean())
+    assert special.logit(logit).mean() == pytest.approx(special.logit(values.mean()))
+    reach = values.std() / np.sqrt(40) * stats.t.ppf(0.975, 39)
+    assert np.ptp(linear) / 2 == pytest.approx(reach, rel=0.05)
+    few = interval(Scale("linear", 3))
+    assert np.ptp(few) / np.ptp(linear) == pytest.approx(stats.t.ppf(0.975, 3) / stats.t.ppf(0.975, 39))
+    np.testing.assert_array_equal(interval(Scale("linear", 400)), linear)
+    assert np.ptp(interval(Scale("linear", 0))) == pytest.approx(np.ptp(interval(Scale("linear", 1))))
+
+
+def test_each_value_has_its_own_scale_and_an_end_has_no_logit() -> None:
+    values = np.random.default_rng(0).random(30)
+    found = bootstrap(lambda weights: np.stack([weighted_mean(weights, values), weights.mean(1) * 0], 1),
+                      np.arange(30), scales=(Scale("linear"), Scale("logit")))
+    assert found[0].mean() == pytest.approx(values.mean())
+    assert np.isnan(found[1]).all()

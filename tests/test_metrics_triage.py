@@ -14,12 +14,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import optimize
+from scipy import optimize, special
 
 import fabricate
 from steadyread import records
 from steadyread.metrics import Reads, guarantee, reads_of, risk_coverage, scores, threshold_for, triage
 from steadyread.metrics.combination import COMBINED, combination_of, fitted, logistic, normal_scores
+from steadyread.metrics.intervals import clopper_pearson
 from steadyread.metrics.reads import SCORES
 from steadyread.metrics.summary import as_json, summarise
 from steadyread.metrics.triage import area, rank_correlation, with_combined
@@ -407,3 +408,29 @@ def test_a_run_with_scores_shows_them_in_its_report_list_and_summary(tmp_path: P
     guaranteed = {one["score"] for one in summary["guarantees"]}
     assert guaranteed == {"smallest_flip", "margin", "entropy", "views", "members", "disagreement"}
     assert guarantee(reads_of(read_records(folder), "validation"), parts()[0], COMBINED, 0.3)["threshold"] is None
+
+
+@pytest.mark.parametrize("right", [True, False])
+def test_the_area_of_reads_that_are_all_right_or_all_wrong_is_as_sure_as_the_error(right: bool) -> None:
+    random = np.random.default_rng(0)
+    for patients, bound in ((40, float(clopper_pearson(0, 40)[1])), (9, None)):
+        reads = fabricate.reads_with(random.random(80), np.full(80, not right), np.arange(80) % patients)
+        found = next(row["area"] for row in triage(reads, None)["rows"] if row["score"] == "margin")
+        assert found.value == float(not right)
+        ends = (found.low, found.high) if right else (found.high, found.low)
+        if bound is None:
+            assert ends == (None, None)
+        else:
+            assert ends == (float(not right), pytest.approx(bound if right else 1 - bound))
+
+
+def test_few_patients_with_a_wrong_read_make_the_area_less_sure() -> None:
+    random = np.random.default_rng(0)
+    margin, patients = random.random(200), np.arange(200) % 100
+    width = []
+    for crowd in (3, 30):
+        wrong = np.isin(patients, np.arange(crowd)) & (np.arange(200) < 100 if crowd == 30 else True)
+        reads = fabricate.reads_with(margin, wrong, patients)
+        found = next(row["area"] for row in triage(reads, None)["rows"] if row["score"] == "margin")
+        width.append(special.logit(found.high) - special.logit(found.low))
+    assert width[0] > 3 * width[1]

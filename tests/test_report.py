@@ -35,7 +35,7 @@ def test_the_page_has_every_part(run: Path) -> None:
                  "Half of the correct reads flip by a change of",
                  "near duplicates", "1 check passed", "How to read the terms", "Discrimination", "Sensitivity",
                  "Accuracy under attack", "Against the label", "Against the prediction", "Carried", "FGSM", "PGD",
-                 "Smallest flip, exact", "accuracy therefore stops at 100 − 86.7 = 13.3 %", "93.64",
+                 "Smallest flip, found", "accuracy therefore stops at 100 − 86.7 = 13.3 %", "93.64",
                  "Never flipped",
                  "Examples", "change × 120", "Triage", "does not beat the margin", "AURC", "With a guarantee",
                  "Cases a human should read", "Training", "epoch 5 was kept", "Patients", "Provenance", "sha256",
@@ -140,8 +140,8 @@ def test_without_a_search_nothing_is_called_exact(tmp_path: Path) -> None:
     text = write_report(folder).read_text()
     assert "Merged from fixed sizes" in text
     assert "merged from fixed sizes</span>" in text
-    assert "Smallest flip, exact" not in text
-    assert "every size, exact" not in text
+    assert "Smallest flip, found" not in text
+    assert "every size, as found" not in text
     assert "no smallest flip has been searched" in text
     assert "Smallest change tried that flips" in text
 

@@ -176,7 +176,7 @@ def test_the_page_has_every_part(whole: Path) -> None:
     for part in ("How steady are the reads of 2 data sets?", "How small a change flips a read?",
                  "Half of the correct reads flip by a change of", "Does hardening help?", "The data sets",
                  "64 × 64", "1400 HU", "How to read the terms", "Are these evaluations to be believed?",
-                 "Against the prediction, as [A] attacked (Table 1)", "51.98", "Smallest flip, exact",
+                 "Against the prediction, as [A] attacked (Table 1)", "51.98", "Smallest flip, found",
                  "Why these columns do not go to 0", "93.64", "23.57", "none: 10 classes", "1.05",
                  "Against the label: the standard robust accuracy", "Every size that was tried",
                  "What it looks like", "case-0001", "Which set is the most fragile, all else equal?",

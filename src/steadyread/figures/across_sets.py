@@ -136,7 +136,7 @@ def _draw_under_attack(axes: Axes, one: UnderAttack) -> None:
         low, high = (np.append(side, side[-1]) for side in (curve.low, curve.high))
         axes.fill_between(x, low, high, step="post", color=INK, alpha=0.13, linewidth=0)
         axes.step(x, np.append(curve.accuracy, curve.accuracy[-1]), where="post", color=INK, linewidth=1.8,
-                  label="every size, exact (95 % band)")
+                  label="every size, as found (95 % at each size)")
     spare = iter(SERIES[3:] * 9)
     for points in one.attacks:
         shown = _LOOKS.get(points.name) or next(spare)
@@ -154,13 +154,13 @@ def _draw_under_attack(axes: Axes, one: UnderAttack) -> None:
 
 def _right_end(one: UnderAttack) -> float:
     """How far the x axis goes: to the attacks' sizes and to where nine flips of ten are done, where neither is more
-    than three times the other.
+    than three times the other; and past half of the flips, of which the headline speaks.
     """
     tried = 1.05 * max((size for points in one.attacks for size in points.sizes), default=0.0)
     reach = float(np.quantile(one.curve.sizes[1:], 0.9)) if len(one.curve.sizes) > 1 else 0.0
     both = tried > 0 and reach > 0
     end = max(min(tried, 3 * reach), min(reach, 3 * tried)) if both else max(tried, reach)
-    return max(end, 1e-9 * one.bounds.range) / one.bounds.range
+    return max(end, 1.08 * one.curve.half_way, 1e-9 * one.bounds.range) / one.bounds.range
 
 
 def _exact(curve: Curve) -> bool:

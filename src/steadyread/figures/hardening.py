@@ -1,4 +1,4 @@
-"""Before and after hardening: [A] Fig. 3 with the exact curves, and the smallest flips image by image.
+"""Before and after hardening: [A] Fig. 3 with the curves of what was found, and the smallest flips image by image.
 
 Colour is the network (vermilion before, blue after), marker the attack; before is dashed and hollow, after solid
 and filled, so that it reads in black and white too.
@@ -97,7 +97,7 @@ def legend_of(before: Side, after: Side, epsilon: float | None = None) -> tuple[
     """
     band = any(_exact(side.curve) for side in (before, after))
     handles: list[Any] = [Line2D([], [], color=colour, linestyle=line) for colour, line in _LINES]
-    names = [f"{which}, every size, exact" if band else which for which in ("before", "after")]
+    names = [f"{which}, every size, as found" if band else which for which in ("before", "after")]
     for points, marker in _marked(before, after, before):
         handles.append(tuple(Line2D([], [], color=colour, linestyle="none", **mark(colour, marker, filled))
                              for colour, filled in ((BEFORE, False), (AFTER, True))))
@@ -209,7 +209,7 @@ def _right_end(before: Side, after: Side, bounds: Bounds, epsilon: float | None)
     for curve in (before.curve, after.curve):
         if len(curve.sizes) > 1 and curve.end > 0:
             reach = float(np.quantile(curve.sizes[1:], 0.9))
-            ends.append(min(reach, 3 * max(tried)) if tried else reach)
+            ends += [min(reach, 3 * max(tried)) if tried else reach, 1.08 * curve.half_way]
     return max([*ends, 1e-9 * bounds.range]) / bounds.range
 
 

@@ -156,7 +156,7 @@ def dose_fall(fall: Mapping[str, Any] | None, counted: Rows) -> Figure:
         scale = np.asarray(fall["mas"])
         if np.isfinite(fall["low"]).all():
             axes.fill_between(scale, fall["low"], fall["high"], color=INK, alpha=0.14, linewidth=0)
-        axes.plot(scale, fall["mean"], color=INK, label="expected, any dose (95 % band)")
+        axes.plot(scale, fall["mean"], color=INK, label="expected, any dose (95 % at each dose)")
         known = [row for row in counted if row["one_draw"] is not None and row["one_draw"].value]
         if known:
             axes.plot([row["mas"] for row in known], [row["one_draw"].value for row in known], color=VERMILION,

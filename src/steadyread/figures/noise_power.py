@@ -56,7 +56,9 @@ class ShownNoise:
 
 
 def measured_power(found: MeasuredPower) -> Figure:
-    """The slice and its regions, the 2-D spectrum, and the radial one with its 95 % band, peak and mean."""
+    """The slice and its regions, the 2-D spectrum, and the radial one with its peak and mean, and 95 % at each
+    frequency.
+    """
     with look():
         figure, _ = panel(11.6, 3.7, rows=0)
         left, middle, right = figure.subplots(1, 3, width_ratios=(1, 1.18, 1.45))
@@ -154,7 +156,7 @@ def _draw_radial(axes: Axes, found: MeasuredPower) -> None:
     frequency, power = found.frequency_per_mm, found.power_hu2_mm2
     half = 1.96 * found.relative_error * power
     axes.fill_between(frequency, np.maximum(power - half, 0), power + half, color=BLUE, alpha=0.2, linewidth=0,
-                      label="95 % band")
+                      label="95 % at each frequency")
     axes.plot(frequency, power, color=BLUE, marker="o", markersize=3.2)
     for at, line, colour, word in ((found.peak_per_mm, "--", VERMILION, "peak"),
                                    (found.mean_per_mm, ":", GREEN, "mean")):

@@ -1,4 +1,4 @@
-"""[A] Fig. 2 with the exact curve, and the histogram of smallest flips."""
+"""[A] Fig. 2 with the curve of what was found, and the histogram of smallest flips."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -40,7 +40,8 @@ class AttackPoints:
 
 def accuracy_curve(curve: Curve, attacks: Sequence[AttackPoints], bounds: Bounds, against: str = "label",
                    floor: float | None = None) -> Figure:
-    """Accuracy by the size of the change: each attack at its sizes, and the exact step curve with its band.
+    """Accuracy by the size of the change: each attack at its sizes, and the step curve of what was found, with its
+    band (95 % at each size, not of the whole curve).
 
     The curve is drawn as far as it goes (`Curve.end`); of one that ends at 0 only the clean accuracy is used.
 
@@ -110,7 +111,7 @@ def _draw_curve(axes: Axes, curve: Curve, bounds: Bounds, right: float) -> None:
     low, high = (np.append(side, side[-1]) for side in (curve.low, curve.high))
     axes.fill_between(x, low, high, step="post", color=INK, alpha=0.13, linewidth=0)
     axes.step(x, np.append(curve.accuracy, curve.accuracy[-1]), where="post", color=INK, linewidth=1.9,
-              label="every size, exact (95 % band)")
+              label="every size, as found (95 % at each size)")
 
 
 def _draw_points(axes: Axes, points: AttackPoints, shown: Look, curve: Curve, bounds: Bounds) -> None:
@@ -124,12 +125,12 @@ def _draw_points(axes: Axes, points: AttackPoints, shown: Look, curve: Curve, bo
 
 
 def _right_end(curve: Curve, attacks: Sequence[AttackPoints], bounds: Bounds) -> float:
-    """How far the x axis goes: past every attack's sizes, and to where nine flips of ten have happened."""
+    """How far the x axis goes: past every attack's sizes, to where nine flips of ten are done, or half at least."""
     tried = [size for points in attacks for size in points.sizes]
     ends = [1.08 * max(tried)] if tried else []
     if curve.n and len(curve.sizes) > 1:
         reach = float(np.quantile(curve.sizes[1:], 0.9))
-        ends.append(min(reach, 3 * max(tried)) if tried else reach)
+        ends += [min(reach, 3 * max(tried)) if tried else reach, 1.08 * curve.half_way]
     if not ends and 0 < curve.end < np.inf:
         ends = [curve.end]
     return max([*ends, 1e-9 * bounds.range]) / bounds.range

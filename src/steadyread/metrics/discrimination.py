@@ -1,5 +1,6 @@
 """How well the clean reads tell the classes apart: AUC, accuracy, sensitivity, specificity, recall."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from steadyread.metrics.intervals import (
     Flags,
     Floats,
     Ints,
+    Scale,
     bootstrap,
     clopper_pearson,
     estimate,
@@ -58,7 +60,8 @@ def area_under_curve(scores: Floats, label: Ints, patient: Strings, seed: int = 
 
     `scores` (n, classes). Beyond two classes, the mean over those classes that have images of one class
     against the rest. An area of exactly 1 or 0, of which every resample is a copy, has the one-sided interval
-    of `at_the_boundary`; fewer than 10 patients have none.
+    of `at_the_boundary`; fewer than 10 patients have none. Else it is t of the smaller side's patients, on the
+    logit scale: quantiles of resamples are too narrow for tens of patients.
     """
     decided = (scores < np.inf).all(1) if scores.shape[1] else np.zeros(len(scores), bool)
     scores, label, patient = scores[decided], label[decided], patient[decided]
@@ -75,7 +78,20 @@ def area_under_curve(scores: Floats, label: Ints, patient: Strings, seed: int = 
     value = statistic(np.ones((1, len(label))))[0]
     if value in (0, 1):
         return estimate(value, at_the_boundary(float(value), label, patient, judged), len(label))
-    return estimate(value, bootstrap(statistic, patient, seed)[0], len(label))
+    scale = Scale("logit", smaller_side(label, patient, judged) - 1)
+    return estimate(value, bootstrap(statistic, patient, seed, scales=(scale,))[0], len(label))
+
+
+def judged_classes(label: Ints) -> list[int]:
+    """The classes that have images, where there are others: those of which an AUC can be told."""
+    present: list[int] = np.unique(label[label >= 0]).tolist()
+    return present if len(present) > 1 else []
+
+
+def smaller_side(label: Ints, patient: Strings, judged: Sequence[int]) -> int:
+    """Patients with an image of a class, or with one of another, whichever are fewer; least over the classes."""
+    sides = (side for one in judged for side in (label == one, label != one))
+    return min((len(np.unique(patient[side])) for side in sides), default=0)
 
 
 def at_the_boundary(value: float, label: Ints, patient: Strings, judged: list[int]) -> tuple[float, float]:
@@ -88,8 +104,7 @@ def at_the_boundary(value: float, label: Ints, patient: Strings, judged: list[in
     patients = len(np.unique(patient))
     if patients < FEWEST:
         return float("nan"), float("nan")
-    pairs = min(min(len(np.unique(patient[label == one])), len(np.unique(patient[label != one])), patients // 2)
-                for one in judged)
+    pairs = min(smaller_side(label, patient, judged), patients // 2)
     low, high = clopper_pearson(value * pairs, pairs)
     return float(low), float(high)
 

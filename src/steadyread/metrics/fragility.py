@@ -14,13 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from steadyread.metrics.intervals import Estimate, Floats, enough, resamples, weighted_median
+from steadyread.metrics.intervals import Estimate, Floats, enough, resamples, tails, weighted_median
 from steadyread.metrics.reads import Strings
 from steadyread.metrics.wording import size_json
 from steadyread.units import Bounds
 
 YARDSTICKS = ("of_range", "in_noise")
-_TAILS = (0.025, 0.975)
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,11 +80,15 @@ def tally(pairs: Sequence[Mapping[str, Any]], yardstick: str) -> dict[str, int]:
 
 @dataclass(frozen=True, eq=False)
 class _Median:
-    """The median of a set's flips, native, and that of each resample; `told` is False for too few patients."""
+    """The median of a set's flips, native, and that of each resample of so many `patients`.
+
+    `told` is False for too few patients.
+    """
 
     value: float
     drawn: Floats
     told: bool
+    patients: int = 0
 
 
 def _medians(one: Alike, seed: int) -> _Median:
@@ -95,11 +98,11 @@ def _medians(one: Alike, seed: int) -> _Median:
     own = seed + zlib.crc32(one.name.encode())
     drawn = np.concatenate([weighted_median(weights, one.found) for weights in resamples(one.patients, own)])
     value = float(weighted_median(np.ones((1, len(one.found))), one.found)[0])
-    return _Median(value, drawn, enough(drawn, one.patients))
+    return _Median(value, drawn, enough(drawn, one.patients), len(np.unique(one.patients)))
 
 
 def _row(one: Alike, median: _Median) -> dict[str, Any]:
-    low, high = _interval(median.drawn) if median.told else (math.nan, math.nan)
+    low, high = _interval(median.drawn, median.patients) if median.told else (math.nan, math.nan)
     scaled = {yardstick: _scaled(median, one, yardstick) for yardstick in YARDSTICKS}
     return {"name": one.name, "images": len(one.found), "patients": len(np.unique(one.patients)),
             "accuracy": one.accuracy, "medical": one.medical, "noise": one.noise, "unit": one.bounds.unit,
@@ -113,7 +116,7 @@ def _scaled(median: _Median, one: Alike, yardstick: str) -> Estimate:
     unit = one.unit(yardstick)
     if unit is None or math.isnan(median.value):
         return Estimate(None)
-    low, high = _interval(median.drawn) if median.told else (None, None)
+    low, high = _interval(median.drawn, median.patients) if median.told else (None, None)
     return Estimate(median.value / unit, None if low is None else low / unit, None if high is None else high / unit,
                     len(one.found))
 
@@ -131,7 +134,8 @@ def _ranks(sets: Sequence[Alike], draws: Mapping[str, _Median], yardstick: str) 
         count = min(len(draws[one.name].drawn) for one, _ in held)
         drawn = np.stack([draws[one.name].drawn[:count] / unit for one, unit in held])
         spread = 1 + (drawn[:, None] > drawn[None]).sum(1)
-        spans = [(int(low), int(high)) for low, high in map(_interval, spread.astype(float))]
+        fewest = min(draws[one.name].patients for one, _ in held)
+        spans = [(int(low), int(high)) for low, high in (_interval(row, fewest) for row in spread.astype(float))]
     return {one.name: {"rank": int(rank), "low": low, "high": high, "of": len(held)}
             for (one, _), rank, (low, high) in zip(held, ranks, spans, strict=True)}
 
@@ -154,12 +158,12 @@ def _ratio(one: Alike, other: Alike, draws: Mapping[str, _Median], yardstick: st
     known = drawn[~np.isnan(drawn)]
     if 2 * len(known) <= count:
         return Estimate(value)
-    low, high = _interval(known)
+    low, high = _interval(known, min(first.patients, second.patients))
     return Estimate(value, low, high)
 
 
-def _interval(drawn: Floats) -> tuple[float, float]:
-    """The 95 % interval of drawn values, of which some may be infinite: no value between two is made up."""
+def _interval(drawn: Floats, patients: int) -> tuple[float, float]:
+    """The 95 % interval of values drawn from so many patients, some maybe infinite: none between two is made up."""
     ordered = np.sort(drawn)
-    low, high = (float(ordered[round(tail * (len(ordered) - 1))]) for tail in _TAILS)
+    low, high = (float(ordered[round(tail * (len(ordered) - 1))]) for tail in tails(patients))
     return low, high

@@ -5,10 +5,14 @@ sample size (Korn and Graubard 1998, Survey Methodology 24:193-201): the number 
 would give the variance seen between patients. With one image a patient it is Clopper-Pearson as it stands,
 and unlike a bootstrap it stays honest where every image is right, or none. Resampling tells nothing of patients
 unlike those seen: with few of them, or where all resamples agree, it gives no interval rather than a narrow one.
+Quantiles of resamples are too narrow for tens of patients: they are taken further out, as Student's t of
+(patients - 1) asks for, and figures between 0 and 1 get that t on the logit scale (see `Scale`).
+docs/concepts.md holds the coverage of each, simulated.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -87,8 +91,26 @@ def share_interval(value: ArrayLike, spread: ArrayLike, n: int, patients: int,
     return clopper_pearson(share_ * effective, effective, level)
 
 
-def bootstrap(statistic: Statistic, patients: ArrayLike, seed: int = 0, level: float = LEVEL) -> Floats:
-    """Percentile intervals (s, 2) of a statistic, by drawing whole patients with replacement.
+@dataclass(frozen=True)
+class Scale:
+    """How an interval is made of resamples: by their quantiles, or as value -+ t SD on one of two scales.
+
+    `quantiles` are the expanded ones of Hesterberg 2015 (doi:10.1080/00031305.2015.1089789), which follow a
+    median's steps; `linear` is for differences; `logit` for areas between 0 and 1, where resamples beyond half a
+    pair of patients from either end are taken for that. `freedom` are the degrees of freedom of t, (patients - 1)
+    where None: fewer where few of the patients carry the figure, such as those with a wrong read.
+    """
+
+    name: Literal["quantiles", "linear", "logit"] = "quantiles"
+    freedom: int | None = None
+
+
+QUANTILES = Scale()
+
+
+def bootstrap(statistic: Statistic, patients: ArrayLike, seed: int = 0, level: float = LEVEL,
+              scales: Sequence[Scale] = (QUANTILES,)) -> Floats:
+    """Intervals (s, 2) of a statistic, by drawing whole patients with replacement.
 
     Args:
         statistic: takes weights (b, n), how often each image was drawn in each of b resamples, and returns
@@ -96,16 +118,53 @@ def bootstrap(statistic: Statistic, patients: ArrayLike, seed: int = 0, level: f
             an interval is NaN where more than half of them are.
         patients: (n,), whose equal values are drawn together. Below `FEWEST` of them, or below
             `FEWEST_ALIKE` where all resamples agree, the interval is NaN: too few to tell.
+        scales: one for each of the s values, or one for all.
     """
+    groups = len(np.unique(np.asarray(patients)))
     values = np.concatenate([_as_columns(statistic(weights)) for weights in resamples(patients, seed)])
+    whole = _as_columns(statistic(np.ones((1, len(np.asarray(patients))))))[0]
     known = np.isfinite(values)
-    tails = [(1 - level) / 2, (1 + level) / 2]
     intervals = np.full((values.shape[1], 2), np.nan)
-    for column in range(values.shape[1]):
+    for column, value in enumerate(whole):
         drawn = values[known[:, column], column]
         if known[:, column].mean() > 0.5 and enough(drawn, patients):
-            intervals[column] = np.quantile(drawn, tails)
+            scale = scales[column if len(scales) > 1 else 0]
+            intervals[column] = np.quantile(drawn, tails(groups, level)) if scale.name == "quantiles" else \
+                _by_deviation(float(value), drawn, groups, scale, level)
     return intervals
+
+
+def tails(patients: int, level: float = LEVEL) -> tuple[float, float]:
+    """The quantiles of resamples of so many patients that make an interval: 0.025 and 0.975 of endlessly many.
+
+    Further out for fewer, as Student's t with the standard deviation of n - 1 asks for (expanded percentiles).
+    """
+    if patients < 2:
+        return 0.0, 1.0
+    reach = np.sqrt(patients / (patients - 1)) * stats.t.ppf((1 + level) / 2, patients - 1)
+    low = float(stats.norm.cdf(-reach))
+    return low, 1 - low
+
+
+def by_t(p: float, patients: int) -> float:
+    """A two-sided p read off resamples of so many patients, as `tails` has it for intervals."""
+    if patients < 2:
+        return 1.0
+    reach = stats.norm.isf(p / 2) * np.sqrt((patients - 1) / patients)
+    return float(2 * stats.t.sf(reach, patients - 1))
+
+
+def _by_deviation(value: float, drawn: Floats, groups: int, scale: Scale, level: float) -> Floats:
+    """value -+ t SD on the scale, (2,)."""
+    freedom = groups - 1 if scale.freedom is None else max(1, min(scale.freedom, groups - 1))
+    reach = stats.t.ppf((1 + level) / 2, freedom) * np.array([-1.0, 1.0])
+    if scale.name == "linear":
+        return np.asarray(value + reach * drawn.std())
+    end = min(2 / groups**2, value / 2, (1 - value) / 2)
+    if end <= 0:                       # the end itself has no logit; nor does a mean of shares but for rounding
+        return np.full(2, np.nan)
+    deviation = special.logit(np.clip(drawn, end, 1 - end)).std()
+    return np.asarray(special.expit(special.logit(value) + reach * deviation))
 
 
 def enough(drawn: Floats, patients: ArrayLike) -> bool:

@@ -8,8 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
-from steadyread.metrics.discrimination import at_the_boundary, class_scores, roc_curve, weighted_auc
-from steadyread.metrics.intervals import Flags, Floats, estimate, ratio
+from steadyread.metrics.discrimination import (
+    at_the_boundary,
+    class_scores,
+    judged_classes,
+    roc_curve,
+    smaller_side,
+    weighted_auc,
+)
+from steadyread.metrics.intervals import Flags, Floats, Scale, estimate, ratio
 from steadyread.metrics.noise import attack_row
 from steadyread.metrics.noise_reads import PARTS, RANDOM, Networks
 from steadyread.metrics.over_folds import OverFolds, share_over_folds, statistic_over_folds
@@ -93,7 +100,8 @@ def areas(networks: Networks, part: str, seed: int = 0, chosen: Flags | None = N
         stacked = np.stack(each)
         return ratio(np.nansum(stacked, axis=0), np.isfinite(stacked).sum(0).astype(np.float64))
 
-    found = statistic_over_folds(area, len(networks.folds), networks.patient[kept], seed)
+    carry = smaller_side(label, networks.patient[kept], judged_classes(label))
+    found = statistic_over_folds(area, len(networks.folds), networks.patient[kept], seed, Scale("logit", carry - 1))
     if found.value in (0.0, 1.0) and logits.shape[2] == 2:
         return replace(found, mean=estimate(found.value, at_the_boundary(
             found.value, label, networks.patient[kept], [1]), found.mean.n))

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from steadyread.errors import InputRefused
-from steadyread.metrics.discrimination import class_scores, weighted_auc
-from steadyread.metrics.intervals import Estimate, Flags, Floats, Ints, bootstrap, ratio
+from steadyread.metrics.discrimination import class_scores, judged_classes, smaller_side, weighted_auc
+from steadyread.metrics.intervals import Estimate, Flags, Floats, Ints, Scale, bootstrap, ratio
 from steadyread.metrics.noise import flipped_within, inside
 from steadyread.metrics.noise_classes import areas
 from steadyread.metrics.noise_reads import Networks, UnderNoise
@@ -140,7 +140,9 @@ def paired_areas(pair: NetworkPair, part: str, seed: int = 0) -> dict[str, Any]:
         old, new = (_area(weights[:, known], score[known], label[known]) for score in own)
         return new - old
 
-    found = statistic_over_folds(change, folds, pair.before.patient[kept], seed)
+    patients = pair.before.patient[kept]
+    scale = Scale("linear", smaller_side(label, patients, judged_classes(label)) - 1)
+    found = statistic_over_folds(change, folds, patients, seed, scale)
     return {"before": areas(pair.before, part, seed, kept),
             "after": areas(pair.after, part, seed, kept),
             "cases": int(kept.sum()), "difference": found}

@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 
 from steadyread.metrics.intervals import (
+    QUANTILES,
     Estimate,
     Floats,
+    Scale,
     bootstrap,
     clopper_pearson,
     estimate,
@@ -117,7 +119,8 @@ def mean_over_folds(values: Floats, patients: Strings, seed: int = 0) -> OverFol
     return over_folds(folds, interval, n)
 
 
-def statistic_over_folds(statistic: FoldStatistic, folds: int, patients: Strings, seed: int = 0) -> OverFolds:
+def statistic_over_folds(statistic: FoldStatistic, folds: int, patients: Strings, seed: int = 0,
+                         scale: Scale = QUANTILES) -> OverFolds:
     """Any statistic (weights (b, n), fold) -> (b,), averaged over folds within each resample of patients."""
     def averaged(weights: Floats) -> Floats:
         found = np.stack([statistic(weights, fold) for fold in range(folds)], axis=1)
@@ -127,7 +130,7 @@ def statistic_over_folds(statistic: FoldStatistic, folds: int, patients: Strings
     if not n:
         return over_folds(np.full(folds, np.nan), np.full(2, np.nan), 0)
     values = np.array([float(statistic(np.ones((1, n)), fold)[0]) for fold in range(folds)])
-    return over_folds(values, bootstrap(averaged, patients, seed)[0], n)
+    return over_folds(values, bootstrap(averaged, patients, seed, scales=(scale,))[0], n)
 
 
 def _mean_of_folds(weights: Floats, filled: Floats, present: np.ndarray[Any, np.dtype[np.bool_]]) -> Floats:

@@ -20,6 +20,7 @@ from steadyread.metrics.intervals import (
     resamples,
     share,
     share_interval,
+    tails,
     weighted_median,
 )
 from steadyread.metrics.reads import Outcome, Reads, Strings
@@ -31,8 +32,8 @@ _ROUNDING = 1e-6
 class Curve:
     """Accuracy at every size: `accuracy[j]` from `sizes[j]` up to the next size. Native units.
 
-    `sizes[0]` is 0, the clean accuracy. `low` and `high` are the pointwise 95 % band over patients. `end` is
-    the largest size of which it speaks.
+    `sizes[0]` is 0, the clean accuracy. `low` and `high` are the 95 % band over patients at each size: the whole
+    curve lies in it less often. `end` is the largest size of which it speaks.
     """
 
     sizes: Floats
@@ -41,6 +42,12 @@ class Curve:
     high: Floats
     n: int
     end: float = float("inf")
+
+    @property
+    def half_way(self) -> float:
+        """The size at which half of the clean accuracy is lost, as in the headline; 0 where that is not shown."""
+        lost = self.accuracy <= self.accuracy[:1] / 2
+        return float(self.sizes[np.argmax(lost)]) if lost.any() else 0.0
 
     def at(self, size: float) -> Estimate:
         """The accuracy at one size (an image whose smallest flip is exactly that size has flipped)."""
@@ -100,7 +107,7 @@ def accuracy_under_attack(reads: Reads, against: str) -> list[dict[str, Any]]:
 def merged_found_size(reads: Reads, against: str, threat: str = "Linf") -> Merged:
     """The smallest flip of each image over the search and every other attack of the same threat.
 
-    The exact curve of these lies at or below the accuracy of every attack that kept to its stated size: what
+    The curve of these lies at or below the accuracy of every attack that kept to its stated size: what
     any attack has shown is part of the answer. One that overstepped its size counts at the size it took.
     """
     wrong = _wrong_before(reads, against)
@@ -124,7 +131,7 @@ def merged_found_size(reads: Reads, against: str, threat: str = "Linf") -> Merge
 
 
 def robust_curve(reads: Reads, against: str, threat: str = "Linf") -> Curve:
-    """The exact accuracy at every size, from the merged smallest flips, over the images with a label."""
+    """The accuracy at every size, from the merged smallest flips, over the images with a label."""
     merged = merged_found_size(reads, against, threat)
     chosen = merged.present & reads.known
     return step_curve(merged.found[chosen], reads.correct[chosen],
@@ -134,8 +141,8 @@ def robust_curve(reads: Reads, against: str, threat: str = "Linf") -> Curve:
 def step_curve(found: Floats, before: Flags, after: Flags, patients: Strings) -> Curve:
     """The share of true flags at every size, where each image goes from `before` to `after` at `found`.
 
-    Handles found sizes of 0 and inf and ties; its band is exact at each size (`share_interval`), in one
-    sorted pass: of the sum of squares over patients only one term changes at each flip.
+    Handles found sizes of 0 and inf and ties; its band is that of `share_interval` at each size, in one sorted
+    pass: of the sum of squares over patients only one term changes at each flip. It is no band of the whole curve.
     """
     n = len(found)
     if not n:
@@ -200,5 +207,5 @@ def median_flip(found: Floats, patients: Strings, seed: int = 0) -> tuple[float,
     middle = float(weighted_median(np.ones((1, len(found))), found)[0])
     if not enough(drawn, patients):
         return middle, float("nan"), float("nan")
-    low, high = (drawn[round(tail * (len(drawn) - 1))] for tail in (0.025, 0.975))
+    low, high = (drawn[round(tail * (len(drawn) - 1))] for tail in tails(len(np.unique(patients))))
     return middle, float(low), float(high)

@@ -18,6 +18,7 @@ from steadyread.metrics.intervals import (
     Estimate,
     Flags,
     Floats,
+    by_t,
     ratio,
     resamples,
     weighted_mean,
@@ -156,7 +157,8 @@ def difference_p(one: Attention, values: Floats, seed: int = 0) -> float | None:
                             for weights in resamples(one.patient[kept], seed)])
     drawn = drawn[np.isfinite(drawn)]
     beyond = min(int((drawn <= 0).sum()), int((drawn >= 0).sum()))
-    return float(min(1.0, 2 * (1 + beyond) / (1 + len(drawn))))
+    share_ = min(1.0, 2 * (1 + beyond) / (1 + len(drawn)))
+    return by_t(share_, len(np.unique(one.patient[kept])))
 
 
 def _flipped_less_steady(one: Attention, values: Floats) -> tuple[list[Flags], Statistic]:

@@ -14,10 +14,13 @@ from scipy import special, stats
 
 from steadyread.metrics.combination import COMBINED, Combination, fitted
 from steadyread.metrics.intervals import (
+    FEWEST,
+    QUANTILES,
     Estimate,
     Flags,
     Floats,
     Ints,
+    Scale,
     bootstrap,
     clopper_pearson,
     estimate,
@@ -222,9 +225,14 @@ def _row(scored: Scored, name: str, threshold: float, kept: Flags,
 
 def _resampled(scored: Scored, kept: dict[str, Flags], seed: int) -> dict[str, dict[str, Estimate]]:
     """For each score its change in accuracy and its area, the smallest flip's minus these ("less_..."), and its
-    area minus the margin's ("over_margin")."""
+    area minus the margin's ("over_margin").
+
+    Only patients with a wrong read tell one area from another, so t has their number less one for freedom.
+    """
     names = [*kept, RANDOM]
     n = len(scored.wrong)
+    carry = len(np.unique(scored.patient[scored.wrong])) - 1
+    area_, difference = Scale("logit", carry), Scale("linear", carry)
     constant = np.zeros(n)
 
     def statistic(weights: Floats) -> Floats:
@@ -244,15 +252,30 @@ def _resampled(scored: Scored, kept: dict[str, Flags], seed: int) -> dict[str, d
         return np.stack(columns, axis=1)
 
     values = statistic(np.ones((1, n)))[0]
-    intervals = bootstrap(statistic, scored.patient, seed)
-    found = [estimate(value, interval, n) for value, interval in zip(values, intervals, strict=True)]
-    told = iter(found)
+    flips, margins = (len(names) * (name in names) for name in (SMALLEST_FLIP, MARGIN))
+    scales = [*[QUANTILES, area_] * len(names), *[QUANTILES, difference] * flips, *[difference] * margins]
+    intervals = bootstrap(statistic, scored.patient, seed, scales=scales)
+    told = iter([estimate(value, interval, n) for value, interval in zip(values, intervals, strict=True)])
     made: dict[str, dict[str, Estimate]] = {name: {} for name in names}
     for keys, wanted in ((("change", "area"), True), (("less_change", "less_area"), SMALLEST_FLIP in names),
                          (("over_margin",), MARGIN in names)):
         for name in names if wanted else ():
             made[name] |= {key: next(told) for key in keys}
+    if carry < 0 or scored.wrong.all():
+        made = {name: one | {"area": _without_contrast(scored)} for name, one in made.items()}
     return made
+
+
+def _without_contrast(scored: Scored) -> Estimate:
+    """The area where every read is right, or every one wrong, of which each resample is a copy.
+
+    Its interval is that of the error over so many independent patients: the area of a score that sorts no better
+    than chance. None for too few patients.
+    """
+    n, patients = len(scored.wrong), len(np.unique(scored.patient))
+    if patients < FEWEST:
+        return Estimate(float(scored.wrong[0]) if n else None, n=n)
+    return estimate(float(scored.wrong[0]), np.array(clopper_pearson(patients * scored.wrong[0], patients)), n)
 
 
 def _differences(intervals: dict[str, dict[str, Estimate]]) -> list[dict[str, Any]]:

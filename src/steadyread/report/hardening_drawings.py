@@ -30,7 +30,7 @@ def hardening_drawings(plain: Assessed, hardened: Sequence[Hardened], told: Mapp
         made += [Drawing("before_after", before_and_after(*sides(plain, main, found["against"]), plain.bounds,
                                                           _native(told["epsilon"]), found["against"]),
                          "Accuracy by the size of the change before and after hardening ([A] Fig. 3), each network "
-                         "attacked anew. Bands: 95 %."),
+                         "attacked anew. Bands: 95 % at each size."),
                  Drawing("flips_before_after",
                          flip_scatter(np.asarray(found["flips"]["before"]), np.asarray(found["flips"]["after"]),
                                       plain.bounds),

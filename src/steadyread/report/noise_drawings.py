@@ -85,8 +85,8 @@ def _doses(found: Summary) -> Drawing:
         lines += [DoseLine(f"[B] {name}, test", [mas for mas, _ in held], [one for _, one in held], paper=True)
                   for name in ("random", "optimised") if (held := _printed(name, doses))]
     return Drawing("doses", drawn.dose_curve(lines, found["trials"]),
-                   "Reads changed by the dose of the noise; bands are 95 % intervals over patients. Hollow: [B] "
-                   "Table 2, the paper's own data, network, spectrum and K = 50.")
+                   "Reads changed by the dose of the noise; bands are 95 % intervals over patients at each dose. "
+                   "Hollow: [B] Table 2, the paper's own data, network, spectrum and K = 50.")
 
 
 def _printed(attack: str, doses: Sequence[float]) -> list[tuple[float, OverFolds]]:

@@ -79,7 +79,7 @@ def _before_after(stored: StoredSets, found: Summary) -> Drawing | None:
     reference = " or ".join(sorted(against))
     return Drawing("fig3", before_and_after_panels(panels, reference),
                    "Accuracy by the size of the change before and after hardening, a panel a set ([A] Fig. 3), "
-                   f"each network attacked anew, against the {reference}. Bands: 95 %.")
+                   f"each network attacked anew, against the {reference}. Bands: 95 % at each size.")
 
 
 def _steadiness(found: Summary) -> list[Drawing]:

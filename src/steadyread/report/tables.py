@@ -25,7 +25,7 @@ from steadyread.units import Bounds
 Summary = Mapping[str, Any]
 _SHOWN = 9
 _PICTURE_BYTES = 1_600_000
-EXACT, MERGED = "Smallest flip, exact", "Merged from fixed sizes"
+EXACT, MERGED = "Smallest flip, found", "Merged from fixed sizes"
 FEW = "too few patients for an interval"
 _PARTED = re.compile(r"(?<=\d) (?=(?:%|HU)(?![A-Za-z]))")
 
@@ -54,7 +54,7 @@ def cards(summary: Summary) -> list[dict[str, str]]:
 
 
 def robust_rows(summary: Summary) -> list[dict[str, Any]]:
-    """[A] Table 1 with both references side by side; last the exact curve as far as was searched.
+    """[A] Table 1 with both references side by side; last the curve of what was found as far as was searched.
 
     Sizes beyond it, or without a search, are named as merged from the fixed sizes.
     """

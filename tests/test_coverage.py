@@ -1,0 +1,111 @@
+"""Nominal 95 % intervals hold the truth in 95 % of simulated data sets of patients with several images each.
+
+`make coverage` prints each coverage; docs/concepts.md quotes them. The tolerance is the lower 0.1 % bound of a
+binomial share of 0.95 in so many data sets.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import cache
+
+import numpy as np
+import pytest
+from scipy import special, stats
+
+from fabricate import reads_with
+from steadyread.metrics.discrimination import area_under_curve
+from steadyread.metrics.intervals import Estimate, share
+from steadyread.metrics.robustness import median_flip
+from steadyread.metrics.triage import MARGIN, area, triage
+
+pytestmark = pytest.mark.slow
+REPEATS = 300
+AUC_SHIFT = 2.4      # between classes, of scores with a deviation of sqrt(2): an AUC of 0.885
+AUC = float(stats.norm.cdf(AUC_SHIFT / 2))
+Drawn = Callable[[np.random.Generator, int], Estimate]
+
+
+def patients_of(random: np.random.Generator, count: int) -> np.ndarray:
+    """The patient of each image: one to six images of each of so many patients."""
+    return np.repeat(np.arange(count), random.integers(1, 7, count))
+
+
+def of_share(random: np.random.Generator, count: int) -> Estimate:
+    """A share of 0.8 that differs between patients as a beta distribution of (2, 0.5)."""
+    patients = patients_of(random, count)
+    return share(random.random(len(patients)) < random.beta(2, 0.5, count)[patients], patients)
+
+
+def of_auc(random: np.random.Generator, count: int) -> Estimate:
+    """Labels by patient; half of a score's variance between patients."""
+    patients = patients_of(random, count)
+    label = (random.random(count) < 0.4)[patients].astype(np.int64)
+    score = AUC_SHIFT * label + random.normal(size=count)[patients] + random.normal(size=len(patients))
+    return area_under_curve(np.stack([-score, score], 1), label, patients.astype(str))
+
+
+def scored(random: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Patients, score and wrong reads, whose log odds fall with the score."""
+    patients = patients_of(random, count)
+    ease, trouble = (0.7 * random.normal(size=count)[patients] for _ in range(2))
+    score = ease + random.normal(size=len(patients))
+    return patients, score, random.random(len(patients)) < special.expit(-2 - 1.2 * score + trouble)
+
+
+@cache
+def drawn_areas(count: int) -> list[tuple[Estimate, Estimate]]:
+    """The area by the margin, and its difference to a noisy score's, as a run reports them, of each data set."""
+    random = np.random.default_rng(count)
+    return [triaged(random, count) for _ in range(REPEATS)]
+
+
+@cache
+def true_areas() -> tuple[float, float]:
+    """The area under risk-coverage by the score, and by the score with noise, from many patients."""
+    _, score, wrong = scored(np.random.default_rng(5), 400_000)
+    noisy = score + np.random.default_rng(6).normal(size=len(score))
+    one = np.ones((1, len(score)))
+    return float(area(one, score, wrong)[0]), float(area(one, noisy, wrong)[0])
+
+
+def triaged(random: np.random.Generator, count: int) -> tuple[Estimate, Estimate]:
+    """Both figures of one data set."""
+    patients, score, wrong = scored(random, count)
+    margin = np.exp(score)                            # a margin is above 0; only the order counts
+    reads = reads_with(margin, wrong, patients, {"noisy": score + random.normal(size=len(score))})
+    told = triage(reads, None)
+    return (next(row["area"] for row in told["rows"] if row["score"] == MARGIN),
+            next(row["area"] for row in told["differences_to_margin"] if row["score"] == "noisy"))
+
+
+def of_median(random: np.random.Generator, count: int) -> Estimate:
+    """The median of values half of whose variance lies between patients."""
+    patients = patients_of(random, count)
+    value, low, high = median_flip(random.normal(size=count)[patients] + random.normal(size=len(patients)),
+                                   patients.astype(str))
+    return Estimate(value, low, high)
+
+
+def held(told: Sequence[Estimate], truth: float, name: str) -> None:
+    """The coverage printed, and not below what chance explains."""
+    inside = [one.low <= truth <= one.high for one in told if one.low is not None and one.high is not None]
+    coverage, least = float(np.mean(inside)), stats.binom.ppf(0.001, len(inside), 0.95) / len(inside)
+    print(f"\n{name}: {coverage:.3f} of {len(inside)} data sets", end="")
+    assert len(inside) > 0.9 * REPEATS
+    assert coverage >= least
+
+
+@pytest.mark.parametrize(("name", "drawn", "truth", "count"), [
+    ("share", of_share, 0.8, 20), ("share", of_share, 0.8, 60),
+    ("AUC", of_auc, AUC, 20), ("AUC", of_auc, AUC, 36), ("AUC", of_auc, AUC, 120),
+    ("median", of_median, 0.0, 20), ("median", of_median, 0.0, 60)], ids=lambda value: str(value)[:12])
+def test_the_interval_holds_the_truth(name: str, drawn: Drawn, truth: float, count: int) -> None:
+    random = np.random.default_rng(count)
+    held([drawn(random, count) for _ in range(REPEATS)], truth, f"{name}, {count} patients")
+
+
+@pytest.mark.parametrize("count", [20, 60])
+def test_the_intervals_of_triage_hold_the_truth(count: int) -> None:
+    areas, differences = zip(*drawn_areas(count), strict=True)
+    ours, theirs = true_areas()
+    held(areas, ours, f"area under risk-coverage, {count} patients")
+    held(differences, theirs - ours, f"paired difference of areas, {count} patients")
