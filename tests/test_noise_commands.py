@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from steadyread.cases.uniform import Region, cut, find_regions, not_uniform
+from steadyread.cases.structure import not_uniform
+from steadyread.cases.uniform import Region, cut, find_regions
 from steadyread.cli import main
 from steadyread.errors import InputRefused, SteadyreadError, UsageError
 from steadyread.noise_measure import Measurement, measure_noise

@@ -127,9 +127,19 @@ def noise_lines(found: Mapping[str, Any]) -> Iterator[str]:
         ("sigma", f"{found['sigma_hu']:.2f} HU", f"({low:.2f} to {high:.2f} in single regions)"),
         ("peak", f"{found['peak_per_mm']:.3f} /mm", f"(rings of {found['step_per_mm']:.3f} /mm)"),
         ("mean", f"{found['mean_per_mm']:.3f} /mm", f"(radial average; {found['mean_2d_per_mm']:.3f} in 2-D)"),
-        ("mean value", f"{found['mean_hu'][0]:.0f} to {found['mean_hu'][1]:.0f} HU", "(of the regions)")]))
+        ("mean value", f"{found['mean_hu'][0]:.0f} to {found['mean_hu'][1]:.0f} HU", "(of the regions)"),
+        *_dose(found["reference_mas"], found["dose_law"])]))
     yield from _findings(found["findings"])
     yield from ("", f"Spectrum: {found['table']}", f"Picture: {found['pictures'][0]}")
+
+
+def _dose(mas: float | None, law: Mapping[str, float | None] | None) -> list[tuple[str, str, str]]:
+    """The dose of sigma, and by which power of it sigma goes where the slices have several."""
+    if mas is None or law is None:
+        return []
+    within = "" if law["low"] is None else f", {law['low']:.2f} to {law['high']:.2f}"
+    return [("dose", f"{mas:.4g} mAs", f"(of slices at {law['low_mas']:.4g} to {law['high_mas']:.4g} mAs; sigma "
+             f"~ mAs^{law['exponent']:.2f}{within})")]
 
 
 def noise_shown_lines(found: Mapping[str, Any]) -> Iterator[str]:

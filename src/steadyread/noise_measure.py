@@ -3,7 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,23 @@ import numpy as np
 from steadyread import records
 from steadyread._version import __version__
 from steadyread.cases.dicom import read_dicom
-from steadyread.cases.series import Series, read_npz, slice_range
-from steadyread.cases.uniform import Floats, Region, cut, find_regions, not_uniform
+from steadyread.cases.series import Series, harmonic_mean, read_npz, slice_range
+from steadyread.cases.structure import Material, covered_share, not_uniform, of_all
+from steadyread.cases.uniform import Floats, Region, cut, find_regions
 from steadyread.errors import InputRefused, UsageError
 from steadyread.figures import save
 from steadyread.figures.noise_power import MeasuredPower, measured_power
 from steadyread.findings import Finding, worst_first
-from steadyread.threats.power import Detrend, PowerEstimate, Window, noise_power, pixel_spacing
+from steadyread.metrics.dose_law import QUANTUM, DoseLaw, dose_law
+from steadyread.threats.power import Detrend, PowerEstimate, Window, noise_power, pixel_spacing, without_trend
 from steadyread.threats.spectrum import tube_load
 
 TABLE, SETTINGS, PICTURE = "noise.csv", "noise.json", "noise-power"
 # Ratios below which neighbours share something: of sigma with differences to that without, of the mean frequencies.
 _SHARED, _LOWER = 0.95, 0.97
+_DOSES_AGREE = 1.05    # ratio of the doses over which sigma is regressed on them
+_WIDE = 1.5            # ratio of the doses from which a law other than quantum noise's changes the figures
+_LAW_OFF = 0.1         # by which the exponent may differ from -1/2 before it needs a word
 
 
 @dataclass(frozen=True)
@@ -71,13 +76,18 @@ def measure_noise(sources: Sequence[str | Path], how: Measurement | None = None,
     if how.difference:
         series.refuse_gaps()
     regions = _stated(series, how) if how.rois else find_regions(
-        series.images_hu, spacing, how.side_mm, 2 if how.difference else 1)
+        series.images_hu, spacing, how.side_mm, 2 if how.difference else 1, series.dose_groups())
     rois = cut(series.images_hu, regions, how.difference)
-    power = noise_power(rois, spacing, how.detrend, how.taper)
-    mas = how.mas if how.mas is not None else series.mean_mas
-    findings = worst_first([*_of_tags(series, how), *_of_regions(series, regions, rois, power, how)])
+    images, regions_of = np.unique([one.image for one in regions], return_counts=True)
+    power = noise_power(rois, spacing, how.detrend, how.taper,
+                        1 / regions_of[np.searchsorted(images, [one.image for one in regions])])
+    doses = _doses(series, images.tolist(), how)
+    mas, law = harmonic_mean(doses), _law(regions, rois, doses, how)
+    findings = worst_first([*_of_tags(series, doses, how), *_of_dose(series, regions, law, how),
+                            *_of_regions(series, regions, rois, power, how)])
     folder = Path(out) if out is not None else Path("runs") / f"noise-{series.name}"
-    found = {"name": series.name, **_figures(power, rois, regions), "reference_mas": mas, **series.facts,
+    found = {"name": series.name, **_figures(power, rois, regions), "reference_mas": mas,
+             "dose_law": None if law is None else law.as_json(), **series.facts,
              "slices": len(series), "spacing_mm": list(spacing), "mean_hu": _means(series, regions),
              "difference": how.difference, "detrend": how.detrend, "taper": how.taper, "steadyread": __version__,
              "findings": [finding.as_json() for finding in findings], "folder": str(folder),
@@ -153,12 +163,57 @@ def _stated(series: Series, how: Measurement) -> list[Region]:
     return [Region(image, *square) for image in range(len(series) - how.difference) for square in squares]
 
 
-def _of_tags(series: Series, how: Measurement) -> list[Finding]:
+def _doses(series: Series, images: Sequence[int], how: Measurement) -> list[float | None]:
+    """The dose of each slice (or pair) that has regions: the stated one, or its own (of a pair, the dose of the
+    mean power of both). Slices count alike, so that the harmonic mean is the dose of the measured power."""
+    if how.mas is not None:
+        return [how.mas] * len(images)
+    together = 2 if how.difference else 1
+    return [harmonic_mean(series.mas[image:image + together]) for image in images]
+
+
+def _law(regions: Sequence[Region], rois: Floats, doses: Sequence[float | None], how: Measurement
+         ) -> DoseLaw | None:
+    """How sigma goes with dose over the slices that have regions, None where they have one dose or unknown ones."""
+    known = [dose for dose in doses if dose is not None]
+    if len(known) < len(doses) or max(known) < _DOSES_AGREE * min(known):
+        return None
+    variance = without_trend(rois, how.detrend).var((1, 2))
+    images = np.array([one.image for one in regions])
+    return dose_law(known, [np.sqrt(variance[images == image].mean()) for image in np.unique(images)])
+
+
+def _of_dose(series: Series, regions: Sequence[Region], law: DoseLaw | None, how: Measurement) -> list[Finding]:
+    """Whether the slices that were taken stand for the series, and sigma goes with their dose as it should."""
+    told = []
+    used, count = len({one.image for one in regions}), len(series) - how.difference
+    if used < count:
+        kind = "pairs of slices" if how.difference else "slices"
+        told.append(Finding("slices", "note", f"regions lie in {used} of the {count} {kind}; dose and noise are "
+                            "theirs", used))
+    if law is not None and law.is_quantum is not True and abs(law.exponent - QUANTUM) > _LAW_OFF:
+        wide = law.high_mas > _WIDE * law.low_mas
+        told.append(Finding("dose law", "warning" if wide else "note", (
+            f"sigma goes with mAs^{law.exponent:.2f} over the slices ({law.low_mas:.4g} to {law.high_mas:.4g} "
+            "mAs), not with mAs^-0.5: the phantom's size, the tags or the reconstruction change along them; "
+            "measure slices of one dose (--slices) before scaling to another"), law.exponent))
+    known = [dose for dose in series.mas if dose is not None]
+    if how.mas is not None and known and max(known) >= _DOSES_AGREE * min(known):
+        told.append(Finding("dose", "warning", f"one dose is stated (--mas {how.mas:g}), and the tags vary from "
+                            f"{min(known):g} to {max(known):g} mAs over the slices: take slices of one dose "
+                            "(--slices)", how.mas))
+    return told
+
+
+def _of_tags(series: Series, doses: Sequence[float | None], how: Measurement) -> list[Finding]:
     """What the files leave open; a stated dose answers all that they say of theirs."""
     told = [finding for finding in series.findings if how.mas is None or finding.check != "dose"]
-    if how.mas is None and series.mean_mas is None and not any(finding.check == "dose" for finding in told):
+    if harmonic_mean(doses) is None and not any(finding.check == "dose" for finding in told):
         told.append(Finding("dose", "warning", "the dose is not known, so the spectrum holds for this scan only: "
                             "state it with --mas"))
+    if series.facts.get("of_patient"):
+        told.append(Finding("patient", "warning", "the tags hold a patient's age: tissue has structure that counts "
+                            "as noise; measure a phantom scanned with the same settings"))
     thick, places = series.facts.get("slice_thickness_mm"), series.positions_mm
     if how.difference and isinstance(thick, float) and places is not None:
         step = float(np.median(np.diff(places)))
@@ -178,10 +233,13 @@ def _of_regions(series: Series, regions: list[Region], rois: Floats, power: Powe
                       for place in wrong)
         told.append(Finding("uniform", "warning", f"{len(wrong)} of {len(regions)} regions hold more than noise (a "
                             f"trend, an edge, a structure, or none at all), such as {names[0]}", len(wrong), names))
+    covered = None if how.rois else covered_share(series.images_hu, regions)
+    told += of_all(power, Material(cut(series.images_hu, regions).mean((1, 2)), covered))
     paired = [one for one in regions if one.image + 1 < len(series)]
     if paired:
-        alone, apart = (noise_power(cut(series.images_hu, paired, difference), power.spacing_mm, how.detrend)
-                        for difference in (False, True))
+        both = [*paired, *(replace(one, image=one.image + 1) for one in paired)]
+        alone, apart = (noise_power(cut(series.images_hu, places, difference), power.spacing_mm, how.detrend)
+                        for places, difference in ((both, False), (paired, True)))
         told += _of_neighbours(alone, apart, how.difference)
     return told
 
@@ -222,7 +280,10 @@ def _table(power: PowerEstimate, found: dict[str, Any]) -> str:
     """Frequency and power with their provenance as comments, as `Spectrum.from_csv` reads them."""
     text = io.StringIO()
     mas = f"{found['reference_mas']:.6g}" if found["reference_mas"] else "unknown"
-    text.write(f"# {found['provenance']}\n# reference_mas: {mas}\n# steadyread {__version__}\n")
+    thick = found.get("slice_thickness_mm")
+    text.write(f"# {found['provenance']}\n# reference_mas: {mas}\n")
+    text.write(f"# slice_thickness_mm: {thick:.6g}\n" if thick else "")
+    text.write(f"# steadyread {__version__}\n")
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["frequency_per_mm", "power_hu2_mm2", "samples"])
     writer.writerows([f"{frequency:.6g}", f"{value:.6g}", count] for frequency, value, count in

@@ -94,17 +94,18 @@ def doses(headers: Sequence[Header]) -> tuple[tuple[float | None, ...], list[Fin
                                 "(Exposure, or current and time): state it with --mas"))
     elif max(known) > _DOSES_AGREE * min(known):
         findings.append(Finding("dose", "note", f"the tube load varies from {min(known):g} to {max(known):g} mAs "
-                                "over the slices; the harmonic mean counts, since noise power goes with 1/mAs"))
+                                "over the slices; the dose is that of the slices whose regions are taken"))
     return taken, findings
 
 
 def facts(headers: Sequence[Header]) -> dict[str, object]:
-    """What the tags say of scanner and settings, as the first slice has it."""
+    """What the tags say of scanner and settings, as the first slice has it; `of_patient` where they hold an age."""
     first = headers[0]
     return {"manufacturer": first.text("Manufacturer"), "model": first.text("ManufacturerModelName"),
             "kernel": first.text("ConvolutionKernel"), "kvp": first.number("KVP"),
             "slice_thickness_mm": first.number("SliceThickness"),
-            "series_uids": sorted({header.text("SeriesInstanceUID") for header in headers})}
+            "series_uids": sorted({header.text("SeriesInstanceUID") for header in headers}),
+            **({"of_patient": True} if any(header.text("PatientAge") for header in headers) else {})}
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """A stack of CT slices in HU with what is known of them: the noun that noise is measured on, and its npz form."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +14,7 @@ from steadyread.findings import Finding
 
 IMAGES, SPACING, MAS = "images_hu", "spacing_mm", "mas"
 _EVEN = 0.01   # share by which the steps of a whole series may differ
+_LIKE_DOSES = 1.6   # ratio of doses over which sigma changes by a quarter, well within one noise level
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,9 +41,20 @@ class Series:
 
     @property
     def mean_mas(self) -> float | None:
-        """The dose of the series' mean noise power: the harmonic mean over the slices, since power ~ 1/mAs."""
+        """The dose of the series' mean noise power."""
+        return harmonic_mean(self.mas)
+
+    def dose_groups(self) -> list[int]:
+        """A number for each slice: slices of one number differ in dose by a factor of 1.6 at most, so that their
+        noise is about equally loud. 0 holds the highest dose. All are one group where a dose is unknown."""
         known = [mas for mas in self.mas if mas is not None]
-        return len(known) / sum(1 / mas for mas in known) if known and len(known) == len(self.mas) else None
+        if len(known) < len(self.mas):
+            return [0] * len(self)
+        tops: list[float] = []
+        for mas in sorted(known, reverse=True):
+            if not tops or mas < tops[-1] / _LIKE_DOSES:
+                tops.append(mas)
+        return [max(place for place, top in enumerate(tops) if mas <= top) for mas in known]
 
     def refuse_gaps(self) -> None:
         """Refuses a series whose neighbours are not neighbours.
@@ -63,6 +75,12 @@ class Series:
                                f"{self.slice_names[at + 1]}, {usual:.4g} mm elsewhere: slices are missing, and "
                                "differences need neighbours; take an unbroken part, such as --slices "
                                f"{_longest(wrong, len(self))}")
+
+
+def harmonic_mean(mas: Sequence[float | None]) -> float | None:
+    """The dose of the mean noise power of slices, since power ~ 1/mAs. None where one of them is unknown."""
+    known = [dose for dose in mas if dose is not None]
+    return len(known) / sum(1 / dose for dose in known) if known and len(known) == len(mas) else None
 
 
 def slice_range(text: str | None) -> slice:

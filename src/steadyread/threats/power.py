@@ -64,7 +64,7 @@ class PowerEstimate:
 
 
 def noise_power(rois_hu: ArrayLike, spacing_mm: float | tuple[float, float], detrend: Detrend = "plane",
-                window: Window = "none") -> PowerEstimate:
+                window: Window = "none", weights: Floats | None = None) -> PowerEstimate:
     """The noise power spectrum of regions of the same size, `rois_hu` (n, ny, nx) in HU (or one, (ny, nx)).
 
     Args:
@@ -73,6 +73,7 @@ def noise_power(rois_hu: ArrayLike, spacing_mm: float | tuple[float, float], det
             takes a part of the lowest rings' power with it (below about 1.5 / (N dx)), which is not put back.
         window: `hann` lets less power leak between the rings of a steep spectrum; the power that it takes
             is put back (divided by the window's mean square), so that sigma keeps its expectation.
+        weights: what each region counts (n,), all alike if None.
 
     Raises:
         InputRefused: other shapes, non-finite values, regions without any noise.
@@ -85,11 +86,11 @@ def noise_power(rois_hu: ArrayLike, spacing_mm: float | tuple[float, float], det
                          f"{', '.join(get_args(Window))}; got '{detrend}' and '{window}'")
     left = without_trend(rois, detrend)
     if window == "hann":
-        weights = _hann(rois.shape[1])[:, None] * _hann(rois.shape[2])
-        left = left * (weights / np.sqrt((weights**2).mean()))
+        taper = _hann(rois.shape[1])[:, None] * _hann(rois.shape[2])
+        left = left * (taper / np.sqrt((taper**2).mean()))
     _, rows, columns = rois.shape
     area = spacing[0] * spacing[1]
-    power = (np.abs(np.fft.fft2(left)) ** 2).mean(0) * (area / (rows * columns))
+    power = np.average(np.abs(np.fft.fft2(left)) ** 2, 0, weights) * (area / (rows * columns))
     if np.abs(left).max() <= _ROUNDING * np.abs(rois).max():
         raise InputRefused("the regions hold one value and no noise: nothing to measure a noise power spectrum of")
     frequency, ring_power, samples = ring_average(power, spacing)
