@@ -192,7 +192,7 @@ def test_images_that_are_refused(spoil, words):
 
 def test_arguments_that_are_refused():
     classifier, images = net_classifier(), some_images(3)
-    with pytest.raises(InputRefused, match="one class index an image"):
+    with pytest.raises(InputRefused, match="one class index per image"):
         attack(classifier, images, torch.zeros(2, dtype=torch.long), fgsm(1.0))
     with pytest.raises(UsageError):
         fgsm(-1.0)
@@ -200,7 +200,7 @@ def test_arguments_that_are_refused():
         pgd(1.0, loss="dlr")
     with pytest.raises(UsageError):
         smallest_flip(classifier, images, torch.zeros(3, dtype=torch.long), largest=0.0)
-    with pytest.raises(UsageError, match="one key an image"):
+    with pytest.raises(UsageError, match="one key per image"):
         attack(classifier, images, torch.zeros(3, dtype=torch.long), fgsm(1.0), keys=("a",))
 
 

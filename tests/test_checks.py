@@ -58,8 +58,12 @@ def test_a_gradient_that_points_the_wrong_way_is_seen():
     assert set(worse) & {"gradient-free attack", "random noise", "unbounded attack", "planted example"}
 
 
-def test_probabilities_stated_as_logits_are_seen():
-    assert found(Classifier(Head(after=lambda z: z.softmax(1)), BOUNDS, "logits"))["head"].severity == "error"
+@pytest.mark.filterwarnings("ignore::steadyread.errors.Doubt")
+@pytest.mark.parametrize(("after", "output"), [
+    (lambda z: z.softmax(1), "logits"), (lambda z: z.softmax(1)[:, 1], "logit"),
+    (lambda z: (z[:, 1] - z[:, 0] + 2).sigmoid(), "logit")])
+def test_probabilities_stated_as_logits_are_seen(after, output):
+    assert found(Classifier(Head(after=after), BOUNDS, output))["head"].severity == "error"
 
 
 def test_a_model_that_always_says_the_same_is_seen():

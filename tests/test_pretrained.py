@@ -14,7 +14,8 @@ from torch import Tensor, nn
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, UsageError
 from steadyread.material import gather
-from steadyread.models.pretrained import caffe, imagenet, load_pretrained
+from steadyread.models.pretrained import load_pretrained
+from steadyread.models.scales import caffe, imagenet
 from steadyread.models.vgg import Vgg, narrow_vgg, vgg16
 from steadyread.networks import untrained
 from steadyread.study import Study

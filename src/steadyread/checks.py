@@ -62,15 +62,15 @@ def believed(classifier: Classifier, cases: Cases, seed: int = 0, progress: Prog
     loaded, labels = collate([cases[place] for place in places], classifier.valid)
     batch = classifier.batch(loaded)
     logits = classifier.examine(batch.images)
-    findings = [enough_images(len(cases)), *head(classifier, batch, logits), *reads(logits, labels)]
+    findings = [enough_images(len(cases)), *reads(logits, labels)]
     sure = decided(logits).nonzero()[:, 0]
     if not len(sure):
-        return findings
+        return [*findings, *head(classifier, loaded, logits)]
     batch, reference = batch.pick(sure), prediction_of(logits)[sure]
     found = smallest_flip(classifier, batch, reference, seed)
     evidence = Evidence(classifier, batch, reference, found.size, seed)
     looked = [check(evidence) for check in progress(CHECKS, len(CHECKS), "checking the evaluation")]
-    return findings + looked
+    return [*findings, *head(classifier, loaded, logits), *looked]   # by what the search saw of it too
 
 
 def judged(classifier: Classifier, cases: Cases, table: pa.Table, seed: int = 0, progress: Progress = quiet
@@ -81,12 +81,10 @@ def judged(classifier: Classifier, cases: Cases, table: pa.Table, seed: int = 0,
 
 
 def head(classifier: Classifier, batch: Batch, logits: Tensor) -> Iterator[Finding]:
-    """Logits that look like probabilities make margins that saturate; undecided images are named."""
-    if classifier.output == "logits" and classifier.threshold == 0.5:
-        flat = ((logits >= 0) & (logits <= 1)).all() and ((logits.sum(1) - 1).abs() < 1e-4).all()
-        if bool(flat):
-            yield Finding("head", "error", "the outputs are stated as logits, but lie in [0, 1] and sum to 1 on "
-                          "every image: they look like probabilities. State the output as 'probabilities'")
+    """Probabilities stated as logits make margins that saturate, or none that flips; undecided images are named."""
+    doubt = classifier.seen.doubt(classifier.output)
+    if doubt:
+        yield Finding("head", "error", doubt)
     undecided = [batch.keys[place] for place in (~decided(logits)).nonzero()[:, 0].tolist()]
     if undecided:
         yield Finding("undecided", "warning", f"{len(undecided)} of {len(batch)} images have a logit that is not "

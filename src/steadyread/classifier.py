@@ -1,24 +1,27 @@
 """A classifier as it stands before an attack: native units in; logits, margins and predictions out."""
 
 import math
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from typing import Literal, get_args
+from typing import Any
+from weakref import WeakSet
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from steadyread.convolutions import called, channels_last, whole_float32
-from steadyread.errors import InputRefused, NoGradient, UsageError
-from steadyread.types import Batch, Bounds, Flags, Images, Labels, Logits, Values, image_keys
+from steadyread.errors import Doubt, InputRefused, NoGradient, UsageError
+from steadyread.heads import OUTPUTS, Output, Seen, logits_of, refuse_saturated, rows_of, shift_of, tensor_of
+from steadyread.locks import alone
+from steadyread.models.functions import as_module
+from steadyread.models.scales import Scale, scale_of, stated_scale
+from steadyread.types import Batch, Bounds, Flags, Images, Labels, Logits, Values, as_images, image_keys
 
-Output = Literal["logit", "logits", "probability", "probabilities"]
-Normalise = Callable[[Tensor], Tensor] | tuple[float | Tensor, float | Tensor] | None
-# Probabilities below this are taken for it, so that their logarithm is finite. Whole images of such
-# values are refused where they come in (`Classifier.examine`).
-_SMALLEST = 1e-37
+Normalise = Callable[[Tensor], Tensor] | Scale | str | None
+_ROWS_FIRST: WeakSet[nn.Module] = WeakSet()   # modules known to return one row per image, not one column
 
 
 @dataclass
@@ -34,19 +37,24 @@ class Classifier:
     """A module with what must be known to attack it honestly.
 
     Args:
-        module: takes float32 images (n, c, *space) after `normalise`, returns (n, k) or, for the outputs
-            `logit` and `probability`, (n,) or (n, 1).
+        module: a torch module, or any function of the images, such as `lambda images: net(images)["logits"]`. It
+            takes images (n, c, *space) after `normalise`, in the type of its own parameters (float32 where it has
+            none), and returns (n, k) or, for the outputs `logit` and `probability`, (n,) or (n, 1): a tensor or an
+            array of any type, alone or as the only one of a tuple, dict or dataclass. In half precision the image
+            itself is rounded (float16 to 11 bits, bfloat16 to 8), so flips smaller than that are not resolved.
         bounds: the valid native values, (low, high) or `Bounds(low, high, unit)`.
         output: what the module returns, stated and never guessed: `logit` (one value before a sigmoid),
             `logits` (k values before a softmax), `probability` (after a sigmoid), `probabilities`
-            (after a softmax).
-        normalise: what stands between native units and the module: (mean, standard deviation), or a
-            differentiable function of the images, or None.
+            (after a softmax). `Doubt` is warned of where it cannot well be that.
+        normalise: what stands between native units and the module: (mean, standard deviation), each a number or one
+            value per channel in a list, tuple, array or tensor; a word of the command line (`unit`, `symmetric`,
+            `imagenet`, `caffe`, `none`); a differentiable function of the images; or None.
         threshold: for two classes, the probability above which class 1 is predicted. Logits are shifted by it,
             so that the prediction is always the highest one.
         name, stage: as they stand in the records; the stage is plain, or hardened.
 
-    The module is left exactly as found: mode, buffers, gradients and `requires_grad` (see `frozen`).
+    The module is left exactly as found: mode, buffers, gradients and `requires_grad` (see `frozen`). Threads may
+    share it, and work with it in turn.
     """
 
     module: nn.Module
@@ -57,16 +65,25 @@ class Classifier:
     name: str = "model"
     stage: str = "plain"
     passes: Passes = field(default_factory=Passes, repr=False)
+    seen: Seen = field(init=False, default_factory=Seen, repr=False)
 
     def __post_init__(self) -> None:
-        if self.output not in get_args(Output):
-            raise UsageError(f"output must be one of {', '.join(get_args(Output))}; got '{self.output}'")
+        if self.output not in OUTPUTS:
+            raise UsageError(f"output must be one of {', '.join(OUTPUTS)}; got '{self.output}'")
         if not 0 < self.threshold < 1:
             raise UsageError(f"threshold must lie between 0 and 1; got {self.threshold}")
-        if isinstance(self.normalise, tuple) and not bool((torch.as_tensor(self.normalise[1]) > 0).all()):
-            raise UsageError(f"normalise takes (mean, deviation) with deviations above 0; got {self.normalise[1]}")
         if not isinstance(self.bounds, Bounds):
             object.__setattr__(self, "bounds", Bounds(*self.bounds))
+        object.__setattr__(self, "module", as_module(self.module))
+        object.__setattr__(self, "normalise", self._stated_normalise())
+
+    def _stated_normalise(self) -> Normalise:
+        """As numbers, (mean, deviation); a word whose numbers depend on the channels stays a word."""
+        stated: Any = self.normalise
+        if stated is None or isinstance(stated, str):
+            known = None if stated in (None, "none") else scale_of(stated, self.valid, channels=1)
+            return stated if stated in ("imagenet", "caffe") else known
+        return stated if callable(stated) else stated_scale(stated)
 
     @property
     def valid(self) -> Bounds:
@@ -80,24 +97,28 @@ class Classifier:
         parameter = next(self.module.parameters(), None)
         return parameter.device if parameter is not None else torch.device("cpu")
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type in which the module computes: that of its first parameter or buffer of floats, else float32."""
+        for values in (*self.module.parameters(), *self.module.buffers()):
+            if values.is_floating_point():
+                return values.dtype
+        return torch.float32
+
     def logits(self, images: Images) -> Logits:
-        """Logits (n, k), k >= 2, of images in native units. Counts one forward pass an image.
+        """Logits (n, k) of float32, k >= 2, of images in native units. Counts one forward pass an image.
 
         Raises:
             InputRefused: the module's output does not fit the stated head.
         """
         self.passes.forwards += len(images)
-        return self._as_logits(self.raw(images))
+        return logits_of(self.raw(images), self.output, self.threshold)
 
     def probabilities(self, logits: Logits) -> Float[Tensor, "n k"]:
         """The model's own probabilities, from logits of this classifier: the threshold's shift undone."""
         if logits.shape[1] != 2:
             return logits.softmax(1)
-        return (logits + logits.new_tensor([0.0, self._shift])).softmax(1)
-
-    @property
-    def _shift(self) -> float:
-        return math.log(self.threshold / (1 - self.threshold))
+        return (logits + logits.new_tensor([0.0, shift_of(self.threshold)])).softmax(1)
 
     def margins(self, images: Images, reference: Labels) -> Values:
         """The reference's logit minus the best other one, (n,): below 0 the image is flipped."""
@@ -121,33 +142,39 @@ class Classifier:
 
         Buffers are restored too, for modules that write to them even when evaluating. Gradients of the
         search then cost only what the images' own chain costs, and convolutions lie in memory as they are fastest.
+        Another thread that comes to the same module waits.
         """
-        modes = [(part, part.training) for part in self.module.modules()]
-        wanted = [(parameter, parameter.requires_grad) for parameter in self.module.parameters()]
-        buffers = [(buffer, buffer.detach().clone()) for buffer in self.module.buffers()]
-        try:
+        with alone(self.module), self._doubted(), _put_back(self.module):
             self.module.eval()
-            for parameter, _ in wanted:
+            for parameter in self.module.parameters():
                 parameter.requires_grad_(False)
             with torch.enable_grad(), whole_float32(self.device), channels_last(self.module):
                 yield self
-        finally:
-            for part, training in modes:
-                part.training = training
-            for parameter, need in wanted:
-                parameter.requires_grad_(need)
-            with torch.no_grad():
-                for buffer, value in buffers:
-                    if not torch.equal(buffer, value):
-                        buffer.copy_(value)
 
-    def batch(self, images: Images | Batch, keys: tuple[str, ...] | None = None) -> Batch:
-        """Images as a batch on the module's device, refused unless finite and inside the bounds."""
+    @contextmanager
+    def _doubted(self) -> Iterator[None]:
+        """Warns once, at the end of the outermost work, where the head cannot well be what it is stated to be."""
+        self.seen.within += 1
+        try:
+            yield
+        finally:
+            self.seen.within -= 1
+        doubt = "" if self.seen.within or self.seen.warned else self.seen.doubt(self.output)
+        if doubt:
+            self.seen.warned = True
+            warnings.warn(doubt, Doubt, stacklevel=2)
+
+    def batch(self, images: Images | Batch, keys: Sequence[str] | None = None) -> Batch:
+        """Images as a batch on the module's device, refused unless finite and inside the bounds.
+
+        They may come as a tensor, an array, or a list of either, of any kind of number (see `as_images`).
+        """
         if not isinstance(images, Batch):
-            images = Batch(images, tuple(keys) if keys is not None else image_keys(images), self.valid)
-        found, named = len(images.images), len(images.keys)
-        if named != found:
-            raise UsageError(f"{found} images came with {named} keys; give one key an image")
+            pixels = as_images(images)
+            images = Batch(pixels, _as_keys(keys) if keys is not None else image_keys(pixels), self.valid)
+        count, named = len(images.images), len(images.keys)
+        if named != count:
+            raise UsageError(f"{count} images came with {named} keys; give one key per image")
         placed = images.images.detach().to(self.device, torch.float32)
         self._refuse_invalid(placed, images.keys)
         return replace(images, images=placed, bounds=self.valid)
@@ -162,65 +189,43 @@ class Classifier:
         with self.frozen(), torch.no_grad():
             self.passes.forwards += len(images)
             raw = self.raw(images)
-            logits = self._as_logits(raw)
-        lost = raw == 0 if self.output == "probabilities" else (raw <= 0) | (raw >= 1)
-        if self.output.startswith("probabilit") and bool(lost.any()):
-            raise InputRefused(
-                f"{int(lost.reshape(len(raw), -1).any(1).sum())} of {len(raw)} images have probabilities of "
-                f"exactly 0 or 1: too saturated to attack. Give the layer before the "
-                f"{'softmax' if self.output == 'probabilities' else 'sigmoid'} and state its head as "
-                f"'{'logits' if self.output == 'probabilities' else 'logit'}'")
+            logits = logits_of(raw, self.output, self.threshold)
+        refuse_saturated(raw, self.output)
         return logits
 
     def raw(self, images: Images) -> Tensor:
-        """What the module itself returns for images in native units."""
-        given = self.normalised(images)
-        return called(self.module, lambda: self.module(given))
+        """What the module itself returns for images in native units: (n,) or (n, k), float32 or float64.
+
+        Raises:
+            InputRefused: not one tensor with a row for each image.
+        """
+        raw = tensor_of(self._returned(images), self.output)
+        if raw.ndim == 2 and raw.shape[0] == raw.shape[1] == len(images) > 1 and self.module not in _ROWS_FIRST:
+            first = tensor_of(self._returned(images[:1].detach()), self.output)   # as many classes as images
+            rows_of(first, 1, self.output)
+        rows = rows_of(raw, len(images), self.output)
+        if len(images) > 1:
+            _ROWS_FIRST.add(self.module)
+        self.seen.look(rows, self.output)
+        return rows
 
     def normalised(self, images: Tensor) -> Tensor:
-        """What the module is given for images in native units."""
-        if self.normalise is None:
-            return images
+        """What the module is given for images in native units: a tensor of its own, which it may change."""
         if callable(self.normalise):
-            return self.normalise(images)
-        mean, deviation = self.normalise
-        return (images - _a_channel(mean, images)) / _a_channel(deviation, images)
+            return self.normalise(images.clone()).to(self.dtype)
+        if self.normalise is None:
+            return images.to(self.dtype, copy=True)
+        mean, deviation = (scale_of(self.normalise, self.valid, images.shape[1])
+                           if isinstance(self.normalise, str) else self.normalise)
+        return ((images - _a_channel(mean, images)) / _a_channel(deviation, images)).to(self.dtype)
 
-    def _as_logits(self, raw: object) -> Logits:
-        if not isinstance(raw, Tensor):
-            raise InputRefused(f"the model must return one tensor; it returned {type(raw).__name__}")
-        single = self.output in ("logit", "probability")
-        if single and raw.ndim == 2 and raw.shape[1] == 1:
-            raw = raw[:, 0]
-        if raw.ndim != (1 if single else 2) or (not single and raw.shape[1] < 2):
-            expected = "(n,) or (n, 1)" if single else "(n, classes), at least 2 classes"
-            raise InputRefused(f"the output '{self.output}' means a shape of {expected}; "
-                               f"the model returned {tuple(raw.shape)}")
-        if self.output.startswith("probabilit"):
-            self._refuse_non_probabilities(raw)
-            raw = (raw.clamp(min=_SMALLEST).log() if not single else
-                   raw.clamp(min=_SMALLEST).log() - (1 - raw).clamp(min=_SMALLEST).log())
-        if single:
-            return torch.stack([torch.zeros_like(raw), raw - self._shift], dim=1)
-        if self._shift == 0:
-            return raw
-        if raw.shape[1] != 2:
-            raise UsageError(f"a threshold of {self.threshold} needs two classes; the model has {raw.shape[1]}")
-        return raw - raw.new_tensor([0.0, self._shift])
-
-    def _refuse_non_probabilities(self, raw: Tensor) -> None:
-        values = raw.detach()
-        finite = values[torch.isfinite(values)]
-        if bool(((finite < -1e-6) | (finite > 1 + 1e-6)).any()):
-            raise InputRefused(f"the output is stated as '{self.output}', but the model returned values from "
-                               f"{float(finite.min()):.3g} to {float(finite.max()):.3g}: state it as "
-                               f"'{'logit' if self.output == 'probability' else 'logits'}'")
-        if self.output == "probabilities":
-            sums = values.sum(1)
-            off = torch.isfinite(sums) & ((sums - 1).abs() > 1e-3)
-            if bool(off.any()):
-                raise InputRefused("the output is stated as 'probabilities', but they sum to "
-                                   f"{float(sums[off][0]):.4g} instead of 1")
+    def _returned(self, images: Images) -> Any:
+        try:
+            return called(self.module, lambda: self.module(self.normalised(images)))
+        except RuntimeError as problem:
+            if not images.requires_grad or "numpy() on Tensor" not in str(problem):
+                raise
+            return self._returned(images.detach())   # a function of arrays: there is no gradient to be had
 
     def _refuse_invalid(self, images: Tensor, keys: tuple[str, ...]) -> None:
         if images.ndim < 3 or not len(images):
@@ -239,6 +244,31 @@ class Classifier:
                                f"outside the stated bounds {self.valid.low:g} to {self.valid.high:g}. Bounds are "
                                "of the pixels as stored (0,255 for 8-bit pictures); what the network wants instead "
                                "is for normalise, such as 'unit'. Window the images or state other bounds")
+
+
+@contextmanager
+def _put_back(module: nn.Module) -> Iterator[None]:
+    """Modes, buffers and which parameters need a gradient are afterwards as they are now."""
+    modes = [(part, part.training) for part in module.modules()]
+    wanted = [(parameter, parameter.requires_grad) for parameter in module.parameters()]
+    buffers = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    try:
+        yield
+    finally:
+        for part, training in modes:
+            part.training = training
+        for parameter, need in wanted:
+            parameter.requires_grad_(need)
+        with torch.no_grad():
+            for buffer, value in buffers:
+                if not torch.equal(buffer, value):
+                    buffer.copy_(value)
+
+
+def _as_keys(keys: Sequence[str]) -> tuple[str, ...]:
+    if isinstance(keys, str):
+        raise UsageError(f"keys are one text per image, in a list or tuple; got the text '{keys}'")
+    return tuple(str(key) for key in keys)
 
 
 def margin_of(logits: Logits, reference: Labels) -> Values:

@@ -25,6 +25,10 @@ class NoGradient(InputRefused):
     """The model lets no gradient through to the image, so that only attacks without gradients can judge it."""
 
 
+class Doubt(UserWarning):
+    """A warning: something is taken as it was stated, and looks as if it were something else."""
+
+
 class PlanDiffers(InputRefused):
     """The folder holds the records of another plan; the message names the difference."""
 

@@ -16,7 +16,8 @@ from steadyread.errors import UsageError
 from steadyread.files import CHECKPOINT, MEMBERS, MODEL, TRAINING
 from steadyread.material import Material
 from steadyread.models.loading import fill, load_classifier_module, save_weights, trained_state
-from steadyread.models.pretrained import Scale, caffe, imagenet, load_pretrained
+from steadyread.models.pretrained import load_pretrained
+from steadyread.models.scales import scale_of, stated_scale
 from steadyread.progress import Progress, quiet
 from steadyread.study import Model, Study
 from steadyread.training.checkpoint import remove_checkpoint
@@ -139,17 +140,7 @@ def card_of(material: Material, digest: str) -> dict[str, Any]:
 def _normalise(model: Model, bounds: Bounds, channels: int) -> Normalise:
     stated = model.normalise
     seen = Bounds(*model.window) if model.window is not None else bounds
-    values: Scale
-    if isinstance(stated, tuple):
-        half = len(stated) // 2
-        values = (stated[0], stated[1]) if half == 1 else (torch.tensor(stated[:half]), torch.tensor(stated[half:]))
-    elif stated == "imagenet":
-        values = imagenet(seen, channels)
-    elif stated == "caffe":
-        values = caffe(seen, channels)
-    else:
-        middle = (seen.low + seen.high) / 2
-        values = {"none": (0.0, 1.0), "unit": (seen.low, seen.range), "symmetric": (middle, seen.range / 2)}[stated]
+    values = scale_of(stated, seen, channels) if isinstance(stated, str) else stated_scale(stated)
     if model.window is None:
         return None if stated == "none" else values
     if not isinstance(values[0], float) or not isinstance(values[1], float):

@@ -5,14 +5,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from steadyread.errors import InputRefused
 from steadyread.units import Bounds
 
-__all__ = ["Batch", "Bounds", "Case", "Flags", "Images", "Labels", "Logits", "NativeGrid", "Values", "image_keys",
-           "stream"]
+__all__ = ["Batch", "Bounds", "Case", "Flags", "Images", "Labels", "Logits", "NativeGrid", "Values", "as_images",
+           "as_labels", "image_keys", "stream"]
 
 Images = Float[Tensor, "n c *space"]
 Logits = Float[Tensor, "n k"]
@@ -91,6 +93,61 @@ def image_keys(images: Images) -> tuple[str, ...]:
     """Keys for images without case ids: a hash of each image's pixels."""
     pixels = images.detach().to("cpu", torch.float32).contiguous().numpy()
     return tuple(hashlib.blake2b(image.tobytes(), digest_size=16).hexdigest() for image in pixels)
+
+
+def as_images(given: object) -> Tensor:
+    """Images as one float32 tensor: of a tensor, an array, or a list of either, of any kind of number or bool.
+
+    Raises:
+        InputRefused: not numbers, or images of different shapes.
+    """
+    if isinstance(given, list | tuple) and given and all(isinstance(image, Tensor) for image in given):
+        shapes = sorted({tuple(image.shape) for image in given})
+        if len(shapes) > 1:
+            raise _uneven(shapes)
+        given = torch.stack([image.detach() for image in given])
+    numbers = given if isinstance(given, Tensor) else _array(given)
+    if numbers.is_complex():
+        raise InputRefused("images must be real numbers; got complex ones")
+    return numbers.detach().to(torch.float32)
+
+
+def as_labels(given: object, images: int) -> Labels:
+    """One class index per image, (n,) of int64: of a tensor, an array or a list, (n, 1), whole floats or bool too.
+
+    Raises:
+        InputRefused: another shape, or values that are no whole numbers.
+    """
+    numbers = given if isinstance(given, Tensor) else _array(given, "labels")
+    expected = f"the reference must be one class index per image, shape ({images},)"
+    if numbers.numel() != images or (numbers.ndim and numbers.shape[0] != images):
+        one_hot = "; of a row of scores per image give .argmax(1)" if numbers.ndim == 2 else ""
+        raise InputRefused(f"{expected}; got {tuple(numbers.shape)}{one_hot}")
+    flat = numbers.detach().reshape(-1)
+    if flat.is_complex() or (flat.is_floating_point() and not bool((flat == flat.round()).all())):
+        first = flat[(flat != flat.round())][0] if not flat.is_complex() else flat[0]
+        raise InputRefused(f"{expected}; got {first.item():g}, which is no whole number")
+    return flat.to(torch.int64)
+
+
+def _array(given: object, what: str = "images") -> Tensor:
+    try:
+        numbers = np.asarray(given)
+    except (TypeError, ValueError, RuntimeError):   # a list of lists of different lengths, say
+        shapes = sorted({np.shape(image) for image in given}) if isinstance(given, list | tuple) else []
+        raise _uneven(shapes, what) from None
+    if numbers.dtype.kind not in "biuf":
+        several = isinstance(given, np.ndarray | list | tuple)
+        got = f"an array of {numbers.dtype}" if several else type(given).__name__
+        raise InputRefused(f"{what} must be a tensor, an array or a list of numbers; got {got}")
+    whole = np.int64 if numbers.dtype.kind in "iu" else bool if numbers.dtype.kind == "b" else np.float64
+    return torch.from_numpy(numbers.astype(whole if what == "labels" else np.float32))
+
+
+def _uneven(shapes: Sequence[tuple[int, ...]], what: str = "images") -> InputRefused:
+    first = " and ".join(str(shape) for shape in shapes[:2])
+    return InputRefused(f"{what} must all have one shape{f'; got {first}' if len(shapes) > 1 else ''}: crop or "
+                        "resize them first")
 
 
 def uniform_noise(keys: Sequence[str], shape: Sequence[int], seed: int, draw: int) -> Tensor:

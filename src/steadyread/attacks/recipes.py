@@ -8,9 +8,9 @@ import torch
 
 from steadyread.attacks.search import Attacked, Loss, Search, climb
 from steadyread.classifier import Classifier
-from steadyread.errors import InputRefused, UsageError
+from steadyread.errors import UsageError
 from steadyread.threats import Linf
-from steadyread.types import Batch, Images, Labels
+from steadyread.types import Batch, Images, Labels, as_labels
 
 # Pixels and images that go through the network together; results do not depend on it. On a CPU what a convolution
 # leaves should lie in the cache still when the next one reads it: of small images many, of large ones few.
@@ -120,8 +120,5 @@ def chunks(batch: Batch) -> tuple[torch.Tensor, ...]:
 
 
 def checked_reference(reference: Labels, batch: Batch) -> Labels:
-    """The reference on the batch's device, refused unless one class index an image."""
-    if reference.shape != (len(batch),) or reference.is_floating_point():
-        raise InputRefused(f"the reference must be one class index an image, shape ({len(batch)},); "
-                           f"got {tuple(reference.shape)} of {reference.dtype}")
-    return reference.to(batch.images.device, torch.int64)
+    """The reference on the batch's device, refused unless one class index per image (see `as_labels`)."""
+    return as_labels(reference, len(batch)).to(batch.images.device)

@@ -1,4 +1,4 @@
-"""ImageNet weights for the convolutions of VGG16, of torchvision or of Keras, and the scale they are used to."""
+"""ImageNet weights for the convolutions of VGG16, of torchvision or of Keras."""
 
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,14 +13,6 @@ from torch import Tensor, nn
 from steadyread.errors import InputRefused, SteadyreadError, UsageError
 from steadyread.models.loading import existing, read_state, refuse_misfit, refuse_not_finite, unreadable
 from steadyread.models.vgg import CONVOLUTIONS, FEATURES
-from steadyread.units import Bounds
-
-Scale = tuple[float, float] | tuple[Tensor, Tensor]
-
-# Of red, green and blue on 0 to 1: the transforms of torchvision's VGG16_Weights.IMAGENET1K_V1.
-_MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-# Of red, green and blue on 0 to 255, nothing divided: preprocess_input of Keras in its mode "caffe".
-_CAFFE = (123.68, 116.779, 103.939)
 
 _WIDTHS = [width for width, count in zip(FEATURES, CONVOLUTIONS, strict=True) for _ in range(count)]
 _LAYERS = [f"block{stage}_conv{place}" for stage, count in enumerate(CONVOLUTIONS, 1)
@@ -30,31 +22,6 @@ _NETWORK = "the convolutions of VGG16"
 _EXPECTED = ("expected torchvision's vgg16 (its vgg16_bn for norm = true) or, from Keras, "
              "vgg16_weights_tf_dim_ordering_tf_kernels_notop.h5")
 _ADVICE = (_EXPECTED, _EXPECTED)   # for names, for shapes
-
-
-def imagenet(bounds: Bounds, channels: int) -> Scale:
-    """Mean and deviation, in native units, that give torchvision's weights the scale they were trained on.
-
-    `bounds` stand for the 0 to 1 of a photograph. Three channels are red, green and blue and have a value each,
-    (3,); one grey channel has the mean of the three.
-
-    Raises:
-        UsageError: another number of channels.
-    """
-    return _native(_MEAN, _DEVIATION, bounds, channels)
-
-
-def caffe(bounds: Bounds, channels: int) -> Scale:
-    """Mean and deviation, in native units, that give Keras' weights the scale they were trained on.
-
-    `bounds` stand for the 0 to 255 of a photograph, of which the mean is taken off and nothing is divided. The
-    weights VGG16_Weights.IMAGENET1K_FEATURES of torchvision want this too. Channels as for `imagenet`, red first:
-    what is turned for Keras' weights, which saw blue first, is the weights (see `load_pretrained`).
-
-    Raises:
-        UsageError: a number of channels other than 3 and 1.
-    """
-    return _native([mean / 255 for mean in _CAFFE], [1 / 255] * 3, bounds, channels)
 
 
 def load_pretrained(module: nn.Module, path: str | Path) -> None:
@@ -91,17 +58,6 @@ def load_pretrained(module: nn.Module, path: str | Path) -> None:
         state[kernels[0]] = state[kernels[0]].sum(1, keepdim=True)
     for name, value in own.items():
         value.copy_(state[name])
-
-
-def _native(mean: Sequence[float], deviation: Sequence[float], bounds: Bounds, channels: int) -> Scale:
-    means = [bounds.low + share * bounds.range for share in mean]
-    deviations = [share * bounds.range for share in deviation]
-    if channels == 3:
-        return torch.tensor(means), torch.tensor(deviations)
-    if channels == 1:
-        return sum(means) / 3, sum(deviations) / 3
-    raise UsageError("model.normalise = imagenet or caffe is for images of one channel or three; these have "
-                     f"{channels}: state all means and then all deviations")
 
 
 def _features_of(module: nn.Module) -> nn.Sequential:

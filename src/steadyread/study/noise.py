@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from steadyread.classifier import Output
+from steadyread.heads import Output
 from steadyread.study.noise_attacks import refuse_unknown_attacks
 from steadyread.study.noise_hardening import NoiseHardening, refuse_idle
 from steadyread.study.section import Positive, Section, Settings

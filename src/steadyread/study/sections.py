@@ -9,9 +9,10 @@ from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from steadyread.attacks.registry import RECIPES
 from steadyread.cases import Preparation
-from steadyread.classifier import Output
 from steadyread.errors import UsageError
+from steadyread.heads import Output
 from steadyread.metrics.gates import gate
+from steadyread.models.scales import Word
 from steadyread.study.hardening import Hardening
 from steadyread.study.noise import Noise, Variant
 from steadyread.study.section import OneOrEach, Pair, Positive, Section, Settings, Size, nearest, refuse_unknown
@@ -85,7 +86,7 @@ class Model(Section):
     arguments: Settings = {}
     bounds: Pair | None = None
     output: Output = "logits"
-    normalise: Literal["none", "unit", "symmetric", "imagenet", "caffe"] | tuple[float, ...] = "none"
+    normalise: Word | tuple[float, ...] = "none"
     threshold: float = Field(default=0.5, gt=0, lt=1)
     window: Pair | None = None
 

@@ -1,0 +1,198 @@
+"""What a network returns, as one row of logits per image; and whether it can be the head that was stated."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Literal, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from steadyread.errors import InputRefused, UsageError
+from steadyread.types import Logits
+
+Output = Literal["logit", "logits", "probability", "probabilities"]
+OUTPUTS: tuple[Output, ...] = get_args(Output)
+# Probabilities below this are taken for it, so that their logarithm is finite. Whole images of such
+# values are refused where they come in (`Classifier.examine`).
+_SMALLEST = 1e-37
+_ONE = 5e-3              # by which shares may miss a sum of 1, of half precision too
+_FEW, _SPREAD = 8, 0.25  # images, and how far apart their values, from which "all in 0 to 1" is a doubt
+
+
+def tensor_of(returned: object, output: Output) -> Tensor:
+    """The one tensor that a network returned: itself, an array, or the only one in a tuple, mapping or dataclass.
+
+    Of a mapping or dataclass with several, the one that has the name of the stated output. Whole numbers, bool and
+    half floats become float32; float64 stays.
+
+    Raises:
+        InputRefused: none or several, or no real numbers.
+    """
+    parts = _parts(returned)
+    if output in parts and isinstance(parts[output], Tensor | np.ndarray):
+        parts = {output: parts[output]}
+    tensors = [part for part in parts.values() if isinstance(part, Tensor | np.ndarray)]
+    if not tensors and isinstance(returned, list | tuple):   # plain numbers
+        tensors = [_numbers(returned)]
+    if len(tensors) != 1:
+        shapes = ", ".join(str(tuple(part.shape)) for part in tensors[:4])
+        several = f"{len(tensors)} (of the shapes {shapes})" if tensors else "none"
+        raise InputRefused(f"the model must return one tensor; it returned a {type(returned).__name__} with "
+                           f"{several}. Wrap it in a function that picks one, such as module=lambda images: "
+                           "net(images)[0]")
+    raw = tensors[0] if isinstance(tensors[0], Tensor) else torch.from_numpy(np.array(tensors[0]))
+    if raw.is_complex():
+        raise InputRefused("the model must return real numbers; it returned complex ones")
+    return raw if raw.dtype in (torch.float32, torch.float64) else raw.to(torch.float32)
+
+
+def rows_of(raw: Tensor, images: int, output: Output) -> Tensor:
+    """The values of each image, (n,) for a head of one value and (n, k) else, without axes of length 1.
+
+    Raises:
+        InputRefused: another shape.
+    """
+    single = output in ("logit", "probability")
+    if images == 1 and (raw.ndim == 0 or (raw.ndim == 1 and not single and len(raw) > 1)):
+        raw = raw[None]   # a network that squeezes takes the axis of a single image too
+    if not raw.ndim or len(raw) != images:
+        turned = ": turn it, .T" if raw.ndim == 2 and raw.shape[1] == images else ""
+        raise InputRefused(f"the model must return one row per image; it returned {tuple(raw.shape)} for {images} "
+                           f"image{'s' if images > 1 else ''}{turned}")
+    inner = [length for length in raw.shape[1:] if length != 1]
+    if len(inner) != (0 if single else 1):
+        expected = "(n,) or (n, 1)" if single else "(n, classes), at least 2 classes"
+        other = "" if single or inner else ": a network of one value is 'logit' or 'probability'"
+        raise InputRefused(f"the output '{output}' means a shape of {expected}; the model returned "
+                           f"{tuple(raw.shape)}{other}")
+    return raw.reshape(images, *inner)
+
+
+def logits_of(raw: Tensor, output: Output, threshold: float) -> Logits:
+    """Logits (n, k) of float32, k >= 2, from `rows_of`, shifted so that the prediction is always the highest.
+
+    Raises:
+        InputRefused: stated as probabilities, and they are none.
+        UsageError: a threshold for more than two classes.
+    """
+    single, shift = output in ("logit", "probability"), shift_of(threshold)
+    if output in ("probability", "probabilities"):
+        _refuse_non_probabilities(raw, output)
+        raw = (raw.clamp(min=_SMALLEST).log() if not single else
+               raw.clamp(min=_SMALLEST).log() - (1 - raw).clamp(min=_SMALLEST).log())
+    raw = raw.to(torch.float32)
+    if single:
+        return torch.stack([torch.zeros_like(raw), raw - shift], dim=1)
+    if shift == 0:
+        return raw
+    if raw.shape[1] != 2:
+        raise UsageError(f"a threshold of {threshold} needs two classes; the model has {raw.shape[1]}")
+    return raw - raw.new_tensor([0.0, shift])
+
+
+def shift_of(threshold: float) -> float:
+    """The logit of a threshold."""
+    return math.log(threshold / (1 - threshold))
+
+
+def refuse_saturated(raw: Tensor, output: Output) -> None:
+    """Nothing, unless probabilities are exactly 0 or 1.
+
+    Raises:
+        InputRefused: so saturated that their logarithm is lost.
+    """
+    lost = raw == 0 if output == "probabilities" else (raw <= 0) | (raw >= 1)
+    if output.startswith("probabilit") and bool(lost.any()):
+        softmax = output == "probabilities"
+        raise InputRefused(
+            f"{int(lost.reshape(len(raw), -1).any(1).sum())} of {len(raw)} images have probabilities of exactly 0 "
+            f"or 1: too saturated to attack. Give the layer before the {'softmax' if softmax else 'sigmoid'} and "
+            f"state its head as '{'logits' if softmax else 'logit'}'")
+
+
+@dataclass
+class Seen:
+    """What a network has returned so far, looked at as long as all of it could be probabilities.
+
+    A logit is moved over 0 by a flip, so after a search only a probability still lies in 0 to 1: the more of a
+    search is seen, the surer the doubt. It costs nothing once a value lies elsewhere.
+    """
+
+    images: int = 0
+    low: Tensor | None = None     # the lowest value of each column, and the highest
+    high: Tensor | None = None
+    shares: bool = True       # every row sums to 1
+    settled: bool = False     # it is what it was stated to be
+    within: int = 0           # how many searches, one inside the other, are at work
+    warned: bool = False
+
+    def look(self, raw: Tensor, output: Output) -> None:
+        """Takes in what the network returned for some images (see `rows_of`)."""
+        if self.settled or not len(raw):
+            return
+        values = raw.detach().reshape(len(raw), -1)
+        low, high = torch.aminmax(values, dim=0)
+        if output not in ("logit", "logits") or not bool(((low >= 0) & (high <= 1)).all()):   # NaN too
+            self.settled = True
+            return
+        if bool((values == values.round()).all()):   # decisions of 0 and 1 speak neither for nor against
+            return
+        self.images += len(raw)
+        self.low = low if self.low is None else torch.minimum(low, self.low)
+        self.high = high if self.high is None else torch.maximum(high, self.high)
+        self.shares = self.shares and bool(((values.sum(1) - 1).abs() < _ONE).all())
+
+    def doubt(self, output: Output) -> str:
+        """Why the head cannot well be what it was stated to be; "" where nothing speaks against it."""
+        if self.settled or self.low is None or self.high is None:
+            return ""
+        spread, several = float((self.high - self.low).max()), output == "logits"
+        if several and self.shares and spread > 0:   # a network that is constant may well return 1 and 0
+            return ("the output is stated as 'logits', but every row lies in 0 to 1 and sums to 1, as after a "
+                    "softmax: state it as 'probabilities', or give the layer before the softmax")
+        if self.images < _FEW * (1 + several) or spread < _SPREAD * (1 + several):
+            return ""
+        instead = ("give the layer before the sigmoids" if several else
+                   "state it as 'probability', or give the layer before the sigmoid")
+        return (f"the output is stated as '{output}', but every value of {self.images} reads lies in 0 to 1 "
+                f"({float(self.low.min()):.3g} to {float(self.high.max()):.3g}), as after a sigmoid: {instead}. "
+                "Else flips are missed, and reads look steadier than they are")
+
+
+def _parts(returned: object) -> Mapping[object, object]:
+    if isinstance(returned, Mapping):
+        return returned
+    if is_dataclass(returned) and not isinstance(returned, type):
+        return {field.name: getattr(returned, field.name) for field in fields(returned)}
+    if hasattr(returned, "_asdict"):   # a named tuple
+        return dict(returned._asdict())
+    if isinstance(returned, list | tuple):
+        return dict(enumerate(returned))
+    return {0: returned}
+
+
+def _numbers(returned: object) -> np.ndarray:
+    try:
+        numbers = np.asarray(returned)
+    except ValueError:
+        numbers = np.empty(0, object)
+    if numbers.dtype.kind not in "biuf":
+        raise InputRefused(f"the model must return one tensor; it returned a {type(returned).__name__} without any")
+    return numbers
+
+
+def _refuse_non_probabilities(raw: Tensor, output: Output) -> None:
+    values = raw.detach()
+    finite = values[torch.isfinite(values)]
+    if bool(((finite < -1e-6) | (finite > 1 + 1e-6)).any()):
+        raise InputRefused(f"the output is stated as '{output}', but the model returned values from "
+                           f"{float(finite.min()):.3g} to {float(finite.max()):.3g}: state it as "
+                           f"'{'logit' if output == 'probability' else 'logits'}'")
+    if output == "probabilities":
+        sums = values.sum(1)
+        off = torch.isfinite(sums) & ((sums - 1).abs() > _ONE)
+        if bool(off.any()):
+            raise InputRefused("the output is stated as 'probabilities', but they sum to "
+                               f"{float(sums[off][0]):.4g} instead of 1")
