@@ -8,9 +8,61 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from steadyread import options
 from steadyread._version import __version__
 from steadyread.errors import GateFailed, InputRefused, Partial, SteadyreadError, UsageError
+from steadyread.options import (
+    Against,
+    Array,
+    BoundsPair,
+    CaseIds,
+    Crop,
+    DataPath,
+    Detrend,
+    Difference,
+    Epochs,
+    Epsilons,
+    FoldNumber,
+    Gates,
+    HardeningEpochs,
+    Head,
+    Json,
+    KeepGoing,
+    LayerName,
+    Layout,
+    Limit,
+    Mas,
+    Method,
+    ModelName,
+    Normalise,
+    Offset,
+    Out,
+    PixelSpacing,
+    Rois,
+    Run,
+    RunFolder,
+    Scratch,
+    Seed,
+    SeenAttack,
+    SeenMas,
+    SeriesUid,
+    Sets,
+    Side,
+    Size,
+    Slices,
+    Sources,
+    Spacing,
+    StudyPath,
+    Taper,
+    Threads,
+    Threshold,
+    TrainingSize,
+    Weights,
+    Window,
+    normalised,
+    numbers,
+    pair,
+    prepared,
+)
 
 if TYPE_CHECKING:
     from steadyread.running import Done
@@ -25,53 +77,6 @@ app = typer.Typer(name="steadyread", add_completion=False, no_args_is_help=True,
 noise = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Noise power spectra of CT: measure a "
                     "phantom's, show what noise of one looks like.")
 app.add_typer(noise, name="noise")
-
-Out = Annotated[Path | None, typer.Option("--out", help="Folder of the results. Default: one under runs/.")]
-Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="Of the split, the training and every draw. Default: 0.")]
-Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads. Default: all cores.")]
-Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of a study, such as "
-                                                "attacks.settings.pgd.steps=20. Repeatable.")]
-Gates = Annotated[list[str] | None, typer.Option(
-    "--fail-below", metavar="GATE", help="Exit with 1 below this, such as 'robust_accuracy@0.002 range=0.5' or "
-    "'auc=0.8'. Repeatable.")]
-DataPath = Annotated[str | None, typer.Option("--data", metavar="PATH", help="Images: a folder or a file.")]
-Layout = Annotated[str | None, typer.Option("--layout", help="Of the data. Default: recognised.")]
-StudyPath = Annotated[Path | None, typer.Option("--study", metavar="FILE", help="Begin with this study's keys.")]
-ModelName = Annotated[str | None, typer.Option("--model", help="vgg16, or package.module:factory.")]
-Weights = Annotated[str | None, typer.Option("--weights", metavar="FILE", help=".safetensors or a .pt state dict.")]
-BoundsPair = Annotated[str | None, typer.Option("--bounds", metavar="LO,HI", help="Valid native values.")]
-Head = Annotated[str | None, typer.Option("--output", metavar="HEAD", help="What the network returns: logit, "
-                                          "logits, probability or probabilities.")]
-Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="Attack at most N images of each part, "
-                                           "drawn by class.")]
-Epsilons = Annotated[list[str] | None, typer.Option("--epsilon", metavar="SIZE", help="A size with its unit, such "
-                                                    "as '0.002 range' or '5.6 HU'. Repeatable.")]
-Against = Annotated[str | None, typer.Option("--against", help="What a flip must lose: label, prediction or both.")]
-Window = Annotated[str | None, typer.Option("--window", metavar="LO,HI", help="Clip the images to this.")]
-Crop = Annotated[int | None, typer.Option("--crop", help="Central pixels an axis.")]
-Size = Annotated[int | None, typer.Option("--size", help="Resize to this many pixels an axis.")]
-Spacing = Annotated[float | None, typer.Option("--spacing", metavar="MM", help="Resample to this pixel spacing.")]
-Normalise = Annotated[str | None, typer.Option(
-    "--normalise", metavar="HOW", help="Before the network: none, unit (the bounds become 0 to 1), symmetric (-1 "
-    "to 1), or MEAN,SD in native units (or all channels' means, then their SDs).")]
-Threshold = Annotated[float | None, typer.Option("--threshold", help="Probability from which it is class 1.")]
-Epochs = Annotated[int | None, typer.Option("--epochs", help="Of the training, at most.")]
-KeepGoing = Annotated[bool, typer.Option("--keep-going", help="A data set that fails does not stop the others; "
-                                         "exit code 4 then.")]
-Run = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="The folder of a finished run, whose network is "
-                                            "hardened. Else state data and network as for assess.")]
-TrainingSize = Annotated[str | None, typer.Option("--epsilon", metavar="SIZE", help="Of the changes trained on: a "
-                                                  "size with its unit, or auto (found from the training images' "
-                                                  "smallest flips). Default: auto.")]
-Method = Annotated[str | None, typer.Option("--method", help="pgd (half of each batch attacked), trades, "
-                                            "unsupervised (no labels on the attacked half), clean (no attack). Of "
-                                            "a run of CT noise: adaptive, fresh, augment, drift, pgd or clean. "
-                                            "Default: pgd, adaptive.")]
-HardeningEpochs = Annotated[int | None, typer.Option("--epochs", help="Of the hardening. Default: 15; of a run "
-                                            "of CT noise what its study says, or 10 a round.")]
-Scratch = Annotated[bool | None, typer.Option("--from-scratch", help="Begin with an untrained network.")]
-RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 
 
 @app.command()
@@ -106,7 +111,7 @@ def train(data: DataPath = None, study: StudyPath = None, layout: Layout = None,
           threads: Threads = None) -> None:
     """Train a network and keep the epoch that is best on validation images. SYNTHETIC nodules without --data."""
     flags = {"data__path": data, "data__layout": layout, "model__name": model, "training__epochs": epochs,
-             "seed": seed} | _prepared(window, crop, size, spacing)
+             "seed": seed} | prepared(window, crop, size, spacing)
     if study is None:
         flags["name"] = f"train-{Path(data).resolve().stem}" if data else "train"
     _train(study, flags, sets, out, json, threads)
@@ -121,10 +126,10 @@ def assess(data: DataPath = None, model: ModelName = None, weights: Weights = No
            threads: Threads = None) -> None:
     """Assess a trained network: attacks, checks, triage, report. Weights written by `train` need no other flag."""
     flags = {"data__path": data, "data__layout": layout, "model__name": model, "model__weights": weights,
-             "model__bounds": _pair(bounds, "--bounds"), "model__output": output, "model__threshold": threshold,
-             "model__normalise": _normalised(normalise), "attacks__limit": limit, "attacks__epsilons": epsilon,
+             "model__bounds": pair(bounds, "--bounds"), "model__output": output, "model__threshold": threshold,
+             "model__normalise": normalised(normalise), "attacks__limit": limit, "attacks__epsilons": epsilon,
              "attacks__against": against, "seed": seed, "gates__fail_below": fail_below}
-    flags |= _prepared(window, crop, size, spacing) | _named(study, data, weights)
+    flags |= prepared(window, crop, size, spacing) | _named(study, data, weights)
     _carry_out(study, flags, sets, out, json, threads)
 
 
@@ -139,9 +144,9 @@ def harden(folder: Run = None, epsilon: TrainingSize = None, method: Method = No
     """Train a network further on attacked images, assess it anew, and compare: steadier, and at what cost?"""
     flags = {"hardening__epsilon": epsilon, "hardening__method": method, "hardening__epochs": epochs,
              "hardening__scratch": from_scratch, "data__path": data, "data__layout": layout, "model__name": model,
-             "model__weights": weights, "model__bounds": _pair(bounds, "--bounds"), "model__output": output,
-             "model__normalise": _normalised(normalise), "attacks__limit": limit, "seed": seed,
-             "gates__fail_below": fail_below} | _prepared(window, crop, size, spacing)
+             "model__weights": weights, "model__bounds": pair(bounds, "--bounds"), "model__output": output,
+             "model__normalise": normalised(normalise), "attacks__limit": limit, "seed": seed,
+             "gates__fail_below": fail_below} | prepared(window, crop, size, spacing)
     if epsilon is None and study is None:
         flags["hardening__epsilon"] = "auto"
     if folder is not None:
@@ -166,8 +171,8 @@ def triage(folder: RunFolder, withhold: Annotated[float | None, typer.Option(
 
 
 @app.command()
-def explain(folder: RunFolder, case: options.CaseIds = None, fold: options.FoldNumber = 0,
-            layer: options.LayerName = None, mas: options.SeenMas = None, attack: options.SeenAttack = None,
+def explain(folder: RunFolder, case: CaseIds = None, fold: FoldNumber = 0,
+            layer: LayerName = None, mas: SeenMas = None, attack: SeenAttack = None,
             out: Out = None, json: Json = False, threads: Threads = None) -> None:
     """What a network of a noise study sees in some cases, with and without noise: attention, features, slices."""
     _use(threads)
@@ -200,10 +205,10 @@ def audit(data: Annotated[str, typer.Argument(metavar="DATA", help="A folder or 
 
 
 @noise.command()
-def measure(sources: options.Sources, difference: options.Difference = False, roi: options.Rois = None,
-            side: options.Side = None, slices: options.Slices = None, detrend: options.Detrend = "plane",
-            taper: options.Taper = "none", mas: options.Mas = None, spacing: options.PixelSpacing = None,
-            array: options.Array = None, offset: options.Offset = 0.0, series: options.SeriesUid = None,
+def measure(sources: Sources, difference: Difference = False, roi: Rois = None,
+            side: Side = None, slices: Slices = None, detrend: Detrend = "plane",
+            taper: Taper = "none", mas: Mas = None, spacing: PixelSpacing = None,
+            array: Array = None, offset: Offset = 0.0, series: SeriesUid = None,
             out: Out = None, json: Json = False) -> None:
     """The noise power spectrum of a phantom series: CSV, picture, sigma, peak and mean frequency."""
     from steadyread.noise_measure import Measurement, measure_noise
@@ -226,7 +231,7 @@ def show(spectrum: Annotated[str, typer.Argument(metavar="SPECTRUM", help="soft,
     from steadyread.noise_show import Showing, show_noise
 
     how = Showing(size, spacing, draws, seed or 0, reference_mas)
-    _say(show_noise(spectrum, _numbers(mas, "--mas"), how, out), json, "noise_shown_lines")
+    _say(show_noise(spectrum, numbers(mas, "--mas"), how, out), json, "noise_shown_lines")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -345,11 +350,6 @@ def _use(threads: int | None) -> None:
     torch.set_num_threads(threads or cores or 1)
 
 
-def _prepared(window: str | None, crop: int | None, size: int | None, spacing: float | None) -> dict[str, Any]:
-    return {"preparation__window": _pair(window, "--window"), "preparation__crop": crop, "preparation__size": size,
-            "preparation__spacing_mm": spacing}
-
-
 def _named(study: Path | None, data: str | None, weights: str | None) -> dict[str, Any]:
     """A name that tells one assessment from another, for the folder under runs/."""
     if study is None and weights is None:
@@ -359,31 +359,3 @@ def _named(study: Path | None, data: str | None, weights: str | None) -> dict[st
         return {}
     of = Path(data).resolve().stem if data else "synthetic"
     return {"name": f"assess-{of}-{Path(weights or '').resolve().stem}"}
-
-
-def _pair(text: str | None, flag: str) -> list[float] | None:
-    if text is None:
-        return None
-    try:
-        low, high = (float(part) for part in text.split(","))
-    except ValueError:
-        raise UsageError(f"{flag} takes two numbers, LO,HI, such as -1000,400; got '{text}'") from None
-    if not low < high:
-        raise UsageError(f"{flag} takes LO,HI with LO below HI; got '{text}'")
-    return [low, high]
-
-
-def _numbers(text: str, flag: str) -> list[float]:
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise UsageError(f"{flag} takes numbers with commas between, such as 10,50,100; got '{text}'") from None
-
-
-def _normalised(text: str | None) -> str | list[float] | None:
-    if text is None or "," not in text:
-        return text
-    try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise UsageError(f"--normalise takes none, unit, symmetric or MEAN,SD; got '{text}'") from None

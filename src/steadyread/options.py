@@ -1,10 +1,58 @@
-"""Flags of the commands that measure noise and explain networks."""
+"""The flags of the commands: what each is called, takes and says of itself."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
+from steadyread.errors import UsageError
+
+Out = Annotated[Path | None, typer.Option("--out", help="Folder of the results. Default: one under runs/.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="Of the split, the training and every draw. Default: 0.")]
+Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads. Default: all cores.")]
+Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of a study, such as "
+                                                "attacks.settings.pgd.steps=20. Repeatable.")]
+Gates = Annotated[list[str] | None, typer.Option(
+    "--fail-below", metavar="GATE", help="Exit with 1 below this, such as 'robust_accuracy@0.002 range=0.5' or "
+    "'auc=0.8'. Repeatable.")]
+DataPath = Annotated[str | None, typer.Option("--data", metavar="PATH", help="Images: a folder or a file.")]
+Layout = Annotated[str | None, typer.Option("--layout", help="Of the data. Default: recognised.")]
+StudyPath = Annotated[Path | None, typer.Option("--study", metavar="FILE", help="Begin with this study's keys.")]
+ModelName = Annotated[str | None, typer.Option("--model", help="vgg16, or package.module:factory.")]
+Weights = Annotated[str | None, typer.Option("--weights", metavar="FILE", help=".safetensors or a .pt state dict.")]
+BoundsPair = Annotated[str | None, typer.Option("--bounds", metavar="LO,HI", help="Valid native values.")]
+Head = Annotated[str | None, typer.Option("--output", metavar="HEAD", help="What the network returns: logit, "
+                                          "logits, probability or probabilities.")]
+Limit = Annotated[int | None, typer.Option("--limit", metavar="N", help="Attack at most N images of each part, "
+                                           "drawn by class.")]
+Epsilons = Annotated[list[str] | None, typer.Option("--epsilon", metavar="SIZE", help="A size with its unit, such "
+                                                    "as '0.002 range' or '5.6 HU'. Repeatable.")]
+Against = Annotated[str | None, typer.Option("--against", help="What a flip must lose: label, prediction or both.")]
+Window = Annotated[str | None, typer.Option("--window", metavar="LO,HI", help="Clip the images to this.")]
+Crop = Annotated[int | None, typer.Option("--crop", help="Central pixels an axis.")]
+Size = Annotated[int | None, typer.Option("--size", help="Resize to this many pixels an axis.")]
+Spacing = Annotated[float | None, typer.Option("--spacing", metavar="MM", help="Resample to this pixel spacing.")]
+Normalise = Annotated[str | None, typer.Option(
+    "--normalise", metavar="HOW", help="Before the network: none, unit (the bounds become 0 to 1), symmetric (-1 "
+    "to 1), or MEAN,SD in native units (or all channels' means, then their SDs).")]
+Threshold = Annotated[float | None, typer.Option("--threshold", help="Probability from which it is class 1.")]
+Epochs = Annotated[int | None, typer.Option("--epochs", help="Of the training, at most.")]
+KeepGoing = Annotated[bool, typer.Option("--keep-going", help="A data set that fails does not stop the others; "
+                                         "exit code 4 then.")]
+Run = Annotated[Path | None, typer.Argument(metavar="[RUN]", help="The folder of a finished run, whose network is "
+                                            "hardened. Else state data and network as for assess.")]
+TrainingSize = Annotated[str | None, typer.Option("--epsilon", metavar="SIZE", help="Of the changes trained on: a "
+                                                  "size with its unit, or auto (found from the training images' "
+                                                  "smallest flips). Default: auto.")]
+Method = Annotated[str | None, typer.Option("--method", help="pgd (half of each batch attacked), trades, "
+                                            "unsupervised (no labels on the attacked half), clean (no attack). Of "
+                                            "a run of CT noise: adaptive, fresh, augment, drift, pgd or clean. "
+                                            "Default: pgd, adaptive.")]
+HardeningEpochs = Annotated[int | None, typer.Option("--epochs", help="Of the hardening. Default: 15; of a run "
+                                            "of CT noise what its study says, or 10 a round.")]
+Scratch = Annotated[bool | None, typer.Option("--from-scratch", help="Begin with an untrained network.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 Sources = Annotated[list[Path], typer.Argument(metavar="SERIES...", help="A folder or files of DICOM slices, or an "
                                                "npz.")]
 Difference = Annotated[bool, typer.Option("--difference", help="Subtract neighbouring slices, so that structure "
@@ -34,3 +82,53 @@ SeenMas = Annotated[float | None, typer.Option("--mas", help="Dose of the noise.
 SeenAttack = Annotated[Literal["plausible", "rings", "random"] | None, typer.Option(
     "--attack", help="The noise: optimised and plausible, optimised by rings, or one random draw. Default: the "
     "study's, else plausible.")]
+
+
+def prepared(window: str | None, crop: int | None, size: int | None, spacing: float | None) -> dict[str, Any]:
+    """The flags of preparation, as settings."""
+    return {"preparation__window": pair(window, "--window"), "preparation__crop": crop, "preparation__size": size,
+            "preparation__spacing_mm": spacing}
+
+
+def pair(text: str | None, flag: str) -> list[float] | None:
+    """LO,HI as two numbers.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if text is None:
+        return None
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{flag} takes two numbers, LO,HI, such as -1000,400; got '{text}'") from None
+    if not low < high:
+        raise UsageError(f"{flag} takes LO,HI with LO below HI; got '{text}'")
+    return [low, high]
+
+
+def numbers(text: str, flag: str) -> list[float]:
+    """Numbers with commas between.
+
+    Raises:
+        UsageError: they are none.
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"{flag} takes numbers with commas between, such as 10,50,100; got '{text}'") from None
+
+
+def normalised(text: str | None) -> str | list[float] | None:
+    """A word, or MEAN,SD as numbers.
+
+    Raises:
+        UsageError: neither.
+    """
+    if text is None or "," not in text:
+        return text
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"--normalise takes none, unit, symmetric or MEAN,SD; got '{text}'") from None
+
