@@ -69,17 +69,42 @@ def regular_file(path: Path) -> Path:
 
 def nearest(path: Path) -> str:
     """"; did you mean 'NAME'?" of the likeliest name beside a file that is not there, or ""."""
-    try:
-        with os.scandir(path.parent) as entries:
-            names = [entry.name for entry, _ in zip(entries, range(_NEAR), strict=False)]
-    except (OSError, ValueError):
-        return ""
-    plain = {_plain(name): name for name in sorted(names, reverse=True)}
     asked = _plain(path.name)
+    plain = {_plain(name): name for name in reversed(_names_in(path.parent)[:_NEAR])
+             if _digits(name) == _digits(path.name)}
     stems = {folded.split(".")[0]: name for folded, name in plain.items()}
     near = plain.get(asked) or stems.get(asked.split(".")[0]) or next(
         (plain[folded] for folded in difflib.get_close_matches(asked, plain, 1, 0.8)), None)
     return f"; did you mean '{near}'?" if near else ""
+
+
+def _digits(name: str) -> str:
+    """By which numbered files differ: scan_12 is not another spelling of scan_13."""
+    return "".join(mark for mark in name if mark.isdecimal())
+
+
+def as_written(folder: Path, path: Path) -> Path:
+    """`path` below `folder` as the file system spells it, where it composes accents in another way (NFC, NFD)."""
+    if str(path.relative_to(folder)).isascii() or _exists(path):
+        return path
+    here = folder
+    for name in path.relative_to(folder).parts:
+        if not _exists(here / name):
+            asked = unicodedata.normalize("NFC", name)
+            name = next((other for other in _names_in(here) if unicodedata.normalize("NFC", other) == asked), name)
+        here = here / name
+    return here
+
+
+def _exists(path: Path) -> bool:
+    return is_regular(path) or is_folder(path)
+
+
+def _names_in(folder: Path) -> list[str]:
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except (OSError, ValueError):
+        return []
 
 
 def _plain(name: str) -> str:
@@ -100,7 +125,7 @@ def files_below(folder: Path, unfollowed: list[Path] | None = None) -> Iterator[
     waiting, visited = [folder], set[tuple[int, int]]()
     while waiting:
         here = waiting.pop()
-        inner = listed(here)
+        inner = entries(here)
         real = here.stat()
         back = here != folder and here.is_symlink() and _leads_back(_place(here), top)
         if back or (real.st_dev, real.st_ino) in visited:
@@ -112,7 +137,7 @@ def files_below(folder: Path, unfollowed: list[Path] | None = None) -> Iterator[
         waiting += [path for path in reversed(inner) if is_folder(path) and not path.name.startswith("__")]
 
 
-def listed(folder: Path) -> list[Path]:
+def entries(folder: Path) -> list[Path]:
     """What is in `folder`, hidden things aside, in the order of the names.
 
     Raises:

@@ -5,8 +5,10 @@ from pathlib import Path
 import numpy as np
 
 from steadyread.cases.case_set import Cases, Pixels, Row
-from steadyread.cases.stored import npz_array, npz_names
+from steadyread.cases.stored import npz_array, npz_names, refuse_many
 from steadyread.errors import InputRefused
+from steadyread.files import entries, is_folder, is_regular
+from steadyread.names import shown
 from steadyread.types import Bounds
 
 _PARTS = {"train": "train", "val": "validation", "test": "test"}
@@ -21,51 +23,82 @@ def recognises(path: Path) -> bool:
 def read(path: Path) -> Cases:
     """The cases of a MedMNIST file: uint8 images (n, *space) or (n, *space, 3), labels (n,) or (n, 1).
 
-    The official parts are kept; each image is its own patient (the file has no patients).
+    The official parts are kept, empty ones left out; each image is its own patient (the file has no patients). One
+    channel may stand last, as in (n, *space, 1).
 
     Raises:
-        InputRefused: wrong names, shapes or types; labels of several tasks at once.
+        InputRefused: wrong names, shapes or types; labels of several tasks at once; a part without its labels.
     """
     file = _file(path)
     if file is None:
         raise InputRefused(f"{path}: expected {LOOKED_FOR}")
-    present = [short for short in _PARTS if f"{short}_images" in npz_names(file)]
-    images = {short: npz_array(file, f"{short}_images") for short in present}
+    images, notes = _images(file)
     rows: list[Row] = []
-    for short in present:
-        labels = _labels(file, short, len(images[short]))
-        shape = _shape(file, short, images[short])
+    for short, (pixels, shape) in images.items():
+        labels = _labels(file, short, len(pixels))
         rows += [Row(f"{_PARTS[short]}/{index:06d}", f"{_PARTS[short]}/{index:06d}", label, str(label), None,
                      _PARTS[short], (short, index), f"{file.name} {short}_images row {index}", shape=shape)
                  for index, label in enumerate(labels)]
+    if not rows:
+        raise InputRefused(f"{file}: all its parts are empty")
 
     def load(row: Row) -> Pixels:
         short, index = row.source
-        pixels = images[short][index]
-        channels = row.shape[0] if row.shape else 1
-        return np.moveaxis(pixels, -1, 0) if channels == 3 else pixels[None]
+        pixels, shape = images[short]
+        return np.moveaxis(pixels[index], -1, 0) if shape[0] == 3 else pixels[index].reshape(shape)
 
     classes = tuple(str(label) for label in range(1 + max(row.label or 0 for row in rows)))
-    return Cases(file.stem, tuple(rows), load, classes, Bounds(0.0, 255.0, "grey level"))
+    return Cases(shown(file.stem), tuple(rows), load, classes, Bounds(0.0, 255.0, "grey level"), notes=notes)
 
 
 def _file(path: Path) -> Path | None:
-    found = [path] if path.is_file() else sorted(path.glob("*.npz"))
-    found = [file for file in found if file.suffix == ".npz"]
-    if len(found) == 1 and any(f"{short}_images" in npz_names(found[0]) for short in _PARTS):
-        return found[0]
+    files = [path] if is_regular(path) else entries(path) if is_folder(path) else []
+    files = [file for file in files if file.suffix.lower() == ".npz" and is_regular(file)]
+    if len(files) == 1 and any(f"{short}_images" in npz_names(files[0]) for short in _PARTS):
+        return files[0]
     return None
 
 
+def _images(file: Path) -> tuple[dict[str, tuple[Pixels, tuple[int, ...]]], tuple[str, ...]]:
+    """The images of each part that has any, with the shape (channels, *space) of one, and a note.
+
+    Raises:
+        InputRefused: labels without their images, or more images than can be held.
+    """
+    names = npz_names(file)
+    for short in _PARTS:
+        if f"{short}_labels" in names and f"{short}_images" not in names:
+            raise InputRefused(f"{file}: {short}_labels has no {short}_images; the file holds {', '.join(names)}")
+    images = {}
+    for short in (short for short in _PARTS if f"{short}_images" in names):
+        pixels = npz_array(file, f"{short}_images")
+        shape = _shape(file, short, pixels)
+        if len(pixels) or npz_array(file, f"{short}_labels").size:
+            images[short] = pixels, shape
+    refuse_many(file, sum(len(pixels) for pixels, _ in images.values()))
+    further = [name for name in names if name.rpartition("_")[0] not in _PARTS]
+    return images, (f"arrays that are not read: {', '.join(further)}",) if further else ()
+
+
 def _shape(file: Path, short: str, images: Pixels) -> tuple[int, ...]:
-    if images.dtype != np.uint8 or images.ndim not in (3, 4, 5):
+    """(channels, *space) of one image.
+
+    Raises:
+        InputRefused: not uint8, or an axis that may be channels or space.
+    """
+    if images.dtype != np.uint8 or images.ndim not in (3, 4, 5) or 0 in images.shape[1:]:
         raise InputRefused(f"{file}: {short}_images must be uint8 of shape (n, *space) or (n, *space, 3); "
                            f"got {images.dtype} of shape {images.shape}")
     space = images.shape[1:]
     if len(space) > 2 and space[-1] == 3:
         return 3, *space[:-1]
+    if len(space) > 2 and 1 in (space[0], space[-1]):
+        return (1, *space[:-1]) if space[-1] == 1 else space
     if len(space) == 4:
         raise InputRefused(f"{file}: {short}_images of shape {images.shape}: a colour image needs 3 channels last")
+    if len(space) == 3 and min(space) < 5 and max(space) >= 3 * min(space):
+        raise InputRefused(f"{file}: {short}_images of shape {images.shape}: may be {min(space)} channels or "
+                           f"{min(space)} slices; give colour as (n, rows, columns, 3), grey as (n, rows, columns)")
     return 1, *space
 
 

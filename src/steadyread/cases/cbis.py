@@ -6,7 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from steadyread.cases.case_set import Cases, Row
 from steadyread.cases.pictures import SUFFIXES, Channels, look_of, read_picture
-from steadyread.cases.tables import Line, header_of, inside, read_table
+from steadyread.cases.tables import Line, has_columns, inside, read_table
 from steadyread.errors import InputRefused
 
 _PATH = "cropped image file path"
@@ -69,7 +69,7 @@ def read(path: Path, channels: Channels = "grey") -> Cases:
 
 def _tables(path: Path) -> list[Path]:
     return [table for folder in (path, path / "csv") for table in sorted(folder.glob("*.csv"))
-            if set(_COLUMNS) <= set(header_of(table))]
+            if has_columns(table, _COLUMNS)]
 
 
 def _row(line: Line, name: str, part: str, file: Path) -> Row:

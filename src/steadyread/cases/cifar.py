@@ -6,10 +6,14 @@ from typing import Literal
 import numpy as np
 
 from steadyread.cases.case_set import Cases, Pixels, Row
+from steadyread.cases.stored import refuse_many
 from steadyread.errors import InputRefused, UsageError
+from steadyread.files import is_regular
+from steadyread.names import shown
 from steadyread.types import Bounds
 
 _RECORD = 1 + 3 * 32 * 32
+_NAMES = 2**16   # bytes that hold the names of the classes
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 LOOKED_FOR = "data_batch_*.bin and test_batch.bin (CIFAR-10, the binary version)"
 
@@ -33,6 +37,7 @@ def read(path: Path, channels: Literal["colour", "grey"] = "colour") -> Cases:
         raise UsageError(f"channels must be colour or grey; got '{channels}'")
     files = _batches(path)
     maps = {file: _records(file) for part in files.values() for file in part}
+    refuse_many(path, sum(map(len, maps.values())))
     classes = _classes(path)
     rows: list[Row] = []
     for part, held in files.items():
@@ -53,11 +58,12 @@ def read(path: Path, channels: Literal["colour", "grey"] = "colour") -> Cases:
         colour = _pixels(maps[row.source[0]], row.source[1])
         return colour if channels == "colour" else np.tensordot(_LUMA, colour, 1)[None]
 
-    return Cases(path.name, tuple(rows), load, classes, Bounds(0.0, 255.0, "grey level"))
+    return Cases(shown(path.name), tuple(rows), load, classes, Bounds(0.0, 255.0, "grey level"))
 
 
 def _batches(path: Path) -> dict[str, list[Path]]:
-    return {"train": sorted(path.glob("data_batch_*.bin")), "test": sorted(path.glob("test_batch.bin"))}
+    return {part: [file for file in sorted(path.glob(f"{name}.bin")) if is_regular(file)]
+            for part, name in (("train", "data_batch_*"), ("test", "test_batch"))}
 
 
 def _records(file: Path) -> Pixels:
@@ -73,11 +79,12 @@ def _pixels(records: Pixels, index: int) -> Pixels:
 
 
 def _classes(path: Path) -> tuple[str, ...]:
-    try:
-        text = (path / "batches.meta.txt").read_text("utf-8", "replace")
-    except OSError:
+    file = path / "batches.meta.txt"
+    if not is_regular(file):
         return tuple(str(label) for label in range(10))
-    names = tuple(line.strip() for line in text.splitlines() if line.strip())
-    if len(names) < 2:
-        raise InputRefused(f"{path / 'batches.meta.txt'}: expected one class name a line; got {len(names)}")
+    with file.open("rb") as stream:
+        text = stream.read(_NAMES).decode("utf-8", "replace")
+    names = tuple(shown(line.strip()) for line in text.splitlines() if line.strip())
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise InputRefused(f"{file}: expected one class name per line, all different; got {', '.join(names)}")
     return names

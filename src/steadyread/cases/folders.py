@@ -1,47 +1,80 @@
 """Reader of pictures in folders: one sub-folder a class, alone or inside train/, val/ and test/."""
 
-from collections.abc import Sequence
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from steadyread.cases.case_set import Cases, Row
 from steadyread.cases.pictures import SUFFIXES, Channels, look_of, read_picture
+from steadyread.cases.set_aside import IMAGE_FOLDERS, Exclude, without_excluded, without_masks
 from steadyread.errors import InputRefused
+from steadyread.files import files_below, is_folder
+from steadyread.names import shown
 
-PARTS = {"train": "train", "training": "train", "val": "validation", "valid": "validation",
-         "validation": "validation", "test": "test", "testing": "test"}
+_PART = re.compile(r"(?:(?P<train>train(?:ing)?)|(?P<validation>val(?:id(?:ation|ate)?)?|dev)|"
+                   r"(?P<test>test(?:ing)?))(?:[ _-]*(?:set|data|dataset|images?|imgs?|split))?", re.IGNORECASE)
 LOOKED_FOR = "sub-folders of PNG or JPEG files, one a class (also below train/, val/, test/)"
+# Images of other kinds: a class that is stored so must not vanish from among the pictures.
+OTHER_IMAGES = (".dcm", ".dicom", ".ima", ".nii", ".gz", ".mha", ".mhd", ".nrrd", ".gif", ".webp", ".jp2", ".j2k",
+                ".heic", ".avif", ".jxl", ".npy", ".svs", ".ndpi", ".czi", ".dng", ".raw", ".ppm", ".tga")
+# Each file with the folders below the root that hold it.
+Places = Mapping[Path, tuple[str, ...]]
+# A file, its part, and the folder of its class.
+Placed = tuple[Path, str, Path]
+
+
+def part_of(name: str) -> str | None:
+    """The part that a folder or a table means: "Training", "val", "test_set"; None where it is no part."""
+    match = _PART.fullmatch(name.strip())
+    return next((part for part, text in match.groupdict().items() if text), None) if match else None
+
+
+def is_picture(file: Path) -> bool:
+    """Whether a file's name ends as those of pictures do."""
+    return file.suffix.lower() in SUFFIXES
 
 
 def recognises(path: Path) -> bool:
     """Whether `path` is a folder with pictures in sub-folders."""
-    return path.is_dir() and any(True for _ in _pictures_below(path))
+    return is_folder(path) and any(file.parent != path and is_picture(file) for file in files_below(path))
 
 
-def read(path: Path, channels: Channels = "auto") -> Cases:
+def read(path: Path, channels: Channels = "auto", exclude: Exclude = ()) -> Cases:
     """The cases of class folders; the class is the folder's name, the classes in order of their names.
 
-    The official parts are kept where the folders are called train, val (valid, validation) and test. Each
-    image is its own patient.
+    The official parts are kept where the folders are called train, val (valid, validation) and test, above the
+    classes or in each. Each image is its own patient. Masks of other pictures are left out, and said to be in the
+    notes.
 
     Args:
         channels: `grey`, `colour`, or `auto` (grey where nine in ten of the images looked at are; said in
             the notes).
+        exclude: patterns of files and folders to leave out, such as `*_overlay*`.
 
     Raises:
-        InputRefused: no pictures, or folders that hold some at one depth and others deeper.
+        InputRefused: no pictures, folders that hold some at one depth and others deeper, folders that may be parts
+            or classes, a class without a readable picture.
     """
-    roots = _parts(path)
-    found = [(part, name, file) for part, root in roots for name, file in _of_classes(root)]
-    if not found:
+    unfollowed: list[Path] = []
+    below = [file for file in files_below(path, unfollowed) if file.parent != path]
+    images = [file for file in below if is_picture(file) or file.suffix.lower() in OTHER_IMAGES]
+    chosen, excluded = without_excluded(images, path, exclude)
+    pictures, masked = without_masks([file for file in chosen if is_picture(file)], path)
+    if not pictures:
         raise InputRefused(f"{path}: expected {LOOKED_FOR}; found no picture ({', '.join(SUFFIXES)})")
-    classes = in_order({name for _, name, _ in found})
-    look, how = look_of([file for _, _, file in found], channels)
+    placed, beside = _placed(path, pictures)
+    name_of = {folder: unicodedata.normalize("NFC", shown(folder.name)) for _, _, folder in placed}
+    others = _refuse_vanished([file for file in chosen if not is_picture(file)], set(name_of))
+    classes = in_order(set(name_of.values()))
+    look, how = look_of([file for file, _, _ in placed], channels)
     rows = []
-    for part, name, file in found:
-        short = file.relative_to(path).as_posix()
+    for file, part, folder in placed:
+        short, name = shown(file.relative_to(path).as_posix()), name_of[folder]
         rows.append(Row(short, short, classes.index(name), name, None, part, file, short))
-    return Cases(path.name, tuple(rows), lambda row: read_picture(row.source, look), classes, look.bounds,
-                 notes=(how,))
+    return Cases(shown(path.name), tuple(rows), lambda row: read_picture(row.source, look), classes, look.bounds,
+                 notes=(how, *excluded, *masked, *beside, *others, *_links(path, unfollowed)))
 
 
 def in_order(names: set[str]) -> tuple[str, ...]:
@@ -51,32 +84,91 @@ def in_order(names: set[str]) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def _parts(path: Path) -> list[tuple[str, Path]]:
-    """The roots of the class folders with their part: `path` itself, or its train, val and test."""
-    folders = _folders(path)
-    if folders and all(folder.name.lower() in PARTS for folder in folders):
-        return [(PARTS[folder.name.lower()], folder) for folder in folders]
-    return [("", path)]
+def counted(files: Iterable[Path]) -> str:
+    """How many files there are of each ending, the most frequent first: "12 .dcm, 1 .txt"."""
+    counts = Counter(file.suffix.lower() or "without ending" for file in files)
+    return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5))
 
 
-def _of_classes(root: Path) -> list[tuple[str, Path]]:
-    classes = {folder: list(_pictures_below(folder, itself=True)) for folder in _folders(root)}
-    classes = {folder: files for folder, files in classes.items() if files}
-    deeper = [folder for folder, files in classes.items() if not any(file.parent == folder for file in files)]
-    if deeper and len(deeper) < len(classes):
-        raise InputRefused(f"{deeper[0]}: holds pictures only in deeper folders, the classes beside it hold theirs "
-                           "directly; move it away or list the files in a CSV (file,label)")
-    return [(folder.name, file) for folder, files in classes.items() for file in files]
+def _placed(path: Path, files: Sequence[Path]) -> tuple[list[Placed], tuple[str, ...]]:
+    """Each picture's part and class folder, and what is left out since it stands beside the parts."""
+    root, places = _unwrapped(path, {file: file.relative_to(path).parts[:-1] for file in files})
+    parts = {folders[0] for folders in places.values() if part_of(folders[0])}
+    if parts:
+        placed = [one for name in sorted(parts) for one in _of_part(root / name, {
+            file: folders[1:] for file, folders in places.items() if folders[0] == name})]
+        return placed, _beside_parts(places, parts)
+    if any(part_of(folders[1]) for folders in places.values() if len(folders) > 1):
+        return _parts_within(root, places), ()
+    _refuse_two_depths(root, places)
+    return [(file, "", root / folders[0]) for file, folders in places.items()], ()
 
 
-def _folders(path: Path) -> list[Path]:
-    return sorted(item for item in path.iterdir() if item.is_dir() and not item.name.startswith((".", "__")))
+def _unwrapped(root: Path, places: Places) -> tuple[Path, Places]:
+    """The root below folders that hold all of it and are no class: `images/`, or what holds train/ and test/."""
+    tops = {folders[:1] for folders in places.values()}
+    below = {folders[1] for folders in places.values() if len(folders) > 1}
+    top = next(iter(tops))[0] if len(tops) == 1 and () not in tops else ""
+    inner = top.casefold() in IMAGE_FOLDERS or any(map(part_of, below))
+    if not top or not inner or part_of(top) or any(len(folders) < 2 for folders in places.values()):
+        return root, places
+    return _unwrapped(root / top, {file: folders[1:] for file, folders in places.items()})
 
 
-def _pictures_below(path: Path, itself: bool = False) -> Sequence[Path]:
-    files = sorted(path.iterdir()) if itself else []
-    own = [file for file in files
-           if file.suffix.lower() in SUFFIXES and not file.name.startswith(".") and file.is_file()]
-    for folder in _folders(path):
-        own += _pictures_below(folder, itself=True)
-    return own
+def _of_part(root: Path, places: Places) -> list[Placed]:
+    part = part_of(root.name) or ""
+    root, places = _unwrapped(root, places)
+    direct = next((file for file, folders in places.items() if not folders), None)
+    if direct is not None:
+        raise InputRefused(f"{root}: its name is that of a part of a data set, and it holds pictures directly "
+                           f"({direct.name}): put one sub-folder a class in it, rename it if it is a class, or "
+                           "list the files in a CSV (file,label,part)")
+    _refuse_two_depths(root, places)
+    return [(file, part, root / folders[0]) for file, folders in places.items()]
+
+
+def _parts_within(root: Path, places: Places) -> list[Placed]:
+    """The files of classes whose own sub-folders are the parts."""
+    outside = next((file for file, folders in places.items() if len(folders) < 2 or not part_of(folders[1])), None)
+    if outside is not None:
+        raise InputRefused(f"{outside}: stands in no part, where other pictures of {root} stand in train, val or "
+                           "test; move it into one, or leave it out with exclude")
+    return [(file, part_of(folders[1]) or "", root / folders[0]) for file, folders in places.items()]
+
+
+def _beside_parts(places: Places, parts: set[str]) -> tuple[str, ...]:
+    beside = Counter(folders[0] for folders in places.values() if folders[0] not in parts)
+    return tuple(f"{count} pictures in {name}/ are left out: it stands beside {', '.join(sorted(parts))} and is no "
+                 "part" for name, count in sorted(beside.items()))
+
+
+def _refuse_two_depths(root: Path, places: Places) -> None:
+    direct = {folders[0] for folders in places.values() if len(folders) == 1}
+    deeper = sorted({folders[0] for folders in places.values()} - direct)
+    if deeper and direct:
+        raise InputRefused(f"{root / deeper[0]}: holds pictures only in deeper folders, the classes beside it hold "
+                           "theirs directly; move it away or list the files in a CSV (file,label)")
+
+
+def _refuse_vanished(others: Sequence[Path], folders: set[Path]) -> tuple[str, ...]:
+    """A sentence on images of other kinds among the pictures.
+
+    Raises:
+        InputRefused: a folder beside those of the classes holds nothing else.
+    """
+    above = {folder.parent for folder in folders}
+    beside: dict[Path, list[Path]] = {}
+    for file in others:
+        for folder in file.parents:
+            if folder not in folders and folder.parent in above:
+                beside.setdefault(folder, []).append(file)
+    for folder, files in sorted(beside.items()):
+        raise InputRefused(f"{folder}: holds no picture that can be read ({', '.join(SUFFIXES)}), but "
+                           f"{counted(files)}; convert them, or leave the folder out with exclude")
+    return (f"{len(others)} files are no pictures that can be read here and are left out: {counted(others)}",
+            ) if others else ()
+
+
+def _links(path: Path, unfollowed: Sequence[Path]) -> tuple[str, ...]:
+    return (f"{len(unfollowed)} links lead to folders that are read anyway and are not followed, such as "
+            f"{unfollowed[0].relative_to(path)}",) if unfollowed else ()

@@ -9,8 +9,10 @@ from typing import IO, cast
 import numpy as np
 
 from steadyread.cases.case_set import Cases, Pixels, Row
-from steadyread.cases.stored import broken_is_refused, refuse_bomb, unpacked
+from steadyread.cases.stored import broken_is_refused, refuse_bomb, refuse_many, unpacked
 from steadyread.errors import InputRefused
+from steadyread.files import is_regular
+from steadyread.names import shown
 from steadyread.types import Bounds
 
 _PARTS = {"train": "train", "t10k": "test"}
@@ -45,13 +47,13 @@ def read(path: Path) -> Cases:
         rows += [Row(f"{part}/{index:06d}", f"{part}/{index:06d}", label, str(label), None, part, (part, index),
                      f"{file.name} row {index}", shape=shape) for index, label in enumerate(labels.tolist())]
     classes = tuple(str(label) for label in range(1 + max(row.label or 0 for row in rows)))
-    return Cases(path.name, tuple(rows), lambda row: images[row.source[0]][row.source[1]][None], classes,
+    return Cases(shown(path.name), tuple(rows), lambda row: images[row.source[0]][row.source[1]][None], classes,
                  Bounds(0.0, 255.0, "grey level"))
 
 
 def _file(path: Path, short: str, what: str, axes: int) -> Path | None:
     names = [f"{short}-{what}{dash}idx{axes}-ubyte{end}" for dash in "-." for end in ("", ".gz")]
-    return next((path / name for name in names if (path / name).is_file()), None)
+    return next((path / name for name in names if is_regular(path / name)), None)
 
 
 def _array(file: Path, axes: int) -> Pixels:
@@ -68,6 +70,7 @@ def _array(file: Path, axes: int) -> Pixels:
         size = math.prod(shape)
         if size == 0:
             raise InputRefused(f"{file}: declares the shape {shape}, which holds nothing")
+        refuse_many(file, shape[0])
         if packed:
             refuse_bomb(file, f"the shape {shape}", size, file.stat().st_size)
             return unpacked(stream, np.dtype(np.uint8), shape, file, f"the shape {shape}")

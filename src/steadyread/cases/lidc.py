@@ -9,6 +9,8 @@ from steadyread.cases.operators import own_grid
 from steadyread.cases.stored import npz_array
 from steadyread.cases.tables import Line, read_table
 from steadyread.errors import InputRefused, UsageError
+from steadyread.files import is_regular
+from steadyread.names import shown
 from steadyread.types import Bounds
 
 _RATINGS = tuple(f"malignancy_{reader}" for reader in (1, 2, 3, 4))
@@ -19,7 +21,7 @@ LOOKED_FOR = "patches.npz and nodules.csv (LIDC-IDRI patches)"
 
 def recognises(path: Path) -> bool:
     """Whether `path` is a folder with both files."""
-    return (path / "patches.npz").is_file() and (path / "nodules.csv").is_file()
+    return is_regular(path / "patches.npz") and is_regular(path / "nodules.csv")
 
 
 def read(path: Path, readers: int = 2) -> Cases:
@@ -49,8 +51,8 @@ def read(path: Path, readers: int = 2) -> Cases:
 
     unlabelled = sum(row.label is None for row in rows)
     note = f"{unlabelled} of {len(rows)} nodules have no label: fewer than {readers} readers, or a mean rating of 3"
-    return Cases(path.name, rows, load, ("benign", "malignant"), Bounds(-1024.0, 3071.0, "HU"), True, notes=(note,),
-                 native=own_grid)
+    return Cases(shown(path.name), rows, load, ("benign", "malignant"), Bounds(-1024.0, 3071.0, "HU"), True,
+                 notes=(note,), native=own_grid)
 
 
 def _row(line: Line, index: int, nodule: int, space: tuple[int, ...], readers: int) -> Row:

@@ -11,7 +11,7 @@ from steadyread.cases.case_set import Cases, Pixels, Row
 from steadyread.cases.labels import RATINGS, rating_class
 from steadyread.cases.nifti import Volume, centroid, nibabel, open_volume, voxels
 from steadyread.cases.operators import applied, copied, half_inside, linear, native_grid, outside, padding_told
-from steadyread.cases.tables import Line, header_of, inside, read_table
+from steadyread.cases.tables import Line, has_columns, header_of, inside, read_table
 from steadyread.errors import InputRefused, UsageError
 from steadyread.types import Bounds, NativeGrid
 
@@ -47,7 +47,7 @@ class _Asked:
 def recognises(path: Path) -> bool:
     """Whether `path` is a folder with both folders and the table."""
     here = (path / "images").is_dir() and (path / "masks").is_dir()
-    return here and {"malignancy_rating", "file"} <= set(header_of(path / "nodules.csv"))
+    return here and has_columns(path / "nodules.csv", ("malignancy_rating", "file"))
 
 
 def read(path: Path, box_mm: float | Sequence[float] = 32.0, spacing_mm: float = 1.0, readers: int = 1,

@@ -3,12 +3,14 @@
 import inspect
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from steadyread.cases import arrays, cbis, cifar, folders, idx, lidc, lidc_volumes, listed, mias
 from steadyread.cases.case_set import Cases
+from steadyread.cases.survey import refuse_unread_table, survey
 from steadyread.errors import InputRefused, UsageError
+from steadyread.files import entries, is_folder, regular_file
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,13 @@ def open_cases(path: Path | str, layout: str | None = None, every_row: bool = Fa
         options: what the layout's reader takes beyond the path, such as `channels="grey"`.
 
     Raises:
-        InputRefused: nothing there, no known layout (it says what was looked for), or one class only.
+        InputRefused: nothing there, no known layout (it says what was found), or one class only.
         UsageError: an unknown layout or option.
     """
     place = Path(path).expanduser()
-    if not place.exists():
-        raise InputRefused(f"{place}: no such file or folder")
-    if place.is_dir() and not any(place.iterdir()):
+    if not is_folder(place):
+        regular_file(place)
+    elif not entries(place):
         raise InputRefused(f"{place}: the folder is empty")
     chosen = _named(layout, place) if layout else _recognised(place)
     known = list(inspect.signature(chosen.read).parameters)[1:]
@@ -65,14 +67,18 @@ def open_cases(path: Path | str, layout: str | None = None, every_row: bool = Fa
         if option not in known:
             raise UsageError(f"the layout '{chosen.name}' has no option '{option}'; it knows "
                              f"{', '.join(known) or 'none'}")
+    unread = refuse_unread_table(place) if chosen.name == "folders" and layout is None else ()
     cases = chosen.read(place, **options)
+    cases = replace(cases, notes=(*cases.notes, *unread))
     _refuse_double_ids(cases)
     if every_row:
         return cases
     cases = cases.labelled()
     present = [name for name, count in cases.counts().items() if count]
     if len(present) < 2:
-        raise InputRefused(f"{place}: {len(cases)} labelled images of one class only "
+        missing = f"{len(cases.missing)} files are missing, the first: {cases.missing[0]}. That leaves " \
+            if cases.missing else ""
+        raise InputRefused(f"{place}: {missing}{len(cases)} labelled images of one class only "
                            f"({', '.join(present) or 'none'}); a classifier needs at least two")
     return cases
 
@@ -81,7 +87,8 @@ def _named(layout: str, place: Path) -> Layout:
     if layout not in LAYOUTS:
         raise UsageError(f"unknown layout '{layout}'; known are {', '.join(LAYOUTS)}")
     if not LAYOUTS[layout].recognises(place):
-        raise InputRefused(f"{place}: not the layout '{layout}'; looked for {LAYOUTS[layout].looked_for}")
+        raise InputRefused(f"{place}: not the layout '{layout}'; looked for {LAYOUTS[layout].looked_for}, and "
+                           f"{survey(place)}")
     return LAYOUTS[layout]
 
 
@@ -89,8 +96,7 @@ def _recognised(place: Path) -> Layout:
     for layout in LAYOUTS.values():
         if layout.recognises(place):
             return layout
-    sought = "; ".join(f"{layout.name}: {layout.looked_for}" for layout in LAYOUTS.values())
-    raise InputRefused(f"{place}: no known layout. Looked for: {sought}")
+    raise InputRefused(f"{place}: no known layout; {survey(place)}")
 
 
 def _refuse_double_ids(cases: Cases) -> None:

@@ -16,24 +16,28 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadyread.errors import InputRefused
+from steadyread.files import regular_file
 
 # A member that claims more than this many times its stored size, and more than this many bytes, is taken
 # for a decompression bomb: real image arrays compress up to some 30-fold.
 _BOMB_RATIO = 200
 _BOMB_BYTES = 64 * 2**20
 _CHUNK = 2**20
+_MOST_ROWS = 10**6
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _BROKEN = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError,
-           struct.error, SyntaxError)
+           struct.error, SyntaxError, MemoryError, OverflowError, TypeError, KeyError, AttributeError, IndexError)
 
 
 def npz_names(path: Path) -> tuple[str, ...]:
-    """The names of the arrays in an npz file, read from its directory only.
+    """The names of the arrays in an npz file, read from its directory and compared with the members' own.
 
     Raises:
-        InputRefused: not a readable npz.
+        InputRefused: not a readable npz, or a member whose two names differ.
     """
     with _zip(path) as archive:
+        for info in archive.infolist():
+            archive.open(info).close()   # compares the directory's name with the member's own
         return tuple(name.removesuffix(".npy") for name in archive.namelist())
 
 
@@ -44,7 +48,8 @@ def npz_array(path: Path, name: str) -> NDArray[Any]:
     temporary file (in the folder that TMPDIR names).
 
     Raises:
-        InputRefused: missing, truncated, an object array, or larger than its stored size makes credible.
+        InputRefused: missing, truncated, changed (by its CRC), an object array, or larger than its stored size
+            makes credible.
     """
     with _zip(path) as archive:
         try:
@@ -57,12 +62,16 @@ def npz_array(path: Path, name: str) -> NDArray[Any]:
             shape, fortran, dtype = _header(member, path, name)
             start = member.tell()
             size = math.prod(shape) * dtype.itemsize
-            if size == 0 or size != info.file_size - start:
+            if size != info.file_size - start:
                 raise InputRefused(f"{path}: array '{name}' of shape {shape} and type {dtype} needs {size} bytes; "
                                    f"the file holds {info.file_size - start}")
+            if not size:
+                return np.zeros(shape, dtype)
             if info.compress_type != zipfile.ZIP_STORED:
                 return unpacked(member, dtype, shape, path, f"array '{name}'", fortran)
-        return np.memmap(path, dtype, "r", _offset(path, info) + start, shape, "F" if fortran else "C")
+        offset = _offset(path, info)
+        _refuse_changed(path, f"array '{name}'", offset, info)
+        return np.memmap(path, dtype, "r", offset + start, shape, "F" if fortran else "C")
 
 
 def unpacked(stream: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...], path: Path, what: str,
@@ -83,6 +92,16 @@ def unpacked(stream: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...], pa
             raise InputRefused(f"{path}: {what} should unpack to {size} bytes and holds {came}; "
                                "the file is truncated or damaged, fetch it again")
         return np.memmap(temporary, dtype, "r", 0, shape, "F" if fortran else "C")
+
+
+def refuse_many(path: Path, count: int) -> None:
+    """Refuses more images than can be held as rows.
+
+    Raises:
+        InputRefused: more than a million.
+    """
+    if count > _MOST_ROWS:
+        raise InputRefused(f"{path}: declares {count} images; at most {_MOST_ROWS} are read: divide the set")
 
 
 def refuse_bomb(path: Path, what: str, declared: int, stored: int) -> None:
@@ -113,8 +132,21 @@ def broken_is_refused(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    with broken_is_refused(path), zipfile.ZipFile(path) as archive:
+    with broken_is_refused(path), zipfile.ZipFile(regular_file(path)) as archive:
         yield archive
+
+
+def _refuse_changed(path: Path, what: str, offset: int, info: zipfile.ZipInfo) -> None:
+    """Compares a stored member with its CRC, as unpacking does with a compressed one."""
+    left, sum_so_far = info.file_size, 0
+    with path.open("rb") as file:
+        file.seek(offset)
+        while left and (piece := file.read(min(_CHUNK, left))):
+            sum_so_far = zlib.crc32(piece, sum_so_far)
+            left -= len(piece)
+    if left or sum_so_far != info.CRC:
+        raise InputRefused(f"{path}: {what} is not what was stored (its CRC-32 is {sum_so_far:08x}, it should be "
+                           f"{info.CRC:08x}); the file is damaged, fetch it again")
 
 
 def _header(member: IO[bytes], path: Path, name: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
