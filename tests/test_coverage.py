@@ -13,6 +13,7 @@ from scipy import special, stats
 
 from fabricate import reads_with
 from steadyread.metrics.discrimination import area_under_curve
+from steadyread.metrics.guarantee import guarantee
 from steadyread.metrics.intervals import Estimate, share
 from steadyread.metrics.robustness import median_flip
 from steadyread.metrics.triage import MARGIN, area, triage
@@ -109,3 +110,35 @@ def test_the_intervals_of_triage_hold_the_truth(count: int) -> None:
     ours, theirs = true_areas()
     held(areas, ours, f"area under risk-coverage, {count} patients")
     held(differences, theirs - ours, f"paired difference of areas, {count} patients")
+
+
+@pytest.mark.parametrize(("alpha", "slope", "least"), [(0.05, 5.0, 0.9), (0.1, 3.0, 0.9), (0.1, 1.0, 0.4)])
+def test_the_guarantee_is_broken_as_seldom_as_it_says_and_is_within_reach(alpha: float, slope: float,
+                                                                          least: float) -> None:
+    """100 patients with one to six images each, by the true error of a random image above the threshold.
+
+    About a tenth of the reads are wrong; the score tells them well, less well and poorly.
+    """
+    random, broken, reached = np.random.default_rng(3), 0, 0
+    many_scores = np.sort(np.random.default_rng(4).normal(size=200_000))[::-1]
+    error = np.cumsum(risk(many_scores, slope)) / np.arange(1, 200_001)
+    repeats = 1000
+    for _ in range(repeats):
+        patients = patients_of(random, 100)
+        share_of = np.sqrt(0.5)
+        score = share_of * random.normal(size=100)[patients] + share_of * random.normal(size=len(patients))
+        reads = reads_with(np.exp(score), random.random(len(patients)) < risk(score, slope), patients)
+        threshold = guarantee(reads, reads, MARGIN, alpha)["threshold"]
+        if threshold is not None:
+            reached += 1
+            kept = np.searchsorted(-many_scores, -np.log(threshold) if threshold > 0 else np.inf)
+            broken += bool(error[max(kept, 1) - 1] > alpha)
+    print(f"\nguarantee of {alpha:.0%} from 100 patients: a threshold in {reached / repeats:.0%}, "
+          f"broken in {broken / repeats:.1%}", end="")
+    assert broken <= stats.binom.ppf(0.999, repeats, 0.05)
+    assert reached / repeats >= least
+
+
+def risk(score: np.ndarray, slope: float) -> np.ndarray:
+    """The chance that a read of this score is wrong."""
+    return np.asarray(special.expit(-2.2 * np.sqrt(1 + slope**2 / 4) - slope * score))

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -14,16 +15,18 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from scipy import optimize, special
+from scipy import optimize, special, stats
 
 import fabricate
 from steadyread import records
 from steadyread.metrics import Reads, guarantee, reads_of, risk_coverage, scores, threshold_for, triage
 from steadyread.metrics.combination import COMBINED, combination_of, fitted, logistic, normal_scores
+from steadyread.metrics.guarantee import kept_steps, threshold_keeping
 from steadyread.metrics.intervals import clopper_pearson
+from steadyread.metrics.paired_tests import holm
 from steadyread.metrics.reads import SCORES
 from steadyread.metrics.summary import as_json, summarise
-from steadyread.metrics.triage import area, rank_correlation, with_combined
+from steadyread.metrics.triage import area, generalised_area, rank_correlation, with_combined
 from steadyread.metrics.wording import comparison
 from steadyread.report import write_report
 from steadyread.report.stored import read_records
@@ -157,7 +160,7 @@ def test_the_guarantee_counts_patients_not_images() -> None:
     rows = fabricate.rows(n=400, patients=40, part="validation")
     told = guarantee(reads_of(records.as_table(rows)), parts()[0], "margin", 0.05)
     assert told["validation_images"] == 40
-    assert told["least_patients"] == 117
+    assert told["least_patients"] == 59
     assert told["threshold"] is None
 
 
@@ -434,3 +437,77 @@ def test_few_patients_with_a_wrong_read_make_the_area_less_sure() -> None:
         found = next(row["area"] for row in triage(reads, None)["rows"] if row["score"] == "margin")
         width.append(special.logit(found.high) - special.logit(found.low))
     assert width[0] > 3 * width[1]
+
+
+def test_the_steps_are_the_fewest_reads_that_may_hold_an_error_more() -> None:
+    for alpha, delta in ((0.05, 0.05), (0.1, 0.05), (0.2, 0.1)):
+        steps = kept_steps(300, alpha, delta)
+        for errors, step in enumerate(steps):
+            assert stats.binom.cdf(errors, step, alpha) <= delta < stats.binom.cdf(errors, step - 1, alpha)
+    assert kept_steps(100, 0.05, 0.05).tolist() == [59, 93]
+    assert kept_steps(58, 0.05, 0.05).tolist() == kept_steps(0, 0.05, 0.05).tolist() == []
+
+
+def test_the_threshold_keeps_ties_together_and_at_least_as_many_as_asked() -> None:
+    values = np.array([5.0, 4, 3, 3, 3, 2, np.inf, -np.inf])
+    assert [(values > threshold_keeping(values, count)).sum() for count in range(1, 9)] == [1, 2, 3, 6, 6, 6, 7, 7]
+
+
+def judged_by_order(errors: Sequence[int], n: int = 100) -> dict[str, Any]:
+    """The guarantee at 5 % of n single reads, of which those at these places are wrong, the steadiest first."""
+    wrong = np.isin(np.arange(n), errors)
+    reads = fabricate.reads_with(np.arange(n, 0, -1.0), wrong, np.arange(n))
+    return guarantee(reads, reads, "margin", 0.05)
+
+
+def test_the_guarantee_goes_as_far_as_the_steps_pass_in_order() -> None:
+    assert judged_by_order([])["coverage"].value == 0.93          # 59, then 93 reads; no step lies beyond
+    assert judged_by_order([70])["coverage"].value == 0.93        # one error may be among 93
+    assert judged_by_order([70, 80])["coverage"].value == 0.59
+    assert judged_by_order([58])["threshold"] is None             # 93 with one error would pass, but come second
+    assert judged_by_order([59])["bound"] == pytest.approx(0.0499, abs=1e-4)
+    assert judged_by_order([], 58)["threshold"] is None
+    assert judged_by_order([], 59)["coverage"].value == 1
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.0, 1.0, 2.0, np.inf]), st.booleans()), min_size=1, max_size=20))
+@settings(max_examples=50, deadline=None)
+def test_the_area_under_generalised_risk_is_the_mean_share_of_reads_kept_and_wrong(
+        reads: list[tuple[float, bool]]) -> None:
+    """Trapezia between distinct scores, and a weight is a copy."""
+    score, wrong = (np.array(column) for column in zip(*reads, strict=True))
+    coverage, risk = [0.0], [0.0]
+    for value in sorted(set(score.tolist()), reverse=True):
+        coverage.append(float((score >= value).mean()))
+        risk.append(float((wrong & (score >= value)).mean()))
+    one = np.ones((1, len(score)))
+    assert generalised_area(one, score, wrong)[0] == pytest.approx(np.trapezoid(risk, coverage))
+    assert generalised_area(3 * one, score, wrong)[0] == pytest.approx(np.trapezoid(risk, coverage))
+
+
+def test_differences_to_the_margin_are_corrected_for_how_many_there_are() -> None:
+    test, validation = many()
+    told = triage(further(test, 0.3, 3.0), further(validation, 0.3, 3.0, seed=1))
+    rows = told["differences_to_margin"]
+    assert [row["p_holm"] for row in rows] == holm([row["p"] for row in rows])
+    best = next(row for row in rows if row["score"] == "a")
+    assert best["p"] < best["p_holm"] < 0.05
+    assert f"after Holm for {len(rows)} scores" in comparison(told)
+    doubtful = [row | {"p_holm": 0.06} for row in rows]
+    assert "better" not in comparison(told | {"differences_to_margin": doubtful}).partition(". ")[2]
+
+
+def test_the_gradients_score_says_whether_the_search_pays() -> None:
+    test, validation = many()
+
+    def judged_with(sign: int) -> dict[str, Any]:
+        return triage(*(replace(reads, scores={"gradient": sign * scores(reads).score["smallest_flip"]})
+                        for reads in (test, validation)))
+
+    told = judged_with(1)
+    assert told["combined"] is None                   # every run has it: nothing further to combine
+    assert told["gradient_correlation"] == pytest.approx(1)
+    assert "the search does not sort right from wrong better than that (difference +0.0000" in comparison(told)
+    poor = comparison(judged_with(-1))
+    assert "rank correlation −1.000 with the smallest flip; the search sorts right from wrong better" in poor
+    assert "gradient" not in comparison(triage(test, validation))

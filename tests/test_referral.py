@@ -178,7 +178,7 @@ def test_draws_given_move_as_the_generators_own() -> None:
 def test_where_no_view_moves_or_none_is_asked_for_there_is_no_such_score(tmp_path: Path) -> None:
     for name, settings, views in (("still", STILL, 4), ("none", ALL, 0)):
         path = write_scores(linear(), made(), tmp_path / name, augmentation=settings, views=views)
-        assert all(pq.read_table(path)[score].null_count == 20 for score in FURTHER)
+        assert all(pq.read_table(path)[score].null_count == 20 for score in FURTHER if score != "gradient")
 
 
 def test_an_undecided_read_and_one_with_an_undecided_view_or_network_come_first(tmp_path: Path) -> None:
@@ -272,3 +272,34 @@ def test_what_cannot_be_scored_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="these are 1D"):
         write_scores(linear(shape=(1, 9)), made(shape=(1, 9)), tmp_path, augmentation=ALL)
     assert not (tmp_path / SCORES).exists()
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_the_margin_over_its_gradient_is_the_flip_of_a_linear_network(tmp_path: Path, classes: int) -> None:
+    """With more classes, that towards the best other one."""
+    network, cases = linear(classes), made()
+    images = images_of(cases)
+    with torch.no_grad():
+        best = network.logits(images).topk(2, dim=1)
+        weight = network.module.dense.weight.double()
+    norm = (weight[best.indices[:, 0]] - weight[best.indices[:, 1]]).abs().sum(1)
+    found = scores_of(write_scores(network, cases, tmp_path, augmentation=STILL, views=0))
+    margin = (best.values[:, 0] - best.values[:, 1]).double()
+    np.testing.assert_allclose(found["gradient"], margin / norm, rtol=1e-4)
+    assert np.isnan(found["views"]).all()
+
+
+class Stepped(Linear):
+    """Its input is detached, so that no gradient reaches the image."""
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return super().forward(images.detach())
+
+
+def test_a_network_without_gradients_has_no_such_score_and_one_of_zeros_is_steady(tmp_path: Path) -> None:
+    cases = made()
+    blind = replace(linear(), module=Stepped(torch.ones(3, 48), torch.zeros(3)))
+    assert np.isnan(scores_of(write_scores(blind, cases, tmp_path / "blind", augmentation=FLIPS))["gradient"]).all()
+    flat = replace(linear(), module=Linear(torch.zeros(3, 48), torch.arange(3.0)))
+    found = scores_of(write_scores(flat, cases, tmp_path / "flat", augmentation=FLIPS))["gradient"]
+    assert (np.isfinite(found) & (found > 1e30)).all()

@@ -1,6 +1,7 @@
 """Further scores of how steady a read is, for choosing the reads that a human takes.
 
-The margin of the clean read is free, and orders reads as well as the smallest flip does. These cost forward passes:
+The margin of the clean read is free, and orders reads as well as the smallest flip does. These cost passes: one
+gradient, for the margin over its L1 norm, which is the smallest flip where the network is linear about the image;
 the mean margin over augmented views of the image (test-time augmentation; Wang et al. 2019,
 doi:10.1016/j.neucom.2019.01.103), and the mean and the spread of the margin over networks that were trained alike
 from other seeds (deep ensembles; Lakshminarayanan et al. 2017, arXiv:1612.01474).
@@ -25,13 +26,14 @@ from steadyread.assessment import BLOCK, model_digest
 from steadyread.cases import Cases, batches
 from steadyread.cases.case_set import fingerprint
 from steadyread.classifier import Classifier, decided, margin_of
-from steadyread.errors import InputRefused, UsageError
+from steadyread.errors import InputRefused, NoGradient, UsageError
 from steadyread.metrics.reads import SCORED, SCORES
+from steadyread.metrics.triage import GRADIENT
 from steadyread.training.augment import Draw, PerAxis, moved
 from steadyread.training.fit import TrainingSettings
 from steadyread.types import Batch, Labels, Values, stream
 
-FURTHER = ("views", "members", "disagreement")
+FURTHER = (GRADIENT, "views", "members", "disagreement")
 
 
 class Motion(TypedDict):
@@ -74,6 +76,8 @@ def write_scores(classifier: Classifier, cases: Cases, folder: str | Path, *, au
 
     Each is of the class that the given network predicts for the clean image:
 
+    - `gradient`: its margin over the L1 norm of the margin's gradient, one backward pass; null in every row where
+      the network lets no gradient through;
     - `views`: the mean of its margin in logits (which is that in log-probabilities) over augmented views;
     - `members`: the mean of that margin over the given network and the `members`;
     - `disagreement`: minus the standard deviation of its probability over those networks (not of the margin, whose
@@ -130,10 +134,25 @@ def _scores(networks: Sequence[Classifier], batch: Batch, asked: Views) -> dict[
     placed = networks[0].batch(batch)
     logits = networks[0].logits(placed.images)
     reference, read = logits.argmax(1), decided(logits)
-    found = {"views": _over_views(networks[0], placed, reference, asked)} if asked.differ else {}
+    found = _over_gradient(networks[0], placed, reference)
+    if asked.differ:
+        found["views"] = _over_views(networks[0], placed, reference, asked)
     if len(networks) > 1:
         found |= _over_networks(networks, batch, logits, reference)
     return {name: torch.where(values.isfinite() & read, values, -torch.inf) for name, values in found.items()}
+
+
+def _over_gradient(classifier: Classifier, batch: Batch, reference: Labels) -> dict[str, Values]:
+    """The margin of `reference` over the L1 norm of its gradient, (n,): native units. None without a gradient."""
+    with torch.enable_grad():
+        images = batch.images.detach().clone().requires_grad_(True)
+        margin = classifier.margins(images, reference)
+        try:
+            gradient = classifier.gradient(margin.sum(), images)
+        except NoGradient:
+            return {}
+    norm = gradient.double().flatten(1).abs().sum(1)
+    return {GRADIENT: margin.detach().double() / norm.clamp(min=torch.finfo(torch.float32).tiny)}
 
 
 def _over_views(classifier: Classifier, batch: Batch, reference: Labels, asked: Views) -> Values:

@@ -237,10 +237,9 @@ def _write_further(folder: Path, material: Material, classifier: Classifier, ass
     for name, write in ((EXAMPLES, write_examples), (ATTACKED, write_attacked)):
         if not (folder / name).exists():
             write(classifier, attacked.part("test"), table, folder, study.seed)
-    if study.triage.views or study.triage.members:
-        augmentation = TrainingSettings(**(study.training or {}))
-        write_scores(classifier, attacked, folder, augmentation=augmentation, views=study.triage.views,
-                     members=members_of(material, folder, progress), seed=study.seed)
+    augmentation = TrainingSettings(**(study.training or {}))
+    write_scores(classifier, attacked, folder, augmentation=augmentation, views=study.triage.views,
+                 members=members_of(material, folder, progress), seed=study.seed)
 
 
 def _told(cases: Cases, part: str) -> str:

@@ -2,11 +2,12 @@
 
 from steadyread.metrics.discrimination import discrimination, roc_curve
 from steadyread.metrics.gates import Gate, Judged, gate, judge
+from steadyread.metrics.guarantee import guarantee
 from steadyread.metrics.intervals import Estimate, bootstrap, clopper_pearson, share
 from steadyread.metrics.reads import Outcome, Reads, reads_of
 from steadyread.metrics.robustness import Curve, Merged, accuracy_under_attack, merged_found_size, step_curve
 from steadyread.metrics.summary import summarise
-from steadyread.metrics.triage import guarantee, risk_coverage, scores, threshold_for, triage
+from steadyread.metrics.triage import risk_coverage, scores, threshold_for, triage
 from steadyread.metrics.wording import show_native, verdict
 
 __all__ = [

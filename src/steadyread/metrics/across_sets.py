@@ -8,7 +8,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.intervals import LEVEL, Estimate
+from steadyread.metrics.paired_tests import holm
 from steadyread.metrics.published_oncology import SIZES
 from steadyread.metrics.reads import Reads
 from steadyread.metrics.robustness import robust_curve
@@ -63,17 +64,17 @@ def where_it_stops(summary: Summary) -> dict[str, Any]:
             "size": worst["size"] if worst else None}
 
 
-def way_of_area(difference: Estimate) -> str:
-    """"better", "worse", "alike" or "few" (no interval): an area under risk-coverage minus the margin's."""
-    if difference.low is None or difference.high is None:
+def way_of_area(difference: Estimate, p: float | None) -> str:
+    """"better", "worse", "alike" or "few" (no p): an area under risk-coverage minus the margin's, by Holm's `p`."""
+    if p is None or difference.value is None:
         return "few"
-    return "better" if difference.high < 0 else "worse" if difference.low > 0 else "alike"
+    return "alike" if p >= 1 - LEVEL else "better" if difference.value < 0 else "worse"
 
 
 def scores_by_set(sets: Mapping[str, Summary]) -> list[dict[str, Any]]:
     """Each score's area minus the margin's in each set: a row a score and set, scores in one order for all sets.
 
-    `perfect` marks sets without a wrong read, in which no score can be judged.
+    `perfect` marks sets without a wrong read, in which no score can be judged; `p_holm` is Holm's over all others.
     """
     names = list(dict.fromkeys(row["score"] for one in sets.values()
                                for row in one["triage"]["differences_to_margin"]))
@@ -81,13 +82,13 @@ def scores_by_set(sets: Mapping[str, Summary]) -> list[dict[str, Any]]:
     rows = []
     for name in names:
         for key, one in sets.items():
-            area = next((row["area"] for row in one["triage"]["differences_to_margin"] if row["score"] == name),
-                        None)
-            if area is not None:
+            found = next((row for row in one["triage"]["differences_to_margin"] if row["score"] == name), None)
+            if found is not None:
                 perfect = one["triage"]["accuracy"].value == 1
-                rows.append({"score": name, "set": key, "area": area, "perfect": perfect,
-                             "way": "few" if perfect else way_of_area(area)})
-    return rows
+                rows.append({"score": name, "set": key, "area": found["area"], "perfect": perfect,
+                             "p": None if perfect else found["p"]})
+    return [row | {"p_holm": p, "way": way_of_area(row["area"], p)}
+            for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True)]
 
 
 def findings_of(one: Summary) -> list[dict[str, Any]]:

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
+from scipy import stats
 
-from steadyread.metrics.intervals import Floats
+from steadyread.metrics.intervals import LEVEL, Estimate, Floats
 from steadyread.metrics.reads import Strings
 
 _EXACT = 12          # patients that differ, up to which every pattern of signs is counted
@@ -34,6 +35,18 @@ def sign_flip_test(values: Floats, patients: Strings, seed: int = 0) -> float:
         signs = random.integers(0, 2, (_CHUNK, len(sums))) * 2.0 - 1.0
         beyond += int(np.sum(np.abs(signs @ sums) >= seen))
     return (1 + beyond) / (1 + _DRAWS)
+
+
+def t_test(difference: Estimate, freedom: int) -> float | None:
+    """The two-sided p of a difference of 0, from its interval of value -+ t SD; None where it has none.
+
+    1 where the interval has no width: nothing differs in any resample.
+    """
+    if difference.value is None or difference.low is None or difference.high is None:
+        return None
+    freedom = max(1, freedom)
+    deviation = (difference.high - difference.low) / 2 / stats.t.ppf((1 + LEVEL) / 2, freedom)
+    return 1.0 if deviation <= 0 else float(2 * stats.t.sf(abs(difference.value) / deviation, freedom))
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:

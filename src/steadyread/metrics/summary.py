@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from steadyread._version import __version__
 from steadyread.metrics.combination import COMBINED
 from steadyread.metrics.discrimination import discrimination
+from steadyread.metrics.guarantee import guarantee
 from steadyread.metrics.intervals import Estimate, Floats, share
 from steadyread.metrics.plan import (
     Plan,
@@ -33,7 +34,7 @@ from steadyread.metrics.robustness import (
     merged_found_size,
     robust_curve,
 )
-from steadyread.metrics.triage import RANDOM, guarantee, triage
+from steadyread.metrics.triage import RANDOM, triage
 from steadyread.metrics.wording import comparison, size_json, verdict
 from steadyread.units import Bounds
 

@@ -13,13 +13,13 @@ import numpy as np
 from scipy import special, stats
 
 from steadyread.metrics.combination import COMBINED, Combination, fitted
+from steadyread.metrics.discrimination import weighted_auc
 from steadyread.metrics.intervals import (
     FEWEST,
     QUANTILES,
     Estimate,
     Flags,
     Floats,
-    Ints,
     Scale,
     bootstrap,
     clopper_pearson,
@@ -28,14 +28,15 @@ from steadyread.metrics.intervals import (
     share,
     weighted_mean,
 )
+from steadyread.metrics.paired_tests import holm, t_test
 from steadyread.metrics.reads import Reads, decided
 
 SMALLEST_FLIP = "smallest_flip"
 RANDOM = "random"
 MARGIN = "margin"
+GRADIENT = "gradient"     # the margin over the L1 norm of its gradient: `referral` writes it
 FREE = (MARGIN, "entropy")
 SHARE = 0.2
-_GRID = 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -134,15 +135,31 @@ def area(weights: Floats, score: Floats, wrong: Flags) -> Floats:
     return ratio((rate * drawn + (errors - rate * before) * span).sum(1), total)
 
 
+def generalised_area(weights: Floats, score: Floats, wrong: Flags) -> Floats:
+    """The area under generalised risk (AUGRC; Traub et al. 2024, arXiv:2407.01032) under each row of `weights`.
+
+    Generalised risk is the share of all reads that are kept *and* wrong, so that no read weighs more for being
+    kept early, as it does in `area`. Equal scores in expectation. With the accuracy a and the AUC of telling right
+    reads from wrong by the score it is (1 - AUC) a (1 - a) + (1 - a)^2 / 2.
+    """
+    if not len(score):
+        return np.full(len(weights), np.nan)
+    total, missed = weights.sum(1), weights @ wrong
+    right = total - missed
+    lost = (1 - np.nan_to_num(weighted_auc(weights, score, ~wrong), nan=1.0)) * missed * right
+    return ratio(lost + missed**2 / 2, total**2)
+
+
 def triage(test: Reads, validation: Reads | None, share_withheld: float = SHARE,
            seed: int = 0) -> dict[str, Any]:
     """[A] Table 2 for every score, with the honest comparison.
 
     Thresholds come from `validation`; without one they are seen on the test images as in [A], and
     `chosen_on` says so. Each row has the threshold, the share withheld, the accuracy among the kept and its
-    change, and the area under risk-coverage; `differences` are smallest flip minus the other score, and
-    `differences_to_margin` each other score minus the margin, paired over the same resampled patients. `random`
-    is exact: its expected accuracy is the accuracy of all.
+    change, the area under risk-coverage, and that under generalised risk; `differences` are smallest flip minus the
+    other score, and `differences_to_margin` each other score minus the margin, paired over the same resampled
+    patients, with the p of no difference and `p_holm`, Holm's over these scores. `random` is exact: its expected
+    accuracy is the accuracy of all.
 
     Where the reads have further scores, `combined` tells of the combination of all of them, which only sees the
     validation reads: its rule, or `why` there is none. It is None where there are no further scores.
@@ -162,53 +179,21 @@ def triage(test: Reads, validation: Reads | None, share_withheld: float = SHARE,
     rows = [_row(scored, name, thresholds[name], kept[name], intervals[name]) for name in names]
     if names:
         rows.append({"score": RANDOM, "threshold": None, "withheld": Estimate(share_withheld), "kept": None,
-                     "accuracy": everyone, "change": Estimate(0.0), "area": intervals[RANDOM]["area"]})
+                     "accuracy": everyone, "change": Estimate(0.0), "area": intervals[RANDOM]["area"],
+                     "generalised_area": intervals[RANDOM]["generalised_area"]})
     return {"share": share_withheld, "chosen_on": "test" if elsewhere is None else "validation",
             "validation_images": 0 if elsewhere is None else len(elsewhere.wrong), "images": len(scored.wrong),
             "patients": len(np.unique(scored.patient)), "accuracy": everyone, "rows": rows,
-            "differences": _differences(intervals), "differences_to_margin": _to_margin(intervals),
+            "differences": _differences(intervals), "differences_to_margin": _to_margin(scored, intervals),
             "combined": told,
             "rank_correlation": rank_correlation(scored.score.get(SMALLEST_FLIP), scored.score["margin"]),
+            "gradient_correlation": rank_correlation(scored.score.get(SMALLEST_FLIP), scored.score.get(GRADIENT)),
             "beats_margin": _beats(intervals, "margin")}
 
 
-def guarantee(validation: Reads | None, test: Reads, score: str, alpha: float, delta: float = 0.05,
-              seed: int = 0) -> dict[str, Any]:
-    """A threshold whose error among the kept is at most `alpha` with confidence 1 - `delta`.
-
-    The binomial tail bound of Geifman and El-Yaniv (arXiv:1705.08500) on validation images, over a fixed
-    grid of 20 coverages, each at confidence 1 - delta/20; the largest coverage that passes is taken. The
-    bound needs independent draws, so one image a patient is drawn: it speaks of a random image of a random
-    patient. There is none for `combined`, which has seen the labels of those images. `threshold` is None where
-    nothing passes: too many errors among the steadiest, or fewer than `least_patients`, which would be needed
-    without a single error.
-    """
-    answer: dict[str, Any] = {"score": score, "alpha": alpha, "delta": delta, "threshold": None, "bound": None,
-                                 "coverage": Estimate(None), "error": Estimate(None), "validation_images": 0}
-    answer["least_patients"] = int(np.ceil(np.log(delta / _GRID) / np.log1p(-alpha)))
-    if validation is None:
-        return answer
-    scored = scores(validation)
-    if score not in scored.score:
-        return answer
-    single = _one_a_patient(scored, seed)
-    values, wrong = scored.score[score][single], scored.wrong[single]
-    answer["validation_images"] = len(values)
-    for coverage in np.linspace(1, 1 / _GRID, _GRID) if len(values) else ():
-        threshold = threshold_for(values, 1 - coverage)
-        kept = values > threshold
-        bound = float(clopper_pearson(wrong[kept].sum(), kept.sum(), 1 - 2 * delta / _GRID)[1])
-        if kept.any() and bound <= alpha:
-            tested = scores(test)
-            held = tested.score[score] > threshold if score in tested.score else np.zeros(len(tested.wrong), bool)
-            return answer | {"threshold": threshold, "bound": bound, "coverage": share(held, tested.patient),
-                             "error": share(tested.wrong[held], tested.patient[held])}
-    return answer
-
-
-def rank_correlation(one: Floats | None, other: Floats) -> float | None:
-    """Spearman's; inf is a value like others. None for fewer than three images or a constant score."""
-    if one is None or len(one) < 3:
+def rank_correlation(one: Floats | None, other: Floats | None) -> float | None:
+    """Spearman's; inf is a value like others. None for fewer than three images, or a constant or absent score."""
+    if one is None or other is None or len(one) < 3:
         return None
     ranks = np.stack([stats.rankdata(one), stats.rankdata(other)])
     if not (np.ptp(ranks, axis=1) > 0).all():
@@ -220,18 +205,18 @@ def _row(scored: Scored, name: str, threshold: float, kept: Flags,
          found: dict[str, Estimate]) -> dict[str, Any]:
     return {"score": name, "threshold": threshold, "withheld": share(~kept, scored.patient),
             "kept": int(kept.sum()), "accuracy": share(~scored.wrong[kept], scored.patient[kept]),
-            "change": found["change"], "area": found["area"]}
+            "change": found["change"], "area": found["area"], "generalised_area": found["generalised_area"]}
 
 
 def _resampled(scored: Scored, kept: dict[str, Flags], seed: int) -> dict[str, dict[str, Estimate]]:
     """For each score its change in accuracy and its area, the smallest flip's minus these ("less_..."), and its
     area minus the margin's ("over_margin").
 
-    Only patients with a wrong read tell one area from another, so t has their number less one for freedom.
+    Of areas t has `_carried_by` less one for freedom.
     """
     names = [*kept, RANDOM]
     n = len(scored.wrong)
-    carry = len(np.unique(scored.patient[scored.wrong])) - 1
+    carry = _carried_by(scored) - 1
     area_, difference = Scale("logit", carry), Scale("linear", carry)
     constant = np.zeros(n)
 
@@ -241,41 +226,47 @@ def _resampled(scored: Scored, kept: dict[str, Flags], seed: int) -> dict[str, d
         for name in names:
             flags = kept.get(name, np.ones(n, bool))
             columns.append(weighted_mean(weights[:, flags], ~scored.wrong[flags]) - overall)
-            columns.append(area(weights, scored.score.get(name, constant), scored.wrong))
+            columns += [under(weights, scored.score.get(name, constant), scored.wrong)
+                        for under in (area, generalised_area)]
         if SMALLEST_FLIP in names:
-            first = names.index(SMALLEST_FLIP) * 2
-            columns += [columns[first + side] - columns[2 * place + side]
+            first = names.index(SMALLEST_FLIP) * 3
+            columns += [columns[first + side] - columns[3 * place + side]
                         for place in range(len(names)) for side in (0, 1)]
         if MARGIN in names:
-            free = columns[names.index(MARGIN) * 2 + 1]
-            columns += [columns[2 * place + 1] - free for place in range(len(names))]
+            free = columns[names.index(MARGIN) * 3 + 1]
+            columns += [columns[3 * place + 1] - free for place in range(len(names))]
         return np.stack(columns, axis=1)
 
     values = statistic(np.ones((1, n)))[0]
     flips, margins = (len(names) * (name in names) for name in (SMALLEST_FLIP, MARGIN))
-    scales = [*[QUANTILES, area_] * len(names), *[QUANTILES, difference] * flips, *[difference] * margins]
+    scales = [*[QUANTILES, area_, area_] * len(names), *[QUANTILES, difference] * flips, *[difference] * margins]
     intervals = bootstrap(statistic, scored.patient, seed, scales=scales)
     told = iter([estimate(value, interval, n) for value, interval in zip(values, intervals, strict=True)])
     made: dict[str, dict[str, Estimate]] = {name: {} for name in names}
-    for keys, wanted in ((("change", "area"), True), (("less_change", "less_area"), SMALLEST_FLIP in names),
+    for keys, wanted in ((("change", "area", "generalised_area"), True),
+                         (("less_change", "less_area"), SMALLEST_FLIP in names),
                          (("over_margin",), MARGIN in names)):
         for name in names if wanted else ():
             made[name] |= {key: next(told) for key in keys}
     if carry < 0 or scored.wrong.all():
-        made = {name: one | {"area": _without_contrast(scored)} for name, one in made.items()}
+        made = {name: one | {"area": _without_contrast(scored, 1.0),
+                             "generalised_area": _without_contrast(scored, 0.5)} for name, one in made.items()}
     return made
 
 
-def _without_contrast(scored: Scored) -> Estimate:
-    """The area where every read is right, or every one wrong, of which each resample is a copy.
+def _without_contrast(scored: Scored, most: float) -> Estimate:
+    """The area where every read is right (0), or every one wrong (`most`), of which each resample is a copy.
 
     Its interval is that of the error over so many independent patients: the area of a score that sorts no better
     than chance. None for too few patients.
     """
     n, patients = len(scored.wrong), len(np.unique(scored.patient))
+    if not n:
+        return Estimate(None)
+    value = most * float(scored.wrong[0])
     if patients < FEWEST:
-        return Estimate(float(scored.wrong[0]) if n else None, n=n)
-    return estimate(float(scored.wrong[0]), np.array(clopper_pearson(patients * scored.wrong[0], patients)), n)
+        return Estimate(value, n=n)
+    return estimate(value, most * np.array(clopper_pearson(patients * scored.wrong[0], patients)), n)
 
 
 def _differences(intervals: dict[str, dict[str, Estimate]]) -> list[dict[str, Any]]:
@@ -284,10 +275,19 @@ def _differences(intervals: dict[str, dict[str, Estimate]]) -> list[dict[str, An
             for name, found in intervals.items() if "less_area" in found and name != SMALLEST_FLIP]
 
 
-def _to_margin(intervals: dict[str, dict[str, Estimate]]) -> list[dict[str, Any]]:
+def _to_margin(scored: Scored, intervals: dict[str, dict[str, Estimate]]) -> list[dict[str, Any]]:
     """Each other score minus the margin, in area: below 0 where it sorts right from wrong better."""
-    return [{"score": name, "area": found["over_margin"]} for name, found in intervals.items()
-            if "over_margin" in found and name not in (MARGIN, RANDOM)]
+    freedom = _carried_by(scored) - 1
+    areas = {name: found["over_margin"] for name, found in intervals.items()
+             if "over_margin" in found and name not in (MARGIN, RANDOM)}
+    tests = [t_test(found, freedom) for found in areas.values()]
+    return [{"score": name, "area": found, "p": p, "p_holm": corrected}
+            for (name, found), p, corrected in zip(areas.items(), tests, holm(tests), strict=True)]
+
+
+def _carried_by(scored: Scored) -> int:
+    """The patients who tell one area from another: those with a wrong read."""
+    return len(np.unique(scored.patient[scored.wrong]))
 
 
 def _combination(scored: Scored, elsewhere: Scored | None) -> tuple[Combination | None, dict[str, Any] | None]:
@@ -295,7 +295,7 @@ def _combination(scored: Scored, elsewhere: Scored | None) -> tuple[Combination 
 
     (None, None) where there are no further scores to combine with what every run has.
     """
-    if scored.score.keys() <= {SMALLEST_FLIP, *FREE}:
+    if scored.score.keys() <= {SMALLEST_FLIP, *FREE, GRADIENT}:
         return None, None
     made: Combination | None = None
     why: str | None = "The scores are not combined: there are no validation reads to fit that on."
@@ -335,10 +335,3 @@ def _negative_entropy(logits: Floats) -> Floats:
     with np.errstate(invalid="ignore"):
         log = special.log_softmax(logits, axis=1)
         return np.asarray(np.sum(np.exp(log) * np.maximum(log, np.finfo(np.float64).min), axis=1))
-
-
-def _one_a_patient(scored: Scored, seed: int) -> Ints:
-    """Indices of one read a patient, drawn at random."""
-    shuffled = np.random.default_rng(seed).permutation(len(scored.wrong))
-    _, first = np.unique(scored.patient[shuffled], return_index=True)
-    return np.sort(shuffled[first])

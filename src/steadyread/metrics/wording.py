@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.intervals import LEVEL, Estimate
 from steadyread.units import Bounds
 
 Size = dict[str, float | str | None]
@@ -13,7 +13,8 @@ _ATTACKS = {"fgsm": "FGSM", "bim": "BIM", "pgd": "PGD", "apgd": "APGD", "clean":
             "smallest_flip": "Smallest flip"}
 _SCORES = {"smallest_flip": "Smallest flip", "margin": "Margin", "entropy": "Entropy", "random": "Random",
            "views": "Mean over views", "members": "Mean over networks",
-           "disagreement": "Disagreement", "combined": "All combined"}
+           "disagreement": "Disagreement", "combined": "All combined",
+           "gradient": "Margin over its gradient"}
 _ALWAYS = ("smallest_flip", "margin", "entropy", "random")
 
 
@@ -105,8 +106,24 @@ def verdict(summary: Mapping[str, Any]) -> str:
 
 
 def comparison(triage: Mapping[str, Any]) -> str:
-    """Whether the smallest flip, and each further score of the run, beats the margin, by the paired intervals."""
-    return " ".join(filter(None, [_flip_beside_margin(triage), _further_beside_margin(triage)]))
+    """Whether the smallest flip and each further score of the run beat the margin, and whether the search pays."""
+    return " ".join(filter(None, [_flip_beside_margin(triage), _flip_beside_gradient(triage),
+                                  _further_beside_margin(triage)]))
+
+
+def _flip_beside_gradient(triage: Mapping[str, Any]) -> str:
+    """Whether the search adds anything to the one gradient that it begins with; "" where that was not scored."""
+    row = next((row for row in triage["differences"] if row["against"] == "gradient"), None)
+    alike = triage["gradient_correlation"]
+    if row is None or alike is None or row["area"].high is None or triage["accuracy"].value in (None, 1):
+        return ""
+    area = row["area"]
+    told = ("The margin over the L1 norm of its gradient, which takes one gradient, has rank correlation "
+            f"{alike:.3f} with the smallest flip; ".replace("-", "−"))
+    interval = f"{_signed(area.value)}, 95 % interval {_signed(area.low)} to {_signed(area.high)}"
+    if area.high < 0:
+        return f"{told}the search sorts right from wrong better than that (difference {interval})."
+    return f"{told}the search does not sort right from wrong better than that (difference {interval})."
 
 
 def _flip_beside_margin(triage: Mapping[str, Any]) -> str:
@@ -137,17 +154,25 @@ def _further_beside_margin(triage: Mapping[str, Any]) -> str:
     said, alike = [], []
     for row in rows:
         name, area = score_name(row["score"]), row["area"]
-        if area.low is None or area.low <= 0 <= area.high:
+        if row["p_holm"] is None or row["p_holm"] >= 1 - LEVEL:
             alike.append(f"{name[0].lower()}{name[1:]} ({_signed(area.value)})")
         else:
-            how = "better" if area.high < 0 else "worse"
+            how = "better" if area.value < 0 else "worse"
             said.append(f"{name} sorts right from wrong {how} than the margin: difference {_signed(area.value)}, "
-                        f"95 % interval {_signed(area.low)} to {_signed(area.high)}.")
+                        f"95 % interval {_signed(area.low)} to {_signed(area.high)}{_after_holm(row, triage)}.")
     if alike:
         listed = alike[0] if len(alike) == 1 else f"{', '.join(alike[:-1])} and {alike[-1]}"
         said.append(f"No difference from the margin can be told for {listed}.")
     why = (triage["combined"] or {}).get("why")
     return " ".join([*said, *([why] if why else [])])
+
+
+def _after_holm(row: Mapping[str, Any], triage: Mapping[str, Any]) -> str:
+    """`, p = 0.003 after Holm for 4 scores`, where there are several."""
+    count = sum(one["p"] is not None for one in triage["differences_to_margin"])
+    p = row["p_holm"]
+    shown = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+    return f", {shown} after Holm for {count} scores" if count > 1 else ""
 
 
 def flips_told(summary: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
