@@ -8,8 +8,20 @@ import pytest
 
 from steadyread.attacks.registry import RECIPES
 from steadyread.errors import InputRefused, UsageError
-from steadyread.study import DEFAULTS, Sets, completed, keyed, laid_over, override, read_studies, read_study
+from steadyread.running import train
+from steadyread.study import (
+    DEFAULTS,
+    Sets,
+    completed,
+    keyed,
+    laid_over,
+    override,
+    read_studies,
+    read_study,
+    with_epsilons,
+)
 from steadyread.training.fit import TrainingSettings
+from steadyread.units import Bounds, size_in_native
 
 STUDIES = sorted((Path(__file__).resolve().parents[1] / "studies").glob("*.toml"))
 
@@ -38,7 +50,7 @@ def test_the_projects_studies_are_valid(path: Path) -> None:
     ("[attacks]\nuse = ['pdg']", "no attack 'pdg': did you mean 'pgd'?"),
     ("[attacks]\nepsilons = [0.002]", "the size '0.002' has no unit: write '0.002 range'"),
     ("[attacks]\nepsilons = ['0.002']", "has no unit"),
-    ("[attacks]\nepsilons = ['two range']", "a positive number with its unit, such as '0.002 range'; got"),
+    ("[attacks]\nepsilons = ['two range']", "a positive number with its unit, such as '0.002 range', or '8/255'"),
     ("[attacks]\nlargest = 5", "has no unit"),
     ("[attacks]\nagainst = 'truth'", "attacks.against: input should be 'label', 'prediction' or 'both'; got"),
     ("[attacks]\nuse = []\nsmallest_flip = false", "nothing to try"),
@@ -103,11 +115,53 @@ def test_a_network_of_the_users_own_gets_images_as_they_are() -> None:
     assert whole.model.normalise == "none"
 
 
+@pytest.mark.parametrize(("bounds", "sizes"), [
+    (Bounds(0, 255, "grey level"), [1, 2, 4, 8]), (Bounds(0, 65535, "grey level"), [65.535, 131.07, 262.14, 393.21]),
+    (Bounds(-1000, 400, "HU"), [1.4, 2.8, 5.6, 8.4])])
+def test_sizes_that_are_not_stated_are_whole_grey_levels_of_8_bit_pictures(bounds: Bounds, sizes: list[float]) -> None:
+    stated = with_epsilons(completed(read_study(), "folders"), bounds)
+    assert [size_in_native(size, bounds) for size in stated.attacks.epsilons or ()] == pytest.approx(sizes)
+    fixed = read_study(None, keyed(attacks__epsilons=["3 HU"]))
+    assert with_epsilons(fixed, bounds) == fixed
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("[noise]\n[attacks]\nlimit = 5", "[attacks] is not carried out in a study of CT noise"),
+    ("[noise]\n[attacks]\nepsilons = ['2 HU']", "[attacks] is not carried out"),
+    ("[noise]\n[triage]\nwithhold = 0.1", "[triage] is not carried out"),
+    ("[noise]\n[hardening]", "[noise.hardening]"),
+    ("[variants.wider]", "variants and split.folds are for studies of CT noise"),
+    ("[split]\nfolds = 3", "variants and split.folds are for studies of CT noise"),
+    ("[noise]\n[split]\nfolds = 3\nvalidation_share = 0.1", "split.validation_share is not used with split.folds"),
+    ("[data]\nlayout = 'lidc'", "there is none: state data.path"),
+    ("[data.options]\nchannels = 'grey'", "there is none: state data.path"),
+    ("[gates]\nfail_below = ['steady_reads@100 mAs=0.9']", "for studies of CT noise"),
+    ("[noise]\n[gates]\nfail_below = ['robust_accuracy@2 HU=0.9']", "has no robust_accuracy"),
+    ("[noise]\n[gates]\nfail_below = ['steady_reads@70 mAs=0.9']", "not tried at; these are: 10, 50, 100, 200, 500"),
+    ("[noise.test.rings]\n[gates]\nfail_below = ['steady_reads@50 mAs=0.9']", "these are: none mAs"),
+    ("[attacks]\nsmallest_flip = false\n[gates]\nfail_below = ['kept_accuracy=0.9']", "needs the smallest flips"),
+    ("[noise]\n[sets.one]\n[sets.two]", "[sets.one] has a [noise] section"),
+    ("[sets.one]\n[sets.two.noise]", "[sets.two] has a [noise] section"),
+    ("[equal.noise]\n[sets.one]", "has a [noise] section"),
+])
+def test_what_would_be_ignored_is_refused(text: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as refused:
+        read_studies(_written(tmp_path, text))
+    assert told in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_a_study_of_noise_is_not_trained_by_train(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="`steadyread run` does that"):
+        train(read_study(None, {"noise": {}}), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize("layout", sorted(DEFAULTS))
 def test_every_layouts_defaults_are_valid(layout: str) -> None:
     whole = completed(read_study(), layout)
     assert whole.model.normalise == "symmetric"
-    assert whole.attacks.epsilons
+    assert with_epsilons(whole, Bounds(0, 255, "grey level")).attacks.epsilons
     assert set(whole.attacks.use) <= set(RECIPES)
 
 

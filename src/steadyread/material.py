@@ -23,7 +23,7 @@ from steadyread.cases import (
 from steadyread.cases import fold as folded
 from steadyread.errors import InputRefused, UsageError
 from steadyread.models.loading import BUILT_IN, read_card
-from steadyread.study import Study, completed
+from steadyread.study import Study, completed, with_epsilons
 from steadyread.units import Bounds
 
 SYNTHETIC = "synthetic"
@@ -86,7 +86,7 @@ def gather(study: Study, fold: int | None = None, labels: str = "class") -> Mate
     if stated.model.bounds is not None:
         ready = replace(ready, bounds=Bounds(*stated.model.bounds, ready.bounds.unit))
     ready = spooled(ready)
-    return Material(_shaped(stated, ready), raw, ready, whole)
+    return Material(with_epsilons(_shaped(stated, ready), ready.bounds), raw, ready, whole)
 
 
 def _parted(raw: Cases, study: Study, fold: int | None, seed: int) -> Cases:

@@ -93,9 +93,6 @@ def _told_once() -> Iterator[None]:
 def _refuse_unfit(study: Study, material: Material, noise: CTNoise) -> None:
     """What a job would stumble over after its training, said before any: images, networks, attacks, doses."""
     ready, asked = material.ready, study.ct_noise
-    if study.attacks.limit is not None:
-        raise UsageError("attacks.limit (--limit) is not for studies of CT noise, whose networks read every image: "
-                         "take fewer images with data.limit, or fewer draws")
     if ready.bounds.unit != "HU":
         raise InputRefused(f"CT noise is in HU, and the images of {material.raw.name} are not said to be: are "
                            "they? Then read them with a layout that says so (lidc, lidc-3d)")

@@ -20,7 +20,7 @@ from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.cases import Cases, audit, image_marks, noise_level, open_cases, patient_marks, split
 from steadyread.checks import judged
 from steadyread.classifier import Classifier
-from steadyread.errors import InputRefused
+from steadyread.errors import InputRefused, UsageError
 from steadyread.examples import write_attacked, write_examples
 from steadyread.files import ATTACKED, EXAMPLES, FINDINGS, IMAGES, MODEL, SETTINGS, SUMMARY, TRAINING
 from steadyread.findings import Finding
@@ -38,6 +38,7 @@ from steadyread.report import write_report
 from steadyread.run_folder import folder_of, settle
 from steadyread.study import Study, laid_over
 from steadyread.study.reading import checked, reread
+from steadyread.study.sections import refuse_ignored
 from steadyread.training.fit import TrainingSettings
 from steadyread.units import Bounds, size_in_native
 
@@ -84,6 +85,7 @@ def carry_out(study: Study, out: str | Path | None = None, progress: Progress = 
         PlanDiffers: the folder holds another study.
         Partial: the disk is full; what was finished is kept.
     """
+    refuse_ignored(study)
     folder = folder_of(study.name, out)
     if study.noise is not None:
         report = carry_out_noise(study, folder, progress)
@@ -155,6 +157,9 @@ def train(study: Study, out: str | Path | None = None, progress: Progress = quie
     Raises:
         InputRefused: weights are given, so there is nothing to train.
     """
+    if study.noise is not None:
+        raise UsageError("a study of CT noise trains its networks, fold by fold, when it is carried out: "
+                         "`steadyread run` does that; `train` is for studies without [noise]")
     if study.model.weights is not None:
         raise InputRefused("there is nothing to train: the study states weights; leave model.weights out")
     folder = folder_of(study.name, out)
@@ -189,7 +194,7 @@ def attacks_of(study: Study, bounds: Bounds) -> dict[str, Sequence[Attack]]:
         settings = dict(stated.settings.get(name, {}))
         if "loss" in signature(RECIPES[name]).parameters:
             settings.setdefault("loss", stated.loss)
-        fixed += [RECIPES[name](size_in_native(size, bounds), **settings) for size in stated.epsilons]
+        fixed += [RECIPES[name](size_in_native(size, bounds), **settings) for size in stated.epsilons or ()]
     flip: list[Attack] = []
     if stated.smallest_flip:
         flip = [smallest_flip if stated.largest is None else

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from steadyread.errors import UsageError
 
-_SIZE = re.compile(r"^\s*([0-9.]+(?:[eE][+-]?[0-9]+)?)\s*([A-Za-z][A-Za-z \-]*?)?\s*$")
+_NUMBER = r"[0-9.]+(?:[eE][+-]?[0-9]+)?"
+_SIZE = re.compile(rf"^\s*({_NUMBER})(?:\s*/\s*({_NUMBER}))?\s*([A-Za-z][A-Za-z \-]*?)?\s*$")
 RANGE = "range"
 
 
@@ -31,24 +32,25 @@ class Bounds:
         return self.high - self.low
 
 
-def size_in_native(text: str, bounds: Bounds) -> float:
-    """The native value of a size as typed: `"0.002 range"` or `"5.6 HU"`.
+def unit_of(text: str) -> str:
+    """The unit of a size as typed, "" where it has none: `HU` of `"5.6 HU"`, `range` of a bare fraction."""
+    return _parsed(text)[1]
 
-    A bare number is refused: 0.002 of a range and 0.002 HU differ 1400-fold on a lung window.
+
+def size_in_native(text: str, bounds: Bounds) -> float:
+    """The native value of a size as typed: `"0.002 range"`, `"5.6 HU"`, or `"8/255"`, a fraction of the range.
+
+    A bare number is refused: 0.002 of a range and 0.002 HU differ 1400-fold on a lung window. A bare fraction is
+    what the literature writes for a share of the range, and means that.
 
     Raises:
         UsageError: no unit, an unknown one, or not a positive number.
     """
-    units = [RANGE] + ([bounds.unit] if bounds.unit else [])
-    known = " or ".join(f"'0.002 {unit}'" for unit in units)
-    match = _SIZE.match(text)
-    try:
-        value = float(match.group(1)) if match else 0.0
-    except ValueError:
-        value = 0.0
-    if match is None or not 0 < value < float("inf"):
+    native = f"'2 {bounds.unit}', " if bounds.unit else ""
+    known = f"'0.002 range', {native}or '8/255', which is of the range"
+    value, unit = _parsed(text)
+    if not 0 < value < float("inf"):
         raise UsageError(f"a size is a positive number with its unit, such as {known}; got '{text}'")
-    unit = (match.group(2) or "").strip()
     if not unit:
         raise UsageError(f"the size '{text.strip()}' has no unit: write {known}")
     if unit == RANGE:
@@ -57,6 +59,19 @@ def size_in_native(text: str, bounds: Bounds) -> float:
         return value
     raise UsageError(f"the size '{text.strip()}' has the unit '{unit}', the images have '{bounds.unit}': "
                      f"write {known}")
+
+
+def _parsed(text: str) -> tuple[float, str]:
+    """Number and unit; 0 where there is no number."""
+    match = _SIZE.match(text)
+    if match is None:
+        return 0.0, ""
+    above, below, unit = match.groups()
+    try:
+        value = float(above) / float(below or 1)
+    except (ValueError, ZeroDivisionError):
+        return 0.0, ""
+    return value, (unit or (RANGE if below else "")).strip()
 
 
 def show_size(size: float, bounds: Bounds) -> str:

@@ -24,7 +24,7 @@ from steadyread.metrics.reads import Reads, reads_of
 from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.triage import SMALLEST_FLIP, triage
 from steadyread.metrics.wording import show_native
-from steadyread.units import Bounds, size_in_native
+from steadyread.units import RANGE, Bounds, size_in_native, unit_of
 
 ROBUST = "robust_accuracy"
 CLEAN = ("accuracy", "auc", "sensitivity", "specificity")
@@ -84,8 +84,8 @@ def gate(text: str) -> Gate:
     if metric == STEADY:
         size_in_native(at, Bounds(0, 1, "mAs"))
     elif at:
-        unit = re.sub(r"^[\s0-9.eE+-]+", "", at).strip()
-        size_in_native(at, Bounds(0, 1, unit))
+        unit = unit_of(at)
+        size_in_native(at, Bounds(0, 1, "" if unit == RANGE else unit))
     return Gate(metric, at or None, _share(least, text))
 
 

@@ -4,7 +4,7 @@ A study is read from TOML, every flag of the command line overrides one of its k
 comes from the table of `DEFAULTS` for the layout that the data turn out to have.
 """
 
-from steadyread.study.defaults import DEFAULTS, completed
+from steadyread.study.defaults import DEFAULTS, completed, with_epsilons
 from steadyread.study.hardening import Hardening
 from steadyread.study.noise import Noise, Variant
 from steadyread.study.noise_hardening import NoiseHardening
@@ -13,4 +13,4 @@ from steadyread.study.section import Settings, laid_over
 from steadyread.study.sections import Model, Study
 
 __all__ = ["DEFAULTS", "Hardening", "Model", "Noise", "NoiseHardening", "Sets", "Settings", "Study", "Variant",
-           "completed", "keyed", "laid_over", "override", "read_studies", "read_study"]
+           "completed", "keyed", "laid_over", "override", "read_studies", "read_study", "with_epsilons"]

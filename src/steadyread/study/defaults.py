@@ -8,11 +8,11 @@ from steadyread.study.reading import checked
 from steadyread.study.section import Settings, laid_over
 from steadyread.study.sections import Study
 from steadyread.training.fit import TrainingSettings
+from steadyread.units import Bounds
 
 _LUNG: Settings = {"preparation": {"window": (-1000.0, 400.0), "crop": 64}}
 # By the layout that the data turn out to have; what a study or a flag states stands above it. The sizes are
-# what a narrow VGG learns from in minutes on two CPU cores; the epsilons are those of [A] Table 1 unless its
-# curves for that set begin elsewhere.
+# what a narrow VGG learns from in minutes on two CPU cores.
 DEFAULTS: Mapping[str, Settings] = {
     "synthetic": {"preparation": {"window": (-1000.0, 400.0), "crop": 48}, "training": {"epochs": 30}},
     "lidc": _LUNG,
@@ -22,8 +22,7 @@ DEFAULTS: Mapping[str, Settings] = {
             "attacks": {"epsilons": ("0.05 range", "0.1 range", "0.2 range", "0.3 range"), "limit": 500}},
     "cifar-10": {"model": {"arguments": {"dropout": 0.2}},
                  "training": {"epochs": 25, "weight_decay": 0.005, "max_norm": None, "rotation_degrees": 0.0},
-                 "attacks": {"epsilons": ("0.001 range", "0.002 range", "0.004 range", "0.008 range"),
-                             "limit": 500}},
+                 "attacks": {"limit": 500}},
     "lidc-3d": {"model": {"name": "nodule_cnn"},
                 "training": {"epochs": 40, "weight_decay": 0.1, "max_norm": None,
                              "rotation_degrees": (180.0, 5.0, 5.0), "shift_pixels": (0.5, 1.0, 1.0)}},
@@ -40,6 +39,17 @@ _OURS: Mapping[str, Settings] = {
                              "window": (-1000.0, 400.0)}}}
 # Nothing is trained where weights are given: four fifths are assessed, the rest sets the threshold of triage.
 _GIVEN: Settings = {"split": {"test_share": 0.8, "validation_share": 0.0}}
+# Of 8-bit pictures whole grey levels: what lies below one is no change of a stored picture. Else [A] Table 1's.
+_GREY_LEVELS = tuple(f"{count} grey levels" for count in (1, 2, 4, 8))
+_SHARES = tuple(f"{share} range" for share in (0.001, 0.002, 0.004, 0.006))
+
+
+def with_epsilons(study: Study, bounds: Bounds) -> Study:
+    """The study with the sizes of its attacks, by the images' unit and range where none are stated."""
+    if study.attacks.epsilons is not None or study.noise is not None:
+        return study
+    sizes = _GREY_LEVELS if (bounds.unit, bounds.range) == ("grey level", 255.0) else _SHARES
+    return study.model_copy(update={"attacks": study.attacks.model_copy(update={"epsilons": sizes})})
 
 
 def completed(study: Study, layout: str, card: Mapping[str, Any] | None = None) -> Study:
@@ -80,6 +90,7 @@ def _pretrained(path: str) -> Settings:
 
 def _noise_before_the_window(below: Settings) -> Settings:
     """Where noise is added the images stay whole, and the network clips them to the window that it wants."""
+    below = {key: value for key, value in below.items() if key != "attacks"}    # those of [noise] are carried out
     preparation = dict(below.get("preparation", {}))
     window = preparation.pop("window", None)
     model = {} if window is None else {"model": {"window": window}}

@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from steadyread.errors import UsageError
-from steadyread.units import RANGE, Bounds, size_in_native
+from steadyread.units import RANGE, Bounds, size_in_native, unit_of
 
 Settings = dict[str, Any]
 
@@ -17,8 +17,7 @@ def _size(text: object) -> object:
     if isinstance(text, int | float) and not isinstance(text, bool):
         text = str(text)
     if isinstance(text, str):
-        number = text.strip()[:1] in tuple("0123456789.")
-        unit = text.lstrip(" 0123456789.eE+-").strip() if number else ""
+        unit = unit_of(text)
         size_in_native(text, Bounds(0, 1, "" if unit == RANGE else unit))
     return text
 

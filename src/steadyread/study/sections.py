@@ -1,6 +1,7 @@
 """The sections of a study file, each checked key by key."""
 
 import inspect
+from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -11,12 +12,13 @@ from steadyread.attacks.registry import RECIPES
 from steadyread.cases import Preparation
 from steadyread.errors import UsageError
 from steadyread.heads import Output
-from steadyread.metrics.gates import gate
+from steadyread.metrics.gates import CLEAN, KEPT, STEADY, gate
 from steadyread.models.scales import Word
 from steadyread.study.hardening import Hardening
 from steadyread.study.noise import Noise, Variant
 from steadyread.study.section import OneOrEach, Pair, Positive, Section, Settings, Size, nearest, refuse_unknown
 from steadyread.training.fit import TrainingSettings
+from steadyread.units import Bounds, size_in_native
 
 
 def _gate(text: str) -> str:
@@ -32,6 +34,10 @@ def _training(stated: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 Gate = Annotated[str, AfterValidator(_gate)]
+# Sections by the kind of study that does not carry them out, with what to do instead.
+_UNDER_NOISE = {"attacks": "what is tried under CT noise stands in [noise]; for fewer images state data.limit",
+                "triage": "reads under CT noise are not triaged yet",
+                "hardening": "against CT noise a network is hardened by [noise.hardening]"}
 
 
 class Data(Section):
@@ -109,9 +115,12 @@ class Model(Section):
 
 
 class Attacks(Section):
-    """What is tried. `limit`: at most so many images of each part, drawn by class."""
+    """What is tried. `limit`: at most so many images of each part, drawn by class.
 
-    epsilons: tuple[Size, ...] = ("0.001 range", "0.002 range", "0.004 range", "0.006 range")
+    `epsilons` where none are stated: 1, 2, 4 and 8 grey levels of 8-bit pictures, 0.001 to 0.006 of other ranges.
+    """
+
+    epsilons: tuple[Size, ...] | None = None
     use: tuple[str, ...] = ("fgsm", "bim", "pgd")
     settings: dict[str, Settings] = {}
     loss: Literal["margin", "cross_entropy"] = "margin"
@@ -128,7 +137,7 @@ class Attacks(Section):
         for name, stated in self.settings.items():
             takes = [key for key in inspect.signature(RECIPES[name]).parameters if key not in ("epsilon", "name")]
             refuse_unknown(stated, takes, f"attacks.settings.{name}.")
-        if not (self.use and self.epsilons) and not self.smallest_flip:
+        if not (self.use and self.epsilons != ()) and not self.smallest_flip:
             raise UsageError("attacks: nothing to try; state 'use' and 'epsilons', or smallest_flip = true")
         return self
 
@@ -180,13 +189,9 @@ class Study(Section):
         if self.model.weights is not None and self.triage.members:
             raise UsageError("triage.members trains further networks like the study's own, and with model.weights "
                              "there is no training to repeat: leave it out")
-        if self.hardening is not None and self.noise is not None:
-            raise UsageError("[hardening] is for studies without [noise]; against CT noise: [noise.hardening]")
         if "original" in self.variants:
             raise UsageError("variants.original is the study's own network; give the variant another name")
-        if self.noise is None and (self.variants or self.split.folds):
-            raise UsageError("variants and split.folds are for studies of CT noise: add a [noise] section, or "
-                             "leave them out")
+        refuse_ignored(self)
         return self
 
     @property
@@ -202,3 +207,47 @@ class Study(Section):
             return self
         data = self.data.model_copy(update={"path": str(folder / self.data.path)})
         return self.model_copy(update={"data": data})
+
+
+def refuse_ignored(study: Study) -> None:
+    """Raises UsageError for the first thing that is stated and would be ignored, with what to do."""
+    for reason in _ignored(study):
+        raise UsageError(reason)
+
+
+def _ignored(study: Study) -> Iterator[str]:
+    if study.noise is None:
+        if study.variants or study.split.folds:
+            yield ("variants and split.folds are for studies of CT noise: add a [noise] section, or leave them "
+                   "out")
+    else:
+        for name, instead in _UNDER_NOISE.items():
+            if getattr(study, name) != getattr(Study(), name):
+                yield f"[{name}] is not carried out in a study of CT noise: leave it out; {instead}"
+    if study.split.folds and study.split.validation_share != Splitting().validation_share:
+        yield "split.validation_share is not used with split.folds, whose folds take turns to validate: state one"
+    if study.data.path is None and (study.data.layout or study.data.options):
+        yield ("data.layout and data.options say how data.path is read, and there is none: state data.path "
+               "(--data), or leave them out")
+    yield from _gates(study)
+
+
+def _gates(study: Study) -> Iterator[str]:
+    """Gates on what is never measured."""
+    for text in study.gates.fail_below:
+        stated = gate(text)
+        if study.noise is None:
+            if stated.metric == STEADY:
+                yield f"the gate '{stated}' is for studies of CT noise: add a [noise] section"
+            if stated.metric == KEPT and not study.attacks.smallest_flip:
+                yield f"the gate '{stated}' needs the smallest flips, and attacks.smallest_flip is false"
+            continue
+        if stated.metric not in (STEADY, *CLEAN):
+            yield f"a study of CT noise has no {stated.metric}; it has {', '.join((STEADY, *CLEAN))}"
+        if stated.metric == STEADY:
+            asked = size_in_native(stated.at or "", Bounds(0, 1, "mAs"))
+            random = study.noise.test.get("random")
+            tried = () if random is None else random.get("mas", study.noise.mas)
+            if not any(abs(dose - asked) < 1e-6 * asked for dose in tried):
+                yield (f"the gate '{stated}' asks for a dose that random noise is not tried at; these are: "
+                       f"{', '.join(f'{dose:g}' for dose in tried) or 'none'} mAs")
