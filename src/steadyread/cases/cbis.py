@@ -6,8 +6,11 @@ from pathlib import Path, PurePosixPath
 
 from steadyread.cases.case_set import Cases, Row
 from steadyread.cases.pictures import SUFFIXES, Channels, look_of, read_picture
+from steadyread.cases.set_aside import Exclude, without_excluded
 from steadyread.cases.tables import Line, has_columns, inside, read_table
 from steadyread.errors import InputRefused
+from steadyread.files import entries, is_folder, is_regular
+from steadyread.names import shown
 
 _PATH = "cropped image file path"
 _COLUMNS = ("patient_id", "pathology", _PATH)
@@ -22,7 +25,7 @@ def recognises(path: Path) -> bool:
     return bool(_tables(path))
 
 
-def read(path: Path, channels: Channels = "grey") -> Cases:
+def read(path: Path, channels: Channels = "grey", exclude: Exclude = ()) -> Cases:
     """The lesions of the case descriptions; the part is train or test by the CSV's name.
 
     MALIGNANT is malignant, BENIGN and BENIGN_WITHOUT_CALLBACK are benign. The CSVs name DICOM files
@@ -35,6 +38,10 @@ def read(path: Path, channels: Channels = "grey") -> Cases:
     4. the only picture in the folder named after the series (`jpeg/<series>/1-001.jpg`).
 
     The crops follow the lesions' outlines, so their size tells something of the label: see the audit.
+
+    Args:
+        channels: as for class folders.
+        exclude: patterns of pictures to leave out.
 
     Raises:
         InputRefused: another pathology, a path that leaves the folder, no picture at all.
@@ -62,9 +69,12 @@ def read(path: Path, channels: Channels = "grey") -> Cases:
         raise InputRefused(f"{path}: none of the {len(missing)} cropped images exist as a picture; the first: "
                            f"{missing[0]}. Looked for the same path ending in {', '.join(SUFFIXES)}, here, in "
                            "images/ and in jpeg/")
-    look, how = look_of([row.source for row in rows], channels)
-    return Cases(path.name, tuple(rows), lambda row: read_picture(row.source, look), ("benign", "malignant"),
-                 look.bounds, True, tuple(missing), (how,))
+    kept, excluded = without_excluded([row.source for row in rows], path, exclude)
+    left = set(kept)
+    rows = [row for row in rows if row.source in left]
+    look, how = look_of(kept, channels)
+    return Cases(shown(path.name), tuple(rows), lambda row: read_picture(row.source, look), ("benign", "malignant"),
+                 look.bounds, True, tuple(missing), (how, *excluded))
 
 
 def _tables(path: Path) -> list[Path]:
@@ -79,16 +89,16 @@ def _row(line: Line, name: str, part: str, file: Path) -> Row:
     if not patient:
         raise InputRefused(f"{line.where}: no patient_id")
     extras = {key: line.text(key) for key in _EXTRAS if line.text(key)}
-    return Row(name, patient, _LABELS[pathology], pathology, None, part, file, line.where, extras)
+    return Row(shown(name), patient, _LABELS[pathology], pathology, None, part, file, line.where, extras)
 
 
 def _candidates(path: Path, told: PurePosixPath, listed: dict[str, Path]) -> Iterator[Path]:
     """The pictures that may be meant, likeliest first."""
     name = told.parts[0]
-    folders = [folder for folder in (path, path / "images", path / "jpeg") if folder.is_dir()]
+    folders = [folder for folder in (path, path / "images", path / "jpeg") if is_folder(folder)]
     for stem in (told.with_suffix("").as_posix(), name):
         yield from (file for folder in folders for suffix in SUFFIXES
-                    if (file := folder / f"{stem}{suffix}").is_file())
+                    if is_regular(file := folder / f"{stem}{suffix}"))
     yield from _only_picture(folders, name)
     if name in listed:
         yield listed[name]
@@ -98,15 +108,15 @@ def _candidates(path: Path, told: PurePosixPath, listed: dict[str, Path]) -> Ite
 
 def _only_picture(folders: list[Path], name: str) -> Iterator[Path]:
     for folder in folders:
-        if (folder / name).is_dir():
-            held = [file for file in sorted((folder / name).iterdir()) if file.suffix.lower() in SUFFIXES]
+        if is_folder(folder / name):
+            held = [file for file in entries(folder / name) if file.suffix.lower() in SUFFIXES and is_regular(file)]
             if len(held) == 1:
                 yield held[0]
 
 
 def _listed_crops(path: Path) -> dict[str, Path]:
     """The crops that dicom_info.csv names, by PatientID, where there is such a table."""
-    table = next((folder / _INFO for folder in (path, path / "csv") if (folder / _INFO).is_file()), None)
+    table = next((folder / _INFO for folder in (path, path / "csv") if is_regular(folder / _INFO)), None)
     if table is None:
         return {}
     found: dict[str, Path] = {}
@@ -114,6 +124,6 @@ def _listed_crops(path: Path) -> dict[str, Path]:
         if line.text("SeriesDescription") == "cropped images":
             place = line.text("image_path").removeprefix("CBIS-DDSM/")
             file = inside(path, place, line.where)
-            if file.is_file():
+            if is_regular(file):
                 found[line.text("PatientID")] = file
     return found

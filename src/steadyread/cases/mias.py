@@ -6,13 +6,17 @@ from pathlib import Path
 
 from steadyread.cases.case_set import Cases, Pixels, Row
 from steadyread.cases.geometry import box
-from steadyread.cases.pictures import SUFFIXES, Look, picture_shape, read_picture
+from steadyread.cases.pictures import SUFFIXES, Look, read_picture
+from steadyread.cases.set_aside import Exclude, without_excluded
 from steadyread.errors import InputRefused, UsageError
+from steadyread.files import entries, is_folder, is_regular
+from steadyread.names import shown
 from steadyread.types import Bounds
 
 # The data base: digitised at 50 micron, reduced to 200 micron a pixel, clipped or padded to 1024 x 1024.
 _SPACING = 0.2
 _SIDE = 1024
+_LARGEST = 2**24   # bytes of its table that are read
 _ENTRY = re.compile(r"^(mdb(\d{3}))\s+([FGD])\s+([A-Z]{4})\b\s*(?:([BM])\b)?\s*(.*)$")
 _TABLES = ("lesions.txt", "Info.txt", "info.txt", "INFO.txt")
 LOOKED_FOR = "lesions.txt or Info.txt beside mdb001.jpg (png, pgm) ..., here or in images/ (mini-MIAS)"
@@ -23,7 +27,7 @@ def recognises(path: Path) -> bool:
     return _table(path) is not None
 
 
-def read(path: Path, box_mm: float = 48.0, follow_lesion: bool = False) -> Cases:
+def read(path: Path, box_mm: float = 48.0, follow_lesion: bool = False, exclude: Exclude = ()) -> Cases:
     """The lesions with coordinates, benign or malignant, one grey channel of 0..255.
 
     Each is cut as a square of `box_mm` around its centre (48 mm: 240 pixels, wider than 95 % of the
@@ -36,6 +40,7 @@ def read(path: Path, box_mm: float = 48.0, follow_lesion: bool = False) -> Cases
     Args:
         box_mm: the side of the box.
         follow_lesion: cut squares of the lesion's own diameter instead (at least 32 pixels), to show the leak.
+        exclude: patterns of pictures to leave out.
 
     Raises:
         InputRefused: a line that is no entry, a picture of another size, no picture at all.
@@ -46,7 +51,7 @@ def read(path: Path, box_mm: float = 48.0, follow_lesion: bool = False) -> Cases
     if table is None:
         raise InputRefused(f"{path}: expected {LOOKED_FOR}")
     entries, without = _entries(table)
-    pictures = _pictures(path)
+    pictures = _pictures(path, exclude)
     rows, missing, seen = [], [], Counter[str]()
     for where, name, letter, x, y, radius, kind in entries:
         seen[name] += 1
@@ -64,30 +69,33 @@ def read(path: Path, box_mm: float = 48.0, follow_lesion: bool = False) -> Cases
         raise InputRefused(f"{path}: none of the {len(entries)} lesions of {table.name} has its picture; "
                            f"expected {LOOKED_FOR}")
     notes = tuple(f"{where}: the lesion has no coordinates and cannot be cut out" for where in without)
-    return Cases(path.name, tuple(rows), _load, ("benign", "malignant"), Bounds(0.0, 255.0, "grey level"), True,
-                 tuple(missing), notes)
+    return Cases(shown(path.name), tuple(rows), _load, ("benign", "malignant"), Bounds(0.0, 255.0, "grey level"),
+                 True, tuple(missing), notes)
 
 
 def _load(row: Row) -> Pixels:
     file, corner, side = row.source
-    if picture_shape(file) != (_SIDE, _SIDE):
+    pixels = read_picture(file, Look(1, 8))
+    if pixels.shape[1:] != (_SIDE, _SIDE):
         raise InputRefused(f"{file}: expected {_SIDE} x {_SIDE} pixels, to which the table's coordinates refer; "
-                           f"got {' x '.join(map(str, picture_shape(file)))}")
-    return box(read_picture(file, Look(1, 8)), corner, (side, side), 0)
+                           f"got {' x '.join(map(str, pixels.shape[1:]))}")
+    return box(pixels, corner, (side, side), 0)
 
 
 def _table(path: Path) -> Path | None:
-    return next((path / name for name in _TABLES if (path / name).is_file() and _holds_entries(path / name)), None)
+    return next((path / name for name in _TABLES if is_regular(path / name) and any(
+        map(_ENTRY.match, _lines(path / name)))), None)
 
 
-def _holds_entries(table: Path) -> bool:
-    return any(_ENTRY.match(line) for line in table.read_text("utf-8", "replace").splitlines())
+def _lines(table: Path) -> list[str]:
+    with table.open("rb") as file:
+        return file.read(_LARGEST).decode("utf-8", "replace").splitlines()
 
 
 def _entries(table: Path) -> tuple[list[tuple[str, str, str, int, int, int, str]], list[str]]:
     """Lesions with coordinates as (where, name, B or M, x, y, radius, kind), and lesions without any."""
     entries, without = [], []
-    for number, line in enumerate(table.read_text("utf-8", "replace").splitlines(), 1):
+    for number, line in enumerate(_lines(table), 1):
         match = _ENTRY.match(line.strip())
         where = f"{table.name} line {number}"
         if match is None:
@@ -101,15 +109,19 @@ def _entries(table: Path) -> tuple[list[tuple[str, str, str, int, int, int, str]
         if letter is None:
             raise InputRefused(f"{where}: the lesion of {name} is neither B (benign) nor M (malignant)")
         values = rest.split()
-        if len(values) == 3 and all(value.isdecimal() for value in values):
+        if len(values) == 3 and all(value.isdecimal() and len(value) < 6 for value in values):
             x, y, radius = map(int, values)
+            if not (x < _SIDE and y <= _SIDE and 0 < radius < _SIDE):
+                raise InputRefused(f"{where}: the lesion lies at {x}, {y} with the radius {radius}, not in "
+                                   f"{_SIDE} x {_SIDE} pixels")
             entries.append((where, name, letter, x, y, radius, kind))
         else:
             without.append(f"{where} ({name})")
     return entries, without
 
 
-def _pictures(path: Path) -> dict[str, Path]:
-    folders = [folder for folder in (path / "images", path) if folder.is_dir()]
-    return {file.stem: file for folder in folders for file in sorted(folder.iterdir())
-            if file.stem.startswith("mdb") and file.suffix.lower() in SUFFIXES}
+def _pictures(path: Path, exclude: Exclude) -> dict[str, Path]:
+    folders = [folder for folder in (path / "images", path) if is_folder(folder)]
+    found = [file for folder in folders for file in entries(folder)
+             if file.stem.startswith("mdb") and file.suffix.lower() in SUFFIXES and is_regular(file)]
+    return {file.stem: file for file in without_excluded(found, path, exclude)[0]} if found else {}

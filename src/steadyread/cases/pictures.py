@@ -1,74 +1,100 @@
 """PNG, JPEG and other pictures as arrays: one depth and one channel count for a whole set."""
 
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
 
+from steadyread.cases.netpbm import is_netpbm, read_netpbm
 from steadyread.errors import InputRefused, UsageError
+from steadyread.files import regular_file
 from steadyread.types import Bounds
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".pgm", ".bmp", ".tif", ".tiff")
+# Nothing else is opened whatever its name says: PostScript would start a program.
+_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "PPM")
 Channels = Literal["auto", "grey", "colour"]
-# Larger pictures are refused by their declared size, before a pixel is decoded.
-_MOST_PIXELS = 2**26
+# Larger pictures are refused by their declared size, before a pixel is decoded: pixels, and pixels times channels,
+# so that reading one stays below a gigabyte.
+_MOST_PIXELS, _MOST_VALUES = 2**26, 2**27
+# A progressive JPEG of many scans is decoded as often: scans times pixels.
+_USUAL_SCANS, _MOST_SCANNED = 16, 2**29
 _SAMPLE = 256
 # An image counts as grey where its channels differ by no more than this on average: JPEG's chroma rounding
 # and faint tints stay below, stained and natural images do not.
 _GREY_DIFFERENCE = 2.0
 _GREY_SHARE = 0.9
 _SIXTEEN = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+_ORIENTATION, _BITS, _PHOTOMETRIC = 274, 258, 262   # TIFF tags, EXIF's too
 _ERRORS = (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, KeyError, AttributeError,
-           OverflowError, MemoryError, RuntimeError, Image.DecompressionBombError, Image.DecompressionBombWarning)
+           OverflowError, MemoryError, RuntimeError, ZeroDivisionError, struct.error, zlib.error,
+           Image.DecompressionBombError, Image.DecompressionBombWarning)
 
 
 @dataclass(frozen=True)
 class Look:
-    """What the pictures of a set have in common: 1 or 3 channels, 8 or 16 bits."""
+    """What the pictures of a set have in common: 1 or 3 channels, 8 or 16 bits, and the highest value."""
 
     channels: int = 1
     bits: int = 8
+    high: float | None = None
 
     @property
     def bounds(self) -> Bounds:
         """The range of the stored values."""
-        return Bounds(0.0, float(2**self.bits - 1), "grey level")
+        return Bounds(0.0, float(2**self.bits - 1) if self.high is None else self.high, "grey level")
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What one picture is like: bits per pixel as stored, the highest value that they allow, whether it is grey,
+    turned, transparent, and the largest value where that was looked at."""
+
+    bits: int
+    high: float
+    grey: bool
+    turned: bool
+    transparent: bool
+    largest: int | None = None
 
 
 def read_picture(path: Path, look: Look) -> NDArray[Any]:
-    """A picture as (channels, rows, columns), uint8 or uint16.
+    """A picture as (channels, rows, columns), uint8 or uint16, with the values that are stored.
 
     Colour becomes grey by luma (ITU-R 601), which leaves equal channels exactly as they are. What is
-    transparent is laid over black.
+    transparent is laid over black. It is turned as its EXIF orientation says, and white is the highest value
+    whatever the file calls so (MINISWHITE). Colour profiles and gamma are not applied.
 
     Raises:
         InputRefused: not a readable picture, too large, several frames, or another depth than the set's.
     """
-    with _opened(path) as picture:
-        bits = 16 if picture.mode in _SIXTEEN else 8
+    with _opened(path) as (picture, _):
+        bits, _ = _depth(picture)
         if bits != look.bits:
             raise InputRefused(f"{path}: {bits} bits a pixel, where the set has {look.bits}; "
                                "convert the set to one depth")
         if bits == 16:
-            return _deep(picture, path, look)
-        opaque = _over_black(picture)
+            return np.repeat(_deep(picture, path)[None], look.channels, axis=0)
+        opaque = _over_black(picture, path)
         pixels = np.asarray(opaque.convert("L" if look.channels == 1 else "RGB"))
     return pixels[None] if look.channels == 1 else np.moveaxis(pixels, -1, 0)
 
 
 def picture_shape(path: Path) -> tuple[int, int]:
-    """(rows, columns) from a picture's header.
+    """(rows, columns) from a picture's header, as `read_picture` turns it.
 
     Raises:
         InputRefused: not a readable picture, or too large.
     """
-    with _opened(path) as picture:
+    with _opened(path) as (picture, _):
         return picture.height, picture.width
 
 
@@ -86,50 +112,65 @@ def look_of(paths: Sequence[Path], channels: Channels = "auto") -> tuple[Look, s
     if channels not in ("auto", "grey", "colour"):
         raise UsageError(f"channels must be auto, grey or colour; got '{channels}'")
     step = max(1, -(-len(paths) // _SAMPLE))
-    sample = paths[::step]
-    found, refused = [], []
-    for path in sample:
+    seen, refused = [], []
+    for path in paths[::step]:
         try:
-            found.append(_seen(path, colour=channels == "auto"))
+            seen.append(_seen(path, colour=channels == "auto"))
         except InputRefused as problem:
             refused.append(problem)
-    if not found:
+    if not seen:
         raise refused[0]
-    bits = max(depth for depth, _ in found)
-    grey = sum(is_grey for _, is_grey in found)
-    as_grey = channels == "grey" or (channels == "auto" and grey >= _GREY_SHARE * len(found))
+    bits = max(one.bits for one in seen)
+    grey = sum(one.grey for one in seen)
+    as_grey = channels == "grey" or (channels == "auto" and grey >= _GREY_SHARE * len(seen))
     how = f"read as {'one grey channel' if as_grey else 'three colour channels'}"
-    why = f"{grey} of {len(found)} images looked at are grey" if channels == "auto" else "as asked"
-    return Look(1 if as_grey else 3, bits), f"{how}: {why}"
+    why = f"{grey} of {len(seen)} images looked at are grey" if channels == "auto" else "as asked"
+    look = Look(1 if as_grey else 3, bits, max(one.high for one in seen))
+    return look, "; ".join((f"{how}: {why}", *_remarks(seen, look)))
 
 
-def _seen(path: Path, colour: bool) -> tuple[int, bool]:
-    """Bits a pixel, and whether the picture is grey (only looked at where `colour` matters)."""
-    with _opened(path) as picture:
-        if picture.mode in _SIXTEEN:
-            return 16, True
+def _remarks(seen: Sequence[_Seen], look: Look) -> Iterator[str]:
+    """What was done to pictures, or may be meant otherwise than it is read."""
+    for count, words in ((sum(one.turned for one in seen), "are turned as their EXIF orientation says"),
+                         (sum(one.transparent for one in seen), "are transparent and laid over black")):
+        if count:
+            yield f"{count} of {len(seen)} {words}"
+    largest = max((one.largest for one in seen if one.largest is not None), default=look.bounds.high)
+    if 2 * largest < look.bounds.high:
+        yield (f"their largest value is {largest} of {look.bounds.high:g}: if the scanner stores fewer than "
+               f"{look.bits} bits, state the bounds")
+
+
+def _seen(path: Path, colour: bool) -> _Seen:
+    """What a picture is like; whether it is grey is only looked at where `colour` matters."""
+    with _opened(path) as (picture, turned):
+        bits, high = _depth(picture)
+        if bits == 16:
+            return _Seen(16, high, True, turned, "transparency" in picture.info, int(_deep(picture, path).max()))
+        transparent = _is_transparent(picture)
         if not colour or picture.mode in ("L", "LA", "1"):
-            return 8, True
+            return _Seen(8, high, True, turned, transparent)
         picture.draft("RGB", (256, 256))
-        if picture.mode == "RGB":
+        if picture.mode == "RGB" and not transparent:
             picture.thumbnail((256, 256), Image.Resampling.BOX)
-        pixels = np.asarray(_over_black(picture).convert("RGB")).astype(np.int16)
-    return 8, float((pixels.max(-1) - pixels.min(-1)).mean()) <= _GREY_DIFFERENCE
+        pixels = np.asarray(_over_black(picture, path).convert("RGB")).astype(np.int16)
+    return _Seen(8, high, float((pixels.max(-1) - pixels.min(-1)).mean()) <= _GREY_DIFFERENCE, turned, transparent)
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: Path) -> Iterator[tuple[Image.Image, bool]]:
+    """The picture as it is to be looked at, and whether it was turned for that."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(path) as picture:
-                if picture.width * picture.height > _MOST_PIXELS:
-                    raise InputRefused(f"{path}: {picture.width} x {picture.height} pixels; at most "
-                                       f"{_MOST_PIXELS} are read (a decompression bomb, or cut it first)")
+            # a stream, not a name: Pillow maps a file by the turned size of a TIFF and reads it askew
+            with regular_file(path).open("rb") as file, _identified(file, path) as picture:
+                _refuse_large(picture, path)
                 if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
                     raise InputRefused(f"{path}: holds several frames; give one file an image")
-                yield picture
+                _refuse_deep_colour(picture, path)
+                yield _upright(picture)
     except FileNotFoundError:
         raise InputRefused(f"{path}: no such file") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
@@ -139,20 +180,92 @@ def _opened(path: Path) -> Iterator[Image.Image]:
         raise InputRefused(f"{path}: not a whole, readable picture ({said})") from None
 
 
-def _over_black(picture: Image.Image) -> Image.Image:
-    if picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info:
+def _identified(file: IO[bytes], path: Path) -> Image.Image:
+    netpbm = is_netpbm(file.read(2))
+    file.seek(0)
+    if netpbm:
+        return read_netpbm(file, path)
+    try:
+        return Image.open(file, formats=_FORMATS)
+    except UnidentifiedImageError:
+        raise InputRefused(f"{path}: not a whole, readable picture (it holds no {', '.join(_FORMATS)})") from None
+
+
+def _refuse_large(picture: Image.Image, path: Path) -> None:
+    """Refuses by the declared size what would take too much memory or time."""
+    pixels = picture.width * picture.height
+    values = pixels * (4 if picture.mode == "P" else 3 if picture.mode in _SIXTEEN else len(picture.getbands()))
+    if pixels > _MOST_PIXELS or values > _MOST_VALUES:
+        raise InputRefused(f"{path}: {picture.width} x {picture.height} pixels of {picture.mode}; at most "
+                           f"{_MOST_PIXELS} grey ones are read (a decompression bomb, or cut it first)")
+    if picture.format in ("JPEG", "MPO") and picture.info.get("progressive"):
+        scans = path.read_bytes().count(b"\xff\xda")
+        if scans > _USUAL_SCANS and scans * pixels > _MOST_SCANNED:
+            raise InputRefused(f"{path}: {scans} scans of {picture.width} x {picture.height} pixels, taken for a "
+                               "decompression bomb and not read")
+
+
+def _refuse_deep_colour(picture: Image.Image, path: Path) -> None:
+    """Refuses colour and transparency of 16 bits, which Pillow cuts to 8 without a word."""
+    if picture.mode in (*_SIXTEEN, "F"):
+        return
+    tags = getattr(picture, "tag_v2", {})
+    raw = str([tile[3] for tile in getattr(picture, "tile", ())])
+    if (picture.format == "PNG" and ";16" in raw) or max(tags.get(_BITS, (8,))) > 8:
+        raise InputRefused(f"{path}: 16 bits per channel with colour or transparency, which are not read; convert "
+                           "it to 8 bits, or to one grey channel of 16")
+
+
+def _upright(picture: Image.Image) -> tuple[Image.Image, bool]:
+    """The picture turned as its EXIF says, and whether it was."""
+    if picture.format == "PNG" and "exif" not in picture.info:
+        return picture, False   # looking for it would decode the picture
+    turned = picture.getexif().get(_ORIENTATION, 1) in range(2, 9)
+    if not turned:
+        return picture, False
+    info = dict(picture.info)
+    picture.load()
+    upright = ImageOps.exif_transpose(picture)
+    upright.info = {**info, "tags": getattr(picture, "tag_v2", {})}
+    return upright, True
+
+
+def _depth(picture: Image.Image) -> tuple[int, float]:
+    """Bits per pixel that a picture is read at, 8 or 16, and the highest value that it may store."""
+    high = picture.info.get("maxval")
+    if picture.mode not in _SIXTEEN:
+        return 8, float(high or 255)
+    bits = max(_tags(picture).get(_BITS, (16,)))
+    return 16, float(high or 2**min(bits, 16) - 1)
+
+
+def _tags(picture: Image.Image) -> Any:
+    return picture.info.get("tags") or getattr(picture, "tag_v2", {})
+
+
+def _is_transparent(picture: Image.Image) -> bool:
+    return picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
+
+
+def _over_black(picture: Image.Image, path: Path) -> Image.Image:
+    if _is_transparent(picture):
         layer = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer).convert("RGB")
     if picture.mode in ("L", "RGB"):
         return picture
     if picture.mode == "F":
-        raise InputRefused(f"{getattr(picture, 'filename', 'a picture')}: holds floating-point pixels; "
-                           "expected 8 or 16 bits")
+        raise InputRefused(f"{path}: holds floating-point pixels; expected 8 or 16 bits")
     return picture.convert("L" if picture.mode == "1" else "RGB")
 
 
-def _deep(picture: Image.Image, path: Path, look: Look) -> NDArray[Any]:
+def _deep(picture: Image.Image, path: Path) -> NDArray[np.uint16]:
+    """The values of a picture of 16 bits, (rows, columns), white the highest."""
     values = np.asarray(picture)
     if values.ndim != 2 or values.min() < 0 or values.max() > 65535:
         raise InputRefused(f"{path}: expected one channel of 16 bits; got values up to {values.max()}")
-    return np.repeat(values[None].astype(np.uint16), look.channels, axis=0)
+    transparent = picture.info.get("transparency")
+    if isinstance(transparent, int):
+        values = np.where(values == transparent, 0, values)
+    if _tags(picture).get(_PHOTOMETRIC) == 0:
+        values = _depth(picture)[1] - values
+    return np.asarray(values, np.uint16)
