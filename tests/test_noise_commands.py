@@ -13,7 +13,7 @@ from steadyread.cases.uniform import Region, cut, find_regions
 from steadyread.cli import main
 from steadyread.errors import InputRefused, SteadyreadError, UsageError
 from steadyread.noise_measure import Measurement, measure_noise
-from steadyread.noise_show import Showing, show_noise, spectrum_named
+from steadyread.noise_show import Showing, show_noise
 from steadyread.threats.ct_noise import CTNoise
 from steadyread.threats.spectrum import Spectrum
 
@@ -152,8 +152,8 @@ def test_an_unknown_dose_or_spacing_is_said(tmp_path: Path, phantom: Pixels) -> 
     found = measure_noise([tmp_path / "bare.npz"], Measurement(spacing_mm=SPACING), tmp_path)
     assert [one["check"] for one in found["findings"]] == ["dose"]
     with pytest.raises(UsageError, match="--reference-mas"):
-        spectrum_named(found["table"])
-    assert spectrum_named(found["table"], 120).reference_mas == 120
+        Spectrum.named(found["table"])
+    assert Spectrum.named(found["table"], 120).reference_mas == 120
 
 
 def test_what_is_shown_agrees_with_what_is_given(tmp_path: Path) -> None:

@@ -117,10 +117,7 @@ def part_by_part(cases: Cases) -> Cases:
 def noise_of(study: Study) -> CTNoise:
     """The noise that the study states."""
     asked = study.ct_noise
-    if not asked.spectrum.endswith(".csv"):
-        spectrum = Spectrum.preset(asked.spectrum)
-    else:
-        spectrum = Spectrum.from_csv(asked.spectrum, asked.reference_mas)
+    spectrum = Spectrum.named(asked.spectrum, asked.reference_mas)
     return CTNoise(spectrum, spacing_mm=asked.spacing_mm, domain=asked.domain, mode=asked.mode)
 
 

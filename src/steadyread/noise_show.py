@@ -14,10 +14,9 @@ from steadyread.errors import UsageError
 from steadyread.figures import save
 from steadyread.figures.noise_power import ShownNoise, shown_noise
 from steadyread.findings import Finding
-from steadyread.noise_measure import SETTINGS as MEASURED
 from steadyread.threats.ct_noise import CTNoise
 from steadyread.threats.power import Floats, noise_power, radial_frequency, ring_average
-from steadyread.threats.spectrum import PRESETS, Spectrum, tube_load
+from steadyread.threats.spectrum import Spectrum, tube_load
 
 PICTURE = "noise-shown"
 # What a finite patch leaks from ring to ring is not the noise's fault: rings below so many frequency steps, or
@@ -45,7 +44,7 @@ def show_noise(name: str, mas: Sequence[float], how: Showing | None = None, out:
 
     Args:
         name: a preset, or a CSV of frequency (1/mm) and power (HU^2 mm^2) as `noise measure` writes it.
-        how: for a CSV that has no noise.json of ours beside it, `reference_mas` is the dose of its values.
+        how: for a CSV that does not say it, `reference_mas` is the dose of its values.
 
     Raises:
         UsageError: an unknown preset, no doses or none above 0, a grid that cannot be.
@@ -56,7 +55,7 @@ def show_noise(name: str, mas: Sequence[float], how: Showing | None = None, out:
     if not doses or not 8 <= how.size <= 1024 or how.draws < 2:
         raise UsageError("noise is shown at one dose or more, on 8 to 1024 pixels a side, from 2 draws or more; "
                          f"got {len(doses)} doses, {how.size} pixels, {how.draws} draws")
-    spectrum = spectrum_named(name, how.reference_mas)
+    spectrum = Spectrum.named(name, how.reference_mas)
     noise = CTNoise(spectrum, mas=doses[0], spacing_mm=how.spacing_mm)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
@@ -72,27 +71,6 @@ def show_noise(name: str, mas: Sequence[float], how: Showing | None = None, out:
              "folder": str(folder), "pictures": pictures}
     records.write_json(folder / f"{PICTURE}.json", found)
     return found
-
-
-def spectrum_named(name: str, reference_mas: float | None = None) -> Spectrum:
-    """A preset, or the spectrum of a CSV at `reference_mas` (else as the noise.json beside it has it).
-
-    Raises:
-        UsageError: no such preset or file, or the dose of a CSV is not known.
-        InputRefused: a CSV that is no spectrum.
-    """
-    path = Path(name)
-    if name in PRESETS:
-        return Spectrum.preset(name)
-    if not path.is_file():
-        raise UsageError(f"there is no spectrum '{name}': the presets are {', '.join(PRESETS)}, and no CSV of that "
-                         "name is here (`steadyread noise measure` writes one)")
-    beside = path.with_name(MEASURED)
-    told = records.read_json(beside) if reference_mas is None and beside.is_file() else {}
-    mas = reference_mas if reference_mas is not None else (told or {}).get("reference_mas")
-    if mas is None:
-        raise UsageError(f"{path}: the dose of its values is not known: state it with --reference-mas")
-    return Spectrum.from_csv(path, mas)
 
 
 def _at(spectrum: Spectrum, mas: float, noise: Floats, spacing_mm: float) -> ShownNoise:

@@ -2,12 +2,14 @@
 
 import csv
 import io
+import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from steadyread import records
@@ -32,7 +34,7 @@ from steadyread.report.noise_page import write_noise_report
 from steadyread.run_folder import settle
 from steadyread.study import Study
 from steadyread.threats import CTNoise
-from steadyread.threats.spectrum import SpectrumWarning
+from steadyread.threats.spectrum import SpectrumWarning, ThicknessWarning
 from steadyread.types import Batch
 from steadyread.workers import side_by_side, workers_for
 
@@ -155,7 +157,8 @@ def _write_facts(folder: Path, study: Study, material: Material, noise: CTNoise)
         raise PlanDiffers(f"{folder} was begun with another spectrum under the name '{spectrum.name}': give "
                           "another --out folder")
     records.write_json(folder / SPECTRUM, told)
-    found = [*_cut_off(noise, batch), *audit(material.raw, material.ready)]
+    found = [*_cut_off(noise, batch), *_other_thickness(noise, material.ready),
+             *audit(material.raw, material.ready)]
     records.write_json(folder / FINDINGS, [one.as_json() for one in found])
     records.write_whole(folder / CASES, _listed(material.raw).encode())
 
@@ -166,8 +169,32 @@ def _cut_off(noise: CTNoise, batch: Batch) -> Iterator[Finding]:
         warnings.simplefilter("always")
         noise.start(batch.pick(torch.tensor([0])), torch.ones(1), 0, 0)
     for one in caught:
-        if issubclass(one.category, SpectrumWarning):
+        if issubclass(one.category, SpectrumWarning) and one.category is not ThicknessWarning:
             yield Finding("spectrum beyond the grid", "warning", str(one.message))
+
+
+def _other_thickness(noise: CTNoise, cases: Cases) -> Iterator[Finding]:
+    """Whether the spectrum was measured on slices as thick as the study's, as a finding: the slices on which noise
+    is drawn, or in 2D those that the tables state."""
+    known = [thickness for thickness in (_thickness(noise, cases, place) for place in range(len(cases)))
+             if thickness is not None]
+    told = noise.spectrum.other_thickness(float(np.median(known))) if known else None
+    if told is not None:
+        yield Finding("slice thickness", "warning", told, float(np.median(known)))
+
+
+def _thickness(noise: CTNoise, cases: Cases, place: int) -> float | None:
+    row = cases.rows[place]
+    if noise.domain == "grid" and row.spacing_mm is not None and len(row.spacing_mm) > 2:
+        return row.spacing_mm[-3]
+    for name in ("slice_thickness_mm", "slice_spacing_mm"):
+        try:
+            stated = float(str(row.extras.get(name, "")))
+        except ValueError:
+            continue
+        if 0 < stated < math.inf:
+            return stated
+    return None
 
 
 def _listed(cases: Cases) -> str:

@@ -134,6 +134,8 @@ class CTNoise(Threat):
         spacings = self._spacings(batch)
         for spacing in dict.fromkeys(spacings):
             self.spectrum.warn_where_cut(spacing)
+        for thickness in dict.fromkeys(self._between_slices(batch)):
+            self.spectrum.warn_where_other_thickness(thickness)
         noise = (self._on_grid if self.domain == "grid" else self._native)(batch, spacings, seed, draw)
         noise = noise[:, None].to(batch.images)
         return noise.mul_(an_image(size, noise))
@@ -236,6 +238,12 @@ class CTNoise(Threat):
                 raise InputRefused(f"{key}: its pixel spacing is not known, and CT noise depends on it: give it "
                                    "with the images or state spacing_mm")
         return [in_plane(spacing) for spacing in known if spacing is not None]
+
+    def _between_slices(self, batch: Batch) -> list[float | None]:
+        """What counts as the thickness of each image's slices: their distance in mm, None in 2D."""
+        known: list[tuple[float, ...] | None] = [native_grid(batch, place).spacing_mm for place in range(len(batch))
+                                                 ] if self.domain == "native" else list(batch.spacing_mm or ())
+        return [whole[-3] if whole is not None and len(whole) > 2 else None for whole in known]
 
     def _missing(self, mas: float, batch: Batch, place: int) -> float:
         """The share of sigma^2(mas) that is not in the scan yet: 1 - mas / m0."""

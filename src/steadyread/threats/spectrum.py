@@ -5,7 +5,6 @@ between the table's frequencies and zero beyond the last. Definitions as in ICRU
 (doi:10.1093/jicru/nds002): sigma^2 is the integral of S over the band that a pixel grid holds.
 """
 
-import csv
 import hashlib
 import math
 import warnings
@@ -17,19 +16,27 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from steadyread.errors import InputRefused, UsageError
+from steadyread.files import is_regular
 from steadyread.threats.power import noise_power, pixel_spacing, radial_frequency
+from steadyread.threats.spectrum_table import read_spectrum_table
 
 Floats = NDArray[np.float64]
 
 _FIELD = 512            # pixels a side of the field over which a sigma is integrated
 _REFERENCE_MM = 0.7     # the presets' reference grid: a chest field of 358 mm over 512 pixels
 _FALL = 2.2             # c in S = a f exp(-(f/b)^c); 2.1 to 2.4 fit the theory of filtered backprojection
+_THICKNESSES_AGREE = 1.1
+_LEAST_HU2, _MOST_HU2 = 1e-6, 1e8      # of a spectrum's variance at its reference dose
 _TABLE = np.linspace(0.0, 2.5, 1001)    # 1/mm, up to the Nyquist frequency of 0.2 mm pixels
 PRESETS = {"soft": (0.25, 11.7, 17.66, "mediastinal"), "lung": (0.6, 25.2, 37.96, "lung")}
 
 
 class SpectrumWarning(UserWarning):
     """A spectrum and a pixel grid do not fit each other; what was done about it is in the message."""
+
+
+class ThicknessWarning(SpectrumWarning):
+    """A spectrum was measured on slices of another thickness than it is used on."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -42,6 +49,7 @@ class Spectrum:
         provenance: where the numbers come from, in one line for the reports.
         frequency_per_mm: ascending from 0.
         power_hu2_mm2: the table's values; linear between, zero beyond the last frequency.
+        slice_thickness_mm: of the slices it was measured on, None where unknown: S ~ 1/thickness.
 
     Raises:
         InputRefused: frequencies that do not ascend from 0, negative or non-finite values, no power at all.
@@ -53,6 +61,7 @@ class Spectrum:
     reference_mas: float
     frequency_per_mm: tuple[float, ...] = field(repr=False)
     power_hu2_mm2: tuple[float, ...] = field(repr=False)
+    slice_thickness_mm: float | None = field(default=None, repr=False)
 
     def __repr__(self) -> str:
         """Short, and another for another table: it stands in the plan of every run."""
@@ -71,6 +80,9 @@ class Spectrum:
             raise InputRefused(f"{told} needs frequencies (1/mm) that ascend from 0")
         if not (np.isfinite(power).all() and (power >= 0).all() and power.any()):
             raise InputRefused(f"{told} needs powers (HU^2 mm^2) of at least 0, not all of them 0")
+        if not _LEAST_HU2 < self.whole_variance_hu2 < _MOST_HU2:
+            raise InputRefused(f"{told} has a sigma of {math.sqrt(self.whole_variance_hu2):.3g} HU at its "
+                               "reference dose, which no scanner has; are its powers in HU^2 mm^2?")
 
     def __hash__(self) -> int:
         """Cheap, since spectra are the keys of caches; equality still compares the whole table."""
@@ -118,11 +130,30 @@ class Spectrum:
         for told in _misfits(self, pixel_spacing(spacing_mm)):
             warnings.warn(told, SpectrumWarning, stacklevel=3)
 
+    def other_thickness(self, thickness_mm: float) -> str | None:
+        """What to say where noise is drawn on slices of another thickness than the spectrum was measured on: noise
+        goes with 1/sqrt(thickness). None where both agree within 10 %, or the spectrum's is not known."""
+        own = self.slice_thickness_mm
+        if own is None or max(own, thickness_mm) <= _THICKNESSES_AGREE * min(own, thickness_mm):
+            return None
+        wrong = math.sqrt(max(own, thickness_mm) / min(own, thickness_mm))
+        return (f"the spectrum '{self.name}' was measured on slices of {own:.3g} mm and is used on slices of "
+                f"{thickness_mm:.3g} mm: noise goes with 1/sqrt(thickness), so it is {wrong:.3g} times too "
+                f"{'weak' if own > thickness_mm else 'strong'} (it is not scaled); measure slices as thick as the "
+                "study's")
+
+    def warn_where_other_thickness(self, thickness_mm: float | None) -> None:
+        """Warns (`ThicknessWarning`) of what `other_thickness` says; an unknown thickness (None) says nothing."""
+        told = None if thickness_mm is None else self.other_thickness(thickness_mm)
+        if told is not None:
+            warnings.warn(told, ThicknessWarning, stacklevel=3)
+
     @cached_property
     def whole_variance_hu2(self) -> float:
         """sigma^2 at the reference dose on a grid fine enough for the whole table: the integral of 2 pi f S df."""
         frequency, power = self._table
-        return float(np.trapezoid(2 * np.pi * frequency * power, frequency))
+        with np.errstate(over="ignore"):
+            return float(np.trapezoid(2 * np.pi * frequency * power, frequency))
 
     @classmethod
     def soft(cls) -> "Spectrum":
@@ -142,28 +173,53 @@ class Spectrum:
         return _preset(name)
 
     @classmethod
+    def named(cls, name: str, reference_mas: float | None = None) -> "Spectrum":
+        """A preset, or the spectrum of a table (`from_csv`) at `reference_mas`, else as the table says.
+
+        Raises:
+            UsageError: no such preset or file, a dose for a preset, or the dose of a table is not known.
+            InputRefused: a file that is no table of a spectrum.
+        """
+        if name in PRESETS:
+            if reference_mas is not None:
+                raise UsageError(f"the spectrum '{name}' has a dose of its own, {_preset(name).reference_mas:g} "
+                                 "mAs: leave reference_mas out, which is for a table")
+            return _preset(name)
+        path = Path(name)
+        if not is_regular(path):
+            raise UsageError(f"there is no spectrum '{name[:200]}': the presets are {', '.join(PRESETS)}, and no "
+                             "CSV of that name is here (`steadyread noise measure` writes one)")
+        return cls.from_csv(path, reference_mas)
+
+    @classmethod
     def from_csv(cls, path: str | Path, reference_mas: float | None = None) -> "Spectrum":
-        """A spectrum from a table: the first column is f in 1/mm, ascending, the second S in HU^2 mm^2.
+        """A spectrum from a table of frequencies, ascending, and powers.
 
-        Further columns, empty lines, lines that start with # and one line of names are passed over. Where the
-        first frequency is above 0, S(0) = 0 is put before it, as filtered backprojection has it.
+        The header names the columns, such as frequency_per_mm and power_hu2_mm2, f (1/cm) and S, with or without
+        units; without a header they are f in 1/mm and S in HU^2 mm^2. Further columns, empty lines and lines that
+        start with # are passed over. Where the first frequency is above 0, S(0) = 0 is put before it, as filtered
+        backprojection has it.
 
-        `reference_mas` is the dose it was measured at; where None the file says so in `# reference_mas: 100`.
+        `reference_mas` is the dose it was measured at; where None the file says so in `# reference_mas: 100`. The
+        thickness of the slices it was measured on stands in `# slice_thickness_mm: 5`.
 
         Raises:
             InputRefused: one line that names the file and the row.
+            UsageError: the dose is not known.
         """
         path = Path(path)
-        frequency, power = _read_table(path)
-        comments = [line.lstrip("# ").strip() for line in path.read_text("utf-8").splitlines() if line[:1] == "#"]
-        stated = next((line.partition(":")[2] for line in comments if line.startswith("reference_mas:")), None)
-        if reference_mas is None and stated is None:
+        table = read_spectrum_table(path)
+        if reference_mas is None and table.reference_mas is None:
             raise UsageError(f"{path}: at which dose was it measured? State reference_mas (noise.reference_mas in "
-                             "a study), or a line '# reference_mas: 100' in the file")
-        reference_mas = tube_load(float(stated or 0) if reference_mas is None else reference_mas)
-        told = f"{path.name} (sha256 {hashlib.sha256(path.read_bytes()).hexdigest()[:12]}), {reference_mas:g} mAs"
-        told = f"{comments[0]}; {told}" if comments and comments[0].startswith("measured") else told
-        return cls(path.stem, f"the user's table {told}", float(reference_mas), *_from_zero(frequency, power))
+                             "a study, --reference-mas), or a line '# reference_mas: 100' in the file")
+        mas = tube_load(table.reference_mas or 0 if reference_mas is None else reference_mas)
+        told = f"{path.name} (sha256 {table.digest}), {mas:g} mAs"
+        told = f"{table.comment}; {told}" if table.comment.startswith("measured") else told
+        try:
+            return cls(path.stem, f"the user's table {told}", mas,
+                       *_from_zero(table.frequency_per_mm, table.power_hu2_mm2), table.slice_thickness_mm)
+        except InputRefused as problem:
+            raise InputRefused(f"{path}: {problem}") from None
 
     @classmethod
     def measured(cls, rois_hu: ArrayLike, spacing_mm: float | tuple[float, float], mas: float,
@@ -234,47 +290,3 @@ def _from_zero(frequency: ArrayLike, power: ArrayLike) -> tuple[tuple[float, ...
     if len(frequency) and frequency[0] > 0:
         frequency, power = np.concatenate([[0.0], frequency]), np.concatenate([[0.0], power])
     return tuple(frequency.tolist()), tuple(power.tolist())
-
-
-def _read_table(path: Path) -> tuple[list[float], list[float]]:
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputRefused(f"{path}: not a readable text file of frequencies and powers ({error})") from error
-    frequency: list[float] = []
-    power: list[float] = []
-    names_seen = False
-    for row, cells in ((row, next(csv.reader([line]))) for row, line in enumerate(lines, 1)
-                       if line.strip() and not line.lstrip().startswith("#")):
-        if not (frequency or names_seen) and not any(_is_number(cell) for cell in cells):
-            names_seen = True
-            continue
-        f, s = _row(path, row, cells)
-        if frequency and f <= frequency[-1]:
-            raise InputRefused(f"{path}, row {row}: frequencies must ascend; {f:g}/mm follows {frequency[-1]:g}/mm")
-        frequency.append(f)
-        power.append(s)
-    if len(frequency) < 2 or not any(power):
-        raise InputRefused(f"{path}: a spectrum needs two rows of frequency (1/mm) and power (HU^2 mm^2) at least, "
-                           f"and a power above 0; found {len(frequency)} rows")
-    return frequency, power
-
-
-def _row(path: Path, row: int, cells: list[str]) -> tuple[float, float]:
-    """One row's frequency and power."""
-    for place, what in enumerate(("frequency (1/mm)", "power (HU^2 mm^2)")):
-        cell = cells[place].strip() if place < len(cells) else ""
-        if not cell:
-            raise InputRefused(f"{path}, row {row}: the {what} in column {place + 1} is missing")
-        if not _is_number(cell):
-            raise InputRefused(f"{path}, row {row}: the {what} in column {place + 1} is not a number: '{cell}'")
-        if float(cell) < 0:
-            raise InputRefused(f"{path}, row {row}: the {what} in column {place + 1} is negative: {cell}")
-    return float(cells[0]), float(cells[1])
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        return math.isfinite(float(cell))
-    except ValueError:
-        return False
