@@ -173,3 +173,14 @@ def test_a_patient_who_holds_a_large_share_of_a_part_is_named(most: int, part: s
 def test_two_patients_of_equal_shares_are_few_and_not_dominant() -> None:
     findings = audit(made(pictures(40), patients=["a", "b"] * 20, parts=["test"] * 40))
     assert not [finding for finding in findings if finding.check == "dominant patient"]
+
+
+def test_a_leak_stands_on_patients_and_not_on_their_many_images() -> None:
+    """One patient of each class, all of whose pictures have one size, tell nothing of sizes and classes."""
+    images = [picture for space, seed in (((24, 24), 0), ((24, 30), 1)) for picture in pictures(20, space, seed)]
+    labels = [0] * 20 + [1] * 20
+    few = audit(made(images, labels, patients=["a"] * 20 + ["b"] * 20))
+    many = audit(made(images, labels))
+    assert leak(few, "image size in pixels").value == leak(many, "image size in pixels").value == 1
+    assert leak(few, "image size in pixels").severity == "ok"
+    assert leak(many, "image size in pixels").severity == "warning"

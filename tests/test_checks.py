@@ -1,11 +1,13 @@
 """Each check must fail on the fault that it is for, and pass on an honest model."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
 
-from steadyread.checks import believed
-from steadyread.classifier import Classifier
+from steadyread.checks import Evidence, _at_least_as_strong, _severity, believed, reads, zero_gradients
+from steadyread.classifier import Classifier, prediction_of
 from steadyread.types import Bounds
 from test_assessment import made_cases, made_classifier
 
@@ -31,7 +33,7 @@ class Head(nn.Module):
 
 def test_an_honest_model_passes_everything():
     findings = found(Classifier(Head(), BOUNDS, "logits"))
-    assert {finding.severity for finding in findings.values()} <= {"ok", "warning"}
+    assert {finding.severity for finding in findings.values()} <= {"ok", "note", "warning"}
     assert {name for name, finding in findings.items() if finding.severity == "warning"} <= {"images"}
     assert findings["planted example"].value == 1.0
 
@@ -105,3 +107,46 @@ def test_a_model_that_is_random_while_evaluating_is_seen():
 def test_a_model_that_reads_an_image_by_its_company_is_seen():
     findings = found(Classifier(Head(before=lambda x: x - x.mean(0, keepdim=True)), BOUNDS, "logits"))
     assert findings["repeatable"].severity == "error"
+
+
+def evidence(n=20, sizes=1.0):
+    """Images of an honest network with stated sizes for their smallest flips."""
+    classifier = Classifier(Head(), BOUNDS, "logits")
+    batch = classifier.batch(torch.randn(n, 1, 6, 6, generator=torch.Generator().manual_seed(0)).clamp(-4, 4))
+    reference = prediction_of(classifier.logits(batch.images)).detach()
+    return Evidence(classifier, batch, reference, torch.full((n,), sizes), 0)
+
+
+@pytest.mark.parametrize(("count", "images", "severity"), [
+    (0, 20, "ok"), (1, 20, "note"), (2, 20, "note"), (3, 20, "error"), (3, 48, "note"), (4, 48, "error"),
+    (0, 0, "ok")])
+def test_a_share_is_judged_by_how_many_images_it_stands_on(count, images, severity):
+    assert _severity(count, images, (("error", 0.02),)) == severity
+
+
+@pytest.mark.parametrize(("missed", "severity"), [(0, "ok"), (1, "note"), (6, "error")])
+def test_what_a_weaker_attack_found_first_is_an_error_only_where_more_than_chance(missed, severity):
+    seen = evidence()
+    finding = _at_least_as_strong(seen, "one step", torch.arange(20) < missed, "FGSM", 0.5)
+    assert (finding.severity, finding.value, len(finding.rows)) == (severity, missed / 20, missed)
+    assert f"missed {missed} at that size" in finding.message
+
+
+@pytest.mark.parametrize(("others", "severity"), [(1, "note"), (4, "warning"), (8, "error")])
+def test_one_image_of_another_class_makes_no_network_silent(others, severity):
+    logits = torch.tensor([[1.0, 0.0]]).expand(20, 2)
+    finding = next(reads(logits, (torch.arange(20) < others).long()))
+    assert finding.severity == severity
+
+
+@pytest.mark.parametrize(("flat", "severity"), [(0, "ok"), (1, "note"), (3, "warning"), (8, "error")])
+def test_one_image_without_a_gradient_is_a_note(flat, severity):
+    class Flat(Head):
+        def forward(self, images):
+            still = torch.arange(len(images))[:, None] < flat
+            return super().forward(images) * ~still + torch.tensor([1.0, 0.0]) * still
+
+    seen = evidence()
+    module = replace(seen.classifier, module=Flat())
+    finding = zero_gradients(replace(seen, classifier=module))
+    assert (finding.severity, finding.value) == (severity, flat / 20)

@@ -26,7 +26,7 @@ from steadyread.files import ATTACKED, EXAMPLES, FINDINGS, IMAGES, MODEL, SETTIN
 from steadyread.findings import Finding
 from steadyread.hardening import carry_out_hardening, refuse_unfit
 from steadyread.material import Material, attacked_cases, gather
-from steadyread.metrics.gates import Judged, gate, judge, judge_noise
+from steadyread.metrics.gates import Judged, broken_checks, gate, judge, judge_noise
 from steadyread.metrics.intervals import clopper_pearson
 from steadyread.metrics.reads import reads_of
 from steadyread.models.loading import read_card
@@ -211,7 +211,7 @@ def judged_gates(stated: Sequence[str], table: pa.Table, folder: Path, seed: int
     if not stated:
         return
     plan = {"study": records.read_json(folder / SETTINGS), **records.read_json(folder / records.PLAN)}
-    broken = [one["check"] for one in records.read_json(folder / FINDINGS) if one["severity"] == "error"]
+    broken = broken_checks(records.read_json(folder / FINDINGS), table)
     for text in stated:
         judged = judge(gate(text), table, plan, seed)
         if judged.passed and broken and judged.gate.metric == "robust_accuracy":

@@ -12,7 +12,7 @@ from steadyread.cases.case_set import Cases
 from steadyread.cases.glance import Glances
 from steadyread.findings import Finding, Severity
 from steadyread.metrics.discrimination import area_under_curve
-from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.intervals import Estimate, clopper_pearson
 
 _MANY_CLASSES = 50
 _WARNED = 0.6
@@ -42,13 +42,14 @@ class Leak:
 def leaks(cases: Cases, seen: Glances, stage: str) -> Iterator[Finding]:
     """A finding for each figure that differs between the images; `stage` says of which images, in words."""
     labels = np.array([-1 if row.label is None else row.label for row in cases.rows])
+    patients = np.array([row.patient for row in cases.rows])
     spoken = []
     for name, values in _figures(cases, seen).items():
         usable = (labels >= 0) & np.isfinite(values)
         if usable.sum() < 2 or np.ptp(values[usable]) == 0:
             spoken.append(name)
             continue
-        leak = strongest(values[usable], labels[usable], cases.classes)
+        leak = strongest(values[usable], labels[usable], cases.classes, patients[usable])
         if leak is not None:
             yield _finding(name, leak, stage)
     if spoken:
@@ -89,14 +90,14 @@ def _area(cases: Cases, values: Figures, labels: NDArray[np.int64]) -> Estimate:
     """The AUC over patients of the class that the values tell best, either way round; 0.5 where none varies."""
     usable = (labels >= 0) & np.isfinite(values)
     values, labels = values[usable], labels[usable]
-    leak = strongest(values, labels, cases.classes) if len(values) else None
+    patients = np.array([row.patient for row in cases.rows])[usable]
+    leak = strongest(values, labels, cases.classes, patients) if len(values) else None
     if leak is None:
         return Estimate(None)
     if np.ptp(values) == 0:
         return Estimate(0.5, 0.5, 0.5, len(values))
     told = (labels == cases.classes.index(leak.tells)).astype(np.int64)
     turned = values if auc(values, told == 1) >= 0.5 else -values
-    patients = np.array([row.patient for row in cases.rows])[usable]
     return area_under_curve(np.stack([-turned, turned], axis=1), told, patients)
 
 
@@ -105,8 +106,12 @@ def _spoken(area: Estimate) -> str:
     return f"{area.value:.2f}{interval}"
 
 
-def strongest(values: Figures, labels: NDArray[np.int64], classes: tuple[str, ...]) -> Leak | None:
-    """The class that the values tell best from the rest, either way round; None below two classes."""
+def strongest(values: Figures, labels: NDArray[np.int64], classes: tuple[str, ...],
+              patients: NDArray[np.str_]) -> Leak | None:
+    """The class that the values tell best from the rest, either way round; None below two classes.
+
+    How sure that is goes by the number of patients: images of one are often of one size.
+    """
     present = np.unique(labels)
     if len(present) < 2 or len(present) > _MANY_CLASSES:
         return None
@@ -114,10 +119,13 @@ def strongest(values: Figures, labels: NDArray[np.int64], classes: tuple[str, ..
     for label in present[1:] if len(present) == 2 else present:
         raw = auc(values, labels == label)
         value = max(raw, 1 - raw)
-        spread = _spread(value, int((labels == label).sum()), int((labels != label).sum()))
+        sides = [len(np.unique(patients[side])) for side in (labels == label, labels != label)]
         # one of several classes is picked for being the best: ask more of it
         sure = 1.96 if len(present) == 2 else 3.0
-        found.append(Leak(value, value - sure * spread, classes[label]))
+        lowest = value - sure * _spread(value, *sides)
+        if value == 1:      # which has no spread: as sure as its smaller side
+            lowest = float(clopper_pearson(min(sides), min(sides))[0])
+        found.append(Leak(value, lowest, classes[label]))
     return max(found, key=lambda leak: leak.lowest)
 
 

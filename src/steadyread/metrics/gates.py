@@ -1,12 +1,13 @@
 """Gates: a figure that an assessment must reach, such as `robust_accuracy@0.002 range=0.5` or `auc=0.8`."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from steadyread.errors import UsageError
 from steadyread.metrics.discrimination import discrimination
@@ -137,6 +138,18 @@ def judge_noise(stated: Gate, summary: Mapping[str, Any]) -> Judged:
     passed = found >= stated.least
     return Judged(stated, found, passed, f"{stated.metric.replace('_', ' ')}{at} is {found:.4f}, "
                   f"{'at least' if passed else 'below'} {stated.least:g}{said}")
+
+
+def broken_checks(findings: Sequence[Mapping[str, Any]], table: pa.Table) -> list[str]:
+    """The checks whose errors bear on the images that are judged: all but those that name others alone.
+
+    A finding names images, patients, or groups of either joined by " = "; one without names is of the whole.
+    """
+    part = part_of(table)
+    judged = table if part is None else table.filter(pc.equal(table["part"], part))
+    names = {str(name) for column in ("case_id", "patient_id") for name in pc.unique(judged[column]).to_pylist()}
+    return [str(one["check"]) for one in findings if one["severity"] == "error" and
+            (not one.get("rows") or any({row, *row.split(" = ")} & names for row in one["rows"]))]
 
 
 def _measured(stated: Gate, reads: Reads, validation: Reads, plan: Plan, seed: int) -> tuple[Estimate, str]:

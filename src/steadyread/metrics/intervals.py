@@ -62,6 +62,11 @@ def clopper_pearson(successes: ArrayLike, trials: ArrayLike, level: float = LEVE
     return np.where(count <= 0, 0.0, low), np.where(missing <= 0, 1.0, high)
 
 
+def exceeds(count: int, trials: int, allowed: float) -> bool:
+    """Whether `count` of the trials are more than an allowed share, by the lower end of Clopper and Pearson's."""
+    return float(clopper_pearson(count, trials)[0]) > allowed
+
+
 def share(flags: ArrayLike, patients: ArrayLike, level: float = LEVEL) -> Estimate:
     """The share of true `flags` (n,) with its interval over `patients` (n,)."""
     chosen = np.asarray(flags, bool)

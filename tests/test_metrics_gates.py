@@ -1,0 +1,42 @@
+"""What stops a gate: errors that bear on the images that are judged, and no others."""
+
+from typing import Any
+
+import pytest
+
+import fabricate
+from steadyread import records
+from steadyread.metrics.gates import broken_checks
+
+
+def table() -> Any:
+    """Test images case-0000 to case-0009 of patients test-0 to test-4, and validation images of others."""
+    return records.as_table(fabricate.rows(n=10, patients=5)
+                            + fabricate.rows(n=10, patients=5, part="validation", name="valid"))
+
+
+def error(*rows: str, check: str = "some check", severity: str = "error") -> dict[str, Any]:
+    return {"check": check, "severity": severity, "message": "", "value": None, "rows": list(rows)}
+
+
+@pytest.mark.parametrize(("rows", "stops"), [
+    ((), True), (("case-0003",), True), (("valid-0003",), False), (("train-7 = valid-0003",), False),
+    (("train-1 = train-2", "valid-0001 = case-0009"), True), (("test-4",), True), (("validation-4",), False)])
+def test_only_an_error_that_bears_on_a_judged_image_stops_a_gate(rows: tuple[str, ...], stops: bool) -> None:
+    assert broken_checks([error(*rows)], table()) == (["some check"] if stops else [])
+
+
+def test_warnings_stop_nothing_and_each_error_is_named() -> None:
+    findings = [error("case-0001", severity="warning"), error("case-0001", check="one"), error(check="two")]
+    assert broken_checks(findings, table()) == ["one", "two"]
+
+
+def test_without_a_test_part_every_image_is_judged() -> None:
+    whole = records.as_table(fabricate.rows(n=10, part="validation", name="valid"))
+    assert broken_checks([error("valid-0003")], whole) == ["some check"]
+    assert broken_checks([error("case-0003")], whole) == []
+
+
+def test_an_id_that_holds_an_equals_sign_is_found() -> None:
+    rows = [row | {"case_id": f"a = {row['case_id']}"} for row in fabricate.rows(n=3)]
+    assert broken_checks([error("a = case-0001")], records.as_table(rows)) == ["some check"]
