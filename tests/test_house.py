@@ -25,13 +25,13 @@ FLOORS = {
     3: ("attacks", "figures", "explain"),
     2: ("threats", "classifier", "cases"),
     1: ("types", "units", "errors", "names", "files", "heads", "locks", "convolutions", "findings", "progress",
-        "records", "metrics", "models", "workers", "_version"),
+        "folder_lock", "records", "metrics", "models", "workers", "_version"),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Rooms that count, draw or say: torch is never imported with them.
 WITHOUT_TORCH = ("metrics", "metrics.summary", "metrics.gates", "figures", "report", "records", "units", "errors",
-                 "files", "findings", "progress", "console", "stored", "cli", "metrics.noise_summary",
-                 "report.noise_page", "report.sets_page")
+                 "files", "findings", "folder_lock", "progress", "console", "stored", "cli",
+                 "metrics.noise_summary", "report.noise_page", "report.sets_page")
 
 
 def _name(path: Path) -> str:

@@ -1,8 +1,13 @@
 """What a run's folder keeps: damage is seen and never overwritten, and a failure is only what came to nothing."""
 
+import errno
+import fcntl
 import json
 import logging
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +17,7 @@ from safetensors.torch import save_file
 from fabricate_pictures import Call, pictures
 from steadyread import checks, hardening, records, running
 from steadyread.errors import InputRefused, PlanDiffers
+from steadyread.folder_lock import LOCK, locked, sweep
 from steadyread.models.loading import read_state, save_weights, trained_state
 from steadyread.running import carry_out
 from steadyread.study import Study
@@ -156,3 +162,117 @@ def test_damaged_records_are_computed_anew_and_that_is_said(here: Path, caplog: 
         carry_out(study(), "run")
     assert any(part.name in text and "damaged" in text for text in caplog.messages)
     assert records.read(here / "run").equals(before)
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from steadyread.folder_lock import locked
+with locked(Path(sys.argv[1])):
+    print("locked", flush=True)
+    sys.stdin.read()
+"""
+
+
+def holder(folder: Path) -> "subprocess.Popen[str]":
+    """Another process that works in the folder until its input ends."""
+    process = subprocess.Popen([sys.executable, "-c", HOLDER, str(folder)], stdin=subprocess.PIPE,
+                               stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "locked\n"
+    return process
+
+
+def test_a_folder_is_one_processes_and_free_when_that_ends_or_is_killed(here: Path, steadyread: Call) -> None:
+    for end in ("killed", "ended"):
+        with holder(here / "run") as other:
+            for command in (("harden", "run", "--epsilon", "0.05 range"), ("report", "run")):
+                told = steadyread(*command)
+                assert told.code == 3
+                assert f"run is being worked in by another process (pid {other.pid})" in told.err
+            (other.kill if end == "killed" else other.stdin.close)()  # type: ignore[union-attr]
+            other.wait()
+        with locked(here / "run"):
+            pass
+        assert not (here / "run" / LOCK).exists()
+
+
+def test_a_lock_leaves_no_folder_that_stays_empty_and_may_be_taken_twice(tmp_path: Path) -> None:
+    with locked(tmp_path / "a" / "b"), locked(tmp_path / "a" / "b"):
+        assert (tmp_path / "a" / "b" / LOCK).read_text() == f"{os.getpid()}\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_locks_is_said_and_stops_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                               caplog: pytest.LogCaptureFixture) -> None:
+    def refused(handle: int, how: int) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr(fcntl, "flock", refused)
+    with caplog.at_level(logging.WARNING, "steadyread"), locked(tmp_path):
+        pass
+    assert len(caplog.messages) == 1
+    assert "knows no locks (No locks available)" in caplog.messages[0]
+
+
+def test_leftovers_of_killed_runs_are_swept_where_nobody_works_and_nothing_else(tmp_path: Path) -> None:
+    ours = (".study.json.123.tmp", "figures/.a.svg.9.tmp", "hardened/.model.safetensors.77.tmp",
+            "jobs/original/fold-0/checkpoint.pt")
+    kept = ("notes.tmp", ".hidden.tmp", "figures/a.svg", "checkpoint.pt", "busy/.plan.json.5.tmp",
+            "jobs/original/fold-0/model.safetensors")
+    for name in (*ours, *kept):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    with holder(tmp_path / "busy") as other:
+        sweep(tmp_path)
+        other.kill()
+    assert {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()} == {
+        *kept, f"busy/{LOCK}"}
+
+
+def test_another_plan_in_the_default_folder_goes_to_a_numbered_one_and_is_taken_up_there(
+        here: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (here / "runs").mkdir()
+    (here / "run").rename(here / "runs" / "kept")
+    before = contents(here / "runs" / "kept")
+    other = study(seed=1, hardening=None, triage={}, attacks={"use": [], "epsilons": []})
+    with caplog.at_level(logging.WARNING, "steadyread"):
+        assert carry_out(other).folder == Path("runs/kept-2")
+    assert len(caplog.messages) == 1
+    assert "seed is 0 there and 1 now" in caplog.messages[0]
+    assert caplog.messages[0].endswith("this run goes to runs/kept-2")
+    assert contents(here / "runs" / "kept") == before
+    second = contents(here / "runs" / "kept-2")
+    assert carry_out(other).folder == Path("runs/kept-2")
+    assert contents(here / "runs" / "kept-2").keys() == second.keys()
+    assert carry_out(study()).folder == Path("runs/kept")
+    assert sorted(path.name for path in (here / "runs").iterdir()) == ["kept", "kept-2"]
+
+
+def test_other_data_of_the_same_settings_leave_the_old_run_whole(here: Path) -> None:
+    (here / "runs").mkdir()
+    (here / "run").rename(here / "runs" / "kept")
+    before = contents(here / "runs" / "kept")
+    pictures(here / "more", 30)
+    other = {"data": {"path": "more"}, "hardening": None, "triage": {}}
+    assert carry_out(study(**other)).folder == Path("runs/kept-2")
+    assert contents(here / "runs" / "kept") == before
+
+
+def test_a_stated_folder_with_another_plan_is_refused_or_kept_aside(here: Path, steadyread: Call) -> None:
+    before = contents(here / "run")
+    (here / "other.toml").write_text('seed = 1\n[data]\npath = "images"\n[preparation]\nsize = 12\n[training]\n'
+                                     "epochs = 1\n[model.arguments]\nwidth = 0.05\nnorm = true\n"
+                                     "convolutions = [1, 1, 1, 1, 1]\n")
+    command = ("train", "--study", "other.toml", "--out", "run", "--threads", 1)
+    told = steadyread(*command)
+    assert told.code == 3
+    assert "seed is 0 there and 1 now" in told.err
+    assert "--overwrite, which keeps it as run.old-1" in told.err
+    assert contents(here / "run") == before
+    for _ in range(2):   # the second goes on with the new one
+        assert steadyread(*command, "--overwrite").code == 0
+        aside = contents(here / "run.old-1")
+        assert {here / "run" / path.relative_to(here / "run.old-1"): aside[path] for path in aside} == before
+    assert json.loads((here / "run" / "study.json").read_text())["seed"] == 1
+    assert not (here / "run.old-2").exists()

@@ -186,7 +186,6 @@ def test_another_plan_is_refused_and_the_differences_named(store: records.Store,
                                                            told: str) -> None:
     with pytest.raises(PlanDiffers, match=told) as refused:
         open_store(store.folder, {**PLAN, **change})
-    assert "another folder" in str(refused.value)
     assert "\n" not in str(refused.value)
     assert open_store(store.folder, PLAN)
 

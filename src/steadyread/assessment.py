@@ -3,6 +3,7 @@
 import hashlib
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -19,6 +20,7 @@ from steadyread.cases import Cases, collate
 from steadyread.cases.case_set import fingerprint
 from steadyread.classifier import Classifier, margin_of, prediction_of
 from steadyread.errors import InputRefused, UsageError
+from steadyread.folder_lock import locked
 from steadyread.progress import Progress, quiet
 from steadyread.types import Batch, Case, Labels
 
@@ -71,18 +73,19 @@ def assess(classifier: Classifier, cases: Cases, attacks: Sequence[Attack] | Map
               "fold": cases.fold, "seed": seed, "model_sha256": plan["model"]["sha256"],
               "data_sha256": plan["data"]["sha256"], "version": __version__}
     blocks = -(-len(cases) // BLOCK)
-    kept = records.open_store(store, plan, blocks) if store is not None else None
-    done = kept.finished_blocks().blocks if kept else frozenset()
-    todo = [block for block in range(blocks) if block not in done]
-    tables = []
-    for block in progress(todo, len(todo), "assessing"):
-        found = [cases[place] for place in range(block * BLOCK, min((block + 1) * BLOCK, len(cases)))]
-        rows = [common | row for row in _rows(classifier, found, chosen, sides, seed)]
-        if kept:
-            kept.write_part(block, rows)
-        else:
-            tables.append(records.as_table(rows))
-    return records.read(kept.folder) if kept else pa.concat_tables(tables)
+    with nullcontext() if store is None else locked(Path(store)):
+        kept = records.open_store(store, plan, blocks) if store is not None else None
+        done = kept.finished_blocks().blocks if kept else frozenset()
+        todo = [block for block in range(blocks) if block not in done]
+        tables = []
+        for block in progress(todo, len(todo), "assessing"):
+            found = [cases[place] for place in range(block * BLOCK, min((block + 1) * BLOCK, len(cases)))]
+            rows = [common | row for row in _rows(classifier, found, chosen, sides, seed)]
+            if kept:
+                kept.write_part(block, rows)
+            else:
+                tables.append(records.as_table(rows))
+        return records.read(kept.folder) if kept else pa.concat_tables(tables)
 
 
 def describe(classifier: Classifier, cases: Cases, attacks: Mapping[str, Sequence[Attack]],

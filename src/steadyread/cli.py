@@ -36,6 +36,7 @@ from steadyread.options import (
     Normalise,
     Offset,
     Out,
+    Overwrite,
     PixelSpacing,
     Rois,
     Run,
@@ -69,6 +70,7 @@ if TYPE_CHECKING:
     from steadyread.sets import SetsDone
 
 INTERRUPTED = 130
+Place = tuple[Path | None, bool]   # --out and --overwrite
 app = typer.Typer(name="steadyread", add_completion=False, no_args_is_help=True, rich_markup_mode=None,
                   pretty_exceptions_enable=False, help="How steady is an imaging classifier's read? Finds the "
                   "smallest change that flips each image, and the cases that a human should read instead.",
@@ -81,13 +83,13 @@ app.add_typer(noise, name="noise")
 
 @app.command()
 def demo(data: DataPath = None, layout: Layout = None, limit: Limit = None, epochs: Epochs = None,
-         seed: Seed = None, out: Out = None, json: Json = False, fail_below: Gates = None, sets: Sets = None,
-         threads: Threads = None) -> None:
+         seed: Seed = None, out: Out = None, overwrite: Overwrite = False, json: Json = False,
+         fail_below: Gates = None, sets: Sets = None, threads: Threads = None) -> None:
     """The whole job: train a small network, assess it, write the report. Without --data on SYNTHETIC nodules."""
     name = f"demo-{Path(data).resolve().stem}" if data else "demo"
     flags = {"name": name, "data__path": data, "data__layout": layout, "attacks__limit": limit,
              "training__epochs": epochs, "seed": seed, "gates__fail_below": fail_below}
-    _carry_out(None, flags, sets, out, json, threads)
+    _carry_out(None, flags, sets, (out, overwrite), json, threads)
 
 
 @app.command()
@@ -96,25 +98,25 @@ def run(study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The ex
                                                        "Default: the current folder.")] = None,
         scale: Annotated[str | None, typer.Option("--scale", help="Which of the study's [scales] tables.")] = None,
         data: DataPath = None, limit: Limit = None, epochs: Epochs = None, seed: Seed = None,
-        keep_going: KeepGoing = False, out: Out = None, json: Json = False, fail_below: Gates = None,
-        sets: Sets = None, threads: Threads = None) -> None:
+        keep_going: KeepGoing = False, out: Out = None, overwrite: Overwrite = False, json: Json = False,
+        fail_below: Gates = None, sets: Sets = None, threads: Threads = None) -> None:
     """A whole experiment from a file, of one data set or several. Every flag overrides one of its keys."""
     flags = {"data__path": data, "attacks__limit": limit, "training__epochs": epochs, "seed": seed,
              "gates__fail_below": fail_below, "scale": scale}
-    _carry_out(study, flags, sets, out, json, threads, data_root, keep_going)
+    _carry_out(study, flags, sets, (out, overwrite), json, threads, data_root, keep_going)
 
 
 @app.command()
 def train(data: DataPath = None, study: StudyPath = None, layout: Layout = None, model: ModelName = None,
           epochs: Epochs = None, window: Window = None, crop: Crop = None, size: Size = None,
-          spacing: Spacing = None, seed: Seed = None, out: Out = None, json: Json = False, sets: Sets = None,
-          threads: Threads = None) -> None:
+          spacing: Spacing = None, seed: Seed = None, out: Out = None, overwrite: Overwrite = False,
+          json: Json = False, sets: Sets = None, threads: Threads = None) -> None:
     """Train a network and keep the epoch that is best on validation images. SYNTHETIC nodules without --data."""
     flags = {"data__path": data, "data__layout": layout, "model__name": model, "training__epochs": epochs,
              "seed": seed} | prepared(window, crop, size, spacing)
     if study is None:
         flags["name"] = f"train-{Path(data).resolve().stem}" if data else "train"
-    _train(study, flags, sets, out, json, threads)
+    _train(study, flags, sets, (out, overwrite), json, threads)
 
 
 @app.command()
@@ -122,24 +124,24 @@ def assess(data: DataPath = None, model: ModelName = None, weights: Weights = No
            output: Head = None, limit: Limit = None, layout: Layout = None, study: StudyPath = None,
            normalise: Normalise = None, threshold: Threshold = None, window: Window = None, crop: Crop = None,
            size: Size = None, spacing: Spacing = None, epsilon: Epsilons = None, against: Against = None,
-           seed: Seed = None, out: Out = None, json: Json = False, fail_below: Gates = None, sets: Sets = None,
-           threads: Threads = None) -> None:
+           seed: Seed = None, out: Out = None, overwrite: Overwrite = False, json: Json = False,
+           fail_below: Gates = None, sets: Sets = None, threads: Threads = None) -> None:
     """Assess a trained network: attacks, checks, triage, report. Weights written by `train` need no other flag."""
     flags = {"data__path": data, "data__layout": layout, "model__name": model, "model__weights": weights,
              "model__bounds": pair(bounds, "--bounds"), "model__output": output, "model__threshold": threshold,
              "model__normalise": normalised(normalise), "attacks__limit": limit, "attacks__epsilons": epsilon,
              "attacks__against": against, "seed": seed, "gates__fail_below": fail_below}
     flags |= prepared(window, crop, size, spacing) | _named(study, data, weights)
-    _carry_out(study, flags, sets, out, json, threads)
+    _carry_out(study, flags, sets, (out, overwrite), json, threads)
 
 
 @app.command()
-def harden(folder: Run = None, epsilon: TrainingSize = None, method: Method = None,
-           epochs: HardeningEpochs = None, from_scratch: Scratch = None, data: DataPath = None,
-           model: ModelName = None, weights: Weights = None, bounds: BoundsPair = None, output: Head = None,
-           limit: Limit = None, layout: Layout = None, study: StudyPath = None, normalise: Normalise = None,
-           window: Window = None, crop: Crop = None, size: Size = None, spacing: Spacing = None, seed: Seed = None,
-           out: Out = None, json: Json = False, fail_below: Gates = None, sets: Sets = None,
+def harden(folder: Run = None, epsilon: TrainingSize = None, method: Method = None, epochs: HardeningEpochs = None,
+           from_scratch: Scratch = None, data: DataPath = None, model: ModelName = None, weights: Weights = None,
+           bounds: BoundsPair = None, output: Head = None, limit: Limit = None, layout: Layout = None,
+           study: StudyPath = None, normalise: Normalise = None, window: Window = None, crop: Crop = None,
+           size: Size = None, spacing: Spacing = None, seed: Seed = None, out: Out = None,
+           overwrite: Overwrite = False, json: Json = False, fail_below: Gates = None, sets: Sets = None,
            threads: Threads = None) -> None:
     """Train a network further on attacked images, assess it anew, and compare: steadier, and at what cost?"""
     flags = {"hardening__epsilon": epsilon, "hardening__method": method, "hardening__epochs": epochs,
@@ -150,14 +152,15 @@ def harden(folder: Run = None, epsilon: TrainingSize = None, method: Method = No
     if epsilon is None and study is None:
         flags["hardening__epsilon"] = "auto"
     if folder is not None:
-        if out is not None:
-            raise UsageError(f"--out: the run {folder} is hardened in its own folder. To compare with another "
-                             "method or size, add --set 'hardening.compare.NAME={method=\"trades\"}'")
+        if out is not None or overwrite:
+            raise UsageError(f"--{'overwrite' if out is None else 'out'}: the run {folder} is hardened in its own "
+                             "folder. To compare with another method or size, add --set "
+                             "'hardening.compare.NAME={method=\"trades\"}'")
         _harden_run(folder, {key: value for key, value in flags.items() if value is not None}, sets, json, threads)
         return
     if study is None:
         flags["name"] = f"harden-{Path(data).resolve().stem}" if data else "harden"
-    _carry_out(study, flags, sets, out, json, threads)
+    _carry_out(study, flags, sets, (out, overwrite), json, threads)
 
 
 @app.command()
@@ -270,7 +273,7 @@ def _of_typer(problem: Exception) -> int:
     return int(problem.exit_code)
 
 
-def _carry_out(study: Path | None, flags: dict[str, Any], sets: list[str] | None, out: Path | None, json: bool,
+def _carry_out(study: Path | None, flags: dict[str, Any], sets: list[str] | None, out: Place, json: bool,
                threads: int | None, data_root: Path | None = None, keep_going: bool = False) -> None:
     _use(threads)
     from steadyread.study import keyed, override
@@ -291,7 +294,7 @@ def _carry_out(study: Path | None, flags: dict[str, Any], sets: list[str] | None
                       + "; ".join(failures.values()))
 
 
-def _done(study: Path | None, above: list[dict[str, Any]], out: Path | None, data_root: Path | None,
+def _done(study: Path | None, above: list[dict[str, Any]], out: Place, data_root: Path | None,
           keep_going: bool) -> "Done | SetsDone":
     from steadyread.progress import progress
     from steadyread.running import carry_out
@@ -301,8 +304,8 @@ def _done(study: Path | None, above: list[dict[str, Any]], out: Path | None, dat
     if isinstance(stated, Sets):
         from steadyread.sets import carry_out_sets
 
-        return carry_out_sets(stated.rooted(data_root), out, progress, keep_going)
-    return carry_out(stated.rooted(data_root), out, progress)
+        return carry_out_sets(stated.rooted(data_root), out[0], progress, keep_going, out[1])
+    return carry_out(stated.rooted(data_root), out[0], progress, out[1])
 
 
 def _harden_run(folder: Path, flags: dict[str, Any], sets: list[str] | None, json: bool,
@@ -324,7 +327,7 @@ def _harden_run(folder: Path, flags: dict[str, Any], sets: list[str] | None, jso
         raise GateFailed("; ".join(judged.message for judged in done.failed))
 
 
-def _train(study: Path | None, flags: dict[str, Any], sets: list[str] | None, out: Path | None, json: bool,
+def _train(study: Path | None, flags: dict[str, Any], sets: list[str] | None, out: Place, json: bool,
            threads: int | None) -> None:
     _use(threads)
     from steadyread.progress import progress
@@ -332,7 +335,7 @@ def _train(study: Path | None, flags: dict[str, Any], sets: list[str] | None, ou
     from steadyread.study import keyed, override, read_study
 
     stated = read_study(study, keyed(**flags), *[override(text) for text in sets or ()])
-    _say(train_study(stated, out, progress), json, "train_lines")
+    _say(train_study(stated, out[0], progress, out[1]), json, "train_lines")
 
 
 def _say(found: Mapping[str, Any], json: bool, lines: str) -> None:

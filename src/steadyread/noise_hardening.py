@@ -301,7 +301,7 @@ def _corrections(study: Study, own: NoiseHardening, material: Material, classifi
     if path.exists():
         told = records.read_json(path)
         if (told["begin"], told["draws"], sorted(map(float, told["shifts"]))) != (begin, own.draws, list(doses)):
-            raise PlanDiffers(f"{path} is of another network, other doses or draws: give another --out folder")
+            raise PlanDiffers(f"{path} is of another network, other doses or draws")
         return tuple(DriftCorrection(float(mas), tuple(told["shifts"][mas]), tuple(told["reads"][mas]))
                      for mas in told["shifts"])
     training = material.ready.part("train")

@@ -154,8 +154,7 @@ def _write_facts(folder: Path, study: Study, material: Material, noise: CTNoise)
         told["sigma_native_hu"] = {f"{mas:g}": float(noise.size_of(mas, batch).median()) for mas in asked.mas}
     begun = (folder / SPECTRUM).exists() and (folder / JOBS).exists()
     if begun and records.read_json(folder / SPECTRUM)["power_hu2_mm2"] != told["power_hu2_mm2"]:
-        raise PlanDiffers(f"{folder} was begun with another spectrum under the name '{spectrum.name}': give "
-                          "another --out folder")
+        raise PlanDiffers(f"{folder} was begun with another spectrum under the name '{spectrum.name}'")
     records.write_json(folder / SPECTRUM, told)
     found = [*_cut_off(noise, batch), *_other_thickness(noise, material.ready),
              *audit(material.raw, material.ready)]

@@ -7,7 +7,10 @@ import typer
 
 from steadyread.errors import UsageError
 
-Out = Annotated[Path | None, typer.Option("--out", help="Folder of the results. Default: one under runs/.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Folder of the results. Default: one under runs/, and the "
+                                          "next free one where that holds a run of other settings.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Where the folder holds a run of other settings, keep "
+                                         "that as NAME.old-1 and begin anew. Nothing is deleted.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
 Seed = Annotated[int | None, typer.Option("--seed", help="Of the split, the training and every draw. Default: 0.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads. Default: all cores.")]

@@ -42,6 +42,7 @@ PLAN = "plan.json"
 PARTS = "records"
 _PART = re.compile(r"part-(\d{5,})-([0-9a-f]{16})\.parquet")
 _TEMPORARY = ".tmp"
+_LEFTOVER = re.compile(r"\..+\.\d+" + re.escape(_TEMPORARY))
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SHOWN = 4   # differences of two plans that a message names
 
@@ -108,10 +109,9 @@ def open_store(folder: str | Path, plan: Mapping[str, Any], blocks: int | None =
     try:
         store.parts.mkdir(parents=True, exist_ok=True)
         for place in (store.folder, store.parts):
-            for leftover in place.glob(f".*{_TEMPORARY}"):
-                leftover.unlink(missing_ok=True)
+            remove_leftovers(place)
     except OSError as problem:
-        raise _unwritable(store.folder, problem) from problem
+        raise unwritable(store.folder, problem) from problem
     path = store.folder / PLAN
     if path.exists():
         there = read_json(path)
@@ -124,6 +124,13 @@ def open_store(folder: str | Path, plan: Mapping[str, Any], blocks: int | None =
                            "choose another --out folder")
     write_whole(path, (json.dumps(wanted, indent=1, sort_keys=True) + "\n").encode())
     return store
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files that killed writers left in a folder, those of `write_whole` alone."""
+    for path in folder.glob(f".*{_TEMPORARY}"):
+        if _LEFTOVER.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def read(folder: str | Path) -> pa.Table:
@@ -180,10 +187,7 @@ def write_whole(path: str | Path, content: bytes) -> None:
     except OSError as problem:
         with suppress(OSError):  # its folder may not be one
             temporary.unlink(missing_ok=True)
-        if problem.errno in _FULL:
-            raise Partial(f"no room to write {path} ({len(content):,} bytes): {problem.strerror}. What was "
-                          "finished is kept: make room and run the same command again") from problem
-        raise _unwritable(path, problem) from problem
+        raise unwritable(path, problem) from problem
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
@@ -305,7 +309,11 @@ def _sync_folder(folder: Path) -> None:
         os.close(handle)
 
 
-def _unwritable(path: Path, problem: OSError) -> InputRefused:
+def unwritable(path: Path, problem: OSError) -> InputRefused | Partial:
+    """What to raise where writing failed: `Partial` for a full disk, quota or file size limit, else a refusal."""
+    if problem.errno in _FULL:
+        return Partial(f"no room to write {path}: {problem.strerror}. What was finished is kept: make room and run "
+                       "the same command again")
     return InputRefused(f"cannot write {path}: {problem.strerror or problem}; choose another --out folder")
 
 
@@ -329,8 +337,7 @@ def _refuse_another_plan(folder: Path, there: Any, wanted: Any) -> None:
     differences = [f"{key} is {_short(old)} there and {_short(new)} now"
                    for key, old, new in _differences(there, wanted, "")]
     more = f"; and {len(differences) - _SHOWN} more" if len(differences) > _SHOWN else ""
-    raise PlanDiffers(f"{folder} holds the records of another plan: {'; '.join(differences[:_SHOWN])}{more}. "
-                      "Repeat the settings that began this one, or take another folder")
+    raise PlanDiffers(f"{folder} holds the records of another plan: {'; '.join(differences[:_SHOWN])}{more}")
 
 
 _ABSENT = object()

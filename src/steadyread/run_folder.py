@@ -1,14 +1,20 @@
-"""A run's folder: where it is, and whose settings it holds."""
+"""A run's folder: where it is, who works in it, and whose settings it holds."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from steadyread import records
 from steadyread.errors import PlanDiffers, UsageError
 from steadyread.files import CHECKPOINT, HARDENED, JOBS, MODEL, SEEN, SETTINGS
+from steadyread.folder_lock import LOCK, locked, sweep
+from steadyread.progress import note
 from steadyread.study import Study
+
+T = TypeVar("T")
 
 # What a run may go on with otherwise than it was begun.
 _FREE = ("gates", "name", "device", "data.path", "model.weights")
@@ -20,19 +26,84 @@ _ADDED = {"hardening": (f"{HARDENED}/{MODEL}", f"{HARDENED}/{CHECKPOINT}"),
 _COMPARED = {"hardening": f"{HARDENED}-{{}}/{MODEL}", "noise.hardening": f"{HARDENED}/{{}}/fold-*"}
 
 
+def in_its_folder(work: Callable[[Path], T], studies: Iterable[Study], name: str, out: str | Path | None = None,
+                  overwrite: bool = False) -> T:
+    """The work, in the folder of a run of that name: `out`, or `runs/NAME`.
+
+    Where that holds a run of other settings, nothing of it is lost. With `overwrite` it is kept as NAME.old-1 (-2,
+    ...), and the work begins anew; else, without `out`, the work goes to NAME-2 (-3, ...). Either is said.
+
+    Raises:
+        PlanDiffers: `out` holds another run.
+        UsageError: the folder lies in the data of one of the studies.
+        InputRefused: another process works there.
+    """
+    first = folder_of(name, out)
+    for number in count(1):
+        folder = first if number == 1 or overwrite else first.with_name(f"{first.name}-{number}")
+        for study in studies:
+            _refuse_within(folder, study)
+        try:
+            with taken_up(folder, overwrite):
+                return work(folder)
+        except PlanDiffers as problem:
+            if overwrite and number == 1:
+                continue
+            if overwrite or out is not None:
+                raise PlanDiffers(f"{problem}. Give another --out folder, repeat the settings that began that run, "
+                                  f"or add --overwrite, which keeps it as {folder.name}.old-1") from problem
+            note(f"{problem}. It is left as it is; this run goes to "
+                 f"{first.with_name(f'{first.name}-{number + 1}')}")
+    raise AssertionError("counting never ends")
+
+
+@contextmanager
+def taken_up(folder: Path, overwrite: bool = False) -> Iterator[None]:
+    """Within, the folder is locked. It is swept first; and stays as it was where it turns out to hold another plan,
+    or is moved aside then with `overwrite`."""
+    with locked(folder):
+        sweep(folder)
+        settings = {path: path.read_bytes() for path in folder.rglob(SETTINGS)}
+        try:
+            yield
+        except PlanDiffers:
+            for path, content in settings.items():
+                if path.read_bytes() != content:
+                    records.write_whole(path, content)
+            if overwrite:
+                _move_aside(folder)
+            raise
+
+
+def _move_aside(folder: Path) -> None:
+    names = (folder.with_name(f"{folder.name}.old-{number}") for number in count(1))
+    aside = next(path for path in names if not path.exists())
+    try:
+        folder.rename(aside)
+    except OSError as problem:
+        raise records.unwritable(aside, problem) from problem
+    with suppress(OSError):
+        (aside / LOCK).unlink()
+    note(f"the run in {folder} has other settings: it is kept as {aside}")
+
+
 def folder_of(name: str, out: str | Path | None) -> Path:
     """Where a run of that name goes."""
     return Path(out) if out is not None else Path("runs") / name.replace(" ", "-")
+
+
+def _refuse_within(folder: Path, study: Study) -> None:
+    """The results must not lie among the images."""
+    data = None if study.data.path is None else Path(study.data.path).expanduser().resolve()
+    if data is not None and folder.resolve().is_relative_to(data):
+        raise UsageError(f"--out {folder} lies in the data {study.data.path}, whose next reader would take the "
+                         "results for images: give another folder")
 
 
 def settle(folder: Path, study: Study) -> None:
     """Write the settings beside the run, or refuse the folder of another study before any work is done."""
     path, wanted = folder / SETTINGS, study.model_dump(mode="json")
     begun = any((folder / name).exists() for name in (MODEL, CHECKPOINT, records.PLAN, JOBS))
-    data = None if study.data.path is None else Path(study.data.path).expanduser().resolve()
-    if data is not None and folder.resolve().is_relative_to(data):
-        raise UsageError(f"--out {folder} lies in the data {study.data.path}, whose next reader would take the "
-                         "results for images: give another folder")
     if path.exists() and begun:
         held = records.read_json(path)
         for key in _ADDED:
@@ -59,8 +130,7 @@ def _refuse_other(folder: Path, held: Any, wanted: Mapping[str, Any]) -> None:
     if differing:
         told = "; ".join(f"{key} is {json.dumps(there.get(key))} there and {json.dumps(now.get(key))} now"
                          for key in differing[:4])
-        raise PlanDiffers(f"{folder} holds the run of other settings: {told}. Give another --out folder, or "
-                          "repeat the settings that began this one")
+        raise PlanDiffers(f"{folder} holds the run of other settings: {told}")
 
 
 def _at(settings: Any, key: str) -> Any:

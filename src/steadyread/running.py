@@ -20,7 +20,7 @@ from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.cases import Cases, audit, image_marks, noise_level, open_cases, patient_marks, split
 from steadyread.checks import judged
 from steadyread.classifier import Classifier
-from steadyread.errors import InputRefused, UsageError
+from steadyread.errors import InputRefused, PlanDiffers, UsageError
 from steadyread.examples import write_attacked, write_examples
 from steadyread.files import ATTACKED, EXAMPLES, FINDINGS, IMAGES, MODEL, SETTINGS, SUMMARY, TRAINING
 from steadyread.findings import Finding
@@ -35,7 +35,7 @@ from steadyread.noise_study import carry_out_noise
 from steadyread.progress import Progress, quiet
 from steadyread.referral import write_scores
 from steadyread.report import write_report
-from steadyread.run_folder import folder_of, settle
+from steadyread.run_folder import in_its_folder, settle, taken_up
 from steadyread.study import Study, laid_over
 from steadyread.study.reading import checked, reread
 from steadyread.study.sections import refuse_ignored
@@ -73,20 +73,27 @@ class Begun:
     attacks: dict[str, Sequence[Attack]]
 
 
-def carry_out(study: Study, out: str | Path | None = None, progress: Progress = quiet) -> Done:
+def carry_out(study: Study, out: str | Path | None = None, progress: Progress = quiet, overwrite: bool = False
+              ) -> Done:
     """The whole study: data, model (trained unless weights are given), assessment, checks, report. One with a
     [noise] section is carried out over all its folds and variants.
 
     Args:
-        out: the run's folder; `runs/<name of the study>` if None.
+        out: the run's folder. If None it is `runs/<name of the study>`; where that holds another study, `-2`, `-3`
+            and so on are added to the name.
+        overwrite: another study in the folder is kept as `<folder>.old-1`, and this one begins anew.
 
     Raises:
-        UsageError, InputRefused: a setting, the data or the model is not as stated.
-        PlanDiffers: the folder holds another study.
+        UsageError, InputRefused: a setting, the data or the model is not as stated, or another process works in
+            the folder.
+        PlanDiffers: `out` holds another study.
         Partial: the disk is full; what was finished is kept.
     """
+    return in_its_folder(lambda folder: _carried_out(study, folder, progress), (study,), study.name, out, overwrite)
+
+
+def _carried_out(study: Study, folder: Path, progress: Progress) -> Done:
     refuse_ignored(study)
-    folder = folder_of(study.name, out)
     if study.noise is not None:
         report = carry_out_noise(study, folder, progress)
         summary = records.read_json(folder / SUMMARY)
@@ -108,6 +115,16 @@ def harden_run(folder: str | Path, above: Sequence[Mapping[str, Any]], progress:
     folder = Path(folder)
     if not (folder / SETTINGS).is_file():
         raise InputRefused(f"{folder} is no run: it has no {SETTINGS}. Give the folder that a run has written")
+    try:
+        with taken_up(folder):
+            return _carried_out(_with_hardening(folder, above), folder, progress)
+    except PlanDiffers as problem:
+        raise PlanDiffers(f"{problem}. A run is hardened in one way: repeat it, or compare with another method or "
+                          "size, --set 'hardening.compare.NAME={method=\"trades\"}'") from problem
+
+
+def _with_hardening(folder: Path, above: Sequence[Mapping[str, Any]]) -> Study:
+    """The study of a run's folder with further settings laid over it."""
     stated = records.read_json(folder / SETTINGS)
     if "sets" in stated:
         raise InputRefused(f"{folder} holds runs of several data sets: give the folder of one of them, such as "
@@ -118,10 +135,7 @@ def harden_run(folder: str | Path, above: Sequence[Mapping[str, Any]], progress:
             settings = laid_over({key: value for key, value in settings.items() if key != "hardening"},
                                  {"noise": {"hardening": settings["hardening"]}})
         stated = laid_over(stated, settings)
-    where = str(folder / SETTINGS)
-    if under_noise:
-        return carry_out(reread(stated, where), folder, progress)
-    return finish(begin(checked(stated, where), folder), progress)
+    return (reread if under_noise else checked)(stated, str(folder / SETTINGS))
 
 
 def begin(study: Study, folder: Path) -> Begun:
@@ -151,8 +165,11 @@ def finish(begun: Begun, progress: Progress = quiet) -> Done:
                 tuple(judged_gates(study.gates.fail_below, table, folder, study.seed)))
 
 
-def train(study: Study, out: str | Path | None = None, progress: Progress = quiet) -> dict[str, Any]:
+def train(study: Study, out: str | Path | None = None, progress: Progress = quiet, overwrite: bool = False
+          ) -> dict[str, Any]:
     """The study up to its trained model: what `training.json` holds, and the path of the weights.
+
+    `out` and `overwrite` are those of `carry_out`.
 
     Raises:
         InputRefused: weights are given, so there is nothing to train.
@@ -162,11 +179,15 @@ def train(study: Study, out: str | Path | None = None, progress: Progress = quie
                          "`steadyread run` does that; `train` is for studies without [noise]")
     if study.model.weights is not None:
         raise InputRefused("there is nothing to train: the study states weights; leave model.weights out")
-    folder = folder_of(study.name, out)
-    material = begin(study.model_copy(update={"hardening": None}), folder).material
-    classifier_of(material, folder, progress)
-    return {**records.read_json(folder / TRAINING), "weights": str(folder / MODEL),
-            "synthetic": material.raw.synthetic}
+    plain = study.model_copy(update={"hardening": None})
+
+    def work(folder: Path) -> dict[str, Any]:
+        material = begin(plain, folder).material
+        classifier_of(material, folder, progress)
+        return {**records.read_json(folder / TRAINING), "weights": str(folder / MODEL),
+                "synthetic": material.raw.synthetic}
+
+    return in_its_folder(work, (plain,), study.name, out, overwrite)
 
 
 def audit_data(path: str | Path, layout: str | None = None, seed: int = 0, out: str | Path | None = None

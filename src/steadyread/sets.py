@@ -13,7 +13,7 @@ from steadyread.files import EQUAL, FAILED, SETTINGS, SUMMARY
 from steadyread.metrics.gates import Judged
 from steadyread.progress import Label, Progress, lines, quiet
 from steadyread.report.sets_page import write_sets_report
-from steadyread.run_folder import folder_of
+from steadyread.run_folder import in_its_folder, taken_up
 from steadyread.running import begin, finish
 from steadyread.study import Sets, Study
 from steadyread.workers import side_by_side, workers_for
@@ -44,8 +44,8 @@ class SetsDone:
         return tuple(judged for judged in self.gates if not judged.passed)
 
 
-def carry_out_sets(sets: Sets, out: str | Path | None = None, progress: Progress = quiet, keep_going: bool = False
-                   ) -> SetsDone:
+def carry_out_sets(sets: Sets, out: str | Path | None = None, progress: Progress = quiet, keep_going: bool = False,
+                   overwrite: bool = False) -> SetsDone:
     """Every data set's study, those at equal conditions after them, and the report over all.
 
     Everything is checked before any network is trained. The sets' runs go side by side, one process each, as many
@@ -53,7 +53,7 @@ def carry_out_sets(sets: Sets, out: str | Path | None = None, progress: Progress
     on where it was stopped.
 
     Args:
-        out: the folder; `runs/<name of the study>` if None.
+        out, overwrite: the folder, and what becomes of another study's run there, see `carry_out`.
         keep_going: a set that is refused or fails is written down with its reason, and the others go on.
 
     Raises:
@@ -61,7 +61,12 @@ def carry_out_sets(sets: Sets, out: str | Path | None = None, progress: Progress
         PlanDiffers: the folder holds another study.
         Partial: the disk is full; what was finished is kept.
     """
-    folder = folder_of(sets.name, out)
+    studies = (*sets.studies.values(), *sets.equal.values())
+    return in_its_folder(lambda folder: _carried_out(sets, folder, progress, keep_going), studies, sets.name, out,
+                         overwrite)
+
+
+def _carried_out(sets: Sets, folder: Path, progress: Progress, keep_going: bool) -> SetsDone:
     _refuse_other(folder, sets)
     failures: dict[str, str] = {}
     works = [*_begun(sets.studies, folder, "", failures, keep_going),
@@ -112,7 +117,8 @@ def _begun(studies: Mapping[str, Study], folder: Path, below: str, failures: dic
         if name in failures:
             continue
         try:
-            begin(study, folder / name / below)
+            with taken_up(folder / name / below):
+                begin(study, folder / name / below)
         except SteadyreadError as problem:
             _note(folder / name, name, problem, failures, keep_going)
         else:
@@ -123,7 +129,8 @@ def _begun(studies: Mapping[str, Study], folder: Path, below: str, failures: dic
 def _finished(study: Study, folder: Path, progress: Progress) -> tuple[Judged, ...] | SteadyreadError:
     """One run to its end, in whatever process: its gates, or why it failed."""
     try:
-        return finish(begin(study, folder), progress).gates
+        with taken_up(folder):
+            return finish(begin(study, folder), progress).gates
     except Partial:
         raise
     except SteadyreadError as problem:
@@ -135,7 +142,7 @@ def _finished(study: Study, folder: Path, progress: Progress) -> tuple[Judged, .
 def _note(folder: Path, name: str, problem: SteadyreadError, failures: dict[str, str], keep_going: bool) -> None:
     """Write down why a set failed, or say so and stop."""
     reason = " ".join(str(problem).split())
-    if not keep_going or isinstance(problem, Partial):
+    if not keep_going or isinstance(problem, Partial | PlanDiffers):
         raise type(problem)(f"{name}: {reason}") from problem
     failures[name] = f"{name}: {reason}"
     records.write_json(folder / FAILED, {"reason": reason})
@@ -147,8 +154,8 @@ def _refuse_other(folder: Path, sets: Sets) -> None:
     if path.exists():
         held = records.read_json(path)
         if not isinstance(held, dict) or "sets" not in held:
-            raise PlanDiffers(f"{folder} holds another study: give another --out folder")
+            raise PlanDiffers(f"{folder} holds another study")
         if held.get("scale") != wanted["scale"] or list(held["sets"]) != list(wanted["sets"]):
             scale = f"scale {held['scale']}" if held.get("scale") else "no scale"
             raise PlanDiffers(f"{folder} holds the study of other sets or another scale ({scale}; sets "
-                              f"{', '.join(held['sets'])}): give another --out folder")
+                              f"{', '.join(held['sets'])})")

@@ -12,6 +12,7 @@ import numpy as np
 from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.files import JOBS, PAGE, SETTINGS, SUMMARY
+from steadyread.folder_lock import locked
 from steadyread.metrics.combination import combination_of
 from steadyread.metrics.plan import part_of, share_to_withhold, stages_of
 from steadyread.metrics.reads import Reads, reads_of
@@ -60,7 +61,8 @@ def report_run(folder: str | Path, seed: int = 0, out: str | Path | None = None)
     Raises:
         InputRefused: no plan or records there, or a stored file that is not what it should be.
     """
-    page = _writer(Path(folder))(Path(folder), seed)
+    with locked(Path(folder)):
+        page = _writer(Path(folder))(Path(folder), seed)
     if out is not None:
         page = _copied(Path(folder), Path(out)) / page.name
     return {**records.read_json(page.parent / SUMMARY), "report": str(page)}

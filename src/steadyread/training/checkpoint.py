@@ -60,8 +60,7 @@ def read_checkpoint(path: Path, digest: str) -> dict[str, Any] | None:
         PlanDiffers: it is of another training.
         InputRefused: it cannot be read, or is damaged: its last bytes are the digest of those before.
     """
-    for leftover in path.parent.glob(f".{path.name}.*.tmp"):
-        leftover.unlink(missing_ok=True)
+    records.remove_leftovers(path.parent)
     if not path.exists():
         return None
     try:

@@ -159,7 +159,7 @@ def _settle(classifier: Classifier, cases: Cases, hunt: Hunt, folder: Path) -> N
     path = folder / HUNT
     if path.exists() and (there := records.read_json(path)) != told:
         differing = ", ".join(sorted(key for key in told if there.get(key) != told[key]))
-        raise PlanDiffers(f"{path} is of another search ({differing} differ): give another folder")
+        raise PlanDiffers(f"{path} is of another search ({differing} differ)")
     records.write_json(path, told)
 
 
