@@ -68,6 +68,58 @@ def test_smallest_flip_is_exact_on_a_linear_classifier(space, head, classes):
     assert torch.all(found.size[clear] >= exact[clear] * (1 - 1e-3)), "nothing flips below the exact size"
 
 
+def exact_inside_bounds(slopes, gaps, images, low, high):
+    """The size at which sum |g_i| min(size, room_i) is the gap, by sorting the pixels by their room, (n,)."""
+    weights, room = slopes.abs(), torch.where(slopes > 0, images - low, high - images)
+    room, order = room.sort(1)
+    weights = weights.gather(1, order)
+    taken = (weights * room).cumsum(1)                          # by the pixels that are at their bound by then
+    left = weights.sum(1, keepdim=True) - weights.cumsum(1)     # the weight of the others
+    corner = (taken + left * room < gaps[:, None]).sum(1)
+    before = torch.nn.functional.pad(taken, (1, 0)).gather(1, corner[:, None])[:, 0]
+    rest = torch.nn.functional.pad(weights.sum(1, keepdim=True) - weights.cumsum(1), (1, 0)).clone()
+    rest[:, 0] = weights.sum(1)
+    size = (gaps - before) / rest.gather(1, corner[:, None])[:, 0]
+    return torch.where(corner == weights.shape[1], torch.inf, size)
+
+
+@pytest.mark.parametrize("bounds", [(-1000.0, 1000.0), (-1.0, 1.0)], ids=["bounds inactive", "bounds active"])
+@pytest.mark.parametrize("spread", ["to a factor e", "e^(-1..1)", "log-normal"])
+@pytest.mark.parametrize("classes", [3, 5, 8, 20, 100])
+def test_many_classes_are_exact_whatever_the_norms_of_their_weights(classes, spread, bounds):
+    """The nearest boundary is not always that of the highest other logit: then sizes were up to 2.6 times it."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Flatten(), nn.Linear(63, classes))
+    norms = {"to a factor e": torch.rand(classes).exp(), "e^(-1..1)": (2 * torch.rand(classes) - 1).exp(),
+             "log-normal": torch.randn(classes).exp()}[spread]
+    with torch.no_grad():
+        module[1].weight.copy_(torch.randn(classes, 63) * norms[:, None])
+        module[1].bias.normal_()
+    images = (torch.rand(32, 1, 9, 7) * 3 - 1.5).clamp(-1, 1)    # a third of the pixels at a bound
+    classifier = Classifier(module, bounds, "logits")
+    with torch.no_grad():
+        logits = classifier.logits(images).double()
+    reference, weights = logits.argmax(1), module[1].weight.detach().double()
+    flat, gaps = images.flatten(1).double(), logits.amax(1, keepdim=True) - logits
+    exact = torch.stack([torch.where(reference == other, torch.inf, exact_inside_bounds(
+        weights[reference] - weights[other], gaps[:, other], flat, *bounds)) for other in range(classes)]).amin(0)
+    found = smallest_flip(classifier, images, reference)
+    rounding = 1e-7    # of a pixel in float32, by which no size can be told apart
+    assert (found.size <= exact * 1.001 + rounding).all()
+    assert (found.size >= exact * 0.999 - rounding).all()
+    assert not found.doubts
+    if classes <= 10:
+        assert found.backwards.tolist() == [81 + classes - 1 if classes == 3 else 97 + classes - 1] * 32
+    assert (found.forwards <= 112).all()
+    assert (found.backwards <= 97 + classes - 1).all()
+
+
+def test_classes_beyond_the_nearest_are_not_looked_at_where_none_can_lie_nearer():
+    classifier, images, predictions, _ = linear_case((9, 7), classes=60)
+    found = smallest_flip(classifier, images, predictions)
+    assert found.backwards.min() < found.backwards.max() <= 97 + 59
+
+
 @pytest.mark.parametrize("head", ["logit", "probability"])
 def test_the_threshold_moves_the_boundary(head):
     classifier, images, predictions, exact = linear_case((9, 7), head, threshold=0.52)

@@ -128,13 +128,20 @@ class Classifier:
         """d value / d at, without touching parameters. Counts one backward pass an image.
 
         A pixel whose derivative is not finite gets 0: one such pixel must not blind the search in all others.
+
+        Raises:
+            NoGradient: none reaches the image.
         """
+        return torch.nan_to_num(self.derivative(value, at, keep_graph), nan=0.0, posinf=0.0, neginf=0.0)
+
+    def derivative(self, value: Float[Tensor, ""], at: Tensor, keep_graph: bool = False) -> Tensor:
+        """As `gradient`, with NaN and infinite pixels as they come."""
         if not value.requires_grad:
             raise NoGradient("no gradient reaches the image: the model works under torch.no_grad, detaches its "
                              "input or returns a constant. Let the gradient through; attacks need it")
         self.passes.backwards += len(at)
         found: Tensor = torch.autograd.grad(value, at, allow_unused=True, retain_graph=keep_graph)[0]
-        return torch.zeros_like(at) if found is None else torch.nan_to_num(found, nan=0.0, posinf=0.0, neginf=0.0)
+        return torch.zeros_like(at) if found is None else found
 
     @contextmanager
     def frozen(self) -> Iterator["Classifier"]:

@@ -3,19 +3,21 @@
 The idea of a radius that shrinks after a flip and grows after a failure is FMN's (arXiv:2102.12827). Here the
 step is a sign step in proportion to the image's own radius, so that it does not depend on the image's size; between
 two classes the radius grows slowly until the first flip, so that the change is good for its size before it becomes
-larger; then it shrinks by what the margin says was overshot; gradients are averaged over steps; several near
-classes are tried first where there are more than two; and the found change is polished by forward passes alone.
+larger; then it shrinks by what the margin says was overshot; gradients are averaged over steps; where there are
+more than two classes, those of the highest logits are tried first, each by itself, and the one that the clean
+gradients put nearest among them; and the found change is polished by forward passes alone.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import cos, pi
 
 import torch
 from torch import Tensor
 
+from steadyread.attacks.flips import SmallestFlip
 from steadyread.attacks.recipes import checked_reference, in_chunks
 from steadyread.attacks.search import Search, climb
+from steadyread.attacks.slopes import ROUNDS, Nearest, Slope, gaps
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import UsageError
 from steadyread.threats.linf import Linf, an_image
@@ -26,10 +28,17 @@ from steadyread.types import Batch, Flags, Images, Labels, Logits, Values
 class Effort:
     """How hard the smallest flip is searched, in gradient steps.
 
-    Two classes: `steps` of them. More classes: `explore` against each of the `targets` nearest other classes,
-    then `refine` against whichever class is nearest, from the best flip found. Last, `polish` forward passes.
-    The defaults cost 44 forward and 35 backward passes an image for two classes, 110 and 100 for more.
-    `THOROUGH` costs about four times that and is the one to quote when a single net is judged.
+    Two classes, or two that are not masked: `steps` of them. More: one towards each other class, which say which is
+    nearest; `explore` against each of `targets` (the highest logits, the nearest among them, masked ones left out),
+    then `refine` against whichever class is nearest, from the best flip found. Last, `polish` forward passes, the
+    last of which reads the returned image once more.
+
+    The defaults cost 44 forward and 35 backward passes an image for two classes; 110 forward and 97 + (classes - 1)
+    backward ones for 4 to 10 classes. Beyond 10 the 9 other classes of the highest logits come first, then the next
+    30 and 60, a forward pass each round, unless these would have to be more than 16 times steeper than all before
+    to lie nearer: at most 112 and 196 passes for 100 classes and more. Classes beyond the 100 highest are never
+    targets of their own. `THOROUGH` costs about four times that and is the one to quote when a single net is
+    judged.
     """
 
     steps: int = 35
@@ -45,28 +54,14 @@ _STEP = (0.85, 0.01)           # a step's length as a share of the radius
 _MOMENTUM = 0.5                # of the gradients' directions: damps the zigzag at the kinks of a max-pooled net
 _FIRST = 0.6                   # a patient walk's first radius, as a share of where the gradient puts the boundary
 _PACE = 1.75                   # by this over its steps a patient walk's radius grows at least, a step, until a flip
-_ROUNDING = 2.0**-20           # of the largest clean logit, by which a flip is one: read again in another batch or
-                               # memory layout it shall flip still
-_CUT = 0.95                    # a polish looks for flips between this share of the found size and all of it
-
-
-@dataclass(frozen=True, eq=False)
-class SmallestFlip:
-    """One value an image: `size` is the largest absolute change of the returned image, in native units;
-    0 where the image is flipped to begin with, inf (and the clean image) where no flip was found."""
-
-    size: Values
-    images: Images
-    forwards: Labels
-    backwards: Labels
-    margin: Values = field(repr=False)
-    logits: Logits = field(repr=False)
-
-    def columns(self) -> Mapping[str, Tensor]:
-        """What goes into the records."""
-        return {"found_size": self.size, "flips": torch.isfinite(self.size).long(),
-                "trials": torch.ones_like(self.forwards), "logits": self.logits, "margin": self.margin,
-                "forwards": self.forwards, "backwards": self.backwards}
+_SHORT = 0.998                 # of what was overshot is taken off: exactly on the boundary rounding decides
+_ROUNDING = (2.0**-20, 2.0**-24)   # of what `_between` says: by their sum a flip is one, so that in another batch
+                               # or memory layout it is one still
+_ANEW = (1e-3, 2.0**-18)       # of the same: by so much margins may differ when the returned image is read again
+_NARROWER = 0.999              # a size by so much smaller matters
+_COARSE = 0.01                 # of the clean margin, as does so much rounding
+_CUT = 0.95                    # a polish looks for flips between this share of the found size and all of it;
+_FIRST_CUT = 0.2               # first it cuts by this share of the rest: most are found within a hundredth
 
 
 def smallest_flip(classifier: Classifier, images: Images | Batch, reference: Labels, seed: int = 0, *,
@@ -110,7 +105,10 @@ class _Hunt:
         self.size = torch.full((n,), torch.inf, device=device)
         self.images = batch.images.clone()
         self.margin = torch.full((n,), torch.nan, device=device)
-        self.forwards, self.backwards = (torch.zeros(n, dtype=torch.int64, device=device) for _ in range(2))
+        self.forwards, self.backwards, self.gradients, self.zero, self.broken = (
+            torch.zeros(n, dtype=torch.int64, device=device) for _ in range(5))
+        self.grazed = torch.full_like(self.size, torch.inf)   # the smallest size that flips by rounding alone
+        self.unrepeatable = torch.zeros(n, dtype=torch.bool, device=device)
 
     def run(self, seed: int) -> SmallestFlip:
         """Every stage in turn."""
@@ -118,44 +116,75 @@ class _Hunt:
         logits = self.classifier.logits(clean)
         self.clean_logits, self.logits = logits.detach(), logits.detach().clone()
         self.margin = margin_of(self.logits, self.reference)
-        self.surely = -_ROUNDING * self.logits.abs().amax(1)
+        self.between = _between(self.logits)
+        self.surely = -self.between @ self.margin.new_tensor(_ROUNDING)
         self.forwards += 1
         self.size[self.margin < 0] = 0.0
-        undecided = ~torch.isfinite(self.margin)
-        targets, gradients = self._nearest(logits, clean)
-        searched = ((self.margin >= 0) & ~undecided).nonzero()[:, 0]
-        if targets.shape[1] == 1:
-            self._descend(searched, targets[searched, 0], self.effort.steps, gradients[0][searched], patient=True)
-        else:
-            for rank, gradient in enumerate(gradients):
-                self._descend(searched, targets[searched, rank], self.effort.explore, gradient[searched])
-            self._descend(searched, None, self.effort.refine)
+        margin, undecided = self.margin.clone(), ~torch.isfinite(self.margin)
+        searched = (margin >= 0) & ~undecided
+        nearest = self._nearest(logits, clean)
+        several = searched & ~nearest.lone
+        self._descend(searched & nearest.lone, None, self.effort.steps, nearest.slopes[0], patient=True)
+        for target, slope, within in nearest.targets():
+            self._descend(several & within, target, self.effort.explore, slope)
+        self._descend(several, None, self.effort.refine)
         self._rescue((torch.isinf(self.size) & ~undecided).nonzero()[:, 0], seed)
         self._polish((torch.isfinite(self.size) & (self.size > 0)).nonzero()[:, 0])
-        return SmallestFlip(self.size, self.images, self.forwards, self.backwards, self.margin, self.logits)
+        every = self.gradients.clamp(min=1)
+        return SmallestFlip(self.size, self.images, self.forwards, self.backwards, self.margin, self.logits,
+                            self.zero / every, self.broken / every, searched & (
+                                (self.grazed < _NARROWER * self.size) | (-self.surely > _COARSE * margin)),
+                            self.unrepeatable)
 
-    def _nearest(self, logits: Logits, clean: Images) -> tuple[Tensor, list[Tensor]]:
-        """The other classes of the highest logits, (n, targets), and the gradients of the margins to them."""
-        own = torch.zeros_like(self.logits, dtype=torch.bool).scatter_(1, self.reference[:, None], True)
-        count = min(self.effort.targets, logits.shape[1] - 1)
-        targets = self.logits.masked_fill(own, -torch.inf).topk(count, 1).indices
-        gradients = []
-        for rank in range(count):
-            margin = _margin_to(logits, self.reference, targets[:, rank])
-            gradients.append(self.classifier.gradient(margin.sum(), clean, keep_graph=rank < count - 1))
-        self.backwards += count
-        return targets, gradients
+    def _nearest(self, logits: Logits, clean: Images) -> Nearest:
+        """The other classes to be tried, by the clean gradients; `logits` hang on `clean`."""
+        classes, gap = gaps(self.logits, self.reference, sum(ROUNDS))
+        nearest = Nearest(classes[:, :self.effort.targets], gap, self.batch)
+        active, part, first = torch.arange(len(self.batch), device=clean.device), self.batch, 0
+        for length in ROUNDS:
+            if first:
+                active = (nearest.open(gap[:, first]) & (self.margin >= 0)).nonzero()[:, 0]
+                if not len(active):
+                    break
+                part = self.batch.pick(active)
+                clean = part.images.clone().requires_grad_(True)
+                logits = self.classifier.logits(clean)
+                self.forwards[active] += 1
+            self._look_towards(classes[active, first:first + length], nearest, active, part, clean, logits)
+            first += length
+            if first >= classes.shape[1]:
+                break
+        return nearest
 
-    def _descend(self, active: Tensor, target: Labels | None, steps: int, gradient: Tensor | None = None,
+    def _look_towards(self, classes: Tensor, nearest: Nearest, active: Tensor, part: Batch, clean: Images,
+                      logits: Logits) -> None:
+        """One gradient towards each of the classes (m, ranks) of the images `active`."""
+        last = classes.shape[1] - 1
+        for rank, target in enumerate(classes.T):
+            margin = _margin_to(logits, self.reference[active], target)
+            slope = self.slope(active, margin, clean, keep_graph=rank < last)
+            nearest.take(active, target, slope, slope.reach_inside(margin.detach(), part))
+
+    def slope(self, active: Tensor, margin: Values, at: Images, keep_graph: bool = False) -> Slope:
+        """The slope of the margins of the images `active`, with what it shows of their gradients."""
+        slope = Slope.of(self.classifier.derivative(margin.sum(), at, keep_graph))
+        for count, flags in ((self.backwards, True), (self.gradients, True), (self.zero, slope.peak == 0),
+                             (self.broken, slope.broken)):
+            count[active] += flags
+        return slope
+
+    def _descend(self, chosen: Flags, target: Labels | None, steps: int, slope: Slope | None = None,
                  patient: bool = False) -> None:
-        """`steps` sign steps, each image at a radius of its own that follows the boundary.
+        """`steps` sign steps of the images chosen, each at a radius of its own that follows the boundary.
 
         Against one `target` class, or against whichever is nearest where None. Begins at the clean image, whose
-        `gradient` is known, or else at the best flip found. A `patient` walk takes its time to the first flip.
+        `slope` is known, or else at the best flip found. A `patient` walk takes its time to the first flip.
         """
+        active = chosen.nonzero()[:, 0]
         if not len(active):
             return
-        walk = _Walk(self, active, target, gradient, 1 + _PACE / steps if patient else None)
+        walk = _Walk(self, active, None if target is None else target[active],
+                     None if slope is None else slope.pick(active), 1 + _PACE / steps if patient else None)
         for step in range(steps):
             share = 0.5 * (1 + cos(pi * step / steps))
             walk.step(share, last=step == steps - 1)
@@ -166,6 +195,8 @@ class _Hunt:
         margin = margin_of(logits, self.reference[active])
         size = (images - part.images).abs().flatten(1).amax(1)
         flips = margin < self.surely[active]
+        grazes = (margin < 0) & ~flips
+        self.grazed[active] = torch.where(grazes, self.grazed[active].minimum(size), self.grazed[active])
         better = flips & (size < self.size[active]) & (size <= self.largest)
         places = active[better]
         self.size[places] = size[better]
@@ -188,29 +219,36 @@ class _Hunt:
         if len(flipped):
             self.see(active[flipped], part.pick(flipped), out.images[flipped], out.logits[flipped])
             self.forwards[active[flipped]] -= 1  # that look was the search's own
-            self._descend(active[flipped], None, self.effort.steps)
+            again = torch.zeros_like(self.unrepeatable)
+            again[active[flipped]] = True
+            self._descend(again, None, self.effort.steps)
 
     def _polish(self, active: Tensor) -> None:
-        """Cuts the found change down to smaller radii, by bisection, with forward passes alone."""
-        if not len(active):
+        """Cuts the found change down to smaller radii, by bisection, with forward passes alone; the last of them
+        reads what is returned once more, as whoever uses it will."""
+        if not len(active) or not self.effort.polish:
             return
         part = self.batch.pick(active)
         delta = self.images[active] - part.images
         high = self.size[active].clone()
         low = _CUT * high
         with torch.no_grad():
-            for _ in range(self.effort.polish):
-                middle = (low + high) / 2
+            for step in range(self.effort.polish - 1):
+                middle = high - (high - low) * (_FIRST_CUT if step == 0 else 0.5)
                 images = self.threat.render(part, self.threat.project(part, delta, middle))
                 flips = self.see(active, part, images, self.classifier.logits(images))
                 high = torch.where(flips, middle, high)
                 low = torch.where(flips, low, middle)
+            margin = margin_of(self.classifier.logits(self.images[active]), self.reference[active])
+        self.forwards[active] += 1
+        slack = self.between[active] @ self.margin.new_tensor(_ANEW)
+        self.unrepeatable[active] = ~((margin < 0) & ((margin - self.margin[active]).abs() <= slack))
 
 
 class _Walk:
     """One descent of some images: where each is, and the radius that it may use."""
 
-    def __init__(self, hunt: _Hunt, active: Tensor, target: Labels | None, gradient: Tensor | None,
+    def __init__(self, hunt: _Hunt, active: Tensor, target: Labels | None, slope: Slope | None,
                  pace: float | None) -> None:
         self.pace = pace
         self.hunt, self.active, self.target = hunt, active, target
@@ -219,20 +257,20 @@ class _Walk:
         self.radius = torch.zeros(len(active), device=self.delta.device)
         self.flipped = torch.zeros(len(active), dtype=torch.bool, device=self.delta.device)
         self.direction = torch.zeros_like(self.delta)
-        if gradient is None:
+        if slope is None:
             self.delta = hunt.images[active] - self.part.images
             self.look(last=False)
         else:
             self.margin = self._margin(hunt.clean_logits[active])
-            self.gradient = gradient
+            self.slope = slope
 
     def step(self, share: float, last: bool) -> None:
         """One sign step; `share` falls from 1 at the first step to 0 after the last."""
         self.radius = self._next_radius(share)
-        steepest = self.gradient / an_image(_norm(self.gradient), self.gradient)
+        steepest = self.slope.direction / an_image(_norm(self.slope.direction), self.slope.direction)
         self.direction = _MOMENTUM * self.direction + (1 - _MOMENTUM) * steepest
         threat = self.hunt.threat
-        moved = threat.climb(self.part, self.delta, -self.direction, _between(_STEP, share), self.radius)
+        moved = threat.climb(self.part, self.delta, -self.direction, _mean(_STEP, share), self.radius)
         self.delta = threat.project(self.part, moved, self.radius)
         self.look(last)
 
@@ -246,8 +284,7 @@ class _Walk:
             margin = self._margin(logits)
         self.flipped = self.hunt.see(self.active, self.part, images.detach(), logits.detach())
         if not last:
-            self.gradient = classifier.gradient(margin.sum(), delta)
-            self.hunt.backwards[self.active] += 1
+            self.slope = self.hunt.slope(self.active, margin, delta)
         self.margin = margin.detach()
 
     def _margin(self, logits: Logits) -> Values:
@@ -260,20 +297,19 @@ class _Walk:
 
         Before any flip is known see `_ahead`.
         """
-        rate = _between(_RADIUS_RATE, share)
+        rate = _mean(_RADIUS_RATE, share)
         best = self.hunt.size[self.active]
         known = torch.isfinite(best)
         size = self.delta.flatten(1).abs().amax(1)
-        slope = self.gradient.flatten(1).abs().sum(1).clamp(min=1e-30)
         inner = torch.minimum(size, best)
-        overshot = (-self.margin).clamp(min=0) / slope
+        overshot = _SHORT * self.slope.reach(-self.margin)
         shrunk = torch.minimum(inner - overshot.minimum(inner / 2), inner * (1 - rate))
         grown = torch.where(self.radius > 0, self.radius, size) * (1 + rate)
         radius = torch.where(known & (size > 0), torch.where(self.flipped, shrunk, grown),
-                             self._ahead(size, slope, share))
+                             self._ahead(size, share))
         return torch.minimum(radius, torch.where(known, best, torch.full_like(best, self.hunt.reach)))
 
-    def _ahead(self, size: Values, slope: Values, share: float) -> Values:
+    def _ahead(self, size: Values, share: float) -> Values:
         """The next radius of an image without a flip.
 
         On a straight line from here the radius runs away where the network is bent: to many times the smallest
@@ -281,10 +317,10 @@ class _Walk:
         a patient walk goes where this gradient puts the boundary for its own best change, and at least a little
         outwards. Else it is the line, and a little beyond: exactly on the boundary rounding decides.
         """
-        gap = self.margin.clamp(min=0) / slope
+        gap = self.slope.reach(self.margin)
         if self.pace is None or share < 0.5:
-            return (size + gap) * (1 + _between(_RADIUS_RATE, share))
-        along = -(self.gradient * self.delta).flatten(1).sum(1) / slope
+            return (size + gap) * (1 + _mean(_RADIUS_RATE, share))
+        along = -(self.slope.direction * self.delta).flatten(1).sum(1) / self.slope.length.clamp(min=1)
         return torch.where(size > 0, torch.maximum(along + gap, size * self.pace), _FIRST * gap)
 
 
@@ -292,10 +328,19 @@ def _margin_to(logits: Logits, reference: Labels, target: Labels) -> Values:
     return (logits.gather(1, reference[:, None]) - logits.gather(1, target[:, None]))[:, 0]
 
 
-def _between(ends: tuple[float, float], share: float) -> float:
+def _between(logits: Logits) -> Tensor:
+    """How far apart the three highest logits are, and how large the two highest, (n, 2): what the rounding of a
+    read's margin follows. A third that is farther away than the two are large (a mask) counts as they do."""
+    highest = logits.topk(min(3, logits.shape[1]), 1).values
+    large = highest[:, :2].abs().amax(1)
+    gap, spread = highest[:, 0] - highest[:, 1], highest[:, 0] - highest[:, -1]
+    return torch.stack([torch.minimum(spread, torch.maximum(gap, large)), large], 1)
+
+
+def _mean(ends: tuple[float, float], share: float) -> float:
     return ends[1] + (ends[0] - ends[1]) * share
 
 
 def _norm(values: Tensor) -> Values:
     length: Values = values.flatten(1).norm(dim=1)
-    return length.clamp(min=1e-30)
+    return length.clamp(min=1)   # 0 or at least the largest entry, which is 1
