@@ -71,6 +71,8 @@ def measure_noise(sources: Sequence[str | Path], how: Measurement | None = None,
     how = how or Measurement()
     if how.mas is not None:
         tube_load(how.mas)
+    if how.spacing_mm is not None:
+        pixel_spacing(how.spacing_mm)
     series = _opened([Path(source) for source in sources], how)
     spacing = _spacing(series, how)
     if how.difference:
@@ -130,7 +132,7 @@ def _opened(paths: list[Path], how: Measurement) -> Series:
         return read_npz(paths[0], how.array, how.offset, slices)
     if how.array or how.offset:
         raise UsageError("--array and --offset are for npz files; DICOM files say what their values are")
-    return read_dicom(paths, how.series, slices)
+    return read_dicom(paths, how.series, slices, how.spacing_mm)
 
 
 def _spacing(series: Series, how: Measurement) -> tuple[float, float]:

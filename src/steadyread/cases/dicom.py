@@ -6,6 +6,8 @@ before.
 """
 
 import importlib
+import os
+import struct
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
@@ -15,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadyread.cases.dicom_header import BROKEN, Header, doses, facts, pydicom, quiet, read_header, said
+from steadyread.cases.dicom_header import Header, broken_is_refused, doses, facts, quiet, read_header, whole
 from steadyread.cases.series import Series
 from steadyread.errors import InputRefused, UsageError
+from steadyread.files import files_below, is_folder, regular_file
 from steadyread.findings import Finding
 
 _ALIKE = 1e-3   # of a direction cosine, and relative of a pixel spacing
@@ -25,9 +28,13 @@ _ALIKE = 1e-3   # of a direction cosine, and relative of a pixel spacing
 _SHARED = ("StudyInstanceUID", "Manufacturer", "ManufacturerModelName", "SeriesDescription", "ConvolutionKernel",
            "KVP", "SliceThickness")
 _ONE_GEOMETRY = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient")
+_ONE_SETTING = ("ConvolutionKernel", "KVP", "SliceThickness")
+_MOST_PIXELS = 4096**2    # of a slice; scanners make 512 x 512 to 2048 x 2048
+_RLE = "1.2.840.10008.1.2.5"
 
 
-def read_dicom(paths: Sequence[Path], series: str | None = None, slices: slice = slice(None)) -> Series:
+def read_dicom(paths: Sequence[Path], series: str | None = None, slices: slice = slice(None),
+               spacing_mm: float | None = None) -> Series:
     """One CT series from folders (searched whole) and files.
 
     Slices of several series uids are taken as one stack where they agree in study, scanner and settings and
@@ -36,6 +43,7 @@ def read_dicom(paths: Sequence[Path], series: str | None = None, slices: slice =
     Args:
         series: a series uid or its ending.
         slices: which of the slices, counted along the normal, are read.
+        spacing_mm: of the pixels, whatever the files say.
 
     Raises:
         InputRefused: nothing there, no CT slices, several series, or slices that do not belong together; one
@@ -46,15 +54,16 @@ def read_dicom(paths: Sequence[Path], series: str | None = None, slices: slice =
     headers, passed = _headers(paths, told)
     chosen, findings = _one_stack(headers, series, told)
     for header in chosen:
-        _refuse_unreadable(header)
-    ordered, positions = _in_order(chosen)
+        _refuse_unreadable(header, spacing_mm is not None)
+    ordered, positions = _in_order(chosen, spacing_mm is not None)
     kept, places = ordered[slices], None if positions is None else positions[slices]
     if not kept:
         raise InputRefused(f"{told}: --slices leaves none of its {len(ordered)} slices")
     if passed:
         findings.append(Finding("files", "note", f"{passed} files passed over: no DICOM, or no CT slices", passed))
     load, doubts = doses(kept)
-    rows, columns = kept[0].numbers("PixelSpacing")      # the distance of the rows first, PS3.3 10.7.1.1
+    # the distance of the rows first, PS3.3 10.7.1.1
+    rows, columns = kept[0].numbers("PixelSpacing") if spacing_mm is None else (spacing_mm, spacing_mm)
     name = paths[0].resolve().stem if len(paths) == 1 else kept[0].path.resolve().parent.name
     return Series(name, np.stack([_pixels(header) for header in kept]), (rows, columns), places, load,
                   tuple(header.path.name for header in kept), facts(kept), (*findings, *doubts))
@@ -80,13 +89,13 @@ def _headers(paths: Sequence[Path], told: str) -> tuple[list[Header], int]:
 
 def _files(paths: Sequence[Path]) -> Iterator[Path]:
     for path in paths:
-        if path.is_dir():
-            inside = sorted(file for file in path.rglob("*") if file.is_file() and not file.name.startswith("."))
+        if is_folder(path):
+            inside = list(files_below(path))
             if not inside:
                 raise InputRefused(f"{path}: the folder holds no files; expected the DICOM files of a series")
             yield from inside
-        elif path.exists():
-            yield path
+        elif os.path.lexists(path):
+            yield regular_file(path)
         else:
             raise InputRefused(f"{path}: no such file or folder; expected the DICOM files of a series, or an npz")
 
@@ -123,36 +132,50 @@ def _listed(groups: dict[str, list[Header]]) -> str:
                      f", '{held[0].text('SeriesDescription')}')" for uid, held in sorted(groups.items()))
 
 
-def _refuse_unreadable(header: Header) -> None:
+def _refuse_unreadable(header: Header, spacing_stated: bool) -> None:
     """Refuses what cannot be turned into HU on a known grid."""
-    kind, spacing = header.text("RescaleType"), header.numbers("PixelSpacing")
-    if not header.number("Rows") or not header.number("Columns"):
+    spacing, rows, columns = header.numbers("PixelSpacing"), header.number("Rows"), header.number("Columns")
+    if not rows or not columns:
         problem = "no Rows and Columns, so no image; expected a CT slice"
-    elif (header.number("NumberOfFrames") or 1) > 1 or (header.number("SamplesPerPixel") or 1) > 1:
+    elif rows * columns > _MOST_PIXELS:
+        problem = f"{rows:g} x {columns:g} pixels; expected a CT slice, of {_MOST_PIXELS} pixels at most"
+    elif not spacing_stated and (len(spacing) != 2 or min(spacing) <= 0):
+        problem = (f"PixelSpacing must be two positive numbers; got '{header.text('PixelSpacing')}': state it with "
+                   "--spacing MM")
+    else:
+        _refuse_other_values(header)
+        return
+    raise InputRefused(f"{header.path}: {problem}")
+
+
+def _refuse_other_values(header: Header) -> None:
+    """Refuses values that are no grey ones, or not said to be HU."""
+    kind, shown = header.text("RescaleType"), header.text("PhotometricInterpretation")
+    if (header.number("NumberOfFrames") or 1) > 1 or (header.number("SamplesPerPixel") or 1) > 1:
         problem = "several frames or colours in one file; expected one grey slice a file (convert enhanced CT)"
     elif kind not in ("", "HU"):
         problem = f"RescaleType is '{kind}'; expected HU"
-    elif header.number("RescaleSlope") is None or header.number("RescaleIntercept") is None:
+    elif not header.number("RescaleSlope") or header.number("RescaleIntercept") is None:
         problem = "no RescaleSlope and RescaleIntercept, so its values cannot be turned into HU"
-    elif len(spacing) != 2 or min(spacing) <= 0:
-        problem = f"PixelSpacing must be two positive numbers; got '{header.text('PixelSpacing')}'"
+    elif shown not in ("", "MONOCHROME1", "MONOCHROME2"):    # which is dark is the display's matter: HU are HU
+        problem = f"PhotometricInterpretation is '{shown}'; expected MONOCHROME2"
     else:
         return
     raise InputRefused(f"{header.path}: {problem}")
 
 
-def _in_order(headers: list[Header]) -> tuple[list[Header], tuple[float, ...] | None]:
+def _in_order(headers: list[Header], spacing_stated: bool) -> tuple[list[Header], tuple[float, ...] | None]:
     """The slices by position along their normal. One slice alone may lie anywhere."""
     if len(headers) == 1:
         place = _position(headers[0])
         return headers, None if place is None else (place,)
     placed = []
     for header in headers:
-        _refuse_unlike(headers[0], header)
+        _refuse_unlike(headers[0], header, spacing_stated)
         place = _position(header)
         if place is None:
             raise InputRefused(f"{header.path}: no ImagePositionPatient and ImageOrientationPatient, so the slices "
-                               "cannot be put in order")
+                               "cannot be put in order; name one file alone")
         placed.append((place, header))
     placed.sort(key=lambda pair: (pair[0], str(pair[1].path)))
     for (place, header), (other, following) in pairwise(placed):
@@ -162,9 +185,17 @@ def _in_order(headers: list[Header]) -> tuple[list[Header], tuple[float, ...] | 
     return [header for _, header in placed], tuple(place for place, _ in placed)
 
 
-def _refuse_unlike(first: Header, header: Header) -> None:
-    """Refuses another size, pixel spacing or orientation than the first slice's."""
+def _refuse_unlike(first: Header, header: Header, spacing_stated: bool) -> None:
+    """Refuses another size, pixel spacing, orientation or setting than the first slice's."""
+    for keyword in _ONE_SETTING:
+        asked, got = first.text(keyword), header.text(keyword)
+        alike = asked == got or header.numbers(keyword) == first.numbers(keyword) != ()
+        if asked and got and not alike:
+            raise InputRefused(f"{header.path}: {keyword} is '{got}', in {first.path.name} '{asked}'; expected one "
+                               "setting in a series: name the files of one")
     for keyword in _ONE_GEOMETRY:
+        if spacing_stated and keyword == "PixelSpacing":
+            continue
         wanted, came = np.asarray(first.numbers(keyword)), np.asarray(header.numbers(keyword))
         most = _ALIKE * (wanted if keyword == "PixelSpacing" else 1.0)
         if wanted.shape != came.shape or (np.abs(wanted - came) > most).any():
@@ -183,19 +214,41 @@ def _position(header: Header) -> float | None:
 
 def _pixels(header: Header) -> NDArray[np.float32]:
     """One slice in HU, (rows, columns)."""
-    try:
-        with quiet():
-            tags = pydicom().dcmread(header.path)
-            if "PixelData" not in tags:
-                raise InputRefused(f"{header.path}: no pixel data; expected a CT slice")
-            _refuse_without_decoder(tags, header.path)
-            stored = np.asarray(tags.pixel_array, np.float64)
-    except BROKEN as problem:
-        raise InputRefused(f"{header.path}: its pixels cannot be read ({said(problem)})") from None
+    with broken_is_refused(header.path, "its pixels cannot be read"), quiet():
+        tags = whole(header.path)
+        if "PixelData" not in tags:
+            raise InputRefused(f"{header.path}: no pixel data; expected a CT slice")
+        _refuse_without_decoder(tags, header.path)
+        _refuse_runs(tags, header.path)
+        stored = np.asarray(tags.pixel_array, np.float64)
     slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
     assert slope is not None    # refused before where absent
     assert intercept is not None
     return (stored * slope + intercept).astype(np.float32)
+
+
+def _refuse_runs(tags: Any, path: Path) -> None:
+    """Refuses run lengths (PS3.5 annex G) that unpack to more than the slice has, before they are."""
+    if tags.file_meta.TransferSyntaxUID != _RLE:
+        return
+    pixels = int(tags.Rows) * int(tags.Columns)
+    frame = next(importlib.import_module("pydicom.encaps").generate_frames(tags.PixelData, number_of_frames=1))
+    count, *starts = struct.unpack_from("<16I", frame)
+    starts = [*starts[:min(count, 15)], len(frame)]
+    for start, end in pairwise(starts):
+        if _run_length(frame[start:end], pixels) > pixels + 1:
+            raise InputRefused(f"{path}: its run lengths unpack to more than {pixels} pixels: taken for a "
+                               "decompression bomb and not read")
+
+
+def _run_length(packed: bytes, most: int) -> int:
+    """How many bytes a segment unpacks to, counted until they are more than `most`."""
+    length = at = 0
+    while at < len(packed) and length <= most + 1:
+        code = packed[at]
+        length += 0 if code == 128 else code + 1 if code < 128 else 257 - code
+        at += code + 2 if code < 128 else 1 if code == 128 else 2
+    return length
 
 
 def _refuse_without_decoder(tags: Any, path: Path) -> None:

@@ -1,11 +1,14 @@
 """The tags of a DICOM file, read so that an odd value is an absent one, and what they say of dose and kernel."""
 
+import re
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -13,8 +16,14 @@ from steadyread.cases.medical import library
 from steadyread.errors import InputRefused
 from steadyread.findings import Finding
 
-# What pydicom raises on damaged files.
-BROKEN = (OSError, ValueError, TypeError, AttributeError, KeyError, IndexError, RuntimeError, EOFError)
+# What a file of one slice may have: 4096 x 4096 pixels of 16 bits are 32 MiB.
+_LARGEST = 128 * 2**20
+_CHUNK = 2**20
+_DEFLATED = "1.2.840.10008.1.2.1.99"
+_LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")   # VRs of PS3.5
+_GROUPS = (0x0002, 0x0008)    # with which a data set begins
+# A number, with its unit behind it where someone wrote that too.
+_NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(?:mm|mas|ma|ms|kvp?|hu)?\s*", re.I | re.ASCII)
 _DOSES_AGREE = 1.1    # ratio of the exposure tag and current x time that needs no word
 _PITCH = 2.0          # ratio that a pitch explains (the tag then has effective mAs); beyond, one of them is wrong
 
@@ -28,22 +37,24 @@ class Header:
 
     def text(self, keyword: str) -> str:
         """A tag as text, several values joined by "/", "" where it is absent."""
-        with quiet():
-            value = self.tags.get(keyword)
+        try:
+            with quiet():
+                value = self.tags.get(keyword)
+        except Exception:  # pydicom turns values when they are asked for, and raises many kinds on odd ones
+            return ""
         many = not isinstance(value, str) and isinstance(value, Sequence)
         return "" if value is None else "/".join(map(str, value)).strip() if many else str(value).strip()
 
     def numbers(self, keyword: str) -> tuple[float, ...]:
         """The values of a tag as finite numbers, () where it is absent or holds others."""
-        try:
-            values = [float(part) for part in self.text(keyword).split("/")]
-        except ValueError:
-            return ()
-        return tuple(values) if np.isfinite(values).all() else ()
+        parts = [_NUMBER.fullmatch(part) for part in self.text(keyword).split("/")]
+        values = tuple(float(part[1]) for part in parts if part is not None)
+        return values if len(values) == len(parts) and np.isfinite(values).all() else ()
 
     def number(self, keyword: str) -> float | None:
-        """The first of `numbers`, None where there is none."""
-        return next(iter(self.numbers(keyword)), None)
+        """The one value of `numbers`, None where there is none, or several that differ."""
+        values = set(self.numbers(keyword))
+        return values.pop() if len(values) == 1 else None
 
     def positive(self, keyword: str) -> float | None:
         """The number of a tag where it is above 0."""
@@ -54,17 +65,47 @@ class Header:
 def read_header(path: Path) -> Header | None:
     """The tags of a file without its pixels, None where it is no DICOM file.
 
+    A data set without the preamble of PS3.10 (128 bytes and DICM) is read too, as older programs wrote it.
+
     Raises:
-        InputRefused: a DICOM file that cannot be read whole, or pydicom is not installed.
+        InputRefused: a DICOM file that cannot be read whole or would unpack to more than a slice can have, or
+            pydicom is not installed.
     """
     library = pydicom()
+    with broken_is_refused(path, "a DICOM file that cannot be read whole"), quiet(), path.open("rb") as file:
+        start = file.read(_CHUNK // 16)
+        if start[128:132] != b"DICM" and not _begins_a_data_set(start):
+            return None
+        _refuse_large(path, file, start)
+        file.seek(0)
+        return Header(path, library.dcmread(file, stop_before_pixels=True, force=True))
+
+
+def whole(path: Path) -> Any:
+    """The data set of a file with its pixels, its transfer syntax stated where the file leaves that out.
+
+    Raises:
+        pydicom's and other exceptions: a damaged file.
+    """
+    tags = pydicom().dcmread(path, force=True)
+    if "TransferSyntaxUID" not in tags.file_meta:
+        implicit, little = tags.original_encoding
+        names = pydicom().uid
+        tags.file_meta.TransferSyntaxUID = (
+            names.ImplicitVRLittleEndian if implicit else names.ExplicitVRLittleEndian if little
+            else names.ExplicitVRBigEndian)
+    return tags
+
+
+@contextmanager
+def broken_is_refused(path: Path, problem: str) -> Iterator[None]:
+    """Turns what pydicom raises on damaged files into one refusal that names the file."""
     try:
-        with quiet(), path.open("rb") as file:
-            return Header(path, library.dcmread(file, stop_before_pixels=True))
-    except library.errors.InvalidDicomError:
-        return None
-    except BROKEN as problem:
-        raise InputRefused(f"{path}: a DICOM file that cannot be read whole ({said(problem)})") from None
+        yield
+    except InputRefused:
+        raise
+    except Exception as broken:  # pydicom and its decoders raise many kinds
+        raise InputRefused(f"{path}: {problem} ({said(broken)})") from None
 
 
 def doses(headers: Sequence[Header]) -> tuple[tuple[float | None, ...], list[Finding]]:
@@ -124,6 +165,48 @@ def said(problem: BaseException) -> str:
 def pydicom() -> Any:
     """The library. InputRefused where it is not installed."""
     return library("pydicom", "DICOM files")
+
+
+def _begins_a_data_set(start: bytes) -> bool:
+    """Whether bytes are an element of one of the first groups: tag, and a VR or the length of a short value."""
+    if len(start) < 8:
+        return False
+    for order in "<>":
+        group, _, length = struct.unpack(f"{order}HHI", start[:8])
+        if group in _GROUPS and ((start[4:6].isalpha() and start[4:6].isupper()) or length <= _CHUNK):
+            return True
+    return False
+
+
+def _refuse_large(path: Path, file: IO[bytes], start: bytes) -> None:
+    """Refuses what is larger than a slice can be, as it is or once inflated (PS3.5 A.5)."""
+    size = path.stat().st_size
+    if size > _LARGEST:
+        raise InputRefused(f"{path}: {size} bytes; expected one slice a file, of {_LARGEST} bytes at most")
+    syntax, at = _after_meta(start)
+    if syntax != _DEFLATED:
+        return
+    file.seek(at)
+    stream, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
+    while not stream.eof and (piece := stream.unconsumed_tail or file.read(_CHUNK)):
+        size += len(stream.decompress(piece, _CHUNK))
+        if size > _LARGEST:
+            raise InputRefused(f"{path}: its deflated data unpack to more than {_LARGEST} bytes, which no slice "
+                               "has: taken for a decompression bomb and not read")
+
+
+def _after_meta(start: bytes) -> tuple[str, int]:
+    """The transfer syntax that the meta information states (PS3.10 7.1), "" where none, and where that ends."""
+    syntax, at = "", 132
+    while start[at:at + 2] == b"\x02\x00" and len(start) >= at + 12:
+        element, = struct.unpack_from("<H", start, at + 2)
+        wide = start[at + 4:at + 6] in _LONG
+        length, = struct.unpack_from("<I" if wide else "<H", start, at + (8 if wide else 6))
+        at += 12 if wide else 8
+        if element == 0x0010:
+            syntax = start[at:at + length].rstrip(b"\0 ").decode("ascii", "replace")
+        at += length
+    return syntax, at
 
 
 def _thousandth(value: float | None) -> float | None:
