@@ -116,9 +116,10 @@ def test_a_network_of_the_users_own_gets_images_as_they_are() -> None:
 
 
 @pytest.mark.parametrize(("bounds", "sizes"), [
-    (Bounds(0, 255, "grey level"), [1, 2, 4, 8]), (Bounds(0, 65535, "grey level"), [65.535, 131.07, 262.14, 393.21]),
+    (Bounds(0, 255, "grey level"), [1, 2, 4, 8]),
+    (Bounds(0, 65535, "grey level"), [65.535, 131.07, 262.14, 393.21]),
     (Bounds(-1000, 400, "HU"), [1.4, 2.8, 5.6, 8.4])])
-def test_sizes_that_are_not_stated_are_whole_grey_levels_of_8_bit_pictures(bounds: Bounds, sizes: list[float]) -> None:
+def test_sizes_not_stated_are_whole_grey_levels_of_8_bit_pictures(bounds: Bounds, sizes: list[float]) -> None:
     stated = with_epsilons(completed(read_study(), "folders"), bounds)
     assert [size_in_native(size, bounds) for size in stated.attacks.epsilons or ()] == pytest.approx(sizes)
     fixed = read_study(None, keyed(attacks__epsilons=["3 HU"]))
@@ -137,7 +138,7 @@ def test_sizes_that_are_not_stated_are_whole_grey_levels_of_8_bit_pictures(bound
     ("[data.options]\nchannels = 'grey'", "there is none: state data.path"),
     ("[gates]\nfail_below = ['steady_reads@100 mAs=0.9']", "for studies of CT noise"),
     ("[noise]\n[gates]\nfail_below = ['robust_accuracy@2 HU=0.9']", "has no robust_accuracy"),
-    ("[noise]\n[gates]\nfail_below = ['steady_reads@70 mAs=0.9']", "not tried at; these are: 10, 50, 100, 200, 500"),
+    ("[noise]\n[gates]\nfail_below = ['steady_reads@70 mAs=0.9']", "tried at; these are: 10, 50, 100, 200, 500"),
     ("[noise.test.rings]\n[gates]\nfail_below = ['steady_reads@50 mAs=0.9']", "these are: none mAs"),
     ("[attacks]\nsmallest_flip = false\n[gates]\nfail_below = ['kept_accuracy=0.9']", "needs the smallest flips"),
     ("[noise]\n[sets.one]\n[sets.two]", "[sets.one] has a [noise] section"),
