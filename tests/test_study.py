@@ -59,7 +59,7 @@ def test_the_projects_studies_are_valid(path: Path) -> None:
     ("[training]\nepochs = 'many'", "training.epochs: input should be a valid integer"),
     ("[training]\nepochs = 0", "epochs must be above 0; got 0"),
     ("[gates]\nfail_below = ['robust=0.5']", "no gate on 'robust'"),
-    ("[split]\ntest_share = 1.5", "split.test_share: input should be less than 1; got 1.5"),
+    ("[split]\ntest_share = 1.5", "split.test_share: input should be less than or equal to 1; got 1.5"),
     ("[data", "is not TOML"),
     ("name = '../../etc'", "name: string should match"),
 ])

@@ -143,7 +143,10 @@ def harden(folder: Run = None, epsilon: TrainingSize = None, method: Method = No
            size: Size = None, spacing: Spacing = None, seed: Seed = None, out: Out = None,
            overwrite: Overwrite = False, json: Json = False, fail_below: Gates = None, sets: Sets = None,
            threads: Threads = None) -> None:
-    """Train a network further on attacked images, assess it anew, and compare: steadier, and at what cost?"""
+    """Train a network further on attacked images, assess it anew, and compare: steadier, and at what cost?
+
+    With a RUN, --data gives the images to train on where the run kept none, as one of given weights does.
+    """
     flags = {"hardening__epsilon": epsilon, "hardening__method": method, "hardening__epochs": epochs,
              "hardening__scratch": from_scratch, "data__path": data, "data__layout": layout, "model__name": model,
              "model__weights": weights, "model__bounds": pair(bounds, "--bounds"), "model__output": output,
@@ -316,11 +319,12 @@ def _harden_run(folder: Path, flags: dict[str, Any], sets: list[str] | None, jso
     from steadyread.running import harden_run
     from steadyread.study import keyed, override
 
-    own = [key for key in flags if not key.startswith(("hardening__", "gates__"))]
+    if "data__path" in flags:
+        flags["data__train"] = str(Path(flags.pop("data__path")).expanduser().resolve())
+    own = [key for key in flags if not key.startswith(("hardening__", "gates__", "data__train"))]
     if own:
-        flag = "data" if own[0] == "data__path" else own[0].split("__")[-1]
-        raise UsageError(f"--{flag}: the run {folder} has its own data and network; give only "
-                         "what says how to harden it, or leave the run out")
+        raise UsageError(f"--{own[0].split('__')[-1]}: the run {folder} has its own images and network; give only "
+                         "what says how to harden it (and --data, images to train on), or leave the run out")
     done = harden_run(folder, [keyed(**flags), *[override(text) for text in sets or ()]], progress)
     _say(done.as_json(), json, "run_lines")
     if done.failed:

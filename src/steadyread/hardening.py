@@ -12,6 +12,7 @@ from steadyread import records
 from steadyread.assessment import Attack, assess, model_digest, name_of
 from steadyread.attacks.recipes import pgd
 from steadyread.attacks.smallest_flip import smallest_flip
+from steadyread.cases import audit
 from steadyread.checks import judged
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, TrainingFailed
@@ -57,8 +58,8 @@ def refuse_unfit(material: Material) -> None:
     for part in ("train", "validation"):
         if not len(material.ready.part(part)):
             of = "training" if part == "train" else part
-            raise InputRefused(f"{material.raw.name}: no {of} images to harden with: a run of given weights keeps "
-                               "none, unless begun as a hardening (harden --data ... --model ... --weights ...)")
+            raise InputRefused(f"{material.raw.name}: no {of} images to harden with: a run of given weights tests "
+                               "all of its images. Give others: harden RUN --data TRAIN (data.train)")
     for one in (asked, *asked.compared.values()):
         if one.epsilon != "auto":
             _typed(one, material.ready.bounds)
@@ -175,7 +176,8 @@ def _assess_whole(material: Material, classifier: Classifier, attacks: Attacks, 
     table = assess(classifier, attacked, attacks, against=study.attacks.against, store=folder, seed=study.seed,
                    progress=progress)
     if not (folder / FINDINGS).exists():
-        found = [*_failed(folder), *judged(classifier, attacked.part("test"), table, study.seed, progress)]
+        learnt = audit(material.raw, material.ready) if material.taught else []
+        found = [*_failed(folder), *judged(classifier, attacked.part("test"), table, study.seed, progress), *learnt]
         records.write_json(folder / FINDINGS, [one.as_json() for one in found])
     if not (folder / EXAMPLES).exists():
         write_examples(classifier, attacked.part("test"), table, folder, study.seed)

@@ -11,6 +11,7 @@ from steadyread.cases import (
     LAYOUTS,
     Cases,
     balance,
+    beside,
     fingerprint,
     limit,
     open_cases,
@@ -27,19 +28,21 @@ from steadyread.study import Study, completed, with_epsilons
 from steadyread.units import Bounds
 
 SYNTHETIC = "synthetic"
+_VALIDATION = 0.2    # share of data.train, where the study states none
 
 
 @dataclass(frozen=True, eq=False)
 class Material:
     """A study with every default filled in, and its cases: `raw` as read, `ready` as the network sees them.
 
-    `whole` is how many images the data set has, before any draw.
+    `whole` is how many images the data set has, before any draw; `taught` are the ids of those of data.train.
     """
 
     study: Study
     raw: Cases
     ready: Cases
     whole: int
+    taught: frozenset[str] = frozenset()
 
     @property
     def seed(self) -> int:
@@ -72,12 +75,10 @@ def gather(study: Study, fold: int | None = None, labels: str = "class") -> Mate
     seed = _seed_of_split(stated)
     if stated.data.limit is not None:
         raw = limit(raw, stated.data.limit, seed)
-    raw = _parted(raw, stated, fold, seed)
+    taught = _taught(stated, layout, raw, seed)
+    raw = _parted(raw, taught, stated, fold, seed)
     _refuse_crossing(raw)
     raw = relabelled(raw) if labels == "rating" else raw
-    if stated.training is None and not any(row.part == "validation" for row in raw.rows):
-        raw = replace(raw, rows=tuple(replace(row, part="validation" if row.part == "train" else row.part)
-                                      for row in raw.rows))
     if stated.split.balance:
         raw = balance(raw, seed)
     if "window" not in study.preparation.model_fields_set:
@@ -86,15 +87,71 @@ def gather(study: Study, fold: int | None = None, labels: str = "class") -> Mate
     if stated.model.bounds is not None:
         ready = replace(ready, bounds=Bounds(*stated.model.bounds, ready.bounds.unit))
     ready = spooled(ready)
-    return Material(with_epsilons(_shaped(stated, ready), ready.bounds), raw, ready, whole)
+    return Material(with_epsilons(_shaped(stated, ready), ready.bounds), raw, ready, whole,
+                    frozenset() if taught is None else frozenset(row.id for row in taught.rows))
 
 
-def _parted(raw: Cases, study: Study, fold: int | None, seed: int) -> Cases:
-    """Training, validation and test parts by patient; with a `fold`, that one validates."""
+def _parted(raw: Cases, taught: Cases | None, study: Study, fold: int | None, seed: int) -> Cases:
+    """Training, validation and test parts by patient; with a `fold`, that one validates. The images of data.train,
+    `taught`, have their parts already, and the others are then for testing."""
     asked = study.split
-    if fold is None or asked.folds is None:
-        return split(raw, seed, asked.test_share, asked.validation_share, asked.official)
-    return folded(raw, fold, asked.folds, seed, asked.test_share, asked.official)
+    given = study.model.weights is not None and not (study.keeps_for_hardening and asked.test_share < 1)
+    if given:
+        raw = _given(raw, study, seed)
+    elif taught is not None:
+        raw = _for_testing(raw, asked.official)
+    raw = raw if taught is None else beside(raw, taught)
+    if fold is not None and asked.folds is not None:
+        return folded(raw, fold, asked.folds, seed, asked.test_share, asked.official or taught is not None)
+    if given or taught is not None:
+        return raw
+    return split(raw, seed, asked.test_share, asked.validation_share, asked.official)
+
+
+def _given(raw: Cases, study: Study, seed: int) -> Cases:
+    """With given weights images without a part are for testing, but for the share of validation images that is
+    asked for, by which the threshold of triage is chosen."""
+    asked = study.split
+    share = min(asked.test_share, 1 - asked.validation_share)
+    if share == 1:
+        tested = _for_testing(raw, asked.official)
+        if not len(tested.part("test")):
+            raise InputRefused(f"{raw.name}: all of its images are in parts for training or validation, none for "
+                               "testing: state split.official = false to assess them all")
+        return tested
+    parted = split(raw, seed, share, 0.0, asked.official)
+    if any(row.part == "validation" for row in parted.rows):
+        return parted
+    return replace(parted, rows=tuple(replace(row, part="validation" if row.part == "train" else row.part)
+                                      for row in parted.rows))
+
+
+def _for_testing(raw: Cases, official: bool = True) -> Cases:
+    """The cases, those without a part of their own for testing."""
+    return replace(raw, rows=tuple(replace(row, part=(row.part if official else "") or "test") for row in raw.rows))
+
+
+def _taught(study: Study, layout: str, raw: Cases, seed: int) -> Cases | None:
+    """The images of data.train, split into training and validation; None where there are none."""
+    if study.data.train is None:
+        return None
+    own = sum(row.part == "train" for row in raw.rows)
+    if own:
+        raise InputRefused(f"{study.data.path}: {own} of its images are for training already, so data.train "
+                           f"({study.data.train}) would mix two sets: leave it out, or keep only test images there")
+    cases = open_cases(Path(study.data.train).expanduser(), layout, **study.data.options)
+    if cases.classes != raw.classes or cases.bounds != raw.bounds:
+        raise InputRefused(f"{study.data.train}: images of {', '.join(cases.classes)} from {cases.bounds.low:g} to "
+                           f"{cases.bounds.high:g} {cases.bounds.unit}, where {study.data.path} has "
+                           f"{', '.join(raw.classes)} from {raw.bounds.low:g} to {raw.bounds.high:g} "
+                           f"{raw.bounds.unit}: both must have the same classes and range")
+    if study.data.limit is not None:
+        cases = limit(cases, study.data.limit, seed)
+    parted = split(cases, seed, 0.0, study.split.validation_share or _VALIDATION)
+    known = cases.patients_known
+    return replace(parted, rows=tuple(
+        replace(row, id=f"train/{row.id}", patient=row.patient if known else f"train/{row.patient}")
+        for row in parted.rows if row.part != "test"))
 
 
 def _refuse_crossing(raw: Cases) -> None:
@@ -127,6 +184,9 @@ def attacked_cases(material: Material) -> Cases:
     most = material.study.attacks.limit or len(test)
     if len(test):
         test = limit(test, most, material.seed)
+    if material.study.model.weights is not None:    # what it is hardened with does not choose thresholds
+        rows = tuple(row for row in validation.rows if row.id not in material.taught)
+        validation = replace(validation, rows=rows)
     if len(validation):
         validation = limit(validation, max(min(most, len(test)), len(validation.classes)), material.seed)
     return replace(test, rows=validation.rows + test.rows)

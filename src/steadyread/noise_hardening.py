@@ -80,8 +80,8 @@ def refuse_unfit_hardening(study: Study, material: Material) -> None:
         _refuse_one(study, material, name, one)
     for part in ("train", "validation"):
         if not len(material.ready.part(part)):
-            raise InputRefused(f"{material.raw.name}: no {part} images to harden with; a run of given weights "
-                               "keeps none")
+            raise InputRefused(f"{material.raw.name}: no {part} images to harden with: a run of given weights "
+                               "tests all of its images. Give others: harden RUN --data TRAIN (data.train)")
 
 
 def _refuse_one(study: Study, material: Material, name: str, one: NoiseHardening) -> None:

@@ -20,7 +20,9 @@ T = TypeVar("T")
 _FREE = ("gates", "name", "device", "data.path", "model.weights")
 # What may be added to a run that was begun without it, and then holds as soon as there is a file like these; and
 # what each table of its own below `compare` has begun. Where it is left out later, it stays as it was.
-_ADDED = {"hardening": (f"{HARDENED}/{MODEL}", f"{HARDENED}/{CHECKPOINT}"),
+_ADDED = {"data.train": (MODEL, CHECKPOINT, f"{HARDENED}/{MODEL}", f"{HARDENED}/{CHECKPOINT}",
+                         f"{HARDENED}/*/fold-*"),
+          "hardening": (f"{HARDENED}/{MODEL}", f"{HARDENED}/{CHECKPOINT}"),
           "noise.hardening": (f"{HARDENED}/*/fold-*",),
           "noise.seeing": (f"{JOBS}/*/fold-*/{SEEN}",)}
 _COMPARED = {"hardening": f"{HARDENED}-{{}}/{MODEL}", "noise.hardening": f"{HARDENED}/{{}}/fold-*"}

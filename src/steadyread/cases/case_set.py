@@ -124,6 +124,17 @@ class Cases(torch.utils.data.Dataset[Case]):
         return found
 
 
+def beside(first: Cases, second: Cases) -> Cases:
+    """The cases of two sets, each read by its own reader; name, classes and bounds are those of the first."""
+    sets = (first, second)
+    rows = tuple(replace(row, source=(place, row)) for place, cases in enumerate(sets) for row in cases.rows)
+    return replace(first, rows=rows, load=lambda row: sets[row.source[0]].load(row.source[1]),
+                   native=lambda row: sets[row.source[0]].native(row.source[1]),
+                   mask=lambda row: sets[row.source[0]].mask(row.source[1]),
+                   patients_known=first.patients_known and second.patients_known,
+                   missing=first.missing + second.missing, notes=first.notes + second.notes)
+
+
 def refuse_non_finite(pixels: Pixels, row: Row) -> None:
     """Refuses an image with pixels that are no numbers.
 

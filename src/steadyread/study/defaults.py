@@ -37,8 +37,8 @@ _OURS: Mapping[str, Settings] = {
     "vgg16": _VGG,
     "nodule_cnn": {"model": {"arguments": {"width": 0.25}, "normalise": "symmetric", "output": "logit",
                              "window": (-1000.0, 400.0)}}}
-# Nothing is trained where weights are given: four fifths are assessed, the rest sets the threshold of triage.
-_GIVEN: Settings = {"split": {"test_share": 0.8, "validation_share": 0.0}}
+# Nothing is trained where weights are given: all images are assessed, unless a split is asked for.
+_GIVEN: Settings = {"split": {"test_share": 1.0, "validation_share": 0.0}}
 # Of 8-bit pictures whole grey levels: what lies below one is no change of a stored picture. Else [A] Table 1's.
 _GREY_LEVELS = tuple(f"{count} grey levels" for count in (1, 2, 4, 8))
 _SHARES = tuple(f"{share} range" for share in (0.001, 0.002, 0.004, 0.006))
@@ -61,7 +61,7 @@ def completed(study: Study, layout: str, card: Mapping[str, Any] | None = None) 
     below = dict(DEFAULTS.get(layout, {}))
     if study.model.weights is not None:
         below = laid_over({key: value for key, value in below.items() if key != "training"},
-                          _GIVEN if study.hardening is None else {})
+                          {} if study.keeps_for_hardening else _GIVEN)
     else:
         below = laid_over({"training": {}}, below)
     if study.model.built_in:

@@ -41,9 +41,14 @@ _UNDER_NOISE = {"attacks": "what is tried under CT noise stands in [noise]; for 
 
 
 class Data(Section):
-    """Where the images are. Without a path: `synthetic` nodules, made from formulas."""
+    """Where the images are. Without a path: `synthetic` nodules, made from formulas.
+
+    `train` is where the images to learn from are, if elsewhere: then those of `path` are all for testing. It is
+    read like `path`, and split into training and validation images unless it has such parts itself.
+    """
 
     path: str | None = None
+    train: str | None = None
     layout: str | None = None
     options: Settings = {}          # what the layout's reader takes, such as channels = "grey"
     limit: Positive | None = None   # images drawn by class from the whole set, before it is split
@@ -66,7 +71,7 @@ class Preparing(Section):
 class Splitting(Section):
     """See `steadyread.cases.split`. `seed`: the study's, if None. `balance`: as many images of each class."""
 
-    test_share: float = Field(default=1 / 3, ge=0, lt=1)
+    test_share: float = Field(default=1 / 3, ge=0, le=1)
     validation_share: float = Field(default=0.2, ge=0, lt=1)
     official: bool = True
     balance: bool = False
@@ -195,6 +200,12 @@ class Study(Section):
         return self
 
     @property
+    def keeps_for_hardening(self) -> bool:
+        """Whether part of data.path is kept to harden the network with: there are no other images for it."""
+        hardening = self.hardening or (self.noise and self.noise.hardening)
+        return hardening is not None and self.data.train is None
+
+    @property
     def ct_noise(self) -> Noise:
         """The section [noise] of a study that has one."""
         if self.noise is None:
@@ -205,7 +216,8 @@ class Study(Section):
         """The study with a relative path of its data beginning at `folder`."""
         if folder is None or self.data.path is None:
             return self
-        data = self.data.model_copy(update={"path": str(folder / self.data.path)})
+        data = self.data.model_copy(update={key: str(folder / stated) for key, stated in (
+            ("path", self.data.path), ("train", self.data.train)) if stated is not None})
         return self.model_copy(update={"data": data})
 
 
@@ -216,19 +228,24 @@ def refuse_ignored(study: Study) -> None:
 
 
 def _ignored(study: Study) -> Iterator[str]:
-    if study.noise is None:
-        if study.variants or study.split.folds:
-            yield ("variants and split.folds are for studies of CT noise: add a [noise] section, or leave them "
-                   "out")
-    else:
-        for name, instead in _UNDER_NOISE.items():
-            if getattr(study, name) != getattr(Study(), name):
-                yield f"[{name}] is not carried out in a study of CT noise: leave it out; {instead}"
-    if study.split.folds and study.split.validation_share != Splitting().validation_share:
-        yield "split.validation_share is not used with split.folds, whose folds take turns to validate: state one"
-    if study.data.path is None and (study.data.layout or study.data.options):
-        yield ("data.layout and data.options say how data.path is read, and there is none: state data.path "
-               "(--data), or leave them out")
+    """One sentence for each thing that is stated and not carried out."""
+    noise, split, given = study.noise is not None, study.split, study.model.weights is not None
+    said = (
+        (not noise and (study.variants or split.folds),
+         "variants and split.folds are for studies of CT noise: add a [noise] section, or leave them out"),
+        (split.folds and split.validation_share != Splitting().validation_share,
+         "split.validation_share is not used with split.folds, whose folds take turns to validate: state one"),
+        (study.data.path is None and (study.data.layout or study.data.options),
+         "data.layout and data.options say how data.path is read, and there is none: state data.path (--data), or "
+         "leave them out"),
+        (study.data.path is None and study.data.train,
+         "data.train says where to learn what data.path is to test: state data.path too"),
+        (given and split.folds, "split.folds trains a network a fold, and model.weights are given: leave one out"),
+        (given and study.variants, "variants are trained, and model.weights are given: leave one out"),
+        *((noise and getattr(study, name) != getattr(Study(), name),
+           f"[{name}] is not carried out in a study of CT noise: leave it out; {instead}")
+          for name, instead in _UNDER_NOISE.items()))
+    yield from (reason for ignored, reason in said if ignored)
     yield from _gates(study)
 
 

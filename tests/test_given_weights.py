@@ -1,0 +1,103 @@
+"""Given weights: all is assessed but what has another part; images to harden with may come from elsewhere."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fabricate_pictures import Call, pictures
+from steadyread.cases import open_cases
+from steadyread.errors import InputRefused
+from steadyread.material import attacked_cases, gather
+from steadyread.study import Study, keyed, read_study
+from test_cli import OWN, network
+
+QUICK = ("--set", "attacks.use=[]", "--set", "attacks.largest='40 grey levels'")
+
+
+@pytest.fixture(autouse=True)
+def there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    network(tmp_path)
+    monkeypatch.chdir(tmp_path)
+
+
+def stated(folder: Path, **flags: object) -> Study:
+    return read_study(None, keyed(**({"data__path": str(folder), "model__name": "networks:linear",
+                                      "model__weights": "linear.pt", "model__bounds": [0, 255],
+                                      "model__output": "logit"} | flags)))
+
+
+def counts(study: Study) -> dict[str, int]:
+    material = gather(study)
+    return {part: len(material.ready.part(part)) for part in ("train", "validation", "test")}
+
+
+def test_all_images_without_a_part_are_assessed(tmp_path: Path) -> None:
+    images = pictures(tmp_path / "images", 30)
+    assert counts(stated(images)) == {"train": 0, "validation": 0, "test": 30}
+
+
+def test_validation_images_are_kept_where_they_are_asked_for(tmp_path: Path) -> None:
+    images = pictures(tmp_path / "images", 30)
+    assert counts(stated(images, split__validation_share=0.2)) == {"train": 0, "validation": 6, "test": 24}
+    assert counts(stated(images, split__test_share=0.8)) == {"train": 0, "validation": 6, "test": 24}
+
+
+def test_parts_that_are_there_stay(tmp_path: Path) -> None:
+    for part, count in (("train", 20), ("test", 12)):
+        pictures(tmp_path / "images" / part, count)
+    assert counts(stated(tmp_path / "images")) == {"train": 20, "validation": 0, "test": 12}
+    (tmp_path / "images" / "test").rename(tmp_path / "images" / "val")
+    with pytest.raises(InputRefused, match="none for testing"):
+        gather(stated(tmp_path / "images"))
+    assert counts(stated(tmp_path / "images", split__official=False))["test"] == 32
+
+
+def test_a_network_to_be_hardened_keeps_images_for_it_unless_others_are_given(tmp_path: Path) -> None:
+    images, others = pictures(tmp_path / "images", 30), pictures(tmp_path / "others", 40)
+    assert counts(stated(images, hardening={})) == {"train": 16, "validation": 4, "test": 10}
+    study = stated(images, hardening={}, data__train=str(others))
+    assert counts(study) == {"train": 32, "validation": 8, "test": 30}
+    material = gather(study)
+    assert {row.part for row in attacked_cases(material).rows} == {"test"}
+    assert {row.id for row in material.ready.part("test").rows} == {row.id for row in open_cases(images).rows}
+    named = next(at for at, row in enumerate(material.ready.rows) if row.part == "train")
+    row = material.ready.rows[named]
+    other = next(case for case in open_cases(others).rows if f"train/{case.id}" == row.id)
+    assert (material.raw[named].image.numpy() == open_cases(others).load(other)).all()
+
+
+def test_a_study_may_learn_from_other_images_than_it_tests(tmp_path: Path) -> None:
+    images, others = pictures(tmp_path / "images", 30), pictures(tmp_path / "others", 40)
+    study = read_study(None, keyed(data__path=str(images), data__train=str(others)))
+    assert counts(study) == {"train": 32, "validation": 8, "test": 30}
+    assert {row.part for row in attacked_cases(gather(study)).rows} == {"validation", "test"}
+
+
+def test_images_to_learn_from_must_be_of_the_same_kind(tmp_path: Path) -> None:
+    images, others = pictures(tmp_path / "images", 30), pictures(tmp_path / "others", 40)
+    (others / "yes").rename(others / "maybe")
+    with pytest.raises(InputRefused, match="both must have the same classes and range"):
+        gather(stated(images, data__train=str(others)))
+    pictures(tmp_path / "parts" / "train", 20)
+    pictures(tmp_path / "parts" / "test", 20)
+    with pytest.raises(InputRefused, match="would mix two sets"):
+        gather(stated(tmp_path / "parts", data__train=str(others)))
+
+
+@pytest.mark.slow
+def test_a_run_of_given_weights_is_hardened_with_images_given_then(steadyread: Call, tmp_path: Path) -> None:
+    pictures(tmp_path / "images", 30)
+    pictures(tmp_path / "others", 40)
+    first = steadyread("assess", "--data", "images", *OWN, *QUICK, "--out", "run", "--json")
+    assert first.code == 0, first.err
+    assert json.loads(first.out)["images"] == 30
+    refused = steadyread("harden", "run", "--epsilon", "2 grey levels", "--epochs", 1)
+    assert refused.code == 3
+    assert "harden RUN --data TRAIN" in refused.err
+    done = steadyread("harden", "run", "--data", "others", "--epsilon", "2 grey levels", "--epochs", 1, "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["images"] == 30
+    assert json.loads((tmp_path / "run/hardened/summary.json").read_text())["images"] == 30
+    again = steadyread("assess", "--data", "images", *OWN, *QUICK, "--out", "run", "--json")
+    assert again.code == 0, again.err
