@@ -299,3 +299,11 @@ def test_the_headline_is_the_training_s_own_size_else_the_largest() -> None:
     found = compared(linear(), linear(slope=0.1), [1.4, 2.8, 5.6], HU)
     assert [(headline(found, size) or {})["size"]["native"] for size in (2.8, 3.0, None)] == [2.8, 5.6, 5.6]
     assert headline(compared(hand([1]), hand([1]), [], HU), 2.8) is None
+
+
+def test_a_network_that_said_one_class_before_has_not_stopped_reading() -> None:
+    said = [failure(None, {"classes": {"label": 2, "before": before, "after": 1}}) or "" for before in (2, 1)]
+    assert "has stopped reading" in said[0]
+    assert "stopped" not in said[1]
+    assert "before hardening and after it" in said[1]
+    assert failure(None, {"classes": {"label": 1, "before": 1, "after": 1}}) is None

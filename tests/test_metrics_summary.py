@@ -8,12 +8,14 @@ import pyarrow as pa
 import pytest
 
 import fabricate
-from steadyread import records
+from steadyread import figures, records
 from steadyread.errors import InputRefused, UsageError
 from steadyread.metrics import gate, judge, reads_of, show_native, summarise
-from steadyread.metrics.robustness import robust_curve
+from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.robustness import robust_curve, step_curve
+from steadyread.metrics.sets_wording import flips_answer
 from steadyread.metrics.summary import as_json
-from steadyread.metrics.wording import digits
+from steadyread.metrics.wording import digits, size_json, verdict
 from steadyread.units import Bounds
 
 
@@ -191,3 +193,47 @@ def test_gates_are_judged_from_the_exact_curve() -> None:
 def test_a_gate_that_cannot_be_judged_is_refused(text: str, table: str, message: str) -> None:
     with pytest.raises(UsageError, match=message):
         judge(gate(text), TABLES[table](), fabricate.plan())
+
+
+def attacked(clean: float, worst: float) -> dict[str, Any]:
+    """As much of a summary as the verdict takes: no search, one attack."""
+    size = size_json(1.4, Bounds(-1000, 400, "HU"))
+    attacks = [{"attack": "pgd", "size": size, "accuracy": Estimate(worst)}]
+    nothing = {"attacks": [], "smallest_flip": {"searched": False, "images": 0}}
+    return {"images": 20, "discrimination": {"accuracy": Estimate(clean)},
+            "robustness": {"label": nothing | {"attacks": attacks}, "prediction": nothing}}
+
+
+@pytest.mark.parametrize(("clean", "worst", "expected"), [
+    (0.9, 0.4, "the accuracy falls from 90.0 % to 40.0 %."), (0.0, 0.0, "is 0.0 %, the same as without an attack."),
+    (0.90001, 0.9, "is 90.0 %, the same as without an attack."),
+    (0.4, 0.6, "is 60.0 %; without an attack it is 40.0 %.")])
+def test_an_accuracy_falls_only_where_the_printed_numbers_fall(clean: float, worst: float, expected: str) -> None:
+    told = verdict(attacked(clean, worst))
+    assert told.endswith(expected)
+    assert told.startswith("Under PGD with changes of at most 1.4 HU (0.0010 of the range) the accuracy ")
+
+
+@pytest.mark.parametrize(("n", "half"), [(1, False), (2, False), (9, False), (10, True)])
+def test_half_of_the_correct_reads_is_not_said_of_two(n: int, half: bool) -> None:
+    flips = {"searched": True, "images": n, "median": size_json(1.4, Bounds(0, 1400, "HU")),
+             "never": Estimate(0.0), "searched_up_to": None}
+    summary = attacked(0.5, 0.1)
+    summary["robustness"]["label"]["smallest_flip"] = flips
+    assert verdict(summary).startswith("Half of the correct reads") is half
+    titled = {"one": "One set"}
+    assert ("Half of the correct reads" in flips_answer({"one": summary}, titled)) is half
+    assert ("too few" in flips_answer({"one": summary}, titled)) is not half
+
+
+def test_the_drawn_curve_reaches_the_headline() -> None:
+    """Attacks were tried at small sizes only, and most reads flip far beyond them."""
+    bounds = Bounds(0, 1000)
+    curve = step_curve(np.r_[np.arange(1.0, 11), np.linspace(50, 51, 40)], np.ones(50, bool), np.zeros(50, bool),
+                       np.arange(50).astype(str))
+    assert curve.half_way == pytest.approx(50, abs=0.5)
+    figure = figures.accuracy_curve(curve, [figures.AttackPoints("PGD", [1.0, 8.0], [0.98, 0.8])], bounds)
+    assert figure.axes[0].get_xlim()[1] > curve.half_way / bounds.range
+    for flips in (np.full(5, np.inf), np.zeros(0)):
+        right = np.ones(len(flips), bool)
+        assert step_curve(flips, right, ~right, np.arange(len(flips)).astype(str)).half_way == 0

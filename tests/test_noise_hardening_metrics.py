@@ -17,7 +17,7 @@ from steadyread.metrics.noise_hardening_pairs import (
     paired_networks,
     paired_row,
 )
-from steadyread.metrics.noise_hardening_wording import undercounted_said, way
+from steadyread.metrics.noise_hardening_wording import silent_said, undercounted_said, way
 from steadyread.metrics.noise_reads import PLAUSIBLE, RANDOM, RINGS, Networks, UnderNoise
 from steadyread.metrics.paired_tests import holm, sign_flip_test
 
@@ -261,6 +261,10 @@ def test_a_silent_network_is_named_and_never_the_best() -> None:
     main = summary(method(replace(silent, variant="adaptive")))
     assert "It has stopped reading" in main["verdict"]
     assert "holds here" not in main["verdict"]
+    assert main["methods"][0]["silent_before"] == []
+    before = main["methods"][0] | {"silent_before": [0, 1, 2]}
+    assert "It did so before, and its steadiness is worth nothing" in silent_said(before, 3)
+    assert "has stopped reading" in silent_said(before | {"silent_before": [0]}, 3)
 
 
 def test_the_best_is_the_steadiest_that_kept_its_auc() -> None:

@@ -76,6 +76,9 @@ def failure(training: Mapping[str, Any] | None, found: Compared | None) -> str |
         sentence = str(training["failed"]).strip()
         return f"{sentence[:1].upper()}{sentence[1:].rstrip('.')}. No gain is claimed."
     if found and found["classes"]["after"] == 1 < found["classes"]["label"]:
+        if found["classes"]["before"] == 1:
+            return ("The network reads every image as one and the same class, before hardening and after it: its "
+                    "steadiness is worth nothing.")
         return ("After hardening every image is read as one and the same class: the network has stopped reading, "
                 "and its steadiness is worth nothing.")
     return None

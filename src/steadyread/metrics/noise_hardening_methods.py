@@ -81,6 +81,7 @@ def method_row(hardening: NoiseHardening, method: HardenedMethod,
         "failed": _told(method.trainings, "failed"), "stopped": _told(method.trainings, "stopped"),
         "shifts": _shifts(trained),
         "trained": sorted(method.trainings), "training": _training(trained), "folds": [], "silent": [],
+        "silent_before": [],
         "rounds": _round_rows(trained), "by_round": [], "begins": None, "missed": None,
         "harder": _harder(method.convergence),
         **dict.fromkeys(("auc", "accuracy", "sensitivity", "specificity", "san", "robust", "random", "random_draw",
@@ -90,6 +91,7 @@ def method_row(hardening: NoiseHardening, method: HardenedMethod,
     if before is None or pair is None:
         return row | {"halved": "few", "auc_kept": "few", "lost_reads": False}
     row |= {"folds": list(pair.after.folds), "silent": silent_folds(pair.after, part),
+            "silent_before": silent_folds(pair.before, part),
             "auc": paired_areas(pair, part, seed), "begins": pair.before.variant} | _recalls(pair, part, seed)
     if attack is not None and mas is not None:
         row |= _attacked(pair, attack, mas, part, seed) | {"missed": _missed(pair.after, attack, mas, part)}

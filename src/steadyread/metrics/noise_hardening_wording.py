@@ -183,10 +183,11 @@ def lost_said(row: Row) -> str:
 
 
 def silent_said(row: Row, folds: int) -> str:
-    """That a network has stopped reading."""
+    """That a network has stopped reading, or never did."""
     which = "every fold" if len(row["silent"]) >= folds else f"fold {', '.join(map(str, row['silent']))}"
     return (f"{_quoted(row['name'])}: the network of {which} reads all images as one and the same class. It "
-            "has stopped reading, and its steadiness is worth nothing.")
+            + ("did so before, and" if set(row["silent"]) <= set(row["silent_before"]) else
+               "has stopped reading, and") + " its steadiness is worth nothing.")
 
 
 def unequal_said(row: Row) -> str:

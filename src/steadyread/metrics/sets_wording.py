@@ -7,7 +7,7 @@ from typing import Any
 from steadyread.metrics.across_sets import findings_of, triage_row
 from steadyread.metrics.fragility import tally
 from steadyread.metrics.hardening_wording import LEVEL, factor, headline, points, way
-from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.intervals import FEWEST, Estimate
 from steadyread.metrics.triage import SMALLEST_FLIP
 from steadyread.metrics.wording import digits, flips_told, number_of, percent, score_name
 
@@ -43,10 +43,12 @@ def listed(names: Sequence[str]) -> str:
 
 def flips_answer(sets: Mapping[str, Summary], titles: Mapping[str, str]) -> str:
     """The size at which half of the correct reads have flipped, the most fragile set first."""
-    told = {name: flips for name, one in sets.items()
-            if (flips := flips_told(one)[0])["searched"] and flips["images"]}
-    if not told:
+    every = {name: flips for name, one in sets.items()
+             if (flips := flips_told(one)[0])["searched"] and flips["images"]}
+    if not every:
         return "No smallest flip was searched in any set."
+    told = {name: flips for name, flips in every.items() if flips["images"] >= FEWEST}
+    few = listed([titles[name] for name in every if name not in told])
     known = {name: float(flips["median"]["of_range"]) for name, flips in told.items()
              if math.isfinite(number_of(flips["median"]))}
     steady = listed([titles[name] for name in told if name not in known])
@@ -58,6 +60,8 @@ def flips_answer(sets: Mapping[str, Summary], titles: Mapping[str, str]) -> str:
                     f"{titles[first]}{rest}.")
     if steady:
         said.append(f"In {steady} fewer than half could be flipped as far as was searched.")
+    if few:
+        said.append(f"In {few} fewer than {FEWEST} correct reads could be attacked, too few to speak of half.")
     return " ".join(said)
 
 
@@ -86,7 +90,8 @@ def claim(found: Summary) -> list[str]:
                 (counts["alike"], "no difference can be told"), (counts["few"], "too few patients tell"))
         parts = [f"in {'all' if count == total else count} {verb}" for count, verb in told if count]
         if total > 1:
-            said.append(f"Measured {words}, of {total} pairs of a medical and an everyday set, {listed(parts)}.")
+            said.append(f"Measured {words}, of {total} pairs of a medical and an everyday set, {listed(parts)}. "
+                        "Each interval holds alone: of twenty pairs that do not differ, one would seem to.")
         elif total:
             said.append(f"Measured {words}, {next(verb for count, verb in told if count)}.")
     return said

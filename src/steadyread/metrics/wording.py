@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from steadyread.metrics.intervals import LEVEL, Estimate
+from steadyread.metrics.intervals import FEWEST, LEVEL, Estimate
 from steadyread.units import Bounds
 
 Size = dict[str, float | str | None]
@@ -96,13 +96,23 @@ def verdict(summary: Mapping[str, Any]) -> str:
     if rows:
         worst = min(rows, key=lambda row: (row["accuracy"].value if row["accuracy"].value is not None else 2,
                                            number_of(row["size"])))
-        return (f"Under {attack_name(worst['attack'])} with changes of at most {show_size_json(worst['size'])} the "
-                f"accuracy falls from {percent(_value(summary['discrimination']['accuracy']))} to "
-                f"{percent(_value(worst['accuracy']))}.")
+        return _of_worst(worst, _value(summary["discrimination"]["accuracy"]))
     if flips["searched"]:
         return "No read is correct, so there is none to flip."
     return (f"{percent(_value(summary['discrimination']['accuracy']))} of the clean reads are correct; "
             "no attack has been run yet.")
+
+
+def _of_worst(worst: Mapping[str, Any], clean: float | None) -> str:
+    """The accuracy under the worst attack, as a fall only where the printed numbers fall."""
+    attack = (f"Under {attack_name(worst['attack'])} with changes of at most {show_size_json(worst['size'])} the "
+              "accuracy")
+    before, after = percent(clean), percent(_value(worst["accuracy"]))
+    if before == after:
+        return f"{attack} is {after}, the same as without an attack."
+    if clean is None or worst["accuracy"].value is None or worst["accuracy"].value > clean:
+        return f"{attack} is {after}; without an attack it is {before}."
+    return f"{attack} falls from {before} to {after}."
 
 
 def comparison(triage: Mapping[str, Any]) -> str:
@@ -139,7 +149,8 @@ def _flip_beside_margin(triage: Mapping[str, Any]) -> str:
     areas = {row["score"]: row["area"].value for row in triage["rows"]}
     said = {"yes": "The smallest flip sorts right from wrong better than the margin does",
             "no": "The smallest flip sorts right from wrong worse than the margin, which costs nothing",
-            "alike": "The smallest flip does not beat the margin, which costs nothing"}[triage["beats_margin"]]
+            "alike": "No difference can be told between the smallest flip and the margin, which costs nothing"
+            }[triage["beats_margin"]]
     interval = difference["area"]
     return (f"{said}: area under risk-coverage {areas['smallest_flip']:.4f} against {areas['margin']:.4f} "
             f"(lower is better), difference {_signed(interval.value)}, 95 % interval {_signed(interval.low)} to "
@@ -185,6 +196,10 @@ def flips_told(summary: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
 
 def _of_flips(flips: Mapping[str, Any], reads: str) -> str:
     median = number_of(flips["median"])
+    if flips["images"] < FEWEST:
+        some = reads if flips["images"] > 1 else reads[:-1]
+        return (f"Only {flips['images']} {some} could be attacked, too few to say by how large a change half "
+                "of such reads flip.")
     if math.isfinite(median):
         return f"Half of the {reads} flip by a change of {show_size_json(flips['median'])} or less."
     share = 1 - (flips["never"].value or 0.0)
