@@ -13,6 +13,7 @@ from steadyread.cases.nifti import Volume, centroid, nibabel, open_volume, voxel
 from steadyread.cases.operators import applied, copied, half_inside, linear, native_grid, outside, padding_told
 from steadyread.cases.tables import Line, has_columns, header_of, inside, read_table
 from steadyread.errors import InputRefused, UsageError
+from steadyread.files import is_regular
 from steadyread.types import Bounds, NativeGrid
 
 _COLUMNS = ("patient_id", "nodule_id", "malignancy_rating", "file")
@@ -88,7 +89,7 @@ def read(path: Path, box_mm: float | Sequence[float] = 32.0, spacing_mm: float =
     clamped = 0
     for line in lines:
         image, mask = (inside(path / folder, line.text("file"), line.where) for folder in ("images", "masks"))
-        lacking = next((file for file in (image, mask) if not file.is_file()), None)
+        lacking = next((file for file in (image, mask) if not is_regular(file)), None)
         nodule, below = (_Nodule(None), False) if lacking else _nodule(image, mask)
         if lacking or not (nodule.problem or nodule.centre):
             missing.append(f"{line.where}: " + (f"no file {lacking}" if lacking else f"the mask {mask} is empty"))

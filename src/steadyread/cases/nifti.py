@@ -1,5 +1,7 @@
 """NIfTI volumes as arrays (z, y, x) of one stated orientation, through nibabel where it is installed."""
 
+import gzip
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,7 +14,12 @@ from numpy.typing import NDArray
 from steadyread.cases.case_set import Pixels
 from steadyread.cases.medical import library
 from steadyread.errors import InputRefused
+from steadyread.files import regular_file
 
+_HEADERS = {348: "Nifti1Header", 540: "Nifti2Header"}    # by their size, which they state first
+_SINGLE = (b"n+1\0", b"n+2\0\r\n\x1a\n")               # the magic of header and voxels in one file
+_LARGEST = 512 * 2**20    # bytes of a volume in memory: 512 x 512 x 1024 voxels of 16 bits
+_EXTENSIONS = 64 * 2**20  # bytes between the header and the voxels
 # How far a voxel axis may lean from an axis of the patient: sin of about one degree, 0.3 mm over a 32 mm box.
 _LEAN = 0.02
 
@@ -41,6 +48,7 @@ def open_volume(file: Path) -> Volume:
             patient's.
     """
     with _named(file):
+        _refuse_unreadable(regular_file(file))
         image = nibabel().load(file)
         shape, affine = tuple(image.shape), np.asarray(image.affine, np.float64)
     if len(shape) != 3 or 0 in shape:
@@ -60,6 +68,7 @@ def voxels(volume: Volume) -> Pixels:
         InputRefused: the file is damaged or has changed.
     """
     with _named(volume.file):
+        _refuse_unreadable(regular_file(volume.file))
         values: NDArray[Any] = np.asanyarray(nibabel().load(volume.file).dataobj)
     if values.dtype.kind not in "iufb":
         raise InputRefused(f"{volume.file}: expected one number a voxel; got {values.dtype}")
@@ -68,8 +77,44 @@ def voxels(volume: Volume) -> Pixels:
 
 def centroid(mask: Volume) -> tuple[float, ...]:
     """The mean place of the mask's voxels above 0, in voxels along (z, y, x); () where there is none."""
-    marked = np.argwhere(voxels(mask) > 0)
-    return tuple(marked.mean(0).tolist()) if len(marked) else ()
+    marked = voxels(mask) > 0
+    count = int(marked.sum())
+    if not count:
+        return ()
+    return tuple(int(marked.sum(tuple(other for other in range(3) if other != axis)) @ np.arange(extent)) / count
+                 for axis, extent in enumerate(marked.shape))
+
+
+def _refuse_unreadable(file: Path) -> None:
+    """Refuses by the header alone what is no single file, or would unpack to more than a volume has."""
+    name = file.name.lower()
+    if not name.endswith((".nii", ".nii.gz")):
+        raise InputRefused(f"{file}: expected a NIfTI file, .nii or .nii.gz")
+    packed = name.endswith(".gz")
+    with gzip.open(file) if packed else file.open("rb") as stream:
+        start = stream.read(max(_HEADERS) + 4)
+    size = next((size for size in _HEADERS if size in (int.from_bytes(start[:4], order)
+                                                       for order in ("little", "big"))), 0)
+    magic = start[344:348] if size == min(_HEADERS) else start[4:12]
+    if not size or len(start) < size + 4 or magic not in _SINGLE:
+        raise InputRefused(f"{file}: truncated, damaged or no NIfTI (no header of one at its beginning)")
+    header = getattr(nibabel(), _HEADERS[size])(start[:size])
+    _refuse_large(file, header, any(start[size:size + 4]), packed)
+
+
+def _refuse_large(file: Path, header: Any, extended: bool, packed: bool) -> None:
+    shape, kind, begins = header.get_data_shape(), header.get_data_dtype(), int(header["vox_offset"])
+    count = math.prod(shape)
+    scaled = header.get_slope_inter() not in ((None, None), (1.0, 0.0))
+    needed = count * max(kind.itemsize, 8 if scaled else 0)
+    if not 0 <= needed <= _LARGEST:
+        raise InputRefused(f"{file}: a volume of {' x '.join(map(str, shape))} voxels needs {needed} bytes; "
+                           f"expected at most {_LARGEST}: cut it to the part that is read")
+    if not (header.sizeof_hdr + 4 <= begins <= _EXTENSIONS or (begins == 0 and not extended)):
+        raise InputRefused(f"{file}: truncated, damaged or no NIfTI (its voxels begin at byte {begins}, it says)")
+    if not packed and file.stat().st_size < begins + count * kind.itemsize:
+        raise InputRefused(f"{file}: truncated, damaged or no NIfTI (it holds {file.stat().st_size} bytes; its "
+                           f"header says {begins + count * kind.itemsize})")
 
 
 def _turned(directions: NDArray[np.float64], file: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -98,9 +143,10 @@ def nibabel() -> Any:
 
 @contextmanager
 def _named(file: Path) -> Iterator[None]:
-    """Turns what nibabel raises on damaged files into one refusal that names the file."""
+    """Turns what nibabel raises on damaged files into one refusal that names the file; what it logs is left out."""
     try:
-        yield
+        with nibabel().imageglobals.LoggingOutputSuppressor():
+            yield
     except InputRefused:
         raise
     except FileNotFoundError:
