@@ -1,7 +1,8 @@
 """The audit finds what was planted, and nothing where nothing is."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -10,7 +11,10 @@ from scipy.ndimage import gaussian_filter
 from steadyread.cases import Cases, Preparation, Row, audit, phantom, prepare
 from steadyread.errors import InputRefused
 from steadyread.findings import Finding
+from steadyread.progress import Label
 from steadyread.types import Bounds
+
+T = TypeVar("T")
 
 
 def made(images: list[np.ndarray], labels: list[int | None] | None = None, **columns: list[str]) -> Cases:
@@ -184,3 +188,25 @@ def test_a_leak_stands_on_patients_and_not_on_their_many_images() -> None:
     assert leak(few, "image size in pixels").value == leak(many, "image size in pixels").value == 1
     assert leak(few, "image size in pixels").severity == "ok"
     assert leak(many, "image size in pixels").severity == "warning"
+
+
+def test_bounds_of_another_depth_are_doubted() -> None:
+    cases = phantom.nodules(20, 0)
+    low, high = cases.bounds.low, cases.bounds.high
+    narrow = replace(cases, bounds=Bounds(low, low + 256 * (high - low)))
+    findings = {finding.check: finding for finding in audit(cases, narrow)}
+    assert findings["range of the pixels"].severity == "warning"
+    assert "are the bounds those of these images?" in findings["range of the pixels"].message
+    assert {finding.check: finding for finding in audit(cases)}["range of the pixels"].severity == "ok"
+
+
+def test_an_audit_says_how_far_it_is() -> None:
+    labels = []
+
+    def heard(items: Iterable[T], total: int, label: Label) -> Iterator[T]:
+        labels.append((label, total))
+        return iter(items)
+
+    audit(phantom.nodules(4, 0), progress=heard)
+    assert labels[0][1] == 4
+    assert "looking at the images" in str(labels[0][0])

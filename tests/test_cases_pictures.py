@@ -37,7 +37,8 @@ def tiff(path: Path, pixels: np.ndarray, photometric: int, bits: int = 16, order
     samples = pixels.shape[2] if pixels.ndim == 3 else 1
     data = pixels.astype(f"{order}u2").tobytes() if bits == 16 else pixels.tobytes()
     tags = [(256, 4, pixels.shape[1]), (257, 4, pixels.shape[0]), (258, 3, bits), (259, 3, 1),
-            (262, 3, photometric), (273, 4, 8), (277, 3, samples), (278, 4, pixels.shape[0]), (279, 4, len(data)), (284, 3, 1)]
+            (262, 3, photometric), (273, 4, 8), (277, 3, samples), (278, 4, pixels.shape[0]), (279, 4, len(data)),
+            (284, 3, 1)]
     if samples > 1:
         tags[2] = (258, 3, samples)
     entries = b"".join(struct.pack(f"{order}HHI", tag, kind, samples if tag == 258 else 1)

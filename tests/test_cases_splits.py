@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
-from steadyread.cases import Cases, Row, balance, batches, fingerprint, fold, limit, relabelled, split
+from steadyread.cases import Cases, Row, audit, balance, batches, fingerprint, fold, limit, relabelled, split
 from steadyread.errors import InputRefused, UsageError
 from steadyread.types import Bounds
 
@@ -213,3 +213,27 @@ def test_other_labels_leave_the_split_as_it_is() -> None:
     assert five.counts() == {"1": 20, "2": 0, "3": 0, "4": 0, "5": 20}
     with pytest.raises(InputRefused, match="no rating from 1 to 5 under 'rating'"):
         relabelled(cases)
+
+
+def _grouped(sizes: list[int], parts: list[str] | None = None) -> Cases:
+    """So many images of each patient; patients of two classes in turn."""
+    patients = [patient for patient, size in enumerate(sizes) for _ in range(size)]
+    return made(patients, [patient % 2 for patient in patients], parts=[parts[p] for p in patients] if parts else None)
+
+
+def test_a_split_far_from_what_was_asked_is_a_warning() -> None:
+    assert split(_grouped([3] * 40), 0).warnings == ()
+    uneven = split(_grouped([40, 40, 2, 2]), 0)
+    held = sum(row.part == "test" for row in uneven.rows)
+    assert abs(held - 28) > 7
+    assert uneven.warnings[0].startswith(f"{held} of 84 images are for test, where 33% (28) were asked for")
+    assert any(finding.check == "split" and finding.severity == "warning" for finding in audit(uneven))
+
+
+def test_a_class_of_one_patient_is_missing_from_the_test_part_and_said() -> None:
+    warnings = split(_grouped([10, 3, 10, 0, 10]), 0).warnings
+    assert any("no image of 1 is for test" in text for text in warnings)
+
+
+def test_official_parts_are_not_held_against_the_shares() -> None:
+    assert split(_grouped([3] * 40, ["test", "validation", *["train"] * 38]), 0).warnings == ()

@@ -21,6 +21,7 @@ from steadyread.options import (
     Difference,
     Epochs,
     Epsilons,
+    Exclude,
     FoldNumber,
     Gates,
     HardeningEpochs,
@@ -199,12 +200,14 @@ def report(folder: RunFolder, seed: Seed = None, out: Out = None, json: Json = F
 
 @app.command()
 def audit(data: Annotated[str, typer.Argument(metavar="DATA", help="A folder or a file.")], layout: Layout = None,
+          exclude: Exclude = None,
           strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 on errors or missing files.")] = False,
           seed: Seed = None, out: Out = None, json: Json = False) -> None:
     """What a data set holds that would spoil a study: duplicates, leaks, split patients, missing files."""
+    from steadyread.progress import progress
     from steadyread.running import audit_data
 
-    found = audit_data(data, layout, seed or 0, out)
+    found = audit_data(data, layout, seed or 0, out, exclude or (), progress)
     _say(found, json, "audit_lines")
     if strict and found["refused"]:
         raise InputRefused(f"{data}: {found['refused']}")

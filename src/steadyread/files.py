@@ -49,8 +49,10 @@ def is_folder(path: Path) -> bool:
         return False
 
 
-def regular_file(path: Path) -> Path:
+def regular_file(path: Path, sought: str = "file") -> Path:
     """`path`, if it is a regular file (or a link to one). Reading a pipe or a device may never end.
+
+    `sought` is what is said not to be there.
 
     Raises:
         InputRefused: not there (with the nearest name beside it), a folder, pipe, socket or device.
@@ -58,7 +60,7 @@ def regular_file(path: Path) -> Path:
     try:
         mode = path.stat().st_mode
     except (FileNotFoundError, NotADirectoryError):
-        raise InputRefused(f"{path}: no such file{nearest(path)}") from None
+        raise InputRefused(f"{path}: no such {sought}{nearest(path)}") from None
     except (OSError, ValueError) as problem:
         raise InputRefused(f"{path}: cannot be read ({_reason(problem)})") from None
     if not stat.S_ISREG(mode):

@@ -20,6 +20,9 @@ Gates = Annotated[list[str] | None, typer.Option(
     "--fail-below", metavar="GATE", help="Exit with 1 below this, such as 'robust_accuracy@0.002 range=0.5' or "
     "'auc=0.8'. Repeatable.")]
 DataPath = Annotated[str | None, typer.Option("--data", metavar="PATH", help="Images: a folder or a file.")]
+Exclude = Annotated[list[str] | None, typer.Option(
+    "--exclude", metavar="PATTERN", help="Pictures or folders to leave out, such as '*_overlay*'. Repeatable. In a "
+    "study: data.options.exclude.")]
 Layout = Annotated[str | None, typer.Option("--layout", help="Of the data. Default: recognised.")]
 StudyPath = Annotated[Path | None, typer.Option("--study", metavar="FILE", help="Begin with this study's keys.")]
 ModelName = Annotated[str | None, typer.Option("--model", help="vgg16, or package.module:factory.")]

@@ -9,7 +9,7 @@ from typing import Protocol, TextIO, TypeVar
 T = TypeVar("T")
 # What the work is called; a function is called after each item, and what it says then is said then.
 Label = str | Callable[[], str]
-_EVERY_S = 10.0
+_FIRST_S, _EVERY_S = 1.0, 10.0
 
 
 def note(message: str) -> None:
@@ -34,8 +34,8 @@ def progress(items: Iterable[T], total: int, label: Label, out: TextIO | None = 
              clock: Callable[[], float] = time.monotonic) -> Iterator[T]:
     """The items, with the time left on `out` (standard error if None).
 
-    A bar where `out` is a terminal; else one plain line at most every ten seconds, and nothing for work
-    that ends sooner. A label that is a function gets a line of its own after each item, bar or not.
+    A bar where `out` is a terminal; else one plain line after a second and then at most every ten, and nothing
+    for work that ends sooner. A label that is a function gets a line of its own after each item, bar or not.
     """
     stream = sys.stderr if out is None else out
     if stream.isatty():
@@ -64,7 +64,8 @@ def _bar(items: Iterable[T], total: int, label: Label, out: TextIO) -> Iterator[
 
 
 def _lines(items: Iterable[T], total: int, label: Label, out: TextIO, clock: Callable[[], float]) -> Iterator[T]:
-    began = said = clock()
+    began = clock()
+    first = said = began - _EVERY_S + _FIRST_S
     done = 0
     for done, item in enumerate(items, start=1):
         yield item
@@ -73,7 +74,7 @@ def _lines(items: Iterable[T], total: int, label: Label, out: TextIO, clock: Cal
             left = (now - began) / done * (total - done)
             print(f"{_told(label)}: {done} of {total}, about {duration(left)} left", file=out, flush=True)
             said = now
-    if said > began:
+    if said > first:
         print(f"{_told(label)}: {done} of {total}, done in {duration(clock() - began)}", file=out, flush=True)
 
 

@@ -17,7 +17,7 @@ from steadyread import records
 from steadyread.assessment import Attack, assess
 from steadyread.attacks.registry import RECIPES
 from steadyread.attacks.smallest_flip import smallest_flip
-from steadyread.cases import Cases, audit, image_marks, noise_level, open_cases, patient_marks, split
+from steadyread.cases import Cases, audit, glance, image_marks, noise_level, open_cases, patient_marks, split
 from steadyread.checks import judged
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
@@ -190,14 +190,16 @@ def train(study: Study, out: str | Path | None = None, progress: Progress = quie
     return in_its_folder(work, (plain,), study.name, out, overwrite)
 
 
-def audit_data(path: str | Path, layout: str | None = None, seed: int = 0, out: str | Path | None = None
-               ) -> dict[str, Any]:
+def audit_data(path: str | Path, layout: str | None = None, seed: int = 0, out: str | Path | None = None,
+               exclude: Sequence[str] = (), progress: Progress = quiet) -> dict[str, Any]:
     """The audit of a data set's raw rows as plain values, written to findings.json in `out` (runs/audit-<name>).
 
-    `refused` says what `--strict` refuses: "" where no finding is an error and no file is missing.
+    `refused` says what `--strict` refuses: "" where no finding is an error and no file is missing. `exclude` are
+    patterns of files to leave out.
     """
-    cases = open_cases(path, layout, every_row=True)
-    found = audit(split(cases, seed))
+    cases = open_cases(path, layout, every_row=True, **({"exclude": tuple(exclude)} if exclude else {}))
+    seen = glance(cases, progress)
+    found = audit(split(cases, seed, seen=seen), progress=progress, seen=seen)
     errors = [one.check for one in found if one.severity == "error"]
     missing = f"{len(cases.missing)} rows have no file, the first: {cases.missing[0]}" if cases.missing else ""
     folder = Path(out) if out is not None else Path("runs") / f"audit-{Path(path).resolve().stem}"
@@ -250,7 +252,7 @@ def _write_findings(folder: Path, material: Material, classifier: Classifier, as
     seed = material.study.seed
     found = [*judged(classifier, attacked.part("test"), table, seed, progress),
              *_worse_than_chance(table, material.ready.classes), *_taught(material, attacked),
-             *_drawn(material, attacked), *audit(material.raw, material.ready)]
+             *_drawn(material, attacked), *audit(material.raw, material.ready, progress)]
     records.write_json(path, [finding.as_json() for finding in found])
 
 

@@ -5,6 +5,7 @@ from steadyread.cases.audit import audit
 from steadyread.cases.batching import batches, collate
 from steadyread.cases.case_set import Cases, Row, beside, fingerprint, image_marks, patient_marks
 from steadyread.cases.geometry import Preparation, prepare
+from steadyread.cases.glance import glance
 from steadyread.cases.labels import relabelled
 from steadyread.cases.noise_level import noise_level
 from steadyread.cases.opening import LAYOUTS, Layout, open_cases, register
@@ -12,5 +13,5 @@ from steadyread.cases.splits import balance, fold, limit, split
 from steadyread.cases.spool import spooled
 
 __all__ = ["LAYOUTS", "Cases", "Layout", "Preparation", "Row", "audit", "balance", "batches", "beside", "collate",
-           "fingerprint", "fold", "image_marks", "limit", "noise_level", "open_cases", "patient_marks", "phantom",
-           "prepare", "register", "relabelled", "split", "spooled"]
+           "fingerprint", "fold", "glance", "image_marks", "limit", "noise_level", "open_cases", "patient_marks",
+           "phantom", "prepare", "register", "relabelled", "split", "spooled"]

@@ -11,29 +11,36 @@ from steadyread.cases.glance import Glances, glance
 from steadyread.cases.leaks import leaks, told_leaks
 from steadyread.cases.likeness import exact_groups, joined, near_pairs
 from steadyread.findings import Finding, Severity, worst_first
+from steadyread.progress import Progress, quiet
 
 _FEW = 10
 _UNEVEN = 10
+_NARROW = 0.1   # share of the stated range: below it the bounds are most likely those of another depth
 _DOMINANT = 0.2   # share of a part's images of one patient, if that is also
 _TIMES = 3        # times as many as patients have on average
 
 
-def audit(cases: Cases, prepared: Cases | None = None) -> tuple[Finding, ...]:
+def audit(cases: Cases, prepared: Cases | None = None, progress: Progress = quiet, seen: Glances | None = None
+          ) -> tuple[Finding, ...]:
     """Findings about the raw rows (`open_cases(path, every_row=True)`), worst first.
 
     Missing, unreadable, constant and non-finite images; class counts; patients on both sides of a split;
     exact and near duplicates, across parts and with conflicting labels; label leaks by size, extent and
     padding, of the raw images and, where given, of the `prepared` ones that the network sees; of those, too,
     what padding beyond the scan and the diameter tell, where the reader states them. Each image is read once
-    (near duplicates again) and about 1 KB of it is kept.
+    (near duplicates again) and about 1 KB of it is kept; `seen` is what was kept before.
     """
-    seen = glance(cases)
+    seen = glance(cases, progress) if seen is None else seen
     found = [*_files(cases, seen), *_pixels(cases, seen), *_classes(cases), *_patients(cases),
-             *_exact(cases, seen), *_near(cases, seen), *leaks(cases, seen, "raw images")]
-    if prepared is not None:
-        found += leaks(prepared, glance(prepared), "prepared images")
+             *_exact(cases, seen), *_near(cases, seen, progress), *leaks(cases, seen, "raw images")]
+    if prepared is None:
+        found += _range(cases, seen)
+    else:
+        ready = glance(prepared, progress)
+        found += [*_range(prepared, ready), *leaks(prepared, ready, "prepared images")]
     found += told_leaks(cases, "raw images") if prepared is None else told_leaks(prepared, "prepared images")
     found += [Finding("data", "note", note) for note in cases.notes]
+    found += [Finding("split", "warning", text) for text in cases.warnings]
     return tuple(worst_first(found))
 
 
@@ -62,6 +69,21 @@ def _pixels(cases: Cases, seen: Glances) -> Iterator[Finding]:
                           len(rows), rows)
         else:
             yield Finding(check, "ok", f"none of {len(cases)} images {told}")
+
+
+def _range(cases: Cases, seen: Glances) -> Iterator[Finding]:
+    """Whether the pixels fill the stated range, by which every size of a change is scaled."""
+    if np.isnan(seen.lowest).all():
+        return
+    low, high = float(np.nanmin(seen.lowest)), float(np.nanmax(seen.highest))
+    bounds = cases.bounds
+    share = (high - low) / (bounds.high - bounds.low)
+    stated = f"the stated range {bounds.low:g} to {bounds.high:g} {bounds.unit}".rstrip()
+    if share < _NARROW:
+        yield Finding("range of the pixels", "warning", f"the pixels lie between {low:g} and {high:g}, {share:.2g} of "
+                      f"{stated}: are the bounds those of these images? Sizes are shares of that range", share)
+    else:
+        yield Finding("range of the pixels", "ok", f"the pixels lie between {low:g} and {high:g}; {stated}", share)
 
 
 def _classes(cases: Cases) -> Iterator[Finding]:
@@ -113,8 +135,8 @@ def _exact(cases: Cases, seen: Glances) -> Iterator[Finding]:
     yield from _alike(cases, groups, "exact duplicates")
 
 
-def _near(cases: Cases, seen: Glances) -> Iterator[Finding]:
-    pairs, left = near_pairs(cases, seen)
+def _near(cases: Cases, seen: Glances, progress: Progress) -> Iterator[Finding]:
+    pairs, left = near_pairs(cases, seen, progress)
     yield from _alike(cases, joined(pairs), "near duplicates")
     if left:
         yield Finding("near duplicates", "note", f"{left} more pairs look alike on thumbnails and were not "

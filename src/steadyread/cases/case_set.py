@@ -71,6 +71,7 @@ class Cases(torch.utils.data.Dataset[Case]):
         fold: of a cross-validation, which one this is.
         mask: where in a row's image the finding lies that it is labelled for, (*space) of the image, 0 outside;
             read when asked, None where it is unknown.
+        warnings: what came out otherwise than asked, such as a split.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Cases(torch.utils.data.Dataset[Case]):
     native: Callable[[Row], NativeGrid | None] = unknown_grid
     fold: int | None = None
     mask: Callable[[Row], Pixels | None] = unknown_mask
+    warnings: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.rows)

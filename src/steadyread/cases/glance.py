@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from steadyread.cases.case_set import Cases, Pixels
 from steadyread.cases.geometry import resample
 from steadyread.errors import InputRefused
+from steadyread.progress import Progress, quiet
 
 # A thumbnail has 256 values, whatever the number of axes.
 _THUMBNAIL = {1: (256,), 2: (16, 16), 3: (8, 8, 4)}
@@ -23,7 +24,7 @@ class Glances:
     `thumbnails` (n, 256) have mean 0 and length 1 (0 where the image is constant or not finite).
     `padding` is the share of pixels equal to the most frequent value of the image's border, `copied` the
     share of border slices (rows, columns) that repeat the outermost one, averaged over the axes; `outside`
-    are pixels beyond the stated bounds.
+    are pixels beyond the stated bounds; `lowest` and `highest` are the images' extreme values.
     """
 
     refused: dict[int, str]
@@ -35,17 +36,19 @@ class Glances:
     thumbnails: NDArray[np.float32]
     padding: NDArray[np.float64]
     copied: NDArray[np.float64]
+    lowest: NDArray[np.float64]
+    highest: NDArray[np.float64]
 
 
-def glance(cases: Cases) -> Glances:
+def glance(cases: Cases, progress: Progress = quiet) -> Glances:
     """Reads every image once, keeping about 1 KB of each."""
     n = len(cases)
     refused: dict[int, str] = {}
     digests = [b""] * n
     shapes: list[Shapes] = [()] * n
-    flags, figures = np.zeros((3, n), bool), np.full((2, n), np.nan)
+    flags, figures = np.zeros((3, n), bool), np.full((4, n), np.nan)
     thumbnails = np.zeros((n, 256), np.float32)
-    for index, row in enumerate(cases.rows):
+    for index, row in enumerate(progress(cases.rows, n, f"looking at the images of {cases.name}")):
         try:
             pixels = np.ascontiguousarray(cases.load(row))
         except InputRefused as problem:
@@ -59,9 +62,9 @@ def glance(cases: Cases) -> Glances:
         low, high = pixels.min(), pixels.max()
         flags[1:, index] = low == high, low < cases.bounds.low or high > cases.bounds.high
         thumbnails[index] = standardised(thumbnail(pixels))
-        figures[:, index] = padding_of(pixels), copied_of(pixels)
+        figures[:, index] = padding_of(pixels), copied_of(pixels), low, high
     return Glances(refused, tuple(digests), tuple(shapes), flags[0], flags[1], flags[2], thumbnails,
-                   figures[0], figures[1])
+                   figures[0], figures[1], figures[2], figures[3])
 
 
 def digest_of(pixels: Pixels) -> bytes:

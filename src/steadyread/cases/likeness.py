@@ -7,6 +7,7 @@ import numpy as np
 
 from steadyread.cases.case_set import Cases
 from steadyread.cases.glance import Glances, standardised, thumbnail
+from steadyread.progress import Progress, quiet
 
 _BLOCK = 512
 # Correlation of the 64- and the 256-value thumbnails that makes a candidate, and of the pixels (on at most
@@ -25,7 +26,7 @@ def exact_groups(glances: Glances) -> list[list[int]]:
     return [group for group in groups.values() if len(group) > 1]
 
 
-def near_pairs(cases: Cases, glances: Glances) -> tuple[Pairs, int]:
+def near_pairs(cases: Cases, glances: Glances, progress: Progress = quiet) -> tuple[Pairs, int]:
     """Pairs that look the same and are not equal, likest first, and how many candidates went unconfirmed.
 
     Rescaled, recompressed and brightened copies are found; turned, mirrored and shifted ones are not. At
@@ -33,7 +34,8 @@ def near_pairs(cases: Cases, glances: Glances) -> tuple[Pairs, int]:
     """
     candidates = _candidates(glances)
     pairs = []
-    for first, second in candidates[:_CONFIRMED]:
+    likely = candidates[:_CONFIRMED]
+    for first, second in progress(likely, len(likely), f"comparing pairs of images of {cases.name}"):
         space = [min(64, *extents) for extents in
                  zip(glances.shapes[first][1:], glances.shapes[second][1:], strict=True)]
         values = [standardised(thumbnail(cases.load(cases.rows[index]), space)) for index in (first, second)]

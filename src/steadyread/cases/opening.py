@@ -58,7 +58,7 @@ def open_cases(path: Path | str, layout: str | None = None, every_row: bool = Fa
     """
     place = Path(path).expanduser()
     if not is_folder(place):
-        regular_file(place)
+        regular_file(place, "file or folder")
     elif not entries(place):
         raise InputRefused(f"{place}: the folder is empty")
     chosen = _named(layout, place) if layout else _recognised(place)

@@ -1,5 +1,6 @@
 """PNG, JPEG and other pictures as arrays: one depth and one channel count for a whole set."""
 
+import logging
 import struct
 import warnings
 import zlib
@@ -18,6 +19,7 @@ from steadyread.errors import InputRefused, UsageError
 from steadyread.files import regular_file
 from steadyread.types import Bounds
 
+logging.getLogger("PIL").addHandler(logging.NullHandler())   # a damaged picture is refused once, in our words
 SUFFIXES = (".png", ".jpg", ".jpeg", ".pgm", ".bmp", ".tif", ".tiff")
 # Nothing else is opened whatever its name says: PostScript would start a program.
 _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "PPM")

@@ -2,22 +2,24 @@
 
 import hashlib
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from steadyread.cases.case_set import Cases, Row
-from steadyread.cases.glance import digest_of, glance
+from steadyread.cases.glance import Glances, digest_of, glance
 from steadyread.cases.likeness import exact_groups, joined, near_pairs
 from steadyread.errors import InputRefused, UsageError
 
 # Up to so many images without known patients, near and exact duplicates are looked for and kept together.
 _NEARLY, _EXACTLY = 5_000, 20_000
+# A part is far from what was asked where it is off by more than two images and a quarter of itself.
+_FAR_IMAGES, _FAR = 2, 0.25
 
 
 def split(cases: Cases, seed: int, test_share: float = 1 / 3, validation_share: float = 0.2,
-          official: bool = True) -> Cases:
+          official: bool = True, seen: Glances | None = None) -> Cases:
     """The cases with their part set to train, validation or test; no patient stands in two.
 
     Patients are shuffled by a hash of (seed, patient), so the order of the rows does not matter, and taken
@@ -31,6 +33,7 @@ def split(cases: Cases, seed: int, test_share: float = 1 / 3, validation_share: 
         test_share: share of the images for testing (2:1 by default).
         validation_share: share of the training part for validation.
         official: keep the parts that the data set itself has.
+        seen: what `glance` saw of the images, where that is known already.
 
     Raises:
         UsageError: a share outside 0 to 1.
@@ -39,15 +42,19 @@ def split(cases: Cases, seed: int, test_share: float = 1 / 3, validation_share: 
     for name, share in (("test_share", test_share), ("validation_share", validation_share)):
         _refuse_share(name, share)
     rows = list(cases.rows)
-    groups = _groups(cases)
+    groups = _groups(cases, seen)
     parts = [(row.part if official else "") or "train" for row in rows]
+    warnings: list[str] = []
     for name, key, share in (("test", f"{seed}", test_share),
                              ("validation", f"{seed} validation", validation_share)):
         if name not in parts:
             training = [index for index, part in enumerate(parts) if part == "train"]
-            for index in _cut(rows, groups, training, key, share):
+            cut = _cut(rows, groups, training, key, share)
+            warnings += _far_from(cases, training, cut, name, share)
+            for index in cut:
                 parts[index] = name
-    return replace(cases, rows=tuple(replace(row, part=part) for row, part in zip(rows, parts, strict=True)))
+    return replace(cases, rows=tuple(replace(row, part=part) for row, part in zip(rows, parts, strict=True)),
+                   warnings=(*cases.warnings, *warnings))
 
 
 def fold(cases: Cases, k: int, of: int, seed: int, test_share: float = 0.2, official: bool = True) -> Cases:
@@ -123,13 +130,27 @@ def _by_class(cases: Cases, part: str | None = None) -> dict[int, list[int]]:
     return dict(sorted(found.items()))
 
 
-def _groups(cases: Cases) -> list[str]:
+def _far_from(cases: Cases, among: Sequence[int], cut: set[int], part: str, share: float) -> Iterator[str]:
+    """Sentences on a part that came out far from the share asked for, and on classes that it lacks."""
+    wanted = share * len(among)
+    if abs(len(cut) - wanted) > max(_FAR_IMAGES, _FAR * wanted):
+        yield (f"{len(cut)} of {len(among)} images are for {part}, where {share:.0%} ({wanted:.0f}) were asked "
+               "for: images of one patient, and duplicates, stay together; state the parts or other shares")
+    labels = {cases.rows[index].label for index in among} - {None}
+    lacking = sorted(cases.classes[label] for label in labels - {cases.rows[index].label for index in cut}
+                     if label is not None)
+    if share and lacking:
+        yield (f"no image of {', '.join(lacking)} is for {part}: a class needs images of two patients (or two that "
+               "are no duplicates) at least")
+
+
+def _groups(cases: Cases, seen: Glances | None = None) -> list[str]:
     """What must stay together: each row's patient, or its duplicates where patients are unknown."""
     groups = [row.patient for row in cases.rows]
     if cases.patients_known or len(cases) > _EXACTLY:
         return groups
     if len(cases) <= _NEARLY:
-        seen = glance(cases)
+        seen = glance(cases) if seen is None else seen
         alike = joined([(group[0], other) for group in exact_groups(seen) for other in group[1:]]
                        + near_pairs(cases, seen)[0])
     else:
