@@ -23,6 +23,8 @@ from steadyread.cases import Cases, Row
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
 from steadyread.examples import write_examples
+from steadyread.metrics.reads import reads_of
+from steadyread.metrics.summary import smallest_flips_rounded
 from steadyread.types import Bounds
 
 
@@ -190,3 +192,27 @@ def test_no_flip_no_examples_and_no_crash(tmp_path, attacks):
     cases = made_cases(12)
     table = assess(made_classifier(), cases, attacks)
     assert write_examples(made_classifier(), cases.part("test"), table, tmp_path) is None
+
+
+@pytest.mark.parametrize(("slope", "stands"), [(0.05, 1), (50.0, 0)])
+def test_flips_are_read_again_as_whole_stored_values(slope: float, stands: int) -> None:
+    """A flip by 1.4 grey levels is one by 1 when stored; one by 0.3 is none."""
+    images = np.full((8, 1, 2, 2), 100.0, np.float32)
+    rows = tuple(Row(f"case-{at}", f"p{at}", 0, "no", None, "test", at) for at in range(8))
+    cases = Cases("stored", rows, lambda row: images[row.source], ("no", "yes"), Bounds(0, 255, "grey level"))
+    module = nn.Sequential(nn.Flatten(), nn.Linear(4, 1))
+    with torch.no_grad():
+        module[1].weight.fill_(slope)
+        module[1].bias.fill_(-400 * slope - 4 * slope * (0.7 if stands else 0.3))
+    table = assess(Classifier(module, Bounds(0, 255, "grey level"), "logit"), cases, [smallest_flip, fgsm(0.1)])
+    flips = [row for row in table.to_pylist() if row["attack"] == "smallest_flip"]
+    assert {row["flips_rounded"] for row in flips} == {stands}
+    assert {row["flips_rounded"] for row in table.to_pylist() if row["attack"] != "smallest_flip"} == {None}
+    standing = smallest_flips_rounded(reads_of(table), "label")
+    assert standing is not None
+    assert (standing.value, standing.n) == (stands, 8)
+
+
+def test_images_of_other_than_whole_values_are_not_rounded() -> None:
+    table = assess(made_classifier(), made_cases(12), [smallest_flip])
+    assert {row["flips_rounded"] for row in table.to_pylist()} == {None}

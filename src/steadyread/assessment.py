@@ -267,7 +267,26 @@ def _columns(classifier: Classifier, batch: Batch, attack: Attack, reference: La
     columns.setdefault("flips", (columns["margin"] < 0).long())
     columns.setdefault("trials", torch.ones_like(columns["flips"]))
     columns.setdefault("found_size", (images - batch.images).flatten(1).abs().amax(1))
-    return {name: values.tolist() for name, values in columns.items()}
+    values = {name: column.tolist() for name, column in columns.items()}
+    if getattr(getattr(attack, "threat", None), "unit", None) is None:   # noise of a dose is no change of a size
+        values["flips_rounded"] = _rounded(classifier, batch, images, reference, columns["margin"])
+    return values
+
+
+def _rounded(classifier: Classifier, batch: Batch, images: Tensor, reference: Labels, margin: Tensor
+             ) -> list[object]:
+    """Whether each flip stands (1 or 0) when the attacked image is rounded to whole values, as it would be stored;
+    None where nothing flipped, or where the image itself is of other than whole values."""
+    whole = (batch.images == batch.images.round()).flatten(1).all(1)
+    places = (whole & (margin < 0)).nonzero()[:, 0]
+    stands: list[object] = [None] * len(batch)
+    if len(places):
+        with classifier.frozen(), torch.no_grad():
+            stored = images[places].round().clamp(batch.bounds.low, batch.bounds.high)
+            flips = classifier.margins(stored, reference[places]) < 0
+        for place, flip in zip(places.tolist(), flips.tolist(), strict=True):
+            stands[place] = int(flip)
+    return stands
 
 
 def _case_columns(case: Case) -> dict[str, object]:

@@ -30,7 +30,8 @@ class Outcome:
 
     `present` says where there is a row; `found` is the realised largest change in native units, the stated size
     where it exceeds that by rounding only (inf where no flip was found); `flipped` where the returned image's
-    prediction is not the reference. An undecided read is no read: it counts as flipped.
+    prediction is not the reference. An undecided read is no read: it counts as flipped. `rounded` says where a flip
+    stands once the image is rounded to whole stored values (1 or 0, NaN where that was not asked).
     """
 
     attack: str
@@ -41,6 +42,7 @@ class Outcome:
     prediction: Ints
     flipped: Flags
     found: Floats
+    rounded: Floats | None = None
 
     @property
     def fixed(self) -> bool:
@@ -155,6 +157,7 @@ def _outcomes(table: pa.Table, rows: Ints, place: Ints, base: Reads, ulp: float)
     size = _floats(table, "size")[rows]
     prediction, reference = _integers(table, "prediction")[rows], _integers(table, "reference")[rows]
     found = _floats(table, "found_size")[rows]
+    rounded = _floats(table, "flips_rounded")[rows] if "flips_rounded" in table.column_names else None
     group = np.array(["\x1f".join(parts) for parts in zip(
         columns["attack"], columns["threat"], columns["against"], size.astype(str), strict=True)], dtype=str)
     made = []
@@ -176,9 +179,13 @@ def _outcomes(table: pa.Table, rows: Ints, place: Ints, base: Reads, ulp: float)
             flipped = present & np.isfinite(whole["found"])
         unread = present & (base.prediction == UNDECIDED)
         whole["found"][unread], flipped[unread] = 0.0, True
+        kept = None
+        if rounded is not None:
+            kept = np.full(len(base), np.nan)
+            kept[where] = rounded[at]
         made.append(Outcome(str(columns["attack"][chosen]), str(columns["threat"][chosen]),
                             str(columns["against"][chosen]), float("nan") if searched else float(size[chosen]),
-                            present, whole["prediction"].astype(np.int64), flipped, whole["found"]))
+                            present, whole["prediction"].astype(np.int64), flipped, whole["found"], kept))
     return tuple(made)
 
 

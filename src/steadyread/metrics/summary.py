@@ -147,9 +147,19 @@ def _robustness(reads: Reads, against: str, bounds: Bounds, plan: Plan, seed: in
             "searched_up_to": size_json(limit, bounds) if 0 < limit < math.inf else None,
             "median": size_json(middle[0], bounds),
             "low": size_json(middle[1], bounds), "high": size_json(middle[2], bounds),
-            "never": share(np.isinf(found), patients),
+            "never": share(np.isinf(found), patients), "rounded": smallest_flips_rounded(reads, against),
             "improved_by_fixed_sizes": merged_found_size(reads, against).improved},
     }
+
+
+def smallest_flips_rounded(reads: Reads, against: str) -> Estimate | None:
+    """The share of the smallest flips that stand once the image is rounded to whole stored values; None where the
+    images are of other values or nothing flipped."""
+    search = reads.smallest_flip(against)
+    if search is None or search.rounded is None:
+        return None
+    told = np.isfinite(search.rounded) & (search.found > 0)
+    return share(search.rounded[told] > 0, reads.patient[told]) if told.any() else None
 
 
 def _at_sizes(merged: Curve, limit: float, reads: Reads, against: str, bounds: Bounds) -> list[dict[str, Any]]:
