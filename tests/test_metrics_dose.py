@@ -263,3 +263,13 @@ def test_one_gaussian_sample_in_ten_is_doubted_by_each_moment_and_what_does_not_
     spiked = np.zeros((1, 16))
     spiked[0, 0] = 1.0
     assert dose.shape_doubted(spiked).all()
+
+
+def test_between_doses_the_lawful_part_is_held_and_the_rest_is_straight_in_log_mas() -> None:
+    """At the geometric mean of two doses, drift x mAs and jitter x sqrt(mAs) are the plain means of theirs."""
+    drift, jitter = np.array([[-2.0, -1.0]]), np.array([[1.0, 0.5]])
+    at, shakes = dose.moments_at(np.array([20.0]), np.array([10.0, 40.0]), drift, jitter)
+    assert at[0, 0] == pytest.approx((-2 * 10 - 1 * 40) / 2 / 20)
+    assert shakes[0, 0] == pytest.approx((1 * np.sqrt(10) + 0.5 * np.sqrt(40)) / 2 / np.sqrt(20))
+    below, above = dose.moments_at(np.array([5.0, 160.0]), np.array([10.0, 40.0]), drift, jitter)[0][0]
+    assert (below, above) == (pytest.approx(-2 * 10 / 5), pytest.approx(-1 * 40 / 160))

@@ -12,6 +12,7 @@ import fabricate_noise as made
 from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.metrics import counting, dose_fall, noise, plausibility, published
+from steadyread.metrics.dose import nearest_dose
 from steadyread.metrics.drift import dose_laws, drift_rows
 from steadyread.metrics.intervals import clopper_pearson, share
 from steadyread.metrics.noise_classes import areas, classification, roc_curves, variant_rows, without_copies
@@ -25,6 +26,7 @@ from steadyread.metrics.noise_reads import (
     columns_of,
     networks_of,
 )
+from steadyread.metrics.noise_summary import nearest_to_stated
 from steadyread.metrics.over_folds import mean_over_folds, share_over_folds, statistic_over_folds
 from steadyread.metrics.reads import reads_of
 from steadyread.metrics.subgroups import UNKNOWN, subgroups
@@ -356,3 +358,18 @@ def _under(flips: np.ndarray, trials: int) -> UnderNoise:
     empty = {field.name: np.full((len(flips), 1), np.nan) for field in fields(UnderNoise)}
     told = {"flips": flips[:, None].astype(float), "trials": np.full((len(flips), 1), float(trials))}
     return UnderNoise(**(empty | told))
+
+
+@pytest.mark.parametrize(("n", "kth"), [(1, 1), (19, 1), (20, 1), (21, 2), (30, 2), (39, 2), (40, 2), (41, 3)])
+def test_sar5_is_that_of_the_next_whole_sample_where_a_twentieth_is_none(n: int, kth: int) -> None:
+    """Never more than the share that the samples reach or exceed: ceil, not floor."""
+    rates = np.arange(n) / n
+    assert noise.sar_reached(rates) == rates[n - kth]
+    assert np.mean(rates >= noise.sar_reached(rates)) >= 0.05
+
+
+@pytest.mark.parametrize(("doses", "nearest"), [
+    ((50, 180), 180), ((60, 150), 150), ((10, 100, 500), 100), ((50, 200), 50), ((30, 500), 30), ((25, 390), 390)])
+def test_the_nearest_dose_is_by_ratio(doses: tuple[float, ...], nearest: float) -> None:
+    """180 is 1.8 times 100 and 50 half of it; of two as near the lower is taken."""
+    assert nearest_dose(doses, 100) == nearest_to_stated(doses) == nearest

@@ -341,3 +341,9 @@ def test_a_network_that_is_only_hard_to_search_is_told_of(flips: int, more: int,
     said = undercounted_said({"name": "fresh", "harder": _harder({0: {"rows": [row]}, 1: {"rows": []}})})
     assert ("undercounted" in said) is told
     assert _harder({}) is None
+
+
+@pytest.mark.parametrize(("passes", "equal"), [(955, True), (1045, True), (945, False), (1055, False)])
+def test_trainings_within_a_twentieth_of_the_passes_cost_the_same(passes: int, equal: bool) -> None:
+    found = summary(method(networks("adaptive", 0.4)), method(networks("fresh", 0.1), passes=passes))
+    assert [row["equal_cost"] for row in found["methods"]] == [True, equal]

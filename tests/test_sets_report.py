@@ -28,6 +28,7 @@ from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.sets_wording import conditions_said, fragility_answer, hardening_answer, listed, outcome
 from steadyread.metrics.summary import as_json
 from steadyread.records import as_table
+from steadyread.report import sets_tables
 from steadyread.report.sets_page import markdown, render, write_sets_report
 from steadyread.report.sets_stored import read_sets
 from steadyread.report.sets_summary import summarise_sets
@@ -418,3 +419,14 @@ def test_small_words() -> None:
     assert conditions_said([{"size": None, "model": None, "parameters": None}]) == ""
 
 
+def test_the_card_counts_the_networks_that_hardening_made_steadier(monkeypatch: pytest.MonkeyPatch) -> None:
+    ways = {"a": "better", "b": "worse", "c": "worse", "d": "alike", "e": None}
+    monkeypatch.setattr(sets_tables, "outcome", lambda one: ways[one["name"]])
+    monkeypatch.setattr(sets_tables, "fragility_rows", lambda found: [])
+    found = {"sets": {name: {"name": name} for name in ways}, "titles": dict.fromkeys(ways, "set"),
+             "scores": [{"score": "smallest_flip", "perfect": False, "way": way}
+                        for way in ("better", "better", "worse", "alike")]
+             + [{"score": "views", "perfect": False, "way": "worse"}]}
+    _, hardened, flip = sets_tables.cards(found)
+    assert (hardened["value"], hardened["note"]) == ("1 of 4", "less steady: 2; no difference told: 1")
+    assert (flip["value"], flip["note"]) == ("2 of 4", "worse in 1")

@@ -6,6 +6,9 @@ margin minus the clean one) goes about as 1/mAs, the jitter (standard deviation)
 interpolated between the doses along these laws. Where the margins are not Gaussian, count.
 """
 
+import math
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
@@ -233,6 +236,11 @@ def power_law(doses: ArrayLike, values: ArrayLike) -> tuple[float, float]:
         return float("nan"), float("nan")
     power, height = np.polyfit(np.log(mas[good]), np.log(found[good]), 1)
     return float(np.exp(height)), float(power)
+
+
+def nearest_dose(doses: Iterable[float], wanted: float) -> float:
+    """The dose nearest to the wanted one by ratio; of two as near, the lower."""
+    return min(doses, key=lambda mas: (round(abs(math.log(mas / wanted)), 9), mas))
 
 
 def effective_mas(scan_mas: ArrayLike, added_mas: ArrayLike) -> Floats:

@@ -10,8 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import numpy as np
-
+from steadyread.metrics.dose import nearest_dose
 from steadyread.metrics.drift import drift_rows
 from steadyread.metrics.noise import attack_row
 from steadyread.metrics.noise_classes import areas
@@ -97,7 +96,7 @@ def _headline(hardening: NoiseHardening, wanted: float | None) -> tuple[str | No
     doses = hardening.before.doses(attack)
     if wanted is None:
         return attack, doses[0]
-    return attack, min(doses, key=lambda mas: (abs(np.log(mas / wanted)), mas))
+    return attack, nearest_dose(doses, wanted)
 
 
 def _set_costs(rows: Sequence[dict[str, Any]]) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from steadyread._version import __version__
 from steadyread.metrics import noise, noise_classes, plausibility
 from steadyread.metrics.counting import convergence, counted_pairs
+from steadyread.metrics.dose import nearest_dose
 from steadyread.metrics.dose_fall import (
     Moments,
     added_and_effective,
@@ -120,7 +121,7 @@ def stated_mas(networks: Networks) -> float | None:
 
 def nearest_to_stated(doses: Iterable[float]) -> float:
     """The dose nearest to 100 mAs, on a logarithmic scale."""
-    return min(doses, key=lambda mas: (abs(np.log(mas / STATED_MAS)), mas))
+    return nearest_dose(doses, STATED_MAS)
 
 
 def plain(value: Any) -> Any:

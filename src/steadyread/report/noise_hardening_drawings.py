@@ -9,6 +9,7 @@ from steadyread.figures import noise_hardening as hardened
 from steadyread.figures.noise import DoseLine
 from steadyread.figures.noise_hardening import Course, Judged
 from steadyread.metrics import published
+from steadyread.metrics.dose import nearest_dose
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.noise import sar_curve
 from steadyread.metrics.noise_hardening import BEFORE, step_networks
@@ -107,7 +108,7 @@ def _with_sar(hardening: NoiseHardening, attack: str) -> str:
 
 def _nearest(hardening: NoiseHardening, attack: str) -> float | None:
     doses = hardening.before.doses(attack) if hardening.before else []
-    return min(doses, key=lambda mas: (abs(np.log(mas / _SAR_MAS)), mas)) if doses else None
+    return nearest_dose(doses, _SAR_MAS) if doses else None
 
 
 def _judged_mas(hardening: NoiseHardening) -> float | None:
