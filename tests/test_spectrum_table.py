@@ -11,7 +11,8 @@ import torch
 
 from steadyread.cases.case_set import Cases, Row
 from steadyread.errors import InputRefused, SteadyreadError, UsageError
-from steadyread.noise_study import _other_thickness
+from steadyread.noise_study import _other_thickness, carry_out_noise
+from steadyread.study import read_study
 from steadyread.threats import CTNoise, Spectrum
 from steadyread.threats.spectrum import ThicknessWarning
 from steadyread.types import Batch, Bounds
@@ -163,3 +164,35 @@ def test_a_study_is_told_of_another_thickness(spacing: tuple[float, ...] | None,
     found = list(_other_thickness(CTNoise(spectrum), cases))
     assert [one.value for one in found] == ([] if value is None else [value])
     assert not list(_other_thickness(CTNoise(Spectrum.soft()), cases))
+
+
+@pytest.mark.parametrize(("stated", "said"), [
+    ({"mas": [True]}, "expected a dose of 0.001 to 100000 mAs"), ({"mas": [1e-320]}, "expected a dose"),
+    ({"mas": [1e308]}, "expected a dose"), ({"mas": [10, 10]}, "names a dose twice"),
+    ({"mas": [-1]}, "greater than 0"),
+    ({"mas": list(range(1, 102))}, "at most 100 items"), ({"reference_mas": True}, "expected a dose"),
+    ({"spacing_mm": 1e-300}, "greater than or equal to 0.01"), ({"spacing_mm": 1e300}, "less than or equal to 100"),
+    ({"counted": 2**70}, "less than or equal to 1000000"), ({"pairs": 2**70}, "less than or equal to 1000000"),
+    ({"converged": 2**70}, "less than or equal to"), ({"seeing": {"mas": 1e-9}}, "expected a dose"),
+    ({"seeing": {"images": 2**70}}, "less than or equal to"),
+    ({"test": {"random": {"draws": 2**70}}}, "at most 1000000"),
+    ({"test": {"random": {"mas": [True]}}}, "must be doses in mAs"),
+    ({"test": {"rings": {"mas": [5, 5]}}}, "each once"),
+    ({"hardening": {"mas": [1e-320]}}, "expected a dose"), ({"hardening": {"rounds": 2**70}}, "less than or equal"),
+    ({"spectrum": ["a"]}, "valid string"), ({"spectrum": 3}, "valid string")])
+def test_noise_settings_that_cannot_be_are_one_line(stated: dict[str, object], said: str) -> None:
+    with pytest.raises(UsageError, match=said) as refused:
+        read_study(None, {"name": "x", "noise": stated})
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize("name", ["", "a\0b", "x" * 5000, "mine.csv", "folder"])
+def test_a_spectrum_that_is_not_there_is_said_before_data_are_read(name: str, tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    study = read_study(None, {"name": "x", "noise": {"spectrum": name}, "data": {"path": "nowhere"}})
+    with pytest.raises(UsageError, match="there is no spectrum"):
+        carry_out_noise(study, tmp_path / "run")
+    assert not (tmp_path / "run").exists()

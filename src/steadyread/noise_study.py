@@ -53,8 +53,8 @@ def carry_out_noise(study: Study, folder: Path, progress: Progress = quiet) -> P
         Partial: the disk is full; what was finished is kept.
     """
     jobs = jobs_of(study)
+    noise = noise_of(study)      # before the data are read: a spectrum that is not there is said at once
     material = material_of(study, jobs[0])
-    noise = noise_of(study)
     _refuse_unfit(study, material, noise)
     settle(folder, study)
     _write_facts(folder, study, material, noise)

@@ -4,10 +4,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from steadyread.errors import UsageError
 from steadyread.heads import Output
 from steadyread.study.noise_attacks import refuse_unknown_attacks
 from steadyread.study.noise_hardening import NoiseHardening, refuse_idle
-from steadyread.study.section import Positive, Section, Settings
+from steadyread.study.section import MOST, Count, Dose, Section, Settings
 
 
 class Seeing(Section):
@@ -19,11 +20,11 @@ class Seeing(Section):
     """
 
     attack: Literal["plausible", "rings", "random"] = "plausible"
-    mas: Annotated[float, Field(gt=0)] = 100.0
+    mas: Dose = 100.0
     layer: str | None = None
     feature_layer: str | None = None
-    images: Positive = 126
-    shown: Positive = 3
+    images: Count = 126
+    shown: Count = 3
 
 
 class Noise(Section):
@@ -35,17 +36,17 @@ class Noise(Section):
     """
 
     spectrum: str = "soft"
-    reference_mas: Annotated[float, Field(gt=0)] | None = None
-    mas: Annotated[tuple[Annotated[float, Field(gt=0)], ...], Field(min_length=1)] = (10, 50, 100, 200, 500)
+    reference_mas: Dose | None = None
+    mas: Annotated[tuple[Dose, ...], Field(min_length=1, max_length=100)] = (10, 50, 100, 200, 500)
     domain: Literal["grid", "native"] = "grid"
     mode: Literal["add", "simulate"] = "add"
-    spacing_mm: Annotated[float, Field(gt=0)] | None = None   # in the slice; the images' own if None
+    spacing_mm: Annotated[float, Field(gt=0, ge=0.01, le=100)] | None = None   # in the slice; the images' if None
     test: dict[str, Settings] = {"random": {}, "rings": {}, "plausible": {}}
     train: dict[str, Settings] = {}
     variants: dict[str, Settings] = {"random": {"mas": [100.0]}}
-    counted: Annotated[int, Field(ge=0)] = 1000       # draws that judge the flip probability; 0 leaves it out
-    pairs: Positive = 60                              # image x dose pairs it is judged on
-    converged: Annotated[int, Field(ge=0)] = 60       # test images searched ten times harder; 0 leaves it out
+    counted: Annotated[int, Field(ge=0, le=MOST)] = 1000     # draws that judge the flip probability; 0: none
+    pairs: Count = 60                              # image x dose pairs it is judged on
+    converged: Annotated[int, Field(ge=0, le=MOST)] = 60     # test images searched ten times harder; 0: none
     seeing: Seeing | None = None
     hardening: NoiseHardening | None = None
 
@@ -53,6 +54,8 @@ class Noise(Section):
     def _known(self) -> Self:
         for part, stated in (("test", self.test), ("train", self.train), ("variants", self.variants)):
             refuse_unknown_attacks(stated, f"noise.{part}")
+        if len(set(self.mas)) < len(self.mas):
+            raise UsageError(f"noise.mas names a dose twice; got {list(self.mas)}")
         if self.hardening is not None:
             refuse_idle(self.hardening)
         return self

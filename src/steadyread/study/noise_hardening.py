@@ -8,13 +8,12 @@ from pydantic import Field, TypeAdapter, model_validator
 
 from steadyread.errors import UsageError
 from steadyread.study.noise_attacks import refuse_unknown_attacks
-from steadyread.study.section import Positive, Section, Settings, Size, compared_with, refuse_unknown
+from steadyread.study.section import MOST, Count, Dose, Section, Settings, Size, compared_with, refuse_unknown
 from steadyread.training.perturbed import Kind
 from steadyread.training.settings import TrainingSettings
 
 BEFORE = "before"
 Method = Literal["adaptive", "fresh", "augment", "pgd", "clean", "drift", "none"]
-Dose = Annotated[float, Field(gt=0)]
 
 
 class Judged(Section):
@@ -47,15 +46,15 @@ class NoiseHardening(Section):
     noise: Kind = "rings"
     mas: Annotated[tuple[Dose, ...], Field(min_length=1)] | None = None
     judged_mas: Dose = 100.0
-    rounds: Positive = 2
-    starts: Positive = 1
-    epochs: Positive | None = None
-    steps: Positive | None = None
+    rounds: Count = 2
+    starts: Count = 1
+    epochs: Count | None = None
+    steps: Count | None = None
     share: Annotated[float, Field(gt=0, le=1)] = 0.5
     epsilon: Literal["auto"] | Size = "auto"
     auc_cost: Annotated[float, Field(ge=0, lt=1)] = 0.01
     auc_stop: Annotated[float, Field(ge=0, lt=1)] = 0.05
-    draws: Annotated[int, Field(ge=2)] = 50
+    draws: Annotated[int, Field(ge=2, le=MOST)] = 50
     training: Settings = {}
     judged: Judged = Judged()
     judged_compared: Judged | None = None

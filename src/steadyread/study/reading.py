@@ -182,7 +182,7 @@ def _first(problem: ValidationError) -> str:
     if found["type"] == "extra_forbidden":
         return f"unknown key '{'.'.join(place)}'{nearest(place[-1], _keys_at(place[:-1]))}"
     message = found["msg"][0].lower() + found["msg"][1:]
-    return f"{'.'.join(part for part in place if '[' not in part)}: {message}; got {found['input']!r}"
+    return f"{'.'.join(part for part in place if '[' not in part)}: {message}; got {repr(found['input'])[:200]}"
 
 
 def _keys_at(place: list[str]) -> list[str]:

@@ -24,6 +24,25 @@ def _size(text: object) -> object:
 
 Size = Annotated[str, BeforeValidator(_size)]
 Positive = Annotated[int, Field(gt=0)]
+MOST = 1_000_000      # of draws, steps, images and the like: more is a slip, and would fill the memory
+LEAST_MAS, MOST_MAS = 1e-3, 1e5
+Count = Annotated[int, Field(gt=0, le=MOST)]
+
+
+def is_dose(value: object) -> bool:
+    """Whether a value is a number of mAs that a scan can have."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and LEAST_MAS <= value <= MOST_MAS
+
+
+def _dose(value: object) -> object:
+    """Refuses what pydantic would turn into a dose, and doses at which noise is nothing or everything."""
+    if isinstance(value, bool) or (isinstance(value, int | float) and value > 0 and not is_dose(value)
+                                   and value < float("inf")):
+        raise ValueError(f"expected a dose of {LEAST_MAS:g} to {MOST_MAS:g} mAs")
+    return value
+
+
+Dose = Annotated[float, BeforeValidator(_dose), Field(gt=0)]
 Pair = tuple[float, float]
 OneOrEach = Positive | tuple[Positive, ...]
 
@@ -72,5 +91,5 @@ def compared_with(section: type[S], own: Mapping[str, Any], compare: Mapping[str
             first = problem.errors()[0]
             place = ".".join([where, name, *map(str, first["loc"])])
             told = " ".join(first["msg"].split())
-            raise UsageError(f"{place}: {told[0].lower()}{told[1:]}; got {first['input']!r}") from problem
+            raise UsageError(f"{place}: {told[0].lower()}{told[1:]}; got {repr(first['input'])[:200]}") from problem
     return found
