@@ -58,7 +58,8 @@ def test_a_bomb_is_refused_by_its_header(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("at", "value", "said"), [
-    (108, struct.pack("<f", 2e9), "begin at byte 2000000000"), (108, struct.pack("<f", 10), "vox offset 10 too low"),
+    (108, struct.pack("<f", 2e9), "begin at byte 2000000000"),
+    (108, struct.pack("<f", 10), "vox offset 10 too low"),
     (108, struct.pack("<f", float("nan")), "truncated, damaged or no NIfTI"), (344, b"ni1\0", "no header of one"),
     (0, struct.pack("<i", 7), "no header of one"), (70, struct.pack("<h", 9999), "truncated, damaged or no NIfTI"),
     (40, struct.pack("<4h", 3, -5, 5, 4), "a.nii"), (40, struct.pack("<4h", 3, 60, 50, 40), "says 240352")])

@@ -1,5 +1,6 @@
 """Studies: keys checked one by one, flags over keys over the layout's defaults, and the project's own files."""
 
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -170,3 +171,16 @@ def test_defaults_are_for_known_layouts() -> None:
     from steadyread.cases import LAYOUTS
 
     assert set(DEFAULTS) == {*LAYOUTS, "synthetic"}
+
+
+@pytest.mark.parametrize("text", ["seed = " + "9" * 5000, "a = " + "[" * 5000, "x" * 50 + "\0"])
+def test_toml_that_no_parser_takes_is_one_line(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "odd.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=r"odd\.toml is not TOML") as refused:
+        read_study(path)
+    assert "\n" not in str(refused.value)
+    assert isinstance(override("a=" + text)["a"], str)      # bare text, for the section to refuse
+    os.mkfifo(tmp_path / "pipe.toml")
+    with pytest.raises(InputRefused, match="a pipe; expected a regular file"):
+        read_study(tmp_path / "pipe.toml")

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from steadyread.errors import UsageError
-from steadyread.study.section import MOST, Settings, is_dose, nearest, refuse_unknown
+from steadyread.study.section import LEAST_MAS, MOST, MOST_MAS, Settings, is_dose, nearest, refuse_unknown
 
 _STARTS = ("mas", "starts")
 NOISE_ATTACKS: Mapping[str, tuple[str, ...]] = {
@@ -27,6 +27,9 @@ def _refuse_setting(where: str, key: str, value: object) -> None:
     if key == "mas":
         if not isinstance(value, list | tuple) or not value or not all(map(is_dose, value)) or (
                 len(set(value)) < len(value)):
-            raise UsageError(f"{where} must be doses in mAs, such as [10, 100], each once; got {str(value)[:100]}")
-    elif not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= MOST:
-        raise UsageError(f"{where} must be a whole number of at least 1, at most {MOST}; got {str(value)[:100]}")
+            raise UsageError(f"{where} must be doses in mAs, such as [10, 100]; got {repr(value)[:100]} "
+                             f"(each once, of {LEAST_MAS:g} to {MOST_MAS:g} mAs)")
+    elif not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise UsageError(f"{where} must be a whole number of at least 1; got {repr(value)[:100]}")
+    elif value > MOST:
+        raise UsageError(f"{where} must be at most {MOST}; got {repr(value)[:100]}")

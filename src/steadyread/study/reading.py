@@ -11,6 +11,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from steadyread.errors import InputRefused, UsageError
+from steadyread.files import regular_file
 from steadyread.study.section import Settings, laid_over, nearest
 from steadyread.study.sections import Study
 
@@ -135,7 +136,7 @@ def override(text: str) -> Settings:
     for written in (value, json.dumps(value.strip())):
         try:
             return tomllib.loads(f"{key} = {written}")
-        except tomllib.TOMLDecodeError:
+        except (ValueError, RecursionError):
             continue
     raise UsageError(f"--set takes KEY=VALUE with a dotted key; got '{text}'")
 
@@ -154,12 +155,16 @@ def keyed(**flags: Any) -> Settings:
 
 def _toml(path: Path) -> Settings:
     try:
+        if path.exists():
+            regular_file(path)
         return tomllib.loads(path.read_text("utf-8"))
+    except InputRefused as problem:
+        raise InputRefused(f"cannot read the study {problem}") from None
     except (OSError, UnicodeDecodeError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else "not UTF-8 text"
         raise InputRefused(f"cannot read the study {path}: {reason}") from problem
-    except tomllib.TOMLDecodeError as problem:
-        raise UsageError(f"{path} is not TOML: {problem}") from problem
+    except (ValueError, RecursionError) as problem:     # numbers of thousands of digits, tables nested without end
+        raise UsageError(f"{path} is not TOML: {' '.join(str(problem).split())[:200]}") from problem
 
 
 def reread(held: Mapping[str, Any], where: str) -> Study:
