@@ -131,3 +131,23 @@ def test_each_value_has_its_own_scale_and_an_end_has_no_logit() -> None:
                       np.arange(30), scales=(Scale("linear"), Scale("logit")))
     assert found[0].mean() == pytest.approx(values.mean())
     assert np.isnan(found[1]).all()
+
+
+def test_patients_who_are_more_alike_than_chance_add_no_certainty_beyond_their_images() -> None:
+    """One image right and one wrong in nearly every patient: the share hardly varies between them."""
+    flags = np.tile([True, False], 20)
+    flags[1] = True
+    found, (low, high) = share(flags, np.arange(40) // 2), clopper_pearson(21, 40)
+    assert found.low <= float(low)
+    assert found.high >= float(high)
+
+
+@pytest.mark.parametrize("turned", [False, True])
+def test_a_value_near_an_end_keeps_its_width_on_the_logit_scale(turned: bool) -> None:
+    """Nearer to the end than half a pair of ten patients: the resamples must not all be taken for that."""
+    values = np.ones(10)
+    values[0] = 0.95
+    values = 1 - values if turned else values
+    low, high = bootstrap(lambda weights: weighted_mean(weights, values), np.arange(10), scales=(Scale("logit"),))[0]
+    assert low < values.mean() < high
+    assert special.logit(high) - special.logit(low) > 1
