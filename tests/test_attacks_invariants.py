@@ -244,3 +244,12 @@ def test_one_pixel_without_a_derivative_does_not_blind_the_search():
 def test_picking_in_another_order_reorders():
     batch = Batch(torch.rand(2, 1, 3), ("a", "b"), Bounds(0, 1))
     assert batch.pick(torch.tensor([1, 0])).keys == ("b", "a")
+
+
+def test_the_windows_of_square_reach_both_ends_of_every_axis():
+    batch = Batch(torch.zeros(2, 1, 5, 7), ("a", "b"), Bounds(-1, 1))
+    numbers = torch.tensor([[0.0, 0.0, 0.9], [0.9999, 0.9999, 0.1]])
+    moved = Square(0.5, 150)._moved(batch, torch.zeros(2, 1, 5, 7), numbers, torch.full((2,), 0.5), 1.0)
+    assert moved[0, 0, 0, 0] == 0.5
+    assert moved[1, 0, -1, -1] == -0.5
+    assert moved[0, 0, -1, -1] == moved[1, 0, 0, 0] == 0

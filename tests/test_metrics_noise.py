@@ -29,7 +29,7 @@ from steadyread.metrics.noise_reads import (
 from steadyread.metrics.noise_summary import nearest_to_stated
 from steadyread.metrics.over_folds import mean_over_folds, share_over_folds, statistic_over_folds
 from steadyread.metrics.reads import reads_of
-from steadyread.metrics.subgroups import UNKNOWN, subgroups
+from steadyread.metrics.subgroups import UNKNOWN, _binned, subgroups
 
 SETTINGS = made.Made()
 
@@ -373,3 +373,10 @@ def test_sar5_is_that_of_the_next_whole_sample_where_a_twentieth_is_none(n: int,
 def test_the_nearest_dose_is_by_ratio(doses: tuple[float, ...], nearest: float) -> None:
     """180 is 1.8 times 100 and 50 half of it; of two as near the lower is taken."""
     assert nearest_dose(doses, 100) == nearest_to_stated(doses) == nearest
+
+
+def test_a_diameter_at_an_edge_belongs_to_the_larger_group() -> None:
+    """Lung-RADS has 6 mm in "6 to below 8"; what is no number is unknown."""
+    values = np.array([5.9, 6.0, 8.0, 15.0, None, "wide", float("nan")], dtype=object)
+    assert _binned(values, (6.0, 8.0, 15.0), "mm")[:, 0].tolist() == [
+        "below 6 mm", "6 to 8 mm", "8 to 15 mm", "15 mm and more", UNKNOWN, UNKNOWN, UNKNOWN]

@@ -511,3 +511,8 @@ def test_the_gradients_score_says_whether_the_search_pays() -> None:
     poor = comparison(judged_with(-1))
     assert "rank correlation −1.000 with the smallest flip; the search sorts right from wrong better" in poor
     assert "gradient" not in comparison(triage(test, validation))
+
+
+def test_normal_scores_are_even_about_the_middle_rank() -> None:
+    level = normal_scores(np.arange(9.0))(np.arange(9.0))
+    np.testing.assert_allclose(level, -level[::-1], atol=1e-12)
