@@ -281,6 +281,7 @@ def _of_typer(problem: Exception) -> int:
 
 def _carry_out(study: Path | None, flags: dict[str, Any], sets: list[str] | None, out: Place, json: bool,
                threads: int | None, data_root: Path | None = None, keep_going: bool = False) -> None:
+    _begin(flags, study)
     _use(threads)
     from steadyread.study import keyed, override
 
@@ -300,6 +301,15 @@ def _carry_out(study: Path | None, flags: dict[str, Any], sets: list[str] | None
                       + "; ".join(failures.values()))
 
 
+def _begin(flags: Mapping[str, Any], study: Path | None = None) -> None:
+    """The first line, before torch is imported, which takes seconds; a missing study is refused at once."""
+    from steadyread.progress import note
+
+    if study is not None and not study.is_file():
+        raise InputRefused(f"cannot read the study {study}: no such file")
+    note(f"reading {study or flags.get('data__path') or 'SYNTHETIC nodules'}")
+
+
 def _done(study: Path | None, above: list[dict[str, Any]], out: Place, data_root: Path | None,
           keep_going: bool) -> "Done | SetsDone":
     from steadyread.progress import progress
@@ -317,6 +327,7 @@ def _done(study: Path | None, above: list[dict[str, Any]], out: Place, data_root
 def _harden_run(folder: Path, flags: dict[str, Any], sets: list[str] | None, json: bool,
                 threads: int | None) -> None:
     """The study of a finished run with a hardening added, carried out in the run's own folder."""
+    _begin({"data__path": folder})
     _use(threads)
     from steadyread.progress import progress
     from steadyread.running import harden_run
@@ -336,6 +347,7 @@ def _harden_run(folder: Path, flags: dict[str, Any], sets: list[str] | None, jso
 
 def _train(study: Path | None, flags: dict[str, Any], sets: list[str] | None, out: Place, json: bool,
            threads: int | None) -> None:
+    _begin(flags, study)
     _use(threads)
     from steadyread.progress import progress
     from steadyread.running import train as train_study

@@ -23,6 +23,7 @@ from steadyread.cases import (
 )
 from steadyread.cases import fold as folded
 from steadyread.errors import InputRefused, UsageError
+from steadyread.models import loading as models
 from steadyread.models.loading import BUILT_IN, read_card
 from steadyread.study import Study, completed, with_epsilons
 from steadyread.units import Bounds
@@ -59,6 +60,20 @@ class Material:
     def channels(self) -> int:
         """Of the images, as the network sees them."""
         return int(self.ready[0].image.shape[0])
+
+
+def refuse_absent(study: Study) -> None:
+    """What can be refused before any image is read: data, network and weights that are not there.
+
+    Raises:
+        InputRefused, UsageError: as said.
+    """
+    for path in (study.data.path, study.data.train):
+        if path is not None and not Path(path).expanduser().exists():
+            raise InputRefused(f"{path}: no such file or folder")
+    models.refuse_absent(study.model.name, study.model.weights)
+    if study.model.pretrained is not None:
+        models.existing(Path(study.model.pretrained))
 
 
 def gather(study: Study, fold: int | None = None, labels: str = "class") -> Material:

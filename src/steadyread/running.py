@@ -25,7 +25,7 @@ from steadyread.examples import write_attacked, write_examples
 from steadyread.files import ATTACKED, EXAMPLES, FINDINGS, IMAGES, MODEL, SETTINGS, SUMMARY, TRAINING
 from steadyread.findings import Finding
 from steadyread.hardening import carry_out_hardening, refuse_unfit
-from steadyread.material import Material, attacked_cases, gather
+from steadyread.material import Material, attacked_cases, gather, refuse_absent
 from steadyread.metrics.gates import Judged, broken_checks, gate, judge, judge_noise
 from steadyread.metrics.intervals import clopper_pearson
 from steadyread.metrics.reads import reads_of
@@ -95,6 +95,7 @@ def carry_out(study: Study, out: str | Path | None = None, progress: Progress = 
 def _carried_out(study: Study, folder: Path, progress: Progress) -> Done:
     refuse_ignored(study)
     if study.noise is not None:
+        refuse_absent(study)
         report = carry_out_noise(study, folder, progress)
         summary = records.read_json(folder / SUMMARY)
         return Done(folder, report, summary, tuple(judge_noise(gate(text), summary)
@@ -140,6 +141,7 @@ def _with_hardening(folder: Path, above: Sequence[Mapping[str, Any]]) -> Study:
 
 def begin(study: Study, folder: Path) -> Begun:
     """Everything that can be refused before any training: settings, data, units, network, the folder's own run."""
+    refuse_absent(study)
     material = gather(study)
     attacks = attacks_of(material.study, material.ready.bounds)
     refuse_unfit(material)

@@ -55,6 +55,19 @@ def load_classifier_module(model: str, weights: str | Path | None = None, *, see
     return module.eval()
 
 
+def refuse_absent(model: str, weights: str | Path | None = None) -> None:
+    """Before anything else is read: are a network and its weights there, and of a kind that is known?
+
+    Raises:
+        UsageError: no such name, module or factory.
+        InputRefused: importing it failed; no such file, or one of another kind.
+    """
+    with _current_folder_importable():
+        _factory(model)
+    if weights is not None:
+        _refuse_other_kinds(existing(Path(weights)))
+
+
 def save_weights(module: nn.Module, path: str | Path, card: Mapping[str, Any]) -> None:
     """Write the weights as safetensors with `card` beside them in the same file, whole or not at all.
 
@@ -130,8 +143,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     path = existing(path)
     if path.suffix == ".safetensors":
         return _without_prefix(_whole_safetensors(path)[0])
-    if path.suffix not in (".pt", ".pth", ".bin", ".ckpt"):
-        raise InputRefused(f"{path}: expected weights as .safetensors, .pt or .pth; {_SAVE}")
+    _refuse_other_kinds(path)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")   # what it grumbles about is refused below or read well
@@ -217,6 +229,11 @@ def refuse_not_finite(path: Path, name: str, value: Tensor) -> None:
     if value.is_floating_point() and not bool(torch.isfinite(value).all()):
         raise InputRefused(f"{path}: {name!r} has NaN or infinite values; the training diverged, or the file is "
                            "damaged")
+
+
+def _refuse_other_kinds(path: Path) -> None:
+    if path.suffix not in (".safetensors", ".pt", ".pth", ".bin", ".ckpt"):
+        raise InputRefused(f"{path}: expected weights as .safetensors, .pt or .pth; {_SAVE}")
 
 
 def existing(path: Path) -> Path:
