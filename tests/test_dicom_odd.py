@@ -145,6 +145,16 @@ def test_deflated_files_are_inflated_in_bounds(tmp_path: Path) -> None:
         read_dicom([path])
 
 
+def test_an_npz_of_more_than_can_be_measured_is_cut_by_slices(tmp_path: Path) -> None:
+    """140 MB of zeros that pack to 0.1 MB would be half a gigabyte and more as numbers."""
+    from steadyread.cases.series import read_npz
+
+    np.savez(tmp_path / "many.npz", a=np.zeros((130, 1024, 1024), np.uint8))
+    with pytest.raises(InputRefused, match="take fewer with --slices"):
+        read_npz(tmp_path / "many.npz")
+    assert read_npz(tmp_path / "many.npz", slices=slice(0, 2), offset=1).images_hu.max() == -1
+
+
 def test_pipes_devices_and_circles_do_not_hang(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.dcm")
     (tmp_path / "zero.dcm").symlink_to("/dev/zero")

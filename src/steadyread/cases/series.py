@@ -14,6 +14,7 @@ from steadyread.findings import Finding
 
 IMAGES, SPACING, MAS = "images_hu", "spacing_mm", "mas"
 _EVEN = 0.01   # share by which the steps of a whole series may differ
+_MOST_VALUES = 2**27  # of an npz: 512 slices of 512 x 512, half a gigabyte of float32
 _LIKE_DOSES = 1.6   # ratio of doses over which sigma changes by a quarter, well within one noise level
 
 
@@ -115,7 +116,12 @@ def read_npz(path: Path, array: str | None = None, offset: float = 0.0, slices: 
     chosen = range(len(values))[slices]
     if not chosen:
         raise InputRefused(f"{path}: --slices leaves none of its {len(values)} slices")
-    images = np.asarray(values[slices], np.float32) - np.float32(offset)
+    count = len(chosen) * values.shape[1] * values.shape[2]
+    if count > _MOST_VALUES:
+        raise InputRefused(f"{path}: array '{name}' holds {count} values in {len(chosen)} slices; at most "
+                           f"{_MOST_VALUES} are measured at once: take fewer with --slices FIRST:END")
+    images = np.array(values[slices], np.float32)
+    images -= np.float32(offset)
     if not np.isfinite(images).all():
         raise InputRefused(f"{path}: array '{name}' holds values that are not finite numbers")
     mas = _numbers(path, MAS)
