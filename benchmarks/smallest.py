@@ -249,7 +249,8 @@ def effort_of(gradients: int, classes: int) -> Effort:
              if one is not THOROUGH or gradients >= one.targets * one.explore + one.refine][-1]
     whole = known.targets * known.explore + known.refine
     explore = max(1, gradients * known.explore // whole)
-    return replace(known, explore=explore, refine=max(1, gradients - known.targets * explore))
+    return replace(known, explore=explore, refine=max(1, gradients - known.targets * explore),
+                   steps=min(known.steps, gradients))
 
 
 def _against(subject: Subject, peers: Sequence[Row], default: Row) -> Iterator[Duel]:

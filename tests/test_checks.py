@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from steadyread.checks import Evidence, _at_least_as_strong, _severity, believed, reads, zero_gradients
+from steadyread.checks import Evidence, _at_least_as_strong, _severity, believed, reads, repeatable, zero_gradients
 from steadyread.classifier import Classifier, prediction_of
 from steadyread.types import Bounds
 from test_assessment import made_cases, made_classifier
@@ -104,14 +104,33 @@ def test_a_model_that_is_random_while_evaluating_is_seen():
     assert findings["repeatable"].severity == "error"
 
 
+@pytest.mark.parametrize("mask", [-1e9, -3.4e38, -float("inf")])
+def test_a_masked_class_hides_no_randomness_and_is_none(mask):
+    """Differences were judged by the largest logit of all."""
+    def noisy(logits, much):
+        masked = torch.full_like(logits[:, :1], mask)
+        return torch.cat([logits + much * torch.randn_like(logits), masked], 1)
+
+    still, random = (repeatable(evidence(after=lambda z, much=much: noisy(z, much))) for much in (0.0, 0.3))
+    assert still.severity == "ok"
+    assert random.severity == "error"
+
+
+@pytest.mark.parametrize("change", [lambda z: z * 1e-20, lambda z: z * 1e20, lambda z: z + 1e4])
+def test_no_scale_or_offset_of_the_logits_makes_a_model_random_or_hides_that_it_is(change):
+    assert repeatable(evidence(after=change)).severity == "ok"
+    noise = evidence(after=lambda z: change(z * (1 + 0.3 * torch.randn_like(z))))
+    assert repeatable(noise).severity == "error"
+
+
 def test_a_model_that_reads_an_image_by_its_company_is_seen():
     findings = found(Classifier(Head(before=lambda x: x - x.mean(0, keepdim=True)), BOUNDS, "logits"))
     assert findings["repeatable"].severity == "error"
 
 
-def evidence(n=20, sizes=1.0):
+def evidence(n=20, sizes=1.0, after=lambda z: z):
     """Images of an honest network with stated sizes for their smallest flips."""
-    classifier = Classifier(Head(), BOUNDS, "logits")
+    classifier = Classifier(Head(after), BOUNDS, "logits")
     batch = classifier.batch(torch.randn(n, 1, 6, 6, generator=torch.Generator().manual_seed(0)).clamp(-4, 4))
     reference = prediction_of(classifier.logits(batch.images)).detach()
     return Evidence(classifier, batch, reference, torch.full((n,), sizes), 0)

@@ -107,6 +107,14 @@ def test_steepest_is_the_optimum_of_a_linear_model(shape: tuple[int, ...]) -> No
     assert float((others * gradient).flatten(1).sum(1).max()) <= reached * (1 + 1e-5)
 
 
+@pytest.mark.parametrize("scale", [0.0, 1e-30, 1e-20, 1e20, 1e35])
+def test_steepest_knows_no_scale_of_the_gradient(scale: float) -> None:
+    kept = ring_set(field_of((5, 24, 24)))
+    gradient = torch.randn(1, 1, 5, 24, 24, generator=torch.Generator().manual_seed(2))
+    expected = steepest(gradient, kept.power, kept.rings) if scale else torch.zeros_like(gradient)
+    torch.testing.assert_close(steepest(gradient * scale, kept.power, kept.rings), expected, rtol=1e-4, atol=1e-4)
+
+
 def test_unequal_pixels_have_rings_of_their_own() -> None:
     """Rings follow the frequency in 1/mm, not the index."""
     rings = rings_of((24, 24), (2.0, 1.0))

@@ -158,6 +158,15 @@ def test_the_divergence_is_zero_of_equals_and_never_below() -> None:
     assert float(divergence(one, two).min()) > 0
 
 
+def test_a_class_that_is_ruled_out_adds_nothing_to_the_divergence() -> None:
+    logits = torch.randn(2, 5, 3)
+    masked = torch.cat([logits, torch.full((2, 5, 1), -torch.inf)], 2).requires_grad_()
+    found = divergence(masked[0].log_softmax(1).detach(), masked[1].log_softmax(1))
+    torch.testing.assert_close(found, divergence(*logits.log_softmax(2)))
+    gradient, = torch.autograd.grad(found.sum(), masked)
+    assert torch.isfinite(gradient).all()
+
+
 # what goes through the network
 
 class Deep(nn.Module):

@@ -17,7 +17,7 @@ from steadyread.attacks.search import Search, climb
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.attacks.square import Square
 from steadyread.cases import Cases, collate
-from steadyread.classifier import Classifier, decided, prediction_of
+from steadyread.classifier import Classifier, decided, margin_of, prediction_of
 from steadyread.convolutions import called
 from steadyread.findings import Finding, Severity
 from steadyread.metrics.intervals import clopper_pearson, exceeds
@@ -32,6 +32,7 @@ _ONE_CLASS = "one class"
 _ALLOWED = 0.02      # share of images on which a search may fail: more only where the interval lies above it
 _BLIND = 0.05        # share of images without a gradient, above which gradient attacks judge nothing
 _MISSED = 0.2        # share of planted examples that may be missed
+_ROUNDING = 2.0**-22  # of the highest logits, by which margins may differ when an image is read again
 _SILENT = 0.1        # share of images of other classes, above which a network of one class is silent
 
 
@@ -90,8 +91,9 @@ def head(classifier: Classifier, batch: Batch, logits: Tensor) -> Iterator[Findi
         yield Finding("head", "error", doubt)
     undecided = [batch.keys[place] for place in (~decided(logits)).nonzero()[:, 0].tolist()]
     if undecided:
-        yield Finding("undecided", "warning", f"{len(undecided)} of {len(batch)} images have a logit that is not "
-                      "finite: neither flipped nor steady", len(undecided) / len(batch), tuple(undecided))
+        yield Finding("undecided", "warning", f"{len(undecided)} of {len(batch)} images have a logit of NaN or "
+                      "+inf, or no two finite ones: neither flipped nor steady", len(undecided) / len(batch),
+                      tuple(undecided))
 
 
 def reads(logits: Tensor, labels: Labels) -> Iterator[Finding]:
@@ -128,10 +130,14 @@ def repeatable(evidence: Evidence) -> Finding:
     with evidence.classifier.frozen() as classifier, torch.no_grad():
         whole, again = classifier.logits(few), classifier.logits(few)
         alone = torch.cat([classifier.logits(image[None]) for image in few])
-    scale = whole.abs().amax().clamp(min=1.0)
-    apart = float(torch.maximum((whole - again).abs().amax(), (whole - alone).abs().amax()) / scale)
+        margins = [margin_of(logits, evidence.reference[:8]) for logits in (whole, again, alone)]
+    # margins, and less what float32 rounds: a class masked at -1e9, or -inf, must hide nothing
+    rounding = _ROUNDING * whole.topk(2, 1).values.abs().amax()
+    differ = max(float((margins[0] - other).abs().nan_to_num(nan=torch.inf).amax()) for other in margins[1:])
+    scale = float(margins[0].abs().amax().clamp(min=torch.finfo(torch.float32).tiny))
+    apart = max(differ - float(rounding), 0.0) / scale
     return Finding("repeatable", "error" if apart > 1e-3 else "ok",
-                   f"the same images, again and alone, get logits that differ by {apart:.1g} of their size"
+                   f"the same images, again and alone, get margins that differ by {apart:.1g} of their size"
                    + (": the model is random, or reads an image by its company (dropout or batch norm while "
                       "evaluating), and its flips say nothing" if apart > 1e-3 else ""), apart)
 

@@ -93,9 +93,11 @@ def steepest(gradient: Float[Tensor, "*many ny nx"], power: Float[Tensor, "*many
 
     Per slice and ring it is the gradient's own part, scaled to the ring's power; the maximum is the sum over
     slices and rings of sqrt(power_r G_r) / (ny nx), with G_r the gradient's power in the ring. A ring in which
-    the gradient has none stays without: any phases would do there, and those of the noise may stay.
+    the gradient has none stays without: any phases would do there, and those of the noise may stay. The size of the
+    gradient, which with large logits is near float32's end, is taken off first.
     """
-    spectrum = torch.fft.rfft2(gradient)
+    exponent = torch.frexp(gradient.abs().amax((-2, -1), keepdim=True)).exponent
+    spectrum = torch.fft.rfft2(torch.ldexp(gradient, -exponent.clamp(-120, 120)))   # exact, by a power of 2
     held = _held(spectrum, rings)
     ratio = power / held.clamp(min=torch.finfo(held.dtype).tiny)
     return _scaled(spectrum, torch.where(_empty(held), 0, ratio), rings)

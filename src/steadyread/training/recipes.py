@@ -123,7 +123,12 @@ class Unsupervised(_Parted):
 
 
 def divergence(held: Tensor, other: Tensor) -> Values:
-    """Kullback-Leibler divergence of each image, (n,), from log-probabilities (n, k) `held` to those of `other`."""
+    """Kullback-Leibler divergence of each image, (n,), from log-probabilities (n, k) `held` to those of `other`.
+
+    A class that `held` rules out (-inf) adds nothing.
+    """
+    ruled_out = held.isneginf()
+    held, other = held.masked_fill(ruled_out, 0.0), other.masked_fill(ruled_out, 0.0)
     return nn.functional.kl_div(other, held, reduction="none", log_target=True).sum(1)
 
 
