@@ -6,7 +6,7 @@ import pytest
 
 import fabricate
 from steadyread import records
-from steadyread.metrics.gates import broken_checks
+from steadyread.metrics.gates import broken_checks, gate, judge
 
 
 def table() -> Any:
@@ -40,3 +40,12 @@ def test_without_a_test_part_every_image_is_judged() -> None:
 def test_an_id_that_holds_an_equals_sign_is_found() -> None:
     rows = [row | {"case_id": f"a = {row['case_id']}"} for row in fabricate.rows(n=3)]
     assert broken_checks([error("a = case-0001")], records.as_table(rows)) == ["some check"]
+
+
+def test_a_gate_is_met_at_its_own_value_and_not_just_below() -> None:
+    """Of ten reads, so many are right that the accuracy is a tenth without rounding."""
+    judged = table()
+    accuracy = judge(gate("accuracy=0"), judged, fabricate.plan()).value
+    assert accuracy is not None
+    assert judge(gate(f"accuracy={accuracy}"), judged, fabricate.plan()).passed
+    assert not judge(gate(f"accuracy={accuracy + 1e-9}"), judged, fabricate.plan()).passed

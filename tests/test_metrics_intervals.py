@@ -148,6 +148,7 @@ def test_a_value_near_an_end_keeps_its_width_on_the_logit_scale(turned: bool) ->
     values = np.ones(10)
     values[0] = 0.95
     values = 1 - values if turned else values
-    low, high = bootstrap(lambda weights: weighted_mean(weights, values), np.arange(10), scales=(Scale("logit"),))[0]
+    scales = (Scale("logit"),)
+    low, high = bootstrap(lambda weights: weighted_mean(weights, values), np.arange(10), scales=scales)[0]
     assert low < values.mean() < high
     assert special.logit(high) - special.logit(low) > 1
