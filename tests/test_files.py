@@ -1,15 +1,21 @@
 """The doors through which files come in: regular files only, every folder once, any name shown."""
 
+import json
 import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
-from steadyread.errors import InputRefused
+from steadyread.cli import main
+from steadyread.errors import InputRefused, UsageError
 from steadyread.files import files_below, is_folder, is_regular, regular_file
-from steadyread.names import shown
+from steadyread.names import folder_name, shown
+from steadyread.records import read_json, write_json
+from steadyread.study import read_study
 
 FOREIGN = os.fsdecode(b"caf\xe9.png")
 
@@ -108,3 +114,35 @@ def test_any_name_can_be_shown(name: str, safe: str) -> None:
 
 def test_a_refusal_is_one_line_that_can_be_printed() -> None:
     assert str(InputRefused(f"{FOREIGN}: one\n  two")) == "caf\\xe9.png: one two"
+
+
+def test_settings_and_json_carry_any_file_name(tmp_path: Path) -> None:
+    study = read_study(None, {"data": {"path": FOREIGN}, "model": {"weights": FOREIGN}})
+    assert (study.data.path, study.model_dump(mode="json")["model"]["weights"]) == (FOREIGN, FOREIGN)
+    with pytest.raises(UsageError, match="data.path"):
+        read_study(None, {"data": {"path": 3}})
+    write_json(tmp_path / "x.json", {"path": FOREIGN})
+    assert read_json(tmp_path / "x.json") == {"path": FOREIGN}
+
+
+def test_a_command_on_names_that_are_no_utf_8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                              capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.chdir(tmp_path)
+    place = Path(os.fsdecode(b"donn\xe9es (1)"))
+    for number in range(6):
+        image = place / os.fsdecode((b"b\xe9nin", b"mal\x1b[31min")[number % 2]) / f"{number}{FOREIGN}"
+        image.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.random.default_rng(number).integers(0, 256, (8, 8), np.uint8)).save(image)
+    assert main(["audit", str(place)]) == 0
+    assert "class counts: 3 b\\xe9nin, 3 mal\\x1b[31min" in capsys.readouterr().out
+    assert (tmp_path / "runs" / "audit-donn_xe9es _1_" / "findings.json").exists()
+    assert main(["audit", str(place), "--json"]) == 0
+    json.loads(capsys.readouterr().out)
+    assert main(["audit", str(place / FOREIGN)]) == 3
+    assert "caf\\xe9.png: no such file or folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("name", "plain"), [("archive (1)", "archive _1_"), ("epoch=9-step=1", "epoch_9-step_1"),
+                                             (FOREIGN, "caf_xe9.png"), ("", "_")])
+def test_any_name_gives_a_folder_name(name: str, plain: str) -> None:
+    assert folder_name(name) == plain

@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,7 @@ import typer
 
 from steadyread._version import __version__
 from steadyread.errors import GateFailed, InputRefused, Partial, SteadyreadError, UsageError
+from steadyread.names import folder_name
 from steadyread.options import (
     Against,
     Array,
@@ -87,7 +89,7 @@ def demo(data: DataPath = None, layout: Layout = None, limit: Limit = None, epoc
          seed: Seed = None, out: Out = None, overwrite: Overwrite = False, json: Json = False,
          fail_below: Gates = None, sets: Sets = None, threads: Threads = None) -> None:
     """The whole job: train a small network, assess it, write the report. Without --data on SYNTHETIC nodules."""
-    name = f"demo-{Path(data).resolve().stem}" if data else "demo"
+    name = f"demo-{folder_name(Path(data).resolve().stem)}" if data else "demo"
     flags = {"name": name, "data__path": data, "data__layout": layout, "attacks__limit": limit,
              "training__epochs": epochs, "seed": seed, "gates__fail_below": fail_below}
     _carry_out(None, flags, sets, (out, overwrite), json, threads)
@@ -116,7 +118,7 @@ def train(data: DataPath = None, study: StudyPath = None, layout: Layout = None,
     flags = {"data__path": data, "data__layout": layout, "model__name": model, "training__epochs": epochs,
              "seed": seed} | prepared(window, crop, size, spacing)
     if study is None:
-        flags["name"] = f"train-{Path(data).resolve().stem}" if data else "train"
+        flags["name"] = f"train-{folder_name(Path(data).resolve().stem)}" if data else "train"
     _train(study, flags, sets, (out, overwrite), json, threads)
 
 
@@ -163,7 +165,7 @@ def harden(folder: Run = None, epsilon: TrainingSize = None, method: Method = No
         _harden_run(folder, {key: value for key, value in flags.items() if value is not None}, sets, json, threads)
         return
     if study is None:
-        flags["name"] = f"harden-{Path(data).resolve().stem}" if data else "harden"
+        flags["name"] = f"harden-{folder_name(Path(data).resolve().stem)}" if data else "harden"
     _carry_out(study, flags, sets, (out, overwrite), json, threads)
 
 
@@ -245,6 +247,9 @@ def show(spectrum: Annotated[str, typer.Argument(metavar="SPECTRUM", help="soft,
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code; what went wrong is one line on stderr."""
+    for stream in (sys.stdout, sys.stderr):   # a name that is no UTF-8 must not stop what is printed
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     try:
         code = app(args=list(argv) if argv is not None else None, standalone_mode=False)
         return _interrupted() if code == INTERRUPTED else int(code or 0)   # typer turns Ctrl-C into that code
@@ -380,4 +385,4 @@ def _named(study: Path | None, data: str | None, weights: str | None) -> dict[st
     if study is not None:
         return {}
     of = Path(data).resolve().stem if data else "synthetic"
-    return {"name": f"assess-{of}-{Path(weights or '').resolve().stem}"}
+    return {"name": folder_name(f"assess-{of}-{Path(weights or '').resolve().stem}")}

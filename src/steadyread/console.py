@@ -8,6 +8,7 @@ from steadyread.metrics.noise_wording import noise_run_lines
 from steadyread.metrics.seeing_reads import method_name
 from steadyread.metrics.summary import as_json
 from steadyread.metrics.wording import NONE, attack_name, digits, percent, score_name
+from steadyread.names import shown
 
 Lines = Callable[[Mapping[str, Any]], Iterator[str]]
 _SHOWN = 6   # findings that a run's summary names
@@ -15,7 +16,10 @@ _SHOWN = 6   # findings that a run's summary names
 
 def say(found: Mapping[str, Any], as_one_object: bool, lines: Lines) -> None:
     """Print a result for a person, or for a program."""
-    print(json_text.dumps(as_json(found), ensure_ascii=False) if as_one_object else "\n".join(lines(found)))
+    if as_one_object:
+        print(json_text.dumps(as_json(found), ensure_ascii=False))
+    else:
+        print("\n".join(shown(line) for text in lines(found) for line in text.split("\n")))
 
 
 def run_lines(found: Mapping[str, Any]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """Names that strangers gave - of files, classes, patients - as text that any output takes."""
 
+import re
 import unicodedata
 
 # Control characters, the ones that reverse or hide text, and halves of characters: what a file name that is no
@@ -18,6 +19,11 @@ def shown(name: str) -> str:
         return name
     return "".join(_escape(mark) if unicodedata.category(mark) in _UNSHOWN and mark not in _JOINERS else mark
                    for mark in name)
+
+
+def folder_name(name: str) -> str:
+    """The name as that of a folder or a study: of letters, digits, spaces, dots and dashes, "_" for the rest."""
+    return re.sub(r"[^\w. -]", "_", shown(name)) or "_"
 
 
 def _escape(mark: str) -> str:

@@ -197,7 +197,7 @@ def write_whole(path: str | Path, content: bytes) -> None:
 def write_json(path: str | Path, value: object) -> None:
     """Write plain values, numpy ones among them, as JSON; NaN and infinity, which JSON lacks, become null."""
     text = json.dumps(_plain(value), indent=1, allow_nan=False, ensure_ascii=False)
-    write_whole(path, (text + "\n").encode())
+    write_whole(path, (text + "\n").encode(errors="backslashreplace"))   # JSON's own escape for what UTF-8 lacks
 
 
 def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:

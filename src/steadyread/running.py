@@ -30,6 +30,7 @@ from steadyread.metrics.gates import Judged, broken_checks, gate, judge, judge_n
 from steadyread.metrics.intervals import clopper_pearson
 from steadyread.metrics.reads import reads_of
 from steadyread.models.loading import read_card
+from steadyread.names import folder_name
 from steadyread.networks import classifier_of, device_of, members_of, placed, untrained
 from steadyread.noise_study import carry_out_noise
 from steadyread.progress import Progress, quiet
@@ -204,7 +205,7 @@ def audit_data(path: str | Path, layout: str | None = None, seed: int = 0, out: 
     found = audit(split(cases, seed, seen=seen), progress=progress, seen=seen)
     errors = [one.check for one in found if one.severity == "error"]
     missing = f"{len(cases.missing)} rows have no file, the first: {cases.missing[0]}" if cases.missing else ""
-    folder = Path(out) if out is not None else Path("runs") / f"audit-{Path(path).resolve().stem}"
+    folder = Path(out) if out is not None else Path("runs") / f"audit-{folder_name(Path(path).resolve().stem)}"
     plain = [one.as_json() for one in found]
     records.write_json(folder / FINDINGS, plain)
     return {"data": cases.name, "images": len(cases), "findings": plain, "file": str(folder / FINDINGS),

@@ -80,8 +80,8 @@ def _range(cases: Cases, seen: Glances) -> Iterator[Finding]:
     share = (high - low) / (bounds.high - bounds.low)
     stated = f"the stated range {bounds.low:g} to {bounds.high:g} {bounds.unit}".rstrip()
     if share < _NARROW:
-        yield Finding("range of the pixels", "warning", f"the pixels lie between {low:g} and {high:g}, {share:.2g} of "
-                      f"{stated}: are the bounds those of these images? Sizes are shares of that range", share)
+        yield Finding("range of the pixels", "warning", f"the pixels lie between {low:g} and {high:g}, {share:.2g} "
+                      f"of {stated}: are the bounds those of these images? Sizes are shares of that range", share)
     else:
         yield Finding("range of the pixels", "ok", f"the pixels lie between {low:g} and {high:g}; {stated}", share)
 

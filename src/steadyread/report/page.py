@@ -52,7 +52,7 @@ def write_report(run_dir: Path, seed: int = 0) -> Path:
     page = render(run, summary, {
         name: (inline_svg(saved[name].read_text("utf-8"), name.replace("_", "-"), caption), caption)
         for name, caption in captions.items()})
-    records.write_whole(folder / PAGE, page.encode())
+    records.write_whole(folder / PAGE, page.encode(errors="backslashreplace"))
     return folder / PAGE
 
 

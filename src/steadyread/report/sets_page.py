@@ -57,7 +57,7 @@ def write_sets_report(folder: Path, seed: int = 0) -> Path:
                                   for name, drawing in drawings.items() if name != "fig1"})
     records.write_whole(stored.folder / TEXT, markdown(found).encode())
     records.write_whole(stored.folder / CHECKLIST, checklist_markdown(_runs(stored, found)).encode())
-    records.write_whole(stored.folder / PAGE, page.encode())
+    records.write_whole(stored.folder / PAGE, page.encode(errors="backslashreplace"))
     return stored.folder / PAGE
 
 

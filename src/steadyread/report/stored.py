@@ -83,7 +83,8 @@ def read_records(folder: Path) -> pa.Table:
     if not path.exists():
         return table
     try:
-        return with_scores(table, pq.read_table(path, page_checksum_verification=True))
+        content = pa.BufferReader(path.read_bytes())
+        return with_scores(table, pq.read_table(content, page_checksum_verification=True))
     except (OSError, ValueError, KeyError, pa.ArrowException) as problem:
         raise InputRefused(f"{path} must be a whole Parquet file with case_id, part and a number a score "
                            f"({str(problem).splitlines()[0]}): remove it, or run the same command again, which "

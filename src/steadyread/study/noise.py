@@ -8,7 +8,7 @@ from steadyread.errors import UsageError
 from steadyread.heads import Output
 from steadyread.study.noise_attacks import refuse_unknown_attacks
 from steadyread.study.noise_hardening import NoiseHardening, refuse_idle
-from steadyread.study.section import MOST, Count, Dose, Section, Settings
+from steadyread.study.section import MOST, Count, Dose, FileName, Section, Settings
 
 
 class Seeing(Section):
@@ -35,7 +35,7 @@ class Noise(Section):
     random, inflated, paper, paper_hu, pooled, rings, plausible, each with its settings (draws, starts, mas).
     """
 
-    spectrum: str = "soft"
+    spectrum: FileName = "soft"
     reference_mas: Dose | None = None
     mas: Annotated[tuple[Dose, ...], Field(min_length=1, max_length=100)] = (10, 50, 100, 200, 500)
     domain: Literal["grid", "native"] = "grid"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
 from steadyread.errors import UsageError
 from steadyread.units import RANGE, Bounds, size_in_native, unit_of
@@ -22,7 +22,15 @@ def _size(text: object) -> object:
     return text
 
 
+def _file_name(text: object) -> object:
+    """Any name that a file can have, in UTF-8 or not, which a plain string of pydantic's refuses."""
+    if not isinstance(text, str):
+        raise ValueError("input should be a valid string")
+    return text
+
+
 Size = Annotated[str, BeforeValidator(_size)]
+FileName = Annotated[str, PlainValidator(_file_name)]
 Positive = Annotated[int, Field(gt=0)]
 MOST = 1_000_000      # of draws, steps, images and the like: more is a slip, and would fill the memory
 LEAST_MAS, MOST_MAS = 1e-3, 1e5

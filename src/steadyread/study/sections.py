@@ -16,7 +16,17 @@ from steadyread.metrics.gates import CLEAN, KEPT, STEADY, gate
 from steadyread.models.scales import Word
 from steadyread.study.hardening import Hardening
 from steadyread.study.noise import Noise, Variant
-from steadyread.study.section import OneOrEach, Pair, Positive, Section, Settings, Size, nearest, refuse_unknown
+from steadyread.study.section import (
+    FileName,
+    OneOrEach,
+    Pair,
+    Positive,
+    Section,
+    Settings,
+    Size,
+    nearest,
+    refuse_unknown,
+)
 from steadyread.training.fit import TrainingSettings
 from steadyread.units import Bounds, size_in_native
 
@@ -47,8 +57,8 @@ class Data(Section):
     read like `path`, and split into training and validation images unless it has such parts itself.
     """
 
-    path: str | None = None
-    train: str | None = None
+    path: FileName | None = None
+    train: FileName | None = None
     layout: str | None = None
     options: Settings = {}          # what the layout's reader takes, such as channels = "grey"
     limit: Positive | None = None   # images drawn by class from the whole set, before it is split
@@ -92,8 +102,8 @@ class Model(Section):
     """
 
     name: str = "vgg16"
-    weights: str | None = None
-    pretrained: str | None = None
+    weights: FileName | None = None
+    pretrained: FileName | None = None
     arguments: Settings = {}
     bounds: Pair | None = None
     output: Output = "logits"

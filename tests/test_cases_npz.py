@@ -1,0 +1,95 @@
+"""npz files hold what was stored, all of it, under the names that they were stored by."""
+
+import io
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from steadyread.cases import open_cases
+from steadyread.errors import InputRefused
+
+RANDOM = np.random.default_rng(0)
+
+
+def arrays(shape: tuple[int, ...] = (4, 8, 8), **changes: np.ndarray) -> dict[str, np.ndarray]:
+    held = {f"{part}_images": RANDOM.integers(0, 256, shape, np.uint8) for part in ("train", "val", "test")}
+    return held | {f"{part}_labels": np.arange(shape[0]) % 2 for part in ("train", "val", "test")} | changes
+
+
+@pytest.mark.parametrize("name", [f"{part}_{kind}" for part in ("train", "val", "test")
+                                  for kind in ("images", "labels")])
+def test_a_changed_byte_of_a_stored_member_is_refused(tmp_path: Path, name: str) -> None:
+    np.savez(tmp_path / "toy.npz", **arrays((40, 20, 20)))
+    data = bytearray((tmp_path / "toy.npz").read_bytes())
+    with zipfile.ZipFile(tmp_path / "toy.npz") as archive:
+        info = archive.getinfo(f"{name}.npy")
+    data[info.header_offset + info.file_size + 20] ^= 1
+    (tmp_path / "toy.npz").write_bytes(data)
+    with pytest.raises(InputRefused, match=f"(array '{name}' is not what was stored|Bad CRC-32 for file '{name})"):
+        open_cases(tmp_path)
+
+
+@pytest.mark.parametrize("old", [b"val_images", b"val_labels"])
+@pytest.mark.parametrize("where", ["directory", "member", "both"])
+def test_a_damaged_name_drops_no_part(tmp_path: Path, old: bytes, where: str) -> None:
+    np.savez(tmp_path / "toy.npz", **arrays())
+    data = (tmp_path / "toy.npz").read_bytes()
+    first, last = data.index(old), data.rindex(old)
+    for at in {"directory": (last,), "member": (first,), "both": (first, last)}[where]:
+        data = data[:at] + b"vbl" + data[at + 3:]
+    (tmp_path / "toy.npz").write_bytes(data)
+    with pytest.raises(InputRefused, match=r"toy\.npz"):
+        open_cases(tmp_path)
+
+
+def test_an_empty_part_is_none(tmp_path: Path) -> None:
+    empty = {"val_images": np.zeros((0, 8, 8), np.uint8), "val_labels": np.zeros((0, 1), np.uint8)}
+    np.savez(tmp_path / "toy.npz", **arrays(**empty))
+    cases = open_cases(tmp_path)
+    assert ({row.part for row in cases.rows}, len(cases)) == ({"train", "test"}, 8)
+    np.savez(tmp_path / "toy.npz", **{name: values[:0] for name, values in arrays().items()})
+    with pytest.raises(InputRefused, match="all its parts are empty"):
+        open_cases(tmp_path)
+
+
+@pytest.mark.parametrize(("shape", "seen"), [((4, 8, 9, 1), (1, 8, 9)), ((4, 1, 8, 9), (1, 8, 9)),
+                                             ((4, 8, 9, 3), (3, 8, 9)), ((4, 8, 8, 8, 1), (1, 8, 8, 8)), ((4, 6, 7, 8), (1, 6, 7, 8))])
+def test_shapes_of_one_meaning(tmp_path: Path, shape: tuple[int, ...], seen: tuple[int, ...]) -> None:
+    held = arrays(shape)
+    np.savez(tmp_path / "toy.npz", **held)
+    cases = open_cases(tmp_path)
+    assert tuple(cases[0].image.shape) == seen == cases.rows[0].shape
+    assert sorted(cases[0].image.flatten().tolist()) == sorted(held["train_images"][0].ravel().tolist())
+
+
+@pytest.mark.parametrize("shape", [(4, 3, 28, 28), (4, 28, 28, 4), (4, 28, 28, 2)])
+def test_shapes_of_two_meanings(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    np.savez(tmp_path / "toy.npz", **arrays(shape))
+    with pytest.raises(InputRefused, match="channels or"):
+        open_cases(tmp_path)
+
+
+def test_arrays_that_are_not_read_are_said(tmp_path: Path) -> None:
+    np.savez(tmp_path / "toy.npz", **arrays(), weights=np.zeros(3))
+    assert open_cases(tmp_path).notes == ("arrays that are not read: weights",)
+
+
+@pytest.mark.parametrize("changes", [{"val_images": np.full((4, 8, 8), np.nan)}, {"val_labels": np.array([{}] * 4)},
+                                     {"val_labels": np.array(list("abcd"))}, {"val_images": np.zeros((4, 8), "O")},
+                                     {"val_labels": np.zeros((0,), np.uint8)}])
+def test_arrays_of_another_type(tmp_path: Path, changes: dict[str, np.ndarray]) -> None:
+    np.savez(tmp_path / "toy.npz", **arrays(**changes))
+    with pytest.raises(InputRefused, match=f"{next(iter(changes))}"):
+        open_cases(tmp_path)
+
+
+def test_millions_of_images_in_few_bytes_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "toy.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, shape in (("train_images", (3_000_000, 1, 1)), ("train_labels", (3_000_000,))):
+            member = io.BytesIO()
+            np.save(member, np.zeros(shape, np.uint8))
+            archive.writestr(f"{name}.npy", member.getvalue())
+    with pytest.raises(InputRefused, match="3000000 images; at most 1000000"):
+        open_cases(tmp_path)
