@@ -225,7 +225,7 @@ def test_help_imports_no_torch() -> None:
     (("assess", "--data", "images", "--model", "networks:liner", *OWN[2:]), "did you mean 'linear'?"),
     (("assess", "--data", "images", *OWN[:6], "--output", "logitz"), "model.output: input should be 'logit'"),
     (("assess", "--data", "images", *OWN, "--limit", "1"), "limit must be at least 2"),
-    (("run", "images/none.toml", "--set", "seed"), "--set takes KEY=VALUE"),
+    (("assess", "--data", "images", *OWN, "--set", "seed"), "--set takes KEY=VALUE"),
 ])
 def test_usage_is_exit_2(argv: tuple[str, ...], told: str, steadyread: Call, tmp_path: Path) -> None:
     pictures(tmp_path / "images", 12)
