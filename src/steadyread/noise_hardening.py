@@ -51,6 +51,9 @@ class HardeningJob:
     fold: int | None = None
     main: bool = False
 
+    def __str__(self) -> str:
+        return f"hardening {self.name}" if self.fold is None else f"hardening {self.name}, fold {self.fold}"
+
     def folder(self, run: Path) -> Path:
         """Where it writes."""
         return run / HARDENED / self.name / f"fold-{self.fold or 0}"

@@ -45,6 +45,9 @@ class Job:
     variant: str = ORIGINAL
     fold: int | None = None
 
+    def __str__(self) -> str:
+        return self.variant if self.fold is None else f"{self.variant}, fold {self.fold}"
+
     def folder(self, run: Path) -> Path:
         """Where it writes."""
         return run / JOBS / self.variant / f"fold-{self.fold or 0}"

@@ -29,7 +29,7 @@ from steadyread.noise_hardening import (
 )
 from steadyread.noise_job import Job, carry_out_job, jobs_of, material_of, noise_of
 from steadyread.noise_seeing import Look, refuse_unseeable
-from steadyread.progress import Progress, quiet
+from steadyread.progress import Named, Progress, lines, quiet
 from steadyread.report.noise_page import write_noise_report
 from steadyread.run_folder import settle
 from steadyread.study import Study
@@ -69,8 +69,8 @@ def carry_out_noise(study: Study, folder: Path, progress: Progress = quiet) -> P
 
 def _finished(work: Callable[..., Any], study: Study, jobs: Sequence[Any], folder: Path, progress: Progress
               ) -> Iterator[Any]:
-    told = progress if workers_for(len(jobs)) == 1 else quiet
-    for _, done in side_by_side(work, [(study, job, folder, told) for job in jobs]):
+    told = lines if progress is not quiet and workers_for(len(jobs)) > 1 else progress
+    for _, done in side_by_side(work, [(study, job, folder, Named(told, str(job))) for job in jobs]):
         yield done
 
 

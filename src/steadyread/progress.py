@@ -4,6 +4,7 @@ import logging
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Protocol, TextIO, TypeVar
 
 T = TypeVar("T")
@@ -41,6 +42,19 @@ def progress(items: Iterable[T], total: int, label: Label, out: TextIO | None = 
     if stream.isatty():
         return _bar(items, total, label, stream)
     return _lines(items, total, label, stream, clock)
+
+
+@dataclass(frozen=True)
+class Named:
+    """Progress that says of which work it is, where several go on side by side."""
+
+    told: Progress
+    name: str
+
+    def __call__(self, items: Iterable[T], total: int, label: Label) -> Iterator[T]:
+        """The items, one by one."""
+        return self.told(items, total, (lambda: f"{self.name}: {label()}") if callable(label) else
+                         f"{self.name}: {label}")
 
 
 def lines(items: Iterable[T], total: int, label: Label) -> Iterator[T]:

@@ -1,6 +1,6 @@
 """A study of several data sets carried out: each set a run of its own, then one report over all of them."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ from steadyread import records
 from steadyread.errors import InputRefused, Partial, PlanDiffers, SteadyreadError
 from steadyread.files import EQUAL, FAILED, SETTINGS, SUMMARY
 from steadyread.metrics.gates import Judged
-from steadyread.progress import Label, Progress, lines, quiet
+from steadyread.progress import Named, Progress, lines, quiet
 from steadyread.report.sets_page import write_sets_report
 from steadyread.run_folder import in_its_folder, taken_up
 from steadyread.running import begin, finish
@@ -75,7 +75,7 @@ def _carried_out(sets: Sets, folder: Path, progress: Progress, keep_going: bool)
         raise InputRefused("no data set could be begun: " + "; ".join(failures.values()))
     records.write_json(folder / SETTINGS, sets.as_json())
     told = lines if progress is not quiet and workers_for(len(works)) > 1 else progress
-    calls = [(work.study, work.folder, Named(work.name, told)) for work in works]
+    calls = [(work.study, work.folder, Named(told, work.name)) for work in works]
     judged: list[Judged] = []
     for at, done in told(side_by_side(_finished, calls), len(calls), "data sets"):
         name = works[at].name
@@ -95,19 +95,6 @@ class _Work:
     name: str
     study: Study
     folder: Path
-
-
-@dataclass(frozen=True)
-class Named:
-    """Progress that says of which set it is."""
-
-    name: str
-    told: Progress
-
-    def __call__(self, items: Iterable[T], total: int, label: Label) -> Iterator[T]:
-        """The items, one by one."""
-        return self.told(items, total, (lambda: f"{self.name}: {label()}") if callable(label) else
-                         f"{self.name}: {label}")
 
 
 def _begun(studies: Mapping[str, Study], folder: Path, below: str, failures: dict[str, str], keep_going: bool
