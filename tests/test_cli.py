@@ -235,9 +235,9 @@ def test_usage_is_exit_2(argv: tuple[str, ...], told: str, steadyread: Call, tmp
     assert told in found.err
 
 
-def spoil_truncated_png(folder: Path) -> None:
-    path = next((folder / "images").rglob("*.png"))
-    path.write_bytes(path.read_bytes()[:60])
+def spoil_truncated_pngs(folder: Path) -> None:
+    for path in (folder / "images").rglob("*.png"):
+        path.write_bytes(path.read_bytes()[:60])
 
 
 def spoil_wrong_sizes(folder: Path) -> None:
@@ -286,7 +286,7 @@ def spoil_nan_weights(folder: Path) -> None:
 @pytest.mark.parametrize(("spoil", "told"), [
     (spoil_nothing_there, "images: no such file or folder"),
     (spoil_emptied, "images: the folder is empty"),
-    (spoil_truncated_png, "not a whole, readable picture"),
+    (spoil_truncated_pngs, "not a whole, readable picture"),
     (spoil_wrong_sizes, "crop or resize to one size first"),
     (spoil_one_class, "one class only"),
     (spoil_three_classes, "the data has 3 classes (no, yes, zebra), the model returns 2"),

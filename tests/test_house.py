@@ -21,7 +21,7 @@ FLOORS = {
     6: ("study", "material", "run_folder", "networks", "noise_job", "noise_study", "noise_measure", "noise_show",
         "noise_seeing", "noise_explain", "hardening", "noise_hardening", "running", "sets", "stored"),
     5: ("report",),
-    4: ("assessment", "examples", "referral", "training", "checks"),
+    4: ("assessment", "set_aside", "examples", "referral", "training", "checks"),
     3: ("attacks", "figures", "explain"),
     2: ("threats", "classifier", "cases"),
     1: ("types", "units", "errors", "names", "files", "heads", "locks", "convolutions", "findings", "progress",

@@ -2,7 +2,7 @@
 
 import hashlib
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import nullcontext
 from functools import partial
 from itertools import product
@@ -11,17 +11,19 @@ from typing import Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor, nn
 
-from steadyread import records
+from steadyread import records, set_aside
 from steadyread._version import __version__
 from steadyread.cases import Cases, collate
 from steadyread.cases.case_set import fingerprint
+from steadyread.cases.readable import readable, reason
 from steadyread.classifier import Classifier, margin_of, prediction_of
 from steadyread.errors import InputRefused, UsageError
 from steadyread.folder_lock import locked
-from steadyread.progress import Progress, quiet
+from steadyread.progress import Progress, note, quiet
 from steadyread.types import Batch, Case, Labels
 
 Against = Literal["label", "prediction", "both"]
@@ -59,11 +61,16 @@ def assess(classifier: Classifier, cases: Cases, attacks: Sequence[Attack] | Map
         store: a folder. Finished blocks are kept there; the same call goes on where it was stopped. A folder
             with another plan (data, model, attacks, seed, versions) is refused.
 
+    A case on which the network or the reader of its image fails is set aside and named in the store's
+    set_aside.json; the others are assessed. The same call tries those again, and nothing else. (An image that could
+    not be read at the start is no part of the plan: mended, it makes other data.)
+
     Raises:
-        InputRefused: an image or the model's output is not as stated.
+        InputRefused: an image or the model's output is not as stated, or the first block fails on every case.
         PlanDiffers: the folder holds another plan's records.
         Partial: the disk is full; finished blocks are kept.
     """
+    cases, _ = readable(cases)
     chosen = _attacks_by_part(cases, attacks)
     sides: tuple[Literal["label", "prediction"], ...] = (
         ("label", "prediction") if against == "both" else (against,))
@@ -73,19 +80,57 @@ def assess(classifier: Classifier, cases: Cases, attacks: Sequence[Attack] | Map
               "fold": cases.fold, "seed": seed, "model_sha256": plan["model"]["sha256"],
               "data_sha256": plan["data"]["sha256"], "version": __version__}
     blocks = -(-len(cases) // BLOCK)
+
+    def work(held: Sequence[Case]) -> list[dict[str, object]]:
+        return [common | row for row in _rows(classifier, list(held), chosen, sides, seed)]
+
     with nullcontext() if store is None else locked(Path(store)):
         kept = records.open_store(store, plan, blocks) if store is not None else None
-        done = kept.finished_blocks().blocks if kept else frozenset()
-        todo = [block for block in range(blocks) if block not in done]
-        tables = []
-        for block in progress(todo, len(todo), "assessing"):
-            found = [cases[place] for place in range(block * BLOCK, min((block + 1) * BLOCK, len(cases)))]
-            rows = [common | row for row in _rows(classifier, found, chosen, sides, seed)]
-            if kept:
-                kept.write_part(block, rows)
-            else:
-                tables.append(records.as_table(rows))
-        return records.read(kept.folder) if kept else pa.concat_tables(tables)
+        return _in_blocks(work, cases, kept, progress)
+
+
+def _in_blocks(work: Callable[[Sequence[Case]], list[dict[str, object]]], cases: Cases, kept: records.Store | None,
+               progress: Progress) -> pa.Table:
+    """The rows of all cases, block by block; a store's finished blocks are taken up, but for cases set aside."""
+    done = kept.finished_blocks().blocks if kept else frozenset()
+    aside = set_aside.stored(kept.folder) if kept else {}
+    todo = _places_to_do(cases, done, aside)
+    tables: list[pa.Table] = []
+    for block, places in progress(todo.items(), len(todo), "assessing"):
+        held, failed = set_aside.loaded(cases, places)
+        rows, more = set_aside.case_by_case(work, held)
+        failed += [(case.id, problem) for case, problem in more]
+        if not rows and not done and not tables:
+            raise _refused(failed) from failed[0][1]
+        retried = [cases.rows[place].id for place in places]
+        aside = set_aside.store(kept.folder if kept else None, aside, failed, retried)
+        table = records.as_table(rows)
+        if kept and block not in done:
+            kept.write_part(block, table)
+        elif kept and rows:
+            before = kept.rows_of(block)
+            others = pc.invert(pc.is_in(before["case_id"], pa.array(retried, pa.string())))
+            kept.write_part(block, pa.concat_tables([before.filter(others), table]))
+        tables.append(table)
+    if aside and kept is None:
+        note(set_aside.told(aside))
+    return records.read(kept.folder) if kept else pa.concat_tables(tables)
+
+
+def _places_to_do(cases: Cases, done: Set[int], aside: Mapping[str, str]) -> dict[int, list[int]]:
+    """By block, the places of its cases; of a finished block those that were set aside."""
+    todo: dict[int, list[int]] = {}
+    for place, row in enumerate(cases.rows):
+        if place // BLOCK not in done or row.id in aside:
+            todo.setdefault(place // BLOCK, []).append(place)
+    return todo
+
+
+def _refused(failed: Sequence[tuple[str, Exception]]) -> InputRefused:
+    """What to raise where not one of the first cases could be assessed."""
+    name, problem = failed[0]
+    return InputRefused(f"none of the first {len(failed)} images could be assessed; '{name}': "
+                        f"{reason(problem)}")
 
 
 def describe(classifier: Classifier, cases: Cases, attacks: Mapping[str, Sequence[Attack]],
@@ -166,18 +211,28 @@ def _refuse_unfit(classifier: Classifier, cases: Cases) -> None:
     """Before a long run: does the model take these images, and does it know these classes?"""
     if not len(cases):
         raise InputRefused("no cases to assess")
-    batch, _ = collate([cases[0]], classifier.valid)
-    try:
-        classes = classifier.examine(classifier.batch(batch).images).shape[1]
-    except RuntimeError as problem:
-        reason = str(problem).splitlines()[0]
-        raise InputRefused(f"the model does not take images of shape {tuple(batch.images.shape[1:])}: {reason}. "
-                           "Prepare the images as for its training: crop, size, and grey or colour by the reader's "
-                           "option channels (--set 'data.options.channels=\"colour\"')") from problem
+    classes = _classes_of(classifier, cases)
     highest = max(row.label for row in cases.rows if row.label is not None)
     if highest >= classes or len(cases.classes) != classes:
         raise InputRefused(f"the data has {len(cases.classes)} classes ({', '.join(cases.classes)}), the model "
                            f"returns {classes}: bring the model that was trained on these classes")
+
+
+def _classes_of(classifier: Classifier, cases: Cases) -> int:
+    """How many classes the model returns for the first case on which it does not fail."""
+    first: Exception | None = None
+    for place in range(min(len(cases), BLOCK)):
+        batch, _ = collate([cases[place]], classifier.valid)
+        images = classifier.batch(batch).images
+        try:
+            return int(classifier.examine(images).shape[1])
+        except set_aside.OF_THE_WHOLE:
+            raise
+        except Exception as problem:   # a network of the user's own raises what it likes
+            first = first or problem
+    raise InputRefused(f"the model does not take images of shape {tuple(images.shape[1:])}: {reason(first)}. "
+                       "Prepare the images as for its training: crop, size, and grey or colour by the reader's "
+                       "option channels (--set 'data.options.channels=\"colour\"')") from first
 
 
 def _rows(classifier: Classifier, cases: list[Case], attacks: Mapping[str, Sequence[Attack]],

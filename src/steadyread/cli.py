@@ -304,6 +304,13 @@ def _carry_out(study: Path | None, flags: dict[str, Any], sets: list[str] | None
     if failures:
         raise Partial(f"{len(failures)} of {len(done.summary['titles'])} data sets failed: "
                       + "; ".join(failures.values()))
+    _refuse_whole(done)
+
+
+def _refuse_whole(done: "Done | SetsDone") -> None:
+    """What was set aside makes a result partial."""
+    if done.set_aside:
+        raise Partial(f"{'; '.join(done.set_aside)}. The others are done")
 
 
 def _begin(flags: Mapping[str, Any], study: Path | None = None) -> None:
@@ -348,6 +355,7 @@ def _harden_run(folder: Path, flags: dict[str, Any], sets: list[str] | None, jso
     _say(done.as_json(), json, "run_lines")
     if done.failed:
         raise GateFailed("; ".join(judged.message for judged in done.failed))
+    _refuse_whole(done)
 
 
 def _train(study: Path | None, flags: dict[str, Any], sets: list[str] | None, out: Place, json: bool,

@@ -21,6 +21,7 @@ SETTINGS, FINDINGS = "study.json", "findings.json"     # the plan and the record
 MODEL, TRAINING, CHECKPOINT = "model.safetensors", "training.json", "checkpoint.pt"
 PAGE, TEXT, SUMMARY, FIGURES = "report.html", "report.md", "summary.json", "figures"
 EXAMPLES, ATTACKED, IMAGES, FAILED = "examples.npz", "attacked.npz", "images.json", "failed.json"
+SET_ASIDE = "set_aside.json"
 MEMBERS, HARDENED, EQUAL = "members", "hardened", "equal"
 # of a study of CT noise
 JOBS, CASES, SPECTRUM, NOISE_EXAMPLES = "jobs", "cases.csv", "spectrum.json", "noise_examples.npz"

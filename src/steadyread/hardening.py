@@ -8,7 +8,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
-from steadyread import records
+from steadyread import records, set_aside
 from steadyread.assessment import Attack, assess, model_digest, name_of
 from steadyread.attacks.recipes import pgd
 from steadyread.attacks.smallest_flip import smallest_flip
@@ -17,7 +17,7 @@ from steadyread.checks import judged
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, TrainingFailed
 from steadyread.examples import write_examples
-from steadyread.files import CHECKPOINT, EXAMPLES, FINDINGS, HARDENED, MODEL, SETTINGS, TRAINING
+from steadyread.files import CHECKPOINT, EXAMPLES, HARDENED, MODEL, SETTINGS, TRAINING
 from steadyread.findings import Finding
 from steadyread.material import Material, attacked_cases
 from steadyread.models.loading import save_weights
@@ -175,10 +175,10 @@ def _assess_whole(material: Material, classifier: Classifier, attacks: Attacks, 
     records.write_json(folder / SETTINGS, study.model_dump(mode="json") | {"name": f"{study.name}, hardened"})
     table = assess(classifier, attacked, attacks, against=study.attacks.against, store=folder, seed=study.seed,
                    progress=progress)
-    if not (folder / FINDINGS).exists():
-        learnt = audit(material.raw, material.ready) if material.taught else []
-        found = [*_failed(folder), *judged(classifier, attacked.part("test"), table, study.seed, progress), *learnt]
-        records.write_json(folder / FINDINGS, [one.as_json() for one in found])
+    attacked = set_aside.assessed(attacked, table)
+    set_aside.write_findings(folder, lambda: [
+        *_failed(folder), *judged(classifier, attacked.part("test"), table, study.seed, progress),
+        *(audit(material.raw, material.ready) if material.taught else [])])
     if not (folder / EXAMPLES).exists():
         write_examples(classifier, attacked.part("test"), table, folder, study.seed)
     write_report(folder, study.seed)
@@ -189,9 +189,8 @@ def _assess_compared(material: Material, classifier: Classifier, attacks: Sequen
     """A network to compare with: records of the test images, and what the checks say of them."""
     seed, test = material.study.seed, attacked_cases(material).part("test")
     table = assess(classifier, test, attacks, against="label", store=folder, seed=seed, progress=progress)
-    if not (folder / FINDINGS).exists():
-        found = [*_failed(folder), *judged(classifier, test, table, seed, progress)]
-        records.write_json(folder / FINDINGS, [one.as_json() for one in found])
+    test = set_aside.assessed(test, table)
+    set_aside.write_findings(folder, lambda: [*_failed(folder), *judged(classifier, test, table, seed, progress)])
 
 
 def _failed(folder: Path) -> Iterator[Finding]:

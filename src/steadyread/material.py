@@ -22,9 +22,11 @@ from steadyread.cases import (
     spooled,
 )
 from steadyread.cases import fold as folded
+from steadyread.cases.readable import readable
 from steadyread.errors import InputRefused, UsageError
 from steadyread.models import loading as models
 from steadyread.models.loading import BUILT_IN, read_card
+from steadyread.progress import Progress, quiet
 from steadyread.study import Study, completed, with_epsilons
 from steadyread.units import Bounds
 
@@ -76,9 +78,10 @@ def refuse_absent(study: Study) -> None:
         models.existing(Path(study.model.pretrained))
 
 
-def gather(study: Study, fold: int | None = None, labels: str = "class") -> Material:
+def gather(study: Study, fold: int | None = None, labels: str = "class", progress: Progress = quiet) -> Material:
     """Reads, draws, splits and prepares the cases, and fills in what the study leaves open.
 
+    Cases whose image cannot be read are left out, and named in `unread` of `raw` and `ready`.
     `fold` is one of the study's cross-validation; `labels` = "rating" teaches the readers' rating on that split.
     """
     layout, raw = _opened(study)
@@ -101,7 +104,7 @@ def gather(study: Study, fold: int | None = None, labels: str = "class") -> Mate
     ready = prepare(raw, stated.preparation.preparation())
     if stated.model.bounds is not None:
         ready = replace(ready, bounds=Bounds(*stated.model.bounds, ready.bounds.unit))
-    ready = spooled(ready)
+    raw, ready = readable(raw, spooled(ready), progress)
     return Material(with_epsilons(_shaped(stated, ready), ready.bounds), raw, ready, whole,
                     frozenset() if taught is None else frozenset(row.id for row in taught.rows))
 

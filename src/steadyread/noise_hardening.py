@@ -10,14 +10,14 @@ from typing import Any
 
 import torch
 
-from steadyread import records
+from steadyread import records, set_aside
 from steadyread.assessment import Attack, assess, model_digest, name_of
 from steadyread.attacks.optimised_noise import Strength
 from steadyread.attacks.random_noise import RandomCTNoise
 from steadyread.checks import silent
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import InputRefused, PlanDiffers, TrainingFailed, UsageError
-from steadyread.files import CHECKPOINT, CONVERGENCE, FINDINGS, HARDENED, MODEL, ROUND, TRAINING
+from steadyread.files import CHECKPOINT, CONVERGENCE, HARDENED, MODEL, ROUND, TRAINING
 from steadyread.material import Material
 from steadyread.models.loading import read_state, save_weights, trained_state
 from steadyread.networks import card_of, device_of
@@ -150,8 +150,8 @@ class _Judging:
         cases = replace(cases, rows=tuple(row for row in cases.rows if row.part in parts))
         table = assess(classifier, cases, self.attacks, against="both", store=folder, seed=self.seed,
                        progress=self.progress)
-        if not (folder / FINDINGS).exists():
-            records.write_json(folder / FINDINGS, [one.as_json() for one in silent(table)])
+        cases = set_aside.assessed(cases, table)
+        set_aside.write_findings(folder, lambda: silent(table))
         if self.harder is not None and not (folder / CONVERGENCE).exists():
             records.write_json(folder / CONVERGENCE, converged(classifier, cases.part("test"), self.study,
                                                                noise_of(self.study), [self.harder]))

@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from steadyread import records
+from steadyread import records, set_aside
 from steadyread.assessment import Attack, assess, name_of
 from steadyread.attacks.flip_probability import estimated, margins_under_noise
 from steadyread.attacks.optimised_noise import GRADIENTS, Strength, optimised_ct_noise
@@ -18,7 +18,7 @@ from steadyread.attacks.random_noise import RandomCTNoise, sizes_at
 from steadyread.cases import Cases, collate, limit
 from steadyread.checks import silent
 from steadyread.classifier import Classifier, prediction_of
-from steadyread.files import CONVERGENCE, COUNTED, FINDINGS, JOBS, NOISE_EXAMPLES
+from steadyread.files import CONVERGENCE, COUNTED, JOBS, NOISE_EXAMPLES
 from steadyread.material import Material, gather
 from steadyread.metrics.dose import flip_probability_at
 from steadyread.networks import classifier_of, placed
@@ -88,8 +88,8 @@ def carry_out_job(study: Study, job: Job, run: Path, progress: Progress = quiet)
     cases = part_by_part(material.ready)
     table = assess(classifier, cases, attacks_of(study, job, noise), against="both", store=folder,
                    seed=job.draws(study), progress=progress)
-    if not (folder / FINDINGS).exists():
-        write_json(folder / FINDINGS, [one.as_json() for one in silent(table)])
+    cases = set_aside.assessed(cases, table)
+    set_aside.write_findings(folder, lambda: silent(table))
     if job.variant == ORIGINAL:
         test = cases.part("test")
         asked = study.ct_noise

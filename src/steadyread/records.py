@@ -68,15 +68,26 @@ class Store:
         return self.folder / PARTS
 
     def write_part(self, block: int, rows: Sequence[Mapping[str, object]] | pa.Table) -> Path:
-        """Write the rows of one block as one part. Columns that a row does not name are null.
+        """Write the rows of one block as one part, in place of one before. Columns that no row names are null.
 
         Raises:
             Partial: the disk is full. Nothing half-written stays; the finished parts are kept.
         """
         content = _content(as_table(rows))
         path = self.parts / f"part-{block:05d}-{_digest(content)}.parquet"
+        before = [other for number, other in _parts(self.folder) if number == block and other != path]
         write_whole(path, content)
+        for other in before:
+            other.unlink()
         return path
+
+    def rows_of(self, block: int) -> pa.Table:
+        """The rows of a finished block."""
+        path = next(path for number, path in _parts(self.folder) if number == block)
+        table = _intact(path)
+        if table is None:
+            raise InputRefused(f"{path} is damaged: run the same command again, which computes that part anew")
+        return table
 
     def finished_blocks(self) -> Finished:
         """Blocks whose part is intact. Damaged parts, which is said, and second parts of a block are removed."""

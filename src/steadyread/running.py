@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from steadyread import records
+from steadyread import records, set_aside
 from steadyread.assessment import Attack, assess
 from steadyread.attacks.registry import RECIPES
 from steadyread.attacks.smallest_flip import smallest_flip
@@ -52,12 +52,14 @@ class Done:
     report: Path
     summary: dict[str, Any]
     gates: tuple[Judged, ...]
+    set_aside: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """What `summary.json` holds, with the paths and the gates."""
+        """What `summary.json` holds, with the paths, the gates, and what was set aside."""
         gates = [{"gate": str(one.gate), "value": one.value, "passed": one.passed, "message": one.message}
                  for one in self.gates]
-        return self.summary | {"folder": str(self.folder), "report": str(self.report), "gates": gates}
+        return self.summary | {"folder": str(self.folder), "report": str(self.report), "gates": gates,
+                               "set_aside": list(self.set_aside)}
 
     @property
     def failed(self) -> tuple[Judged, ...]:
@@ -100,8 +102,8 @@ def _carried_out(study: Study, folder: Path, progress: Progress) -> Done:
         report = carry_out_noise(study, folder, progress)
         summary = records.read_json(folder / SUMMARY)
         return Done(folder, report, summary, tuple(judge_noise(gate(text), summary)
-                                                   for text in study.gates.fail_below))
-    return finish(begin(study, folder), progress)
+                                                   for text in study.gates.fail_below), set_aside.said(folder))
+    return finish(begin(study, folder, progress), progress)
 
 
 def harden_run(folder: str | Path, above: Sequence[Mapping[str, Any]], progress: Progress = quiet) -> Done:
@@ -140,10 +142,10 @@ def _with_hardening(folder: Path, above: Sequence[Mapping[str, Any]]) -> Study:
     return (reread if under_noise else checked)(stated, str(folder / SETTINGS))
 
 
-def begin(study: Study, folder: Path) -> Begun:
+def begin(study: Study, folder: Path, progress: Progress = quiet) -> Begun:
     """Everything that can be refused before any training: settings, data, units, network, the folder's own run."""
     refuse_absent(study)
-    material = gather(study)
+    material = gather(study, progress=progress)
     attacks = attacks_of(material.study, material.ready.bounds)
     refuse_unfit(material)
     device_of(material.study)
@@ -160,12 +162,13 @@ def finish(begun: Begun, progress: Progress = quiet) -> Done:
     attacked = attacked_cases(material)
     table = assess(classifier, attacked, begun.attacks, against=study.attacks.against, store=folder,
                    seed=study.seed, progress=progress)
+    attacked = set_aside.assessed(attacked, table)
     _write_findings(folder, material, classifier, (attacked, table), progress)
     _write_further(folder, material, classifier, (attacked, table), progress)
     carry_out_hardening(material, classifier, begun.attacks, folder, progress)
     report = write_report(folder, study.seed)
     return Done(folder, report, records.read_json(folder / SUMMARY),
-                tuple(judged_gates(study.gates.fail_below, table, folder, study.seed)))
+                tuple(judged_gates(study.gates.fail_below, table, folder, study.seed)), set_aside.said(folder))
 
 
 def train(study: Study, out: str | Path | None = None, progress: Progress = quiet, overwrite: bool = False
@@ -185,7 +188,7 @@ def train(study: Study, out: str | Path | None = None, progress: Progress = quie
     plain = study.model_copy(update={"hardening": None})
 
     def work(folder: Path) -> dict[str, Any]:
-        material = begin(plain, folder).material
+        material = begin(plain, folder, progress).material
         classifier_of(material, folder, progress)
         return {**records.read_json(folder / TRAINING), "weights": str(folder / MODEL),
                 "synthetic": material.raw.synthetic}
@@ -249,14 +252,11 @@ def judged_gates(stated: Sequence[str], table: pa.Table, folder: Path, seed: int
 def _write_findings(folder: Path, material: Material, classifier: Classifier, assessed: tuple[Cases, pa.Table],
                     progress: Progress) -> None:
     attacked, table = assessed
-    path = folder / FINDINGS
-    if path.exists():
-        return
     seed = material.study.seed
-    found = [*judged(classifier, attacked.part("test"), table, seed, progress),
-             *_worse_than_chance(table, material.ready.classes), *_taught(material, attacked),
-             *_drawn(material, attacked), *audit(material.raw, material.ready, progress)]
-    records.write_json(path, [finding.as_json() for finding in found])
+    set_aside.write_findings(folder, lambda: [
+        *judged(classifier, attacked.part("test"), table, seed, progress),
+        *_worse_than_chance(table, material.ready.classes), *_taught(material, attacked),
+        *_drawn(material, attacked_cases(material)), *audit(material.raw, material.ready, progress)])
 
 
 def _write_further(folder: Path, material: Material, classifier: Classifier, assessed: tuple[Cases, pa.Table],
@@ -314,7 +314,8 @@ def _drawn(material: Material, attacked: Cases) -> Iterator[Finding]:
     """The parts by class; and what the figures leave out: images not drawn, test images not attacked."""
     yield Finding("parts", "note", "; ".join(_told(material.ready.part(part), part)
                                              for part in ("train", "validation", "test")))
-    used, tested, test = len(material.raw), len(attacked.part("test")), len(material.ready.part("test"))
+    used, test = len(material.raw) + len(material.raw.unread), len(material.ready.part("test"))
+    tested = len(attacked.part("test"))
     if used < material.whole:
         yield Finding("drawn images", "note", f"{used} of {material.whole} images are used, drawn by class", used)
     if tested < test:

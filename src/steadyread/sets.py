@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import torch
 
-from steadyread import records
+from steadyread import records, set_aside
 from steadyread.errors import InputRefused, Partial, PlanDiffers, SteadyreadError
 from steadyread.files import EQUAL, FAILED, SETTINGS, SUMMARY
 from steadyread.metrics.gates import Judged
@@ -30,13 +30,14 @@ class SetsDone:
     summary: dict[str, Any]
     gates: tuple[Judged, ...]
     failures: Mapping[str, str]
+    set_aside: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """What `summary.json` holds, with the paths, the gates, and why sets failed."""
+        """What `summary.json` holds, with the paths, the gates, why sets failed, and what was set aside."""
         gates = [{"gate": str(one.gate), "value": one.value, "passed": one.passed, "message": one.message}
                  for one in self.gates]
         return self.summary | {"folder": str(self.folder), "report": str(self.report), "gates": gates,
-                               "failures": dict(self.failures)}
+                               "failures": dict(self.failures), "set_aside": list(self.set_aside)}
 
     @property
     def failed(self) -> tuple[Judged, ...]:
@@ -85,7 +86,9 @@ def _carried_out(sets: Sets, folder: Path, progress: Progress, keep_going: bool)
         else:
             judged += [replace(one, message=f"{name}: {one.message}") for one in done]
     report = write_sets_report(folder, next(iter(sets.studies.values())).seed)
-    return SetsDone(folder, report, records.read_json(folder / SUMMARY), tuple(judged), failures)
+    aside = tuple(f"{work.name}: {text}" for work in works if work.folder.name != EQUAL
+                  for text in set_aside.said(work.folder))
+    return SetsDone(folder, report, records.read_json(folder / SUMMARY), tuple(judged), failures, aside)
 
 
 @dataclass(frozen=True)

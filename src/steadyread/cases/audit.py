@@ -10,6 +10,7 @@ from steadyread.cases.case_set import Cases
 from steadyread.cases.glance import Glances, glance
 from steadyread.cases.leaks import leaks, told_leaks
 from steadyread.cases.likeness import exact_groups, joined, near_pairs
+from steadyread.cases.readable import SET_ASIDE
 from steadyread.findings import Finding, Severity, worst_first
 from steadyread.progress import Progress, quiet
 
@@ -52,7 +53,11 @@ def _files(cases: Cases, seen: Glances) -> Iterator[Finding]:
     if seen.refused:
         yield Finding("unreadable images", "error", f"{len(seen.refused)} images cannot be read; the first: "
                       f"{next(iter(seen.refused.values()))}", len(seen.refused), _ids(cases, list(seen.refused)))
-    if not cases.missing and not seen.refused:
+    if cases.unread:
+        yield Finding(SET_ASIDE, "warning", f"{len(cases.unread)} of {len(cases.unread) + len(cases)} images "
+                      "cannot be read and are left out; the first: "
+                      f"{' '.join(next(iter(cases.unread.items())))}", len(cases.unread), tuple(cases.unread))
+    if not cases.missing and not seen.refused and not cases.unread:
         yield Finding("missing files", "ok", f"all {len(cases)} images are there and can be read")
 
 

@@ -65,6 +65,7 @@ class Cases(torch.utils.data.Dataset[Case]):
         bounds: the native range of the pixels, with its unit.
         patients_known: False where each image counts as its own patient.
         missing: one message for each row of the data set whose file is not there.
+        unread: why the image of a case cannot be read, by id; such cases are not among the rows.
         notes: what a reader decided that a person should know (grey or colour, rows set aside).
         synthetic: True for made images, to be said wherever they are shown.
         native: the scanner's grid below a row's image, made when asked; None where it is unknown.
@@ -82,6 +83,7 @@ class Cases(torch.utils.data.Dataset[Case]):
     patients_known: bool = False
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    unread: Mapping[str, str] = field(default_factory=dict)
     synthetic: bool = False
     native: Callable[[Row], NativeGrid | None] = unknown_grid
     fold: int | None = None

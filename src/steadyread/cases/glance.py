@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from steadyread.cases.case_set import Cases, Pixels
 from steadyread.cases.geometry import resample
-from steadyread.errors import InputRefused
+from steadyread.cases.readable import NO_CASE, reason
 from steadyread.progress import Progress, quiet
 
 # A thumbnail has 256 values, whatever the number of axes.
@@ -51,8 +51,10 @@ def glance(cases: Cases, progress: Progress = quiet) -> Glances:
     for index, row in enumerate(progress(cases.rows, n, f"looking at the images of {cases.name}")):
         try:
             pixels = np.ascontiguousarray(cases.load(row))
-        except InputRefused as problem:
-            refused[index] = str(problem)
+        except NO_CASE:
+            raise
+        except Exception as problem:   # a reader of the user's own raises what it likes
+            refused[index] = reason(problem)
             continue
         digests[index] = digest_of(pixels)
         shapes[index] = pixels.shape

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from steadyread.cases.case_set import Cases, Pixels, Row
+from steadyread.cases.readable import NO_CASE
 from steadyread.errors import InputRefused, Partial
 
 
@@ -22,7 +23,7 @@ def spooled(cases: Cases) -> Cases:
     """
     if not cases.rows:
         return cases
-    shape = cases.load(cases.rows[0]).shape
+    shape = _shape(cases)
     with tempfile.TemporaryFile() as temporary:  # the map outlives the open file
         _reserve(temporary.fileno(), 4 * len(cases) * int(np.prod(shape)))
         held = np.memmap(temporary, np.float32, "w+", 0, (len(cases), *shape))
@@ -41,6 +42,19 @@ def spooled(cases: Cases) -> Cases:
         return np.asarray(held[place])
 
     return replace(cases, load=load)
+
+
+def _shape(cases: Cases) -> tuple[int, ...]:
+    """Of the first image that can be read; where none can, what the first raises."""
+    first: Exception | None = None
+    for row in cases.rows:
+        try:
+            return tuple(cases.load(row).shape)
+        except NO_CASE:
+            raise
+        except Exception as problem:   # of a reader of the user's own; `readable` names them
+            first = first or problem
+    raise first or InputRefused("no images")
 
 
 def _reserve(file: int, size: int) -> None:
