@@ -151,25 +151,22 @@ class Classifier:
         search then cost only what the images' own chain costs, and convolutions lie in memory as they are fastest.
         Another thread that comes to the same module waits.
         """
-        with alone(self.module), self._doubted(), _put_back(self.module):
+        with alone(self.module), _put_back(self.module):
             self.module.eval()
             for parameter in self.module.parameters():
                 parameter.requires_grad_(False)
             with torch.enable_grad(), whole_float32(self.device), channels_last(self.module):
                 yield self
 
-    @contextmanager
-    def _doubted(self) -> Iterator[None]:
-        """Warns once, at the end of the outermost work, where the head cannot well be what it is stated to be."""
-        self.seen.within += 1
-        try:
-            yield
-        finally:
-            self.seen.within -= 1
-        doubt = "" if self.seen.within or self.seen.warned else self.seen.doubt(self.output)
+    def doubt_head(self) -> None:
+        """Warns, once, where the head cannot well be what it is stated to be by all that was seen of it.
+
+        Attacks call it at their end: a logit is moved over 0 by a flip, and a probability never is.
+        """
+        doubt = "" if self.seen.warned else self.seen.doubt(self.output)
         if doubt:
             self.seen.warned = True
-            warnings.warn(doubt, Doubt, stacklevel=2)
+            warnings.warn(doubt, Doubt, stacklevel=3)
 
     def batch(self, images: Images | Batch, keys: Sequence[str] | None = None) -> Batch:
         """Images as a batch on the module's device, refused unless finite and inside the bounds.
@@ -207,11 +204,12 @@ class Classifier:
             InputRefused: not one tensor with a row for each image.
         """
         raw = tensor_of(self._returned(images), self.output)
-        if raw.ndim == 2 and raw.shape[0] == raw.shape[1] == len(images) > 1 and self.module not in _ROWS_FIRST:
-            first = tensor_of(self._returned(images[:1].detach()), self.output)   # as many classes as images
-            rows_of(first, 1, self.output)
         rows = rows_of(raw, len(images), self.output)
-        if len(images) > 1:
+        if len(images) > 1 and self.module not in _ROWS_FIRST:
+            if raw.ndim == 2 and raw.shape[1] == len(images):   # as many classes as images: is it turned?
+                rows_of(tensor_of(self._returned(images[:1].detach()), self.output), 1, self.output)
+                raw = tensor_of(self._returned(images), self.output)   # again, for hooks to see these images last
+                rows = rows_of(raw, len(images), self.output)
             _ROWS_FIRST.add(self.module)
         self.seen.look(rows, self.output)
         return rows

@@ -125,7 +125,6 @@ class Seen:
     high: Tensor | None = None
     shares: bool = True       # every row sums to 1
     settled: bool = False     # it is what it was stated to be
-    within: int = 0           # how many searches, one inside the other, are at work
     warned: bool = False
 
     def look(self, raw: Tensor, output: Output) -> None:

@@ -91,7 +91,9 @@ def flip_probability(classifier: Classifier, images: Images | Batch, reference: 
     def told(part: Batch, lost: Labels) -> FlipProbability:
         return estimated(*with_linear_part(classifier, part, lost, noise, sizes_at(noise, mas, part), draws, seed))
 
-    return FlipProbability(**in_chunks(told, batch, reference))
+    estimates = FlipProbability(**in_chunks(told, batch, reference))
+    classifier.doubt_head()
+    return estimates
 
 
 def estimated(clean: Float[Tensor, "n"], margins: Float[Tensor, "n d draws"], linear: Linear | None = None

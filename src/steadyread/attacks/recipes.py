@@ -78,6 +78,7 @@ def attack(classifier: Classifier, images: Images | Batch, reference: Labels,
     if not isinstance(outcome, Attacked):
         raise UsageError(f"attack() is for what pgd and its like return; call {type(recipe).__name__} itself: "
                          "recipe(classifier, classifier.batch(images), reference, seed)")
+    classifier.doubt_head()
     return outcome
 
 

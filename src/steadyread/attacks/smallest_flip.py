@@ -87,7 +87,9 @@ def smallest_flip(classifier: Classifier, images: Images | Batch, reference: Lab
         return _Hunt(classifier, part, lost, largest, effort).run(seed)
 
     with classifier.frozen():
-        return SmallestFlip(**in_chunks(hunted, batch, reference))
+        flips = SmallestFlip(**in_chunks(hunted, batch, reference))
+    classifier.doubt_head()
+    return flips
 
 
 class _Hunt:
