@@ -82,7 +82,7 @@ def _copied(folder: Path, out: Path) -> Path:
         for name in (PAGE, SUMMARY):
             shutil.copyfile(folder / name, out / name)
     except OSError as problem:
-        raise InputRefused(f"cannot write {out}: {problem.strerror or problem}") from problem
+        raise records.unwritable(out, problem) from problem
     return out
 
 

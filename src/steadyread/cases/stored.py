@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadyread.errors import InputRefused
+from steadyread.errors import InputRefused, Partial
 from steadyread.files import regular_file
 
 # A member that claims more than this many times its stored size, and more than this many bytes, is taken
@@ -79,7 +79,8 @@ def unpacked(stream: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...], pa
     """The array that `stream` holds, copied in pieces into a nameless temporary file and mapped.
 
     Raises:
-        InputRefused: the stream is damaged, shorter or longer, or there is no room for the copy.
+        InputRefused: the stream is damaged, shorter or longer.
+        Partial: there is no room for the copy.
     """
     size = left = math.prod(shape) * dtype.itemsize
     with broken_is_refused(path), tempfile.TemporaryFile() as temporary:
@@ -124,8 +125,8 @@ def broken_is_refused(path: Path) -> Iterator[None]:
         raise InputRefused(f"{path}: no such file") from None
     except _BROKEN as problem:
         if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
-            raise InputRefused(f"{path}: no room to unpack it in {tempfile.gettempdir()}; "
-                               "set TMPDIR to a folder with more") from None
+            raise Partial(f"{path}: no room to unpack it in {tempfile.gettempdir()}; make room, or set TMPDIR to a "
+                          "folder with more, and run the same command again") from None
         said = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
         raise InputRefused(f"{path}: truncated, damaged or not what its name says ({said})") from None
 
