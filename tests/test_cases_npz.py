@@ -54,8 +54,9 @@ def test_an_empty_part_is_none(tmp_path: Path) -> None:
         open_cases(tmp_path)
 
 
-@pytest.mark.parametrize(("shape", "seen"), [((4, 8, 9, 1), (1, 8, 9)), ((4, 1, 8, 9), (1, 8, 9)),
-                                             ((4, 8, 9, 3), (3, 8, 9)), ((4, 8, 8, 8, 1), (1, 8, 8, 8)), ((4, 6, 7, 8), (1, 6, 7, 8))])
+@pytest.mark.parametrize(("shape", "seen"), [
+    ((4, 8, 9, 1), (1, 8, 9)), ((4, 1, 8, 9), (1, 8, 9)), ((4, 8, 9, 3), (3, 8, 9)),
+    ((4, 8, 8, 8, 1), (1, 8, 8, 8)), ((4, 6, 7, 8), (1, 6, 7, 8))])
 def test_shapes_of_one_meaning(tmp_path: Path, shape: tuple[int, ...], seen: tuple[int, ...]) -> None:
     held = arrays(shape)
     np.savez(tmp_path / "toy.npz", **held)

@@ -159,6 +159,18 @@ def test_interlaced_and_profiled_pictures_keep_their_values(tmp_path: Path) -> N
     np.testing.assert_array_equal(read(tmp_path / "x.png")[0][0], plain)
 
 
+@pytest.mark.parametrize("part", ["length", "pixel", "crc"])
+def test_a_png_is_held_to_its_check_sums(tmp_path: Path, part: str) -> None:
+    Image.fromarray(RAMP.astype(np.uint8)).save(tmp_path / "x.png", compress_level=0)
+    data = bytearray((tmp_path / "x.png").read_bytes())
+    at = data.index(b"IDAT")
+    length = int.from_bytes(data[at - 4:at], "big")
+    data[{"length": at - 1, "pixel": at + 60, "crc": at + 4 + length}[part]] ^= 2
+    (tmp_path / "x.png").write_bytes(data)
+    with pytest.raises(InputRefused, match=r"x\.png"):
+        read(tmp_path / "x.png")
+
+
 def _gif(path: Path) -> None:
     Image.new("L", (4, 4)).save(path, "GIF")
 

@@ -218,7 +218,8 @@ def test_other_labels_leave_the_split_as_it_is() -> None:
 def _grouped(sizes: list[int], parts: list[str] | None = None) -> Cases:
     """So many images of each patient; patients of two classes in turn."""
     patients = [patient for patient, size in enumerate(sizes) for _ in range(size)]
-    return made(patients, [patient % 2 for patient in patients], parts=[parts[p] for p in patients] if parts else None)
+    labels = [patient % 2 for patient in patients]
+    return made(patients, labels, parts=[parts[patient] for patient in patients] if parts else None)
 
 
 def test_a_split_far_from_what_was_asked_is_a_warning() -> None:

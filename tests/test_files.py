@@ -119,7 +119,7 @@ def test_a_refusal_is_one_line_that_can_be_printed() -> None:
 def test_settings_and_json_carry_any_file_name(tmp_path: Path) -> None:
     study = read_study(None, {"data": {"path": FOREIGN}, "model": {"weights": FOREIGN}})
     assert (study.data.path, study.model_dump(mode="json")["model"]["weights"]) == (FOREIGN, FOREIGN)
-    with pytest.raises(UsageError, match="data.path"):
+    with pytest.raises(UsageError, match=r"data\.path"):
         read_study(None, {"data": {"path": 3}})
     write_json(tmp_path / "x.json", {"path": FOREIGN})
     assert read_json(tmp_path / "x.json") == {"path": FOREIGN}

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from steadyread.cases.netpbm import is_netpbm, read_netpbm
+from steadyread.cases.png import refuse_changed
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import regular_file
 from steadyread.types import Bounds
@@ -153,7 +154,9 @@ def _seen(path: Path, colour: bool) -> _Seen:
         if not colour or picture.mode in ("L", "LA", "1"):
             return _Seen(8, high, True, turned, transparent)
         picture.draft("RGB", (256, 256))
-        if picture.mode == "RGB" and not transparent:
+        if transparent and picture.mode != "RGBA":
+            picture = picture.convert("RGBA")
+        if picture.mode in ("RGB", "RGBA"):
             picture.thumbnail((256, 256), Image.Resampling.BOX)
         pixels = np.asarray(_over_black(picture, path).convert("RGB")).astype(np.int16)
     return _Seen(8, high, float((pixels.max(-1) - pixels.min(-1)).mean()) <= _GREY_DIFFERENCE, turned, transparent)
@@ -187,6 +190,8 @@ def _identified(file: IO[bytes], path: Path) -> Image.Image:
     file.seek(0)
     if netpbm:
         return read_netpbm(file, path)
+    refuse_changed(file, path)
+    file.seek(0)
     try:
         return Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError:
@@ -196,7 +201,8 @@ def _identified(file: IO[bytes], path: Path) -> Image.Image:
 def _refuse_large(picture: Image.Image, path: Path) -> None:
     """Refuses by the declared size what would take too much memory or time."""
     pixels = picture.width * picture.height
-    values = pixels * (4 if picture.mode == "P" else 3 if picture.mode in _SIXTEEN else len(picture.getbands()))
+    values = pixels * (8 if _is_transparent(picture) else 3 if picture.mode in (*_SIXTEEN, "P")
+                       else len(picture.getbands()))   # laying over black holds the picture twice
     if pixels > _MOST_PIXELS or values > _MOST_VALUES:
         raise InputRefused(f"{path}: {picture.width} x {picture.height} pixels of {picture.mode}; at most "
                            f"{_MOST_PIXELS} grey ones are read (a decompression bomb, or cut it first)")
