@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fabricate_pictures import Call, Told
+from steadyread import progress
 from steadyread.cli import main
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -31,6 +32,7 @@ def shared_data() -> Callable[[str], Path]:
 def steadyread(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
     """Runs a command in a folder of its own; a refusal must be one line on stderr that says who speaks."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(progress, "PACE", (600.0, 600.0))   # a busy machine must not change what is printed
 
     def call(*argv: object) -> Told:
         threads = torch.get_num_threads()

@@ -3,16 +3,32 @@
 import io
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
 
 import pytest
 
-from steadyread.progress import duration, progress, quiet
+from steadyread.progress import Named, at_work, duration, progress, quiet
+
+AT_ONCE = (1e-4, 1e-4)   # instead of a second, and thirty
 
 
-def ticking(step: float) -> Callable[[], float]:
-    times: Iterator[float] = (step * i for i in range(10**6))
-    return lambda: next(times)
+class Heard(io.StringIO):
+    """A stream on which one can wait for the next line."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spoken = threading.Event()
+
+    def flush(self) -> None:
+        self.spoken.set()
+
+    def after(self, text: str) -> bool:
+        """Waits until that text was written."""
+        while text not in self.getvalue():
+            self.spoken.clear()
+            assert text in self.getvalue() or self.spoken.wait(60)
+        return True
 
 
 class Terminal(io.StringIO):
@@ -22,18 +38,45 @@ class Terminal(io.StringIO):
 
 def test_short_work_says_nothing() -> None:
     out = io.StringIO()
-    assert list(progress(range(9), 9, "assessing", out, ticking(0.1))) == list(range(9))
+    assert list(progress(range(9), 9, "assessing", out)) == list(range(9))
     assert out.getvalue() == ""
 
 
-def test_long_work_says_how_far_it_is_after_a_second_and_then_every_ten() -> None:
-    out = io.StringIO()
-    assert sum(1 for _ in progress(range(535), 535, "assessing", out, ticking(0.25))) == 535
-    lines = out.getvalue().splitlines()
-    assert lines[0] == "assessing: 4 of 535, about 2 min left"
-    assert lines[1] == "assessing: 44 of 535, about 2 min left"
-    assert lines[-1] == "assessing: 535 of 535, done in 2 min"
-    assert len(lines) == 1 + (535 * 0.25 - 1) // 10 + 1
+def test_long_work_says_that_it_has_begun_and_how_far_it_is_whatever_one_item_takes() -> None:
+    out = Heard()
+
+    def items() -> Iterator[int]:
+        assert out.after("assessing: 3 to do\nassessing: 0 of 3, 1 s so far\n")
+        yield 1
+        assert out.after("assessing: 1 of 3, about 1 s left\n")
+        yield from (2, 3)
+
+    assert list(progress(items(), 3, "assessing", out, AT_ONCE)) == [1, 2, 3]
+    assert out.getvalue().endswith("assessing: 3 of 3, done in 1 s\n")
+
+
+def test_work_without_items_is_said_too() -> None:
+    out = Heard()
+
+    def heard(items: Iterator[str], total: int, label: str) -> Iterator[str]:
+        return progress(items, total, label, out, AT_ONCE)
+
+    assert at_work(heard, "reading the images",
+                   lambda: out.after("reading the images ...\nreading the images: 1 s so far\n"))
+    assert out.getvalue().endswith("reading the images: done in 1 s\n")
+    assert at_work(quiet, "reading", lambda: 7) == 7
+
+
+def test_lines_are_thirty_seconds_apart() -> None:
+    out = Heard()
+    list(progress((out.after("reading ...\n") for _ in range(1)), 1, "reading", out, (1e-4, 30.0)))
+    assert out.getvalue().splitlines() == ["reading ...", "reading: done in 1 s"]
+
+
+def test_work_side_by_side_says_which_it_is() -> None:
+    out = Heard()
+    named = Named(lambda items, total, label: progress(items, total, label, out, AT_ONCE), "fold 2")
+    assert list(named((out.after("fold 2: assessing ...\n") for _ in range(1)), 1, "assessing")) == [True]
 
 
 def test_a_terminal_gets_a_bar() -> None:
@@ -43,9 +86,10 @@ def test_a_terminal_gets_a_bar() -> None:
 
 
 def test_standard_error_is_the_one_of_the_moment(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(progress(range(3), 3, "reading", clock=ticking(20.0))) == [0, 1, 2]
+    said = iter(("first", "second", "third"))
+    assert list(progress(range(3), 3, lambda: next(said))) == [0, 1, 2]
     captured = capsys.readouterr()
-    assert captured.err.startswith("reading: 1 of 3, about 40 s left")
+    assert captured.err.startswith("first: 1 of 3, about 1 s left")
     assert captured.out == ""
 
 
@@ -74,7 +118,7 @@ def test_a_label_that_changes_gets_a_line_after_each_item(out: io.StringIO) -> N
     def label() -> str:
         return f"hardening ({said[0]} % robust)"
 
-    for item in progress((10, 20, 30), 3, label, out, ticking(1.0)):
+    for item in progress((10, 20, 30), 3, label, out):
         said[0] = item
     places = [out.getvalue().index(f"({10 * done} % robust): {done} of 3") for done in (1, 2, 3)]
     assert places == sorted(places)

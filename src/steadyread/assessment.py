@@ -23,7 +23,7 @@ from steadyread.cases.readable import readable, reason
 from steadyread.classifier import Classifier, margin_of, prediction_of
 from steadyread.errors import InputRefused, UsageError
 from steadyread.folder_lock import locked
-from steadyread.progress import Progress, note, quiet
+from steadyread.progress import Progress, at_work, note, quiet
 from steadyread.types import Batch, Case, Labels
 
 Against = Literal["label", "prediction", "both"]
@@ -74,8 +74,9 @@ def assess(classifier: Classifier, cases: Cases, attacks: Sequence[Attack] | Map
     chosen = _attacks_by_part(cases, attacks)
     sides: tuple[Literal["label", "prediction"], ...] = (
         ("label", "prediction") if against == "both" else (against,))
-    _refuse_unfit(classifier, cases)
-    plan = describe(classifier, cases, chosen, sides, seed)
+    refuse_unsuited(classifier, cases)
+    plan = at_work(progress, f"reading {len(cases)} images",
+                   lambda: describe(classifier, cases, chosen, sides, seed))
     common = {"data": cases.name, "model": classifier.name, "stage": classifier.stage, "unit": cases.bounds.unit,
               "fold": cases.fold, "seed": seed, "model_sha256": plan["model"]["sha256"],
               "data_sha256": plan["data"]["sha256"], "version": __version__}
@@ -207,8 +208,12 @@ def _attacks_by_part(cases: Cases, attacks: Sequence[Attack] | Mapping[str, Sequ
     return {part: chosen.get(part, ()) for part in parts}
 
 
-def _refuse_unfit(classifier: Classifier, cases: Cases) -> None:
-    """Before a long run: does the model take these images, and does it know these classes?"""
+def refuse_unsuited(classifier: Classifier, cases: Cases) -> None:
+    """Before a long run: does the model take these images, and does it know these classes? The first is read.
+
+    Raises:
+        InputRefused: it does not.
+    """
     if not len(cases):
         raise InputRefused("no cases to assess")
     classes = _classes_of(classifier, cases)

@@ -1,6 +1,7 @@
 """A study's cases: read, drawn, split, prepared, with every setting filled in that the data decide."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from inspect import signature
@@ -13,6 +14,7 @@ from steadyread.cases import (
     balance,
     beside,
     fingerprint,
+    image_marks,
     limit,
     open_cases,
     phantom,
@@ -26,11 +28,12 @@ from steadyread.cases.readable import readable
 from steadyread.errors import InputRefused, UsageError
 from steadyread.models import loading as models
 from steadyread.models.loading import BUILT_IN, read_card
-from steadyread.progress import Progress, quiet
+from steadyread.progress import Progress, at_work, quiet
 from steadyread.study import Study, completed, with_epsilons
 from steadyread.units import Bounds
 
 SYNTHETIC = "synthetic"
+_LOOKED_AT = 8        # images, to find two that can be read
 _VALIDATION = 0.2    # share of data.train, where the study states none
 
 
@@ -78,42 +81,95 @@ def refuse_absent(study: Study) -> None:
         models.existing(Path(study.model.pretrained))
 
 
-def gather(study: Study, fold: int | None = None, labels: str = "class", progress: Progress = quiet) -> Material:
-    """Reads, draws, splits and prepares the cases, and fills in what the study leaves open.
+@dataclass(frozen=True, eq=False)
+class Listed:
+    """A study's data set as it is listed, with every setting that this decides; no image is read for it.
 
-    Cases whose image cannot be read are left out, and named in `unread` of `raw` and `ready`.
-    `fold` is one of the study's cross-validation; `labels` = "rating" teaches the readers' rating on that split.
+    `kept` says that given weights were trained on these very images, whose split is kept.
+    """
+
+    asked: Study
+    study: Study
+    layout: str
+    raw: Cases
+    kept: bool = False
+
+    @property
+    def first(self) -> Material:
+        """The first two images that can be read, as they would be without any draw and split."""
+        return Material(*_ready(self, self.raw.pick(_first_readable(self.raw))), len(self.raw))
+
+
+def listed(study: Study) -> Listed:
+    """The study's data set, listed: what the layout, the classes and the card of given weights decide is filled in.
+
+    Raises:
+        UsageError, InputRefused: no such data, or something else than is stated; weights that do not say enough of
+            themselves.
     """
     layout, raw = _opened(study)
-    whole = len(raw)
     card = read_card(study.model.weights) if study.model.weights is not None else None
     if study.model.weights is not None and card is None:
         _refuse_unstated(study)
-    stated = completed(study, layout, _of_card(card, study, raw) if card else {})
+    told = _of_card(card, study, raw) if card else {}
+    return Listed(study, completed(study, layout, told), layout, raw, "split" in told)
+
+
+def gather(study: Study, fold: int | None = None, labels: str = "class", progress: Progress = quiet,
+           known: Listed | None = None) -> Material:
+    """Reads, draws, splits and prepares the cases, and fills in what the study leaves open.
+
+    Cases whose image cannot be read are left out, and named in `unread` of `raw` and `ready`.
+    `fold` is one of the study's cross-validation; `labels` = "rating" teaches the readers' rating on that split;
+    `known` is the data set where it is listed already.
+    """
+    known = listed(study) if known is None else known
+    stated, raw = known.study, known.raw
     seed = _seed_of_split(stated)
     if stated.data.limit is not None:
         raw = limit(raw, stated.data.limit, seed)
-    taught = _taught(stated, layout, raw, seed)
-    raw = _parted(raw, taught, stated, fold, seed)
+    taught = _taught(stated, known.layout, raw, seed)
+    taken = raw
+    raw = at_work(progress, f"splitting {len(raw)} images", lambda: _parted(taken, taught, known, fold, seed))
     _refuse_crossing(raw)
     raw = relabelled(raw) if labels == "rating" else raw
     if stated.split.balance:
         raw = balance(raw, seed)
-    if "window" not in study.preparation.model_fields_set:
+    stated, raw, ready = _ready(known, raw)
+    raw, ready = readable(raw, spooled(ready), progress)
+    return Material(stated, raw, ready, len(known.raw),
+                    frozenset() if taught is None else frozenset(row.id for row in taught.rows))
+
+
+def _first_readable(cases: Cases) -> list[int]:
+    """The places of the first two images that can be read; the first, where none of the first few can."""
+    places: list[int] = []
+    for place in range(min(len(cases), _LOOKED_AT)):
+        with suppress(Exception):     # whatever it is, it is said when all are read
+            _ = cases[place]
+            places.append(place)
+        if len(places) == 2:
+            break
+    return places or [0]
+
+
+def _ready(known: Listed, raw: Cases) -> tuple[Study, Cases, Cases]:
+    """The study with what the images decide, the images as read, and as the network sees them."""
+    stated = known.study
+    if "window" not in known.asked.preparation.model_fields_set:
         stated = _windowed(stated, raw.bounds)
     ready = prepare(raw, stated.preparation.preparation())
     if stated.model.bounds is not None:
         ready = replace(ready, bounds=Bounds(*stated.model.bounds, ready.bounds.unit))
-    raw, ready = readable(raw, spooled(ready), progress)
-    return Material(with_epsilons(_shaped(stated, ready), ready.bounds), raw, ready, whole,
-                    frozenset() if taught is None else frozenset(row.id for row in taught.rows))
+    return with_epsilons(_shaped(stated, ready), ready.bounds), raw, ready
 
 
-def _parted(raw: Cases, taught: Cases | None, study: Study, fold: int | None, seed: int) -> Cases:
+def _parted(raw: Cases, taught: Cases | None, known: Listed, fold: int | None, seed: int) -> Cases:
     """Training, validation and test parts by patient; with a `fold`, that one validates. The images of data.train,
     `taught`, have their parts already, and the others are then for testing."""
-    asked = study.split
-    given = study.model.weights is not None and not (study.keeps_for_hardening and asked.test_share < 1)
+    study, asked = known.study, known.study.split
+    given = (study.model.weights is not None and not known.kept
+             and not (study.keeps_for_hardening and asked.test_share < 1))
     if given:
         raw = _given(raw, study, seed)
     elif taught is not None:
@@ -233,10 +289,22 @@ def _of_card(card: Mapping[str, Any], study: Study, raw: Cases) -> dict[str, Any
         "arguments", "output", "normalise", "threshold", "window") if key in card}}
     if "preparation" in card:
         settings["preparation"] = card["preparation"]
-    if card.get("data") == {"name": raw.name, "images": len(raw)}:
+    if card.get("data") == {"name": raw.name, "images": len(raw)} and _knows(card, raw):
         settings["split"] = card["split"]
         settings["data"] = {"limit": card["limit"]}
     return settings
+
+
+def _knows(card: Mapping[str, Any], raw: Cases) -> bool:
+    """Whether a network was trained on some of these images: a name and a count may be those of another set.
+
+    Images are read until the first that it knows.
+    """
+    taught = card.get("taught")
+    if not isinstance(taught, Mapping):
+        return True    # a card of before that was told
+    known = set(taught.get("images", ()))
+    return any(image_marks(raw.pick([place]))[0] in known for place in range(len(raw)))
 
 
 def _windowed(study: Study, bounds: Bounds) -> Study:

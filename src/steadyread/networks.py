@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import warnings
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -10,15 +11,16 @@ import torch
 from torch import Tensor
 
 from steadyread import records
+from steadyread.assessment import refuse_unsuited
 from steadyread.cases import image_marks, patient_marks
 from steadyread.classifier import Classifier, Normalise
-from steadyread.errors import UsageError
+from steadyread.errors import Doubt, UsageError
 from steadyread.files import CHECKPOINT, MEMBERS, MODEL, TRAINING
-from steadyread.material import Material
+from steadyread.material import Listed, Material, listed, refuse_absent
 from steadyread.models.loading import fill, load_classifier_module, save_weights, trained_state
 from steadyread.models.pretrained import load_pretrained
 from steadyread.models.scales import scale_of, stated_scale
-from steadyread.progress import Progress, quiet
+from steadyread.progress import Progress, at_work, quiet
 from steadyread.study import Model, Study
 from steadyread.training.checkpoint import remove_checkpoint
 from steadyread.training.fit import TrainingSettings, fit
@@ -77,6 +79,30 @@ def untrained(material: Material, seed: int) -> Classifier:
     if material.study.model.pretrained is not None:
         load_pretrained(made.module, material.study.model.pretrained)
     return made
+
+
+def fitting(study: Study, progress: Progress = quiet) -> tuple[Listed, Material]:
+    """The study's data set, listed, and its first images: before the others are read, the network is known to take
+    them, and to know the classes.
+
+    Raises:
+        UsageError, InputRefused: something is not there or not as stated.
+    """
+    refuse_absent(study)
+    device_of(study)
+    of = study.data.path or "synthetic nodules"
+    known = at_work(progress, f"listing the images of {of}", lambda: listed(study))
+    first = known.first
+    least, limit = len(first.ready.classes), first.study.attacks.limit
+    if limit is not None and limit < min(least, len(known.raw)):
+        raise UsageError(f"attacks.limit must be at least {least}, one image per class; got {limit}")
+    weights = study.model.weights
+    network = untrained(first, study.seed) if weights is None else _loaded(first, weights, study.seed)
+    if len({tuple(first.ready[place].image.shape) for place in range(len(first.ready))}) == 1:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Doubt)     # two images are no evidence
+            refuse_unsuited(network, first.ready)
+    return known, first
 
 
 def taken_up(material: Material, path: Path, digest: str) -> Classifier:

@@ -30,7 +30,7 @@ from steadyread.noise_job import (
     noise_of,
     part_by_part,
 )
-from steadyread.progress import Progress, quiet
+from steadyread.progress import Progress, at_work, quiet
 from steadyread.study import NoiseHardening, Study
 from steadyread.study.noise_hardening import BEFORE
 from steadyread.training.checkpoint import remove_checkpoint
@@ -109,7 +109,7 @@ def carry_out_hardening_job(study: Study, job: HardeningJob, run: Path, progress
         raise UsageError("the study has no noise.hardening; state one")
     own = asked.whole.get(job.name, asked.model_copy(update={"method": "none", "variant": "original"}))
     base = Job(own.variant, job.fold)
-    material = material_of(study, base)
+    material = material_of(study, base, progress)
     classifier = network_of(study, base, material, run, progress)
     noise, folder, draws = noise_of(study), job.folder(run), base.draws(study)
     attacks = attacks_stated(study, {"test": own.judged.test, "train": own.judged.train}, noise)
@@ -153,8 +153,9 @@ class _Judging:
         cases = set_aside.assessed(cases, table)
         set_aside.write_findings(folder, lambda: silent(table))
         if self.harder is not None and not (folder / CONVERGENCE).exists():
-            records.write_json(folder / CONVERGENCE, converged(classifier, cases.part("test"), self.study,
-                                                               noise_of(self.study), [self.harder]))
+            harder = [self.harder]
+            records.write_json(folder / CONVERGENCE, at_work(self.progress, "searching ten times harder", lambda: (
+                converged(classifier, cases.part("test"), self.study, noise_of(self.study), harder))))
 
     def with_attacks(self, corrections: Sequence[DriftCorrection]) -> "_Judging":
         """The same attacks, each against the network as corrected for its dose."""

@@ -23,7 +23,7 @@ from steadyread.material import Material, gather
 from steadyread.metrics.dose import flip_probability_at
 from steadyread.networks import classifier_of, placed
 from steadyread.noise_seeing import Look, write_seen
-from steadyread.progress import Progress, quiet
+from steadyread.progress import Progress, at_work, quiet
 from steadyread.records import write_json
 from steadyread.study import Settings, Study
 from steadyread.threats import CTNoise, Spectrum
@@ -68,22 +68,23 @@ def jobs_of(study: Study) -> list[Job]:
     return [Job(variant, fold) for variant in (ORIGINAL, *study.variants) for fold in folds]
 
 
-def material_of(study: Study, job: Job) -> Material:
+def material_of(study: Study, job: Job, progress: Progress = quiet) -> Material:
     """The cases of the job's fold, with the settings of its variant."""
     variant = study.variants.get(job.variant)
     if variant is None:
-        return gather(study, job.fold)
+        return gather(study, job.fold, progress=progress)
     stated = variant.arguments if variant.arguments is not None else {"variant": job.variant}
     told: dict[str, Any] = {"arguments": study.model.arguments | stated}
     if variant.output is not None:
         told["output"] = variant.output
-    return gather(study.model_copy(update={"model": study.model.model_copy(update=told)}), job.fold, variant.labels)
+    own = study.model_copy(update={"model": study.model.model_copy(update=told)})
+    return gather(own, job.fold, variant.labels, progress)
 
 
 def carry_out_job(study: Study, job: Job, run: Path, progress: Progress = quiet) -> dict[str, Any]:
     """Everything of one network, into its own folder; what is there already is taken up. Returns which it was."""
     folder, noise = job.folder(run), noise_of(study)
-    material = material_of(study, job)
+    material = material_of(study, job, progress)
     classifier = network_of(study, job, material, run, progress)
     cases = part_by_part(material.ready)
     table = assess(classifier, cases, attacks_of(study, job, noise), against="both", store=folder,
@@ -94,13 +95,16 @@ def carry_out_job(study: Study, job: Job, run: Path, progress: Progress = quiet)
         test = cases.part("test")
         asked = study.ct_noise
         if asked.counted and not (folder / COUNTED).exists():
-            write_json(folder / COUNTED, {"draws": _FEW, "pairs": list(_counted(classifier, cases, table, study))})
+            pairs = at_work(progress, "counting flips", lambda: list(_counted(classifier, cases, table, study)))
+            write_json(folder / COUNTED, {"draws": _FEW, "pairs": pairs})
         strengths: tuple[Strength, ...] = ("rings", "plausible")
         searched = [(strength, mas) for strength in strengths if strength in asked.test for mas in asked.mas]
         if asked.converged and searched and not (folder / CONVERGENCE).exists():
-            write_json(folder / CONVERGENCE, converged(classifier, test, study, noise, searched))
+            write_json(folder / CONVERGENCE, at_work(progress, "searching ten times harder", lambda: converged(
+                classifier, test, study, noise, searched)))
         if not (folder / NOISE_EXAMPLES).exists():
-            records.write_npz(folder / NOISE_EXAMPLES, _examples(classifier, test, study, noise))
+            records.write_npz(folder / NOISE_EXAMPLES, at_work(progress, "examples", lambda: _examples(
+                classifier, test, study, noise)))
         if asked.seeing is not None:
             write_seen(classifier, test, Look(asked.seeing, noise, job.draws(study)), folder, progress)
     return {"variant": job.variant, "fold": job.fold}

@@ -20,7 +20,7 @@ from steadyread.findings import Finding
 from steadyread.material import Material
 from steadyread.metrics.noise_summary import nearest_to_stated
 from steadyread.models.loading import load_classifier_module
-from steadyread.networks import untrained
+from steadyread.networks import fitting, untrained
 from steadyread.noise_hardening import (
     HardeningJob,
     carry_out_hardening_job,
@@ -29,7 +29,7 @@ from steadyread.noise_hardening import (
 )
 from steadyread.noise_job import Job, carry_out_job, jobs_of, material_of, noise_of
 from steadyread.noise_seeing import Look, refuse_unseeable
-from steadyread.progress import Named, Progress, lines, quiet
+from steadyread.progress import Named, Progress, at_work, lines, quiet
 from steadyread.report.noise_page import write_noise_report
 from steadyread.run_folder import settle
 from steadyread.study import Study
@@ -52,19 +52,21 @@ def carry_out_noise(study: Study, folder: Path, progress: Progress = quiet) -> P
         PlanDiffers: the folder holds another study.
         Partial: the disk is full; what was finished is kept.
     """
-    jobs = jobs_of(study)
-    noise = noise_of(study)      # before the data are read: a spectrum that is not there is said at once
-    material = material_of(study, jobs[0])
-    _refuse_unfit(study, material, noise)
+    jobs, noise = jobs_of(study), noise_of(study)
+    _, first = fitting(study, progress)
+    _refuse_unfit(study, first, noise)
+    material = material_of(study, jobs[0], progress)
+    _refuse_doses(study, material.ready, noise)
+    refuse_unfit_hardening(study, material)
     settle(folder, study)
-    _write_facts(folder, study, material, noise)
+    at_work(progress, "looking at images and noise", lambda: _write_facts(folder, study, material, noise))
     for _ in progress(_finished(_job, study, jobs, folder, progress), len(jobs), "networks"):
         pass
     # first those whose cost the others are given
     for several in hardening_jobs(study):
         for _ in progress(_finished(_hardening, study, several, folder, progress), len(several), "hardenings"):
             pass
-    return write_noise_report(folder, study.seed)
+    return at_work(progress, "writing the report", lambda: write_noise_report(folder, study.seed))
 
 
 def _finished(work: Callable[..., Any], study: Study, jobs: Sequence[Any], folder: Path, progress: Progress
@@ -93,7 +95,7 @@ def _told_once() -> Iterator[None]:
 
 
 def _refuse_unfit(study: Study, material: Material, noise: CTNoise) -> None:
-    """What a job would stumble over after its training, said before any: images, networks, attacks, doses."""
+    """What a job would stumble over after its training, said before any: images, networks, what is compared."""
     ready, asked = material.ready, study.ct_noise
     if ready.bounds.unit != "HU":
         raise InputRefused(f"CT noise is in HU, and the images of {material.raw.name} are not said to be: are "
@@ -102,12 +104,16 @@ def _refuse_unfit(study: Study, material: Material, noise: CTNoise) -> None:
     for name, variant in study.variants.items():
         stated = variant.arguments if variant.arguments is not None else {"variant": name}
         load_classifier_module(model.name, None, **(model.arguments | stated))
-    tried = [(attack, settings) for held in (asked.test, asked.train, asked.variants)
-             for attack, settings in held.items()]
     _refuse_unseen_variants(study)
-    refuse_unfit_hardening(study, material)
     if asked.seeing is not None:
         refuse_unseeable(untrained(material, study.seed), ready, Look(asked.seeing, noise))
+
+
+def _refuse_doses(study: Study, ready: Cases, noise: CTNoise) -> None:
+    """Doses and attacks that the images leave no room for."""
+    asked = study.ct_noise
+    tried = [(attack, settings) for held in (asked.test, asked.train, asked.variants)
+             for attack, settings in held.items()]
     batch = _hardest(ready)
     for dose in sorted({dose for _, settings in tried for dose in settings.get("mas", asked.mas)}):
         noise.size_of(dose, batch)

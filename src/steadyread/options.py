@@ -1,11 +1,23 @@
 """The flags of the commands: what each is called, takes and says of itself."""
 
+import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from steadyread.errors import UsageError
+
+# The flags that stand for a key of a study, for messages; those of `harden` first.
+FLAGS: Mapping[str, tuple[str, ...]] = {
+    "data.path": ("--test-data", "--data"), "data.train": ("--data",), "data.layout": ("--layout",),
+    "model.name": ("--model",), "model.weights": ("--weights",), "model.bounds": ("--bounds",),
+    "model.output": ("--output",), "model.normalise": ("--normalise",), "model.threshold": ("--threshold",),
+    "attacks.limit": ("--limit",), "attacks.epsilons": ("--epsilon",), "attacks.against": ("--against",),
+    "preparation.window": ("--window",), "preparation.crop": ("--crop",), "preparation.size": ("--size",),
+    "preparation.spacing_mm": ("--spacing",), "training.epochs": ("--epochs",),
+    "gates.fail_below": ("--fail-below",), "noise.reference_mas": ("--reference-mas",)}
 
 Out = Annotated[Path | None, typer.Option("--out", help="Folder of the results. Default: one under runs/, and the "
                                           "next free one where that holds a run of other settings.")]
@@ -88,6 +100,16 @@ SeenMas = Annotated[float | None, typer.Option("--mas", help="Dose of the noise.
 SeenAttack = Annotated[Literal["plausible", "rings", "random"] | None, typer.Option(
     "--attack", help="The noise: optimised and plausible, optimised by rings, or one random draw. Default: the "
     "study's, else plausible.")]
+
+
+def in_flags(message: str, known: Collection[str]) -> str:
+    """A message that names keys of a study, with those flags in their place that the command knows."""
+    def flag(match: re.Match[str]) -> str:
+        own = [name for name in FLAGS[match.group(1)] if name in known]
+        return own[0] + " " * bool(match.group(2)) if own else match.group(0)
+
+    keys = "|".join(re.escape(key) for key in FLAGS)
+    return re.sub(rf"(?<![\w.\['\"-])({keys})( = )?(?![\w-]|\.\w)", flag, message)
 
 
 def prepared(window: str | None, crop: int | None, size: int | None, spacing: float | None) -> dict[str, Any]:

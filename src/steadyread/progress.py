@@ -2,15 +2,19 @@
 
 import logging
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TextIO, TypeVar
 
 T = TypeVar("T")
 # What the work is called; a function is called after each item, and what it says then is said then.
 Label = str | Callable[[], str]
-_FIRST_S, _EVERY_S = 1.0, 10.0
+# Seconds from the beginning of work to its first line, and between lines.
+Pace = tuple[float, float]
+PACE: Pace = (0.7, 30.0)
 
 
 def note(message: str) -> None:
@@ -31,17 +35,18 @@ def quiet(items: Iterable[T], total: int, label: Label) -> Iterator[T]:
     return iter(items)
 
 
-def progress(items: Iterable[T], total: int, label: Label, out: TextIO | None = None,
-             clock: Callable[[], float] = time.monotonic) -> Iterator[T]:
+def progress(items: Iterable[T], total: int, label: Label, out: TextIO | None = None, pace: Pace | None = None
+             ) -> Iterator[T]:
     """The items, with the time left on `out` (standard error if None).
 
-    A bar where `out` is a terminal; else one plain line after a second and then at most every ten, and nothing
-    for work that ends sooner. A label that is a function gets a line of its own after each item, bar or not.
+    A bar where `out` is a terminal; else a plain line when the work has begun and one at most every thirty seconds,
+    whether an item is done by then or not, and nothing for work that ends in less than a second. A label that is a
+    function gets a line of its own after each item, bar or not.
     """
     stream = sys.stderr if out is None else out
     if stream.isatty():
         return _bar(items, total, label, stream)
-    return _lines(items, total, label, stream, clock)
+    return _lines(items, total, label, stream, pace or PACE)
 
 
 @dataclass(frozen=True)
@@ -59,7 +64,16 @@ class Named:
 
 def lines(items: Iterable[T], total: int, label: Label) -> Iterator[T]:
     """As `progress`, in plain lines always: of work side by side, bars would overwrite each other."""
-    return _lines(items, total, label, sys.stderr, time.monotonic)
+    return _lines(items, total, label, sys.stderr, PACE)
+
+
+def at_work(progress: Progress, label: str, work: Callable[[], T]) -> T:
+    """What `work` returns; that it goes on is said as of one item."""
+    def whole() -> Iterator[T]:
+        yield work()
+
+    (answer,) = progress(whole(), 1, label)
+    return answer
 
 
 def _bar(items: Iterable[T], total: int, label: Label, out: TextIO) -> Iterator[T]:
@@ -77,19 +91,61 @@ def _bar(items: Iterable[T], total: int, label: Label, out: TextIO) -> Iterator[
                 bar.console.print(f"{_told(label)}: {done} of {total}", highlight=False, markup=False)
 
 
-def _lines(items: Iterable[T], total: int, label: Label, out: TextIO, clock: Callable[[], float]) -> Iterator[T]:
-    began = clock()
-    first = said = began - _EVERY_S + _FIRST_S
-    done = 0
-    for done, item in enumerate(items, start=1):
-        yield item
-        now = clock()
-        if (callable(label) or now - said >= _EVERY_S) and done < total:
-            left = (now - began) / done * (total - done)
-            print(f"{_told(label)}: {done} of {total}, about {duration(left)} left", file=out, flush=True)
-            said = now
-    if said > first:
-        print(f"{_told(label)}: {done} of {total}, done in {duration(clock() - began)}", file=out, flush=True)
+@dataclass
+class _Stage:
+    """Work under way: its name, how many items it has, when it began, how many are done, whether it was said."""
+
+    label: Label
+    total: int
+    began: float
+    done: int = 0
+    said: bool = False
+
+    def line(self) -> str:
+        """How far it is."""
+        label, elapsed = _told(self.label), time.monotonic() - self.began
+        if not self.said and not self.done:
+            return f"{label} ..." if self.total == 1 else f"{label}: {self.total} to do"
+        if self.total == 1:
+            return f"{label}: {duration(elapsed)} so far"
+        if not self.done:
+            return f"{label}: 0 of {self.total}, {duration(elapsed)} so far"
+        left = elapsed / self.done * (self.total - self.done)
+        return f"{label}: {self.done} of {self.total}, about {duration(left)} left"
+
+
+@contextmanager
+def _spoken(stage: _Stage, out: TextIO, pace: Pace) -> Iterator[None]:
+    """Within, a thread says how far the stage is, at its pace, however long one item takes."""
+    ended = threading.Event()
+
+    def speak() -> None:
+        wait, then = pace
+        while not ended.wait(wait):
+            print(stage.line(), file=out, flush=True)
+            stage.said, wait = True, then
+
+    thread = threading.Thread(target=speak, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def _lines(items: Iterable[T], total: int, label: Label, out: TextIO, pace: Pace) -> Iterator[T]:
+    stage = _Stage(label, total, time.monotonic())
+    with _spoken(stage, out, pace):
+        for item in items:
+            yield item
+            stage.done += 1
+            if callable(label) and stage.done < total:
+                print(stage.line(), file=out, flush=True)
+                stage.said = True
+    if stage.said and stage.done:
+        count = "" if total == 1 else f"{stage.done} of {total}, "
+        print(f"{_told(label)}: {count}done in {duration(time.monotonic() - stage.began)}", file=out, flush=True)
 
 
 def _told(label: Label) -> str:

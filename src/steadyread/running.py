@@ -25,15 +25,15 @@ from steadyread.examples import write_attacked, write_examples
 from steadyread.files import ATTACKED, EXAMPLES, FINDINGS, IMAGES, MODEL, SETTINGS, SUMMARY, TRAINING
 from steadyread.findings import Finding
 from steadyread.hardening import carry_out_hardening, refuse_unfit
-from steadyread.material import Material, attacked_cases, gather, refuse_absent
+from steadyread.material import Material, attacked_cases, gather
 from steadyread.metrics.gates import Judged, broken_checks, gate, judge, judge_noise
 from steadyread.metrics.intervals import clopper_pearson
 from steadyread.metrics.reads import reads_of
 from steadyread.models.loading import read_card
 from steadyread.names import folder_name
-from steadyread.networks import classifier_of, device_of, members_of, placed, untrained
+from steadyread.networks import classifier_of, fitting, members_of, placed
 from steadyread.noise_study import carry_out_noise
-from steadyread.progress import Progress, quiet
+from steadyread.progress import Progress, at_work, quiet
 from steadyread.referral import write_scores
 from steadyread.report import write_report
 from steadyread.run_folder import in_its_folder, settle, taken_up
@@ -98,7 +98,6 @@ def carry_out(study: Study, out: str | Path | None = None, progress: Progress = 
 def _carried_out(study: Study, folder: Path, progress: Progress) -> Done:
     refuse_ignored(study)
     if study.noise is not None:
-        refuse_absent(study)
         report = carry_out_noise(study, folder, progress)
         summary = records.read_json(folder / SUMMARY)
         return Done(folder, report, summary, tuple(judge_noise(gate(text), summary)
@@ -144,13 +143,10 @@ def _with_hardening(folder: Path, above: Sequence[Mapping[str, Any]]) -> Study:
 
 def begin(study: Study, folder: Path, progress: Progress = quiet) -> Begun:
     """Everything that can be refused before any training: settings, data, units, network, the folder's own run."""
-    refuse_absent(study)
-    material = gather(study, progress=progress)
-    attacks = attacks_of(material.study, material.ready.bounds)
+    known, first = fitting(study, progress)
+    attacks = attacks_of(first.study, first.ready.bounds)
+    material = gather(study, progress=progress, known=known)
     refuse_unfit(material)
-    device_of(material.study)
-    if material.study.training is not None:
-        untrained(material, material.study.seed)
     settle(folder, material.study)
     return Begun(folder, material, attacks)
 
@@ -166,7 +162,7 @@ def finish(begun: Begun, progress: Progress = quiet) -> Done:
     _write_findings(folder, material, classifier, (attacked, table), progress)
     _write_further(folder, material, classifier, (attacked, table), progress)
     carry_out_hardening(material, classifier, begun.attacks, folder, progress)
-    report = write_report(folder, study.seed)
+    report = at_work(progress, "writing the report", lambda: write_report(folder, study.seed))
     return Done(folder, report, records.read_json(folder / SUMMARY),
                 tuple(judged_gates(study.gates.fail_below, table, folder, study.seed)), set_aside.said(folder))
 
@@ -269,8 +265,10 @@ def _write_further(folder: Path, material: Material, classifier: Classifier, ass
         if not (folder / name).exists():
             write(classifier, attacked.part("test"), table, folder, study.seed)
     augmentation = TrainingSettings(**(study.training or {}))
-    write_scores(classifier, attacked, folder, augmentation=augmentation, views=study.triage.views,
-                 members=members_of(material, folder, progress), seed=study.seed)
+    members = members_of(material, folder, progress)
+    at_work(progress, "further scores", lambda: write_scores(
+        classifier, attacked, folder, augmentation=augmentation, views=study.triage.views, members=members,
+        seed=study.seed))
 
 
 def _told(cases: Cases, part: str) -> str:

@@ -3,22 +3,21 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 
 from steadyread import records, set_aside
 from steadyread.errors import InputRefused, Partial, PlanDiffers, SteadyreadError
 from steadyread.files import EQUAL, FAILED, SETTINGS, SUMMARY
+from steadyread.material import refuse_absent
 from steadyread.metrics.gates import Judged
-from steadyread.progress import Named, Progress, lines, quiet
+from steadyread.progress import Named, Progress, at_work, lines, quiet
 from steadyread.report.sets_page import write_sets_report
 from steadyread.run_folder import in_its_folder, taken_up
 from steadyread.running import begin, finish
 from steadyread.study import Sets, Study
 from steadyread.workers import side_by_side, workers_for
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,13 @@ def carry_out_sets(sets: Sets, out: str | Path | None = None, progress: Progress
 def _carried_out(sets: Sets, folder: Path, progress: Progress, keep_going: bool) -> SetsDone:
     _refuse_other(folder, sets)
     failures: dict[str, str] = {}
-    works = [*_begun(sets.studies, folder, "", failures, keep_going),
-             *_begun(sets.equal, folder, EQUAL, failures, keep_going)]
+    for name, study in (*sets.studies.items(), *sets.equal.items()):
+        try:
+            refuse_absent(study)
+        except SteadyreadError as problem:
+            _note(folder / name, name, problem, failures, keep_going)
+    works = [*_begun(sets.studies, folder, "", failures, keep_going, progress),
+             *_begun(sets.equal, folder, EQUAL, failures, keep_going, progress)]
     if not works:
         raise InputRefused("no data set could be begun: " + "; ".join(failures.values()))
     records.write_json(folder / SETTINGS, sets.as_json())
@@ -85,7 +89,8 @@ def _carried_out(sets: Sets, folder: Path, progress: Progress, keep_going: bool)
             _note(folder / name, what, done, failures, keep_going)
         else:
             judged += [replace(one, message=f"{name}: {one.message}") for one in done]
-    report = write_sets_report(folder, next(iter(sets.studies.values())).seed)
+    seed = next(iter(sets.studies.values())).seed
+    report = at_work(progress, "writing the report", lambda: write_sets_report(folder, seed))
     aside = tuple(f"{work.name}: {text}" for work in works if work.folder.name != EQUAL
                   for text in set_aside.said(work.folder))
     return SetsDone(folder, report, records.read_json(folder / SUMMARY), tuple(judged), failures, aside)
@@ -100,15 +105,15 @@ class _Work:
     folder: Path
 
 
-def _begun(studies: Mapping[str, Study], folder: Path, below: str, failures: dict[str, str], keep_going: bool
-           ) -> Iterator[_Work]:
+def _begun(studies: Mapping[str, Study], folder: Path, below: str, failures: dict[str, str], keep_going: bool,
+           progress: Progress) -> Iterator[_Work]:
     """Each set's study checked as far as can be without training; those refused are noted, or stop everything."""
     for name, study in studies.items():
         if name in failures:
             continue
         try:
             with taken_up(folder / name / below):
-                begin(study, folder / name / below)
+                begin(study, folder / name / below, Named(progress, name))
         except SteadyreadError as problem:
             _note(folder / name, name, problem, failures, keep_going)
         else:
@@ -120,7 +125,7 @@ def _finished(study: Study, folder: Path, progress: Progress) -> tuple[Judged, .
     """One run to its end, in whatever process: its gates, or why it failed."""
     try:
         with taken_up(folder):
-            return finish(begin(study, folder), progress).gates
+            return finish(begin(study, folder, progress), progress).gates
     except Partial:
         raise
     except SteadyreadError as problem:

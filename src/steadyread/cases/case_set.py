@@ -136,7 +136,8 @@ def beside(first: Cases, second: Cases) -> Cases:
                    native=lambda row: sets[row.source[0]].native(row.source[1]),
                    mask=lambda row: sets[row.source[0]].mask(row.source[1]),
                    patients_known=first.patients_known and second.patients_known,
-                   missing=first.missing + second.missing, notes=first.notes + second.notes)
+                   missing=first.missing + second.missing, notes=first.notes + second.notes,
+                   warnings=first.warnings + second.warnings)
 
 
 def refuse_non_finite(pixels: Pixels, row: Row) -> None:
