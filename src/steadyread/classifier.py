@@ -205,7 +205,7 @@ class Classifier:
         """
         raw = tensor_of(self._returned(images), self.output)
         rows = rows_of(raw, len(images), self.output)
-        if len(images) > 1 and self.module not in _ROWS_FIRST and not self.module.training:   # no look while it learns
+        if len(images) > 1 and self.module not in _ROWS_FIRST and not self.module.training:
             if raw.ndim == 2 and raw.shape[1] == len(images):   # as many classes as images: is it turned?
                 rows_of(tensor_of(self._returned(images[:1].detach()), self.output), 1, self.output)
                 raw = tensor_of(self._returned(images), self.output)   # again, for hooks to see these images last
