@@ -2,6 +2,7 @@
 
 import pickle
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,19 @@ from torch import nn
 def net(classes=2, features=4):
     first = nn.Linear(16, features)
     return nn.Sequential(nn.Flatten(), first, nn.BatchNorm1d(features), nn.Linear(features, classes))
+
+class Inner(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net = net()
+
+class Wrapped(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = Inner()
+
+def wrapped():
+    return Wrapped()
 
 def broken():
     raise ValueError("no such dataset")
@@ -232,6 +246,77 @@ def test_weights_that_do_not_fit_name_the_first_keys(here: Path, trained: nn.Mod
     torch.save({**state, "1.bias": torch.full((4,), torch.nan)}, here / "nan.pt")
     with pytest.raises(InputRefused, match=r"'1\.bias' has NaN"):
         load_classifier_module("bring_your_own:net", here / "nan.pt")
+
+
+def prefixed(state: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {f"{prefix}{name}": value for name, value in state.items()}
+
+
+def others(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: value + 1 for name, value in state.items()}
+
+
+@pytest.mark.parametrize(("stored", "said"), [
+    (lambda state: {"state_dict": prefixed(state, "model."), "epoch": 9, "optimizer_states": [{}]}, ""),
+    (lambda state: {"state_dict": prefixed(state, "model.") | {"loss.weight": torch.ones(2)}}, "loss.weight"),
+    (lambda state: prefixed(state, "_orig_mod.module."), ""),
+    (lambda state: {"model": prefixed(state, "module._orig_mod.")}, ""),
+    (lambda state: prefixed(state, "net."), ""),
+    (lambda state: prefixed(state, "model.backbone."), ""),
+    (lambda state: {"ema": state}, ""),
+    (lambda state: {"state_dict_ema": prefixed(state, "module.")}, ""),
+    (lambda state: prefixed(state, "module.") | {"n_averaged": torch.tensor(5)}, "n_averaged"),
+    (lambda state: {"ema": others(state), "model": state, "args": {"lr": 0.1}}, "those of 'model/' are taken"),
+    (lambda state: prefixed(state, "model.") | prefixed(others(state), "ema_model."), "those of 'model.' are taken"),
+    (lambda state: {"checkpoint": {"weights": {"net": state}}}, ""),
+    (lambda state: {"model": state, "optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}}}, ""),
+    (lambda state: {**state, "epoch": 3}, ""),
+    (lambda state: {name: value for name, value in state.items() if not name.endswith("tracked")}, "")])
+def test_a_state_dict_is_found_by_the_networks_names(
+        here: Path, trained: nn.Module, caplog: pytest.LogCaptureFixture,
+        stored: Callable[[dict[str, torch.Tensor]], object], said: str) -> None:
+    torch.save(stored(trained.state_dict()), here / "w.ckpt")
+    assert same(load_classifier_module("bring_your_own:net", here / "w.ckpt"), trained)
+    assert (said in caplog.text) if said else not caplog.records
+
+
+def test_a_network_that_wraps_the_one_whose_weights_they_are(here: Path, trained: nn.Module) -> None:
+    torch.save(prefixed(trained.state_dict(), "module."), here / "w.pt")
+    found = load_classifier_module("bring_your_own:wrapped", here / "w.pt")
+    assert same(found.inner.net, trained)
+
+
+def test_several_weights_that_fit_are_refused_and_named(here: Path, trained: nn.Module) -> None:
+    state = trained.state_dict()
+    torch.save(prefixed(state, "student.") | prefixed(others(state), "expert."), here / "w.pt")
+    with pytest.raises(InputRefused, match=r"several weights that fit this network \('student\.', 'expert\.'\)"):
+        load_classifier_module("bring_your_own:net", here / "w.pt")
+    torch.save(prefixed(state, "student.") | prefixed(state, "expert."), here / "same.pt")
+    assert same(load_classifier_module("bring_your_own:net", here / "same.pt"), trained)
+
+
+def test_names_under_a_prefix_that_the_network_has_not_are_refused(here: Path, trained: nn.Module) -> None:
+    torch.save(prefixed(trained.state_dict() | {"9.weight": torch.ones(2)}, "model."), here / "w.pt")
+    with pytest.raises(InputRefused, match=r"1 unexpected \(first '9\.weight'\)"):
+        load_classifier_module("bring_your_own:net", here / "w.pt")
+
+
+POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
+
+
+@pytest.mark.parametrize("suffix", ["pt", "pth.tar", "safetensors", "ckpt"])
+@pytest.mark.parametrize(("content", "told"), [
+    (b"", "is empty"), (POINTER, "is a Git LFS pointer.*git lfs pull"),
+    (b"/annex/objects/SHA256E-s1--ab.pt\n", "git annex get"),
+    (b"\n<!DOCTYPE html>\n<html><head><title>404</title>", "is a web page"), (b"<HTML lang=en>", "is a web page"),
+    (b"Invalid username or password.", "is text, not weights; it begins 'Invalid username or password"),
+    ('{"error": "Zugriff verweigert: größe"}'.encode(), "is text, not weights"),
+    (b"\xef\xbb\xbf<html>" + "\u00e9".encode() * 400, "is a web page")])
+def test_a_file_that_stands_for_weights_says_what_it_is(here: Path, suffix: str, content: bytes, told: str) -> None:
+    (here / f"w.{suffix}").write_bytes(content)
+    with pytest.raises(InputRefused, match=told) as refused:
+        load_classifier_module("bring_your_own:net", here / f"w.{suffix}")
+    assert "\n" not in str(refused.value)
 
 
 @pytest.mark.parametrize(("name", "content", "told"), [

@@ -438,7 +438,7 @@ def test_a_last_broken_layer_leaves_the_network_alone(tmp_path: Path, kernels: K
 
 
 @pytest.mark.parametrize(("name", "content", "told"), [
-    ("weights.h5", b"not a number in sight", "weights.h5 cannot be read as weights"),
+    ("weights.h5", b"not a number in sight", "weights.h5 is text, not weights"),
     ("weights.npz", b"PK", "weights.npz is of no known format: expected torchvision's vgg16"),
     ("weights.keras", b"PK", "weights.keras is of no known format"),
     ("weights.pth", b"\x80\x04", "weights.pth.*cut off"), ("none.h5", None, "no weights file"),

@@ -7,7 +7,7 @@ import json
 import pickle
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import ModuleType
@@ -23,14 +23,12 @@ from steadyread import records
 from steadyread.errors import InputRefused, PlanDiffers, SteadyreadError, UsageError
 from steadyread.models.nodule import nodule_cnn
 from steadyread.models.seal import CARD, VERSIONS, damaged, note_versions, refuse_broken, sealed
+from steadyread.models.states import SAVE, Shapes, refuse_no_weights, state_for
 from steadyread.models.vgg import narrow_vgg, vgg16
 
 BUILT_IN: Mapping[str, Callable[..., nn.Module]] = {"vgg16": vgg16, "narrow_vgg": narrow_vgg,
                                                     "nodule_cnn": nodule_cnn}
-Shapes = Mapping[str, Sequence[int]]
-_NESTED = ("state_dict", "model_state_dict", "model", "net")   # where checkpoints keep their state dict
-_PREFIXES = ("module.", "_orig_mod.")                          # what DataParallel and compile put before names
-_SAVE = "save a state dict: torch.save(model.state_dict(), 'weights.pt')"
+_SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pt.tar")
 
 
 def load_classifier_module(model: str, weights: str | Path | None = None, *, seed: int = 0,
@@ -65,7 +63,8 @@ def refuse_absent(model: str, weights: str | Path | None = None) -> None:
     with _current_folder_importable():
         _factory(model)
     if weights is not None:
-        _refuse_other_kinds(existing(Path(weights)))
+        _refuse_other_kinds(Path(weights))
+        existing(Path(weights))
 
 
 def save_weights(module: nn.Module, path: str | Path, card: Mapping[str, Any]) -> None:
@@ -123,8 +122,9 @@ def fill(module: nn.Module, weights: Path, name: str, read: dict[str, Tensor] | 
     Raises:
         InputRefused: names or shapes differ (the first are named), or a value is not finite.
     """
-    state = read_state(weights) if read is None else read
-    wanted = {key: value.shape for key, value in module.state_dict().items()
+    shapes = {key: value.shape for key, value in module.state_dict().items() if isinstance(value, Tensor)}
+    state = read_state(weights, shapes) if read is None else read
+    wanted = {key: shape for key, shape in shapes.items()
               if key in state or not key.endswith("num_batches_tracked")}
     refuse_misfit(weights, f"the network '{name}'", {key: value.shape for key, value in state.items()}, wanted,
                   ("state the network that these weights are of",
@@ -134,26 +134,28 @@ def fill(module: nn.Module, weights: Path, name: str, read: dict[str, Tensor] | 
     module.load_state_dict(state, strict=False)
 
 
-def read_state(path: Path) -> dict[str, Tensor]:
+def read_state(path: Path, wanted: Shapes | None = None) -> dict[str, Tensor]:
     """Names and tensors of a weights file, read as data: a pickled module is refused unopened.
+
+    `wanted` are the names and shapes of a network, by which its state dict is found in the file (see `state_for`).
 
     Raises:
         InputRefused: no such file, another format, cut off, damaged, or more than a state dict.
     """
+    _refuse_other_kinds(path)
     path = existing(path)
     if path.suffix == ".safetensors":
-        return _without_prefix(_whole_safetensors(path)[0])
-    _refuse_other_kinds(path)
+        return state_for(_whole_safetensors(path)[0], path, wanted)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")   # what it grumbles about is refused below or read well
             found = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as problem:
         raise InputRefused(f"{path} holds a pickled module or other objects, which may run code when read, or is "
-                           f"cut off; {_SAVE}") from problem
+                           f"cut off; {SAVE}") from problem
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as problem:
         raise unreadable(path, problem) from problem
-    return _without_prefix(_state_in(found, path))
+    return state_for(found, path, wanted)
 
 
 def trained_state(path: Path, training_digest: str) -> dict[str, Tensor]:
@@ -182,22 +184,6 @@ def _whole_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         raise unreadable(path, problem) from problem
     refuse_broken(path, metadata, tensors)
     return tensors, metadata
-
-
-def _state_in(found: object, path: Path) -> dict[str, Tensor]:
-    for key in _NESTED:
-        if isinstance(found, dict) and isinstance(found.get(key), dict):
-            found = found[key]
-    if not isinstance(found, dict) or not found or not all(isinstance(value, Tensor) for value in found.values()):
-        raise InputRefused(f"{path} is no state dict (names and tensors); {_SAVE}")
-    return {str(name): value for name, value in found.items()}
-
-
-def _without_prefix(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in _PREFIXES:
-        if state and all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): value for name, value in state.items()}
-    return state
 
 
 def refuse_misfit(path: Path, network: str, found: Shapes, wanted: Shapes, advice: tuple[str, str]) -> None:
@@ -232,18 +218,19 @@ def refuse_not_finite(path: Path, name: str, value: Tensor) -> None:
 
 
 def _refuse_other_kinds(path: Path) -> None:
-    if path.suffix not in (".safetensors", ".pt", ".pth", ".bin", ".ckpt"):
-        raise InputRefused(f"{path}: expected weights as .safetensors, .pt or .pth; {_SAVE}")
+    if not path.name.endswith(_SUFFIXES):
+        raise InputRefused(f"{path}: expected weights as .safetensors, .pt or .pth; {SAVE}")
 
 
 def existing(path: Path) -> Path:
-    """The path of a file that is there.
+    """The path of a file that is there and may be weights.
 
     Raises:
-        InputRefused: it is not.
+        InputRefused: it is not, or cannot be (see `refuse_no_weights`).
     """
     if not path.is_file():
         raise InputRefused(f"no weights file {path}")
+    refuse_no_weights(path)
     return path
 
 

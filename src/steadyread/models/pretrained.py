@@ -80,7 +80,7 @@ def _features_of(module: nn.Module) -> nn.Sequential:
 def _of_torchvision(path: Path, wanted: Mapping[str, Sequence[int]]) -> dict[str, Tensor]:
     if path.suffix not in _TORCH:
         raise InputRefused(f"{path} is of no known format: {_EXPECTED}")
-    stored = read_state(path)
+    stored = read_state(path, wanted)
     # The dense layers have no place here and may even be NaN (IMAGENET1K_FEATURES of torchvision).
     found = {name: value for name, value in stored.items() if name.startswith("features.")} or stored
     found = {name: value for name, value in found.items() if not name.endswith("num_batches_tracked")}
