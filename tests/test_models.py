@@ -267,7 +267,7 @@ def others(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     (lambda state: {"state_dict_ema": prefixed(state, "module.")}, ""),
     (lambda state: prefixed(state, "module.") | {"n_averaged": torch.tensor(5)}, "n_averaged"),
     (lambda state: {"ema": others(state), "model": state, "args": {"lr": 0.1}}, "those of 'model/' are taken"),
-    (lambda state: prefixed(state, "model.") | prefixed(others(state), "ema_model."), "those of 'model.' are taken"),
+    (lambda state: prefixed(state, "model.") | prefixed(others(state), "ema_model."), "of 'model.' are taken"),
     (lambda state: {"checkpoint": {"weights": {"net": state}}}, ""),
     (lambda state: {"model": state, "optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}}}, ""),
     (lambda state: {**state, "epoch": 3}, ""),
