@@ -1,16 +1,15 @@
 """The command line: each command hands its flags to one library function. Imports torch only when it works."""
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
-from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from steadyread._version import __version__
-from steadyread.errors import GateFailed, InputRefused, Partial, SteadyreadError, UsageError
+from steadyread.ending import exit_code_of, printed
+from steadyread.errors import GateFailed, InputRefused, Partial, UsageError
 from steadyread.names import folder_name
 from steadyread.options import (
     Against,
@@ -72,13 +71,13 @@ if TYPE_CHECKING:
     from steadyread.running import Done
     from steadyread.sets import SetsDone
 
-INTERRUPTED = 130
 Place = tuple[Path | None, bool]   # --out and --overwrite
 app = typer.Typer(name="steadyread", add_completion=False, no_args_is_help=True, rich_markup_mode=None,
                   pretty_exceptions_enable=False, help="How steady is an imaging classifier's read? Finds the "
                   "smallest change that flips each image, and the cases that a human should read instead.",
                   epilog="Exit codes: 0 done, 1 a gate of --fail-below not met, 2 usage, 3 input refused, "
-                  "4 partial, 130 interrupted; 4 and 130 go on with the same command.")
+                  "4 partial, 70 an unforeseen fault (--debug shows where), 130 interrupted, 141 the reader of "
+                  "stdout is gone; after 4 and 130 the same command goes on.")
 noise = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Noise power spectra of CT: measure a "
                     "phantom's, show what noise of one looks like.")
 app.add_typer(noise, name="noise")
@@ -247,41 +246,19 @@ def show(spectrum: Annotated[str, typer.Argument(metavar="SPECTRUM", help="soft,
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code; what went wrong is one line on stderr."""
-    for stream in (sys.stdout, sys.stderr):   # a name that is no UTF-8 must not stop what is printed
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        code = app(args=list(argv) if argv is not None else None, standalone_mode=False)
-        return _interrupted() if code == INTERRUPTED else int(code or 0)   # typer turns Ctrl-C into that code
-    except SteadyreadError as problem:
-        print(f"steadyread: {' '.join(str(problem).split())}", file=sys.stderr)
-        return problem.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        return _interrupted()
-    except Exception as problem:
-        return _of_typer(problem)
+    return exit_code_of(lambda debugging: app(args=list(argv) if argv is not None else None, standalone_mode=False,
+                                              obj=debugging))
 
 
 @app.callback(invoke_without_command=True)
-def _version(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _whole(context: typer.Context,
+           version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+           debug: Annotated[bool, typer.Option("--debug", help="Where a command fails, print the whole traceback "
+                                               "too: steadyread --debug assess ...")] = False) -> None:
+    context.obj.on = debug
     if version:
-        print(f"steadyread {__version__}")
+        printed(f"steadyread {__version__}")
         raise typer.Exit
-
-
-def _interrupted() -> int:
-    print("steadyread: interrupted; what was finished is kept, and the same command goes on from there",
-          file=sys.stderr)
-    return INTERRUPTED
-
-
-def _of_typer(problem: Exception) -> int:
-    """Typer's own complaints about flags; anything else is a fault of ours and keeps its traceback."""
-    if not hasattr(problem, "exit_code"):
-        raise problem
-    if hasattr(problem, "format_message"):
-        print(f"steadyread: {problem.format_message()} (see steadyread --help)", file=sys.stderr)
-    return int(problem.exit_code)
 
 
 def _carry_out(study: Path | None, flags: dict[str, Any], sets: list[str] | None, out: Place, json: bool,

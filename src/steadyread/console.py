@@ -4,6 +4,7 @@ import json as json_text
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from steadyread.ending import printed
 from steadyread.metrics.noise_wording import noise_run_lines
 from steadyread.metrics.seeing_reads import method_name
 from steadyread.metrics.summary import as_json
@@ -15,11 +16,12 @@ _SHOWN = 6   # findings that a run's summary names
 
 
 def say(found: Mapping[str, Any], as_one_object: bool, lines: Lines) -> None:
-    """Print a result for a person, or for a program."""
-    if as_one_object:
-        print(json_text.dumps(as_json(found), ensure_ascii=False))
-    else:
-        print("\n".join(shown(line) for text in lines(found) for line in text.split("\n")))
+    """Print a result for a person, or for a program. Text of the data is shown with its control characters escaped.
+
+    Raises:
+        Partial, PipeClosed: stdout does not take it.
+    """
+    printed(json_text.dumps(as_json(found)) if as_one_object else "\n".join(map(shown, lines(found))))
 
 
 def run_lines(found: Mapping[str, Any]) -> Iterator[str]:

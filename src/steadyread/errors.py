@@ -1,8 +1,11 @@
 """What can go wrong, as one tree. Each message is one line: what was expected, what came, what to do."""
 
+import errno
 import re
 
 from steadyread.names import shown
+
+FULL = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))   # the disk, a quota, a limit of file sizes
 
 
 class SteadyreadError(Exception):
@@ -47,6 +50,18 @@ class GateFailed(SteadyreadError):
     """The assessment is done, and a stated gate (`--fail-below`) was not met."""
 
     exit_code = 1
+
+
+class Unforeseen(SteadyreadError):
+    """A fault of ours: an exception that nothing here expects. EX_SOFTWARE of BSD's sysexits.h."""
+
+    exit_code = 70
+
+
+class PipeClosed(SteadyreadError):
+    """What reads our output ended before all of it was written. 128 and SIGPIPE, as shells count it."""
+
+    exit_code = 141
 
 
 class Partial(SteadyreadError):

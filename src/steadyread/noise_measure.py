@@ -20,6 +20,7 @@ from steadyread.figures import save
 from steadyread.figures.noise_power import MeasuredPower, measured_power
 from steadyread.findings import Finding, worst_first
 from steadyread.metrics.dose_law import QUANTUM, DoseLaw, dose_law
+from steadyread.names import shown as safe
 from steadyread.threats.power import Detrend, PowerEstimate, Window, noise_power, pixel_spacing, without_trend
 from steadyread.threats.spectrum import tube_load
 
@@ -95,7 +96,7 @@ def measure_noise(sources: Sequence[str | Path], how: Measurement | None = None,
              "findings": [finding.as_json() for finding in findings], "folder": str(folder),
              "table": str(folder / TABLE)}
     found["provenance"] = provenance(found)
-    records.write_whole(folder / TABLE, _table(power, found).encode())
+    records.write_text(folder / TABLE, _table(power, found))
     records.write_json(folder / SETTINGS, found | {
         "regions": [[one.image, one.row, one.column, one.side] for one in regions],
         "frequency_per_mm": power.frequency_per_mm.tolist(), "power_hu2_mm2": power.power_hu2_mm2.tolist()})
@@ -283,7 +284,7 @@ def _table(power: PowerEstimate, found: dict[str, Any]) -> str:
     text = io.StringIO()
     mas = f"{found['reference_mas']:.6g}" if found["reference_mas"] else "unknown"
     thick = found.get("slice_thickness_mm")
-    text.write(f"# {found['provenance']}\n# reference_mas: {mas}\n")
+    text.write(f"# {safe(found['provenance'])}\n# reference_mas: {mas}\n")
     text.write(f"# slice_thickness_mm: {thick:.6g}\n" if thick else "")
     text.write(f"# steadyread {__version__}\n")
     writer = csv.writer(text, lineterminator="\n")

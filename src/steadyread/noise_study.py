@@ -165,7 +165,7 @@ def _write_facts(folder: Path, study: Study, material: Material, noise: CTNoise)
     found = [*_cut_off(noise, batch), *_other_thickness(noise, material.ready),
              *audit(material.raw, material.ready)]
     records.write_json(folder / FINDINGS, [one.as_json() for one in found])
-    records.write_whole(folder / CASES, _listed(material.raw).encode())
+    records.write_text(folder / CASES, _listed(material.raw))
 
 
 def _cut_off(noise: CTNoise, batch: Batch) -> Iterator[Finding]:

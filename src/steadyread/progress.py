@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol, TextIO, TypeVar
 
+from steadyread.names import shown
+
 T = TypeVar("T")
 # What the work is called; a function is called after each item, and what it says then is said then.
 Label = str | Callable[[], str]
@@ -81,7 +83,8 @@ def _bar(items: Iterable[T], total: int, label: Label, out: TextIO) -> Iterator[
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
+               TimeRemainingColumn())
     with Bar(*columns, console=Console(file=out), transient=True) as bar:
         task = bar.add_task(_told(label), total=total)
         for done, item in enumerate(items, start=1):
@@ -149,7 +152,7 @@ def _lines(items: Iterable[T], total: int, label: Label, out: TextIO, pace: Pace
 
 
 def _told(label: Label) -> str:
-    return label if isinstance(label, str) else label()
+    return shown(label if isinstance(label, str) else label())
 
 
 def duration(seconds: float) -> str:

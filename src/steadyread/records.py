@@ -5,7 +5,6 @@ Each file is written whole: under a temporary name, synced, then renamed. A part
 its own bytes in its name, so that a flipped bit anywhere is seen. One writer a folder.
 """
 
-import errno
 import hashlib
 import io
 import json
@@ -23,7 +22,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from steadyread.errors import InputRefused, Partial, PlanDiffers
+from steadyread.errors import FULL, InputRefused, Partial, PlanDiffers
+from steadyread.names import in_json, shown
 from steadyread.progress import note
 
 SCHEMA = pa.schema([
@@ -44,7 +44,6 @@ PARTS = "records"
 _PART = re.compile(r"part-(\d{5,})-([0-9a-f]{16})\.parquet")
 _TEMPORARY = ".tmp"
 _LEFTOVER = re.compile(r"\..+\.\d+" + re.escape(_TEMPORARY))
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SHOWN = 4   # differences of two plans that a message names
 
 
@@ -205,10 +204,15 @@ def write_whole(path: str | Path, content: bytes) -> None:
         raise
 
 
+def write_text(path: str | Path, text: str) -> None:
+    """Write text as UTF-8. What came with the data and would act where the file is shown is written escaped."""
+    write_whole(path, shown(text, kept="\n\t").encode())
+
+
 def write_json(path: str | Path, value: object) -> None:
     """Write plain values, numpy ones among them, as JSON; NaN and infinity, which JSON lacks, become null."""
     text = json.dumps(_plain(value), indent=1, allow_nan=False, ensure_ascii=False)
-    write_whole(path, (text + "\n").encode(errors="backslashreplace"))   # JSON's own escape for what UTF-8 lacks
+    write_whole(path, (in_json(text) + "\n").encode())
 
 
 def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
@@ -323,7 +327,7 @@ def _sync_folder(folder: Path) -> None:
 
 def unwritable(path: Path, problem: OSError) -> InputRefused | Partial:
     """What to raise where writing failed: `Partial` for a full disk, quota or file size limit, else a refusal."""
-    if problem.errno in _FULL:
+    if problem.errno in FULL:
         return Partial(f"no room to write {path}: {problem.strerror}. What was finished is kept: make room and run "
                        "the same command again")
     return InputRefused(f"cannot write {path}: {problem.strerror or problem}; choose another --out folder")

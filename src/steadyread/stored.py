@@ -19,6 +19,7 @@ from steadyread.metrics.reads import Reads, reads_of
 from steadyread.metrics.summary import as_json
 from steadyread.metrics.triage import FREE, SMALLEST_FLIP, scores, triage, with_combined
 from steadyread.metrics.wording import comparison
+from steadyread.names import cell
 from steadyread.report import write_report
 from steadyread.report.noise_page import write_noise_report
 from steadyread.report.sets_page import write_sets_report
@@ -50,7 +51,7 @@ def triage_run(folder: str | Path, withhold: float | None = None, seed: int = 0,
     share = withhold if withhold is not None else share_to_withhold({"study": settings})
     found = triage(reads, validation if len(validation) else None, share, seed)
     path = Path(out or folder) / LIST
-    records.write_whole(path, _listed(reads, found).encode())
+    records.write_text(path, _listed(reads, found))
     plain: dict[str, Any] = as_json(found | {"comparison": comparison(found), "list": str(path)})
     return plain
 
@@ -98,7 +99,7 @@ def _listed(reads: Reads, found: dict[str, Any]) -> str:
     chosen = scored.chosen.nonzero()[0]
     for at in np.argsort(sizes, kind="stable"):
         place = chosen[at]
-        writer.writerow([reads.case_id[place], reads.patient[place], int(reads.prediction[place]),
+        writer.writerow([cell(reads.case_id[place]), cell(reads.patient[place]), int(reads.prediction[place]),
                          f"{sizes[at]:.6g}", f"{margins[at]:.6g}",
                          *(f"{scored.score[name][at]:.6g}" for name in further),
                          "yes" if sizes[at] <= threshold else "no"])

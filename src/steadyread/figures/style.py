@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from steadyread.records import write_whole
+from steadyread.records import write_text, write_whole
 from steadyread.units import Bounds
 
 INK, PAPER = "#1b1f24", "#fdfdfc"
@@ -130,5 +130,5 @@ def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
         _settle(figure)
         figure.savefig(buffer, format="png", metadata={"Software": None})
     write_whole(picture, buffer.getvalue())
-    write_whole(drawing, svg(figure).encode())
+    write_text(drawing, svg(figure))
     return picture, drawing

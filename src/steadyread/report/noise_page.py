@@ -62,7 +62,7 @@ def write_noise_report(folder: Path, seed: int = 0) -> Path:
     page = render(run, found, {name: (inline_svg(saved[name].read_text("utf-8"), name.replace("_", "-"),
                                                  drawing.caption), drawing.caption)
                                for name, drawing in drawings.items() if name != "examples"})
-    records.write_whole(run.folder / PAGE, page.encode(errors="backslashreplace"))
+    records.write_text(run.folder / PAGE, page)
     return run.folder / PAGE
 
 

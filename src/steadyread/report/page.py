@@ -47,12 +47,12 @@ def write_report(run_dir: Path, seed: int = 0) -> Path:
         drawn |= {each.name: each for each in hardening_drawings(plain, hardened, summary["hardening"])}
     saved = {name: save(drawing.figure, folder / FIGURES, name)[1] for name, drawing in drawn.items()}
     records.write_json(folder / SUMMARY, as_json(summary))
-    records.write_whole(folder / CHECKLIST, checklist_markdown(_named(run, summary)).encode())
+    records.write_text(folder / CHECKLIST, checklist_markdown(_named(run, summary)))
     captions = {name: drawing.caption for name, drawing in drawn.items() if name != "examples"}
     page = render(run, summary, {
         name: (inline_svg(saved[name].read_text("utf-8"), name.replace("_", "-"), caption), caption)
         for name, caption in captions.items()})
-    records.write_whole(folder / PAGE, page.encode(errors="backslashreplace"))
+    records.write_text(folder / PAGE, page)
     return folder / PAGE
 
 

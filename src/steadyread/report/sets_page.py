@@ -55,9 +55,9 @@ def write_sets_report(folder: Path, seed: int = 0) -> Path:
     page = render(stored, found, {name: (inline_svg(saved[name].read_text("utf-8"), name.replace("_", "-"),
                                                     drawing.caption), drawing.caption)
                                   for name, drawing in drawings.items() if name != "fig1"})
-    records.write_whole(stored.folder / TEXT, markdown(found).encode())
-    records.write_whole(stored.folder / CHECKLIST, checklist_markdown(_runs(stored, found)).encode())
-    records.write_whole(stored.folder / PAGE, page.encode(errors="backslashreplace"))
+    records.write_text(stored.folder / TEXT, markdown(found))
+    records.write_text(stored.folder / CHECKLIST, checklist_markdown(_runs(stored, found)))
+    records.write_text(stored.folder / PAGE, page)
     return stored.folder / PAGE
 
 
