@@ -62,7 +62,7 @@ def test_a_table_that_is_not_understood_is_never_overruled_by_folders(tmp_path: 
     (batches(tmp_path) / name).write_bytes(data)
     with pytest.raises(InputRefused) as caught:
         open_cases(tmp_path)
-    for word in (name, "--layout folders", *words):
+    for word in (name, "data.layout = folders", *words):
         assert word in str(caught.value)
     assert open_cases(tmp_path, layout="folders").classes == ("batch1", "batch2")
 

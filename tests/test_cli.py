@@ -223,7 +223,7 @@ def test_help_imports_no_torch() -> None:
     (("assess", "--data", "images", *OWN, "--out", "images/run"), "lies in the data"),
     (("assess", "--data", "images", *OWN, "--normalise", "0.5,0"), "deviations above 0"),
     (("assess", "--data", "images", "--model", "networks:liner", *OWN[2:]), "did you mean 'linear'?"),
-    (("assess", "--data", "images", *OWN[:6], "--output", "logitz"), "model.output: input should be 'logit'"),
+    (("assess", "--data", "images", *OWN[:6], "--output", "logitz"), "--output: input should be 'logit'"),
     (("assess", "--data", "images", *OWN, "--limit", "1"), "limit must be at least 2"),
     (("assess", "--data", "images", *OWN, "--set", "seed"), "--set takes KEY=VALUE"),
 ])

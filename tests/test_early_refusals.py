@@ -1,12 +1,21 @@
-"""What can be refused is refused before the images are read."""
+"""What can be refused is refused before the images are read, in the words of who reads it."""
 
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import typer
 
 from fabricate_pictures import Call, pictures
 from steadyread import material
+from steadyread.cli import app
+from steadyread.options import in_flags
 from test_cli import OWN, QUICK, network
+from test_house import PACKAGE
 
 BEFORE_LISTING = [
     (("--weights", "none.pt"), "none.pt"), (("--weights", "networks.py"), "expected weights as .safetensors"),
@@ -58,3 +67,70 @@ def test_every_set_is_looked_for_before_the_first_is_read(there: Path, steadyrea
     refused = steadyread("run", "two.toml")
     assert refused.code == 3
     assert "two: nowhere: no such file or folder" in refused.err
+
+
+@pytest.mark.parametrize("command", ["assess", "demo", "train", "harden", "run"])
+def test_a_file_that_is_not_there_is_refused_before_torch_is_imported(command: str, tmp_path: Path) -> None:
+    flags = ("none.toml",) if command == "run" else ("--data", "nowhere")
+    weights = ("--weights", "none.pt") if command == "assess" else ()
+    code = ("import sys; from steadyread.cli import main; code = main(sys.argv[1:]);"
+            "print('torch' in sys.modules); sys.exit(code)")
+    found = subprocess.run([sys.executable, "-c", code, command, *flags, *weights], cwd=tmp_path, text=True,
+                           capture_output=True, check=False)
+    assert (found.returncode, found.stdout) == (3, "False\n")
+    assert found.stderr.startswith("steadyread: ")
+    assert found.stderr.count("\n") == 1
+
+
+def test_messages_name_the_flag_of_the_command_and_the_key_of_a_study(there: Path, steadyread: Call) -> None:
+    asked = steadyread("assess", "--data", "images", "--weights", "linear.pt", "--model", "networks:linear")
+    assert "give --bounds LO,HI, --output HEAD (and --normalise, where" in asked.err
+    (there / "own.toml").write_text("[data]\npath = 'images'\n[model]\nname = 'networks:linear'\n"
+                                    "weights = 'linear.pt'\n")
+    asked = steadyread("run", "own.toml")
+    assert "give model.bounds LO,HI, model.output HEAD (and model.normalise, where" in asked.err
+    assert "--" not in asked.err
+
+
+@pytest.mark.parametrize(("message", "known", "said"), [
+    ("state model.name = vgg16", {"--model"}, "state --model vgg16"), ("data.path.", {"--data"}, "--data."),
+    ("data.path", {"--limit"}, "data.path"), ("model.outputs", {"--output"}, "model.outputs"),
+    ("'data.layout'", {"--layout"}, "'data.layout'"), ("x.data.path", {"--data"}, "x.data.path"),
+    ("attacks.limit must", {"--limit"}, "--limit must"), ("model.bounds.low", {"--bounds"}, "model.bounds.low"),
+    ("data.path and data.train", {"--data", "--test-data"}, "--test-data and --data")])
+def test_a_key_becomes_the_flag_that_the_command_has(message: str, known: set[str], said: str) -> None:
+    assert in_flags(message, known) == said
+
+
+# Modules that work for one command alone, whose messages may name its flags.
+OF_ONE_COMMAND = {"noise_explain": "explain", **dict.fromkeys(
+    ("noise_measure", "cases/series", "cases/dicom", "cases/dicom_header", "cases/uniform", "cases/structure"),
+    "noise measure")}
+EVERYWHERE = ("harden RUN --data", "--fail-below")
+
+
+def _messages(path: Path) -> Iterator[str]:
+    tree = ast.parse(path.read_text("utf-8"))
+    docs = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docs:
+            yield node.value
+
+
+def test_every_flag_that_a_message_names_is_one_of_its_command() -> None:
+    named = 0
+    for path in sorted(PACKAGE.rglob("*.py")):
+        module = path.relative_to(PACKAGE).with_suffix("").as_posix()
+        if module in ("cli", "options"):
+            continue
+        command = typer.main.get_command(app)
+        for name in OF_ONE_COMMAND.get(module, "run").split():
+            command = command.commands[name]
+        known = {flag for parameter in command.params for flag in parameter.opts}
+        for text in _messages(path):
+            for always in EVERYWHERE:
+                text = text.replace(always, "")
+            flags = re.findall(r"--[a-z][a-z-]*", text)
+            named += len(flags)
+            assert set(flags) <= known | {"--help"}, f"{module}: {text}"
+    assert named > 20

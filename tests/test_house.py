@@ -17,7 +17,7 @@ PACKAGE = ROOT / "src" / "steadyread"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST = 400
 FLOORS = {
-    7: ("cli", "console", "ending", "options", "__main__"),
+    7: ("cli", "console", "ending", "options", "starting", "__main__"),
     6: ("study", "material", "run_folder", "networks", "noise_job", "noise_study", "noise_measure", "noise_show",
         "noise_seeing", "noise_explain", "hardening", "noise_hardening", "running", "sets", "stored"),
     5: ("report",),

@@ -1,6 +1,5 @@
 """The command line: each command hands its flags to one library function. Imports torch only when it works."""
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -61,11 +60,15 @@ from steadyread.options import (
     TrainingSize,
     Weights,
     Window,
+    flags_of,
+    in_flags,
+    named,
     normalised,
     numbers,
     pair,
     prepared,
 )
+from steadyread.starting import begin, use_threads
 
 if TYPE_CHECKING:
     from steadyread.running import Done
@@ -133,7 +136,7 @@ def assess(data: DataPath = None, model: ModelName = None, weights: Weights = No
              "model__bounds": pair(bounds, "--bounds"), "model__output": output, "model__threshold": threshold,
              "model__normalise": normalised(normalise), "attacks__limit": limit, "attacks__epsilons": epsilon,
              "attacks__against": against, "seed": seed, "gates__fail_below": fail_below}
-    flags |= prepared(window, crop, size, spacing) | _named(study, data, weights)
+    flags |= prepared(window, crop, size, spacing) | named(study, data, weights)
     _carry_out(study, flags, sets, (out, overwrite), json, threads)
 
 
@@ -183,7 +186,7 @@ def explain(folder: RunFolder, case: CaseIds = None, fold: FoldNumber = 0,
             layer: LayerName = None, mas: SeenMas = None, attack: SeenAttack = None,
             out: Out = None, json: Json = False, threads: Threads = None) -> None:
     """What a network of a noise study sees in some cases, with and without noise: attention, features, slices."""
-    _use(threads)
+    use_threads(threads)
     from steadyread.noise_explain import Explaining, explain_run
     from steadyread.progress import progress
 
@@ -246,8 +249,11 @@ def show(spectrum: Annotated[str, typer.Argument(metavar="SPECTRUM", help="soft,
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs a command and returns its exit code; what went wrong is one line on stderr."""
+    def in_its_words(text: str) -> str:
+        return in_flags(text, flags_of(typer.main.get_command(app), argv))
+
     return exit_code_of(lambda debugging: app(args=list(argv) if argv is not None else None, standalone_mode=False,
-                                              obj=debugging))
+                                              obj=debugging), in_its_words)
 
 
 @app.callback(invoke_without_command=True)
@@ -263,8 +269,8 @@ def _whole(context: typer.Context,
 
 def _carry_out(study: Path | None, flags: dict[str, Any], sets: list[str] | None, out: Place, json: bool,
                threads: int | None, data_root: Path | None = None, keep_going: bool = False) -> None:
-    _begin(flags, study)
-    _use(threads)
+    begin(flags, study)
+    use_threads(threads)
     from steadyread.study import keyed, override
 
     above = [keyed(**flags), *[override(text) for text in sets or ()]]
@@ -290,15 +296,6 @@ def _refuse_whole(done: "Done | SetsDone") -> None:
         raise Partial(f"{'; '.join(done.set_aside)}. The others are done")
 
 
-def _begin(flags: Mapping[str, Any], study: Path | None = None) -> None:
-    """The first line, before torch is imported, which takes seconds; a missing study is refused at once."""
-    from steadyread.progress import note
-
-    if study is not None and not study.is_file():
-        raise InputRefused(f"cannot read the study {study}: no such file")
-    note(f"reading {study or flags.get('data__path') or 'SYNTHETIC nodules'}")
-
-
 def _done(study: Path | None, above: list[dict[str, Any]], out: Place, data_root: Path | None,
           keep_going: bool) -> "Done | SetsDone":
     from steadyread.progress import progress
@@ -316,8 +313,8 @@ def _done(study: Path | None, above: list[dict[str, Any]], out: Place, data_root
 def _harden_run(folder: Path, flags: dict[str, Any], sets: list[str] | None, json: bool,
                 threads: int | None) -> None:
     """The study of a finished run with a hardening added, carried out in the run's own folder."""
-    _begin({"data__path": folder})
-    _use(threads)
+    begin({"data__path": folder})
+    use_threads(threads)
     from steadyread.progress import progress
     from steadyread.running import harden_run
     from steadyread.study import keyed, override
@@ -337,8 +334,8 @@ def _harden_run(folder: Path, flags: dict[str, Any], sets: list[str] | None, jso
 
 def _train(study: Path | None, flags: dict[str, Any], sets: list[str] | None, out: Place, json: bool,
            threads: int | None) -> None:
-    _begin(flags, study)
-    _use(threads)
+    begin(flags, study)
+    use_threads(threads)
     from steadyread.progress import progress
     from steadyread.running import train as train_study
     from steadyread.study import keyed, override, read_study
@@ -351,23 +348,3 @@ def _say(found: Mapping[str, Any], json: bool, lines: str) -> None:
     from steadyread import console
 
     console.say(found, json, getattr(console, lines))
-
-
-def _use(threads: int | None) -> None:
-    """Threads that wait asleep: spinning ones halve the speed of a machine that is shared."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    import torch
-
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    torch.set_num_threads(threads or cores or 1)
-
-
-def _named(study: Path | None, data: str | None, weights: str | None) -> dict[str, Any]:
-    """A name that tells one assessment from another, for the folder under runs/."""
-    if study is None and weights is None:
-        raise UsageError("assess needs a trained network: give --weights FILE (and --model, --bounds, --output "
-                         "unless the file was written by `steadyread train`); `steadyread demo` trains one first")
-    if study is not None:
-        return {}
-    of = Path(data).resolve().stem if data else "synthetic"
-    return {"name": folder_name(f"assess-{of}-{Path(weights or '').resolve().stem}")}

@@ -12,7 +12,16 @@ from typing import Any
 
 import typer
 
-from steadyread.errors import FULL, InputRefused, Partial, PipeClosed, SteadyreadError, Unforeseen, UsageError
+from steadyread.errors import (
+    FULL,
+    InputRefused,
+    Partial,
+    PipeClosed,
+    PlanDiffers,
+    SteadyreadError,
+    Unforeseen,
+    UsageError,
+)
 from steadyread.names import one_line
 
 INTERRUPTED = 130
@@ -27,15 +36,15 @@ class Debugging:
     on: bool = False
 
 
-def exit_code_of(command: Callable[[Debugging], Any]) -> int:
-    """Runs a command to its end; whatever it raises becomes a code and a line."""
+def exit_code_of(command: Callable[[Debugging], Any], words: Callable[[str], str] = str) -> int:
+    """Runs a command to its end; whatever it raises becomes a code and a line, put in the command's own `words`."""
     debugging = Debugging()
     _show_whatever_comes()
     try:
         code = command(debugging)
         _flush()
     except BaseException as problem:
-        return _said(problem, debugging)
+        return _said(problem, debugging, words)
     return _interrupted() if code == INTERRUPTED else int(code or 0)   # typer turns Ctrl-C into that code
 
 
@@ -84,7 +93,7 @@ def _show_whatever_comes() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _said(problem: BaseException, debugging: Debugging) -> int:
+def _said(problem: BaseException, debugging: Debugging, words: Callable[[str], str]) -> int:
     if isinstance(problem, KeyboardInterrupt | typer.Abort):
         return _interrupted()
     if hasattr(problem, "format_message"):   # typer's own, about flags
@@ -94,7 +103,7 @@ def _said(problem: BaseException, debugging: Debugging) -> int:
     if debugging.on:
         with suppress(OSError):
             traceback.print_exception(problem)
-    _complain(known)
+    _complain(known if isinstance(known, PlanDiffers) else words(str(known)))   # which speaks of stored settings
     return known.exit_code
 
 

@@ -70,6 +70,15 @@ def regular_file(path: Path, sought: str = "file") -> Path:
     return path
 
 
+def file_or_folder(path: Path) -> Path:
+    """`path`, if it is a folder or a regular file.
+
+    Raises:
+        InputRefused: neither.
+    """
+    return path if is_folder(path) else regular_file(path, "file or folder")
+
+
 def nearest(path: Path) -> str:
     """"; did you mean 'NAME'?" of the likeliest name beside a file that is not there, or ""."""
     asked = _plain(path.name)

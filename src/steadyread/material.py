@@ -26,6 +26,7 @@ from steadyread.cases import (
 from steadyread.cases import fold as folded
 from steadyread.cases.readable import readable
 from steadyread.errors import InputRefused, UsageError
+from steadyread.files import file_or_folder
 from steadyread.models import loading as models
 from steadyread.models.loading import BUILT_IN, read_card
 from steadyread.progress import Progress, at_work, quiet
@@ -74,8 +75,8 @@ def refuse_absent(study: Study) -> None:
         InputRefused, UsageError: as said.
     """
     for path in (study.data.path, study.data.train):
-        if path is not None and not Path(path).expanduser().exists():
-            raise InputRefused(f"{path}: no such file or folder")
+        if path is not None:
+            file_or_folder(Path(path).expanduser())
     models.refuse_absent(study.model.name, study.model.weights)
     if study.model.pretrained is not None:
         models.existing(Path(study.model.pretrained))
@@ -243,13 +244,14 @@ def _refuse_crossing(raw: Cases) -> None:
 
 def _refuse_unstated(study: Study) -> None:
     """Weights that say nothing of themselves: what they were made for must be stated, not guessed."""
-    missing = [flag for flag, there in (
-        ("--data", study.data.path is not None), ("--bounds LO,HI", "bounds" in study.model.model_fields_set),
-        ("--output HEAD", "output" in study.model.model_fields_set)) if not there]
+    stated = study.model.model_fields_set
+    missing = [key for key, there in (
+        ("data.path", study.data.path is not None), ("model.bounds LO,HI", "bounds" in stated),
+        ("model.output HEAD", "output" in stated)) if not there]
     if missing:
         raise UsageError(f"the weights {study.model.weights} do not say what they were made for: give "
-                         f"{', '.join(missing)} (and --normalise, where the network wants other values than the "
-                         "images hold)")
+                         f"{', '.join(missing)} (and model.normalise, where the network wants other values than "
+                         "the images hold)")
 
 
 def attacked_cases(material: Material) -> Cases:
@@ -284,7 +286,7 @@ def _of_card(card: Mapping[str, Any], study: Study, raw: Cases) -> dict[str, Any
     named = card.get("model")
     if named not in BUILT_IN and "name" not in study.model.model_fields_set:
         raise InputRefused(f"{study.model.weights} is for the network '{named}', which is not built in: if you "
-                           f"trust that code, give --model {named}")
+                           f"trust that code, give model.name = {named}")
     settings = {"model": {"name": named} | {key: card[key] for key in (
         "arguments", "output", "normalise", "threshold", "window") if key in card}}
     if "preparation" in card:

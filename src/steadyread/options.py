@@ -1,13 +1,15 @@
 """The flags of the commands: what each is called, takes and says of itself."""
 
 import re
-from collections.abc import Collection, Mapping
+import sys
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
 
 from steadyread.errors import UsageError
+from steadyread.names import folder_name
 
 # The flags that stand for a key of a study, for messages; those of `harden` first.
 FLAGS: Mapping[str, tuple[str, ...]] = {
@@ -109,7 +111,32 @@ def in_flags(message: str, known: Collection[str]) -> str:
         return own[0] + " " * bool(match.group(2)) if own else match.group(0)
 
     keys = "|".join(re.escape(key) for key in FLAGS)
-    return re.sub(rf"(?<![\w.\['\"-])({keys})( = )?(?![\w-]|\.\w)", flag, message)
+    return re.sub(rf"(?<![\w.\['\"-])({keys})(?![\w-]|\.\w)( = )?", flag, message)
+
+
+def flags_of(command: Any, argv: Sequence[str] | None) -> set[str]:
+    """The flags of the command, for messages that name a key; none where keys are the words of who reads them."""
+    argv = sys.argv[1:] if argv is None else argv
+    for name in argv:
+        command = getattr(command, "commands", {}).get(name, command)
+    if command.name == "run" or any(word.split("=")[0] == "--study" for word in argv):
+        return set()
+    return {flag for parameter in command.params for flag in parameter.opts}
+
+
+def named(study: Path | None, data: str | None, weights: str | None) -> dict[str, Any]:
+    """A name that tells one assessment from another, for the folder under runs/.
+
+    Raises:
+        UsageError: neither a study nor weights.
+    """
+    if study is None and weights is None:
+        raise UsageError("assess needs a trained network: give --weights FILE (and --model, --bounds, --output "
+                         "unless the file was written by `steadyread train`); `steadyread demo` trains one first")
+    if study is not None:
+        return {}
+    of = Path(data).resolve().stem if data else "synthetic"
+    return {"name": folder_name(f"assess-{of}-{Path(weights or '').resolve().stem}")}
 
 
 def prepared(window: str | None, crop: int | None, size: int | None, spacing: float | None) -> dict[str, Any]:

@@ -70,7 +70,7 @@ def _refuse_labels(file: Path, stems: Sequence[str]) -> None:
         return
     seen = f" (its columns: {', '.join(columns[:8])})" if columns else ""
     raise InputRefused(f"{file}: this table{seen} beside folders of pictures is not understood, and may say what "
-                       f"they are: give {NEEDED}, or --layout folders if the folders are the classes")
+                       f"they are: give {NEEDED}, or state data.layout = folders if the folders are the classes")
 
 
 def _names_pictures(file: Path, stems: Sequence[str], least: float) -> bool:

@@ -108,11 +108,11 @@ def load_saved(path: str | Path, model: str | None = None) -> tuple[nn.Module, d
     """
     card = read_card(path)
     if card is None or not isinstance(card.get("model"), str):
-        raise InputRefused(f"{path} does not say which network it is for: give --model too")
+        raise InputRefused(f"{path} does not say which network it is for: give model.name too")
     name = model or card["model"]
     if model is None and name not in BUILT_IN:
         raise InputRefused(f"{path} is for the network '{name}', which is not built in: if you trust that code, "
-                           f"give --model {name}")
+                           f"give model.name = {name}")
     return load_classifier_module(name, path, **card.get("arguments", {})), card
 
 

@@ -246,7 +246,7 @@ def _ignored(study: Study) -> Iterator[str]:
         (split.folds and split.validation_share != Splitting().validation_share,
          "split.validation_share is not used with split.folds, whose folds take turns to validate: state one"),
         (study.data.path is None and (study.data.layout or study.data.options),
-         "data.layout and data.options say how data.path is read, and there is none: state data.path (--data), or "
+         "data.layout and data.options say how data.path is read, and there is none: state data.path, or "
          "leave them out"),
         (study.data.path is None and study.data.train,
          "data.train says where to learn what data.path is to test: state data.path too"),

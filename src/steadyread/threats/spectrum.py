@@ -210,8 +210,8 @@ class Spectrum:
         path = Path(path)
         table = read_spectrum_table(path)
         if reference_mas is None and table.reference_mas is None:
-            raise UsageError(f"{path}: at which dose was it measured? State reference_mas (noise.reference_mas in "
-                             "a study, --reference-mas), or a line '# reference_mas: 100' in the file")
+            raise UsageError(f"{path}: at which dose was it measured? State reference_mas (noise.reference_mas), "
+                             "or have a line '# reference_mas: 100' in the file")
         mas = tube_load(table.reference_mas or 0 if reference_mas is None else reference_mas)
         told = f"{path.name} (sha256 {table.digest}), {mas:g} mAs"
         told = f"{table.comment}; {told}" if table.comment.startswith("measured") else told
