@@ -106,7 +106,7 @@ def test_a_key_becomes_the_flag_that_the_command_has(message: str, known: set[st
 OF_ONE_COMMAND = {"noise_explain": "explain", **dict.fromkeys(
     ("noise_measure", "cases/series", "cases/dicom", "cases/dicom_header", "cases/uniform", "cases/structure"),
     "noise measure")}
-EVERYWHERE = ("harden RUN --data", "--fail-below")
+EVERYWHERE = ("harden RUN --data", "steadyread --debug", "--fail-below")
 
 
 def _messages(path: Path) -> Iterator[str]:

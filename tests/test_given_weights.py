@@ -1,12 +1,16 @@
 """Given weights: all is assessed but what has another part; images to harden with may come from elsewhere."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from fabricate_pictures import Call, pictures
-from steadyread.cases import open_cases
+from steadyread import material, running
+from steadyread.cases import image_marks, open_cases
 from steadyread.errors import InputRefused
 from steadyread.material import attacked_cases, gather
 from steadyread.study import Study, keyed, read_study
@@ -28,8 +32,8 @@ def stated(folder: Path, **flags: object) -> Study:
 
 
 def counts(study: Study) -> dict[str, int]:
-    material = gather(study)
-    return {part: len(material.ready.part(part)) for part in ("train", "validation", "test")}
+    there = gather(study)
+    return {part: len(there.ready.part(part)) for part in ("train", "validation", "test")}
 
 
 def test_all_images_without_a_part_are_assessed(tmp_path: Path) -> None:
@@ -58,13 +62,13 @@ def test_a_network_to_be_hardened_keeps_images_for_it_unless_others_are_given(tm
     assert counts(stated(images, hardening={})) == {"train": 16, "validation": 4, "test": 10}
     study = stated(images, hardening={}, data__train=str(others))
     assert counts(study) == {"train": 32, "validation": 8, "test": 30}
-    material = gather(study)
-    assert {row.part for row in attacked_cases(material).rows} == {"test"}
-    assert {row.id for row in material.ready.part("test").rows} == {row.id for row in open_cases(images).rows}
-    named = next(at for at, row in enumerate(material.ready.rows) if row.part == "train")
-    row = material.ready.rows[named]
+    there = gather(study)
+    assert {row.part for row in attacked_cases(there).rows} == {"test"}
+    assert {row.id for row in there.ready.part("test").rows} == {row.id for row in open_cases(images).rows}
+    named = next(at for at, row in enumerate(there.ready.rows) if row.part == "train")
+    row = there.ready.rows[named]
     other = next(case for case in open_cases(others).rows if f"train/{case.id}" == row.id)
-    assert (material.raw[named].image.numpy() == open_cases(others).load(other)).all()
+    assert (there.raw[named].image.numpy() == open_cases(others).load(other)).all()
 
 
 def test_a_study_may_learn_from_other_images_than_it_tests(tmp_path: Path) -> None:
@@ -101,3 +105,34 @@ def test_a_run_of_given_weights_is_hardened_with_images_given_then(steadyread: C
     assert json.loads((tmp_path / "run/hardened/summary.json").read_text())["images"] == 30
     again = steadyread("assess", "--data", "images", *OWN, *QUICK, "--out", "run", "--json")
     assert again.code == 0, again.err
+
+
+def test_images_to_assess_may_stand_beside_those_to_harden_with(steadyread: Call, tmp_path: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    pictures(tmp_path / "images", 30)
+    pictures(tmp_path / "others", 40)
+    seen: list[Study] = []
+
+    def carry_out(study: Study, *_: object) -> None:
+        seen.append(study)
+        raise InputRefused("seen")
+
+    monkeypatch.setattr(running, "carry_out", carry_out)
+    steadyread("harden", "--data", "others", "--test-data", "images", *OWN, "--epsilon", "2 grey levels")
+    assert counts(seen[0]) == {"train": 32, "validation": 8, "test": 30}
+    refused = steadyread("harden", "--test-data", "images", *OWN)
+    assert (refused.code, "give --data too" in refused.err) == (2, True)
+
+
+def test_a_card_of_other_images_of_the_same_name_and_number_splits_nothing(tmp_path: Path) -> None:
+    images = pictures(tmp_path / "images", 30)
+    taught = replace(open_cases(images), rows=open_cases(images).rows[:20])
+    card = {"model": "vgg16", "arguments": {}, "split": {"test_share": 1 / 3}, "limit": None,
+            "data": {"name": "images", "images": 30}, "taught": {"images": image_marks(taught), "patients": []}}
+    for pixel, kept in ((0, True), (1, False)):
+        for path in sorted(images.rglob("*.png")) if pixel else ():
+            pixels = np.asarray(Image.open(path)).copy()
+            pixels[0, 0] ^= pixel
+            Image.fromarray(pixels).save(path)
+        study = stated(images, model__name="vgg16", model__weights="none.safetensors")
+        assert ("split" in material.settings_of(card, study, open_cases(images))) is kept

@@ -131,7 +131,7 @@ def test_a_gate_on_steady_reads_is_judged(run: Path, study: Study) -> None:
         "steady_reads@100 mAs=0", "steady_reads@10 mAs=1", "auc=0.01"))}), run)
     assert [judged.passed for judged in done.gates][::2] == [True, True]
     assert 0 <= (done.gates[1].value or 0) <= 1
-    with pytest.raises(UsageError, match="these were: 10, 100 mAs"):
+    with pytest.raises(UsageError, match="these are: 10, 100 mAs"):
         carry_out(study.model_copy(update={"gates": Gates(fail_below=("steady_reads@70 mAs=0.5",))}), run)
 
 

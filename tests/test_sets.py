@@ -193,7 +193,7 @@ def test_a_finished_run_is_hardened_in_its_own_folder(steadyread: Call, tmp_path
     other = steadyread("harden", "run", "--epsilon", "3 grey level", "--threads", 1)
     assert other.code == 3
     assert "hardening.epsilon" in other.err
-    wrong = steadyread("harden", "run", "--data", "two")
+    wrong = steadyread("harden", "run", "--data", "one")
     assert wrong.code == 2
     assert "--data: the run" in wrong.err
     elsewhere = steadyread("harden", "run", "--epsilon", "auto", "--out", "elsewhere")

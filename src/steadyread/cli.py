@@ -55,6 +55,7 @@ from steadyread.options import (
     Spacing,
     StudyPath,
     Taper,
+    TestData,
     Threads,
     Threshold,
     TrainingSize,
@@ -142,9 +143,9 @@ def assess(data: DataPath = None, model: ModelName = None, weights: Weights = No
 
 @app.command()
 def harden(folder: Run = None, epsilon: TrainingSize = None, method: Method = None, epochs: HardeningEpochs = None,
-           from_scratch: Scratch = None, data: DataPath = None, model: ModelName = None, weights: Weights = None,
-           bounds: BoundsPair = None, output: Head = None, limit: Limit = None, layout: Layout = None,
-           study: StudyPath = None, normalise: Normalise = None, window: Window = None, crop: Crop = None,
+           from_scratch: Scratch = None, data: DataPath = None, test_data: TestData = None, model: ModelName = None,
+           weights: Weights = None, bounds: BoundsPair = None, output: Head = None, limit: Limit = None,
+           layout: Layout = None, study: StudyPath = None, normalise: Normalise = None, window: Window = None, crop: Crop = None,
            size: Size = None, spacing: Spacing = None, seed: Seed = None, out: Out = None,
            overwrite: Overwrite = False, json: Json = False, fail_below: Gates = None, sets: Sets = None,
            threads: Threads = None) -> None:
@@ -153,10 +154,14 @@ def harden(folder: Run = None, epsilon: TrainingSize = None, method: Method = No
     With a RUN, --data gives the images to train on where the run kept none, as one of given weights does.
     """
     flags = {"hardening__epsilon": epsilon, "hardening__method": method, "hardening__epochs": epochs,
-             "hardening__scratch": from_scratch, "data__path": data, "data__layout": layout, "model__name": model,
-             "model__weights": weights, "model__bounds": pair(bounds, "--bounds"), "model__output": output,
+             "hardening__scratch": from_scratch, "data__path": test_data or data, "data__layout": layout,
+             "data__train": data if test_data else None, "model__name": model, "model__weights": weights,
+             "model__bounds": pair(bounds, "--bounds"), "model__output": output,
              "model__normalise": normalised(normalise), "attacks__limit": limit, "seed": seed,
              "gates__fail_below": fail_below} | prepared(window, crop, size, spacing)
+    if test_data is not None and (data is None or folder is not None):
+        raise UsageError("--test-data gives the images that are assessed where those of --data are to harden with; "
+                         f"{'give --data too' if folder is None else 'a RUN has its own'}")
     if epsilon is None and study is None:
         flags["hardening__epsilon"] = "auto"
     if folder is not None:

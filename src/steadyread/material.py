@@ -112,7 +112,7 @@ def listed(study: Study) -> Listed:
     card = read_card(study.model.weights) if study.model.weights is not None else None
     if study.model.weights is not None and card is None:
         _refuse_unstated(study)
-    told = _of_card(card, study, raw) if card else {}
+    told = settings_of(card, study, raw) if card else {}
     return Listed(study, completed(study, layout, told), layout, raw, "split" in told)
 
 
@@ -277,7 +277,7 @@ def _opened(study: Study) -> tuple[str, Cases]:
     return found, cases
 
 
-def _of_card(card: Mapping[str, Any], study: Study, raw: Cases) -> dict[str, Any]:
+def settings_of(card: Mapping[str, Any], study: Study, raw: Cases) -> dict[str, Any]:
     """What a model of ours says of itself, as settings; its split too where it was trained on these very data.
 
     Raises:

@@ -37,6 +37,9 @@ DataPath = Annotated[str | None, typer.Option("--data", metavar="PATH", help="Im
 Exclude = Annotated[list[str] | None, typer.Option(
     "--exclude", metavar="PATTERN", help="Pictures or folders to leave out, such as '*_overlay*'. Repeatable. In a "
     "study: data.options.exclude.")]
+TestData = Annotated[str | None, typer.Option("--test-data", metavar="PATH", help="The images that are assessed; "
+                                              "those of --data are then for hardening alone. Default: a third of "
+                                              "--data, by patient.")]
 Layout = Annotated[str | None, typer.Option("--layout", help="Of the data. Default: recognised.")]
 StudyPath = Annotated[Path | None, typer.Option("--study", metavar="FILE", help="Begin with this study's keys.")]
 ModelName = Annotated[str | None, typer.Option("--model", help="vgg16, or package.module:factory.")]

@@ -132,6 +132,9 @@ def _with_hardening(folder: Path, above: Sequence[Mapping[str, Any]]) -> Study:
     if "sets" in stated:
         raise InputRefused(f"{folder} holds runs of several data sets: give the folder of one of them, such as "
                            f"{folder / next(iter(stated['sets']))}")
+    if stated.get("training") is not None and any("train" in settings.get("data", {}) for settings in above):
+        raise UsageError(f"--data: the run {folder} was trained on images of its own, and is hardened with those: "
+                         "leave it out")
     under_noise = stated.get("noise") is not None
     for settings in above:
         if under_noise and "hardening" in settings:   # against the noise that the run is about
