@@ -145,8 +145,8 @@ def assess(data: DataPath = None, model: ModelName = None, weights: Weights = No
 def harden(folder: Run = None, epsilon: TrainingSize = None, method: Method = None, epochs: HardeningEpochs = None,
            from_scratch: Scratch = None, data: DataPath = None, test_data: TestData = None, model: ModelName = None,
            weights: Weights = None, bounds: BoundsPair = None, output: Head = None, limit: Limit = None,
-           layout: Layout = None, study: StudyPath = None, normalise: Normalise = None, window: Window = None, crop: Crop = None,
-           size: Size = None, spacing: Spacing = None, seed: Seed = None, out: Out = None,
+           layout: Layout = None, study: StudyPath = None, normalise: Normalise = None, window: Window = None,
+           crop: Crop = None, size: Size = None, spacing: Spacing = None, seed: Seed = None, out: Out = None,
            overwrite: Overwrite = False, json: Json = False, fail_below: Gates = None, sets: Sets = None,
            threads: Threads = None) -> None:
     """Train a network further on attacked images, assess it anew, and compare: steadier, and at what cost?
