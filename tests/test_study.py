@@ -144,6 +144,10 @@ def test_sizes_not_stated_are_whole_grey_levels_of_8_bit_pictures(bounds: Bounds
     ("[attacks]\nsmallest_flip = false\n[gates]\nfail_below = ['kept_accuracy=0.9']", "needs the smallest flips"),
     ("[noise]\n[sets.one]\n[sets.two]", "[sets.one] has a [noise] section"),
     ("[sets.one]\n[sets.two.noise]", "[sets.two] has a [noise] section"),
+    ("[attacks]\nsmallest_flip = false\nlargest = '2 HU'", "attacks.largest is how far"),
+    ("[data]\npath = 'a'\ntrain = 'b'\n[split]\ntest_share = 0.2", "split.test_share is not used with data.train"),
+    ("[equal.hardening]\n[sets.one]", "[equal.hardening] is not carried out"),
+    ("[equal]\n[sets.one.equal.gates]\nfail_below = ['auc=0.5']", "[equal.gates] is not carried out"),
     ("[equal.noise]\n[sets.one]", "has a [noise] section"),
 ])
 def test_what_would_be_ignored_is_refused(text: str, told: str, tmp_path: Path) -> None:

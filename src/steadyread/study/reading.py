@@ -100,6 +100,10 @@ def _several(stated: Settings, where: str, overrides: tuple[Mapping[str, Any], .
         own = whole.pop("equal", {})
         studies[name] = checked(_topped(whole | {"name": name}, overrides), f"{where}, [sets.{name}]")
         if equal is not None:
+            for key in _NOT_ALIKE:
+                if key in equal or key in own:
+                    raise UsageError(f"{where}: [equal.{key}] is not carried out, as runs at equal conditions are "
+                                     "only compared: state it outside of [equal]")
             over = _topped(laid_over(laid_over(whole, equal), own), overrides)
             plain = {key: value for key, value in over.items() if key not in _NOT_ALIKE}
             alike[name] = checked(plain | {"name": name}, f"{where}, [equal] on [sets.{name}]")

@@ -250,6 +250,12 @@ def _ignored(study: Study) -> Iterator[str]:
          "leave them out"),
         (study.data.path is None and study.data.train,
          "data.train says where to learn what data.path is to test: state data.path too"),
+        (study.data.train and not given and split.test_share not in (Splitting().test_share, 1),
+         "split.test_share is not used with data.train, beside which all images of data.path are for testing: "
+         "leave one out"),
+        (not study.attacks.smallest_flip and study.attacks.largest is not None,
+         "attacks.largest is how far the smallest flip is searched, and attacks.smallest_flip is false: leave one "
+         "out"),
         (given and split.folds, "split.folds trains a network a fold, and model.weights are given: leave one out"),
         (given and study.variants, "variants are trained, and model.weights are given: leave one out"),
         *((noise and getattr(study, name) != getattr(Study(), name),
