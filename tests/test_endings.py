@@ -42,7 +42,7 @@ def noted() -> Exception:
     (PermissionError(errno.EACCES, "Permission denied", "there/x.csv"), 3, "there/x.csv: Permission denied"),
     (NotADirectoryError(errno.ENOTDIR, "Not a directory", b"\xe9.png"), 3, "\\xe9.png: Not a directory"),
     (OSError(errno.ENOSPC, "No space left on device", "big.npz"), 4, "no room to write big.npz"),
-    (OSError(errno.ENOSPC, "No space left on device"), 4, "no room to write: No space"),
+    (OSError(errno.ENOSPC, "No space left on device"), 4, "no room to write anything: No space"),
     (OSError(errno.EIO, "Input/output error"), 70, "unforeseen OSError"),
     (KeyboardInterrupt(), 130, "interrupted"),
 ])

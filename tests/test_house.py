@@ -24,8 +24,8 @@ FLOORS = {
     4: ("assessment", "set_aside", "examples", "referral", "training", "checks"),
     3: ("attacks", "figures", "explain"),
     2: ("threats", "classifier", "cases"),
-    1: ("types", "units", "errors", "names", "files", "heads", "locks", "convolutions", "findings", "progress",
-        "folder_lock", "records", "metrics", "models", "workers", "_version"),
+    1: ("types", "units", "errors", "names", "files", "heads", "limits", "locks", "convolutions", "findings",
+        "progress", "folder_lock", "records", "metrics", "models", "whole_files", "workers", "_version"),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Rooms that count, draw or say: torch is never imported with them.

@@ -8,6 +8,7 @@ import resource
 import signal
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -308,7 +309,7 @@ def test_json_takes_numpy_and_has_no_infinity(tmp_path: Path) -> None:
     records.write_json(tmp_path / "v.json", value)
     assert json.loads((tmp_path / "v.json").read_text()) == {
         "a": 0.5, "b": [0, 1], "c": None, "d": ["x", True, None], "3": 4}
-    with pytest.raises(InputRefused, match="cannot read"):
+    with pytest.raises(InputRefused, match="no such file"):
         records.read_json(tmp_path / "none.json")
 
 
@@ -330,3 +331,56 @@ def test_records_never_import_torch() -> None:
 def test_parts_are_parquet_that_any_reader_reads(store: records.Store) -> None:
     path = store.write_part(0, rows(0))
     assert pq.read_metadata(path).row_group(0).column(0).compression == "ZSTD"
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("[" * 100_000, "not whole JSON"), ('{"a":' * 900 + "1" + "}" * 900, "nested more than 64 deep"),
+    ('{"a": 1e999}', "a must be a finite number"), ('{"a": NaN}', "a must be a finite number"),
+    (f'{{"a": {{"b": [{2**70}]}}}}', "a.b must be a whole number of at most 63 bits"),
+    ('{"a": ' + "9" * 5000 + "}", "not whole JSON"), ("\udc80", "not whole JSON")])
+def test_json_that_no_run_holds_is_refused_in_one_line(text: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(InputRefused, match=told) as refused:
+        records.read_json(tmp_path / "plan.json")
+    assert len(str(refused.value)) < 400
+
+
+def test_json_larger_than_any_is_refused_unread(tmp_path: Path) -> None:
+    with (tmp_path / "summary.json").open("wb") as file:
+        file.truncate(33 * 2**20)
+    with pytest.raises(InputRefused, match="larger than any file of a run"):
+        records.read_json(tmp_path / "summary.json")
+    with pytest.raises(InputRefused, match="a folder; expected a regular file"):
+        records.read_json(tmp_path)
+
+
+def test_an_npz_that_unpacks_to_more_than_any_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as bomb, \
+            bomb.open("a.npy", "w", force_zip64=True) as member:
+        np.lib.format.write_array_header_1_0(member, {"descr": "|u1", "fortran_order": False, "shape": (2**29,)})
+        for _ in range(512):
+            member.write(bytes(2**20))
+    with pytest.raises(InputRefused, match="it would unpack to 536,8"):
+        records.read_npz(tmp_path / "bomb.npz")
+
+
+def test_json_and_text_are_written_so_that_nothing_acts(tmp_path: Path) -> None:
+    value = {"a\x1b": "\x9b31m \u202e \udce9 \n Ω", "é": [1]}
+    records.write_json(tmp_path / "a.json", value)
+    written = (tmp_path / "a.json").read_text("utf-8")
+    assert not set(written) & set("\x1b\x9b\u202e\udce9")
+    assert "Ω" in written
+    assert records.read_json(tmp_path / "a.json") == value
+    records.write_text(tmp_path / "a.txt", "Ω\t\x1b\n\udce9")
+    assert (tmp_path / "a.txt").read_bytes() == "Ω\t\\x1b\n\\xe9".encode()
+
+
+@pytest.mark.parametrize(("rows", "told"), [(40, "it would unpack to 40 rows"), (20, "more than 30 rows")])
+def test_records_of_more_rows_than_any_run_has_are_refused(rows: int, told: str, tmp_path: Path,
+                                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(records, "MOST_ROWS", 30)
+    store = open_store(tmp_path, {"seed": 0})
+    for block in range(2):
+        store.write_part(block, [{"case_id": str(row)} for row in range(rows)])
+    with pytest.raises(InputRefused, match=told):
+        records.read(tmp_path)

@@ -9,6 +9,7 @@ import pytest
 
 from steadyread.attacks.registry import RECIPES
 from steadyread.errors import InputRefused, UsageError
+from steadyread.names import folder_name
 from steadyread.running import train
 from steadyread.study import (
     DEFAULTS,
@@ -62,7 +63,7 @@ def test_the_projects_studies_are_valid(path: Path) -> None:
     ("[gates]\nfail_below = ['robust=0.5']", "no gate on 'robust'"),
     ("[split]\ntest_share = 1.5", "split.test_share: input should be less than or equal to 1; got 1.5"),
     ("[data", "is not TOML"),
-    ("name = '../../etc'", "name: string should match"),
+    ("name = '../../etc'", "name: a study's name is that"),
 ])
 def test_a_wrong_key_or_value_is_named(text: str, told: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refused:
@@ -188,3 +189,45 @@ def test_toml_that_no_parser_takes_is_one_line(tmp_path: Path, text: str) -> Non
     os.mkfifo(tmp_path / "pipe.toml")
     with pytest.raises(InputRefused, match="a pipe; expected a regular file"):
         read_study(tmp_path / "pipe.toml")
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("[model.arguments]\nx" + ".x" * 5000 + " = 1", "is nested more than 64 deep"),
+    ("[model]\narguments.x = " + "[" * 200 + "]" * 200, "is nested more than 64 deep"),
+    ("seed = " + str(2**70), "seed must be a whole number of at most 63 bits; got one of 71"),
+    ("seed = " + str(2**60), "seed: input should be less than or equal to 9007199254740991"),
+    ("seed = -1", "seed: input should be greater than or equal to 0"),
+    ("split.seed = -1", "split.seed: input should be"),
+    ("[model.arguments]\nwidth = nan", "model.arguments.width must be a finite number; got nan"),
+    ("[training]\nlearning_rate = inf", "training.learning_rate must be a finite number; got inf"),
+    ("[data.options]\nx = [1, -inf]", "data.options.x must be a finite number"),
+    ("model.name = [" + "'vgg16'," * 500 + "]", "'vgg16', "),
+])
+def test_values_beyond_any_study_are_one_short_line(text: str, told: str, tmp_path: Path) -> None:
+    path = tmp_path / "odd.toml"
+    path.write_text(text)
+    with pytest.raises(UsageError) as refused:
+        read_study(path)
+    assert told in str(refused.value)
+    assert len(str(refused.value)) < 400
+
+
+@pytest.mark.parametrize("text", ["model.arguments.x=nan", "seed=" + str(2**70), "a" + ".b" * 3000 + "=1"])
+def test_values_of_flags_beyond_any_study_are_refused(text: str) -> None:
+    with pytest.raises(UsageError, match=r"--set: .* (finite number|63 bits|64 deep)"):
+        override(text)
+
+
+@pytest.mark.parametrize("name", ["..", ".", "../up", "a/b", "/tmp/x", "", " x", ".hidden", "a\x1b[1m", "x" * 300])
+def test_a_name_that_is_no_folders_is_refused(name: str) -> None:
+    with pytest.raises(UsageError, match="name: a study's name is that of its folder"):
+        read_study(None, {"name": name})
+
+
+@pytest.mark.parametrize(("stem", "name"), [("my study (1)", "my study _1_"), ("..", "__"), ("épée", "épée"),
+                                            (".x", "_x"), ("ü" * 300, "ü" * 100)])
+def test_a_name_from_a_files_is_made_a_folders(stem: str, name: str, tmp_path: Path) -> None:
+    assert folder_name(stem) == name
+    if len(stem) < 100:
+        (tmp_path / f"{stem}.toml").write_text("")
+        assert read_study(tmp_path / f"{stem}.toml").name == folder_name(Path(f"{stem}.toml").stem)

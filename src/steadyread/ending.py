@@ -21,6 +21,7 @@ from steadyread.errors import (
     SteadyreadError,
     Unforeseen,
     UsageError,
+    unwritable,
 )
 from steadyread.names import one_line
 
@@ -124,12 +125,10 @@ def understood(problem: BaseException) -> SteadyreadError:
 
 
 def _of_system(problem: OSError) -> SteadyreadError:
-    name = "" if problem.filename is None else f" {os.fsdecode(problem.filename)}"
-    reason = problem.strerror or type(problem).__name__
+    name = "anything" if problem.filename is None else os.fsdecode(problem.filename)
     if problem.errno in FULL:
-        return Partial(f"no room to write{name}: {reason}. What was finished is kept: make room and run the same "
-                       "command again")
-    return InputRefused(f"cannot read or write{name}: {reason}")
+        return unwritable(name, problem)
+    return InputRefused(f"cannot read or write {name}: {problem.strerror or type(problem).__name__}")
 
 
 def _short(problem: BaseException) -> str:

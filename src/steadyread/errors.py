@@ -68,3 +68,11 @@ class Partial(SteadyreadError):
     """Part of the work is done and kept (a full disk, say); the same command goes on from there."""
 
     exit_code = 4
+
+
+def unwritable(path: object, problem: OSError) -> InputRefused | Partial:
+    """What to raise where writing failed: `Partial` for a full disk, quota or file size limit, else a refusal."""
+    if problem.errno in FULL:
+        return Partial(f"no room to write {path}: {problem.strerror}. What was finished is kept: make room and run "
+                       "the same command again")
+    return InputRefused(f"cannot write {path}: {problem.strerror or problem}; choose another --out folder")

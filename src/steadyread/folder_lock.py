@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from steadyread import records
-from steadyread.errors import InputRefused
+from steadyread.errors import InputRefused, unwritable
 from steadyread.files import CHECKPOINT, MODEL
 from steadyread.progress import note
 
@@ -89,7 +89,7 @@ def _taken(folder: Path) -> _Held:
         os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
     except OSError as problem:
         _remove_empty(made)
-        raise records.unwritable(folder, problem) from problem
+        raise unwritable(folder, problem) from problem
     return _Held(handle, made)
 
 

@@ -9,6 +9,7 @@ _UNSHOWN = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _SUSPECT = re.compile(r"[^ -~]")
 # What a spreadsheet takes for the beginning of a formula (OWASP, "CSV Injection").
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+_LONGEST_NAME = 200   # bytes; file systems take 255
 _JOINERS = "\u200c\u200d"   # part of words in Persian and in Indian scripts
 
 
@@ -49,8 +50,15 @@ def _json_escape(mark: str) -> str:
 
 
 def folder_name(name: str) -> str:
-    """The name as that of a folder or a study: of letters, digits, spaces, dots and dashes, "_" for the rest."""
-    return re.sub(r"[^\w. -]", "_", shown(name)) or "_"
+    """The name as that of a folder or a study: of letters, digits, spaces, dots and dashes, "_" for the rest.
+
+    It neither begins with a dot nor is longer than what a file system takes, with room for what is put after it.
+    """
+    plain = re.sub(r"[^\w. -]", "_", shown(name))
+    plain = re.sub(r"^[. ]+", lambda dots: "_" * len(dots[0]), plain)
+    while len(plain.encode()) > _LONGEST_NAME:
+        plain = plain[:-1]
+    return plain or "_"
 
 
 def _escape(mark: str) -> str:

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from steadyread.errors import UsageError
+from steadyread.limits import MOST_SEED
 from steadyread.names import folder_name
 
 # The flags that stand for a key of a study, for messages; those of `harden` first.
@@ -26,7 +27,8 @@ Out = Annotated[Path | None, typer.Option("--out", help="Folder of the results. 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Where the folder holds a run of other settings, keep "
                                          "that as NAME.old-1 and begin anew. Nothing is deleted.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout instead of text.")]
-Seed = Annotated[int | None, typer.Option("--seed", help="Of the split, the training and every draw. Default: 0.")]
+Seed = Annotated[int | None, typer.Option("--seed", min=0, max=MOST_SEED, metavar="N",
+                                                 help="Of the split, the training and every draw. Default: 0.")]
 Threads = Annotated[int | None, typer.Option("--threads", min=1, help="CPU threads. Default: all cores.")]
 Sets = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Any key of a study, such as "
                                                 "attacks.settings.pgd.steps=20. Repeatable.")]

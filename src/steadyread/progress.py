@@ -21,7 +21,7 @@ PACE: Pace = (0.7, 30.0)
 
 def note(message: str) -> None:
     """One line that a person should read and that stops nothing, on standard error (logger "steadyread")."""
-    logging.getLogger("steadyread").warning("steadyread: %s", message)
+    logging.getLogger("steadyread").warning("steadyread: %s", shown(message))
 
 
 class Progress(Protocol):

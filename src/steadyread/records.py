@@ -6,25 +6,27 @@ its own bytes in its name, so that a flipped bit anywhere is seen. One writer a 
 """
 
 import hashlib
-import io
 import json
-import math
-import os
 import re
-import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from steadyread.errors import FULL, InputRefused, Partial, PlanDiffers
-from steadyread.names import in_json, shown
+from steadyread.errors import InputRefused, PlanDiffers, unwritable
+from steadyread.limits import MOST_ROWS, MOST_UNPACKED
 from steadyread.progress import note
+from steadyread.whole_files import TEMPORARY
+from steadyread.whole_files import read_json as read_json
+from steadyread.whole_files import read_npz as read_npz
+from steadyread.whole_files import read_object as read_object
+from steadyread.whole_files import write_json as write_json
+from steadyread.whole_files import write_npz as write_npz
+from steadyread.whole_files import write_text as write_text
+from steadyread.whole_files import write_whole as write_whole
 
 SCHEMA = pa.schema([
     ("case_id", pa.string()), ("patient_id", pa.string()), ("data", pa.string()), ("part", pa.string()),
@@ -42,8 +44,7 @@ SCHEMA = pa.schema([
 PLAN = "plan.json"
 PARTS = "records"
 _PART = re.compile(r"part-(\d{5,})-([0-9a-f]{16})\.parquet")
-_TEMPORARY = ".tmp"
-_LEFTOVER = re.compile(r"\..+\.\d+" + re.escape(_TEMPORARY))
+_LEFTOVER = re.compile(r"\..+\.\d+" + re.escape(TEMPORARY))
 _SHOWN = 4   # differences of two plans that a message names
 
 
@@ -139,7 +140,7 @@ def open_store(folder: str | Path, plan: Mapping[str, Any], blocks: int | None =
 
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files that killed writers left in a folder, those of `write_whole` alone."""
-    for path in folder.glob(f".*{_TEMPORARY}"):
+    for path in folder.glob(f".*{TEMPORARY}"):
         if _LEFTOVER.fullmatch(path.name):
             path.unlink(missing_ok=True)
 
@@ -158,10 +159,27 @@ def read(folder: str | Path) -> pa.Table:
             raise InputRefused(f"{path} is damaged (its content does not fit the digest in its name): "
                                "run the same command again, which computes that part anew")
         tables.setdefault(block, table)
+        if sum(len(part) for part in tables.values()) > MOST_ROWS:
+            raise InputRefused(f"{folder} has more than {MOST_ROWS:,} rows of records, which no run has")
     if not tables:
         raise InputRefused(f"no records in {folder}: expected {PARTS}/part-*.parquet there; give the folder of a "
                            "run, or run the command that began it again")
     return pa.concat_tables(tables.values())
+
+
+def table_in(content: bytes, path: Path) -> pa.Table:
+    """The table of a Parquet file's bytes. Its sizes are believed only within what a run can hold.
+
+    Raises:
+        InputRefused: more rows or bytes than that.
+        OSError, pa.ArrowException: no whole Parquet file.
+    """
+    file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+    groups = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
+    rows, size = sum(group.num_rows for group in groups), sum(group.total_byte_size for group in groups)
+    if rows > MOST_ROWS or size > MOST_UNPACKED:
+        raise InputRefused(f"{path} is no file of a run: it would unpack to {rows:,} rows and {size:,} bytes")
+    return file.read()
 
 
 def as_table(rows: Sequence[Mapping[str, object]] | pa.Table) -> pa.Table:
@@ -176,100 +194,6 @@ def as_table(rows: Sequence[Mapping[str, object]] | pa.Table) -> pa.Table:
     if unknown:
         raise KeyError(f"a record has no column {', '.join(sorted(unknown))}")
     return pa.Table.from_pylist(list(rows), schema=SCHEMA)
-
-
-def write_whole(path: str | Path, content: bytes) -> None:
-    """Write a file so that it is there whole or not at all, and stays after a power cut.
-
-    Raises:
-        Partial: the disk is full (or a quota or file size limit is reached); the temporary file is removed.
-        InputRefused: the folder cannot be written.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{_TEMPORARY}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _sync_folder(path.parent)
-    except OSError as problem:
-        with suppress(OSError):  # its folder may not be one
-            temporary.unlink(missing_ok=True)
-        raise unwritable(path, problem) from problem
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write text as UTF-8. What came with the data and would act where the file is shown is written escaped."""
-    write_whole(path, shown(text, kept="\n\t").encode())
-
-
-def write_json(path: str | Path, value: object) -> None:
-    """Write plain values, numpy ones among them, as JSON; NaN and infinity, which JSON lacks, become null."""
-    text = json.dumps(_plain(value), indent=1, allow_nan=False, ensure_ascii=False)
-    write_whole(path, (in_json(text) + "\n").encode())
-
-
-def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write numpy arrays of plain types as one compressed npz."""
-    for name, array in arrays.items():
-        if np.asarray(array).dtype.hasobject:
-            raise TypeError(f"the array '{name}' holds Python objects; give it a plain type")
-    buffer = io.BytesIO()
-    named: dict[str, Any] = dict(arrays)
-    np.savez_compressed(buffer, **named)
-    write_whole(path, buffer.getvalue())
-
-
-def read_json(path: str | Path) -> Any:
-    """What a JSON file holds.
-
-    Raises:
-        InputRefused: not there, or not JSON.
-    """
-    try:
-        return json.loads(Path(path).read_bytes())
-    except OSError as problem:
-        raise InputRefused(f"cannot read {path}: {problem.strerror}") from problem
-    except ValueError as problem:
-        raise InputRefused(f"{path} is not whole JSON ({problem}): choose another --out folder, "
-                           "or remove this one") from problem
-
-
-def read_object(path: str | Path) -> dict[str, Any] | None:
-    """A stored JSON object, None where there is no file.
-
-    Raises:
-        InputRefused: not JSON, or something else than an object.
-    """
-    path = Path(path)
-    if not path.exists():
-        return None
-    found = read_json(path)
-    if not isinstance(found, dict):
-        raise InputRefused(f"{path} must hold one JSON object; it holds a {type(found).__name__}: remove it, and "
-                           "run the command that made it again")
-    return found
-
-
-def read_npz(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of a stored npz, by name.
-
-    Raises:
-        InputRefused: no file, or not an npz of plain arrays.
-    """
-    path = Path(path)
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
-            return {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, TypeError, AttributeError) as problem:
-        raise InputRefused(f"{path} is not a readable npz of plain arrays ({problem}): remove it, and run the "
-                           "command that made it again") from problem
 
 
 def has_records(folder: Path) -> bool:
@@ -305,32 +229,13 @@ def _intact(path: Path) -> pa.Table | None:
     try:
         if match is None or _digest(content) != match.group(2):
             return None
-        table = pq.read_table(pa.BufferReader(content), page_checksum_verification=True)
+        table = table_in(content, path)
     except (OSError, pa.ArrowException):   # Arrow raises OSError for a broken page
         return None
     if not table.schema.equals(SCHEMA):
         raise InputRefused(f"{path} has other columns than this version of steadyread writes: read it with the "
                            "version named in plan.json, or choose another --out folder")
     return table
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename last; where a folder cannot be opened (Windows) the rename itself is all there is."""
-    if os.name != "posix":
-        return
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
-
-
-def unwritable(path: Path, problem: OSError) -> InputRefused | Partial:
-    """What to raise where writing failed: `Partial` for a full disk, quota or file size limit, else a refusal."""
-    if problem.errno in FULL:
-        return Partial(f"no room to write {path}: {problem.strerror}. What was finished is kept: make room and run "
-                       "the same command again")
-    return InputRefused(f"cannot write {path}: {problem.strerror or problem}; choose another --out folder")
 
 
 def _canonical(value: object) -> str:
@@ -374,16 +279,3 @@ def _short(value: Any) -> str:
         return "absent"
     text = json.dumps(value)
     return text if len(text) <= 60 else text[:57] + "..."
-
-
-def _plain(value: Any) -> Any:
-    """Dictionaries, lists, text and finite numbers only, as JSON wants them."""
-    if isinstance(value, Mapping):
-        return {str(key): _plain(inner) for key, inner in value.items()}
-    if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
-    if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(inner) for inner in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return str(value) if isinstance(value, Path) else value

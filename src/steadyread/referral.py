@@ -187,7 +187,7 @@ def _over_networks(networks: Sequence[Classifier], batch: Batch, logits: Tensor,
 def _kept(path: Path, stated: bytes) -> bool:
     """Whether a whole file of these very networks, images and settings is there."""
     try:
-        table = pq.read_table(pa.BufferReader(path.read_bytes()), page_checksum_verification=True)
+        table = records.table_in(path.read_bytes(), path)
     except (OSError, pa.ArrowException):
         return False
     return (table.schema.metadata or {}).get(SCORED) == stated

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from steadyread import records
-from steadyread.errors import PlanDiffers, UsageError
+from steadyread.errors import PlanDiffers, UsageError, unwritable
 from steadyread.files import CHECKPOINT, HARDENED, JOBS, MODEL, SEEN, SETTINGS
 from steadyread.folder_lock import LOCK, locked, sweep
 from steadyread.progress import note
@@ -83,7 +83,7 @@ def _move_aside(folder: Path) -> None:
     try:
         folder.rename(aside)
     except OSError as problem:
-        raise records.unwritable(aside, problem) from problem
+        raise unwritable(aside, problem) from problem
     with suppress(OSError):
         (aside / LOCK).unlink()
     note(f"the run in {folder} has other settings: it is kept as {aside}")

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from steadyread import records
-from steadyread.errors import InputRefused
+from steadyread.errors import InputRefused, unwritable
 from steadyread.files import JOBS, PAGE, SETTINGS, SUMMARY
 from steadyread.folder_lock import locked
 from steadyread.metrics.combination import combination_of
@@ -83,7 +83,7 @@ def _copied(folder: Path, out: Path) -> Path:
         for name in (PAGE, SUMMARY):
             shutil.copyfile(folder / name, out / name)
     except OSError as problem:
-        raise records.unwritable(out, problem) from problem
+        raise unwritable(out, problem) from problem
     return out
 
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from steadyread import records
 from steadyread.errors import InputRefused
@@ -83,8 +82,7 @@ def read_records(folder: Path) -> pa.Table:
     if not path.exists():
         return table
     try:
-        content = pa.BufferReader(path.read_bytes())
-        return with_scores(table, pq.read_table(content, page_checksum_verification=True))
+        return with_scores(table, records.table_in(path.read_bytes(), path))
     except (OSError, ValueError, KeyError, pa.ArrowException) as problem:
         raise InputRefused(f"{path} must be a whole Parquet file with case_id, part and a number a score "
                            f"({str(problem).splitlines()[0]}): remove it, or run the same command again, which "

@@ -12,6 +12,8 @@ from pydantic import ValidationError
 
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import regular_file
+from steadyread.limits import beyond_limits
+from steadyread.names import folder_name
 from steadyread.study.section import Settings, laid_over, nearest
 from steadyread.study.sections import Study
 
@@ -75,7 +77,7 @@ def read_studies(path: str | Path | None = None, *overrides: Mapping[str, Any]) 
     """
     stated: Settings = {} if path is None else _toml(Path(path))
     if path is not None:
-        stated.setdefault("name", Path(path).stem)
+        stated.setdefault("name", folder_name(Path(path).stem))
     for above in overrides:
         stated = laid_over(stated, above)
     where = str(path) if path is not None else "the settings"
@@ -139,7 +141,7 @@ def override(text: str) -> Settings:
         raise UsageError(f"--set takes KEY=VALUE, such as attacks.settings.pgd.steps=20; got '{text}'")
     for written in (value, json.dumps(value.strip())):
         try:
-            return tomllib.loads(f"{key} = {written}")
+            return _within_limits(tomllib.loads(f"{key} = {written}"), "--set")
         except (ValueError, RecursionError):
             continue
     raise UsageError(f"--set takes KEY=VALUE with a dotted key; got '{text}'")
@@ -161,7 +163,7 @@ def _toml(path: Path) -> Settings:
     try:
         if path.exists():
             regular_file(path)
-        return tomllib.loads(path.read_text("utf-8"))
+        return _within_limits(tomllib.loads(path.read_text("utf-8")), str(path))
     except InputRefused as problem:
         raise InputRefused(f"cannot read the study {problem}") from None
     except (OSError, UnicodeDecodeError) as problem:
@@ -169,6 +171,13 @@ def _toml(path: Path) -> Settings:
         raise InputRefused(f"cannot read the study {path}: {reason}") from problem
     except (ValueError, RecursionError) as problem:     # numbers of thousands of digits, tables nested without end
         raise UsageError(f"{path} is not TOML: {' '.join(str(problem).split())[:200]}") from problem
+
+
+def _within_limits(stated: Settings, where: str) -> Settings:
+    """The same settings, before anything walks through them."""
+    if wrong := beyond_limits(stated):
+        raise UsageError(f"{where}: {wrong}")
+    return stated
 
 
 def reread(held: Mapping[str, Any], where: str) -> Study:
@@ -179,7 +188,7 @@ def reread(held: Mapping[str, Any], where: str) -> Study:
 
 def checked(stated: Mapping[str, Any], where: str) -> Study:
     try:
-        return Study.model_validate(stated)
+        return Study.model_validate(_within_limits(dict(stated), where))
     except ValidationError as problem:
         raise UsageError(f"{where}: {_first(problem)}") from problem
 

@@ -12,8 +12,10 @@ from steadyread.attacks.registry import RECIPES
 from steadyread.cases import Preparation
 from steadyread.errors import UsageError
 from steadyread.heads import Output
+from steadyread.limits import MOST_SEED
 from steadyread.metrics.gates import CLEAN, KEPT, STEADY, gate
 from steadyread.models.scales import Word
+from steadyread.names import folder_name
 from steadyread.study.hardening import Hardening
 from steadyread.study.noise import Noise, Variant
 from steadyread.study.section import (
@@ -36,6 +38,13 @@ def _gate(text: str) -> str:
     return text
 
 
+def _run_name(text: str) -> str:
+    if folder_name(text) != text:
+        raise UsageError("name: a study's name is that of its folder: letters, digits, '_', '-', '.' and spaces, "
+                         f"no dot or space first, not too long; got {text[:80]!r}")
+    return text
+
+
 def _training(stated: dict[str, Any] | None) -> dict[str, Any] | None:
     if stated is not None:
         refuse_unknown(stated, [field.name for field in fields(TrainingSettings)], "training.")
@@ -44,6 +53,7 @@ def _training(stated: dict[str, Any] | None) -> dict[str, Any] | None:
 
 
 Gate = Annotated[str, AfterValidator(_gate)]
+Draws = Annotated[int, Field(ge=0, le=MOST_SEED)]   # a seed
 # Sections by the kind of study that does not carry them out, with what to do instead.
 _UNDER_NOISE = {"attacks": "what is tried under CT noise stands in [noise]; for fewer images state data.limit",
                 "triage": "reads under CT noise are not triaged yet",
@@ -85,7 +95,7 @@ class Splitting(Section):
     validation_share: float = Field(default=0.2, ge=0, lt=1)
     official: bool = True
     balance: bool = False
-    seed: int | None = None
+    seed: Draws | None = None
     folds: Annotated[int, Field(ge=2)] | None = None   # of cross-validation on what is not for testing
 
 
@@ -181,8 +191,8 @@ class Study(Section):
     `scale` names which of a study file's tables under [scales] was laid over the rest.
     """
 
-    name: str = Field(default="study", pattern=r"^[\w. -]+$")
-    seed: int = 0
+    name: Annotated[str, AfterValidator(_run_name)] = "study"
+    seed: Draws = 0
     data: Data = Data()
     preparation: Preparing = Preparing()
     split: Splitting = Splitting()
