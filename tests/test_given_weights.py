@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from fabricate_pictures import Call, pictures
@@ -13,6 +14,7 @@ from steadyread import material, running
 from steadyread.cases import image_marks, open_cases
 from steadyread.errors import InputRefused
 from steadyread.material import attacked_cases, gather
+from steadyread.models.loading import save_weights
 from steadyread.study import Study, keyed, read_study
 from test_cli import OWN, network
 
@@ -136,3 +138,13 @@ def test_a_card_of_other_images_of_the_same_name_and_number_splits_nothing(tmp_p
             Image.fromarray(pixels).save(path)
         study = stated(images, model__name="vgg16", model__weights="none.safetensors")
         assert ("split" in material.settings_of(card, study, open_cases(images))) is kept
+
+
+def test_a_study_of_noise_assesses_all_images_too_unless_it_hardens(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    save_weights(torch.nn.Linear(2, 2), tmp_path / "w.safetensors", {"model": "vgg16", "output": "logits"})
+    given = {"data__synthetic": 40, "preparation__crop": 16, "model__weights": "w.safetensors"}
+    assert counts(read_study(None, keyed(**given, noise={}))) == {"train": 0, "validation": 0, "test": 40}
+    hardened = counts(read_study(None, keyed(**given, noise={"hardening": {}})))
+    assert min(hardened.values()) > 0
+    assert sum(hardened.values()) == 40
