@@ -10,7 +10,7 @@ from torch import nn
 
 from steadyread.attacks.recipes import attack, bim, fgsm, pgd
 from steadyread.attacks.smallest_flip import smallest_flip
-from steadyread.attacks.square import Square
+from steadyread.attacks.square import Square, _moved
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, SteadyreadError, UsageError
 from steadyread.threats import Linf
@@ -249,7 +249,7 @@ def test_picking_in_another_order_reorders():
 def test_the_windows_of_square_reach_both_ends_of_every_axis():
     batch = Batch(torch.zeros(2, 1, 5, 7), ("a", "b"), Bounds(-1, 1))
     numbers = torch.tensor([[0.0, 0.0, 0.9], [0.9999, 0.9999, 0.1]])
-    moved = Square(0.5, 150)._moved(batch, torch.zeros(2, 1, 5, 7), numbers, torch.full((2,), 0.5), 1.0)
+    moved = _moved(batch, torch.zeros(2, 1, 5, 7), numbers, torch.full((2,), 0.5), 0.8 / 2**9)
     assert moved[0, 0, 0, 0] == 0.5
     assert moved[1, 0, -1, -1] == -0.5
     assert moved[0, 0, -1, -1] == moved[1, 0, 0, 0] == 0

@@ -376,7 +376,7 @@ def test_probabilities_stated_as_logits_are_a_finding(steadyread: Call, tmp_path
     told = steadyread("assess", "--data", "images", "--model", "networks:softmax", "--weights", "linear.pt",
                       "--bounds", "0,255", "--output", "logits", *QUICK, "--json")
     assert told.code == 0, told.err
-    assert any("look like probabilities" in one["message"] for one in json.loads(told.out)["findings"])
+    assert any("as after a softmax" in one["message"] for one in json.loads(told.out)["findings"])
 
 
 def test_a_network_in_training_mode_is_handled(steadyread: Call, tmp_path: Path) -> None:

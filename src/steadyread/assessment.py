@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import nullcontext
 from functools import partial
@@ -17,17 +18,19 @@ from torch import Tensor, nn
 
 from steadyread import records, set_aside
 from steadyread._version import __version__
+from steadyread.attacks.blind import reached, without_gradients
 from steadyread.cases import Cases, collate
 from steadyread.cases.case_set import fingerprint
 from steadyread.cases.readable import readable, reason
 from steadyread.classifier import Classifier, margin_of, prediction_of
-from steadyread.errors import InputRefused, UsageError
+from steadyread.errors import Doubt, InputRefused, UsageError
 from steadyread.folder_lock import locked
 from steadyread.progress import Progress, at_work, note, quiet
 from steadyread.types import Batch, Case, Labels
 
 Against = Literal["label", "prediction", "both"]
 BLOCK = 64  # cases computed, written and resumed together
+_LOOKED = 16  # cases looked at before any attack
 
 
 class Outcome(Protocol):
@@ -75,6 +78,11 @@ def assess(classifier: Classifier, cases: Cases, attacks: Sequence[Attack] | Map
     sides: tuple[Literal["label", "prediction"], ...] = (
         ("label", "prediction") if against == "both" else (against,))
     refuse_unsuited(classifier, cases)
+    if not _first_look(classifier, cases):
+        chosen = {part: without_gradients(several) for part, several in chosen.items()}
+        warnings.warn("no gradient reaches the images: the network is judged by Square and random changes in place "
+                      "of attacks that climb one, and its smallest flips are weak upper bounds", Doubt,
+                      stacklevel=2)
     plan = at_work(progress, f"reading {len(cases)} images",
                    lambda: describe(classifier, cases, chosen, sides, seed))
     common = {"data": cases.name, "model": classifier.name, "stage": classifier.stage, "unit": cases.bounds.unit,
@@ -238,6 +246,21 @@ def _classes_of(classifier: Classifier, cases: Cases) -> int:
     raise InputRefused(f"the model does not take images of shape {tuple(images.shape[1:])}: {reason(first)}. "
                        "Prepare the images as for its training: crop, size, and grey or colour by the reader's "
                        "option channels (--set 'data.options.channels=\"colour\"')") from first
+
+
+def _first_look(classifier: Classifier, cases: Cases) -> bool:
+    """Before any attack: warns of what cannot well be as stated; returns whether gradients reach the images."""
+    places = torch.linspace(0, len(cases) - 1, min(_LOOKED, len(cases))).long().tolist()
+
+    def look(some: Sequence[Case]) -> list[bool]:
+        batch = classifier.batch(collate(some, classifier.valid)[0])
+        classifier.examine(batch.images)
+        return [reached(classifier, batch.images)]
+
+    seen = [graded for case in set_aside.loaded(cases, places)[0]
+            for graded in set_aside.case_by_case(look, [case])[0]]
+    classifier.doubt_head()
+    return any(seen) or not seen
 
 
 def _rows(classifier: Classifier, cases: list[Case], attacks: Mapping[str, Sequence[Attack]],

@@ -12,6 +12,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor, nn
 
+from steadyread.attacks.blind import QUERIES, reached
 from steadyread.attacks.recipes import Recipe, fgsm, pgd
 from steadyread.attacks.search import Search, climb
 from steadyread.attacks.smallest_flip import smallest_flip
@@ -73,7 +74,8 @@ def believed(classifier: Classifier, cases: Cases, seed: int = 0, progress: Prog
     batch, reference = batch.pick(sure), prediction_of(logits)[sure]
     found = smallest_flip(classifier, batch, reference, seed)
     evidence = Evidence(classifier, batch, reference, found.size, seed)
-    looked = [check(evidence) for check in progress(CHECKS, len(CHECKS), "checking the evaluation")]
+    checks = CHECKS if reached(classifier, batch.images) else UNGRADED
+    looked = [check(evidence) for check in progress(checks, len(checks), "checking the evaluation")]
     return [*findings, *head(classifier, loaded, logits), *looked]   # by what the search saw of it too
 
 
@@ -146,13 +148,15 @@ def zero_gradients(evidence: Evidence) -> Finding:
     """Where the margin's gradient is zero in every pixel, gradient attacks cannot start."""
     with evidence.classifier.frozen() as classifier:
         images = evidence.batch.images.clone().requires_grad_(True)
-        gradient = classifier.gradient(classifier.margins(images, evidence.reference).sum(), images)
+        margin = classifier.margins(images, evidence.reference)
+        gradient = classifier.gradient(margin.sum(), images) if margin.requires_grad else torch.zeros_like(images)
     flat = gradient.flatten(1)
     none = ~(torch.isfinite(flat).all(1) & (flat != 0).any(1))
     count = int(none.sum())
     return Finding("zero gradients", _severity(count, len(none), (("error", _BLIND), ("warning", _ALLOWED))),
                    f"the margin's gradient is zero or not finite on {count} of {len(none)} images"
-                   + (": gradient attacks are blind there; 'robust' means nothing" if count else ""),
+                   + (f": gradient attacks are blind there; 'robust' means nothing, and sizes, found by Square at "
+                      f"falling radii (up to {QUERIES} queries), are weak upper bounds" if count else ""),
                    count / len(none))
 
 
@@ -257,6 +261,8 @@ def planted_example(evidence: Evidence) -> Finding:
 
 CHECKS = (repeatable, zero_gradients, unbounded, second_opinion, convergence, iterative_beats_one_step,
           stronger_than_noise, stronger_than_square, planted_example)
+
+UNGRADED = (repeatable, zero_gradients, stronger_than_noise, stronger_than_square)   # what needs no gradient
 
 
 def _severity(count: int, images: int, allowed: Sequence[tuple[Severity, float]]) -> Severity:

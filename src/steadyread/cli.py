@@ -69,6 +69,7 @@ from steadyread.options import (
     pair,
     prepared,
 )
+from steadyread.progress import doubts_noted
 from steadyread.starting import begin, use_threads
 
 if TYPE_CHECKING:
@@ -257,8 +258,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     def in_its_words(text: str) -> str:
         return in_flags(text, flags_of(typer.main.get_command(app), argv))
 
-    return exit_code_of(lambda debugging: app(args=list(argv) if argv is not None else None, standalone_mode=False,
-                                              obj=debugging), in_its_words)
+    with doubts_noted():
+        return exit_code_of(lambda debugging: app(args=list(argv) if argv is not None else None,
+                                                  standalone_mode=False, obj=debugging), in_its_words)
 
 
 @app.callback(invoke_without_command=True)

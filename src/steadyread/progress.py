@@ -4,11 +4,13 @@ import logging
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol, TextIO, TypeVar
+from typing import Any, Protocol, TextIO, TypeVar
 
+from steadyread.errors import Doubt
 from steadyread.names import shown
 
 T = TypeVar("T")
@@ -22,6 +24,23 @@ PACE: Pace = (0.7, 30.0)
 def note(message: str) -> None:
     """One line that a person should read and that stops nothing, on standard error (logger "steadyread")."""
     logging.getLogger("steadyread").warning("steadyread: %s", shown(message))
+
+
+@contextmanager
+def doubts_noted() -> Iterator[None]:
+    """Within, what is warned of as a `Doubt` is noted, each once; other warnings are as before."""
+    with warnings.catch_warnings():
+        shown_before = warnings.showwarning
+
+        def said(message: Warning | str, category: type[Warning], *where: Any, **more: Any) -> None:
+            if issubclass(category, Doubt):
+                note(str(message))
+            else:
+                shown_before(message, category, *where, **more)
+
+        warnings.showwarning = said
+        warnings.simplefilter("once", Doubt)
+        yield
 
 
 class Progress(Protocol):

@@ -14,6 +14,7 @@ from math import cos, pi
 import torch
 from torch import Tensor
 
+from steadyread.attacks.blind import smallest_by_squares
 from steadyread.attacks.flips import SmallestFlip
 from steadyread.attacks.recipes import checked_reference, in_chunks
 from steadyread.attacks.search import Search, climb
@@ -75,7 +76,9 @@ def smallest_flip(classifier: Classifier, images: Images | Batch, reference: Lab
         largest: the size up to which is searched, native units; the whole range where None.
         seed: for the random starts of images that resist the first search.
 
-    On a linear classifier with the bounds inactive it is |margin| / ||w||_1.
+    On a linear classifier with the bounds inactive it is |margin| / ||w||_1. Where no gradient reaches an image, or
+    most are 0 in every pixel, Square is tried at falling radii instead (see `blind`): many more forward passes, and
+    a weaker bound, which `doubts` says.
     """
     batch = classifier.batch(images, keys)
     reference = checked_reference(reference, batch)
@@ -124,19 +127,39 @@ class _Hunt:
         self.size[self.margin < 0] = 0.0
         margin, undecided = self.margin.clone(), ~torch.isfinite(self.margin)
         searched = (margin >= 0) & ~undecided
-        nearest = self._nearest(logits, clean)
-        several = searched & ~nearest.lone
-        self._descend(searched & nearest.lone, None, self.effort.steps, nearest.slopes[0], patient=True)
-        for target, slope, within in nearest.targets():
-            self._descend(several & within, target, self.effort.explore, slope)
-        self._descend(several, None, self.effort.refine)
-        self._rescue((torch.isinf(self.size) & ~undecided).nonzero()[:, 0], seed)
+        if logits.requires_grad:
+            self._follow(self._nearest(logits, clean), searched)
+            self._rescue((torch.isinf(self.size) & ~undecided).nonzero()[:, 0], seed)
+        else:   # a network under torch.no_grad, say, or a function of arrays: counted as one gradient of 0
+            self.gradients, self.zero = self.gradients + 1, self.zero + 1
+        self._ask((searched & (2 * self.zero > self.gradients)).nonzero()[:, 0], seed)
         self._polish((torch.isfinite(self.size) & (self.size > 0)).nonzero()[:, 0])
         every = self.gradients.clamp(min=1)
         return SmallestFlip(self.size, self.images, self.forwards, self.backwards, self.margin, self.logits,
                             self.zero / every, self.broken / every, searched & (
                                 (self.grazed < _NARROWER * self.size) | (-self.surely > _COARSE * margin)),
                             self.unrepeatable)
+
+    def _follow(self, nearest: Nearest, searched: Flags) -> None:
+        """Down the gradient towards each of the classes, then towards whichever is nearest."""
+        several = searched & ~nearest.lone
+        self._descend(searched & nearest.lone, None, self.effort.steps, nearest.slopes[0], patient=True)
+        for target, slope, within in nearest.targets():
+            self._descend(several & within, target, self.effort.explore, slope)
+        self._descend(several, None, self.effort.refine)
+
+    def _ask(self, active: Tensor, seed: int) -> None:
+        """Images whose gradients are mostly 0 in every pixel: a search that needs none (see `blind`)."""
+        if not len(active):
+            return
+        part = self.batch.pick(active)
+        reach = self.size[active].clamp(max=self.reach)
+        out = smallest_by_squares(self.classifier, part, self.reference[active], reach, seed)
+        self.forwards[active] += out.forwards
+        flipped = out.flipped.nonzero()[:, 0]
+        if len(flipped):
+            self.see(active[flipped], part.pick(flipped), out.images[flipped], out.logits[flipped])
+            self.forwards[active[flipped]] -= 1  # that look was the search's own
 
     def _nearest(self, logits: Logits, clean: Images) -> Nearest:
         """The other classes to be tried, by the clean gradients; `logits` hang on `clean`."""

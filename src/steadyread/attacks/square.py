@@ -1,7 +1,6 @@
 """The Square attack: random search with windows of +-epsilon, without a gradient, in any number of dimensions."""
 
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from steadyread.attacks.search import Attacked, Found
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import UsageError
 from steadyread.threats import Linf
+from steadyread.threats.linf import an_image
 from steadyread.types import Batch, Labels, Values, stream
 
 # the share of an image that a window covers, by the share of the queries spent (the source's schedule)
@@ -47,49 +47,70 @@ class Square:
 
     def __call__(self, classifier: Classifier, batch: Batch, reference: Labels, seed: int = 0) -> Attacked:
         """Up to `queries` forward passes an image; flipped images leave."""
-        return Attacked(**in_chunks(partial(self._attacked, classifier, seed), batch, reference))
+        def searched(part: Batch, lost: Labels) -> Attacked:
+            size = torch.full((len(part),), self.epsilon, device=part.images.device)
+            return squares(classifier, part, lost, size, Tries(self.queries, self.first_share, seed))
 
-    def _attacked(self, classifier: Classifier, seed: int, batch: Batch, reference: Labels) -> Attacked:
-        found = Found(batch, reference)
-        numbers = _numbers(batch, self.queries, seed)
-        size = torch.full((len(batch),), self.epsilon, device=batch.images.device)
-        with classifier.frozen(), torch.no_grad():
-            logits = classifier.logits(batch.images)
-            found.see(found.everyone, batch.images, logits, margin_of(logits, reference))
-            delta = self.threat.project(batch, _stripes(batch, seed) * self.epsilon, size)
-            lowest = torch.full_like(size, torch.inf)  # of delta, not of the clean image
-            for query in range(self.queries):
-                active = (~found.flipped).nonzero()[:, 0]
-                if not len(active):
-                    break
-                part = batch.pick(active)
-                tried = delta[active] if query == 0 else self._moved(part, delta[active], numbers[active, query],
-                                                                     size[active], query / self.queries)
-                images = self.threat.render(part, tried)
-                logits = classifier.logits(images)
-                margin = margin_of(logits, reference[active])
-                found.see(active, images, logits, margin)
-                better = margin < lowest[active]
-                lowest[active[better]] = margin[better]
-                delta[active[better]] = tried[better]
-        found.trials += 1
-        found.flips += found.flipped
-        return found.attacked()
+        return Attacked(**in_chunks(searched, batch, reference))
 
-    def _moved(self, part: Batch, delta: Tensor, numbers: Tensor, size: Values, spent: float) -> Tensor:
-        """One window of each image set to +-epsilon, a sign a channel."""
-        channels, space = delta.shape[1], delta.shape[2:]
-        share = self.first_share / 2 ** sum(spent > limit for limit in _SHRINKING)
-        inside = torch.ones_like(delta[:, :1], dtype=torch.bool)
-        for axis, length in enumerate(space):
-            side = max(1, round(length * share ** (1 / len(space))))
-            first = (numbers[:, axis] * (length - side + 1)).floor()
-            at = torch.arange(length, device=delta.device)
-            here = (at >= first[:, None]) & (at < first[:, None] + side)
-            inside = inside & here.reshape(len(delta), 1, *(length if i == axis else 1 for i in range(len(space))))
-        signs = torch.where(numbers[:, len(space):len(space) + channels] < 0.5, -1.0, 1.0)
-        window = signs.reshape(*signs.shape, *[1] * len(space)) * self.epsilon
-        return self.threat.project(part, torch.where(inside, window, delta), size)
+
+@dataclass(frozen=True)
+class Tries:
+    """How many windows are tried, the first window's share of an image, and the seed of their random streams.
+
+    With `level` a window stays too that leaves the margin as it is: where a network returns its decision alone, or
+    rounds, it would try one window after the other on the first change and never two together.
+    """
+
+    queries: int
+    first_share: float = 0.8
+    seed: int = 0
+    level: bool = False
+
+
+def squares(classifier: Classifier, batch: Batch, reference: Labels, size: Values, tries: Tries) -> Attacked:
+    """The Square attack on images that go through the network together, each at its own `size` (n,)."""
+    found = Found(batch, reference)
+    threat = Linf(0.0)   # sizes go by image
+    numbers = _numbers(batch, tries.queries, tries.seed)
+    with classifier.frozen(), torch.no_grad():
+        logits = classifier.logits(batch.images)
+        found.see(found.everyone, batch.images, logits, margin_of(logits, reference))
+        delta = threat.project(batch, _stripes(batch, tries.seed) * an_image(size, batch.images), size)
+        lowest = torch.full_like(size, torch.inf)  # of delta, not of the clean image
+        for query in range(tries.queries):
+            active = (~found.flipped).nonzero()[:, 0]
+            if not len(active):
+                break
+            part = batch.pick(active)
+            share = tries.first_share / 2 ** sum(query / tries.queries > limit for limit in _SHRINKING)
+            tried = delta[active] if query == 0 else _moved(part, delta[active], numbers[active, query],
+                                                            size[active], share)
+            images = threat.render(part, tried)
+            logits = classifier.logits(images)
+            margin = margin_of(logits, reference[active])
+            found.see(active, images, logits, margin)
+            better = margin <= lowest[active] if tries.level else margin < lowest[active]
+            lowest[active[better]] = margin[better]
+            delta[active[better]] = tried[better]
+    found.trials += 1
+    found.flips += found.flipped
+    return found.attacked()
+
+
+def _moved(part: Batch, delta: Tensor, numbers: Tensor, size: Values, share: float) -> Tensor:
+    """One window of each image, `share` of it, set to +-size, a sign a channel."""
+    channels, space = delta.shape[1], delta.shape[2:]
+    inside = torch.ones_like(delta[:, :1], dtype=torch.bool)
+    for axis, length in enumerate(space):
+        side = max(1, round(length * share ** (1 / len(space))))
+        first = (numbers[:, axis] * (length - side + 1)).floor()
+        at = torch.arange(length, device=delta.device)
+        here = (at >= first[:, None]) & (at < first[:, None] + side)
+        inside = inside & here.reshape(len(delta), 1, *(length if i == axis else 1 for i in range(len(space))))
+    signs = torch.where(numbers[:, len(space):len(space) + channels] < 0.5, -1.0, 1.0)
+    window = signs.reshape(*signs.shape, *[1] * len(space)) * an_image(size, delta)
+    return Linf(0.0).project(part, torch.where(inside, window, delta), size)
 
 
 def _numbers(batch: Batch, queries: int, seed: int) -> Tensor:
