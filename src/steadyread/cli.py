@@ -69,7 +69,7 @@ from steadyread.options import (
     pair,
     prepared,
 )
-from steadyread.progress import doubts_noted
+from steadyread.progress import doubts_noted, note
 from steadyread.starting import begin, use_threads
 
 if TYPE_CHECKING:
@@ -192,6 +192,7 @@ def explain(folder: RunFolder, case: CaseIds = None, fold: FoldNumber = 0,
             layer: LayerName = None, mas: SeenMas = None, attack: SeenAttack = None,
             out: Out = None, json: Json = False, threads: Threads = None) -> None:
     """What a network of a noise study sees in some cases, with and without noise: attention, features, slices."""
+    begin({"data__path": folder})
     use_threads(threads)
     from steadyread.noise_explain import Explaining, explain_run
     from steadyread.progress import progress
@@ -214,6 +215,7 @@ def audit(data: Annotated[str, typer.Argument(metavar="DATA", help="A folder or 
           strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 on errors or missing files.")] = False,
           seed: Seed = None, out: Out = None, json: Json = False) -> None:
     """What a data set holds that would spoil a study: duplicates, leaks, split patients, missing files."""
+    begin({"data__path": data})
     from steadyread.progress import progress
     from steadyread.running import audit_data
 
@@ -230,6 +232,7 @@ def measure(sources: Sources, difference: Difference = False, roi: Rois = None,
             array: Array = None, offset: Offset = 0.0, series: SeriesUid = None,
             out: Out = None, json: Json = False) -> None:
     """The noise power spectrum of a phantom series: CSV, picture, sigma, peak and mean frequency."""
+    note(f"reading {sources[0]}")
     from steadyread.noise_measure import Measurement, measure_noise
 
     how = Measurement(difference, tuple(roi or ()), side, slices, detrend, taper, mas, spacing, array, offset,
