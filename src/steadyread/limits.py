@@ -7,9 +7,10 @@ MOST_DEPTH = 64               # tables within tables; what is deeper ends in Pyt
 MOST_WHOLE = 2**63 - 1        # whole numbers as files and tensors store them
 MOST_BYTES = 32 * 2**20       # of a JSON text: its lists and tables take up to 24 times as much in memory
 MOST_UNPACKED = 2**29         # of the arrays of a run's file, in bytes
+MOST_HEADER = 24 * 2**20      # of what stands before the tensors of a file of weights
 MOST_ROWS = 2_000_000         # of a run's records
 MOST_SEED = 2**53 - 1         # JSON's whole numbers are exact up to here; further seeds lie above, within 63 bits
-MOST_PARAMETERS = 250_000_000  # of a network that a card may ask for: 1 GB
+MOST_PARAMETERS = 250_000_000  # of a built-in network: 1 GB
 
 
 def beyond_limits(value: object) -> str:

@@ -113,7 +113,24 @@ def listed(study: Study) -> Listed:
     if study.model.weights is not None and card is None:
         _refuse_unstated(study)
     told = settings_of(card, study, raw) if card else {}
-    return Listed(study, completed(study, layout, told), layout, raw, "split" in told)
+    return Listed(study, _completed(study, layout, told), layout, raw, "split" in told)
+
+
+def _completed(study: Study, layout: str, told: Mapping[str, Any]) -> Study:
+    """The study with what its layout and a card decide. A card's network is only sketched, its memory not taken.
+
+    Raises:
+        InputRefused: the card asks for what cannot be.
+    """
+    try:
+        whole = completed(study, layout, told)
+        if told and whole.model.built_in:
+            models.sketched(whole.model.name, whole.model.arguments)
+    except UsageError as problem:
+        if not told:
+            raise
+        raise InputRefused(f"{study.model.weights}: the card beside the weights: {problem}") from problem
+    return whole
 
 
 def gather(study: Study, fold: int | None = None, labels: str = "class", progress: Progress = quiet,
@@ -292,8 +309,7 @@ def settings_of(card: Mapping[str, Any], study: Study, raw: Cases) -> dict[str, 
     if "preparation" in card:
         settings["preparation"] = card["preparation"]
     if card.get("data") == {"name": raw.name, "images": len(raw)} and _knows(card, raw):
-        settings["split"] = card["split"]
-        settings["data"] = {"limit": card["limit"]}
+        settings |= {"split": card.get("split", {}), "data": {"limit": card.get("limit")}}
     return settings
 
 

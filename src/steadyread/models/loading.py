@@ -3,10 +3,7 @@
 import difflib
 import importlib
 import inspect
-import json
-import pickle
 import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -14,15 +11,15 @@ from types import ModuleType
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file
 from safetensors.torch import save as as_safetensors
 from torch import Tensor, nn
 
 from steadyread import records
 from steadyread.errors import InputRefused, PlanDiffers, SteadyreadError, UsageError
+from steadyread.limits import MOST_PARAMETERS
+from steadyread.models.archives import metadata_of, stored_values, tensors_and_metadata, told, torch_archive
 from steadyread.models.nodule import nodule_cnn
-from steadyread.models.seal import CARD, VERSIONS, damaged, note_versions, refuse_broken, sealed
+from steadyread.models.seal import CARD, VERSIONS, damaged, note_versions, refuse_broken, sealed, whole_card
 from steadyread.models.states import SAVE, Shapes, refuse_no_weights, state_for
 from steadyread.models.vgg import narrow_vgg, vgg16
 
@@ -45,12 +42,32 @@ def load_classifier_module(model: str, weights: str | Path | None = None, *, see
         UsageError: no such name, module or factory, or arguments that the factory does not take.
         InputRefused: the factory failed, or the weights cannot be read or do not fit.
     """
+    state = None
+    if model in BUILT_IN:   # what a stranger's card asks for is compared with what the file holds before it is made
+        shapes = sketched(model, arguments)
+        state = None if weights is None else _fitting(shapes, Path(weights), model)
     with _current_folder_importable(), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
         module = _made(model, _factory(model), arguments)
     if weights is not None:
-        fill(module, Path(weights), model)
+        fill(module, Path(weights), model, state)
     return module.eval()
+
+
+def sketched(model: str, arguments: Mapping[str, Any]) -> Shapes:
+    """The names and shapes of a built-in network, without the memory that it would take.
+
+    Raises:
+        UsageError: it has no such arguments, or would have more parameters than `steadyread.limits` allows.
+        InputRefused: it cannot be made so.
+    """
+    with torch.device("meta"):
+        state = _made(model, BUILT_IN[model], arguments).state_dict()
+    count = sum(value.numel() for value in state.values())
+    if count > MOST_PARAMETERS:
+        raise UsageError(f"the network '{model}' with {_listed(arguments)} would have {count:,} parameters, more "
+                         f"than {MOST_PARAMETERS:,}: make it smaller, or bring your own as package.module:factory")
+    return {name: value.shape for name, value in state.items()}
 
 
 def refuse_absent(model: str, weights: str | Path | None = None) -> None:
@@ -88,13 +105,8 @@ def read_card(path: str | Path) -> dict[str, Any] | None:
     path = existing(Path(path))
     if path.suffix != ".safetensors":
         return None
-    try:
-        with safe_open(path, framework="pt") as file:
-            text = (file.metadata() or {}).get(CARD)
-        card = None if text is None else json.loads(text)
-    except (SafetensorError, ValueError) as problem:
-        raise unreadable(path, problem) from problem
-    return card if isinstance(card, dict) else None
+    text = metadata_of(path).get(CARD)
+    return None if text is None else whole_card(stored_values(text, path), path)
 
 
 def load_saved(path: str | Path, model: str | None = None) -> tuple[nn.Module, dict[str, Any]]:
@@ -107,7 +119,7 @@ def load_saved(path: str | Path, model: str | None = None) -> tuple[nn.Module, d
         InputRefused: no card there, or it names a factory and `model` is None.
     """
     card = read_card(path)
-    if card is None or not isinstance(card.get("model"), str):
+    if card is None or "model" not in card:
         raise InputRefused(f"{path} does not say which network it is for: give model.name too")
     name = model or card["model"]
     if model is None and name not in BUILT_IN:
@@ -122,7 +134,14 @@ def fill(module: nn.Module, weights: Path, name: str, read: dict[str, Tensor] | 
     Raises:
         InputRefused: names or shapes differ (the first are named), or a value is not finite.
     """
-    shapes = {key: value.shape for key, value in module.state_dict().items() if isinstance(value, Tensor)}
+    if read is None or name not in BUILT_IN:
+        shapes = {key: value.shape for key, value in module.state_dict().items() if isinstance(value, Tensor)}
+        read = _fitting(shapes, weights, name, read)
+    module.load_state_dict(read, strict=False)
+
+
+def _fitting(shapes: Shapes, weights: Path, name: str, read: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """The state in a file that has the names and shapes of a network, and finite values."""
     state = read_state(weights, shapes) if read is None else read
     wanted = {key: shape for key, shape in shapes.items()
               if key in state or not key.endswith("num_batches_tracked")}
@@ -131,7 +150,7 @@ def fill(module: nn.Module, weights: Path, name: str, read: dict[str, Tensor] | 
                    "check the network's arguments (classes, channels, size, width)"))
     for key, value in state.items():
         refuse_not_finite(weights, key, value)
-    module.load_state_dict(state, strict=False)
+    return state
 
 
 def read_state(path: Path, wanted: Shapes | None = None) -> dict[str, Tensor]:
@@ -146,16 +165,7 @@ def read_state(path: Path, wanted: Shapes | None = None) -> dict[str, Tensor]:
     path = existing(path)
     if path.suffix == ".safetensors":
         return state_for(_whole_safetensors(path)[0], path, wanted)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")   # what it grumbles about is refused below or read well
-            found = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as problem:
-        raise InputRefused(f"{path} holds a pickled module or other objects, which may run code when read, or is "
-                           f"cut off; {SAVE}") from problem
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as problem:
-        raise unreadable(path, problem) from problem
-    return state_for(found, path, wanted)
+    return state_for(torch_archive(path), path, wanted)
 
 
 def trained_state(path: Path, training_digest: str) -> dict[str, Tensor]:
@@ -168,20 +178,15 @@ def trained_state(path: Path, training_digest: str) -> dict[str, Tensor]:
     state, metadata = _whole_safetensors(path)
     if CARD not in metadata:
         raise damaged(path)
-    if json.loads(metadata[CARD]).get("training_digest") != training_digest:
+    if stored_values(metadata[CARD], path).get("training_digest") != training_digest:
         raise PlanDiffers(f"{path} was trained on other data or with other settings")
-    note_versions(path, json.loads(metadata.get(VERSIONS, "{}")))
+    note_versions(path, stored_values(metadata.get(VERSIONS, "{}"), path))
     return state
 
 
 def _whole_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """The tensors of a file and what stands beside them, refused where damaged."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-        tensors = load_file(path)
-    except SafetensorError as problem:
-        raise unreadable(path, problem) from problem
+    tensors, metadata = tensors_and_metadata(path)
     refuse_broken(path, metadata, tensors)
     return tensors, metadata
 
@@ -207,11 +212,13 @@ def refuse_misfit(path: Path, network: str, found: Shapes, wanted: Shapes, advic
 
 
 def refuse_not_finite(path: Path, name: str, value: Tensor) -> None:
-    """Nothing where every value is finite.
+    """Nothing where every value is a plain, finite number.
 
     Raises:
         InputRefused: one is not.
     """
+    if value.layout != torch.strided or value.is_meta or value.is_quantized:
+        raise InputRefused(f"{path}: {name!r} holds no plain numbers ({value.dtype}, {value.layout})")
     if value.is_floating_point() and not bool(torch.isfinite(value).all()):
         raise InputRefused(f"{path}: {name!r} has NaN or infinite values; the training diverged, or the file is "
                            "damaged")
@@ -234,9 +241,9 @@ def existing(path: Path) -> Path:
     return path
 
 
-def unreadable(path: Path, problem: Exception) -> InputRefused:
-    """What to raise where reading weights failed."""
-    return InputRefused(f"{path} cannot be read as weights (cut off, or another format?): {_told(problem)}")
+def _listed(arguments: Mapping[str, Any]) -> str:
+    text = ", ".join(f"{name} = {value}" for name, value in arguments.items()) or "no arguments"
+    return text if len(text) <= 200 else f"{text[:200]}..."
 
 
 def _factory(model: str) -> Callable[..., object]:
@@ -268,7 +275,7 @@ def _imported(place: str) -> ModuleType:
         raise UsageError(f"no module named '{place}' (looked in this Python's packages and in {Path.cwd()})"
                          ) from problem
     except Exception as problem:
-        raise InputRefused(f"importing {place} failed: {_told(problem)}") from problem
+        raise InputRefused(f"importing {place} failed: {told(problem)}") from problem
 
 
 def _made(model: str, factory: Callable[..., object], arguments: Mapping[str, Any]) -> nn.Module:
@@ -284,7 +291,7 @@ def _made(model: str, factory: Callable[..., object], arguments: Mapping[str, An
     except SteadyreadError:
         raise
     except Exception as problem:
-        raise InputRefused(f"the factory {model} failed: {_told(problem)}") from problem
+        raise InputRefused(f"the factory {model} failed: {told(problem)}") from problem
     if not isinstance(module, nn.Module):
         raise InputRefused(f"the factory {model} must return a torch.nn.Module; it returned a "
                            f"{type(module).__name__}")
@@ -302,7 +309,3 @@ def _current_folder_importable() -> Iterator[None]:
         with suppress(ValueError):
             sys.path.remove(here)
 
-
-def _told(problem: Exception) -> str:
-    lines = str(problem).strip().splitlines()
-    return f"{type(problem).__name__}: {lines[0][:200]}" if lines else type(problem).__name__

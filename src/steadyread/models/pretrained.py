@@ -11,7 +11,8 @@ import torch
 from torch import Tensor, nn
 
 from steadyread.errors import InputRefused, SteadyreadError, UsageError
-from steadyread.models.loading import existing, read_state, refuse_misfit, refuse_not_finite, unreadable
+from steadyread.models.archives import unreadable
+from steadyread.models.loading import existing, read_state, refuse_misfit, refuse_not_finite
 from steadyread.models.vgg import CONVOLUTIONS, FEATURES
 
 _WIDTHS = [width for width, count in zip(FEATURES, CONVOLUTIONS, strict=True) for _ in range(count)]

@@ -14,6 +14,10 @@ from steadyread.errors import InputRefused
 from steadyread.progress import note
 
 CARD, VERSIONS, SEAL = "card", "versions", "sha256"
+# What a card's keys hold, those that anything is done with.
+_KINDS = {"model": str, "arguments": dict, "output": str, "preparation": dict, "split": dict, "taught": dict,
+          "training_digest": str}
+_TAUGHT = ("images", "patients")
 
 
 def running_versions() -> dict[str, str]:
@@ -25,6 +29,29 @@ def sealed(card: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> dict[str, 
     """What stands beside the tensors of a file: the card, the running versions, and a digest over everything."""
     told = {CARD: json.dumps(dict(card), sort_keys=True), VERSIONS: json.dumps(running_versions())}
     return told | {SEAL: _digest(told, tensors)}
+
+
+def whole_card(card: object, path: Path) -> dict[str, Any]:
+    """A card whose values are of the kinds that ours have. What they mean is judged where they are used.
+
+    Raises:
+        InputRefused: another kind.
+    """
+    if not isinstance(card, dict):
+        raise _strange(path, "a table of settings", card)
+    for key, kind in _KINDS.items():
+        if key in card and not isinstance(card[key], kind):
+            raise _strange(path, f"{key} as {'text' if kind is str else 'a table'}", card[key])
+    for key in _TAUGHT:
+        marks = card.get("taught", {}).get(key, [])
+        if not isinstance(marks, list) or not all(isinstance(mark, str) for mark in marks):
+            raise _strange(path, f"taught.{key} as a list of text", marks)
+    return card
+
+
+def _strange(path: Path, wanted: str, came: object) -> InputRefused:
+    return InputRefused(f"{path}: the card beside the weights is none of steadyread's: expected {wanted}, got "
+                        f"{repr(came)[:80]}; state the network yourself, with the weights alone")
 
 
 def refuse_broken(path: Path, metadata: Mapping[str, str], tensors: Mapping[str, Tensor]) -> None:

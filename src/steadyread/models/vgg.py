@@ -10,6 +10,7 @@ from steadyread.errors import InputRefused, UsageError
 # Simonyan and Zisserman, arXiv:1409.1556, configuration D: features and convolutions of each stage.
 FEATURES = (64, 128, 256, 512, 512)
 CONVOLUTIONS = (2, 2, 3, 3, 3)
+MOST_CONVOLUTIONS = 64   # of a stage
 
 
 class Vgg(nn.Module):
@@ -122,5 +123,6 @@ def _refuse_bad_arguments(classes: int, channels: int, sides: Sequence[int], wid
         raise UsageError(f"size must be one side or (height, width) in pixels; got {_by(sides)}")
     if not 0 < width <= 4:
         raise UsageError(f"width must lie above 0 and up to 4; got {width:g}")
-    if len(convolutions) != len(FEATURES) or min(convolutions) < 1:
-        raise UsageError(f"convolutions must be five numbers of at least 1; got {tuple(convolutions)}")
+    if len(convolutions) != len(FEATURES) or min(convolutions) < 1 or max(convolutions) > MOST_CONVOLUTIONS:
+        raise UsageError(f"convolutions must be five numbers from 1 to {MOST_CONVOLUTIONS}; got "
+                         f"{str(tuple(convolutions))[:80]}")

@@ -13,6 +13,7 @@ import torch
 from steadyread import records
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, PlanDiffers
+from steadyread.models.archives import torch_archive
 from steadyread.models.seal import VERSIONS, note_versions, running_versions
 from steadyread.training.images import PartImages
 
@@ -67,7 +68,9 @@ def read_checkpoint(path: Path, digest: str) -> dict[str, Any] | None:
         content = memoryview(path.read_bytes())
         if hashlib.sha256(content[:-_DIGEST]).digest() != content[-_DIGEST:]:
             raise ValueError("its content does not fit the digest written with it")
-        held = torch.load(io.BytesIO(content[:-_DIGEST]), map_location="cpu", weights_only=True)
+        held = torch_archive(path, content[:-_DIGEST])
+        if not isinstance(held, dict):
+            raise TypeError("it holds no state")
         of, state = held["digest"], dict(held["state"])
     except Exception as problem:   # torch raises what it likes for a file that is none of its own
         raise InputRefused(f"{path} cannot be read as the state of a training ({str(problem).splitlines()[0]}): "

@@ -1,0 +1,260 @@
+"""Weights and cards of strangers: bombs, lies and damage end in one line, before any memory is taken."""
+
+import io
+import json
+import pickle
+import resource
+import struct
+import subprocess
+import sys
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from fabricate_pictures import Call, pictures
+from steadyread.errors import InputRefused, UsageError
+from steadyread.limits import MOST_PARAMETERS
+from steadyread.models.loading import (
+    load_classifier_module,
+    load_saved,
+    read_card,
+    read_state,
+    save_weights,
+    sketched,
+)
+from steadyread.training.checkpoint import read_checkpoint
+
+
+def card(**changed: Any) -> dict[str, Any]:
+    return {"model": "vgg16", "arguments": {"width": 0.01, "size": 12, "classes": 2, "channels": 1},
+            "output": "logits", "normalise": "unit", "threshold": 0.5, "window": None, "preparation": {"size": 12},
+            "data": {"name": "images", "images": 24}, "taught": {"images": [], "patients": []}, "limit": None,
+            "split": {}} | changed
+
+
+def network() -> nn.Module:
+    return load_classifier_module("vgg16", width=0.01, size=12)
+
+
+def header(path: Path, content: bytes, size: int | None = None) -> Path:
+    path.write_bytes(struct.pack("<Q", len(content) if size is None else size) + content)
+    return path
+
+
+def with_metadata(path: Path, metadata: dict[str, str]) -> Path:
+    return header(path, json.dumps({"__metadata__": metadata}).encode())
+
+
+def repacked(path: Path, edit: Callable[[str, bytes], bytes] = lambda _, content: content,
+             compression: int = zipfile.ZIP_DEFLATED) -> Path:
+    """A torch archive written anew, its members changed or compressed."""
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in members.items():
+            archive.writestr(name, edit(name, content))
+    return path
+
+
+def test_a_compressed_storage_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(4_000_000)}, tmp_path / "w.pt")
+    bomb = repacked(tmp_path / "w.pt")
+    assert bomb.stat().st_size < 40_000
+    with pytest.raises(InputRefused, match=r"compressed, .* and would unpack to 16,0"):
+        read_state(bomb)
+
+
+def test_members_that_overlap_are_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(100_000)}, tmp_path / "w.pt")
+    content = (tmp_path / "w.pt").read_bytes()
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        start = archive.start_dir
+    entries, place = [], start      # each entry of the directory twice, and the count doubled
+    while content[place:place + 4] == b"PK\x01\x02":
+        size = 46 + sum(struct.unpack_from("<3H", content, place + 28))
+        entries.append(content[place:place + size])
+        place += size
+    count = len(entries)
+    doubled = b"".join(entries + [entry.replace(b"/data/0", b"/data/9") for entry in entries])
+    tail = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 2 * count, 2 * count, len(doubled), start, 0)
+    (tmp_path / "w.pt").write_bytes(content[:start] + doubled + tail)
+    with pytest.raises(InputRefused, match="would unpack to"):
+        read_state(tmp_path / "w.pt")
+
+
+def test_a_checkpoint_of_a_strangers_run_is_held_to_the_same(tmp_path: Path) -> None:
+    import hashlib
+
+    torch.save({"digest": "x", "state": {"a": torch.zeros(400_000)}}, tmp_path / "c.pt")
+    content = repacked(tmp_path / "c.pt").read_bytes()
+    (tmp_path / "c.pt").write_bytes(content + hashlib.sha256(content).digest())
+    with pytest.raises(InputRefused, match="would unpack to"):
+        read_checkpoint(tmp_path / "c.pt", "x")
+
+
+def test_a_tensor_that_repeats_one_value_without_end_is_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.zeros(1).expand(1 << 40)}, tmp_path / "w.pt")
+    with pytest.raises(InputRefused, match="of which only 4 bytes are stored"):
+        read_state(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize("value", [torch.zeros(2, device="meta"), torch.zeros(2).to_sparse(),
+                                   torch.zeros(2, 2).to_sparse()])
+def test_tensors_that_hold_no_plain_numbers_are_refused_by_name(value: torch.Tensor, tmp_path: Path) -> None:
+    module = network()
+    state = module.state_dict() | {"head.7.bias": value}
+    torch.save(state, tmp_path / "w.pt")
+    with pytest.raises(InputRefused, match=r"'head.7.bias' (holds no plain numbers|has the shape)|cannot be read"):
+        load_classifier_module("vgg16", tmp_path / "w.pt", width=0.01, size=12)
+
+
+def test_parameters_are_taken_as_values(tmp_path: Path) -> None:
+    torch.save(dict(network().named_parameters()), tmp_path / "w.pt")
+    assert not any(value.requires_grad for value in read_state(tmp_path / "w.pt").values())
+
+
+@pytest.mark.parametrize("content", [b"\x80\x02}q\x00.", pickle.dumps({"a": 1}), b"PK\x05\x06" + bytes(18), b"\x80",
+                                     b"PK\x03\x04" + bytes(400)])
+def test_what_is_no_archive_is_one_line(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "w.pt").write_bytes(content)
+    with pytest.raises(InputRefused) as refused:
+        read_state(tmp_path / "w.pt")
+    assert len(str(refused.value)) < 500
+
+
+def test_every_byte_of_a_small_archive_may_be_wrong(tmp_path: Path) -> None:
+    torch.save({"a": torch.arange(3.0)}, tmp_path / "w.pt")
+    content = (tmp_path / "w.pt").read_bytes()
+    for at in range(0, len(content), 7):
+        (tmp_path / "w.pt").write_bytes(content[:at] + bytes([content[at] ^ 0xFF]) + content[at + 1:])
+        try:
+            read_state(tmp_path / "w.pt")
+        except InputRefused:
+            continue
+
+
+@pytest.mark.parametrize(("size", "content"), [(90_000_000, b'{"a":'), (2**63, b"{}"), (2**64 - 1, b""),
+                                               (5, b'{"a":')])
+def test_a_header_that_claims_more_than_there_is_is_refused(size: int, content: bytes, tmp_path: Path) -> None:
+    path = header(tmp_path / "w.safetensors", content, size)
+    for read in (read_card, read_state):
+        with pytest.raises(InputRefused, match="cannot be read as weights"):
+            read(path)
+
+
+def test_a_header_larger_than_any_is_refused_unread(tmp_path: Path) -> None:
+    path = header(tmp_path / "w.safetensors", b"{}", 30 * 2**20)
+    with path.open("r+b") as file:
+        file.truncate(60 * 2**20)
+    with pytest.raises(InputRefused, match=r"header claims 31,457,280 bytes, where 25,165,824 can be"):
+        read_card(path)
+
+
+@pytest.mark.parametrize(("text", "told"), [
+    ("[" * 100_000, "cannot be read as weights"), ("[" * 90 + "]" * 90, "nested more than 64 deep"),
+    ('{"model": ["vgg16"]}', r"expected model as text, got \['vgg16'\]"), ("[]", "expected a table of settings"),
+    ('{"arguments": 3}', "expected arguments as a table"), ('{"split": null}', "expected split as a table"),
+    ('{"taught": {"images": [[1]]}}', "expected taught.images as a list of text"),
+    ('{"taught": {"patients": 7}}', "expected taught.patients as a list of text"),
+    ('{"model": "vgg16", "arguments": {"width": NaN}}', "arguments.width must be a finite number"),
+    (f'{{"limit": {2**70}}}', "limit must be a whole number of at most 63 bits"),
+    ('{"limit": ' + "9" * 5000 + "}", "cannot be read as weights")])
+def test_a_card_that_is_none_of_ours_is_one_line(text: str, told: str, tmp_path: Path) -> None:
+    with pytest.raises(InputRefused, match=told) as refused:
+        read_card(with_metadata(tmp_path / "w.safetensors", {"card": text}))
+    assert len(str(refused.value)) < 500
+
+
+@pytest.mark.parametrize("arguments", [
+    {"convolutions": [10_000_000] * 5}, {"convolutions": [65, 1, 1, 1, 1]}, {"size": 10**9}, {"classes": 10**12},
+    {"channels": 10**18}, {"width": 4.0, "size": 4096}, {"size": [8, 10**15]}])
+def test_networks_larger_than_any_are_never_made(arguments: dict[str, Any], tmp_path: Path) -> None:
+    save_weights(network(), tmp_path / "w.safetensors", card(arguments=arguments))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises((InputRefused, UsageError)):
+        load_saved(tmp_path / "w.safetensors")
+    with pytest.raises((InputRefused, UsageError)):
+        sketched("vgg16", arguments)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 200_000   # kB
+
+
+@pytest.mark.parametrize("arguments", [{"ratings": 10**11}, {"size": 5000}, {"classes": 10**12}, {"width": 10.0},
+                                       {"size": "32"}, {"variant": ["wider"]}, {"depth": 10**9}])
+def test_nodule_networks_larger_than_any_are_refused_before_they_are_made(arguments: dict[str, Any]) -> None:
+    with pytest.raises((InputRefused, UsageError)):
+        load_classifier_module("nodule_cnn", **arguments)
+
+
+def test_a_network_that_the_file_does_not_fill_is_never_made(tmp_path: Path) -> None:
+    save_weights(network(), tmp_path / "w.safetensors", card(arguments={"size": 116, "width": 1.2}))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputRefused, match="does not fit the network 'vgg16'"):
+        load_saved(tmp_path / "w.safetensors")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def test_a_sketch_has_the_names_and_shapes_of_the_network() -> None:
+    for name, arguments in (("vgg16", {"width": 0.01, "size": 8, "norm": True}), ("narrow_vgg", {"size": 16}),
+                            ("nodule_cnn", {"width": 0.02, "size": 8, "ratings": 5})):
+        made = load_classifier_module(name, **arguments)
+        assert {key: tuple(shape) for key, shape in sketched(name, arguments).items()} == {
+            key: tuple(value.shape) for key, value in made.state_dict().items()}
+    assert sum(shape.numel() for shape in sketched("vgg16", {}).values()) < MOST_PARAMETERS
+
+
+@pytest.mark.parametrize(("changed", "told"), [
+    ({"arguments": {"convolutions": [10_000_000] * 5}}, "the card beside the weights: convolutions must be five"),
+    ({"arguments": {"width": 4.0, "size": 4096}}, "the card beside the weights: the network 'vgg16' with "),
+    ({"output": "class"}, "the card beside the weights: "), ({"preparation": {"size": -1}}, "preparation.size"),
+    ({"preparation": {"sise": 1}}, "unknown key 'preparation.sise'"), ({"split": {"seed": -1}}, "split.seed"),
+    ({"normalise": {"a": 1}}, "the card beside the weights: the settings: --normalise"), ({"limit": "x"}, "data.limit"),
+    ({"arguments": {"depth": 3}}, "the card beside the weights: "),
+    ({"model": "os:abort"}, "which is not built in: if you trust that code")])
+def test_the_command_says_which_card_asks_for_what_cannot_be(changed: dict[str, Any], told: str, steadyread: Call,
+                                                             tmp_path: Path) -> None:
+    pictures(tmp_path / "images", 24)
+    taught = {"taught": None} if "split" in changed or "limit" in changed else {}
+    whole = card(**changed)
+    if taught:
+        del whole["taught"]      # else the split is taken from a card of these very images alone
+    save_weights(network(), tmp_path / "w.safetensors", whole)
+    found = steadyread("assess", "--data", "images", "--weights", "w.safetensors")
+    assert found.code == 3, found
+    assert told in found.err
+    assert "w.safetensors" in found.err
+
+
+def test_a_card_without_a_split_is_one_of_images_to_assess(steadyread: Call, tmp_path: Path) -> None:
+    pictures(tmp_path / "images", 24)
+    told = card(arguments=card()["arguments"] | {"norm": False, "convolutions": [2, 2, 3, 3, 3]})
+    del told["split"], told["taught"], told["limit"]
+    save_weights(network(), tmp_path / "w.safetensors", told)
+    found = steadyread("assess", "--data", "images", "--weights", "w.safetensors", "--set", "attacks.use=[]",
+                       "--limit", 4)
+    assert found.code == 0, found.err
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="limits addresses as Linux does")
+def test_a_bomb_is_refused_where_memory_is_short(tmp_path: Path) -> None:
+    """In a process that may not take more: 1.5 MB that would unpack to 1.6 GB."""
+    torch.save({"a": torch.zeros(1)}, tmp_path / "w.pt")
+    with zipfile.ZipFile(tmp_path / "w.pt") as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(tmp_path / "w.pt", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+        for name, content in members.items():
+            with archive.open(name, "w", force_zip64=True) as member:
+                for _ in range(200 if name.endswith("/data/0") else 0):
+                    member.write(bytes(2**20))
+                member.write(content)
+    code = ("import resource, sys\nfrom steadyread.models.loading import read_state\n"
+            "from steadyread.errors import InputRefused\nfrom pathlib import Path\n"
+            f"used = int(open('/proc/self/statm').read().split()[0]) * {resource.getpagesize()}\n"
+            "resource.setrlimit(resource.RLIMIT_AS, (used + 100 * 2**20,) * 2)\n"
+            "try:\n    read_state(Path(sys.argv[1]))\nexcept InputRefused as problem:\n    print(problem)\n")
+    told = subprocess.run([sys.executable, "-c", code, str(tmp_path / "w.pt")], capture_output=True, text=True)
+    assert "would unpack to 209,7" in told.stdout, told
