@@ -140,3 +140,11 @@ def test_spooled_cases_refuse_another_shape() -> None:
     cases = spooled(Cases("made", rows, lambda row: np.zeros((1, row.source)), ("a", "b"), Bounds(0, 9)))
     with pytest.raises(InputRefused, match="resize"):
         cases[1]
+
+
+@pytest.mark.parametrize("preparation", [
+    Preparation(size=10**9), Preparation(crop=9000), Preparation(crop=(10**6, 1)), Preparation(spacing_mm=1e-5),
+    Preparation(spacing_mm=5e-324), Preparation(size=(8192, 8192), crop=(8192, 16385))])
+def test_images_larger_than_any_are_refused_before_they_are_made(preparation: Preparation) -> None:
+    with pytest.raises(InputRefused, match=r"images of 16x16 pixels would become \d+x\d+: at most 8192 per axis"):
+        shaped(np.zeros((1, 16, 16), np.float32), (1.0, 1.0), preparation, 0.0)

@@ -17,6 +17,7 @@ from steadyread.types import Bounds, NativeGrid
 Extents = tuple[int, ...]
 Spacing = tuple[float, ...] | None
 T = TypeVar("T", int, float)
+_MOST_SIDE, _MOST_PIXELS = 8192, 2**27   # of a prepared image: 512 MB
 
 
 @dataclass(frozen=True)
@@ -186,17 +187,26 @@ def _grid(space: Extents, spacing: Spacing, preparation: Preparation) -> _Grid:
     if preparation.spacing_mm is not None and spacing is not None:
         asked = _each(preparation.spacing_mm, axes, "spacing_mm")
         step = tuple(new / old for new, old in zip(asked, spacing, strict=True))
-        resampled = tuple(max(1, round(held / one)) for held, one in zip(space, step, strict=True))
+        resampled = tuple(max(1, round(min(held / one, 1e12))) for held, one in zip(space, step, strict=True))
         spacing = tuple(float(value) for value in asked)
     cropped = resampled if preparation.crop is None else _each(preparation.crop, axes, "crop")
+    size = cropped if preparation.size is None else _each(preparation.size, axes, "size")
+    for extents in {resampled, cropped, size} - {space}:
+        _refuse_huge(space, extents)
     if preparation.size is None:
         return _Grid(resampled, step, cropped, cropped, cropped, spacing)
-    size = _each(preparation.size, axes, "size")
     scale = min(held / new for held, new in zip(cropped, size, strict=True))
     fitted = tuple(min(held, max(1, round(new * scale))) for held, new in zip(cropped, size, strict=True))
     if spacing is not None:
         spacing = tuple(one * old / new for one, old, new in zip(spacing, fitted, size, strict=True))
     return _Grid(resampled, step, cropped, fitted, size, spacing)
+
+
+def _refuse_huge(space: Extents, extents: Extents) -> None:
+    if max(extents) > _MOST_SIDE or math.prod(extents) > _MOST_PIXELS:
+        held, became = ("x".join(map(str, sides)) for sides in (space, extents))
+        raise InputRefused(f"images of {held} pixels would become {became}: at most {_MOST_SIDE} per axis and "
+                           f"{_MOST_PIXELS:,} in all; give a coarser spacing_mm, or a smaller crop or size")
 
 
 def _prepared(row: Row, preparation: Preparation) -> Row:
