@@ -83,6 +83,14 @@ def test_undecided_images_are_named():
     assert finding.rows
 
 
+@pytest.mark.parametrize("kind", [torch.float64, torch.bfloat16])
+def test_networks_of_another_precision_are_judged_by_every_check(kind):
+    findings = found(Classifier(Head().to(kind), BOUNDS, "logits"), made_cases(24).part("test"))
+    assert {"unbounded attack", "planted example", "repeatable"} <= set(findings)
+    if kind == torch.float64:
+        assert findings["planted example"].severity == "ok"
+
+
 def test_few_images_are_said_to_be_few():
     assert found(made_classifier(), made_cases(20).part("test"))["images"].severity == "warning"
 

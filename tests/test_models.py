@@ -35,6 +35,18 @@ class Wrapped(nn.Module):
 def wrapped():
     return Wrapped()
 
+def kind():
+    return Wrapped
+
+def ends():
+    raise SystemExit("no GPU")
+
+ready = net()
+
+def function():
+    print("made here")
+    return lambda images: ready(images)
+
 def broken():
     raise ValueError("no such dataset")
 
@@ -163,13 +175,32 @@ def test_a_factory_of_the_current_folder(here: Path) -> None:
     ("bring_your_own:nett", UsageError, r"has no 'nett': did you mean 'net'\?"),
     ("bring_your_own:answer", UsageError, "is a int, not a function"),
     ("bring_your_own:broken", InputRefused, "failed: ValueError: no such dataset"),
-    ("bring_your_own:nothing", InputRefused, r"must return a torch\.nn\.Module; it returned a NoneType"),
+    ("bring_your_own:nothing", InputRefused, r"must return a torch\.nn\.Module or .*; it returned a NoneType"),
+    ("bring_your_own:kind", InputRefused, r"returned the class Wrapped: return Wrapped\(\.\.\.\)"),
+    ("bring_your_own:ends", InputRefused, "failed: SystemExit: no GPU"),
 ])
 def test_a_network_that_cannot_be_made_is_refused(here: Path, model: str, refusal: type[Exception],
                                                   told: str) -> None:
     with pytest.raises(refusal, match=told) as refused:
         load_classifier_module(model)
     assert "\n" not in str(refused.value)
+
+
+def test_a_network_that_stands_in_the_module_is_taken_as_a_copy(here: Path) -> None:
+    found = load_classifier_module("bring_your_own:ready")
+    original = sys.modules["bring_your_own"].ready
+    assert same(found, original)
+    assert found is not original
+    with pytest.raises(UsageError, match="features"):
+        load_classifier_module("bring_your_own:ready", features=3)
+
+
+def test_a_factory_may_return_a_function_and_what_it_prints_is_no_result(
+        here: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = load_classifier_module("bring_your_own:function")
+    assert found(torch.rand(2, 16)).shape == (2, 2)
+    assert not found.training
+    assert capsys.readouterr() == ("", "made here\n")
 
 
 def test_arguments_that_a_factory_does_not_take_are_refused(here: Path) -> None:

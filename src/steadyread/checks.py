@@ -334,7 +334,7 @@ class _Edited(nn.Module):
     def __init__(self, classifier: Classifier, last: nn.Linear) -> None:
         super().__init__()
         self.classifier, self.last, self.inner = classifier, last, classifier.module
-        self.weight = nn.Parameter(torch.zeros(last.in_features + 1))
+        self.weight = nn.Parameter(torch.zeros(last.in_features + 1, dtype=last.weight.dtype))
 
     def features(self, images: Tensor) -> Tensor:
         """What the last layer sees of images in native units, (n, features)."""

@@ -40,8 +40,8 @@ def tensor_of(returned: object, output: Output) -> Tensor:
         shapes = ", ".join(str(tuple(part.shape)) for part in tensors[:4])
         several = f"{len(tensors)} (of the shapes {shapes})" if tensors else "none"
         raise InputRefused(f"the model must return one tensor; it returned a {type(returned).__name__} with "
-                           f"{several}. Wrap it in a function that picks one, such as module=lambda images: "
-                           "net(images)[0]")
+                           f"{several}. Wrap the network so that it returns one; in Python a function "
+                           "will do, such as module=lambda images: net(images)[0]")
     raw = tensors[0] if isinstance(tensors[0], Tensor) else torch.from_numpy(np.array(tensors[0]))
     if raw.is_complex():
         raise InputRefused("the model must return real numbers; it returned complex ones")

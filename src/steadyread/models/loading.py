@@ -1,11 +1,13 @@
 """The ways in for a network: a built-in name or the user's own factory, and weights that are data, never code."""
 
+import copy
 import difflib
 import importlib
 import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +20,7 @@ from steadyread import records
 from steadyread.errors import InputRefused, PlanDiffers, SteadyreadError, UsageError
 from steadyread.limits import MOST_PARAMETERS
 from steadyread.models.archives import metadata_of, stored_values, tensors_and_metadata, told, torch_archive
+from steadyread.models.functions import as_module
 from steadyread.models.nodule import nodule_cnn
 from steadyread.models.seal import CARD, VERSIONS, damaged, note_versions, refuse_broken, sealed, whole_card
 from steadyread.models.states import SAVE, Shapes, refuse_no_weights, state_for
@@ -260,6 +263,8 @@ def _factory(model: str) -> Callable[..., object]:
             near = difflib.get_close_matches(part, dir(found), n=1)
             raise UsageError(f"{place} has no '{name}'" + (f": did you mean '{near[0]}'?" if near else ""))
         found = getattr(found, part)
+    if isinstance(found, nn.Module):   # a network as it stands in the module
+        return partial(copy.deepcopy, found)
     if not callable(found):
         raise UsageError(f"{model} is a {type(found).__name__}, not a function or class that makes a network")
     return found
@@ -274,7 +279,7 @@ def _imported(place: str) -> ModuleType:
                                "installed") from problem
         raise UsageError(f"no module named '{place}' (looked in this Python's packages and in {Path.cwd()})"
                          ) from problem
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:
         raise InputRefused(f"importing {place} failed: {told(problem)}") from problem
 
 
@@ -290,21 +295,28 @@ def _made(model: str, factory: Callable[..., object], arguments: Mapping[str, An
         module = factory(**arguments)
     except SteadyreadError:
         raise
-    except Exception as problem:
+    except (Exception, SystemExit) as problem:
         raise InputRefused(f"the factory {model} failed: {told(problem)}") from problem
-    if not isinstance(module, nn.Module):
-        raise InputRefused(f"the factory {model} must return a torch.nn.Module; it returned a "
-                           f"{type(module).__name__}")
-    return module
+    if isinstance(module, type):
+        raise InputRefused(f"the factory {model} must return a network; it returned the class {module.__name__}: "
+                           f"return {module.__name__}(...)")
+    if not callable(module):
+        raise InputRefused(f"the factory {model} must return a torch.nn.Module or a function of the images; it "
+                           f"returned a {type(module).__name__}")
+    return as_module(module)
 
 
 @contextmanager
 def _current_folder_importable() -> Iterator[None]:
-    """An installed command does not look for modules in the folder that it is called from; users expect it."""
+    """An installed command does not look for modules in the folder that it is called from; users expect it.
+
+    What the user's code prints meanwhile goes to stderr: stdout is for results.
+    """
     here = str(Path.cwd())
     sys.path.insert(0, here)
     try:
-        yield
+        with redirect_stdout(sys.stderr):
+            yield
     finally:
         with suppress(ValueError):
             sys.path.remove(here)

@@ -120,6 +120,9 @@ def _fits(where: str, tensors: dict[str, Tensor], wanted: Shapes) -> Iterator[_F
         fitting = [prefix for prefix in prefixes if all(prefix + name in tensors for name in core)]
         if "" in fitting:
             fitting = [""]
+        if added and any(fitting):   # other names altogether may be another network's
+            fitting = [prefix for prefix in fitting if all(
+                tuple(tensors[prefix + name].shape) == tuple(wanted[added + name]) for name in core)]
         for prefix in fitting:
             yield _Fit(where + prefix, {added + name.removeprefix(prefix): value for name, value in tensors.items()
                                         if name.startswith(prefix)},
