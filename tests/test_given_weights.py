@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 
 from fabricate_pictures import Call, pictures
-from steadyread import material, running
+from steadyread import material, records, running
 from steadyread.cases import image_marks, open_cases
-from steadyread.errors import InputRefused
+from steadyread.errors import InputRefused, UsageError
 from steadyread.material import attacked_cases, gather
-from steadyread.models.loading import save_weights
+from steadyread.models.loading import load_classifier_module, save_weights
+from steadyread.noise_explain import explain_run
 from steadyread.study import Study, keyed, read_study
 from test_cli import OWN, network
 
@@ -148,3 +149,27 @@ def test_a_study_of_noise_assesses_all_images_too_unless_it_hardens(tmp_path: Pa
     hardened = counts(read_study(None, keyed(**given, noise={"hardening": {}})))
     assert min(hardened.values()) > 0
     assert sum(hardened.values()) == 40
+
+
+def test_code_that_a_run_of_a_stranger_names_is_run_only_where_it_is_named_again(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    code = tmp_path / "planted.py"
+    code.write_text("open('opened', 'w').close()\ndef net():\n    pass\n")
+    for noise in (None, {}):
+        records.write_json(run / "study.json", {"model": {"name": "planted:net"}, "noise": noise})
+        with pytest.raises(InputRefused, match=r"if you trust it, give model\.name = planted:net"):
+            running.harden_run(run, [{"hardening": {}}])
+    with pytest.raises(InputRefused, match=r"if you trust it, give model\.name = planted:net"):
+        explain_run(run)
+    assert not (tmp_path / "opened").exists()
+    with pytest.raises(InputRefused, match="must return"):
+        running.harden_run(run, [{"model": {"name": "planted:net"}}])
+    assert (tmp_path / "opened").exists()
+
+
+@pytest.mark.parametrize("name", ["os:system", "subprocess:run", "os:abort", "shutil:rmtree", "builtins:exit",
+                                  "argparse:ArgumentParser", "torch:Tensor"])
+def test_what_cannot_make_a_network_is_never_called(name: str) -> None:
+    with pytest.raises(UsageError, match="not a function or class that makes a network"):
+        load_classifier_module(name)

@@ -107,7 +107,10 @@ def run(study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The ex
         data: DataPath = None, limit: Limit = None, epochs: Epochs = None, seed: Seed = None,
         keep_going: KeepGoing = False, out: Out = None, overwrite: Overwrite = False, json: Json = False,
         fail_below: Gates = None, sets: Sets = None, threads: Threads = None) -> None:
-    """A whole experiment from a file, of one data set or several. Every flag overrides one of its keys."""
+    """A whole experiment from a file, of one data set or several. Every flag overrides one of its keys.
+
+    A study file that names package.module:factory runs that code: read a stranger's before you run it.
+    """
     flags = {"data__path": data, "attacks__limit": limit, "training__epochs": epochs, "seed": seed,
              "gates__fail_below": fail_below, "scale": scale}
     _carry_out(study, flags, sets, (out, overwrite), json, threads, data_root, keep_going)
@@ -189,7 +192,7 @@ def triage(folder: RunFolder, withhold: Annotated[float | None, typer.Option(
 
 @app.command()
 def explain(folder: RunFolder, case: CaseIds = None, fold: FoldNumber = 0,
-            layer: LayerName = None, mas: SeenMas = None, attack: SeenAttack = None,
+            layer: LayerName = None, mas: SeenMas = None, attack: SeenAttack = None, model: ModelName = None,
             out: Out = None, json: Json = False, threads: Threads = None) -> None:
     """What a network of a noise study sees in some cases, with and without noise: attention, features, slices."""
     begin({"data__path": folder})
@@ -197,7 +200,7 @@ def explain(folder: RunFolder, case: CaseIds = None, fold: FoldNumber = 0,
     from steadyread.noise_explain import Explaining, explain_run
     from steadyread.progress import progress
 
-    how = Explaining(tuple(case or ()), fold, layer, mas, attack)
+    how = Explaining(tuple(case or ()), fold, layer, mas, attack, model)
     _say(explain_run(folder, how, out, progress), json, "explain_lines")
 
 
@@ -331,7 +334,7 @@ def _harden_run(folder: Path, flags: dict[str, Any], sets: list[str] | None, jso
 
     if "data__path" in flags:
         flags["data__train"] = str(Path(flags.pop("data__path")).expanduser().resolve())
-    own = [key for key in flags if not key.startswith(("hardening__", "gates__", "data__train"))]
+    own = [key for key in flags if not key.startswith(("hardening__", "gates__", "data__train", "model__name"))]
     if own:
         raise UsageError(f"--{own[0].split('__')[-1]}: the run {folder} has its own images and network; give only "
                          "what says how to harden it (and --data, images to train on), or leave the run out")

@@ -26,7 +26,7 @@ from steadyread.cases import (
 from steadyread.cases import fold as folded
 from steadyread.cases.readable import readable
 from steadyread.errors import InputRefused, UsageError
-from steadyread.files import file_or_folder
+from steadyread.files import SETTINGS, file_or_folder
 from steadyread.models import loading as models
 from steadyread.models.loading import BUILT_IN, read_card
 from steadyread.progress import Progress, at_work, quiet
@@ -131,6 +131,18 @@ def _completed(study: Study, layout: str, told: Mapping[str, Any]) -> Study:
             raise
         raise InputRefused(f"{study.model.weights}: the card beside the weights: {problem}") from problem
     return whole
+
+
+def refuse_unnamed(stated: Mapping[str, Any], folder: Path, named: object) -> None:
+    """A run's folder may come from a stranger, and a network that is not built in is code: who trusts it names it.
+
+    Raises:
+        InputRefused: the folder's study names a factory, and `named`, which the user says, is another or None.
+    """
+    model = (stated.get("model") or {}).get("name", "vgg16")
+    if model not in BUILT_IN and model != named:
+        raise InputRefused(f"the run {folder} would import and run the code of {model}, named in its {SETTINGS}: "
+                           f"if you trust it, give model.name = {model}")
 
 
 def gather(study: Study, fold: int | None = None, labels: str = "class", progress: Progress = quiet,

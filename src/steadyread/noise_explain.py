@@ -13,7 +13,7 @@ from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, UsageError
 from steadyread.explain.attention import captum
 from steadyread.files import EXPLAINED, MODEL, SEEN, SEEN_ARRAYS, SETTINGS
-from steadyread.material import Material
+from steadyread.material import Material, refuse_unnamed
 from steadyread.noise_job import Job, material_of, network_of, noise_of
 from steadyread.noise_seeing import Look, looked_at, seen_of
 from steadyread.progress import Progress, quiet
@@ -30,7 +30,8 @@ _NAMED = 4      # ids that a refusal names
 class Explaining:
     """What is explained: the named cases (some that flip if none), by the network of which fold, under what noise.
 
-    What is None is as the study's [noise.seeing] has it, else that section's default.
+    What is None is as the study's [noise.seeing] has it, else that section's default. `model` repeats the name of a
+    network that is not built in, whose code is then trusted.
     """
 
     cases: tuple[str, ...] = ()
@@ -38,6 +39,7 @@ class Explaining:
     layer: str | None = None
     mas: float | None = None
     attack: str | None = None
+    model: str | None = None
 
 
 def explain_run(folder: str | Path, how: Explaining | None = None, out: str | Path | None = None,
@@ -84,6 +86,7 @@ def _study(folder: Path, how: Explaining) -> Study:
     if not isinstance(stated, Mapping) or "sets" in stated or stated.get("noise") is None:
         raise InputRefused(f"{folder} is no run of a noise study: its {SETTINGS} has no [noise] section. Networks "
                            "are explained where their reads under CT noise are studied")
+    refuse_unnamed(stated, folder, how.model)
     asked = {key: value for key in ("layer", "mas", "attack") if (value := getattr(how, key)) is not None}
     seeing = (stated["noise"].get("seeing") or {}) | asked
     return reread(laid_over(stated, {"noise": {"seeing": seeing}}), str(path))

@@ -25,7 +25,7 @@ from steadyread.examples import write_attacked, write_examples
 from steadyread.files import ATTACKED, EXAMPLES, FINDINGS, IMAGES, MODEL, SETTINGS, SUMMARY, TRAINING
 from steadyread.findings import Finding
 from steadyread.hardening import carry_out_hardening, refuse_unfit
-from steadyread.material import Material, attacked_cases, gather
+from steadyread.material import Material, attacked_cases, gather, refuse_unnamed
 from steadyread.metrics.gates import Judged, broken_checks, gate, judge, judge_noise
 from steadyread.metrics.intervals import clopper_pearson
 from steadyread.metrics.reads import reads_of
@@ -135,6 +135,8 @@ def _with_hardening(folder: Path, above: Sequence[Mapping[str, Any]]) -> Study:
     if stated.get("training") is not None and any("train" in settings.get("data", {}) for settings in above):
         raise UsageError(f"--data: the run {folder} was trained on images of its own, and is hardened with those: "
                          "leave it out")
+    refuse_unnamed(stated, folder, next((settings["model"].get("name") for settings in reversed(above)
+                                         if "model" in settings), None))
     under_noise = stated.get("noise") is not None
     for settings in above:
         if under_noise and "hardening" in settings:   # against the noise that the run is about

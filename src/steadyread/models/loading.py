@@ -10,7 +10,7 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import save as as_safetensors
@@ -265,9 +265,25 @@ def _factory(model: str) -> Callable[..., object]:
         found = getattr(found, part)
     if isinstance(found, nn.Module):   # a network as it stands in the module
         return partial(copy.deepcopy, found)
-    if not callable(found):
-        raise UsageError(f"{model} is a {type(found).__name__}, not a function or class that makes a network")
-    return found
+    if not _makes_networks(found):
+        raise UsageError(f"{model} is {_what(found)}, not a function or class that makes a network: not called")
+    return cast("Callable[..., object]", found)
+
+
+def _makes_networks(found: object) -> bool:
+    """Whether calling it may be what the user means: a class of networks, or a function in Python of a package that
+    is not Python's own (`os:system` and `subprocess:run` are never called)."""
+    if isinstance(found, type):
+        return issubclass(found, nn.Module)
+    package = str(getattr(getattr(found, "func", found), "__module__", None)).split(".")[0]
+    in_c = type(found).__name__ == "builtin_function_or_method"
+    return callable(found) and not in_c and package not in sys.stdlib_module_names
+
+
+def _what(found: object) -> str:
+    if isinstance(found, type) or inspect.isroutine(found):
+        return f"the {'class' if isinstance(found, type) else 'function'} {found.__module__}.{found.__qualname__}"
+    return f"a {type(found).__name__}"
 
 
 def _imported(place: str) -> ModuleType:
