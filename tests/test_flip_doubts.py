@@ -5,6 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from steadyread import attack, pgd
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, NoGradient
@@ -116,7 +117,10 @@ def test_doubts_count_images_of_every_chunk_and_cost_no_pass():
 
 
 @pytest.mark.parametrize("change", [lambda logits: logits.detach(), lambda logits: torch.ones(len(logits), 2)])
-def test_a_network_without_gradients_has_an_error_of_its_own(change):
+def test_a_network_without_gradients_is_searched_by_square_and_attacks_by_gradient_say_so(change):
+    (doubt, *_) = searched(after=change).doubts
+    assert "weak upper bounds" in doubt.message
+    classifier = Classifier(Changed(after=change), (0.0, 1.0), "logits")
     with pytest.raises(NoGradient, match="no gradient reaches the image"):
-        searched(after=change)
+        attack(classifier, torch.rand(2, 1, 8, 8), torch.tensor([0, 1]), pgd(0.1))
     assert issubclass(NoGradient, InputRefused)

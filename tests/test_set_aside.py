@@ -78,7 +78,7 @@ def test_the_same_call_tries_those_again_and_nothing_else(tmp_path: Path) -> Non
     spent = network.passes.forwards
     assess(network, cases, ATTACKS, store=tmp_path)
     assert sorted(path.name for path in (tmp_path / "records").iterdir()) == before
-    assert network.passes.forwards - spent < 20
+    assert network.passes.forwards - spent < 50     # a look at the first images, and the three
     network.module.refused.pop()   # type: ignore[union-attr, operator] # mended: the last fails no more
     table = assess(network, cases, ATTACKS, store=tmp_path)
     assert set(records.read_json(tmp_path / "set_aside.json")) == {"case-003", "case-070"}
