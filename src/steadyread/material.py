@@ -320,7 +320,7 @@ def settings_of(card: Mapping[str, Any], study: Study, raw: Cases) -> dict[str, 
         "arguments", "output", "normalise", "threshold", "window") if key in card}}
     if "preparation" in card:
         settings["preparation"] = card["preparation"]
-    if card.get("split") and card.get("data") == {"name": raw.name, "images": len(raw)} and _knows(card, raw):
+    if "split" in card and card.get("data") == {"name": raw.name, "images": len(raw)} and _knows(card, raw):
         settings |= {"split": card["split"], "data": {"limit": card.get("limit")}}
     return settings
 
