@@ -48,6 +48,7 @@ from steadyread.options import (
     SeenMas,
     SeriesUid,
     Sets,
+    ShowIds,
     Side,
     Size,
     Slices,
@@ -205,11 +206,12 @@ def explain(folder: RunFolder, case: CaseIds = None, fold: FoldNumber = 0,
 
 
 @app.command()
-def report(folder: RunFolder, seed: Seed = None, out: Out = None, json: Json = False) -> None:
+def report(folder: RunFolder, seed: Seed = None, show_ids: ShowIds = False, out: Out = None,
+           json: Json = False) -> None:
     """Write the report of a run anew from its stored files. Needs no model."""
     from steadyread.stored import report_run
 
-    _say(report_run(folder, seed or 0, out), json, "run_lines")
+    _say(report_run(folder, seed or 0, out, show_ids), json, "run_lines")
 
 
 @app.command()

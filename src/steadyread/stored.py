@@ -56,20 +56,23 @@ def triage_run(folder: str | Path, withhold: float | None = None, seed: int = 0,
     return plain
 
 
-def report_run(folder: str | Path, seed: int = 0, out: str | Path | None = None) -> dict[str, Any]:
+def report_run(folder: str | Path, seed: int = 0, out: str | Path | None = None, show_ids: bool = False
+               ) -> dict[str, Any]:
     """The report of a run written anew (and copied to `out`), as what `summary.json` holds.
+
+    `show_ids` shows patients and paths as they are, where else pseudonyms and the names of files stand.
 
     Raises:
         InputRefused: no plan or records there, or a stored file that is not what it should be.
     """
     with locked(Path(folder)):
-        page = _writer(Path(folder))(Path(folder), seed)
+        page = _writer(Path(folder))(Path(folder), seed, show_ids)
     if out is not None:
         page = _copied(Path(folder), Path(out)) / page.name
     return {**records.read_json(page.parent / SUMMARY), "report": str(page)}
 
 
-def _writer(folder: Path) -> Callable[[Path, int], Path]:
+def _writer(folder: Path) -> Callable[[Path, int, bool], Path]:
     """What writes the report of this kind of run."""
     if (folder / JOBS).is_dir():
         return write_noise_report

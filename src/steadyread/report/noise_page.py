@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -30,12 +31,13 @@ from steadyread.report.noise_hardening_tables import hardening_page_rows, signed
 from steadyread.report.noise_stored import NoiseRun, read_noise_run
 from steadyread.report.seeing_drawings import seeing_drawings
 from steadyread.report.seeing_stored import read_seen_run
+from steadyread.report.shareable import Shareable
 from steadyread.report.tables import tight
 
 _WINDOW = (-1000.0, 400.0)      # HU, for pictures where the study states no window of its own
 
 
-def write_noise_report(folder: Path, seed: int = 0) -> Path:
+def write_noise_report(folder: Path, seed: int = 0, show_ids: bool = False) -> Path:
     """Write report.html, summary.json and figures/ into a noise study's folder from its stored files alone.
 
     `seed` is that of the bootstrap: the same folder gives the same bytes. Networks that are not assessed yet are
@@ -57,6 +59,10 @@ def write_noise_report(folder: Path, seed: int = 0) -> Path:
         found["seeing"] = summarise_seeing(seen.folds, seed)
         found["findings"] = by_severity([*found["findings"], *found["seeing"]["findings"]])
         drawings |= seeing_drawings(found["seeing"], seen.shown, window, found["classes"])
+    if not show_ids:
+        shared = Shareable.of([job.table for job in run.study.jobs], bool(found["data"]["patients_known"]))
+        found = shared.tree(found)
+        run = replace(run, study=replace(run.study, settings=shared.tree(run.study.settings)))
     saved = {name: save(drawing.figure, run.folder / FIGURES, name)[1] for name, drawing in drawings.items()}
     records.write_json(run.folder / SUMMARY, plain(found))
     page = render(run, found, {name: (inline_svg(saved[name].read_text("utf-8"), name.replace("_", "-"),

@@ -1,6 +1,7 @@
 """One self-contained page from a run's folder: no network, no script, light and dark, and it prints."""
 
 import json
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -22,14 +23,16 @@ from steadyread.report.drawings import drawings
 from steadyread.report.hardening_drawings import hardening_drawings
 from steadyread.report.hardening_stored import hardening_summary, read_hardenings
 from steadyread.report.inline import inline_svg
+from steadyread.report.shareable import Shareable
 from steadyread.report.stored import Assessed, Run, read_run
 from steadyread.units import Bounds
 
 
-def write_report(run_dir: Path, seed: int = 0) -> Path:
+def write_report(run_dir: Path, seed: int = 0, show_ids: bool = False) -> Path:
     """Write report.html, summary.json, checklist.md and figures/ into a run's folder from its stored files alone.
 
-    `seed` is that of the bootstrap and of drawn subsets: the same folder gives the same bytes.
+    `seed` is that of the bootstrap and of drawn subsets: the same folder gives the same bytes. Patients stand under
+    pseudonyms and files without their folders (see `Shareable`) unless `show_ids`.
 
     Raises:
         InputRefused: no plan or records there, or a stored file that is not what it should be.
@@ -45,6 +48,9 @@ def write_report(run_dir: Path, seed: int = 0) -> Path:
     if hardened:
         summary["hardening"] = hardening_summary(plain, hardened, seed)
         drawn |= {each.name: each for each in hardening_drawings(plain, hardened, summary["hardening"])}
+    if not show_ids:
+        shared = Shareable.of([run.table], bool(run.plan.get("data", {}).get("patients_known")))
+        run, summary = _shared(run, shared), shared.tree(summary)
     saved = {name: save(drawing.figure, folder / FIGURES, name)[1] for name, drawing in drawn.items()}
     records.write_json(folder / SUMMARY, as_json(summary))
     records.write_text(folder / CHECKLIST, checklist_markdown(_named(run, summary)))
@@ -54,6 +60,12 @@ def write_report(run_dir: Path, seed: int = 0) -> Path:
         for name, caption in captions.items()})
     records.write_text(folder / PAGE, page)
     return folder / PAGE
+
+
+def _shared(run: Run, shared: Shareable) -> Run:
+    """What the page shows of a run beside its summary, without patients and folders."""
+    examples = [replace(example, case_id=shared.text(example.case_id)) for example in run.examples]
+    return replace(run, plan=shared.tree(run.plan), findings=shared.tree(run.findings), examples=examples)
 
 
 def render(run: Run, summary: dict[str, Any], drawn: dict[str, tuple[Markup, str]]) -> str:
