@@ -99,10 +99,11 @@ def test_a_run_of_given_weights_is_hardened_with_images_given_then(steadyread: C
     first = steadyread("assess", "--data", "images", *OWN, *QUICK, "--out", "run", "--json")
     assert first.code == 0, first.err
     assert json.loads(first.out)["images"] == 30
-    refused = steadyread("harden", "run", "--epsilon", "2 grey levels", "--epochs", 1)
+    refused = steadyread("harden", "run", *OWN[:2], "--epsilon", "2 grey levels", "--epochs", 1)
     assert refused.code == 3
     assert "harden RUN --data TRAIN" in refused.err
-    done = steadyread("harden", "run", "--data", "others", "--epsilon", "2 grey levels", "--epochs", 1, "--json")
+    done = steadyread("harden", "run", *OWN[:2], "--data", "others", "--epsilon", "2 grey levels", "--epochs", 1,
+                      "--json")
     assert done.code == 0, done.err
     assert json.loads(done.out)["images"] == 30
     assert json.loads((tmp_path / "run/hardened/summary.json").read_text())["images"] == 30
