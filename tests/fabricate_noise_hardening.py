@@ -38,6 +38,12 @@ def write_hardened(folder: Path, methods: tuple[Method, ...] = METHODS, study: m
                    before: bool = True) -> Path:
     """A study's folder with `hardened/` in it, the first method the main one."""
     made.write_study(folder, replace(study, attacks=ATTACKS[:1], counted=False, converged=False, examples=False))
+    return add_hardened(folder, methods, study, before)
+
+
+def add_hardened(folder: Path, methods: tuple[Method, ...] = METHODS, study: made.Made = STUDY,
+                 before: bool = True) -> Path:
+    """`hardened/` in a study's folder that is there already."""
     settings = json.loads((folder / "study.json").read_text())
     settings["noise"]["hardening"] = {
         "method": methods[0].name, "noise": "rings", "rounds": len(methods[0].calm), "auc_cost": 0.01,
