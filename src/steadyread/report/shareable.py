@@ -1,4 +1,7 @@
-"""What leaves the house: pages and summaries name no patient and no folder of the machine that made them."""
+"""What leaves the house: the text of pages and summaries names no patient, and no folder of the machine.
+
+Figures are drawn before, and still show case ids.
+"""
 
 import re
 from collections.abc import Iterable, Mapping
