@@ -30,11 +30,12 @@ def differences(before: object, now: object, at: str = "") -> Iterator[str]:
 def alike(before: object, now: object) -> bool:
     """Equal, and floats to twelve digits."""
     if isinstance(before, float) and isinstance(now, float):
-        return math.isclose(before, now, rel_tol=1e-12, abs_tol=1e-15)
+        return math.isclose(before, now, rel_tol=1e-12, abs_tol=1e-14)
     return before == now
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_report_says_what_it_said(kind: str, tmp_path: Path) -> None:
     changed = list(differences(stored(kind), said(KINDS[kind](tmp_path / kind))))

@@ -14,7 +14,8 @@ from fabricate_noise_hardening import Method
 from pages import HOSTILE, Page, refuse_outside
 from steadyread.errors import InputRefused
 from steadyread.metrics.noise_hardening import summarise_noise_hardening
-from steadyread.metrics.noise_summary import networks_by_variant, plain, summarise_noise
+from steadyread.metrics.noise_summary import networks_by_variant, summarise_noise
+from steadyread.metrics.summary import as_json
 from steadyread.report.noise_hardening_drawings import noise_hardening_drawings
 from steadyread.report.noise_hardening_stored import read_noise_hardening
 from steadyread.report.noise_hardening_tables import hardening_page_rows, signed, signed_interval
@@ -91,7 +92,7 @@ def test_the_summary_is_plain_json(whole: Path) -> None:
 def test_the_same_folder_gives_the_same_numbers(whole: Path) -> None:
     stored = json.loads((whole / "summary.json").read_text())["hardening"]
     again = page_of(whole)[1]
-    assert json.dumps(plain(again), sort_keys=True) == json.dumps(plain(stored), sort_keys=True)
+    assert json.dumps(as_json(again), sort_keys=True) == json.dumps(as_json(stored), sort_keys=True)
 
 
 def test_a_study_without_hardening_has_no_section(tmp_path: Path) -> None:
@@ -121,7 +122,7 @@ def test_a_study_under_way_is_told_as_far_as_it_is(tmp_path: Path, gone: tuple[s
     text, found = page_of(folder)
     for said in sentences:
         assert said in text, said
-    json.dumps(plain(found), allow_nan=False)
+    json.dumps(as_json(found), allow_nan=False)
     hardening = read_noise_hardening(folder, read_noise_run(folder).study.settings)
     assert hardening is not None
     for drawing in noise_hardening_drawings(hardening, found).values():

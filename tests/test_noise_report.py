@@ -16,8 +16,9 @@ import fabricate_noise as made
 from pages import HOSTILE, Page, refuse_outside
 from steadyread.errors import InputRefused
 from steadyread.figures import svg
-from steadyread.metrics.noise_summary import networks_by_variant, plain, summarise_noise
+from steadyread.metrics.noise_summary import networks_by_variant, summarise_noise
 from steadyread.metrics.noise_wording import noise_run_lines
+from steadyread.metrics.summary import as_json
 from steadyread.report.inline import inline_svg
 from steadyread.report.noise_drawings import noise_drawings
 from steadyread.report.noise_page import render, window_of, write_noise_report
@@ -97,8 +98,8 @@ def test_the_same_folder_gives_the_same_bytes(whole: Path) -> None:
     networks = networks_by_variant(run.study.jobs)
     found = summarise_noise(run.study, networks)
     shared = Shareable.of([job.table for job in run.study.jobs], True)
-    again = json.dumps(shared.tree(plain(found)), sort_keys=True)
-    assert again == json.dumps(plain(json.loads((whole / "summary.json").read_text())), sort_keys=True)
+    again = json.dumps(shared.tree(as_json(found)), sort_keys=True)
+    assert again == json.dumps(as_json(json.loads((whole / "summary.json").read_text())), sort_keys=True)
     drawings = noise_drawings(found, networks["original"], run.examples, window_of(run.study.settings))
     for name in ("dose_fall", "subgroups"):
         assert svg(drawings[name].figure) == (whole / "figures" / f"{name}.svg").read_text()
@@ -154,7 +155,7 @@ def test_what_is_absent_is_said_in_words(tmp_path: Path, changed: dict[str, Any]
     for said in sentences:
         assert said in text, said
     assert list(noise_run_lines(found))
-    json.dumps(plain(found), allow_nan=False)
+    json.dumps(as_json(found), allow_nan=False)
 
 
 @pytest.mark.parametrize("changed", [{"attacks": ()}, {"attacks": ("rings_ct_noise",), "examples": False},

@@ -17,8 +17,8 @@ from steadyread.errors import InputRefused
 from steadyread.figures.seeing import attention, outline, overlaid, planes, slices
 from steadyread.figures.seeing_features import features, most_changed, ranking
 from steadyread.figures.seeing_shift import attention_shift, sanity
+from steadyread.metrics.intervals import revived
 from steadyread.metrics.noise_summary import networks_by_variant, summarise_noise
-from steadyread.metrics.over_folds import revived
 from steadyread.metrics.seeing import summarise_seeing
 from steadyread.metrics.seeing_features import FeatureChange
 from steadyread.metrics.seeing_reads import SeenFold

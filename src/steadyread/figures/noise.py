@@ -26,7 +26,6 @@ from steadyread.figures.style import (
 )
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.noise_wording import mas as said_mas
-from steadyread.metrics.over_folds import OverFolds
 
 Rows = Sequence[Mapping[str, Any]]
 DOSE_LOOKS = (Look(VERMILION, "-", "o"), Look(ORANGE, "--", "v"), Look(GREEN, "-.", "^"), Look(BLUE, ":", "s"),
@@ -36,11 +35,11 @@ _LEVEL_LOOKS = (Look(VERMILION, "-", "o"), Look(BLUE, "--", "s"), Look(GREEN, "-
 
 @dataclass(frozen=True)
 class DoseLine:
-    """One line of a dose curve: shares at doses, OverFolds each, or the paper's printed (mean, SD) in %."""
+    """One line of a dose curve: shares at doses, Estimate each, or the paper's printed (mean, SD) in %."""
 
     name: str
     mas: Sequence[float]
-    share: Sequence[OverFolds]
+    share: Sequence[Estimate]
     paper: bool = False
 
 
@@ -194,7 +193,7 @@ def _ticks(scale: Any) -> list[float]:
     return inside if len(inside) > 1 else [low, high] if high > low else [low]
 
 
-def _dose_line(axes: Axes, line: DoseLine, known: list[tuple[float, OverFolds]], colour: str, shown: Look) -> None:
+def _dose_line(axes: Axes, line: DoseLine, known: list[tuple[float, Estimate]], colour: str, shown: Look) -> None:
     doses, values = [mas for mas, _ in known], [float(one.value or 0) for _, one in known]
     if line.paper:
         axes.errorbar(doses, values, yerr=[one.sd or 0 for _, one in known], color=colour, linestyle="none",
@@ -205,7 +204,7 @@ def _dose_line(axes: Axes, line: DoseLine, known: list[tuple[float, OverFolds]],
     _band(axes, doses, [one for _, one in known], colour)
 
 
-def _band(axes: Axes, doses: Sequence[float], values: Sequence[Estimate | OverFolds], colour: str) -> None:
+def _band(axes: Axes, doses: Sequence[float], values: Sequence[Estimate], colour: str) -> None:
     if all(one.low is not None and one.high is not None for one in values):
         axes.fill_between(doses, [float(one.low or 0) for one in values], [float(one.high or 0) for one in values],
                           color=colour, alpha=0.14, linewidth=0)

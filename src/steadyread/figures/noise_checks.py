@@ -23,7 +23,6 @@ from steadyread.figures.style import (
 )
 from steadyread.metrics.intervals import Estimate, Floats
 from steadyread.metrics.noise_wording import noise_name, variant_name
-from steadyread.metrics.over_folds import OverFolds
 from steadyread.metrics.published import variant_printed
 
 Rows = Sequence[Mapping[str, Any]]
@@ -92,7 +91,7 @@ def plausibility(rows: Rows) -> Figure:
     return figure
 
 
-def fold_rocs(curves: Sequence[tuple[int, Floats, Floats]], area: OverFolds | None) -> Figure:
+def fold_rocs(curves: Sequence[tuple[int, Floats, Floats]], area: Estimate | None) -> Figure:
     """The receiver operating characteristic of each fold's network."""
     with look():
         figure, (axes,) = panel(4.6, 4.3)
@@ -215,7 +214,7 @@ def _places(rows: Rows) -> tuple[list[int], list[str], dict[int, str]]:
     return places, [f"{row.get('name') or row['group']} ({row['cases']})" for row in rows], heads
 
 
-def _whisker(axes: Axes, found: OverFolds | Estimate | None, place: float, colour: str) -> None:
+def _whisker(axes: Axes, found: Estimate | None, place: float, colour: str) -> None:
     if found is None or found.value is None:
         return
     if found.low is not None and found.high is not None:

@@ -25,7 +25,7 @@ from steadyread.figures.style import (
     panel,
     percent_axis,
 )
-from steadyread.metrics.over_folds import OverFolds
+from steadyread.metrics.intervals import Estimate
 
 Curve = Mapping[str, Any]
 STEP_LOOKS = (Look(INK, "--", "o"), Look(ORANGE, "-.", "^"), Look(VERMILION, "-", "s"), *SERIES[3:6])
@@ -38,9 +38,9 @@ class Judged:
     """One method, or the networks before: SAN, robust accuracy and AUC, and whether it may be believed."""
 
     name: str
-    san: OverFolds | None
-    robust: OverFolds | None
-    auc: OverFolds | None
+    san: Estimate | None
+    robust: Estimate | None
+    auc: Estimate | None
     doubtful: bool = False
 
 
@@ -200,7 +200,7 @@ def _dose_line(axes: Axes, line: DoseLine, shown: Look, aside: float) -> None:
               alpha=0.75 if line.paper else 1.0, label=line.name)
 
 
-def _whisker(axes: Axes, found: OverFolds | None, place: float, colour: str, hollow: bool) -> None:
+def _whisker(axes: Axes, found: Estimate | None, place: float, colour: str, hollow: bool) -> None:
     if found is None or found.value is None:
         return
     if found.low is not None and found.high is not None:

@@ -7,8 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from steadyread.figures.style import BLUE, INK, ORANGE, VERMILION, grid, look, nothing, panel, percent_axis
+from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.noise_wording import short_name
-from steadyread.metrics.over_folds import OverFolds
 from steadyread.metrics.seeing_reads import method_name
 from steadyread.metrics.seeing_sanity import DEPENDS, HARDLY
 
@@ -73,10 +73,10 @@ def _panel(axes: Axes, found: Found, table: str, measure: str, keys: Sequence[tu
     grid(axes, "x")
 
 
-def _figure(found: Found, table: str, measure: str, key: tuple[str, str, str]) -> OverFolds | None:
+def _figure(found: Found, table: str, measure: str, key: tuple[str, str, str]) -> Estimate | None:
     for row in found[table]:
         if (row["method"], row["attack"], row["group"]) == key and row.get("measure", measure) == measure:
-            value: OverFolds = row[measure if table == "shift" else "difference"]
+            value: Estimate = row[measure if table == "shift" else "difference"]
             return value
     return None
 

@@ -13,7 +13,7 @@ from steadyread.metrics.dose import LEVELS, critical_mas, effective_mas, flip_pr
 from steadyread.metrics.intervals import Estimate, Flags, Floats, bootstrap, ratio, weighted_median
 from steadyread.metrics.noise import inside
 from steadyread.metrics.noise_reads import RANDOM, Networks
-from steadyread.metrics.over_folds import OverFolds, over_folds
+from steadyread.metrics.over_folds import over_folds
 from steadyread.metrics.reads import Strings
 
 SHARES = (0.01, 0.05)       # of reads changed, for which the dose is told
@@ -148,7 +148,7 @@ def added_and_effective(networks: Networks, part: str, moments: Moments | None) 
     return rows
 
 
-def expected_share(moments: Moments, mas: float, seed: int = 0) -> OverFolds:
+def expected_share(moments: Moments, mas: float, seed: int = 0) -> Estimate:
     """The expected share of reads changed at one dose, with its interval over patients."""
     every = moments.probability(np.array([mas]))
     folds = np.array([float(np.nanmean(column)) if np.isfinite(column).any() else np.nan

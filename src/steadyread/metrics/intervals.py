@@ -10,9 +10,9 @@ Quantiles of resamples are too narrow for tens of patients: they are taken furth
 docs/concepts.md holds the coverage of each, simulated.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,22 +30,48 @@ _CELLS = 4_000_000     # resamples x images held at a time
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure with its 95 % interval over patients; None where there is nothing to tell. `n` images."""
+    """A number with its 95 % interval over patients; None where there is nothing to tell. `n` images.
+
+    Over folds `value` is their mean, `folds` are their values (None where one has none) and `sd` is their standard
+    deviation (None where fewer than two have a value).
+    """
 
     value: float | None
     low: float | None = None
     high: float | None = None
     n: int = 0
+    sd: float | None = None
+    folds: tuple[float | None, ...] = ()
 
-    def as_json(self) -> dict[str, float | int | None]:
-        """The estimate as plain values."""
-        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
+    def as_json(self) -> dict[str, Any]:
+        """The estimate as plain values; `sd` and `folds` only where there are folds."""
+        plain = {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
+        return {**plain, "sd": self.sd, "folds": list(self.folds)} if self.folds else plain
+
+    def within(self, interval: ArrayLike) -> Self:
+        """The same number with another interval (2,), NaN where it has none."""
+        low, high = np.asarray(interval, np.float64)
+        return replace(self, low=_number(low), high=_number(high))
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> Self:
+        """The estimate that `as_json` wrote, whose whole numbers may have come back as integers."""
+        value, low, high = (None if plain[key] is None else float(plain[key]) for key in ("value", "low", "high"))
+        return cls(value, low, high, int(plain["n"]), plain.get("sd"), tuple(plain.get("folds", ())))
 
 
 def estimate(value: float, interval: ArrayLike, n: int) -> Estimate:
     """An `Estimate` of numbers of which any may be NaN (then None)."""
-    low, high = np.asarray(interval, np.float64)
-    return Estimate(_number(value), _number(low), _number(high), n)
+    return Estimate(_number(value), n=n).within(interval)
+
+
+def revived(value: Any) -> Any:
+    """A summary with its estimates again, from plain values as JSON holds them; estimates stay as they are."""
+    if isinstance(value, Mapping):
+        if {"value", "low", "high", "n"} <= value.keys():
+            return Estimate.from_json(value)
+        return {key: revived(inner) for key, inner in value.items()}
+    return [revived(inner) for inner in value] if isinstance(value, list) else value
 
 
 def clopper_pearson(successes: ArrayLike, trials: ArrayLike, level: float = LEVEL) -> tuple[Floats, Floats]:

@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from steadyread.metrics.intervals import Floats, clopper_pearson
+from steadyread.metrics.intervals import Estimate, Floats, clopper_pearson
 from steadyread.metrics.noise_reads import RANDOM, Networks, UnderNoise
-from steadyread.metrics.over_folds import OverFolds, mean_over_folds, over_folds, share_over_folds
+from steadyread.metrics.over_folds import mean_over_folds, over_folds, share_over_folds
 
 SAR_SHARE = 0.05
 _LEVELS = 101       # of SAR, 0 to 100 %, at which curves are told
@@ -24,7 +24,7 @@ def attack_row(networks: Networks, attack: str, mas: float, part: str, seed: int
     """SAN, flip rate at K = 1 and SAR5 of one attack at one dose in one part; None where it was not tried there.
 
     `trials` is K, None where it differs between cases: such searches stopped at a flip, and their SAR means
-    nothing. Every figure is `OverFolds`.
+    nothing. Every figure is `Estimate`.
     """
     under = inside(networks, attack, mas, part)
     if under is None:
@@ -93,7 +93,7 @@ def flipped_within(under: UnderNoise, draws: int) -> Floats:
 
 
 def san_within(networks: Networks, mas: float, part: str, draws: int, attack: str = RANDOM,
-               seed: int = 0) -> OverFolds | None:
+               seed: int = 0) -> Estimate | None:
     """SAN had only so many draws been made; None where fewer were, or none at that dose."""
     under = inside(networks, attack, mas, part)
     if under is None or not np.isfinite(found := flipped_within(under, draws)).any():
@@ -132,7 +132,7 @@ def row_of(rows: list[dict[str, Any]], attack: str, mas: float | None, part: str
     return next((row for row in rows if (row["attack"], row["mas"], row["part"]) == (attack, mas, part)), None)
 
 
-def _sar5(rates: Floats) -> OverFolds:
+def _sar5(rates: Floats) -> Estimate:
     folds = np.array([sar_reached(column) for column in rates.T])
     return over_folds(folds, np.full(2, np.nan), int(np.isfinite(rates).any(1).sum()))
 

@@ -1,7 +1,6 @@
 """How well the networks of the folds tell the classes apart: [B] Table 1, and Table 3 beside the noise."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,10 @@ from steadyread.metrics.discrimination import (
     smaller_side,
     weighted_auc,
 )
-from steadyread.metrics.intervals import Flags, Floats, Scale, estimate, ratio
+from steadyread.metrics.intervals import Estimate, Flags, Floats, Scale, ratio
 from steadyread.metrics.noise import attack_row
 from steadyread.metrics.noise_reads import PARTS, RANDOM, Networks
-from steadyread.metrics.over_folds import OverFolds, share_over_folds, statistic_over_folds
+from steadyread.metrics.over_folds import share_over_folds, statistic_over_folds
 
 _RATINGS = 5
 
@@ -71,7 +70,7 @@ def number(value: Any) -> float:
         return float("nan")
 
 
-def areas(networks: Networks, part: str, seed: int = 0, chosen: Flags | None = None) -> OverFolds:
+def areas(networks: Networks, part: str, seed: int = 0, chosen: Flags | None = None) -> Estimate:
     """The AUC of each fold's network in one part, of the `chosen` cases (n,) alone where stated.
 
     Five classes are taken as [B]'s ratings 1 to 5: malignant (above 3) against benign, so that the AUC stands
@@ -103,8 +102,7 @@ def areas(networks: Networks, part: str, seed: int = 0, chosen: Flags | None = N
     carry = smaller_side(label, networks.patient[kept], judged_classes(label))
     found = statistic_over_folds(area, len(networks.folds), networks.patient[kept], seed, Scale("logit", carry - 1))
     if found.value in (0.0, 1.0) and logits.shape[2] == 2:
-        return replace(found, mean=estimate(found.value, at_the_boundary(
-            found.value, label, networks.patient[kept], [1]), found.mean.n))
+        return found.within(at_the_boundary(found.value, label, networks.patient[kept], [1]))
     return found
 
 

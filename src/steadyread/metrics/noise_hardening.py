@@ -44,7 +44,7 @@ def summarise_noise_hardening(hardening: NoiseHardening, wanted_mas: float | Non
                               seed: int = 0) -> dict[str, Any]:
     """Tables 4 and 5, every method against before at the stated dose, costs, and the verdict in words.
 
-    `Estimate`s and `OverFolds` inside. The stated dose is the one tried that is nearest to `wanted_mas`.
+    `Estimate`s and `Estimate` inside. The stated dose is the one tried that is nearest to `wanted_mas`.
 
     Raises:
         InputRefused: a method's cases have other labels, or another split, than those before.

@@ -17,13 +17,7 @@ from steadyread.metrics.intervals import Estimate, Flags, Floats, Ints, Scale, b
 from steadyread.metrics.noise import flipped_within, inside
 from steadyread.metrics.noise_classes import areas
 from steadyread.metrics.noise_reads import Networks, UnderNoise
-from steadyread.metrics.over_folds import (
-    OverFolds,
-    mean_over_folds,
-    over_folds,
-    share_over_folds,
-    statistic_over_folds,
-)
+from steadyread.metrics.over_folds import mean_over_folds, over_folds, share_over_folds, statistic_over_folds
 from steadyread.metrics.paired_tests import sign_flip_test
 from steadyread.metrics.reads import Strings
 
@@ -161,7 +155,7 @@ def _flipped(under: UnderNoise, trials: int, own: int) -> Floats:
     return flipped_within(under, trials) if own > trials else under.flipped
 
 
-def _over_folds(values: Floats, patients: Strings, seed: int) -> OverFolds:
+def _over_folds(values: Floats, patients: Strings, seed: int) -> Estimate:
     """A share where all values are 0 or 1, a mean of chances else."""
     known = values[np.isfinite(values)]
     whole: Flags = (known == 0) | (known == 1)
@@ -173,13 +167,13 @@ def _known_mean(values: Floats) -> Floats:
     return ratio(np.where(known, values, 0.0).sum(1), known.sum(1).astype(np.float64))
 
 
-def _ratio(before: OverFolds, after: OverFolds, interval: Floats) -> Estimate:
+def _ratio(before: Estimate, after: Estimate, interval: Floats) -> Estimate:
     if not before.value or after.value is None:
-        return Estimate(None, n=before.mean.n)
+        return Estimate(None, n=before.n)
     low, high = (float(end) if np.isfinite(end) else None for end in interval)
     if after.value == 0:
         low, high = (None, None) if after.high is None else (0.0, after.high / before.value)
-    return Estimate(after.value / before.value, low, high, before.mean.n)
+    return Estimate(after.value / before.value, low, high, before.n)
 
 
 def _area(weights: Floats, score: Floats, label: Ints) -> Floats:

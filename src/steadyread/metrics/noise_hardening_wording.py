@@ -7,7 +7,6 @@ from steadyread.metrics.hardening_wording import LEVEL, Way, difference_said, do
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.noise_reads import RANDOM
 from steadyread.metrics.noise_wording import short_name
-from steadyread.metrics.over_folds import OverFolds
 from steadyread.metrics.published import DOSES, adapted_san_printed
 from steadyread.metrics.wording import digits, percent
 
@@ -108,7 +107,7 @@ def reads_said(found: Found) -> str:
     if row is None or not row["auc"] or row["auc"]["difference"].value is None:
         return ""
     auc, cost = row["auc"], f"{found['auc_cost']:g}"
-    change: OverFolds = auc["difference"]
+    change: Estimate = auc["difference"]
     told = (f"The AUC is {auc['after'].value:.3f} and was {auc['before'].value:.3f} (difference "
             f"{_signed(change.value)}{_interval(change)})")
     kept = {"yes": f": no more is lost than the {cost} allowed.", "no": f": more is lost than the {cost} allowed.",
@@ -134,7 +133,7 @@ def best_said(found: Found) -> str:
     if row["way"] != "better":
         return f"{first}, no fewer than before beyond doubt.{_unequal(row)}{doubt}"
     paired = best["san"]
-    between = "" if paired is None else (f", {difference_said(paired['difference'].mean)} against "
+    between = "" if paired is None else (f", {difference_said(paired['difference'])} against "
                                          f"{_quoted(best['against'])}")
     fewest = "" if best["fewest"] == best["name"] else (
         f" {_quoted(best['fewest'])} leaves fewer ({percent(rows[best['fewest']]['san']['after'].value)}; AUC "
@@ -147,7 +146,7 @@ def controls_said(found: Found) -> str:
     words = {"better": "fewer flips", "worse": "more flips", "alike": "no difference that can be told",
              "same": "no difference", "few": "too few patients"}
     told = [f"{_quoted(row['name'])} against {_quoted(row['control'])}: {words[row['way']]} "
-            f"({difference_said(row['san']['difference'].mean)}, p = {p_shown(row['p_holm'])})"
+            f"({difference_said(row['san']['difference'])}, p = {p_shown(row['p_holm'])})"
             for row in found["controls"]]
     said = "; ".join(told).replace("p = <", "p <")
     return f"Against further training without optimised noise: {said}." if told else ""
@@ -219,7 +218,7 @@ def _flips_said(found: Found, row: Row) -> str:
     san, name = row["san"], hardened_name(row["name"])
     name = name[:1].upper() + name[1:]
     after, before = percent(san["after"].value), percent(san["before"].value)
-    told = f"{difference_said(san['difference'].mean)}, p = {p_shown(row['p_holm'])}".replace("p = <", "p <")
+    told = f"{difference_said(san['difference'])}, p = {p_shown(row['p_holm'])}".replace("p = <", "p <")
     reads = f"{after} of the {_reads(found)} flip under {under(found)} after it and {before} before"
     return {"better": f"{name} made the reads steadier: {reads} ({told}).",
             "worse": f"{name} made the reads less steady: {reads} ({told}).",
@@ -244,7 +243,7 @@ def _robust_said(found: Found, row: Row) -> str:
         return " " + lost_said(row)
     return (f" Right, and not flipped by that noise, are {percent(robust['after'].value)} of the {_reads(found)} "
             f"after it and {percent(robust['before'].value)} before "
-            f"({difference_said(robust['difference'].mean)}).")
+            f"({difference_said(robust['difference'])}).")
 
 
 def _silent_said(row: Row) -> str:
@@ -317,7 +316,7 @@ def _ends(found: Estimate) -> str:
     return f" (95 %: {digits(found.low)} to {digits(found.high)})"
 
 
-def _interval(found: OverFolds) -> str:
+def _interval(found: Estimate) -> str:
     if found.low is None or found.high is None:
         return ""
     return f", 95 % {_signed(found.low)} to {_signed(found.high)}"

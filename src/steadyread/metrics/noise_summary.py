@@ -24,11 +24,9 @@ from steadyread.metrics.dose_fall import (
 from steadyread.metrics.drift import dose_laws, drift_rows
 from steadyread.metrics.noise_reads import PARTS, RANDOM, Networks, columns_of, networks_of
 from steadyread.metrics.noise_wording import noise_verdict
-from steadyread.metrics.over_folds import OverFolds
 from steadyread.metrics.plan import class_names, section
 from steadyread.metrics.published import TABLE_3
 from steadyread.metrics.subgroups import COPIES, CRITICAL_LEVEL, subgroups
-from steadyread.metrics.summary import as_json
 
 STATED_MAS = 100.0
 FRAGILE = 20
@@ -75,7 +73,7 @@ def networks_by_variant(jobs: Iterable[NoiseJob]) -> dict[str, Networks]:
 
 
 def summarise_noise(study: NoiseStudy, networks: Mapping[str, Networks], seed: int = 0) -> dict[str, Any]:
-    """The summary of a noise study: `Estimate`s and `OverFolds` inside, plain values by `plain`.
+    """The summary of a noise study: `Estimate`s and `Estimate` inside, plain values by `plain`.
 
     The first variant (the original) is judged, on its test part where there is one.
     """
@@ -122,17 +120,6 @@ def stated_mas(networks: Networks) -> float | None:
 def nearest_to_stated(doses: Iterable[float]) -> float:
     """The dose nearest to 100 mAs, on a logarithmic scale."""
     return nearest_dose(doses, STATED_MAS)
-
-
-def plain(value: Any) -> Any:
-    """Plain values for JSON, as `summary.as_json`, `OverFolds` among them."""
-    if isinstance(value, OverFolds):
-        return as_json(value.as_json())
-    if isinstance(value, Mapping):
-        return {str(key): plain(inner) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(inner) for inner in value]
-    return as_json(value)
 
 
 def _attacked(main: Networks, part: str, nominal_hu: Mapping[str, float], seed: int) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.intervals import Estimate, revived
 from steadyread.metrics.noise import row_of
 from steadyread.metrics.noise_reads import (
     INFLATED,
@@ -16,7 +16,6 @@ from steadyread.metrics.noise_reads import (
     RANDOM,
     RINGS,
 )
-from steadyread.metrics.over_folds import OverFolds, revived
 from steadyread.metrics.wording import NONE, digits, percent
 
 Summary = Mapping[str, Any]
@@ -62,7 +61,7 @@ def mas(value: float | None, most: float | None = None, least: float | None = No
     return f"{digits(value) if value < 100 else f'{value:.0f}'} mAs"
 
 
-def plus_minus(found: OverFolds | None, scale: float = 100.0, decimals: int = 1) -> str:
+def plus_minus(found: Estimate | None, scale: float = 100.0, decimals: int = 1) -> str:
     """Mean and standard deviation over folds, as the paper prints them: `11.2 ± 4.1`."""
     if found is None or found.value is None:
         return NONE
@@ -70,7 +69,7 @@ def plus_minus(found: OverFolds | None, scale: float = 100.0, decimals: int = 1)
     return mean if found.sd is None else f"{mean} ± {scale * found.sd:.{decimals}f}"
 
 
-def between(found: Estimate | OverFolds | None) -> str:
+def between(found: Estimate | None) -> str:
     """A share with its interval: `3.1 % (1.2 to 5.9 %)`."""
     if found is None or found.value is None:
         return NONE

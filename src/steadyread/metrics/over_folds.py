@@ -4,8 +4,8 @@ The folds judge the same patients, so their spread ([B]'s plus-minus) tells how 
 much another sample of patients would: both are told. Patients are resampled once for all folds.
 """
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -27,54 +27,16 @@ _ROUNDING = 1e-6     # of a share: what a model expects less often than this was
 FoldStatistic = Callable[[Floats, int], Floats]
 
 
-@dataclass(frozen=True)
-class OverFolds:
-    """The mean over folds with its interval over patients, the folds' SD (None for one fold) and their values."""
-
-    mean: Estimate
-    sd: float | None
-    folds: tuple[float | None, ...]
-
-    @property
-    def value(self) -> float | None:
-        """The mean over folds."""
-        return self.mean.value
-
-    @property
-    def low(self) -> float | None:
-        """The lower end of the mean's interval over patients."""
-        return self.mean.low
-
-    @property
-    def high(self) -> float | None:
-        """The upper end of the mean's interval over patients."""
-        return self.mean.high
-
-    def as_json(self) -> dict[str, Any]:
-        """The figure as plain values."""
-        return {**self.mean.as_json(), "sd": self.sd, "folds": list(self.folds)}
-
-
-def revived(value: Any) -> Any:
-    """A summary with its figures again, from plain values as JSON holds them; figures stay as they are."""
-    if isinstance(value, Mapping):
-        if {"value", "low", "high", "n"} <= value.keys():
-            told = Estimate(_number(value["value"]), _number(value["low"]), _number(value["high"]), int(value["n"]))
-            return OverFolds(told, value["sd"], tuple(value["folds"])) if "folds" in value else told
-        return {key: revived(inner) for key, inner in value.items()}
-    return [revived(inner) for inner in value] if isinstance(value, list) else value
-
-
-def over_folds(folds: Floats, interval: Floats, n: int) -> OverFolds:
+def over_folds(folds: Floats, interval: Floats, n: int) -> Estimate:
     """Fold values (f,), of which NaN are absent, with the interval (2,) of their mean over n cases."""
     known = folds[np.isfinite(folds)]
     mean = float(known.mean()) if len(known) else float("nan")
     spread = float(known.std(ddof=1)) if len(known) > 1 else None
-    return OverFolds(estimate(mean, interval, n), spread,
-                     tuple(float(value) if np.isfinite(value) else None for value in folds))
+    return replace(estimate(mean, interval, n), sd=spread,
+                   folds=tuple(float(value) if np.isfinite(value) else None for value in folds))
 
 
-def share_over_folds(flags: Floats, patients: Strings) -> OverFolds:
+def share_over_folds(flags: Floats, patients: Strings) -> Estimate:
     """The share of `flags` (n, f) of 0 and 1, NaN where absent, with the interval over `patients` (n,).
 
     Clopper and Pearson at the effective number of independent cases (see `intervals`), from the variance between
@@ -96,7 +58,7 @@ def share_over_folds(flags: Floats, patients: Strings) -> OverFolds:
     return over_folds(folds, np.array([low, high]), n)
 
 
-def mean_over_folds(values: Floats, patients: Strings, seed: int = 0) -> OverFolds:
+def mean_over_folds(values: Floats, patients: Strings, seed: int = 0) -> Estimate:
     """The mean of `values` (n, f), shares between 0 and 1, NaN where absent, with a bootstrap over patients.
 
     Where all are 0 (or 1, but for rounding), of which every resample is a copy, the interval is Clopper and
@@ -120,7 +82,7 @@ def mean_over_folds(values: Floats, patients: Strings, seed: int = 0) -> OverFol
 
 
 def statistic_over_folds(statistic: FoldStatistic, folds: int, patients: Strings, seed: int = 0,
-                         scale: Scale = QUANTILES) -> OverFolds:
+                         scale: Scale = QUANTILES) -> Estimate:
     """Any statistic (weights (b, n), fold) -> (b,), averaged over folds within each resample of patients."""
     def averaged(weights: Floats) -> Floats:
         found = np.stack([statistic(weights, fold) for fold in range(folds)], axis=1)
@@ -139,10 +101,6 @@ def _mean_of_folds(weights: Floats, filled: Floats, present: np.ndarray[Any, np.
     part = weights @ filled
     means = np.divide(part, whole, out=np.full(part.shape, np.nan), where=whole > 0)
     return _known_mean(means)
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
 
 
 def _known_mean(found: Floats) -> Floats:

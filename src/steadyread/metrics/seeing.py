@@ -25,7 +25,7 @@ from steadyread.metrics.intervals import (
     weighted_median,
 )
 from steadyread.metrics.noise_reads import RANDOM
-from steadyread.metrics.over_folds import OverFolds, statistic_over_folds
+from steadyread.metrics.over_folds import statistic_over_folds
 from steadyread.metrics.paired_tests import holm, sign_flip_test
 from steadyread.metrics.reads import Strings
 from steadyread.metrics.seeing_features import feature_rows
@@ -123,14 +123,14 @@ def _paired(one: Attention, name: str, inside: Flags, seed: int) -> dict[str, An
             "p": mean_change_p(change, one.patient, seed)}
 
 
-def median_over_folds(values: Floats, chosen: Flags, patients: Strings, seed: int = 0) -> OverFolds:
+def median_over_folds(values: Floats, chosen: Flags, patients: Strings, seed: int = 0) -> Estimate:
     """The median of the chosen `values` (n, f) of each fold, averaged over folds; a bootstrap over patients."""
     there = chosen & np.isfinite(values)
     return _over(lambda weights, fold, kept: _median(weights, values[kept, fold], there[kept, fold]), there,
                  patients, seed)
 
 
-def difference_over_folds(one: Attention, values: Floats, seed: int = 0) -> OverFolds:
+def difference_over_folds(one: Attention, values: Floats, seed: int = 0) -> Estimate:
     """Median of the flipped reads' `values` (n, f) minus that of the steady ones', within each fold and class read.
 
     Classes are averaged by how many flipped reads they have; one without reads of both kinds is left out. No
@@ -139,7 +139,7 @@ def difference_over_folds(one: Attention, values: Floats, seed: int = 0) -> Over
     sides, difference = _flipped_less_steady(one, values)
     found = _over(difference, sides[0] | sides[1], one.patient, seed)
     if _too_few(one, sides):
-        return OverFolds(Estimate(found.value, n=found.mean.n), found.sd, found.folds)
+        return found.within((np.nan, np.nan))
     return found
 
 
@@ -247,7 +247,7 @@ def random_attack(found: Mapping[str, Any]) -> str | None:
     return RANDOM if RANDOM in attacks and found["attack"] != RANDOM else None
 
 
-def mean_over_folds(values: Floats, patients: Strings, seed: int = 0) -> OverFolds:
+def mean_over_folds(values: Floats, patients: Strings, seed: int = 0) -> Estimate:
     """The mean of `values` (n, f) of each fold, averaged over folds; they may be negative, as shares are not."""
     there = np.isfinite(values)
 
@@ -259,7 +259,7 @@ def mean_over_folds(values: Floats, patients: Strings, seed: int = 0) -> OverFol
 
 
 def _over(statistic: Statistic, there: Flags, patients: Strings,
-          seed: int) -> OverFolds:
+          seed: int) -> Estimate:
     """`statistic_over_folds` of the images with any read (n, f), so that `n` and the patients are theirs."""
     kept: Flags = np.asarray(there.any(1))
     return statistic_over_folds(lambda weights, fold: statistic(weights, fold, kept), there.shape[1],

@@ -14,7 +14,7 @@ from steadyread.metrics.dose_fall import Moments, median_dose
 from steadyread.metrics.intervals import FEWEST, Estimate, Flags, Floats, bootstrap, estimate
 from steadyread.metrics.noise import inside
 from steadyread.metrics.noise_reads import RANDOM, Networks
-from steadyread.metrics.over_folds import OverFolds, mean_over_folds, share_over_folds
+from steadyread.metrics.over_folds import mean_over_folds, share_over_folds
 
 CRITICAL_LEVEL = 0.05
 UNKNOWN = "unknown"
@@ -63,7 +63,7 @@ def _row(kind: str, name: str, chosen: Flags, measured: tuple[Floats, Floats, Fl
             "rest": _against_rest(measured[1], chosen, networks, seed) if kind else None}
 
 
-def _mean(values: Floats | None, networks: Networks, seed: int) -> OverFolds | None:
+def _mean(values: Floats | None, networks: Networks, seed: int) -> Estimate | None:
     return None if values is None else mean_over_folds(values, networks.patient, seed)
 
 

@@ -15,7 +15,6 @@ from steadyread.metrics.noise import row_of, sar_curve
 from steadyread.metrics.noise_classes import roc_curves
 from steadyread.metrics.noise_reads import PAPER, PAPER_HU, PLAUSIBLE, POOLED, RANDOM, RINGS, Networks
 from steadyread.metrics.noise_wording import noise_name
-from steadyread.metrics.over_folds import OverFolds
 from steadyread.report import noise_tables as tables
 from steadyread.report.drawings import Drawing
 
@@ -89,9 +88,9 @@ def _doses(found: Summary) -> Drawing:
                    "Hollow: [B] Table 2, the paper's own data, network, spectrum and K = 50.")
 
 
-def _printed(attack: str, doses: Sequence[float]) -> list[tuple[float, OverFolds]]:
+def _printed(attack: str, doses: Sequence[float]) -> list[tuple[float, Estimate]]:
     held = [(mas, printed) for mas in doses if (printed := published.san_printed(attack, "test", mas))]
-    return [(mas, OverFolds(Estimate(printed.mean / 100), printed.sd / 100, ())) for mas, printed in held]
+    return [(mas, Estimate(printed.mean / 100, sd=printed.sd / 100)) for mas, printed in held]
 
 
 def _falls(found: Summary, main: Networks) -> list[Drawing]:

@@ -16,7 +16,6 @@ from steadyread.metrics.noise_hardening import BEFORE, step_networks
 from steadyread.metrics.noise_hardening_methods import HardenedMethod, NoiseHardening
 from steadyread.metrics.noise_hardening_wording import hardened_name, step_name, under
 from steadyread.metrics.noise_reads import OPTIMISED, RANDOM
-from steadyread.metrics.over_folds import OverFolds
 from steadyread.report.drawings import Drawing
 
 Found = Mapping[str, Any]
@@ -96,7 +95,7 @@ def _doses(found: Found) -> Drawing:
 def _printed(rounds: int, name: str, doses: Sequence[float], part: str) -> DoseLine:
     told = [(mas, printed) for mas in doses if (printed := published.adapted_san_printed(part, rounds, mas))]
     return DoseLine(name, [mas for mas, _ in told],
-                    [OverFolds(Estimate(one.mean / 100), one.sd / 100, ()) for _, one in told], paper=True)
+                    [Estimate(one.mean / 100, sd=one.sd / 100) for _, one in told], paper=True)
 
 
 def _with_sar(hardening: NoiseHardening, attack: str) -> str:

@@ -18,7 +18,6 @@ from steadyread.metrics.noise_hardening_wording import (
 )
 from steadyread.metrics.noise_reads import KNOWN, OPTIMISED, ORIGINAL, PARTS
 from steadyread.metrics.noise_wording import noise_name, starts_said, variant_name
-from steadyread.metrics.over_folds import OverFolds
 from steadyread.metrics.wording import NONE, digits, percent
 
 Found = Mapping[str, Any]
@@ -45,10 +44,10 @@ def _cards(found: Found) -> list[dict[str, str]]:
         row = rows[name]
         made.append({"value": f"{100 * row['san']['before'].value:.0f}→{percent(row['san']['after'].value, 0)}",
                      "name": f"flipped by {under(found)}, {hardened_name(name)}",
-                     "note": _change(row["san"]["difference"].mean)})
+                     "note": _change(row["san"]["difference"])})
         if row["robust"] and row["robust"]["after"].value is not None:
             made.append({"value": percent(row["robust"]["after"].value), "name": "right and not flipped by it, "
-                         f"{hardened_name(name)}", "note": _change(row["robust"]["difference"].mean)})
+                         f"{hardened_name(name)}", "note": _change(row["robust"]["difference"])})
         if row["auc"] and row["auc"]["after"].value is not None:
             change = row["auc"]["difference"]
             made.append({"value": f"{row['auc']['after'].value:.3f}", "name": f"AUC, {hardened_name(name)}",
@@ -189,7 +188,7 @@ def signed(value: float | None, scale: float = 100.0, decimals: int = 1) -> str:
     return points(None if value is None else scale * value / 100, decimals)
 
 
-def signed_interval(found: Estimate | OverFolds | None, scale: float = 100.0, decimals: int = 1) -> str:
+def signed_interval(found: Estimate | None, scale: float = 100.0, decimals: int = 1) -> str:
     """The interval of a difference, both ends with their signs; empty without a value, a dash without any."""
     if found is None or found.value is None:
         return ""

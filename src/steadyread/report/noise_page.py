@@ -18,8 +18,9 @@ from steadyread.metrics import noise_wording as wording
 from steadyread.metrics import published
 from steadyread.metrics.hardening_wording import p_shown
 from steadyread.metrics.noise_hardening import summarise_noise_hardening
-from steadyread.metrics.noise_summary import GIVEAWAYS, by_severity, networks_by_variant, plain, summarise_noise
+from steadyread.metrics.noise_summary import GIVEAWAYS, by_severity, networks_by_variant, summarise_noise
 from steadyread.metrics.seeing import summarise_seeing
+from steadyread.metrics.summary import as_json
 from steadyread.metrics.wording import digits, percent
 from steadyread.report import noise_tables as tables
 from steadyread.report import seeing_tables
@@ -64,7 +65,7 @@ def write_noise_report(folder: Path, seed: int = 0, show_ids: bool = False) -> P
         found = shared.tree(found)
         run = replace(run, study=replace(run.study, settings=shared.tree(run.study.settings)))
     saved = {name: save(drawing.figure, run.folder / FIGURES, name)[1] for name, drawing in drawings.items()}
-    records.write_json(run.folder / SUMMARY, plain(found))
+    records.write_json(run.folder / SUMMARY, as_json(found))
     page = render(run, found, {name: (inline_svg(saved[name].read_text("utf-8"), name.replace("_", "-"),
                                                  drawing.caption), drawing.caption)
                                for name, drawing in drawings.items() if name != "examples"})
@@ -111,7 +112,7 @@ def _template() -> Template:
         "plus_minus": wording.plus_minus, "noise": wording.noise_name, "noise_said": wording.noise_said,
         "mas": wording.mas, "folds": tables.fold_values, "printed": tables.printed, "two": tables.significant,
         "signed": signed, "signed_interval": signed_interval, "p": p_shown,
-        "pretty": lambda value: json.dumps(plain(value), indent=2, ensure_ascii=False)}
+        "pretty": lambda value: json.dumps(as_json(value), indent=2, ensure_ascii=False)}
     return environment.get_template("noise.html.j2")
 
 

@@ -19,7 +19,6 @@ from steadyread.metrics.noise_wording import (
     variant_name,
     worst_rows,
 )
-from steadyread.metrics.over_folds import OverFolds
 from steadyread.metrics.wording import NONE, digits, percent
 from steadyread.report.inline import data_uri
 
@@ -198,7 +197,7 @@ def example_rows(examples: Sequence[NoiseExample], window: tuple[float, float]) 
     return rows
 
 
-def fold_values(found: OverFolds | None, scale: float = 100.0, decimals: int = 1) -> str:
+def fold_values(found: Estimate | None, scale: float = 100.0, decimals: int = 1) -> str:
     """The values of the folds, for a tooltip or a small print: `11.2, 9.8, 12.0`."""
     if found is None:
         return ""
@@ -210,7 +209,7 @@ def printed(found: published.Printed | None, decimals: int = 1) -> str:
     return NONE if found is None else f"{found.mean:.{decimals}f} ± {found.sd:.{decimals}f}"
 
 
-def interval(found: Estimate | OverFolds | None, scale: float = 100.0, decimals: int = 1) -> str:
+def interval(found: Estimate | None, scale: float = 100.0, decimals: int = 1) -> str:
     """The interval alone, `79.1 to 92.3`; empty where there is no value, a dash where none or of no width."""
     if found is None or found.value is None:
         return ""
@@ -225,7 +224,7 @@ def number(value: float | None, scale: float = 100.0, decimals: int = 1) -> str:
     return NONE if value is None or math.isnan(value) else f"{scale * value:z.{decimals}f}".replace("-", "−")
 
 
-def _card(name: str, found: OverFolds) -> dict[str, str]:
+def _card(name: str, found: Estimate) -> dict[str, str]:
     if found.value is None:
         return {"value": NONE, "name": name, "note": "cannot be told from these reads"}
     return {"value": percent(found.value), "name": name, "note": _interval(found, percent)}
@@ -245,7 +244,7 @@ def _dose_interval(found: Estimate, said: Any) -> str:
     return f"{said(found.low)} to {said(found.high)}"
 
 
-def _interval(found: OverFolds, show: Any) -> str:
+def _interval(found: Estimate, show: Any) -> str:
     spread = f"; SD over folds {show(found.sd)}" if found.sd is not None else ""
     if found.low is None or found.high is None:
         return f"too few patients for an interval{spread}"

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from steadyread.metrics.hardening_wording import p_shown, points
+from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.noise_wording import short_name
-from steadyread.metrics.over_folds import OverFolds
 from steadyread.metrics.seeing import random_attack
 from steadyread.metrics.seeing_reads import TESTED, method_name
 from steadyread.metrics.wording import digits, percent
@@ -113,7 +113,7 @@ def way(row: Found) -> str:
 
     A way is told where the interval leaves out 0 and Holm's p is below 0.05.
     """
-    difference: OverFolds = row["difference"]
+    difference: Estimate = row["difference"]
     if difference.value is None or difference.low is None or difference.high is None:
         return "few"
     if row["p_holm"] is None or row["p_holm"] >= LEVEL or difference.low <= 0 <= difference.high:
@@ -211,13 +211,13 @@ def _by_class(by_class: Mapping[int, Mapping[str, Found]], classes: Sequence[str
     return f" In points of area and share, by class: {'; '.join(each)}."
 
 
-def _against(found: Found, method: str, attack: str) -> dict[str, OverFolds]:
+def _against(found: Found, method: str, attack: str) -> dict[str, Estimate]:
     """Flipped minus steady by measure."""
     return {row["measure"]: row["difference"] for row in found["against"]
             if (row["method"], row["attack"]) == (method, attack)}
 
 
-def _beside_steady(against: Mapping[str, OverFolds]) -> str:
+def _beside_steady(against: Mapping[str, Estimate]) -> str:
     """How much more both change than on steady reads; empty where too few patients tell."""
     told = [(said, held) for name, said in (("area_change", "area"), ("inside_change", "share"))
             if (held := against.get(name)) is not None and held.low is not None and held.high is not None]
@@ -240,7 +240,7 @@ def _class(number: int | None, classes: Sequence[str]) -> str:
 
 def _change(row: Found) -> str:
     """`23.6 % to 16.6 %`, the difference with its interval, the folds' where they disagree, and Holm's p."""
-    difference: OverFolds = row["difference"]
+    difference: Estimate = row["difference"]
     sides = [percent(row[side].value) for side in ("clean", "noisy")]
     interval = f"; 95 %: {points(difference.low)} to {points(difference.high)}" if difference.low is not None and \
         difference.high is not None else ""
