@@ -176,6 +176,37 @@ def test_what_is_refused():
         assess(made_classifier(), cases.part("train"), ATTACKS)
 
 
+def failing(network):
+    with pytest.raises(InputRefused) as refused:
+        assess(Classifier(network, Bounds(-4, 4), "logits"), made_cases(12), ATTACKS)
+    return str(refused.value)
+
+
+@pytest.mark.parametrize("network", [
+    nn.Conv2d(3, 2, 3), nn.Conv3d(1, 2, 3), nn.Conv1d(1, 2, 3), nn.Conv2d(1, 2, 9), nn.BatchNorm2d(3),
+    nn.InstanceNorm2d(3, affine=True), nn.LayerNorm([1, 8, 8]), nn.MaxPool2d(9), nn.Unflatten(1, (2, 3)),
+    lambda images: images.flatten(1) @ torch.ones(5, 2), lambda images: images[:, 2],
+    lambda images: images.view(-1, 7),
+    lambda images: [0 for _, _, _ in [images.shape]], lambda images: images + torch.ones(1, 1, 9, 6)])
+def test_where_shape_is_the_fault_the_advice_is_about_shape(network):
+    said = failing(network)
+    assert said.startswith("the model does not take images of shape (1, 6, 6): ")
+    assert "crop, size, and grey or colour" in said
+
+
+@pytest.mark.parametrize("network", [
+    nn.Sequential(nn.Flatten(), nn.Linear(36, 4), nn.Linear(4, 2).double()),
+    nn.Sequential(nn.Conv2d(1, 2, 3), nn.Conv2d(2, 2, 3).double()),
+    nn.Embedding(4, 4), lambda images: images.nothing(), lambda images: __import__("nothing_of_that_name"),
+    lambda images: {}["head"], lambda images, mask: images, lambda images: torch.empty(10**15),
+    lambda images: nn.functional.batch_norm(images[:, :, :1, :1], None, None, training=True)])
+def test_where_it_is_not_the_network_s_own_error_stands_alone(network):
+    said = failing(network)
+    assert said.startswith("the model failed on an image of shape (1, 6, 6): ")
+    assert "Error: " in said
+    assert "crop" not in said
+
+
 def test_the_plan_tells_settings_apart_that_only_a_closure_holds():
     def make(strength):
         def mine(classifier, batch, reference, seed):

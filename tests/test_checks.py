@@ -74,6 +74,12 @@ def test_a_model_that_always_says_the_same_is_seen():
     assert findings["unbounded attack"].severity == "error"
 
 
+def test_a_network_of_nan_alone_is_undecided_and_not_called_silent():
+    findings = found(Classifier(Head(after=lambda z: z * torch.nan), BOUNDS, "logits"))
+    assert findings["undecided"].severity == "error"
+    assert "one class" not in findings
+
+
 def test_undecided_images_are_named():
     def moody(z):
         return torch.where(z[:, :1] > z[:, 1:], torch.nan, z)

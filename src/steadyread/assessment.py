@@ -2,6 +2,7 @@
 
 import hashlib
 import platform
+import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import nullcontext
@@ -31,6 +32,8 @@ from steadyread.types import Batch, Case, Labels
 Against = Literal["label", "prediction", "both"]
 BLOCK = 64  # cases computed, written and resumed together
 _LOOKED = 16  # cases looked at before any attack
+_SHAPE = re.compile(r"\b(sizes?|shapes?|channels?|dimensions?|dim=1|[1-5]D|elements|values to unpack)\b", re.I)
+_OTHER = re.compile(r"dtype|scalar type|allocate|when training|view size", re.I)   # such words, other faults
 
 
 class Outcome(Protocol):
@@ -243,9 +246,18 @@ def _classes_of(classifier: Classifier, cases: Cases) -> int:
             raise
         except Exception as problem:   # a network of the user's own raises what it likes
             first = first or problem
-    raise InputRefused(f"the model does not take images of shape {tuple(images.shape[1:])}: {reason(first)}. "
+    shape = tuple(images.shape[1:])
+    if first is None or not _of_shape(first):
+        raise InputRefused(f"the model failed on an image of shape {shape}: {reason(first)}") from first
+    raise InputRefused(f"the model does not take images of shape {shape}: {reason(first)}. "
                        "Prepare the images as for its training: crop, size, and grey or colour by the reader's "
                        "option channels (--set 'data.options.channels=\"colour\"')") from first
+
+
+def _of_shape(problem: Exception) -> bool:
+    """Whether what a network raised speaks of its images' size, axes or channels, as torch's own words do."""
+    return (isinstance(problem, RuntimeError | ValueError | IndexError | AssertionError)
+            and bool(_SHAPE.search(str(problem))) and not _OTHER.search(str(problem)))
 
 
 def _first_look(classifier: Classifier, cases: Cases) -> bool:

@@ -93,15 +93,15 @@ def head(classifier: Classifier, batch: Batch, logits: Tensor) -> Iterator[Findi
         yield Finding("head", "error", doubt)
     undecided = [batch.keys[place] for place in (~decided(logits)).nonzero()[:, 0].tolist()]
     if undecided:
-        yield Finding("undecided", "warning", f"{len(undecided)} of {len(batch)} images have a logit of NaN or "
-                      "+inf, or no two finite ones: neither flipped nor steady", len(undecided) / len(batch),
-                      tuple(undecided))
+        yield Finding("undecided", "warning" if len(undecided) < len(batch) else "error",
+                      f"{len(undecided)} of {len(batch)} images have a logit of NaN or +inf, or no two finite "
+                      "ones: neither flipped nor steady", len(undecided) / len(batch), tuple(undecided))
 
 
 def reads(logits: Tensor, labels: Labels) -> Iterator[Finding]:
     """A net that predicts one class only is not steady, it is silent."""
     predictions = prediction_of(logits)
-    if len(set(predictions.tolist())) > 1:
+    if len(set(predictions.tolist())) > 1 or bool((predictions < 0).any()):   # undecided reads say nothing
         return
     others = int((labels != predictions.to(labels.device)).sum())
     if others:
@@ -115,7 +115,7 @@ def silent(table: pa.Table) -> Iterator[Finding]:
     """A network that (nearly) always says the same is not steady, it is silent: judged on all test reads."""
     found = reads_of(table, "test")
     known = found.label[found.known]
-    if not len(known):
+    if not len(known) or not (found.prediction >= 0).any():
         return
     yield from reads(torch.from_numpy(found.logits), torch.from_numpy(found.label))
     most = np.bincount(known).max() / len(known)

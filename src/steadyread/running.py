@@ -286,13 +286,12 @@ def _told(cases: Cases, part: str) -> str:
 def _worse_than_chance(table: pa.Table, classes: Sequence[str]) -> Iterator[Finding]:
     """A network far below chance has most likely another order of classes than the data."""
     reads = reads_of(table, "test")
-    right = int((reads.prediction == reads.label).sum())
-    _, high = clopper_pearson(right, len(reads))
-    if len(reads) and high < 1 / len(classes):
+    right, made = int((reads.prediction == reads.label).sum()), int((reads.prediction >= 0).sum())
+    if made and clopper_pearson(right, made)[1] < 1 / len(classes):
         order = ", ".join(f"{place} is {name}" for place, name in enumerate(classes))
-        yield Finding("worse than chance", "error", f"{right} of {len(reads)} test images are read right, fewer "
+        yield Finding("worse than chance", "error", f"{right} of {made} test images are read right, fewer "
                       f"than by chance. Does the network have the classes in the order of the data ({order})?",
-                      right / len(reads))
+                      right / made)
 
 
 def _taught(material: Material, attacked: Cases) -> Iterator[Finding]:

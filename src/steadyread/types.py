@@ -146,8 +146,17 @@ def _array(given: object, what: str = "images") -> Tensor:
 
 def _uneven(shapes: Sequence[tuple[int, ...]], what: str = "images") -> InputRefused:
     first = " and ".join(str(shape) for shape in shapes[:2])
-    return InputRefused(f"{what} must all have one shape{f'; got {first}' if len(shapes) > 1 else ''}: crop or "
-                        "resize them first")
+    advice = alike(*shapes[:2]) if len(shapes) > 1 else "crop or resize them first"
+    return InputRefused(f"{what} must all have one shape{f'; got {first}' if len(shapes) > 1 else ''}: {advice}")
+
+
+def alike(one: Sequence[int], other: Sequence[int]) -> str:
+    """What to do where images have two shapes (channels, *space)."""
+    if len(one) != len(other):
+        return "all must have the same axes (channels, then space)"
+    if tuple(one[1:]) == tuple(other[1:]):
+        return "read all as grey or all as colour"
+    return "crop or resize to one size first"
 
 
 def uniform_noise(keys: Sequence[str], shape: Sequence[int], seed: int, draw: int) -> Tensor:

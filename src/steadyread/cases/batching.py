@@ -7,7 +7,7 @@ import torch
 
 from steadyread.cases.case_set import Cases
 from steadyread.errors import InputRefused, UsageError
-from steadyread.types import Batch, Bounds, Case, Labels
+from steadyread.types import Batch, Bounds, Case, Labels, alike
 
 T = TypeVar("T")
 
@@ -24,7 +24,7 @@ def collate(cases: Sequence[Case], bounds: Bounds) -> tuple[Batch, Labels]:
     other = next((case for case in cases if case.image.shape != first.image.shape), None)
     if other is not None:
         raise InputRefused(f"case '{other.id}' has the shape {tuple(other.image.shape)}, case '{first.id}' "
-                           f"{tuple(first.image.shape)}; crop or resize to one size first")
+                           f"{tuple(first.image.shape)}; {alike(first.image.shape, other.image.shape)}")
     spacing = tuple(case.spacing_mm for case in cases)
     batch = Batch(torch.stack([case.image for case in cases]), tuple(case.id for case in cases), bounds,
                   spacing if any(spacing) else None, _told(tuple(case.native for case in cases)),

@@ -9,6 +9,7 @@ import numpy as np
 from steadyread.cases.case_set import Cases, Pixels, Row
 from steadyread.cases.readable import NO_CASE
 from steadyread.errors import InputRefused, Partial
+from steadyread.types import alike
 
 
 def spooled(cases: Cases) -> Cases:
@@ -36,7 +37,7 @@ def spooled(cases: Cases) -> Cases:
             pixels = cases.load(row)
             if pixels.shape != shape:
                 raise InputRefused(f"{row.where or row.id}: shape {pixels.shape}, where the first image has "
-                                   f"{shape}; crop or resize to one size first")
+                                   f"{shape}; {alike(shape, pixels.shape)}")
             held[place] = pixels
             read[place] = True
         return np.asarray(held[place])
