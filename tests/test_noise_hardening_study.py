@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-from steadyread import records
-from steadyread.errors import PlanDiffers, UsageError
-from steadyread.models.loading import load_saved
+from steadyread import noise_study, records
+from steadyread.cases import image_marks, open_cases
+from steadyread.errors import InputRefused, PlanDiffers, UsageError
+from steadyread.models.loading import load_classifier_module, load_saved, save_weights
 from steadyread.noise_hardening import HardeningJob, hardening_jobs
 from steadyread.running import carry_out, harden_run
 from steadyread.study import NoiseHardening, Study, laid_over
@@ -159,6 +160,45 @@ def test_a_hardening_is_added_to_a_finished_run(data: Path, tmp_path: Path) -> N
     assert len(training["rounds"][0]["epochs"]) == 2
     carry_out(study, tmp_path / "run")       # the study as it was keeps what was added
     assert json.loads((tmp_path / "run/study.json").read_text())["noise"]["hardening"]["method"] == "augment"
+
+
+def test_a_run_of_given_weights_is_hardened_with_images_given_then(tmp_path: Path,
+                                                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    """Against the noise that it was assessed with, on all of its images and on those alone."""
+
+    def write(folder: Path, _: int) -> Path:
+        records.write_json(folder / "summary.json", {})
+        return folder
+
+    monkeypatch.setattr(noise_study, "write_noise_report", write)
+    tested, others = made(tmp_path / "tested", 12), made(tmp_path / "others", 32, patients="q")
+    mine, theirs = (set(image_marks(open_cases(place, "lidc-3d", **PLAIN["data"]["options"])))
+                    for place in (tested, others))
+    arguments = {"size": [3, 8, 8], "width": 0.05}
+    save_weights(load_classifier_module("nodule_cnn", None, seed=0, **arguments), tmp_path / "w.safetensors", {
+        "model": "nodule_cnn", "arguments": arguments, "output": "logit", "normalise": "symmetric",
+        "window": [-1000, 400], "taught": {"images": sorted(mine)[:3], "patients": []}})
+    below = {key: value for key, value in PLAIN.items() if key not in ("training", "split", "variants", "model")}
+    study = checked(laid_over(below, {
+        "data": {"path": str(tested)}, "model": {"weights": str(tmp_path / "w.safetensors")},
+        "noise": {"test": {"random": {"draws": 3}}, "train": {"random": {"draws": 3}}}}), "the test")
+    run = carry_out(study, tmp_path / "run").folder
+    assert [(one["severity"], one["value"]) for one in records.read_json(run / "findings.json")
+            if one["check"] == "taught images"] == [("error", 3 / 12)]
+    job = run / "jobs/original/fold-0"
+    parts = {path: path.read_bytes() for path in (job / "records").iterdir()}
+    hardening = {"hardening": {"method": "fresh", "steps": 1, "epochs": 1, "judged": JUDGED}}
+    with pytest.raises(InputRefused, match=r"no training images to harden with.*harden RUN --data TRAIN"):
+        harden_run(run, [hardening])
+    with pytest.raises(InputRefused, match="patients stand in more than one"):
+        harden_run(run, [hardening, {"data": {"train": str(tested)}}])
+    harden_run(run, [hardening, {"data": {"train": str(others)}}])
+    carry_out(study, run)                 # the study as it was keeps what was added
+    assert {path: path.read_bytes() for path in (job / "records").iterdir()} == parts
+    for place in (job, run / "hardened/before/fold-0", run / "hardened/fresh/fold-0"):
+        assert set(records.read(place)["case_id"].to_pylist()) == {f"n{index}" for index in range(12)}
+    card = load_saved(run / "hardened/fresh/fold-0/model.safetensors")[1]
+    assert set(card["taught"]["images"]) == theirs
 
 
 @pytest.mark.parametrize(("told", "said"), [

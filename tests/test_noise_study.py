@@ -29,9 +29,9 @@ SETTINGS = {
 }
 
 
-def made(folder: Path, count: int = 40) -> Path:
+def made(folder: Path, count: int = 40, patients: str = "p") -> Path:
     """Bright blobs are malignant, dim ones benign; one nodule a patient."""
-    rng = np.random.default_rng(0)
+    rng = np.random.default_rng(ord(patients))
     rows = []
     for index in range(count):
         rating = (1, 5, 2, 4)[index % 4]
@@ -43,8 +43,8 @@ def made(folder: Path, count: int = 40) -> Path:
         for kind, values in (("images", image.astype(np.int16)), ("masks", mask)):
             (folder / kind).mkdir(parents=True, exist_ok=True)
             nib.save(nib.Nifti1Image(values, np.diag([-1.0, -1.0, 1.0, 1.0])), folder / kind / name)
-        rows.append({"patient_id": f"p{index}", "nodule_id": index, "malignancy_rating": rating, "file": name,
-                     "seriesuid": f"1.{index}", "diameter_mm": 4 + rating})
+        rows.append({"patient_id": f"{patients}{index}", "nodule_id": index, "malignancy_rating": rating,
+                     "file": name, "seriesuid": f"1.{index}", "diameter_mm": 4 + rating})
     with (folder / "nodules.csv").open("w", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()

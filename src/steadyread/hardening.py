@@ -19,7 +19,7 @@ from steadyread.errors import InputRefused, TrainingFailed
 from steadyread.examples import write_examples
 from steadyread.files import CHECKPOINT, EXAMPLES, HARDENED, MODEL, SETTINGS, TRAINING
 from steadyread.findings import Finding
-from steadyread.material import Material, attacked_cases
+from steadyread.material import Material, attacked_cases, refuse_untaught
 from steadyread.models.loading import save_weights
 from steadyread.networks import card_of, device_of, placed, taken_up, untrained
 from steadyread.progress import Progress, quiet
@@ -55,11 +55,7 @@ def refuse_unfit(material: Material) -> None:
     asked = material.study.hardening
     if asked is None:
         return
-    for part in ("train", "validation"):
-        if not len(material.ready.part(part)):
-            of = "training" if part == "train" else part
-            raise InputRefused(f"{material.raw.name}: no {of} images to harden with: a run of given weights tests "
-                               "all of its images. Give others: harden RUN --data TRAIN (data.train)")
+    refuse_untaught(material)
     for one in (asked, *asked.compared.values()):
         if one.epsilon != "auto":
             _typed(one, material.ready.bounds)

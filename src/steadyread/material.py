@@ -63,6 +63,14 @@ class Material:
         return fingerprint(replace(self.ready, rows=rows))
 
     @property
+    def assessed(self) -> Cases:
+        """What a run assesses: images that given weights are hardened with, which may be told later, have no part
+        in it."""
+        if self.study.model.weights is None:
+            return self.ready
+        return replace(self.ready, rows=tuple(row for row in self.ready.rows if row.id not in self.taught))
+
+    @property
     def channels(self) -> int:
         """Of the images, as the network sees them."""
         return int(self.ready[0].image.shape[0])
@@ -283,15 +291,25 @@ def _refuse_unstated(study: Study) -> None:
                          "the images hold)")
 
 
+def refuse_untaught(material: Material) -> None:
+    """Refuses to harden a network without images for training and validation.
+
+    Raises:
+        InputRefused: as said.
+    """
+    for part, name in (("train", "training"), ("validation", "validation")):
+        if not len(material.ready.part(part)):
+            raise InputRefused(f"{material.raw.name}: no {name} images to harden with: a run of given weights "
+                               "tests all of its images. Give others: harden RUN --data TRAIN, or train = "
+                               "\"TRAIN\" in the [data] of a study")
+
+
 def attacked_cases(material: Material) -> Cases:
     """The validation and test cases that are attacked; of either part at most `attacks.limit`, drawn by class."""
-    test, validation = material.ready.part("test"), material.ready.part("validation")
+    test, validation = material.ready.part("test"), material.assessed.part("validation")
     most = material.study.attacks.limit or len(test)
     if len(test):
         test = limit(test, most, material.seed)
-    if material.study.model.weights is not None:    # what it is hardened with does not choose thresholds
-        rows = tuple(row for row in validation.rows if row.id not in material.taught)
-        validation = replace(validation, rows=rows)
     if len(validation):
         validation = limit(validation, max(min(most, len(test)), len(validation.classes)), material.seed)
     return replace(test, rows=validation.rows + test.rows)

@@ -18,7 +18,7 @@ from steadyread.checks import silent
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import InputRefused, PlanDiffers, TrainingFailed, UsageError
 from steadyread.files import CHECKPOINT, CONVERGENCE, HARDENED, MODEL, ROUND, TRAINING
-from steadyread.material import Material
+from steadyread.material import Material, refuse_untaught
 from steadyread.models.loading import read_state, save_weights, trained_state
 from steadyread.networks import card_of, device_of
 from steadyread.noise_job import (
@@ -81,10 +81,7 @@ def refuse_unfit_hardening(study: Study, material: Material) -> None:
         return
     for name, one in asked.whole.items():
         _refuse_one(study, material, name, one)
-    for part in ("train", "validation"):
-        if not len(material.ready.part(part)):
-            raise InputRefused(f"{material.raw.name}: no {part} images to harden with: a run of given weights "
-                               "tests all of its images. Give others: harden RUN --data TRAIN (data.train)")
+    refuse_untaught(material)
 
 
 def _refuse_one(study: Study, material: Material, name: str, one: NoiseHardening) -> None:

@@ -86,7 +86,7 @@ def carry_out_job(study: Study, job: Job, run: Path, progress: Progress = quiet)
     folder, noise = job.folder(run), noise_of(study)
     material = material_of(study, job, progress)
     classifier = network_of(study, job, material, run, progress)
-    cases = part_by_part(material.ready)
+    cases = part_by_part(material.assessed)
     table = assess(classifier, cases, attacks_of(study, job, noise), against="both", store=folder,
                    seed=job.draws(study), progress=progress)
     cases = set_aside.assessed(cases, table)

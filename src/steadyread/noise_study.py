@@ -20,7 +20,7 @@ from steadyread.findings import Finding
 from steadyread.material import Material
 from steadyread.metrics.noise_summary import nearest_to_stated
 from steadyread.models.loading import load_classifier_module
-from steadyread.networks import fitting, untrained
+from steadyread.networks import fitting, taught_findings, untrained
 from steadyread.noise_hardening import (
     HardeningJob,
     carry_out_hardening_job,
@@ -58,7 +58,10 @@ def carry_out_noise(study: Study, folder: Path, progress: Progress = quiet) -> P
     material = material_of(study, jobs[0], progress)
     _refuse_doses(study, material.ready, noise)
     refuse_unfit_hardening(study, material)
-    settle(folder, study)
+    if study.model.weights is not None:     # with them all is assessed, also once a hardening is added
+        settle(folder, study.model_copy(update={"split": first.study.split}))
+    else:
+        settle(folder, study)
     at_work(progress, "looking at images and noise", lambda: _write_facts(folder, study, material, noise))
     for _ in progress(_finished(_job, study, jobs, folder, progress), len(jobs), "networks"):
         pass
@@ -163,7 +166,7 @@ def _write_facts(folder: Path, study: Study, material: Material, noise: CTNoise)
         raise PlanDiffers(f"{folder} was begun with another spectrum under the name '{spectrum.name}'")
     records.write_json(folder / SPECTRUM, told)
     found = [*_cut_off(noise, batch), *_other_thickness(noise, material.ready),
-             *audit(material.raw, material.ready)]
+             *taught_findings(material, material.ready), *audit(material.raw, material.ready)]
     records.write_json(folder / FINDINGS, [one.as_json() for one in found])
     records.write_text(folder / CASES, _listed(material.raw))
 

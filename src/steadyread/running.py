@@ -17,7 +17,7 @@ from steadyread import records, set_aside
 from steadyread.assessment import Attack, assess
 from steadyread.attacks.registry import RECIPES
 from steadyread.attacks.smallest_flip import smallest_flip
-from steadyread.cases import Cases, audit, glance, image_marks, noise_level, open_cases, patient_marks, split
+from steadyread.cases import Cases, audit, glance, noise_level, open_cases, split
 from steadyread.checks import judged
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
@@ -29,9 +29,8 @@ from steadyread.material import Material, attacked_cases, gather, refuse_unnamed
 from steadyread.metrics.gates import Judged, broken_checks, gate, judge, judge_noise
 from steadyread.metrics.intervals import clopper_pearson
 from steadyread.metrics.reads import reads_of
-from steadyread.models.loading import read_card
 from steadyread.names import folder_name
-from steadyread.networks import classifier_of, fitting, members_of, placed
+from steadyread.networks import classifier_of, fitting, members_of, placed, taught_findings
 from steadyread.noise_study import carry_out_noise
 from steadyread.progress import Progress, at_work, quiet
 from steadyread.referral import write_scores
@@ -256,7 +255,7 @@ def _write_findings(folder: Path, material: Material, classifier: Classifier, as
     seed = material.study.seed
     set_aside.write_findings(folder, lambda: [
         *judged(classifier, attacked.part("test"), table, seed, progress),
-        *_worse_than_chance(table, material.ready.classes), *_taught(material, attacked),
+        *_worse_than_chance(table, material.ready.classes), *taught_findings(material, attacked),
         *_drawn(material, attacked_cases(material)), *audit(material.raw, material.ready, progress)])
 
 
@@ -292,24 +291,6 @@ def _worse_than_chance(table: pa.Table, classes: Sequence[str]) -> Iterator[Find
         yield Finding("worse than chance", "error", f"{right} of {made} test images are read right, fewer "
                       f"than by chance. Does the network have the classes in the order of the data ({order})?",
                       right / made)
-
-
-def _taught(material: Material, attacked: Cases) -> Iterator[Finding]:
-    """Test images, or patients, that the given network was trained or chosen on, as its card tells them."""
-    weights = material.study.model.weights
-    taught = ((read_card(weights) if weights is not None else None) or {}).get("taught")
-    if not isinstance(taught, Mapping):
-        return
-    names = {row.id for row in attacked.part("test").rows}
-    tested = replace(material.raw, rows=tuple(row for row in material.raw.rows if row.id in names))
-    for kind, marks in (("images", image_marks(tested)), ("patients", patient_marks(tested))):
-        known = set(taught.get(kind, ()))
-        seen = [row.id for row, mark in zip(tested.rows, marks, strict=False) if mark in known]
-        if seen:
-            are = "are ones" if kind == "images" else "come from patients"
-            yield Finding(f"taught {kind}", "error", f"{len(seen)} of {len(tested)} test images {are} that the "
-                          "network was trained or chosen on: every figure flatters. Assess other images, or "
-                          "keep the split of its training", len(seen) / len(tested), tuple(seen))
 
 
 def _drawn(material: Material, attacked: Cases) -> Iterator[Finding]:
