@@ -14,6 +14,7 @@ from steadyread.attacks.random_noise import sizes_at
 from steadyread.attacks.rare_flips import estimate
 from steadyread.classifier import Classifier, prediction_of
 from steadyread.errors import InputRefused, UsageError
+from steadyread.metrics.intervals import clopper_pearson
 from steadyread.threats import CTNoise, Spectrum
 from steadyread.types import Batch, NativeGrid
 from test_random_noise import BOUNDS, NOISE, SHAPES, Bent, batch_of, linear
@@ -83,6 +84,48 @@ def test_on_bent_networks_it_is_unbiased_and_its_interval_holds_the_truth(bend: 
     assert classifier.passes.backwards == 120 * 65
 
 
+class Shaped(nn.Module):
+    """A margin that is a function of two independent standard Gaussian coordinates of the noise at 100 mAs."""
+
+    def __init__(self, margin) -> None:
+        super().__init__()
+        lines = torch.randn(2, 1, 12, 12, generator=torch.Generator().manual_seed(0)).double()
+        square = (lines.flatten(1) @ NOISE.covariance_with(copies(2), lines).flatten(1).T) * float(
+            NOISE.size_of(100.0, copies(2))[0])**2
+        self.lines = nn.Parameter((torch.linalg.inv(torch.linalg.cholesky(square)) @ lines.flatten(1)).float())
+        self.margin = margin
+
+    def forward(self, images):
+        still = copies(1).images.to(images)
+        return self.margin(*((images - still).flatten(1) @ self.lines.T).T)[:, None]
+
+
+@pytest.mark.parametrize(("margin", "truth"), [
+    (lambda one, _: 3 - one.abs() + 0.001 * one, 2 * special.ndtr(-3)),
+    (lambda one, _: 9 - one**2 + 0.05 * one, 2 * special.ndtr(-3)),
+    (lambda one, _: 3 - one - 8 * torch.relu(-one - 2.2), special.ndtr(-3) + special.ndtr(-20.6 / 7))])
+def test_flips_on_the_side_that_the_gradient_turns_away_from_are_counted(margin, truth: float) -> None:
+    """By draws along the gradient alone half of them or more were missed: intervals held 0.40, 0.09 and 0.01."""
+    told = rare_flip_probability(Classifier(Shaped(margin), BOUNDS, "logit"), copies(60),
+                                 torch.ones(60, dtype=torch.int64), NOISE, (100.0,))
+    error = float(told.probability.std()) / 60**0.5
+    assert abs(float(told.probability.mean()) - truth) < 3.5 * error
+    assert error < 0.15 * truth
+    assert ((told.low <= truth) & (truth <= told.high)).double().mean() > 0.8
+
+
+def test_an_interval_of_flips_met_by_chance_holds_what_unshifted_draws_say() -> None:
+    """The gradient leads away, and of the shifted draws a few flip with weights of 1e-18: intervals held 0.49."""
+    module = Shaped(lambda one, other: 1 - 0.05 * other - 4 * torch.relu(one - 2.25))
+    places = np.linspace(-8, 8, 2001)
+    truth = float(np.sum(special.ndtr(-2.25 - (1 - 0.05 * places) / 4) * np.exp(-places**2 / 2)) * 0.008
+                  / math.sqrt(2 * math.pi))
+    told = rare_flip_probability(Classifier(module, BOUNDS, "logit"), copies(20),
+                                 torch.ones(20, dtype=torch.int64), NOISE, (100.0,))
+    assert (told.effective < 10).all()
+    assert ((told.low <= truth) & (truth <= told.high)).double().mean() > 0.87
+
+
 @pytest.mark.slow
 def test_it_agrees_with_a_hundred_thousand_draws_on_a_pooled_network() -> None:
     torch.manual_seed(0)
@@ -132,7 +175,8 @@ def test_without_a_flip_the_bound_is_that_of_the_unshifted_draws() -> None:
     nothing = torch.zeros(1, 40, dtype=torch.bool)
     weights = torch.full((1, 40), 0.5, dtype=torch.float64)
     threshold = torch.tensor([40.0], dtype=torch.float64)
-    probability, low, high, effective, flips = estimate(nothing, nothing, weights, threshold, [10, 30], 34)
+    probability, low, high, effective, flips = estimate(nothing, nothing, weights, threshold, [10, 30],
+                                                         clopper_pearson(np.zeros(1), 34))
     assert (float(probability), float(low), int(flips), float(effective)) == (0, 0, 0, 0)
     assert float(high) == pytest.approx(1 - 0.025**(1 / 34), rel=1e-6)
 

@@ -5,8 +5,8 @@ much likelier the shift has made it. Among all noises of one probability, the co
 is the one that moves the margin furthest on a straight line; from there the shift follows the mean gradient under
 shifted noise to where flips are likeliest (the design point of structural reliability: Hasofer and Lind 1974;
 important directions: Koutsourelakis et al. 2004, doi:10.1016/j.probengmech.2003.10.001). The draws come from a
-mixture of shifts, none among them, so that no weight is large, and a half-space of known probability serves as
-control variate (Owen and Zhou 2000, doi:10.1080/01621459.2000.10473909).
+mixture of shifts, none and the opposite one among them, so that no weight is large, and a half-space of known
+probability serves as control variate (Owen and Zhou 2000, doi:10.1080/01621459.2000.10473909).
 """
 
 from collections.abc import Sequence
@@ -22,7 +22,7 @@ from steadyread.attacks.random_noise import DOSES, sizes_at
 from steadyread.attacks.recipes import checked_reference, in_chunks
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import UsageError
-from steadyread.metrics.intervals import LEVEL, clopper_pearson
+from steadyread.metrics.intervals import LEVEL, Floats, clopper_pearson
 from steadyread.threats import CTNoise
 from steadyread.threats.linf import an_image
 from steadyread.types import Batch, Images, Labels, Values
@@ -31,10 +31,12 @@ FEWEST = 150                          # forward passes
 _PILOT = 24                           # plain draws, from which the first shift is judged
 _ROUNDS, _A_ROUND = 4, 16             # of draws with gradients, which lead the shift to the likeliest flips
 _DAMPED = 0.5                         # how far a round moves the shift towards what its own gradient says
-_SHIFTS = (0.0, 0.85, 1.0, 1.2)       # of the draws that count, as multiples of the shift
-_SHARES = (0.1, 0.25, 0.25, 0.2)      # theirs of the draws; the rest goes along the clean gradient, lest a bent
+_SHIFTS = (0.0, 0.85, 1.0, 1.2, -1.0)   # of the draws that count, as multiples of the shift; a margin that falls
+                                      # whichever way it is pushed flips behind as well
+_SHARES = (0.1, 0.2, 0.25, 0.15, 0.1)   # theirs of the draws; the rest goes along the clean gradient, lest a bent
                                       # boundary leave flips there unseen
 _FURTHEST = 9.0                       # standard deviations
+_ENOUGH = 10                          # effective draws, below which the interval holds what unshifted ones say too
 _TRUSTED = 0.5                        # share of the estimate's variance that the control must explain to be used
 
 
@@ -43,8 +45,9 @@ class RareFlips:
     """Probability of a flip under noise, each field (n, doses), on the CPU.
 
     `low` and `high` are a 95 % interval, of the logarithm by Student's t; `flips` were met among the weighed draws,
-    and `effective` is what they are worth, (sum of weights)^2 / sum of squares: below 10 read the interval as an
-    order of magnitude. Without any flip `probability` is 0 and `high` what the unshifted draws exclude.
+    and `effective` is what they are worth, (sum of weights)^2 / sum of squares: below 10, or where the unshifted
+    draws contradict it, the interval holds theirs too, up to 0.08 without a flip among them. Without any flip
+    `probability` is 0. All this is of flips where the gradient leads (see `rare_flip_probability`).
     """
 
     probability: Float[Tensor, "n d"]
@@ -59,8 +62,10 @@ def rare_flip_probability(classifier: Classifier, images: Images | Batch, refere
     """P(flip) of every image at every dose, however rare, without assuming that the margin is Gaussian.
 
     It takes `passes` forward and 65 backward passes an image and dose. The estimate is unbiased but for the
-    control's coefficient (of order 1 / passes), and exact where the margin is linear in the noise. Flips from
-    several sides that no gradient points to are seen by the unshifted draws only: then `effective` is small.
+    control's coefficient (of order 1 / passes), and exact where the margin is linear in the noise. Draws go where
+    the gradient leads, and to the opposite side. Flips elsewhere, to which no gradient points, are met by the
+    unshifted draws alone, a tenth of all: where they are too rare for these, they are missed, and the interval is
+    that of the others.
 
     Args:
         images: (n, 1, *space) in HU, inside the classifier's bounds.
@@ -146,6 +151,7 @@ class _Sampler:
         _, gradient = clean_margins(self.classifier, self.batch, self.reference)
         line = self._slope(gradient)
         margins, (along,) = self._sample(None, _PILOT, (line.towards,))
+        plain = (margins < 0).sum(1)
         line = _measured(line, margins, along)
         first = shift = line.towards.times(line.best())
         for _ in range(_ROUNDS):
@@ -156,7 +162,7 @@ class _Sampler:
         turned = line.towards.dot(ahead)
         aside = line.slope**2 * (1 - turned**2).clamp(min=0)
         line = _Slope(ahead, line.mean, line.slope * turned, line.rest + aside)
-        return self._weighed(line, first, passes - 1 - self.drawn)
+        return self._weighed(line, first, passes - 1 - self.drawn, plain)
 
     def _slope(self, gradient: Images) -> _Slope:
         """The straight line along a gradient of the margin; `mean` and `rest` are not known yet."""
@@ -202,8 +208,8 @@ class _Sampler:
     def _under(self, noise: Tensor) -> Images:
         return self.batch.images + an_image(self.size, noise) * noise
 
-    def _weighed(self, line: _Slope, first: _Shift, draws: int) -> tuple[Tensor, ...]:
-        """The estimate from so many draws of the mixture."""
+    def _weighed(self, line: _Slope, first: _Shift, draws: int, plain: Labels) -> tuple[Tensor, ...]:
+        """The estimate from so many draws of the mixture; `plain` of the pilot's flipped."""
         counts = [round(share * draws) for share in _SHARES]
         counts.append(draws - sum(counts))
         lengths = [line.best() * multiple for multiple in _SHIFTS]
@@ -217,7 +223,9 @@ class _Sampler:
         density = torch.stack([count / draws * exponent.exp()
                                for count, exponent in zip(counts, exponents, strict=True)]).sum(0)
         threshold = line.mean / line.slope.clamp(min=1e-30)
-        return estimate(margins < 0, ahead > threshold[:, None], 1 / density, threshold, counts, counts[0] + _PILOT)
+        plain = plain + (margins[:, :counts[0]] < 0).sum(1)
+        return estimate(margins < 0, ahead > threshold[:, None], 1 / density, threshold, counts,
+                        clopper_pearson(plain.cpu().numpy(), counts[0] + _PILOT))
 
 
 def _measured(line: _Slope, margins: Tensor, along: Tensor) -> _Slope:
@@ -227,11 +235,12 @@ def _measured(line: _Slope, margins: Tensor, along: Tensor) -> _Slope:
 
 
 def estimate(flipped: Tensor, beyond: Tensor, weights: Tensor, threshold: Values, counts: Sequence[int],
-             plain: int) -> tuple[Tensor, ...]:
+             plain: tuple[Floats, Floats]) -> tuple[Tensor, ...]:
     """The columns of `RareFlips`, (n,) each, from weighed draws (n, draws) in strata of `counts` draws.
 
     `beyond` says which draws lie beyond the half-space at `threshold` standard deviations, whose probability is
-    known: the control variate. `plain` unshifted draws bound what no draw has met.
+    known: the control variate. `plain` is the interval (n,) of unshifted draws alone, which counts where the others
+    are worth little: flips that lie elsewhere than the shift leads are met there by chance, with tiny weights.
     """
     hits, known = (torch.where(chosen, weights, 0.0).cpu() for chosen in (flipped, beyond))
     apart, control = (_within_strata(values, counts) for values in (hits, known))
@@ -251,9 +260,11 @@ def estimate(flipped: Tensor, beyond: Tensor, weights: Tensor, threshold: Values
     far = torch.from_numpy(special.stdtrit(degrees, (1 + LEVEL) / 2))
     wide = torch.where(error > 0, far * error / probability.clamp(min=1e-300), 0.0)
     none = ~flipped.cpu().any(1) & ~(helps & (probability > 0))
-    ceiling = float(clopper_pearson(0, plain)[1])
-    low = torch.where(none, 0.0, probability * torch.exp(-wide))
-    high = torch.where(none, ceiling, (probability * torch.exp(wide)).clamp(max=1.0))
+    lowest, highest = (torch.from_numpy(end) for end in plain)
+    low = torch.where(none, lowest, probability * torch.exp(-wide))
+    high = torch.where(none, highest, (probability * torch.exp(wide)).clamp(max=1.0))
+    few = ((effective < _ENOUGH) & (error > 0)) | (lowest > high)
+    low, high = torch.where(few, low.minimum(lowest), low), torch.where(few, high.maximum(highest), high)
     return probability, low, high, effective, flipped.sum(1).cpu()
 
 
