@@ -254,7 +254,13 @@ SIGMOID = Halves(after=lambda z: (z[:, 1:] - z[:, :1]).sigmoid())
     (SIGMOID, "logit", "state it as 'probability'"),
     (Halves(after=lambda z: (z[:, 1:] - z[:, :1] + 9).sigmoid()), "logit", "state it as 'probability'"),
     (Halves(after=lambda z: z.softmax(1)), "logits", "state it as 'probabilities'"),
-    (Halves(after=lambda z: (3 * z + 1).sigmoid()), "logits", "give the layer before the sigmoids")])
+    (Halves(after=lambda z: (3 * z + 1).sigmoid()), "logits", "give the layer before the sigmoids"),
+    (Halves(after=lambda z: z.softmax(1).half()), "logits", "state it as 'probabilities'"),
+    (Halves(after=lambda z: (100 * z.softmax(1)).round() / 100), "logits", "state it as 'probabilities'"),
+    (Halves(after=lambda z: nn.functional.logsigmoid(z[:, 1] - z[:, 0])), "logit", "exp(output) as 'probability'"),
+    (Halves(after=lambda z: z.log_softmax(1)[:, 1:]), "logit", "exp(output) as 'probability'"),
+    (Halves(after=lambda z: -z.log_softmax(1)[:, 1]), "logit", "exp(-output) as 'probability'"),
+    (Halves(after=lambda z: (9000 * z).softmax(1)), "probabilities", "too saturated to attack")])
 def test_a_probability_stated_as_a_logit_is_doubted_once(module, output, words):
     said = warned(module, output)
     assert len(said) == 1
@@ -265,6 +271,7 @@ def test_a_probability_stated_as_a_logit_is_doubted_once(module, output, words):
     (Halves(), "logits"), (SIGMOID, "probability"), (Halves(after=lambda z: z.softmax(1)), "probabilities"),
     (Halves(after=lambda z: z.log_softmax(1)), "logits"), (Halves(after=lambda z: z[:, 1:] - z[:, :1]), "logit"),
     (Halves(after=lambda z: 0.1 * z[:, 1] + 0.5), "logit"),              # healthy, weak and all of class 1
+    (Halves(after=lambda z: z[:, 1] - 200), "logit"), (Halves(after=lambda z: 0.01 * z[:, 1] - 0.2), "logit"),
     (Halves(after=lambda z: z * 0 + torch.tensor([1.0, 0.0])), "logits"),   # constant
     (Halves(after=lambda z: nn.functional.one_hot(z.argmax(1), 2).float() + 0 * z), "logits")])
 def test_a_head_that_is_as_stated_is_not_doubted(module, output):
@@ -279,6 +286,55 @@ def test_untrained_networks_are_not_doubted(seed, output):
     with torch.no_grad():
         reference = net(IMAGES).argmax(1) if output == "logits" else (net(IMAGES)[:, 0] > 0).long()
     assert warned(net, output, reference=reference) == []
+
+
+# bounds and normalise
+
+UNIT = torch.rand(16, 1, 8, 8, generator=torch.Generator().manual_seed(1))
+GREY, HU = (255 * UNIT).round(), 1200 * UNIT - 900
+TORCHVISION = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
+
+
+def doubted(images, bounds, normalise=None):
+    network = nn.Sequential(nn.Flatten(), nn.Linear(images[0].numel(), 2))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        classifier = Classifier(network, bounds, "logits", normalise)
+        classifier.batch(images)   # before any attack
+    assert [str(each.message) for each in caught] == [doubt.message for doubt in classifier.doubts]
+    found = smallest_flip(classifier, images, torch.zeros(len(images), dtype=torch.long))
+    assert found.doubts[:len(caught)] == classifier.doubts
+    return [doubt.check for doubt in classifier.doubts]
+
+
+@pytest.mark.parametrize(("images", "bounds", "normalise", "check"), [
+    (UNIT, (0, 255), None, "bounds"), (UNIT, (0, 255), "unit", "bounds"), (GREY, (0, 65535), None, "bounds"),
+    (16 * GREY, (0, 65535), "unit", "bounds"), (UNIT, (-1000, 400), None, "bounds"),
+    (GREY, (0, 255), (0.485, 0.229), "normalise"), (GREY, (0, 255), (0.5, 0.5), "normalise"),
+    (GREY.repeat(1, 3, 1, 1), (0, 255), TORCHVISION, "normalise"), (HU, (-1000, 400), (0.485, 0.229), "normalise"),
+    (257 * GREY, (0, 65535), (123.7, 58.4), "normalise"), (UNIT, (0, 1), (123.7, 58.4), "normalise"),
+    (UNIT, (0, 1), (-600, 300), "normalise"), (UNIT, (0, 1), (0, 255), "normalise"),
+    (UNIT, (0, 1), lambda images: images / 255, "normalise")])
+def test_bounds_and_constants_of_other_images_are_doubted_before_any_attack(images, bounds, normalise, check):
+    assert doubted(images, bounds, normalise) == [check]
+
+
+@pytest.mark.parametrize(("images", "bounds", "normalise"), [
+    (UNIT[:4], (0, 255), None), (GREY[:4], (0, 255), (0.485, 0.229)), (UNIT * 0 + 7, (0, 255), None),
+    (HU, (-1000, 400), None), (HU, (-32768, 32767), (-600, 300)), (8 * UNIT - 4, (-100, 100), None),
+    (GREY, (0, 255), "imagenet"), (GREY, (0, 255), (123.7, 58.4)), (GREY, (0, 255), (123.7, 1)),
+    (GREY, (0, 255), lambda images: images / 255), (GREY, (0, 255), lambda images: images - images.mean()),
+    (UNIT, (0, 1), None), (UNIT, (0, 1), (0, 1 / 255)), (UNIT, (0, 1), (0.485, 1 / 255)),
+    (UNIT.repeat(1, 3, 1, 1), (0, 1), TORCHVISION), (0.05 * UNIT, (0, 0.05), (0.02, 0.01)),
+    (HU, (-1000, 400), lambda images: (images.clamp(-160, 240) + 160) / 400), (16 * GREY, (0, 4095), (0, 4095))])
+def test_bounds_and_constants_that_may_be_are_not_doubted(images, bounds, normalise):
+    assert doubted(images, bounds, normalise) == []
+
+
+@pytest.mark.parametrize("made", [lambda: nn.LazyLinear(2), lambda: nn.Linear(64, 2, device="meta")])
+def test_a_network_without_values_is_refused_by_name(made):
+    with pytest.raises(InputRefused, match=r"the network's '1\.weight'"):
+        Classifier(nn.Sequential(nn.Flatten(), made()), (0, 1), "logits")
 
 
 # threads

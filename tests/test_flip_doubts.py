@@ -87,8 +87,9 @@ def test_undecided_reads_are_said(spoilt):
     {"before": lambda images: functional.dropout(images, 0.05, training=True)},
     {"before": lambda images: images + 0.2 * torch.randn_like(images)},
     {"after": lambda logits: logits + 0.05 * torch.randn_like(logits)},
-    {"before": lambda images: images - images.mean(0) + 3 * torch.rand(())}],
-    ids=["dropout", "noise", "noise on the logits", "by its company"])
+    {"before": lambda images: images - images.mean(0) + 3 * torch.rand(())},
+    {"before": lambda images: images - images.mean((0, 2, 3), keepdim=True)}],
+    ids=["dropout", "noise", "noise on the logits", "by its company", "by its company alone"])
 def test_a_network_that_reads_the_same_image_otherwise_again_is_said(classes, change):
     torch.manual_seed(4)
     found = searched(classes, **change)

@@ -271,7 +271,7 @@ def _first_look(classifier: Classifier, cases: Cases) -> bool:
 
     seen = [graded for case in set_aside.loaded(cases, places)[0]
             for graded in set_aside.case_by_case(look, [case])[0]]
-    classifier.doubt_head()
+    classifier.tell_doubts()
     return any(seen) or not seen
 
 

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 
 from steadyread.convolutions import called, channels_last, whole_float32
 from steadyread.errors import Doubt, InputRefused, NoGradient, UsageError
+from steadyread.findings import Finding
 from steadyread.heads import OUTPUTS, Output, Seen, logits_of, refuse_saturated, rows_of, shift_of, tensor_of
 from steadyread.locks import alone
 from steadyread.models.functions import as_module
-from steadyread.models.scales import Scale, scale_of, stated_scale
+from steadyread.models.scales import Pixels, Scale, scale_of, stated_scale
 from steadyread.types import Batch, Bounds, Flags, Images, Labels, Logits, Values, as_images, image_keys
 
 Normalise = Callable[[Tensor], Tensor] | Scale | str | None
@@ -45,7 +46,7 @@ class Classifier:
         bounds: the valid native values, (low, high) or `Bounds(low, high, unit)`.
         output: what the module returns, stated and never guessed: `logit` (one value before a sigmoid),
             `logits` (k values before a softmax), `probability` (after a sigmoid), `probabilities`
-            (after a softmax). `Doubt` is warned of where it cannot well be that.
+            (after a softmax). `Doubt` is warned of where it cannot well be that, as of bounds and `normalise`.
         normalise: what stands between native units and the module: (mean, standard deviation), each a number or one
             value per channel in a list, tuple, array or tensor; a word of the command line (`unit`, `symmetric`,
             `imagenet`, `caffe`, `none`); a differentiable function of the images; or None.
@@ -66,6 +67,8 @@ class Classifier:
     stage: str = "plain"
     passes: Passes = field(default_factory=Passes, repr=False)
     seen: Seen = field(init=False, default_factory=Seen, repr=False)
+    pixels: Pixels = field(init=False, default_factory=Pixels, repr=False)
+    told: set[str] = field(init=False, default_factory=set, repr=False)
 
     def __post_init__(self) -> None:
         if self.output not in OUTPUTS:
@@ -159,15 +162,24 @@ class Classifier:
             with torch.enable_grad(), whole_float32(self.device), channels_last(self.module):
                 yield self
 
-    def doubt_head(self) -> None:
-        """Warns, once, where the head cannot well be what it is stated to be by all that was seen of it.
+    @property
+    def doubts(self) -> tuple[Finding, ...]:
+        """What cannot well be as it was stated, by all that was seen so far: bounds, `normalise`, the head.
 
-        Attacks call it at their end: a logit is moved over 0 by a flip, and a probability never is.
+        Few images say nothing of bounds and constants. The head is surest after an attack: a logit is moved over 0
+        by a flip, and a probability never is.
         """
-        doubt = "" if self.seen.warned else self.seen.doubt(self.output)
-        if doubt:
-            self.seen.warned = True
-            warnings.warn(doubt, Doubt, stacklevel=3)
+        doubted = (Finding("bounds", "warning", self.pixels.doubt(self.valid)),
+                   Finding("normalise", "warning", self.pixels.doubt_scale(self.valid, self.normalise)),
+                   Finding("head", "error", self.seen.doubt(self.output)))
+        return tuple(found for found in doubted if found.message)
+
+    def tell_doubts(self) -> None:
+        """Warns of `doubts`, of each once: of images before an attack, of the head at its end too."""
+        for found in self.doubts:
+            if found.check not in self.told:
+                self.told.add(found.check)
+                warnings.warn(found.message, Doubt, stacklevel=3)
 
     def batch(self, images: Images | Batch, keys: Sequence[str] | None = None) -> Batch:
         """Images as a batch on the module's device, refused unless finite and inside the bounds.
@@ -182,6 +194,9 @@ class Classifier:
             raise UsageError(f"{count} images came with {named} keys; give one key per image")
         placed = images.images.detach().to(self.device, torch.float32)
         self._refuse_invalid(placed, images.keys)
+        if callable(self.normalise) and self.pixels.flat:
+            self.pixels.look_given(self.normalised(placed).detach())
+        self.tell_doubts()
         return replace(images, images=placed, bounds=self.valid)
 
     def examine(self, images: Images) -> Logits:
@@ -241,6 +256,7 @@ class Classifier:
         bad = ~torch.isfinite(low) | ~torch.isfinite(high)
         if bool(bad.any()):
             raise InputRefused(f"image '{keys[int(bad.nonzero()[0])]}' has NaN or infinite pixels")
+        self.pixels.look(keys, low, high)
         # a float32 image of a window may exceed it by its own rounding
         slack = 1e-6 * max(abs(self.valid.low), abs(self.valid.high), self.valid.range)
         bad = (low < self.valid.low - slack) | (high > self.valid.high + slack)

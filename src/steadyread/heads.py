@@ -19,6 +19,7 @@ OUTPUTS: tuple[Output, ...] = get_args(Output)
 _SMALLEST = 1e-37
 _ONE = 5e-3              # by which shares may miss a sum of 1, of half precision too
 _FEW, _SPREAD = 8, 0.25  # images, and how far apart their values, from which "all in 0 to 1" is a doubt
+_NEAR, _FAR = 0.02, 1.0  # logits on one side of 0: a quarter so near to it, one so far
 
 
 def tensor_of(returned: object, output: Output) -> Tensor:
@@ -103,61 +104,84 @@ def refuse_saturated(raw: Tensor, output: Output) -> None:
     Raises:
         InputRefused: so saturated that their logarithm is lost.
     """
+    if lost := _saturated(raw, output):
+        raise InputRefused(lost)
+
+
+def _saturated(raw: Tensor, output: Output) -> str:
+    """What to say of probabilities that are exactly 0 or 1; "" where none is."""
     lost = raw == 0 if output == "probabilities" else (raw <= 0) | (raw >= 1)
-    if output.startswith("probabilit") and bool(lost.any()):
-        softmax = output == "probabilities"
-        raise InputRefused(
-            f"{int(lost.reshape(len(raw), -1).any(1).sum())} of {len(raw)} images have probabilities of exactly 0 "
+    if not output.startswith("probabilit") or not bool(lost.any()):
+        return ""
+    softmax = output == "probabilities"
+    return (f"{int(lost.reshape(len(raw), -1).any(1).sum())} of {len(raw)} images have probabilities of exactly 0 "
             f"or 1: too saturated to attack. Give the layer before the {'softmax' if softmax else 'sigmoid'} and "
             f"state its head as '{'logits' if softmax else 'logit'}'")
 
 
 @dataclass
 class Seen:
-    """What a network has returned so far, looked at as long as all of it could be probabilities.
+    """What a network has returned so far, looked at as long as it could be something else than was stated.
 
-    A logit is moved over 0 by a flip, so after a search only a probability still lies in 0 to 1: the more of a
-    search is seen, the surer the doubt. It costs nothing once a value lies elsewhere.
+    A logit is moved over 0 by a flip, so after a search only a probability still lies in 0 to 1, and only its
+    logarithm on one side of 0: the more of a search is seen, the surer the doubt. It costs nothing once settled.
     """
 
     images: int = 0
     low: Tensor | None = None     # the lowest value of each column, and the highest
     high: Tensor | None = None
     shares: bool = True       # every row sums to 1
-    settled: bool = False     # it is what it was stated to be
-    warned: bool = False
+    near: int = 0             # values within `_NEAR` of 0
+    lost: str = ""            # of the first images, which no search has driven anywhere
+    settled: bool = False     # nothing more is to be learned
 
     def look(self, raw: Tensor, output: Output) -> None:
         """Takes in what the network returned for some images (see `rows_of`)."""
         if self.settled or not len(raw):
             return
         values = raw.detach().reshape(len(raw), -1)
+        if output not in ("logit", "logits"):
+            self.lost, self.settled = _saturated(values, output), True
+            return
         low, high = torch.aminmax(values, dim=0)
-        if output not in ("logit", "logits") or not bool(((low >= 0) & (high <= 1)).all()):   # NaN too
+        low = low if self.low is None else torch.minimum(low, self.low)
+        high = high if self.high is None else torch.maximum(high, self.high)
+        one_side = output == "logit" and bool(((low >= 0) | (high <= 0)).all())   # not of NaN
+        if not one_side and not bool(((low >= 0) & (high <= 1)).all()):
             self.settled = True
-            return
-        if bool((values == values.round()).all()):   # decisions of 0 and 1 speak neither for nor against
-            return
-        self.images += len(raw)
-        self.low = low if self.low is None else torch.minimum(low, self.low)
-        self.high = high if self.high is None else torch.maximum(high, self.high)
-        self.shares = self.shares and bool(((values.sum(1) - 1).abs() < _ONE).all())
+        elif not bool((values == values.round()).all()):   # decisions of 0 and 1 speak neither for nor against
+            self.images, self.low, self.high = self.images + len(raw), low, high
+            self.near += int((values.abs() < _NEAR).sum())
+            off = (values.sum(1) - 1).abs().amax()
+            self.shares = self.shares and bool(off < min(_ONE * values.shape[1], 0.05))   # rounded, it may be
 
     def doubt(self, output: Output) -> str:
         """Why the head cannot well be what it was stated to be; "" where nothing speaks against it."""
         if self.settled or self.low is None or self.high is None:
-            return ""
-        spread, several = float((self.high - self.low).max()), output == "logits"
+            return self.lost
+        lowest, highest, several = float(self.low.min()), float(self.high.max()), output == "logits"
+        spread = float((self.high - self.low).max())
         if several and self.shares and spread > 0:   # a network that is constant may well return 1 and 0
             return ("the output is stated as 'logits', but every row lies in 0 to 1 and sums to 1, as after a "
                     "softmax: state it as 'probabilities', or give the layer before the softmax")
-        if self.images < _FEW * (1 + several) or spread < _SPREAD * (1 + several):
+        if self.images < _FEW * (1 + several):
+            return ""
+        seen = f"({lowest:.3g} to {highest:.3g})"
+        missed = "Else flips are missed, and reads look steadier than they are"
+        if lowest < 0 or highest > 1:
+            if 4 * self.near < self.images or max(-lowest, highest) < _FAR:
+                return ""
+            side, after, instead = (("above", "a log-sigmoid or log-softmax", "exp(output)") if lowest < 0 else
+                                    ("below", "a ReLU or -log(p)", "exp(-output)"))
+            return (f"the output is stated as '{output}', but none of {self.images} reads lies {side} 0 and many "
+                    f"lie near it {seen}, as after {after}: give the layer before that, or {instead} as "
+                    f"'probability'. {missed}")
+        if spread < _SPREAD * (1 + several):
             return ""
         instead = ("give the layer before the sigmoids" if several else
                    "state it as 'probability', or give the layer before the sigmoid")
         return (f"the output is stated as '{output}', but every value of {self.images} reads lies in 0 to 1 "
-                f"({float(self.low.min()):.3g} to {float(self.high.max()):.3g}), as after a sigmoid: {instead}. "
-                "Else flips are missed, and reads look steadier than they are")
+                f"{seen}, as after a sigmoid: {instead}. {missed}")
 
 
 def _parts(returned: object) -> Mapping[object, object]:
@@ -186,9 +210,10 @@ def _refuse_non_probabilities(raw: Tensor, output: Output) -> None:
     values = raw.detach()
     finite = values[torch.isfinite(values)]
     if bool(((finite < -1e-6) | (finite > 1 + 1e-6)).any()):
+        logarithms = "" if float(finite.max()) > 0 else ", or where it is a logarithm give its exp()"
         raise InputRefused(f"the output is stated as '{output}', but the model returned values from "
                            f"{float(finite.min()):.3g} to {float(finite.max()):.3g}: state it as "
-                           f"'{'logit' if output == 'probability' else 'logits'}'")
+                           f"'{'logit' if output == 'probability' else 'logits'}'{logarithms}")
     if output == "probabilities":
         sums = values.sum(1)
         off = torch.isfinite(sums) & ((sums - 1).abs() > _ONE)

@@ -92,7 +92,7 @@ def flip_probability(classifier: Classifier, images: Images | Batch, reference: 
         return estimated(*with_linear_part(classifier, part, lost, noise, sizes_at(noise, mas, part), draws, seed))
 
     estimates = FlipProbability(**in_chunks(told, batch, reference))
-    classifier.doubt_head()
+    classifier.tell_doubts()
     return estimates
 
 

@@ -21,7 +21,8 @@ class SmallestFlip:
     `zero_gradients` and `broken_gradients` are the shares of the image's gradients that were 0 in every pixel, and
     that had NaN or infinite ones. `within_rounding`: float32 rounds the margin by 1 % or more of it, or the image
     flips at a size smaller by 0.1 % or more, but by no more than may be rounding. `unrepeatable`: the returned
-    image got another answer when it was read once more. `doubts` puts these into words, and printing shows them.
+    image got another answer when it was read once more. `stated`: what cannot well be as it was stated (see
+    `Classifier.doubts`). `doubts` puts these into words, and printing shows them.
     """
 
     size: Values
@@ -34,6 +35,7 @@ class SmallestFlip:
     broken_gradients: Values
     within_rounding: Flags
     unrepeatable: Flags
+    stated: tuple[Finding, ...] = ()
 
     def columns(self) -> Mapping[str, Tensor]:
         """What goes into the records."""
@@ -62,9 +64,9 @@ class SmallestFlip:
             ("rounding", self.within_rounding, "have a margin that float32 rounds by 1 % or more, or flip at a "
              "smaller size, but by no more than that: sizes are too large. Take large offsets off the logits"),
         )
-        return tuple(Finding(check, "warning", f"{int(flags.sum())} of {len(flags)} images {words}",
-                             float(flags.float().mean()), _places(flags))
-                     for check, flags, words in seen if bool(flags.any()))
+        return (*self.stated, *(Finding(check, "warning", f"{int(flags.sum())} of {len(flags)} images {words}",
+                                        float(flags.float().mean()), _places(flags))
+                                for check, flags, words in seen if bool(flags.any())))
 
     def __repr__(self) -> str:
         flipped = torch.isfinite(self.size) & (self.size > 0)

@@ -1,7 +1,7 @@
 """Named settings of the one search, with their sources, and the function that runs one on images."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
 from typing import Any
 
 import torch
@@ -78,11 +78,11 @@ def attack(classifier: Classifier, images: Images | Batch, reference: Labels,
     if not isinstance(outcome, Attacked):
         raise UsageError(f"attack() is for what pgd and its like return; call {type(recipe).__name__} itself: "
                          "recipe(classifier, classifier.batch(images), reference, seed)")
-    classifier.doubt_head()
+    classifier.tell_doubts()
     return outcome
 
 
-def in_chunks(search: Callable[[Batch, Labels], Any], batch: Batch, reference: Labels) -> dict[str, torch.Tensor]:
+def in_chunks(search: Callable[[Batch, Labels], Any], batch: Batch, reference: Labels) -> dict[str, Any]:
     """The fields of what a search returns, a dataclass of tensors, over chunks of the batch; each held once.
 
     Every attack whose images do not depend on each other goes through its batch so.
@@ -99,7 +99,7 @@ def joined(parts: Iterable[Any], images: int) -> dict[str, torch.Tensor]:
     found: dict[str, torch.Tensor] = {}
     done = 0
     for part in parts:
-        told = {each.name: getattr(part, each.name) for each in fields(part)}
+        told = {each.name: getattr(part, each.name) for each in fields(part) if each.default is MISSING}
         if not all(isinstance(value, torch.Tensor) for value in told.values()):
             raise UsageError(f"{type(part).__name__} must hold tensors alone, one value an image")
         if not found:

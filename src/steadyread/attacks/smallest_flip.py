@@ -8,7 +8,7 @@ more than two classes, those of the highest logits are tried first, each by itse
 gradients put nearest among them; and the found change is polished by forward passes alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import cos, pi
 
 import torch
@@ -91,8 +91,8 @@ def smallest_flip(classifier: Classifier, images: Images | Batch, reference: Lab
 
     with classifier.frozen():
         flips = SmallestFlip(**in_chunks(hunted, batch, reference))
-    classifier.doubt_head()
-    return flips
+    classifier.tell_doubts()
+    return replace(flips, stated=classifier.doubts)
 
 
 class _Hunt:
@@ -264,7 +264,8 @@ class _Hunt:
                 flips = self.see(active, part, images, self.classifier.logits(images))
                 high = torch.where(flips, middle, high)
                 low = torch.where(flips, low, middle)
-            margin = margin_of(self.classifier.logits(self.images[active]), self.reference[active])
+            halves = self.images[active].tensor_split(2) if len(active) > 1 else (self.images[active],)
+            margin = margin_of(torch.cat([self.classifier.logits(half) for half in halves]), self.reference[active])
         self.forwards[active] += 1
         slack = self.between[active] @ self.margin.new_tensor(_ANEW)
         self.unrepeatable[active] = ~((margin < 0) & ((margin - self.margin[active]).abs() <= slack))

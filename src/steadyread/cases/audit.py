@@ -12,11 +12,11 @@ from steadyread.cases.leaks import leaks, told_leaks
 from steadyread.cases.likeness import exact_groups, joined, near_pairs
 from steadyread.cases.readable import SET_ASIDE
 from steadyread.findings import Finding, Severity, worst_first
+from steadyread.models.scales import unfilled
 from steadyread.progress import Progress, quiet
 
 _FEW = 10
 _UNEVEN = 10
-_NARROW = 0.1   # share of the stated range: below it the bounds are most likely those of another depth
 _DOMINANT = 0.2   # share of a part's images of one patient, if that is also
 _TIMES = 3        # times as many as patients have on average
 
@@ -80,15 +80,11 @@ def _range(cases: Cases, seen: Glances) -> Iterator[Finding]:
     """Whether the pixels fill the stated range, by which every size of a change is scaled."""
     if np.isnan(seen.lowest).all():
         return
-    low, high = float(np.nanmin(seen.lowest)), float(np.nanmax(seen.highest))
-    bounds = cases.bounds
-    share = (high - low) / (bounds.high - bounds.low)
-    stated = f"the stated range {bounds.low:g} to {bounds.high:g} {bounds.unit}".rstrip()
-    if share < _NARROW:
-        yield Finding("range of the pixels", "warning", f"the pixels lie between {low:g} and {high:g}, {share:.2g} "
-                      f"of {stated}: are the bounds those of these images? Sizes are shares of that range", share)
-    else:
-        yield Finding("range of the pixels", "ok", f"the pixels lie between {low:g} and {high:g}; {stated}", share)
+    low, high, bounds = float(np.nanmin(seen.lowest)), float(np.nanmax(seen.highest)), cases.bounds
+    doubt = unfilled(low, high, bounds)
+    filled = f"the pixels lie between {low:g} and {high:g}; the stated range {bounds.low:g} to {bounds.high:g}"
+    yield Finding("range of the pixels", "warning" if doubt else "ok", doubt or f"{filled} {bounds.unit}".rstrip(),
+                  (high - low) / bounds.range)
 
 
 def _classes(cases: Cases) -> Iterator[Finding]:

@@ -8,8 +8,9 @@ from types import ModuleType
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from steadyread.errors import UsageError
+from steadyread.errors import InputRefused, UsageError
 
 
 class Function(nn.Module):
@@ -38,8 +39,10 @@ def as_module(given: object) -> nn.Module:
 
     Raises:
         UsageError: neither, or a class of which no module was made.
+        InputRefused: a module with layers that have no weights yet, or weights on the device "meta".
     """
     if isinstance(given, nn.Module):
+        _refuse_unmade(given)
         return given
     if isinstance(given, type):
         raise UsageError(f"module is the class {given.__name__}: make a network of it, {given.__name__}(...)")
@@ -47,6 +50,16 @@ def as_module(given: object) -> nn.Module:
         raise UsageError("module must be a torch.nn.Module or a function of the images (n, channels, *space); "
                          f"got {type(given).__name__}")
     return Function(given)
+
+
+def _refuse_unmade(module: nn.Module) -> None:
+    for name, value in (*module.named_parameters(), *module.named_buffers()):
+        if is_lazy(value):
+            raise InputRefused(f"the network's '{name}' has no size yet: call the network once on an image, in its "
+                               "factory too, before weights are loaded, or give the sizes (Linear for LazyLinear)")
+        if value.is_meta:
+            raise InputRefused(f"the network's '{name}' lies on the device \"meta\" and has no values: make the "
+                               "network on the CPU, or .to_empty(device='cpu') and load its weights")
 
 
 def _networks(value: object, depth: int = 3) -> Iterator[nn.Module]:

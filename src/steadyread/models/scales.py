@@ -1,6 +1,8 @@
 """What stands between native units and a network: a mean and a deviation, given as numbers or by a word."""
 
+import math
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 import numpy as np
@@ -18,6 +20,10 @@ WORDS: tuple[Word, ...] = get_args(Word)
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 # Of red, green and blue on 0 to 255, nothing divided: preprocess_input of Keras in its mode "caffe".
 _CAFFE = (123.68, 116.779, 103.939)
+# Shares of the bounds that pixels fill: below them, the bounds are most likely those of another depth or scale.
+_NARROW, _PART = 0.1, 0.003
+_FLAT = 0.05   # between the lowest and the highest value that a network is given: less is most likely scaled twice
+_FEW = 8       # images that say something of all
 
 
 def imagenet(bounds: Bounds, channels: int) -> Scale:
@@ -88,6 +94,78 @@ def stated_scale(stated: object) -> Scale:
     if mean.ndim == deviation.ndim == 0:
         return float(mean), float(deviation)
     return mean.float(), deviation.float()
+
+
+@dataclass
+class Pixels:
+    """Between which values the images lay that came so far, and how far apart their values are as `given` to the
+    network by a function: whether bounds and constants can be theirs."""
+
+    keys: set[str] = field(default_factory=set)   # of the first few: the same again says nothing more
+    low: float = math.inf
+    high: float = -math.inf
+    given: float = 0.0
+
+    def look(self, keys: Sequence[str], low: Tensor, high: Tensor) -> None:
+        """Takes in the extreme values of some images, (n,) each."""
+        if len(self.keys) < _FEW:
+            self.keys.update(keys)
+        self.low, self.high = min(self.low, float(low.min())), max(self.high, float(high.max()))
+
+    @property
+    def flat(self) -> bool:
+        """Whether what a function gave the network lay within less than it can well use."""
+        return self.given < _FLAT
+
+    def look_given(self, values: Tensor) -> None:
+        """Takes in what a function made of some images."""
+        self.given = max(self.given, float(values.max() - values.min()))
+
+    def doubt(self, bounds: Bounds) -> str:
+        """See `unfilled`."""
+        return unfilled(self.low, self.high, bounds) if len(self.keys) >= _FEW else ""
+
+    def doubt_scale(self, bounds: Bounds, normalise: object) -> str:
+        """Why `normalise` is not well that of these pixels; "" where it may be."""
+        spread = self.high - self.low
+        if len(self.keys) < _FEW or not spread > 0:
+            return ""
+        if callable(normalise) and self.flat and 0 < self.given < spread / 2:
+            return (f"the function normalise leaves {self.given:.2g} between the lowest and the highest value of "
+                    f"pixels from {self.low:g} to {self.high:g}: are they divided twice?")
+        return _of_other_images(self.low, self.high, bounds, normalise) if isinstance(normalise, tuple) else ""
+
+
+def unfilled(low: float, high: float, bounds: Bounds) -> str:
+    """Why pixels that lie between `low` and `high` are not well of these bounds; "" where they may be.
+
+    Bounds below 0 are mostly of a scale that images take a part of (HU): there only pixels of another scale are.
+    """
+    share = (high - low) / bounds.range
+    if not 0 < share < (_PART if bounds.low < 0 else _NARROW):
+        return ""
+    stated = f"the stated range {bounds.low:g} to {bounds.high:g} {bounds.unit}".rstrip()
+    return (f"the pixels lie between {low:g} and {high:g}, {share:.2g} of {stated}: are the bounds those of these "
+            "images? Sizes are shares of that range")
+
+
+def _of_other_images(low: float, high: float, bounds: Bounds, scale: Scale) -> str:
+    mean, deviation = (torch.as_tensor(values, dtype=torch.float64) for values in scale)
+    told = f"the mean {_numbers(mean)} and the deviation {_numbers(deviation)} of normalise"
+    advice = "state them in the pixels' own values, or by a word such as imagenet"
+    small = max(1.0, _PART * (high - low)) if low >= 0 else 1.0
+    if 0 < float(mean.abs().max()) <= small and float(deviation.max()) <= small and high - low > small / _FLAT:
+        return (f"{told} look like those of images of a smaller range, and the pixels lie between {low:g} and "
+                f"{high:g}: {advice}")
+    outside = (mean != 0) & ((mean < bounds.low - bounds.range) | (mean > bounds.high + bounds.range))
+    if bool(outside.all()) or float(deviation.min()) > max(2.0, bounds.range / _FLAT):
+        return (f"{told} look like those of images of a larger range, and the bounds are {bounds.low:g} to "
+                f"{bounds.high:g}: {advice}")
+    return ""
+
+
+def _numbers(values: Tensor) -> str:
+    return ", ".join(f"{value:g}" for value in values.reshape(-1).tolist())
 
 
 def _channels(values: object) -> Tensor:
