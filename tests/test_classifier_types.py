@@ -331,6 +331,22 @@ def test_bounds_and_constants_that_may_be_are_not_doubted(images, bounds, normal
     assert doubted(images, bounds, normalise) == []
 
 
+@pytest.mark.parametrize("after", [lambda z: ((z,),), lambda z: ({"logits": z},), lambda z: z.to_sparse()])
+def test_wrapped_and_sparse_outputs_are_taken(after):
+    found = smallest_flip(Classifier(Halves(after=after), (0, 1), "logits"), IMAGES, REFERENCE)
+    assert torch.allclose(found.size, smallest_flip(Classifier(Halves(), (0, 1), "logits"), IMAGES, REFERENCE).size)
+
+
+def test_a_network_that_ends_the_program_or_nests_tensors_in_lists_is_refused():
+    def ending(images):
+        raise SystemExit(3)
+
+    nested = Halves(after=lambda z: [[z]])
+    for network, words in ((ending, "ended the program"), (nested, "must return one tensor")):
+        with pytest.raises(InputRefused, match=words):
+            smallest_flip(Classifier(network, (0, 1), "logits"), IMAGES, REFERENCE)
+
+
 @pytest.mark.parametrize("made", [lambda: nn.LazyLinear(2), lambda: nn.Linear(64, 2, device="meta")])
 def test_a_network_without_values_is_refused_by_name(made):
     with pytest.raises(InputRefused, match=r"the network's '1\.weight'"):

@@ -79,6 +79,18 @@ def test_a_gpu_computes_in_whole_float32_within_and_as_it_did_afterwards() -> No
     assert asked.fp32_precision == before
 
 
+def test_a_gpus_setting_is_put_back_by_the_last_of_several_threads() -> None:
+    asked = torch.backends.cudnn.conv
+    before = asked.fp32_precision
+    first, second = (whole_float32(torch.device("cuda")) for _ in range(2))
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert asked.fp32_precision == "ieee"
+    second.__exit__(None, None, None)
+    assert asked.fp32_precision == before
+
+
 def test_a_network_that_views_is_rescued_inside_another_context_too() -> None:
     images = torch.rand(4, 1, 8, 8)
     viewed = made(Viewed)

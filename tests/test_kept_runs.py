@@ -21,7 +21,8 @@ from steadyread import checks, hardening, records, running
 from steadyread.errors import InputRefused, Partial, PlanDiffers, SteadyreadError
 from steadyread.folder_lock import LOCK, locked, sweep
 from steadyread.models.loading import read_state, save_weights, trained_state
-from steadyread.running import carry_out
+from steadyread.run_folder import taken_up
+from steadyread.running import carry_out, harden_run
 from steadyread.study import Study
 from steadyread.study.reading import checked
 
@@ -367,3 +368,17 @@ def test_sets_side_by_side_that_are_ended_leave_no_process_and_go_on(here: Path,
         assert records.read(here / "killed" / name).equals(records.read(here / "whole" / name))
     assert not [path for path in (here / "killed").rglob("*")
                 if path.name.startswith(".") or path.name == "checkpoint.pt"]
+
+
+def test_what_the_users_code_prints_leaves_stdout_to_results(tmp_path: Path,
+                                                             capsys: pytest.CaptureFixture[str]) -> None:
+    with taken_up(tmp_path / "run"):
+        print("from forward")
+    assert capsys.readouterr() == ("", "from forward\n")
+
+
+@pytest.mark.parametrize("content", [b"[1, 2]", b'{"name": "\xe9"}', b"", b"\xff\xfe{\0", b'{"name"', b"[" * 10**5])
+def test_a_damaged_study_of_a_run_is_refused_by_name(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "study.json").write_bytes(content)
+    with pytest.raises(InputRefused, match=r"study\.json"):
+        harden_run(tmp_path, [])

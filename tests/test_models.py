@@ -2,16 +2,23 @@
 
 import pickle
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 
 from steadyread.errors import InputRefused, UsageError
-from steadyread.models.loading import load_classifier_module, load_saved, read_card, read_state, save_weights
+from steadyread.models.loading import (
+    fill,
+    load_classifier_module,
+    load_saved,
+    read_card,
+    read_state,
+    save_weights,
+)
 from steadyread.models.vgg import vgg16
 
 FACTORIES = """
@@ -392,3 +399,16 @@ def test_weights_without_a_card_ask_for_the_network(here: Path, trained: nn.Modu
         load_saved(here / "w.pt")
     with pytest.raises(InputRefused, match="no weights file"):
         read_card(here / "none.safetensors")
+
+
+class Own(nn.Linear):
+    """Takes its weights in its own way, as quantised layers do."""
+
+    def _load_from_state_dict(self, state: Mapping[str, Tensor], prefix: str, *rest: object) -> None:
+        raise KeyError(f"{prefix}scale")
+
+
+def test_weights_that_a_module_does_not_take_are_refused(tmp_path: Path) -> None:
+    torch.save(Own(2, 2).state_dict(), tmp_path / "own.pt")
+    with pytest.raises(InputRefused, match=r"own\.pt does not fit the network 'own': KeyError: 'scale'"):
+        fill(Own(2, 2), tmp_path / "own.pt", "own")

@@ -218,7 +218,8 @@ def test_values_of_flags_beyond_any_study_are_refused(text: str) -> None:
         override(text)
 
 
-@pytest.mark.parametrize("name", ["..", ".", "../up", "a/b", "/tmp/x", "", " x", ".hidden", "a\x1b[1m", "x" * 300])
+@pytest.mark.parametrize("name", ["..", ".", "../up", "a/b", "/tmp/x", "", " x", ".hidden", "a\x1b[1m", "x" * 300,
+                                  "a\nb", "a\0b", "...", "a\\b"])
 def test_a_name_that_is_no_folders_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="name: a study's name is that of its folder"):
         read_study(None, {"name": name})

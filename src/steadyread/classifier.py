@@ -247,6 +247,8 @@ class Classifier:
             if not images.requires_grad or "numpy() on Tensor" not in str(problem):
                 raise
             return self._returned(images.detach())   # a function of arrays: there is no gradient to be had
+        except SystemExit as problem:
+            raise InputRefused(f"the model ended the program when called (SystemExit: {problem})") from problem
 
     def _refuse_invalid(self, images: Tensor, keys: tuple[str, ...]) -> None:
         if images.ndim < 3 or not len(images):

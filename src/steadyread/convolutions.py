@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from threading import Lock
+from typing import Any
 from weakref import WeakSet
 
 import torch
@@ -10,6 +12,8 @@ from torch import Tensor, nn
 _LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 _UNFIT: WeakSet[nn.Module] = WeakSet()
 _LAID: dict[int, tuple[nn.Parameter, Tensor]] = {}   # what lies otherwise just now, with its own values
+_SETTING = Lock()
+_BEFORE: list[Any] = []   # one for each that is within `whole_float32`: what the setting was before the first
 
 
 @contextmanager
@@ -61,9 +65,13 @@ def whole_float32(device: torch.device) -> Iterator[None]:
     # newer versions of torch raise where both ways of asking are mixed, and have only the newer one in the end
     of, name, whole = ((torch.backends.cudnn.conv, "fp32_precision", "ieee")
                        if hasattr(torch.backends.cudnn, "conv") else (torch.backends.cudnn, "allow_tf32", False))
-    before = getattr(of, name)
-    setattr(of, name, whole)
+    with _SETTING:   # the setting is of the whole process: the last thread to leave puts it back
+        _BEFORE.append(_BEFORE[0] if _BEFORE else getattr(of, name))
+        setattr(of, name, whole)
     try:
         yield
     finally:
-        setattr(of, name, before)
+        with _SETTING:
+            before = _BEFORE.pop()
+            if not _BEFORE:
+                setattr(of, name, before)

@@ -46,6 +46,8 @@ def tensor_of(returned: object, output: Output) -> Tensor:
     raw = tensors[0] if isinstance(tensors[0], Tensor) else torch.from_numpy(np.array(tensors[0]))
     if raw.is_complex():
         raise InputRefused("the model must return real numbers; it returned complex ones")
+    if raw.layout != torch.strided:
+        raw = raw.to_dense()
     return raw if raw.dtype in (torch.float32, torch.float64) else raw.to(torch.float32)
 
 
@@ -185,6 +187,8 @@ class Seen:
 
 
 def _parts(returned: object) -> Mapping[object, object]:
+    while isinstance(returned, list | tuple) and len(returned) == 1 and isinstance(returned[0], tuple | Mapping):
+        returned = returned[0]   # what wraps and unwraps networks leaves them nested
     if isinstance(returned, Mapping):
         return returned
     if is_dataclass(returned) and not isinstance(returned, type):
@@ -199,7 +203,7 @@ def _parts(returned: object) -> Mapping[object, object]:
 def _numbers(returned: object) -> np.ndarray:
     try:
         numbers = np.asarray(returned)
-    except ValueError:
+    except (ValueError, RuntimeError):   # of tensors within lists, say
         numbers = np.empty(0, object)
     if numbers.dtype.kind not in "biuf":
         raise InputRefused(f"the model must return one tensor; it returned a {type(returned).__name__} without any")

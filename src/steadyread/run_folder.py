@@ -1,8 +1,9 @@
 """A run's folder: where it is, who works in it, and whose settings it holds."""
 
 import json
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stdout, suppress
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
@@ -62,8 +63,8 @@ def in_its_folder(work: Callable[[Path], T], studies: Iterable[Study], name: str
 @contextmanager
 def taken_up(folder: Path, overwrite: bool = False) -> Iterator[None]:
     """Within, the folder is locked. It is swept first; and stays as it was where it turns out to hold another plan,
-    or is moved aside then with `overwrite`."""
-    with locked(folder):
+    or is moved aside then with `overwrite`. What the user's code prints goes to stderr: stdout is for results."""
+    with locked(folder), redirect_stdout(sys.stderr):
         sweep(folder)
         settings = {path: path.read_bytes() for path in folder.rglob(SETTINGS)}
         try:

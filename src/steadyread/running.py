@@ -127,7 +127,7 @@ def harden_run(folder: str | Path, above: Sequence[Mapping[str, Any]], progress:
 
 def _with_hardening(folder: Path, above: Sequence[Mapping[str, Any]]) -> Study:
     """The study of a run's folder with further settings laid over it."""
-    stated = records.read_json(folder / SETTINGS)
+    stated = records.read_object(folder / SETTINGS) or {}
     if "sets" in stated:
         raise InputRefused(f"{folder} holds runs of several data sets: give the folder of one of them, such as "
                            f"{folder / next(iter(stated['sets']))}")

@@ -47,7 +47,7 @@ def triage_run(folder: str | Path, withhold: float | None = None, seed: int = 0,
     if reads.smallest_flip("prediction") is None:
         raise InputRefused(f"{folder} has no smallest flips against the prediction, which triage goes by: assess "
                            "again with attacks.smallest_flip = true and attacks.against = 'both'")
-    settings = records.read_json(folder / SETTINGS) if (folder / SETTINGS).exists() else {}
+    settings = records.read_object(folder / SETTINGS) or {}
     share = withhold if withhold is not None else share_to_withhold({"study": settings})
     found = triage(reads, validation if len(validation) else None, share, seed)
     path = Path(out or folder) / LIST
@@ -76,8 +76,8 @@ def _writer(folder: Path) -> Callable[[Path, int, bool], Path]:
     """What writes the report of this kind of run."""
     if (folder / JOBS).is_dir():
         return write_noise_report
-    settings = records.read_json(folder / SETTINGS) if (folder / SETTINGS).exists() else {}
-    return write_sets_report if isinstance(settings, dict) and "sets" in settings else write_report
+    settings = records.read_object(folder / SETTINGS) or {}
+    return write_sets_report if "sets" in settings else write_report
 
 
 def _copied(folder: Path, out: Path) -> Path:

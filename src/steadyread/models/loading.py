@@ -140,7 +140,10 @@ def fill(module: nn.Module, weights: Path, name: str, read: dict[str, Tensor] | 
     if read is None or name not in BUILT_IN:
         shapes = {key: value.shape for key, value in module.state_dict().items() if isinstance(value, Tensor)}
         read = _fitting(shapes, weights, name, read)
-    module.load_state_dict(read, strict=False)
+    try:
+        module.load_state_dict(read, strict=False)
+    except Exception as problem:   # of a module that takes its weights its own way (a quantised one)
+        raise InputRefused(f"{weights} does not fit the network '{name}': {told(problem)}") from problem
 
 
 def _fitting(shapes: Shapes, weights: Path, name: str, read: dict[str, Tensor] | None = None) -> dict[str, Tensor]:

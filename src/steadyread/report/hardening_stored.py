@@ -48,8 +48,8 @@ def read_hardenings(folder: Path) -> list[Hardened]:
 
 def _asked(folder: Path, name: str) -> bool:
     """Whether the run's study still compares with this one; all are where it does not say."""
-    settings = records.read_json(folder / SETTINGS) if (folder / SETTINGS).exists() else {}
-    stated = (settings.get("hardening") or {}).get("compare") if isinstance(settings, dict) else None
+    settings = records.read_object(folder / SETTINGS) or {}
+    stated = (settings.get("hardening") or {}).get("compare")
     return stated is None or name.removeprefix(f"{HARDENED}-") in stated
 
 
