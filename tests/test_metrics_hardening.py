@@ -276,6 +276,15 @@ def test_the_verdict_is_right_where_hardening_did_nothing_or_harm(after: list[fl
     assert "steadier" not in told
 
 
+def test_where_nothing_is_read_right_nothing_is_said_to_be_kept() -> None:
+    found = compared(hand([1] * 100, [1.0] * 100), hand([1] * 100, [1.5] * 100), [2.0], HU)
+    told = hardening_verdict(found, {"chosen_epoch": 2}, 2.0)
+    assert told.startswith("Under changes of at most 2.0 HU (0.0014 of the range) no image is read right, neither "
+                           "before hardening nor after it. On clean images the very same reads are right")
+    wrong = compared(hand([0] * 100, [0.0] * 100), hand([0] * 100, [0.0] * 100), [2.0], HU)
+    assert "On clean images no read is right, neither before nor after." in hardening_verdict(wrong, {}, 2.0)
+
+
 def test_a_failure_is_never_a_success() -> None:
     found = compared(hand([1] * 50, [1.0] * 50), hand([1] * 50, [9.0] * 50), [2.0], HU)
     told = hardening_verdict(found, {"failed": "every epoch read all images as one class"}, 2.0)

@@ -175,8 +175,10 @@ def test_the_step_curve_and_its_band_equal_a_share_at_each_size(images: list[tup
 
 
 def test_the_median_smallest_flip() -> None:
-    found = np.array([1.0, 2.0, 3.0, np.inf])
-    assert median_flip(found, np.arange(4).astype(str))[0] == 2
-    assert np.isnan(median_flip(found, np.arange(4).astype(str))[1:]).all()      # too few patients
+    found = np.array([*range(1, 12), np.inf])
+    assert median_flip(found, np.arange(12).astype(str))[0] == 6
+    assert median_flip(found, (np.arange(12) % 9).astype(str))[0] == 6
+    assert np.isnan(median_flip(found, (np.arange(12) % 9).astype(str))[1:]).all()      # too few patients
+    assert np.isnan(median_flip(found[:9], np.arange(9).astype(str))).all()             # half of nine reads
     assert median_flip(np.full(40, np.inf), np.arange(40).astype(str)) == (np.inf, np.inf, np.inf)
-    assert np.isnan(median_flip(np.zeros(0), np.zeros(0, str))[0])
+    assert np.isnan(median_flip(np.zeros(0), np.zeros(0, str))).all()

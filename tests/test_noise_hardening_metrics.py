@@ -226,11 +226,19 @@ def test_a_harm_is_a_harm_round_by_round() -> None:
 
 
 @pytest.mark.parametrize(("after", "said"), [
-    (0.6, "changed nothing: 60.0 % of the test reads flip"),
+    (0.6, "changed no flip: 60.0 % of the test reads flip"),
     (0.57, "made no difference to the flips that can be told"),
     (0.45, "They are not halved: 0.75 times")])
 def test_what_cannot_be_told_is_not_told(after: float, said: str) -> None:
     assert said in summary(method(networks("adaptive", after)))["verdict"]
+
+
+def test_where_no_read_flips_nothing_is_said_to_be_kept_or_confirmed() -> None:
+    told = summary(method(networks("adaptive", 0.0)), before=networks("before", 0.0))["verdict"]
+    assert told.startswith("None of the test reads flips under optimised noise (rings) at 100 mAs, neither before "
+                           "adaptive training nor after it.")
+    assert "cannot be tested here: no read flips before it" in told
+    assert not [word for word in ("changed no", "confirmed", "half", "halved") if word in told]
 
 
 def test_few_patients_tell_nothing() -> None:

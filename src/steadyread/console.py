@@ -8,7 +8,7 @@ from steadyread.ending import printed
 from steadyread.metrics.noise_wording import noise_run_lines
 from steadyread.metrics.seeing_reads import method_name
 from steadyread.metrics.summary import as_json
-from steadyread.metrics.wording import NONE, attack_name, digits, percent, score_name
+from steadyread.metrics.wording import NONE, attack_name, counted, digits, percent, score_name
 from steadyread.names import shown
 
 Lines = Callable[[Mapping[str, Any]], Iterator[str]]
@@ -35,9 +35,9 @@ def run_lines(found: Mapping[str, Any]) -> Iterator[str]:
         return
     data, clean = found["data"], found["discrimination"]
     made = " SYNTHETIC images, made from formulas and of no clinical meaning" if found["synthetic"] else ""
-    part = "" if found["part"] == "all" else f" {found['part']}"
-    of = f"of {found['patients']} patients" if data.get("patients_known") else "(no patients known)"
-    yield f"{data['name']}: {found['images']}{part} images {of}.{made}"
+    images = counted(found["images"], "image" if found["part"] == "all" else f"{found['part']} image")
+    of = f"of {counted(found['patients'], 'patient')}" if data.get("patients_known") else "(no patients known)"
+    yield f"{data['name']}: {images} {of}.{made}"
     yield f"Classes: {', '.join(f'{place} is {name}' for place, name in enumerate(found['classes']))}."
     auc = clean.get("auc") or {}
     area = f", AUC {auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f})" if auc.get("low") is not None else ""

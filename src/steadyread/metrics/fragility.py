@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from steadyread.metrics.intervals import Estimate, Floats, enough, resamples, tails, weighted_median
+from steadyread.metrics.intervals import FEWEST, Estimate, Floats, enough, resamples, tails, weighted_median
 from steadyread.metrics.reads import Strings
 from steadyread.metrics.wording import size_json
 from steadyread.units import Bounds
@@ -93,7 +93,7 @@ class _Median:
 
 def _medians(one: Alike, seed: int) -> _Median:
     """Drawn with a seed of the set's own name: two sets of as many patients must not be drawn alike."""
-    if not len(one.found):
+    if len(one.found) < FEWEST:
         return _Median(math.nan, np.zeros(0), False)
     own = seed + zlib.crc32(one.name.encode())
     drawn = np.concatenate([weighted_median(weights, one.found) for weights in resamples(one.patients, own)])

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.wording import NONE, digits, number_of, percent, show_size_json
+from steadyread.metrics.wording import NONE, counted, digits, number_of, percent, show_size_json
 
 Way = Literal["same", "better", "worse", "alike", "few"]
 Compared = Mapping[str, Any]
@@ -124,8 +124,10 @@ def under_attack(row: Mapping[str, Any], found: Compared) -> str:
     return {"better": f"Hardening made the reads steadier: {reads} ({told}).",
             "worse": f"Hardening made the reads less steady: {reads} ({told}).",
             "alike": f"Hardening made no difference that can be told: {reads} ({told}).",
-            "same": f"Hardening changed nothing here: under {size} the very same images are read right after as "
-                    f"before ({percent(merged['before'].value)}).",
+            "same": (f"Under {size} no image is read right, neither before hardening nor after it."
+                     if merged["before"].value == 0 else
+                     f"Hardening changed nothing here: under {size} the very same images are read right after as "
+                     f"before ({percent(merged['before'].value)})."),
             "few": f"Whether hardening made the reads steadier cannot be told from {_patients(found)}: {reads}."
             }[way(merged)]
 
@@ -138,7 +140,8 @@ def clean_said(row: Mapping[str, Any]) -> str:
             "worse": f"The price: the clean accuracy fell from {before} to {after} ({told}).",
             "alike": f"On clean images the accuracy is {before} before and {after} after, no difference that can "
                      f"be told ({told}).",
-            "same": f"On clean images the very same reads are right as before ({before}).",
+            "same": ("On clean images no read is right, neither before nor after." if row["before"].value == 0 else
+                     f"On clean images the very same reads are right as before ({before})."),
             "few": f"On clean images the accuracy is {before} before and {after} after; too few patients tell the "
                    "difference."}[way(row)]
 
@@ -174,4 +177,4 @@ def _told(row: Mapping[str, Any]) -> str:
 
 
 def _patients(found: Compared) -> str:
-    return f"{found['patients']} {'patient' if found['patients'] == 1 else 'patients'}"
+    return counted(found["patients"], "patient")

@@ -168,7 +168,8 @@ def claim_said(found: Found) -> str:
     held = {"better": alone[control["way"] if control else None],
             "worse": "does not hold here: the flips became more",
             "alike": "is not confirmed here: no difference can be told",
-            "same": "is not confirmed here: nothing changed", "few": "cannot be tested on so few patients"}
+            "same": ("cannot be tested here: no read flips before it" if row["san"]["before"].value == 0 else
+                     "is not confirmed here: nothing changed"), "few": "cannot be tested on so few patients"}
     course = " → ".join(percent(value).removesuffix(" %") for value in _course(found, row))
     return (f"[B]'s claim that adaptive training reduces flips ({_printed(found)}) {held[row['way']]} ({course} % "
             f"of the {_reads(found)} at {found['stated_mas']:g} mAs, under our own search).{_by_round_said(row)}")
@@ -223,7 +224,9 @@ def _flips_said(found: Found, row: Row) -> str:
     return {"better": f"{name} made the reads steadier: {reads} ({told}).",
             "worse": f"{name} made the reads less steady: {reads} ({told}).",
             "alike": f"{name} made no difference to the flips that can be told: {reads} ({told}).",
-            "same": f"{name} changed nothing: {reads}, the very same ones.",
+            "same": (f"None of the {_reads(found)} flips under {under(found)}, neither before "
+                     f"{name[:1].lower() + name[1:]} nor after it." if san["before"].value == 0 else
+                     f"{name} changed no flip: {reads}, the very same ones."),
             "few": f"Whether {name[:1].lower() + name[1:]} made the reads steadier cannot be told from so few "
                    f"patients: {reads}."}[row["way"]]
 

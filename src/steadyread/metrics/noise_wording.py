@@ -16,7 +16,7 @@ from steadyread.metrics.noise_reads import (
     RANDOM,
     RINGS,
 )
-from steadyread.metrics.wording import NONE, digits, percent
+from steadyread.metrics.wording import NONE, counted, digits, percent
 
 Summary = Mapping[str, Any]
 _NAMES = {RANDOM: "Random", INFLATED: "Random at 1.128 σ", POOLED: "[B] at the right rms", PAPER: "[B] as printed",
@@ -88,7 +88,7 @@ def worst_rows(found: Summary) -> list[Mapping[str, Any]]:
 
 def starts_said(row: Mapping[str, Any]) -> str:
     """K of an optimised attack: `K = 5 starts`."""
-    return f"K = {_counted(row['trials'] or row['most_trials'], 'start')}"
+    return f"K = {counted(row['trials'] or row['most_trials'], 'start')}"
 
 
 def short_name(attack: str) -> str:
@@ -220,12 +220,13 @@ def noise_run_lines(found: Summary) -> Iterator[str]:
     part = found["part"]
     cases = found["parts"].get(part, {"cases": 0, "patients": 0})
     made = " SYNTHETIC images." if found["synthetic"] else ""
-    yield (f"{found['data']['name']}: {cases['cases']} {part} images of {cases['patients']} patients, "
-           f"{_counted(len(found['folds']), 'fold')}, {_counted(len(found['variants']), 'variant')}.{made}")
+    yield (f"{found['data']['name']}: {counted(cases['cases'], f'{part} image')} of "
+           f"{counted(cases['patients'], 'patient')}, "
+           f"{counted(len(found['folds']), 'fold')}, {counted(len(found['variants']), 'variant')}.{made}")
     clean = next((row for row in found["classification"] if row["part"] == part), None)
     if clean:
-        yield (f"AUC {plus_minus(clean['auc'], 1, 3)}, accuracy {plus_minus(clean['accuracy'])} % "
-               "(mean ± SD over folds).")
+        over = " (mean ± SD over folds)" if len(found["folds"]) > 1 else ""
+        yield f"AUC {plus_minus(clean['auc'], 1, 3)}, accuracy {plus_minus(clean['accuracy'])} %{over}."
     yield found["verdict"]
     if found.get("hardening"):
         yield found["hardening"]["verdict"]
@@ -282,7 +283,3 @@ def _lowest(found: Summary) -> Mapping[str, Any] | None:
     if not found["doses"] or found["doses"][0] == found["stated_mas"]:
         return None
     return row_of(found["rows"], RANDOM, found["doses"][0], found["part"])
-
-
-def _counted(number: int, name: str) -> str:
-    return f"{number} {name}{'' if number == 1 else 's'}"

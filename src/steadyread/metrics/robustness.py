@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from steadyread.metrics.intervals import (
+    FEWEST,
     Estimate,
     Flags,
     Floats,
@@ -196,12 +197,13 @@ def _earlier(change: Floats, codes: Ints) -> Floats:
 
 
 def median_flip(found: Floats, patients: Strings, seed: int = 0) -> tuple[float, float, float]:
-    """The median of `found` with its 95 % interval over patients; inf where most never flipped, NaN of none.
+    """The median of `found` with its 95 % interval over patients; inf where most never flipped, NaN of
+    fewer than `FEWEST`, which tell no half.
 
     The lower of two middle values, so that half of the images do flip at it or below. The interval is NaN for
     too few patients, as in `bootstrap`.
     """
-    if not len(found):
+    if len(found) < FEWEST:
         return float("nan"), float("nan"), float("nan")
     drawn = np.sort(np.concatenate([weighted_median(weights, found) for weights in resamples(patients, seed)]))
     middle = float(weighted_median(np.ones((1, len(found))), found)[0])

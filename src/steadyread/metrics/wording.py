@@ -70,6 +70,11 @@ def show_size_json(size: Mapping[str, Any] | None) -> str:
     return f"{digits(value)} {unit_of(value, Bounds(0, 1, str(size['unit'])))} ({share})" if size["unit"] else share
 
 
+def counted(number: int, name: str) -> str:
+    """`1 patient`, `40 patients`."""
+    return f"{number} {name}{'' if number == 1 else 's'}"
+
+
 def percent(value: float | None, decimals: int = 1) -> str:
     """A share as `86.2 %`."""
     return NONE if value is None else f"{100 * value:.{decimals}f} %".replace("-", "−")
@@ -125,7 +130,7 @@ def _flip_beside_gradient(triage: Mapping[str, Any]) -> str:
     """Whether the search adds anything to the one gradient that it begins with; "" where that was not scored."""
     row = next((row for row in triage["differences"] if row["against"] == "gradient"), None)
     alike = triage["gradient_correlation"]
-    if row is None or alike is None or row["area"].high is None or triage["accuracy"].value in (None, 1):
+    if row is None or alike is None or row["area"].high is None or triage["accuracy"].value in (None, 0, 1):
         return ""
     area = row["area"]
     told = ("The margin over the L1 norm of its gradient, which takes one gradient, has rank correlation "
@@ -142,10 +147,11 @@ def _flip_beside_margin(triage: Mapping[str, Any]) -> str:
         return "The smallest flip was not searched on these images, so it cannot be set against the margin."
     if triage["accuracy"].value == 1:
         return "No read is wrong, so no score can be judged by how it sorts right from wrong."
+    if triage["accuracy"].value == 0:
+        return "No read is right, so no score can be judged by how it sorts right from wrong."
     if triage["beats_margin"] is None:
-        count = triage["patients"]
         return ("Whether the smallest flip sorts right from wrong better than the margin cannot be told from "
-                f"{count} {'patient' if count == 1 else 'patients'}.")
+                f"{counted(triage['patients'], 'patient')}.")
     areas = {row["score"]: row["area"].value for row in triage["rows"]}
     said = {"yes": "The smallest flip sorts right from wrong better than the margin does",
             "no": "The smallest flip sorts right from wrong worse than the margin, which costs nothing",
@@ -160,7 +166,7 @@ def _flip_beside_margin(triage: Mapping[str, Any]) -> str:
 def _further_beside_margin(triage: Mapping[str, Any]) -> str:
     """A sentence for each further score that differs from the margin, one for those that do not; "" without any."""
     rows = [row for row in triage["differences_to_margin"] if row["score"] not in _ALWAYS]
-    if not rows or triage["accuracy"].value in (None, 1):
+    if not rows or triage["accuracy"].value in (None, 0, 1):
         return ""
     said, alike = [], []
     for row in rows:

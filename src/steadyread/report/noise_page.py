@@ -21,7 +21,7 @@ from steadyread.metrics.noise_hardening import summarise_noise_hardening
 from steadyread.metrics.noise_summary import GIVEAWAYS, by_severity, networks_by_variant, summarise_noise
 from steadyread.metrics.seeing import summarise_seeing
 from steadyread.metrics.summary import as_json
-from steadyread.metrics.wording import digits, percent
+from steadyread.metrics.wording import counted, digits, percent
 from steadyread.report import noise_tables as tables
 from steadyread.report import seeing_tables
 from steadyread.report.inline import inline_svg
@@ -111,7 +111,7 @@ def _template() -> Template:
         "percent": percent, "digits": digits, "interval": tables.interval, "number": tables.number, "tight": tight,
         "plus_minus": wording.plus_minus, "noise": wording.noise_name, "noise_said": wording.noise_said,
         "mas": wording.mas, "folds": tables.fold_values, "printed": tables.printed, "two": tables.significant,
-        "signed": signed, "signed_interval": signed_interval, "p": p_shown,
+        "counted": counted, "signed": signed, "signed_interval": signed_interval, "p": p_shown,
         "pretty": lambda value: json.dumps(as_json(value), indent=2, ensure_ascii=False)}
     return environment.get_template("noise.html.j2")
 

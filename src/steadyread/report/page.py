@@ -16,7 +16,7 @@ from steadyread.metrics import reads_of, summarise
 from steadyread.metrics.hardening_wording import p_shown, points
 from steadyread.metrics.plan import bounds_of
 from steadyread.metrics.summary import as_json
-from steadyread.metrics.wording import attack_name, digits, percent, score_name, show_size_json
+from steadyread.metrics.wording import attack_name, counted, digits, percent, score_name, show_size_json
 from steadyread.report import hardening_tables, tables
 from steadyread.report.checklists import CHECKLIST, Runs, checklist_markdown, checklist_rows
 from steadyread.report.drawings import drawings
@@ -78,7 +78,7 @@ def render(run: Run, summary: dict[str, Any], drawn: dict[str, tuple[Markup, str
     environment.filters |= {"percent": percent, "digits": digits, "size": show_size_json, "attack": attack_name,
                             "score": score_name, "interval": tables.interval, "number": tables.number,
                             "tight": tables.tight, "points": points, "p": p_shown, "flip": tables.flip,
-                            "signed_interval": tables.signed_interval,
+                            "signed_interval": tables.signed_interval, "counted": counted,
                             "pretty": lambda value: json.dumps(as_json(value), indent=2, ensure_ascii=False)}
     bounds, hardening = bounds_of(run.plan), summary.get("hardening")
     return environment.get_template("report.html.j2").render(
