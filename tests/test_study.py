@@ -232,3 +232,12 @@ def test_a_name_from_a_files_is_made_a_folders(stem: str, name: str, tmp_path: P
     if len(stem) < 100:
         (tmp_path / f"{stem}.toml").write_text("")
         assert read_study(tmp_path / f"{stem}.toml").name == folder_name(Path(f"{stem}.toml").stem)
+
+
+def test_a_study_that_begins_with_a_mark_of_its_encoding_is_read(tmp_path: Path) -> None:
+    (tmp_path / "mine.toml").write_bytes(b"\xef\xbb\xbfseed = 7\n")   # as Notepad writes it
+    assert read_study(tmp_path / "mine.toml").seed == 7
+    for content in ("seed = 7\n".encode("utf-16"), b"# \xe9\nseed = 7\n"):
+        (tmp_path / "mine.toml").write_bytes(content)
+        with pytest.raises(InputRefused, match="not UTF-8 text"):
+            read_study(tmp_path / "mine.toml")

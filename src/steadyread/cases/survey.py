@@ -69,6 +69,8 @@ def _refuse_labels(file: Path, stems: Sequence[str]) -> None:
     if not labelled and not _names_pictures(file, stems, 1 if is_table(file) else len(stems) / 2):
         return
     seen = f" (its columns: {', '.join(columns[:8])})" if columns else ""
+    if "\0" in seen or "\ufffd" in seen:   # bytes that are no letters
+        seen = " (not text in UTF-8)"
     raise InputRefused(f"{file}: this table{seen} beside folders of pictures is not understood, and may say what "
                        f"they are: give {NEEDED}, or state data.layout = folders if the folders are the classes")
 

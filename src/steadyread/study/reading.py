@@ -163,7 +163,7 @@ def _toml(path: Path) -> Settings:
     try:
         if path.exists():
             regular_file(path)
-        return _within_limits(tomllib.loads(path.read_text("utf-8")), str(path))
+        return _within_limits(tomllib.loads(path.read_text("utf-8-sig")), str(path))
     except InputRefused as problem:
         raise InputRefused(f"cannot read the study {problem}") from None
     except (OSError, UnicodeDecodeError) as problem:
