@@ -7,6 +7,7 @@ from inspect import getclosurevars, isfunction, ismethod
 from types import ModuleType
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
@@ -57,7 +58,7 @@ def _refuse_unmade(module: nn.Module) -> None:
         if is_lazy(value):
             raise InputRefused(f"the network's '{name}' has no size yet: call the network once on an image, in its "
                                "factory too, before weights are loaded, or give the sizes (Linear for LazyLinear)")
-        if value.is_meta:
+        if value.is_meta and torch.get_default_device().type != "meta":    # where that is no sketch
             raise InputRefused(f"the network's '{name}' lies on the device \"meta\" and has no values: make the "
                                "network on the CPU, or .to_empty(device='cpu') and load its weights")
 
