@@ -256,3 +256,59 @@ def test_a_pipe_among_pictures_is_passed_over(tmp_path: Path) -> None:
         open_cases(tmp_path / "labels.csv")
     with pytest.raises(InputRefused, match="a device"):
         open_cases("/dev/zero")
+
+
+@pytest.mark.parametrize(("rows", "words"), [
+    (("x.png,ben", "y.png,Ben"), ("labels 'Ben' and 'ben'", "two ways")),
+    (("x.png,0", "y.png,1", "z.png,0.0"), ("'0' and '0.0'",)),
+    (("x.png,1", "y.png,0", "z.png,01"), ("'01' and '1'",)),
+    (("x.png,True", "y.png,FALSE", "z.png,False"), ("'FALSE' and 'False'",)),
+    (("x.png,ben ign", "y.png,ben_ign"), ("'ben ign' and 'ben_ign'",)),
+    (("x.png,ben", "y.png,mal", "./x.png,mal"), ("line 4", "'./x.png'", "'mal'", "'ben' in labels.csv line 2")),
+])
+def test_labels_written_in_two_ways_are_no_two_classes(tmp_path: Path, rows: tuple[str, ...], words: tuple[str, ...]
+                                                       ) -> None:
+    save(*(tmp_path / f"{name}.png" for name in "xyz"))
+    (tmp_path / "labels.csv").write_text("\n".join(("file,label", *rows)))
+    with pytest.raises(InputRefused) as refused:
+        open_cases(tmp_path)
+    assert all(word in str(refused.value) for word in words)
+
+
+@pytest.mark.parametrize("none", ["", "nan", "NaN", "NA", "<NA>", "null"])
+def test_a_label_that_is_none_is_no_class(tmp_path: Path, none: str) -> None:
+    save(*(tmp_path / f"{name}.png" for name in "xyz"))
+    (tmp_path / "labels.csv").write_text(f'file, label\nx.png, "ben"\ny.png, mal\nz.png, {none}\n')
+    cases = open_cases(tmp_path)
+    assert labels(cases) == {"x.png": "ben", "y.png": "mal"}
+    assert cases.classes == ("ben", "mal")
+    assert any(none in note for note in cases.notes)
+
+
+def test_columns_of_patients_and_parts_under_other_names(tmp_path: Path) -> None:
+    save(*(tmp_path / f"{name}.png" for name in "xyz"))
+    table = tmp_path / "labels.csv"
+    table.write_text("file,label,PatientID,split\nx.png,ben,7,train\ny.png,mal,8,Test\nz.png,mal,8,test\n")
+    cases = open_cases(tmp_path)
+    assert [(row.patient, row.part) for row in cases.rows] == [("7", "train"), ("8", "test"), ("8", "test")]
+    assert {"the column 'PatientID' is read as patient", "the column 'split' is read as part"} <= set(cases.notes)
+    table.write_text("file,label,split\nx.png,ben,0\ny.png,mal,1\n")     # folds are no parts
+    assert [row.extras["split"] for row in open_cases(tmp_path).rows] == ["0", "1"]
+
+
+@pytest.mark.parametrize(("patients", "words"), [(("7", "007"), "'007' and '7'"), (("7", "7.0"), "'7' and '7.0'"),
+                                                 (("p1", "P1"), "'P1' and 'p1'"), (("7", "nan"), "no patient")])
+def test_patients_written_in_two_ways_are_no_two(tmp_path: Path, patients: tuple[str, str], words: str) -> None:
+    save(tmp_path / "x.png", tmp_path / "y.png")
+    rows = zip(("x.png,ben", "y.png,mal"), patients, strict=True)
+    (tmp_path / "labels.csv").write_text("\n".join(("file,label,patient", *map(",".join, rows))))
+    with pytest.raises(InputRefused, match=words):
+        open_cases(tmp_path)
+
+
+@pytest.mark.parametrize("places", [("train/ben", "train/mal", "test/Ben", "test/mal"), ("0", "00", "1", "2"),
+                                    ("ben", "ben ", "mal", "x")])
+def test_folders_written_in_two_ways_are_no_two_classes(tmp_path: Path, places: tuple[str, ...]) -> None:
+    save(*(tmp_path / place / f"{number}.png" for number, place in enumerate(places)))
+    with pytest.raises(InputRefused, match="two ways"):
+        open_cases(tmp_path)

@@ -173,7 +173,7 @@ def test_csv_with_patients_parts_spacing_and_missing_files(tmp_path: Path) -> No
 def test_a_file_listed_twice_has_two_ids(tmp_path: Path) -> None:
     for number in range(2):
         save(tmp_path / f"{number}.png", noise(6, 8, seed=number))
-    write_csv(tmp_path / "list.csv", ["file", "label"], [["0.png", "a"], ["1.png", "b"], ["0.png", "b"]])
+    write_csv(tmp_path / "list.csv", ["file", "label"], [["0.png", "a"], ["1.png", "b"], ["0.png", "a"]])
     assert [row.id for row in open_cases(tmp_path).rows] == ["0.png", "1.png", "0.png#2"]
 
 

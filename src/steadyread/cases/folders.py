@@ -68,6 +68,7 @@ def read(path: Path, channels: Channels = "auto", exclude: Exclude = ()) -> Case
     name_of = {folder: unicodedata.normalize("NFC", shown(folder.name)) for _, _, folder in placed}
     others = _refuse_vanished([file for file in chosen if not is_picture(file)], set(name_of))
     classes = in_order(set(name_of.values()))
+    refuse_two_spellings("classes", classes, path)
     look, how = look_of([file for file, _, _ in placed], channels)
     rows = []
     for file, part, folder in placed:
@@ -82,6 +83,29 @@ def in_order(names: set[str]) -> tuple[str, ...]:
     if all(name.isdecimal() for name in names):
         return tuple(sorted(names, key=lambda name: (int(name), name)))
     return tuple(sorted(names))
+
+
+def refuse_two_spellings(what: str, names: Iterable[str], where: Path) -> None:
+    """Refuses names that may be one: "Ben" and "ben", "7" and "007" or "7.0", "ben_ign" and "ben ign".
+
+    Raises:
+        InputRefused: two of `names` differ in nothing else.
+    """
+    seen: dict[str, str] = {}
+    for name in sorted(set(names)):
+        other = seen.setdefault(_meant(name), name)
+        if other != name:
+            raise InputRefused(f"{where}: the {what} '{other}' and '{name}' may be one, written in two ways; "
+                               "write it in one, or give them names that differ in more")
+
+
+def _meant(name: str) -> str:
+    """A name without its case, the zeros around its number, and how its words are separated."""
+    plain = re.sub(r"\\u(200[b-f]|feff)", "", name).strip("\"' ").casefold()
+    if re.fullmatch(r"\d+(\.\d*)?", plain):
+        whole, _, part = plain.partition(".")
+        return f"{whole.lstrip('0') or 0}.{part.rstrip('0')}"
+    return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", " ", plain)
 
 
 def counted(files: Iterable[Path]) -> str:

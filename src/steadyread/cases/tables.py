@@ -86,7 +86,8 @@ def read_table(path: Path, columns: tuple[str, ...], further: tuple[str, ...] = 
     """
     text = _text(path)
     try:
-        rows = csv.reader(io.StringIO(text), delimiter=_opening(text, (*columns, *further))[0])
+        rows = csv.reader(io.StringIO(text), delimiter=_opening(text, (*columns, *further))[0],
+                          skipinitialspace=True)
         numbered = [(rows.line_num, values) for values in rows if any(map(str.strip, values))]
     except csv.Error as problem:
         raise InputRefused(f"{path}: cannot be read as CSV text in UTF-8 ({problem})") from None
@@ -137,7 +138,7 @@ def _opening(text: str, known: Iterable[str]) -> tuple[str, list[str]]:
     stated = _SEPARATOR.match(head[0])
     first = head[1] if stated and len(head) > 1 else head[0]
     marks = stated[1] if stated else _DELIMITERS
-    headers = {mark: next(csv.reader([first], delimiter=mark), []) for mark in marks}
+    headers = {mark: next(csv.reader([first], delimiter=mark, skipinitialspace=True), []) for mark in marks}
     asked = {name.casefold() for name in known}
     mark = max(headers, key=lambda mark: (len(asked & {name.strip().casefold() for name in headers[mark]}),
                                           len(headers[mark])))
