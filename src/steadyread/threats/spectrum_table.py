@@ -68,6 +68,7 @@ def read_spectrum_table(path: Path) -> SpectrumTable:
     comments = [line.lstrip("# ").strip() for _, line in lines if line.lstrip().startswith("#")]
     rows = [(number, line) for number, line in lines if line.strip() and not line.lstrip().startswith("#")]
     cells = list(_cells(path, rows))
+    _refuse_further_cells(path, cells)
     columns = _columns(path, cells, _commented_header(lines, rows))
     if cells and not any(_is_number(cell, True) for cell in cells[0][1]):
         cells = cells[1:]
@@ -120,6 +121,15 @@ def _cells(path: Path, rows: Sequence[tuple[int, str]]) -> Iterator[tuple[int, l
         yield number, [cell.strip() for cell in found]
 
 
+def _refuse_further_cells(path: Path, cells: Sequence[tuple[int, list[str]]]) -> None:
+    """Refuses rows of more cells than the first: a header without a name for the index, or decimal commas."""
+    expected = len(cells[0][1]) if cells else 0
+    for row, found in cells:
+        if any(found[expected:]):
+            raise InputRefused(f"{path}, row {row}: {len(found)} cells, where the first row has {expected}; give "
+                               "every column a name, and separate cells by something else than decimal commas")
+
+
 def _commented_header(lines: Sequence[tuple[int, str]], rows: Sequence[tuple[int, str]]) -> list[str]:
     """The cells of a comment right above the first row, where some writers put the names; [] where none is."""
     first = rows[0][0] if rows else 0
@@ -135,9 +145,8 @@ def _columns(path: Path, cells: Sequence[tuple[int, list[str]]], above: list[str
         return _named(f"{path}, row {row}", names)
     if len(above) == len(names) and all(any(kind(name) for name in above) for kind in (_frequency, _power)):
         return _named(str(path), above)
-    counts = [found[0] for _, found in cells]
-    if len(names) > 2 and (counts == [str(place) for place in range(len(counts))]
-                           or counts == [str(place + 1) for place in range(len(counts))]):
+    counts = [found[0] for _, found in cells if _is_number(found[0], False)]
+    if len(counts) > 2 and [float(count) - float(counts[0]) for count in counts] == list(range(len(cells))):
         raise InputRefused(f"{path}: its first column counts the rows; name the columns {NEEDED} in a first line")
     return _Columns()
 
