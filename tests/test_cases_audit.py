@@ -9,6 +9,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from steadyread.cases import Cases, Preparation, Row, audit, phantom, prepare
+from steadyread.cases.leaks import strongest
 from steadyread.errors import InputRefused
 from steadyread.findings import Finding
 from steadyread.progress import Label
@@ -210,3 +211,20 @@ def test_an_audit_says_how_far_it_is() -> None:
     audit(phantom.nodules(4, 0), progress=heard)
     assert labels[0][1] == 4
     assert "looking at the images" in str(labels[0][0])
+
+
+@pytest.mark.parametrize(("classes", "deviations"), [(2, 1.96), (3, 3.0)])
+@pytest.mark.parametrize("each", [1, 3])
+def test_how_sure_a_leak_is_goes_by_patients_and_by_how_many_classes_were_tried(classes: int, deviations: float,
+                                                                               each: int) -> None:
+    """Hanley and McNeil's standard error of an AUC of 0.82 from 5 patients and the others."""
+    values = np.repeat([9.0, 8, 7, 6, 1, 5, 4, 3, 2, 0] + ([1.5, 5.5, 6.5, 2.5, 4.5] if classes == 3 else []), each)
+    labels = np.repeat([1] * 5 + [0] * 5 + ([2] * 5 if classes == 3 else []), each)
+    patients = np.repeat(np.arange(5 * classes), each).astype(str)
+    found = strongest(values, labels, ("a", "b", "c")[:classes], patients)
+    assert found is not None
+    area, others = found.auc, 5 * (classes - 1)
+    first, second = area / (2 - area), 2 * area**2 / (1 + area)
+    square = area * (1 - area) + 4 * (first - area**2) + (others - 1) * (second - area**2)
+    assert found.tells == "b"
+    assert found.lowest == pytest.approx(area - deviations * (square / (5 * others))**0.5)

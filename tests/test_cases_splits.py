@@ -8,6 +8,8 @@ from hypothesis import given, reject, settings
 from hypothesis import strategies as st
 
 from steadyread.cases import Cases, Row, audit, balance, batches, fingerprint, fold, limit, relabelled, split
+from steadyread.cases.case_set import beside
+from steadyread.cases.splits import _class_of, _how_many
 from steadyread.errors import InputRefused, UsageError
 from steadyread.types import Bounds
 
@@ -146,6 +148,42 @@ def test_a_fingerprint_sees_pixels_labels_and_parts() -> None:
             fingerprint(made(list(range(8)), [0, 1] * 4, pixels=list(range(1, 9))))}
     assert len(told) == 4
     assert fingerprint(cases) == fingerprint(made(list(range(8)), [0, 1] * 4))
+
+
+def test_a_patient_of_each_class_stays_for_training_however_large_the_share() -> None:
+    done = split(made([0, 1, 2, 3], [0, 1, 0, 1]), 0, test_share=0.95)
+    assert done.part("train").counts() == done.part("test").counts() == {"0": 1, "1": 1}
+
+
+@pytest.mark.parametrize(("sizes", "share", "taken"), [
+    ([2, 2, 2, 2], 0.5, 2), ([2, 2, 2, 2], 3 / 8, 1), ([1, 9, 1], 0.4, 1), ([1, 9, 1], 0.6, 2), ([3], 0.9, 0),
+    ([1, 1], 0.99, 1), ([1, 1], 0.0, 0)])
+def test_as_many_patients_as_come_nearest_to_the_share(sizes: list[int], share: float, taken: int) -> None:
+    """Of two as near, the fewer."""
+    assert _how_many(sizes, share) == taken
+
+
+def test_a_patient_of_two_classes_counts_as_the_more_frequent_and_at_a_tie_as_the_higher() -> None:
+    assert _class_of(made([0] * 3, [0, 0, 1]).rows) == 0
+    assert _class_of(made([0] * 4, [0, 1, 1, 0]).rows) == 1
+
+
+def test_a_limit_leaves_each_class_as_near_to_its_share_as_whole_images_can() -> None:
+    drawn = limit(made(list(range(16)), [0] * 10 + [1] * 5 + [2]), 9, 0)     # shares of 5.6, 2.8 and 0.6
+    assert drawn.counts() == {"0": 5, "1": 3, "2": 1}
+
+
+def test_folds_are_even_in_every_class_before_they_are_even_in_size() -> None:
+    cases = made([0] * 10 + list(range(1, 11)), [0] * 11 + [1] * 9)
+    held = [fold(cases, k, 2, 0, test_share=0.0).part("validation").counts()["1"] for k in (0, 1)]
+    assert sorted(held) == [4, 5]
+
+
+def test_patients_of_two_sets_are_known_where_those_of_both_are() -> None:
+    one, other = made([0, 1], [0, 1]), made([0, 1], [0, 1], known=False)
+    assert beside(one, one).patients_known
+    assert not beside(one, other).patients_known
+    assert not beside(other, one).patients_known
 
 
 # folds and other labels

@@ -12,9 +12,9 @@ import pytest
 from scipy import special, stats
 
 from fabricate import reads_with
-from steadyread.metrics.discrimination import area_under_curve
+from steadyread.metrics.discrimination import area_under_curve, weighted_auc
 from steadyread.metrics.guarantee import guarantee
-from steadyread.metrics.intervals import Estimate, share
+from steadyread.metrics.intervals import Estimate, resamples, share
 from steadyread.metrics.robustness import median_flip
 from steadyread.metrics.triage import MARGIN, area, triage
 
@@ -36,11 +36,17 @@ def of_share(random: np.random.Generator, count: int) -> Estimate:
     return share(random.random(len(patients)) < random.beta(2, 0.5, count)[patients], patients)
 
 
-def of_auc(random: np.random.Generator, count: int) -> Estimate:
-    """Labels by patient; half of a score's variance between patients."""
+def images_of(random: np.random.Generator, count: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Patients, labels by patient, and a score half of whose variance lies between patients."""
     patients = patients_of(random, count)
     label = (random.random(count) < 0.4)[patients].astype(np.int64)
-    score = AUC_SHIFT * label + random.normal(size=count)[patients] + random.normal(size=len(patients))
+    return patients, label, (AUC_SHIFT * label + random.normal(size=count)[patients]
+                             + random.normal(size=len(patients)))
+
+
+def of_auc(random: np.random.Generator, count: int) -> Estimate:
+    """The AUC of such a score."""
+    patients, label, score = images_of(random, count)
     return area_under_curve(np.stack([-score, score], 1), label, patients.astype(str))
 
 
@@ -102,6 +108,36 @@ def held(told: Sequence[Estimate], truth: float, name: str) -> None:
 def test_the_interval_holds_the_truth(name: str, drawn: Drawn, truth: float, count: int) -> None:
     random = np.random.default_rng(count)
     held([drawn(random, count) for _ in range(REPEATS)], truth, f"{name}, {count} patients")
+
+
+@pytest.mark.parametrize("count", [20, 120])
+def test_quantiles_of_resamples_as_they_are_hold_an_auc_less_often(count: int) -> None:
+    """Why areas take t on the logit scale."""
+    random, inside = np.random.default_rng(count), []
+    for _ in range(REPEATS):
+        patients, label, score = images_of(random, count)
+        drawn = np.concatenate([weighted_auc(weights, score, label == 1) for weights in resamples(patients)])
+        low, high = np.nanquantile(drawn, [0.025, 0.975])
+        inside.append(low <= AUC <= high)
+    print(f"\nAUC by quantiles as they are, {count} patients: {np.mean(inside):.3f} of {REPEATS} data sets", end="")
+    assert np.mean(inside) < 0.95
+
+
+@pytest.mark.parametrize("count", [20, 60])
+@pytest.mark.parametrize(("held", "low", "high"), [(0.2, 0.91, 0.96), (0.3, 0.88, 0.95), (0.5, 0.70, 0.87)])
+def test_one_patient_with_many_images_spoils_the_interval_of_a_share(count: int, held: float, low: float,
+                                                                     high: float) -> None:
+    """Which a finding says, from a fifth of the images on."""
+    random, inside, repeats = np.random.default_rng(count), [], 2000
+    for _ in range(repeats):
+        images = random.integers(1, 7, count)
+        images[0] = round(held / (1 - held) * images[1:].sum())
+        patients = np.repeat(np.arange(count), images)
+        told = share(random.random(len(patients)) < random.beta(2, 0.5, count)[patients], patients)
+        inside.append(told.low <= 0.8 <= told.high)
+    print(f"\nshare, {count} patients of whom one holds {held:.0%} of the images: {np.mean(inside):.3f} of "
+          f"{repeats} data sets", end="")
+    assert low < np.mean(inside) < high
 
 
 @pytest.mark.parametrize("count", [20, 60])

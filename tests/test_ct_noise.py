@@ -13,7 +13,7 @@ from steadyread.metrics.dose import effective_mas
 from steadyread.threats import CTNoise, Spectrum
 from steadyread.threats.ct_noise import resampled
 from steadyread.threats.drawing import Field
-from steadyread.threats.spectrum import SpectrumWarning
+from steadyread.threats.spectrum import SpectrumWarning, ThicknessWarning
 from steadyread.types import Batch, Bounds, NativeGrid
 
 HU = Bounds(-1024, 3071, "HU")
@@ -258,3 +258,11 @@ def test_effective_dose_adds_as_variances_do() -> None:
     assert effective_mas(100, 10) == pytest.approx(9.09, abs=0.01)
     sigma = Spectrum.soft().sigma_hu
     assert sigma(effective_mas(80, 50)) ** 2 == pytest.approx(sigma(80) ** 2 + sigma(50) ** 2)
+
+
+def test_the_thickness_of_slices_is_their_distance_and_not_a_pixels_width() -> None:
+    images = torch.zeros(1, 1, 3, 8, 8)
+    noise = CTNoise(replace(Spectrum.soft(), slice_thickness_mm=2.0))
+    noise.start(Batch(images, ("a",), Bounds(-1000, 400, "HU"), ((2.0, 0.8, 0.8),)), torch.ones(1), 0, 0)
+    with pytest.warns(ThicknessWarning, match="slices of 5 mm"):
+        noise.start(Batch(images, ("a",), Bounds(-1000, 400, "HU"), ((5.0, 0.8, 2.0),)), torch.ones(1), 0, 0)

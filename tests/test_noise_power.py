@@ -148,3 +148,11 @@ def test_simulated_doses_follow_the_law(shared_data: Callable[[str], Path]) -> N
                                for row in (64, 128) for column in (64, 128)])
         product.append(noise_power(rois, 0.7).sigma_hu * np.sqrt(dose))
     assert max(product) / min(product) < 1.02
+
+
+def test_rings_of_a_spectrum_are_as_wide_as_the_coarser_step() -> None:
+    frequency, power, samples = ring_average(np.ones((8, 16)), (1.0, 1.0))     # steps of 1/8 and 1/16 per mm
+    assert len(frequency) == 6                   # up to 5.7 steps of 1/8
+    assert samples.sum() == 8 * 16 - 1 - 2       # all but 0 and what lies within half a step of it
+    assert power == pytest.approx(1)
+    assert np.rint(8 * frequency).tolist() == [1, 2, 3, 4, 5, 6]

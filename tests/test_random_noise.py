@@ -200,3 +200,16 @@ def test_bad_input_is_refused():
     grey = Classifier(classifier.module, Bounds(0, 255, "grey level"), "logit")
     with pytest.raises(InputRefused, match="HU"):
         flip_probability(grey, batch.images.abs(), torch.tensor([0, 1]), NOISE)
+
+
+def test_the_figures_of_native_noise_go_by_each_images_own_spacing():
+    """The box of 5 mm over which local sigma is taken was the first image's."""
+    plain, operators = batch_of(2, (12, 12)), (torch.eye(12), torch.eye(12))
+    batch = replace(plain, spacing_mm=((0.5, 0.5), (2.0, 2.0)), native=(NativeGrid((0.5, 0.5), operators),
+                                                                        NativeGrid((2.0, 2.0), operators)))
+    classifier, attack_ = linear((12, 12)), random_ct_noise(CTNoise(Spectrum.soft(), domain="native"), (100,), 2)
+    together, = attack_(classifier, batch, torch.zeros(2, dtype=torch.int64))
+    for place in (0, 1):
+        alone, = attack_(classifier, batch.pick(torch.tensor([place])), torch.zeros(1, dtype=torch.int64))
+        for name, values in alone.likely.items():
+            assert torch.allclose(together.likely[name][place], values[0], rtol=1e-4, equal_nan=True), name

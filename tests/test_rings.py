@@ -228,3 +228,11 @@ def test_what_no_round_corrects_is_mixed_with_a_draw(monkeypatch: pytest.MonkeyP
     assert kept.holds(projected).all()
     zero = kept.nearest(torch.zeros(1, 1, 5, 24, 24), torch.ones(1))
     assert kept.holds(zero).all()
+
+
+def test_rings_are_as_wide_as_the_frequency_step_of_the_shorter_side():
+    rings = rings_of((8, 16), (1.0, 1.0))         # steps of 1/8 and 1/16 per mm
+    assert rings.count == 7                       # up to sqrt(1/2) per mm, 5.7 steps of 1/8
+    assert rings.index[:5, 0].tolist() == [0, 1, 2, 3, 4]
+    assert rings.index[0].tolist() == [0, 1, 1, 2, 2, 2, 3, 4, 4]
+    assert rings_of((8, 16), (2.0, 1.0)).count == 10      # both sides 16 mm: up to 0.56 per mm, 8.9 steps

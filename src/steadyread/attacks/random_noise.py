@@ -91,11 +91,12 @@ class RandomCTNoise:
         every = torch.stack(margins, dim=2)
         return tuple(_at_dose(worst, every[:, at], clean, likely, sizes[:, at], at) for at in range(len(self.mas)))
 
-
     def _likeness(self, batch: Batch, noise: Images) -> Mapping[str, Values]:
         """The figures of noises of 1 HU; of the rings only where the images' own grid is the noise's."""
         if self.threat.domain == "native":
-            return plausibility(noise, (batch.spacing_mm or (None,))[0] or 1.0)
+            known = batch.spacing_mm or (None,) * len(batch)
+            each = [plausibility(noise[place:place + 1], spacing or 1.0) for place, spacing in enumerate(known)]
+            return {name: torch.cat([told[name] for told in each]) for name in each[0]}
         return self.threat.likeness(batch, noise, noise.new_ones(len(batch)))
 
 

@@ -119,7 +119,8 @@ def _dominant(cases: Cases) -> Iterator[Finding]:
     """A patient with so many images of a part that its figures are largely that patient's.
 
     Intervals over patients take them for draws of one kind: simulated, they hold the truth in 94 % of data sets
-    where one patient holds a fifth of the images, in 92 % with 30 %, in 80 % with half. Training images have none.
+    where one patient holds a fifth of the images, in 92 % with 30 %, in 76 to 82 % with half. Training images have
+    none.
     """
     for part in sorted({row.part for row in cases.rows} - {"train"}):
         held = Counter(row.patient for row in cases.rows if row.part == part)

@@ -23,9 +23,10 @@ def guarantee(validation: Reads | None, test: Reads, score: str, alpha: float, d
     The bound needs independent reads, so one a patient is drawn from the validation images: it speaks of a random
     image of a random patient, not of all images. The steadiest of them are judged in the steps of `kept_steps`.
     Those above a step's threshold are draws of the reads above it; where the error falls as the score rises, the
-    first threshold with too many errors passes with a chance of at most delta. There is none for `combined`, which
-    has seen the labels of those images. `threshold` is None where nothing passes: an error too many among the
-    steadiest, or fewer than `least_patients`, which would be needed without a single error.
+    first threshold with too many errors passes with a chance of at most delta. The images must be new to the
+    network: those that chose the epoch to keep flatter it. There is none for `combined`, which has seen their labels.
+    `threshold` is None where nothing passes: an error too many among the steadiest, or fewer than
+    `least_patients`, which would be needed without a single error.
     """
     answer: dict[str, Any] = {"score": score, "alpha": alpha, "delta": delta, "threshold": None, "bound": None,
                               "coverage": Estimate(None), "error": Estimate(None), "validation_images": 0}
