@@ -12,7 +12,7 @@ import numpy as np
 from steadyread import records
 from steadyread.errors import InputRefused, unwritable
 from steadyread.files import JOBS, PAGE, SETTINGS, SUMMARY
-from steadyread.folder_lock import locked
+from steadyread.folder_lock import locked, sweep
 from steadyread.metrics.combination import combination_of
 from steadyread.metrics.plan import part_of, share_to_withhold, stages_of
 from steadyread.metrics.reads import Reads, reads_of
@@ -66,6 +66,7 @@ def report_run(folder: str | Path, seed: int = 0, out: str | Path | None = None,
         InputRefused: no plan or records there, or a stored file that is not what it should be.
     """
     with locked(Path(folder)):
+        sweep(Path(folder))
         page = _writer(Path(folder))(Path(folder), seed, show_ids)
     if out is not None:
         page = _copied(Path(folder), Path(out)) / page.name
