@@ -312,3 +312,25 @@ def test_folders_written_in_two_ways_are_no_two_classes(tmp_path: Path, places: 
     save(*(tmp_path / place / f"{number}.png" for number, place in enumerate(places)))
     with pytest.raises(InputRefused, match="two ways"):
         open_cases(tmp_path)
+
+
+@pytest.mark.parametrize("other", ["labelsTr", "lesion_masks", "bin", "SegmentationClass", "1st_manual"])
+@pytest.mark.parametrize("place", ["{}/{}.png", "{}/x/{}.png", "a/{}/{}.png"])
+def test_what_stands_beside_images_is_no_class(tmp_path: Path, other: str, place: str) -> None:
+    save(*(tmp_path / place.format(kind, number) for kind in ("images", other) for number in range(2)),
+         *([tmp_path / "b/images/y.png"] if place.startswith("a/") else []))
+    with pytest.raises(InputRefused, match=rf"{other}: stands beside images/.*exclude"):
+        open_cases(tmp_path)
+
+
+def test_a_class_called_mask_among_classes_numbered_alike_is_no_mask(tmp_path: Path) -> None:
+    save(*(tmp_path / kind / f"{number}.png" for kind in ("mask", "no_mask", "wrong") for number in range(3)))
+    assert open_cases(tmp_path).counts() == {"mask": 3, "no_mask": 3, "wrong": 3}
+
+
+def test_signed_pictures_of_8_bits_are_refused(tmp_path: Path) -> None:
+    save(tmp_path / "a/1.png", tmp_path / "b/2.png")
+    Image.fromarray(np.full((6, 6), 200, np.uint8)).save(tmp_path / "b/3.tif", tiffinfo={339: 2})
+    cases = open_cases(tmp_path)
+    with pytest.raises(InputRefused, match="signed values of 8 bits"):
+        [cases[place] for place in range(3)]

@@ -399,6 +399,8 @@ def test_weights_without_a_card_ask_for_the_network(here: Path, trained: nn.Modu
         load_saved(here / "w.pt")
     with pytest.raises(InputRefused, match="no weights file"):
         read_card(here / "none.safetensors")
+    with pytest.raises(InputRefused, match=r"W[.]PT; did you mean 'w.pt'"):
+        read_card(here / "W.PT")
 
 
 class Own(nn.Linear):

@@ -69,6 +69,7 @@ def read(path: Path, channels: Channels = "auto", exclude: Exclude = ()) -> Case
     others = _refuse_vanished([file for file in chosen if not is_picture(file)], set(name_of))
     classes = in_order(set(name_of.values()))
     refuse_two_spellings("classes", classes, path)
+    _refuse_beside_images(placed)
     look, how = look_of([file for file, _, _ in placed], channels)
     rows = []
     for file, part, folder in placed:
@@ -164,6 +165,17 @@ def _beside_parts(places: Places, parts: set[str]) -> tuple[str, ...]:
     beside = Counter(folders[0] for folders in places.values() if folders[0] not in parts)
     return tuple(f"{count} pictures in {name}/ are left out: it stands beside {', '.join(sorted(parts))} and is no "
                  "part" for name, count in sorted(beside.items()))
+
+
+def _refuse_beside_images(placed: Sequence[Placed]) -> None:
+    """Refuses what stands beside a folder whose name is that of all images, as masks do under any name."""
+    folders = {folder for file, _, top in placed for folder in file.parents if top.parent in folder.parents}
+    for folder in sorted(one for one in folders if one.name.casefold() in IMAGE_FOLDERS):
+        other = next((one for one in sorted(folders) if one.parent == folder.parent and one != folder), None)
+        if other is not None:
+            raise InputRefused(f"{other}: stands beside {folder.name}/, so it may hold masks and is read "
+                               "neither as a class nor as images; leave it out with exclude, or list the files in "
+                               "a CSV (file,label)")
 
 
 def _refuse_two_depths(root: Path, places: Places) -> None:

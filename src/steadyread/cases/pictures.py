@@ -36,7 +36,7 @@ _SAMPLE = 256
 _GREY_DIFFERENCE = 2.0
 _GREY_SHARE = 0.9
 _SIXTEEN = ("I", "I;16", "I;16B", "I;16L", "I;16N")
-_ORIENTATION, _BITS, _PHOTOMETRIC = 274, 258, 262   # TIFF tags, EXIF's too
+_ORIENTATION, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 274, 258, 262, 339   # TIFF tags, EXIF's too
 _ERRORS = (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, KeyError, AttributeError,
            OverflowError, MemoryError, RuntimeError, ZeroDivisionError, struct.error, zlib.error,
            Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -218,6 +218,8 @@ def _refuse_deep_colour(picture: Image.Image, path: Path) -> None:
     if picture.mode in (*_SIXTEEN, "F"):
         return
     tags = getattr(picture, "tag_v2", {})
+    if 2 in tags.get(_SAMPLE_FORMAT, ()):
+        raise InputRefused(f"{path}: signed values of 8 bits, which are not read; convert it to 0 to 255")
     raw = str([tile[3] for tile in getattr(picture, "tile", ())])
     if (picture.format == "PNG" and ";16" in raw) or max(tags.get(_BITS, (8,))) > 8:
         raise InputRefused(f"{path}: 16 bits per channel with colour or transparency, which are not read; convert "

@@ -1,7 +1,7 @@
 """Files in a folder of pictures that are no images of the set: masks of others, and what the user excludes."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
@@ -99,6 +99,7 @@ def _holds_masks(folder: PurePosixPath, siblings: set[PurePosixPath], beside_pic
         return False
     if beside_pictures or any(other.name.casefold() in IMAGE_FOLDERS for other in others):
         return True
-    images = set().union(*(stems[other] for other in others))
+    of = Counter(stem for other in others for stem in stems[other])
+    images = {stem for stem, count in of.items() if count == 1}   # 0.png in every class is no pair
     alike = sum(stem in images or _is_mask(stem, images) for stem in stems[folder])
     return len(others) > 1 and alike > len(stems[folder]) / 2

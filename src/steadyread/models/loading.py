@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from steadyread import records
 from steadyread.errors import InputRefused, PlanDiffers, SteadyreadError, UsageError
+from steadyread.files import nearest
 from steadyread.limits import MOST_PARAMETERS
 from steadyread.models.archives import metadata_of, stored_values, tensors_and_metadata, told, torch_archive
 from steadyread.models.functions import as_module
@@ -106,7 +107,7 @@ def read_card(path: str | Path) -> dict[str, Any] | None:
         InputRefused: no such file, or not safetensors in spite of its name.
     """
     path = existing(Path(path))
-    if path.suffix != ".safetensors":
+    if path.suffix.lower() != ".safetensors":
         return None
     text = metadata_of(path).get(CARD)
     return None if text is None else whole_card(stored_values(text, path), path)
@@ -169,7 +170,7 @@ def read_state(path: Path, wanted: Shapes | None = None) -> dict[str, Tensor]:
     """
     _refuse_other_kinds(path)
     path = existing(path)
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         return state_for(_whole_safetensors(path)[0], path, wanted)
     return state_for(torch_archive(path), path, wanted)
 
@@ -231,7 +232,7 @@ def refuse_not_finite(path: Path, name: str, value: Tensor) -> None:
 
 
 def _refuse_other_kinds(path: Path) -> None:
-    if not path.name.endswith(_SUFFIXES):
+    if not path.name.lower().endswith(_SUFFIXES):
         raise InputRefused(f"{path}: expected weights as .safetensors, .pt or .pth; {SAVE}")
 
 
@@ -242,7 +243,7 @@ def existing(path: Path) -> Path:
         InputRefused: it is not, or cannot be (see `refuse_no_weights`).
     """
     if not path.is_file():
-        raise InputRefused(f"no weights file {path}")
+        raise InputRefused(f"no weights file {path}{nearest(path)}")
     refuse_no_weights(path)
     return path
 
