@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from steadyread.attacks import square
 from steadyread.attacks.recipes import attack, bim, fgsm, pgd
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.attacks.square import Square, _moved
@@ -253,3 +254,20 @@ def test_the_windows_of_square_reach_both_ends_of_every_axis():
     assert moved[0, 0, 0, 0] == 0.5
     assert moved[1, 0, -1, -1] == -0.5
     assert moved[0, 0, -1, -1] == moved[1, 0, 0, 0] == 0
+
+
+def test_the_windows_of_square_shrink_as_the_source_has_it(monkeypatch):
+    """arXiv:1912.00049, for 10,000 queries: halved at 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000."""
+    shares = []
+    monkeypatch.setattr(square, "_moved", lambda part, delta, *rest: shares.append(rest[-1]) or delta)
+    classifier = net_classifier(module=nn.Sequential(nn.Flatten(), Unmoved()))
+    Square(1.0, 1000)(classifier, classifier.batch(some_images(1)), torch.zeros(1, dtype=torch.long))
+    seen = {spent: shares[spent - 1] for spent in (1, 2, 6, 30, 60, 150, 300, 500, 700, 900)}
+    assert seen == {spent: 0.8 / 2**place for place, spent in enumerate(seen)}
+
+
+class Unmoved(nn.Module):
+    """The first of two classes whatever it is given."""
+
+    def forward(self, flat):
+        return torch.stack([torch.ones(len(flat)), torch.zeros(len(flat))], 1) + 0 * flat[:, :1]

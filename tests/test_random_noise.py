@@ -10,7 +10,7 @@ from scipy import fft
 from torch import nn
 
 from steadyread.attacks.flip_probability import flip_probability, margins_under_noise
-from steadyread.attacks.random_noise import random_ct_noise, sizes_at
+from steadyread.attacks.random_noise import Noisy, _worse, random_ct_noise, sizes_at
 from steadyread.attacks.recipes import attack
 from steadyread.classifier import Classifier, prediction_of
 from steadyread.errors import InputRefused, UsageError
@@ -213,3 +213,14 @@ def test_the_figures_of_native_noise_go_by_each_images_own_spacing():
         alone, = attack_(classifier, batch.pick(torch.tensor([place])), torch.zeros(1, dtype=torch.int64))
         for name, values in alone.likely.items():
             assert torch.allclose(together.likely[name][place], values[0], rtol=1e-4, equal_nan=True), name
+
+
+def test_an_undecided_draw_never_stands_for_the_worst_of_several():
+    def read(*margins):
+        values = torch.tensor(margins)[:, None]
+        return Noisy(torch.zeros(3, 1, 2), values.reshape(3, 1, 1, 1).expand(3, 1, 1, 2).clone(),
+                     values[..., None].expand(3, 1, 2).clone(), values)
+
+    worst = _worse(read(math.nan, 1.0, 2.0), read(0.5, math.nan, 1.0))
+    for held in (worst.margin[:, 0], worst.logits[:, 0, 1], worst.images[:, 0, 0, 1]):
+        assert held.tolist() == [0.5, 1.0, 1.0]

@@ -24,8 +24,8 @@ def guarantee(validation: Reads | None, test: Reads, score: str, alpha: float, d
     image of a random patient, not of all images. The steadiest of them are judged in the steps of `kept_steps`.
     Those above a step's threshold are draws of the reads above it; where the error falls as the score rises, the
     first threshold with too many errors passes with a chance of at most delta. The images must be new to the
-    network: those that chose the epoch to keep flatter it. There is none for `combined`, which has seen their labels.
-    `threshold` is None where nothing passes: an error too many among the steadiest, or fewer than
+    network: those that chose the epoch to keep flatter it. There is none for `combined`, which has seen their
+    labels. `threshold` is None where nothing passes: an error too many among the steadiest, or fewer than
     `least_patients`, which would be needed without a single error.
     """
     answer: dict[str, Any] = {"score": score, "alpha": alpha, "delta": delta, "threshold": None, "bound": None,
