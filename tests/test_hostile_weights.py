@@ -18,12 +18,13 @@ from torch import nn
 
 from fabricate_pictures import Call, pictures
 from steadyread.errors import InputRefused, UsageError
-from steadyread.limits import MOST_PARAMETERS
+from steadyread.limits import MOST_PARAMETERS, MOST_VALUES
 from steadyread.models.loading import (
     load_classifier_module,
     load_saved,
     read_card,
     read_state,
+    refuse_not_finite,
     save_weights,
     sketched,
 )
@@ -99,8 +100,78 @@ def test_a_checkpoint_of_a_strangers_run_is_held_to_the_same(tmp_path: Path) -> 
 
 def test_a_tensor_that_repeats_one_value_without_end_is_refused(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(1).expand(1 << 40)}, tmp_path / "w.pt")
-    with pytest.raises(InputRefused, match="of which only 4 bytes are stored"):
+    with pytest.raises(InputRefused, match="of which only"):
         read_state(tmp_path / "w.pt")
+
+
+def test_tensors_that_repeat_the_same_values_many_times_are_refused(tmp_path: Path) -> None:
+    stored = torch.zeros(2**16)
+    torch.save({f"{name}": stored[:] for name in range(600)}, tmp_path / "w.pt")   # 157 MB of 0.3 MB
+    with pytest.raises(InputRefused, match="157,286,400 bytes together, of which only"):
+        read_state(tmp_path / "w.pt")
+    torch.save({"state_dict": {"a": stored}, "tied": {"b": stored, "c": stored}}, tmp_path / "w.pt")
+    assert read_state(tmp_path / "w.pt")["a"].shape == stored.shape
+
+
+def test_dictionaries_within_each_other_without_end_are_gone_through_once(tmp_path: Path) -> None:
+    nested: dict[str, Any] = {"a": torch.ones(2)}
+    for _ in range(3):
+        nested = {f"{name}": nested for name in range(400)}   # 64 million places, 4 dictionaries
+    torch.save(nested, tmp_path / "w.pt")
+    assert read_state(tmp_path / "w.pt")["a"].tolist() == [1, 1]
+
+
+def test_a_flipped_weight_in_a_torch_archive_is_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.arange(300.0)}, tmp_path / "w.pt")
+    content = bytearray((tmp_path / "w.pt").read_bytes())
+    content[content.index(struct.pack("<3f", 7, 8, 9))] ^= 1
+    (tmp_path / "w.pt").write_bytes(content)
+    with pytest.raises(InputRefused, match="Bad CRC-32 for file 'w/data/0'"):
+        read_state(tmp_path / "w.pt")
+
+
+def test_an_archive_written_without_checksums_is_read(tmp_path: Path) -> None:
+    torch.serialization.set_crc32_options(False)
+    try:
+        torch.save({"a": torch.arange(3.0)}, tmp_path / "w.pt")
+    finally:
+        torch.serialization.set_crc32_options(True)
+    assert read_state(tmp_path / "w.pt")["a"].tolist() == [0, 1, 2]
+
+
+class Zeros:
+    """What pickles as a call that makes 16 GB of zeros."""
+
+    def __reduce__(self) -> tuple[type[bytearray], tuple[int]]:
+        return bytearray, (2**34,)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_a_call_that_makes_zeros_is_refused_before_it_is_made(zipped: bool, tmp_path: Path) -> None:
+    torch.save({"a": torch.ones(2), "b": Zeros()}, tmp_path / "w.pt", _use_new_zipfile_serialization=zipped)
+    with pytest.raises(InputRefused, match="it holds a bytearray"):
+        read_state(tmp_path / "w.pt")
+
+
+@pytest.mark.parametrize(("kind", "size"), [("F8_E4M3", 1.0), ("F8_E5M2", 1.0), ("F4", 0.5)])
+def test_numbers_of_eight_bits_and_fewer_are_refused_by_name(kind: str, size: float, tmp_path: Path) -> None:
+    of_eight = {"dtype": kind, "shape": [8], "data_offsets": [0, int(8 * size)]}
+    file = header(tmp_path / "w.safetensors", json.dumps({"a": of_eight}).encode())
+    file.write_bytes(file.read_bytes() + bytes(int(8 * size)))
+    with pytest.raises(InputRefused, match="'a' holds no plain numbers"):
+        refuse_not_finite(file, "a", read_state(file)["a"])
+
+
+def test_an_empty_tensor_of_absurd_shape_is_no_traceback(tmp_path: Path) -> None:
+    empty = {"dtype": "F32", "shape": [0, 2**62, 2**61], "data_offsets": [0, 0]}
+    file = header(tmp_path / "w.safetensors", json.dumps({"a": empty}).encode())
+    refuse_not_finite(file, "a", read_state(file)["a"])
+
+
+def test_a_card_of_more_values_than_any_is_refused(tmp_path: Path) -> None:
+    text = "[" + "[]," * (MOST_VALUES + 1) + "[]]"
+    with pytest.raises(InputRefused, match="more than 2,000,000 values"):
+        read_card(with_metadata(tmp_path / "w.safetensors", {"card": text}))
 
 
 @pytest.mark.parametrize("value", [torch.zeros(2, device="meta"), torch.zeros(2).to_sparse(),

@@ -354,6 +354,29 @@ def test_json_larger_than_any_is_refused_unread(tmp_path: Path) -> None:
         records.read_json(tmp_path)
 
 
+def test_json_of_more_values_than_any_is_refused_before_it_is_parsed(tmp_path: Path) -> None:
+    (tmp_path / "plan.json").write_bytes(b"[" + b"{}," * 2_000_001 + b"{}]")
+    with pytest.raises(InputRefused, match="larger than any file of a run"):
+        records.read_json(tmp_path / "plan.json")
+
+
+@pytest.mark.parametrize("damaged", ["text", "column"])
+def test_a_table_whose_text_is_no_utf_8_is_damaged(damaged: str, tmp_path: Path) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table({"name_of_it": ["value_of_it"]}), sink, compression="none", use_dictionary=False,
+                   store_schema=False)
+    content = sink.getvalue().to_pybytes().replace(*{"text": (b"value_of_it", b"value_of_\xf2\xf2"),
+                                                     "column": (b"name_of_it", b"name_of_\xf2\xf2")}[damaged])
+    with pytest.raises(pa.ArrowInvalid):
+        records.table_in(content, tmp_path / "scores.parquet")
+
+
+def test_a_part_that_is_a_pipe_is_refused_unread(store: records.Store) -> None:
+    os.mkfifo(store.parts / "part-00000-0123456789abcdef.parquet")
+    with pytest.raises(InputRefused, match="a pipe; expected a regular file"):
+        records.read(store.folder)
+
+
 def test_an_npz_that_unpacks_to_more_than_any_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(tmp_path / "bomb.npz", "w", zipfile.ZIP_DEFLATED) as bomb, \
             bomb.open("a.npy", "w", force_zip64=True) as member:

@@ -5,7 +5,8 @@ from collections.abc import Mapping
 
 MOST_DEPTH = 64               # tables within tables; what is deeper ends in Python's own limit
 MOST_WHOLE = 2**63 - 1        # whole numbers as files and tensors store them
-MOST_BYTES = 32 * 2**20       # of a JSON text: its lists and tables take up to 24 times as much in memory
+MOST_BYTES = 32 * 2**20       # of a JSON text
+MOST_VALUES = 2_000_000       # of a JSON text, by its commas: an empty table takes two bytes there and 64 in memory
 MOST_UNPACKED = 2**29         # of the arrays of a run's file, in bytes
 MOST_HEADER = 24 * 2**20      # of what stands before the tensors of a file of weights
 MOST_ROWS = 2_000_000         # of a run's records
@@ -21,9 +22,10 @@ def beyond_limits(value: object) -> str:
         if depth > MOST_DEPTH:
             return f"{key[:40]}... is nested more than {MOST_DEPTH} deep"
         if isinstance(value, Mapping):
-            waiting += [(f"{key}.{name}" if key else str(name), depth + 1, inner) for name, inner in value.items()]
+            waiting += [(f"{key}.{name}" if key else str(name), depth + 1, inner) for name, inner in value.items()
+                        if not isinstance(inner, str)]
         elif isinstance(value, list | tuple):
-            waiting += [(key, depth + 1, inner) for inner in value]
+            waiting += [(key, depth + 1, inner) for inner in value if not isinstance(inner, str)]
         elif wrong := _wrong_number(value):
             return f"{key} {wrong}".lstrip()
     return ""

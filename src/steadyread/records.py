@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from steadyread.errors import InputRefused, PlanDiffers, unwritable
+from steadyread.files import regular_file
 from steadyread.limits import MOST_ROWS, MOST_UNPACKED
 from steadyread.progress import note
 from steadyread.whole_files import TEMPORARY
@@ -174,12 +175,17 @@ def table_in(content: bytes, path: Path) -> pa.Table:
         InputRefused: more rows or bytes than that.
         OSError, pa.ArrowException: no whole Parquet file.
     """
-    file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+    try:
+        file = pq.ParquetFile(pa.BufferReader(content), page_checksum_verification=True)
+    except UnicodeDecodeError as problem:   # in the name of a column
+        raise pa.ArrowInvalid(str(problem)) from problem
     groups = [file.metadata.row_group(group) for group in range(file.metadata.num_row_groups)]
     rows, size = sum(group.num_rows for group in groups), sum(group.total_byte_size for group in groups)
     if rows > MOST_ROWS or size > MOST_UNPACKED:
         raise InputRefused(f"{path} is no file of a run: it would unpack to {rows:,} rows and {size:,} bytes")
-    return file.read()
+    table = file.read()
+    table.validate(full=True)   # text that is no UTF-8, lists that end before they begin
+    return table
 
 
 def as_table(rows: Sequence[Mapping[str, object]] | pa.Table) -> pa.Table:
@@ -223,7 +229,7 @@ def _intact(path: Path) -> pa.Table | None:
     """A part's table, or None where its bytes are not those that were written."""
     match = _PART.fullmatch(path.name)
     try:
-        content = path.read_bytes()
+        content = regular_file(path).read_bytes()
     except OSError as problem:
         raise InputRefused(f"cannot read {path}: {problem.strerror or problem}") from problem
     try:

@@ -27,6 +27,7 @@ from steadyread.cases import Cases, batches
 from steadyread.cases.case_set import fingerprint
 from steadyread.classifier import Classifier, decided, margin_of
 from steadyread.errors import InputRefused, NoGradient, UsageError
+from steadyread.files import regular_file
 from steadyread.metrics.reads import SCORED, SCORES
 from steadyread.metrics.triage import GRADIENT
 from steadyread.training.augment import Draw, PerAxis, moved
@@ -187,8 +188,8 @@ def _over_networks(networks: Sequence[Classifier], batch: Batch, logits: Tensor,
 def _kept(path: Path, stated: bytes) -> bool:
     """Whether a whole file of these very networks, images and settings is there."""
     try:
-        table = records.table_in(path.read_bytes(), path)
-    except (OSError, pa.ArrowException):
+        table = records.table_in(regular_file(path).read_bytes(), path)
+    except (InputRefused, OSError, pa.ArrowException):
         return False
     return (table.schema.metadata or {}).get(SCORED) == stated
 

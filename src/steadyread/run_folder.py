@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 
 from steadyread import records
 from steadyread.errors import PlanDiffers, UsageError, unwritable
-from steadyread.files import CHECKPOINT, HARDENED, JOBS, MODEL, SEEN, SETTINGS
+from steadyread.files import CHECKPOINT, HARDENED, JOBS, MODEL, SEEN, SETTINGS, is_regular
 from steadyread.folder_lock import LOCK, locked, sweep
 from steadyread.progress import note
 from steadyread.study import Study
@@ -66,7 +66,7 @@ def taken_up(folder: Path, overwrite: bool = False) -> Iterator[None]:
     or is moved aside then with `overwrite`. What the user's code prints goes to stderr: stdout is for results."""
     with locked(folder), redirect_stdout(sys.stderr):
         sweep(folder)
-        settings = {path: path.read_bytes() for path in folder.rglob(SETTINGS)}
+        settings = {path: path.read_bytes() for path in folder.rglob(SETTINGS) if is_regular(path)}
         try:
             yield
         except PlanDiffers:

@@ -14,7 +14,7 @@ import numpy as np
 
 from steadyread.errors import InputRefused, unwritable
 from steadyread.files import regular_file
-from steadyread.limits import MOST_BYTES, MOST_UNPACKED, beyond_limits
+from steadyread.limits import MOST_BYTES, MOST_UNPACKED, MOST_VALUES, beyond_limits
 from steadyread.names import in_json, shown
 
 TEMPORARY = ".tmp"
@@ -76,10 +76,13 @@ def read_json(path: str | Path) -> Any:
     """
     path = regular_file(Path(path))
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise InputRefused(f"{path} is larger than any file of a run ({path.stat().st_size:,} bytes): remove "
-                               "it, and run the command that made it again")
-        found = json.loads(path.read_bytes())
+        size = path.stat().st_size
+        content = path.read_bytes() if size <= MOST_BYTES else b""
+        if size > MOST_BYTES or content.count(b",") > MOST_VALUES:
+            raise InputRefused(f"{path} is larger than any file of a run ({size:,} bytes, at most {MOST_BYTES:,} "
+                               f"and {MOST_VALUES:,} values are read): remove it, and run the command that made it "
+                               "again")
+        found = json.loads(content)
     except OSError as problem:
         raise InputRefused(f"cannot read {path}: {problem.strerror}") from problem
     except (ValueError, RecursionError) as problem:

@@ -6,7 +6,7 @@ import pickle
 import struct
 import warnings
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -17,10 +17,12 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from steadyread.errors import InputRefused, SteadyreadError
-from steadyread.limits import MOST_HEADER, beyond_limits
+from steadyread.limits import MOST_HEADER, MOST_VALUES, beyond_limits
 from steadyread.models.states import SAVE
 
-_EXPANDED = 2**27   # bytes of a tensor that repeats fewer ones (`expand`)
+_EXPANDED, _SHARED = 2**27, 8   # bytes of tensors that repeat fewer ones (`expand`), and times the file's own
+_CHUNK = 2**20
+_ZEROS = b"\nbytearray\n"   # the one name that torch.load calls whatever size it is asked for
 _DEPTH = 8   # dictionaries and lists within each other that are looked into
 
 
@@ -58,6 +60,8 @@ def stored_values(text: str, path: Path) -> Any:
         InputRefused: no JSON, or beyond what any of ours holds (see `steadyread.limits`).
     """
     with _refusing(path):
+        if text.count(",") > MOST_VALUES:
+            raise ValueError(f"beside the tensors stand more than {MOST_VALUES:,} values")
         found = json.loads(text)
         if wrong := beyond_limits(found):
             raise ValueError(f"beside the tensors, {wrong}")
@@ -73,11 +77,14 @@ def torch_archive(path: Path, content: bytes | memoryview | None = None) -> obje
     """
     with _refusing(path):
         with path.open("rb") if content is None else io.BytesIO(content) as file:
-            _refuse_unpacking(file)
+            stored = _refuse_unpacking(file)
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")   # what it grumbles about is refused here or read well
                 found = torch.load(file, map_location="cpu", weights_only=True)
-        return _plain(found, _DEPTH)
+        done: dict[int, object] = {}
+        plain = _plain(found, _DEPTH, done)
+        _refuse_repeating(done.values(), stored)
+        return plain
 
 
 def unreadable(path: Path, problem: BaseException) -> InputRefused:
@@ -104,32 +111,55 @@ def _refusing(path: Path) -> Iterator[None]:
         raise unreadable(path, problem) from problem
 
 
-def _refuse_unpacking(file: IO[bytes]) -> None:
-    """`torch.save` stores and never compresses: a member that unpacks to more than the file holds is a bomb."""
+def _refuse_unpacking(file: IO[bytes]) -> int:
+    """The size of a file. `torch.save` stores and never compresses: a member that unpacks to more is a bomb.
+
+    Its CRC-32, which `torch.load` passes over, is compared where it was written (0 stands for none).
+    """
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     if zipfile.is_zipfile(file):
         with zipfile.ZipFile(file) as archive:
             members = archive.infolist()
-        claimed = sum(member.file_size for member in members)
-        if claimed > size or any(member.compress_type != zipfile.ZIP_STORED for member in members):
-            raise ValueError(f"it is compressed, as torch.save never writes, and would unpack to {claimed:,} bytes")
+            claimed = sum(member.file_size for member in members)
+            if claimed > size or any(member.compress_type != zipfile.ZIP_STORED for member in members):
+                raise ValueError(f"it is compressed, as torch.save never writes, and would unpack to {claimed:,} "
+                                 "bytes")
+            for member in members:
+                if member.CRC:
+                    _refuse_changed(archive, member)
     file.seek(0)
+    before = b""
+    while piece := file.read(_CHUNK):
+        if _ZEROS in before + piece:
+            raise ValueError("it holds a bytearray, which may claim any size and is no tensor")
+        before = piece[-len(_ZEROS):]
+    file.seek(0)
+    return size
 
 
-def _plain(value: object, depth: int) -> object:
-    """The same with tensors that are only values."""
+def _refuse_changed(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> None:
+    with archive.open(member) as stored:
+        while stored.read(_CHUNK):   # raises at the end where the CRC-32 is another
+            pass
+
+
+def _plain(value: object, depth: int, done: dict[int, object]) -> object:
+    """The same with tensors that are only values; what stands in many places is gone through once (`done`)."""
+    if id(value) in done:
+        return done[id(value)]
     if isinstance(value, Tensor):
-        return _dense(value)
-    if depth and isinstance(value, Mapping):
-        return {name: _plain(inner, depth - 1) for name, inner in value.items()}
-    return value
+        done[id(value)] = value.detach()   # what holds no plain numbers is refused by its name where it is wanted
+    elif depth and isinstance(value, Mapping):
+        done[id(value)] = copy = dict[Any, object]()
+        copy.update((name, _plain(inner, depth - 1, done)) for name, inner in value.items())
+    return done.get(id(value), value)
 
 
-def _dense(value: Tensor) -> Tensor:
-    if value.layout != torch.strided or value.is_meta or value.is_quantized:
-        return value   # refused, where it is wanted, by the name of its tensor
-    size, stored = value.numel() * value.element_size(), value.untyped_storage().nbytes()
-    if size > max(stored, _EXPANDED):
-        raise ValueError(f"a tensor of shape {tuple(value.shape)} of which only {stored:,} bytes are stored")
-    return value.detach()
+def _refuse_repeating(values: Iterable[object], stored: int) -> None:
+    """Refuses tensors that are far larger together than the file: views and repeats of what it holds."""
+    tensors = [value for value in values if isinstance(value, Tensor)]
+    size = sum(value.numel() * value.element_size() for value in tensors
+               if value.layout == torch.strided and not value.is_meta)
+    if size > max(_SHARED * stored, _EXPANDED):
+        raise ValueError(f"its tensors are of {size:,} bytes together, of which only {stored:,} bytes are stored")

@@ -224,9 +224,11 @@ def refuse_not_finite(path: Path, name: str, value: Tensor) -> None:
     Raises:
         InputRefused: one is not.
     """
-    if value.layout != torch.strided or value.is_meta or value.is_quantized:
-        raise InputRefused(f"{path}: {name!r} holds no plain numbers ({value.dtype}, {value.layout})")
-    if value.is_floating_point() and not bool(torch.isfinite(value).all()):
+    short = value.is_floating_point() and value.element_size() < 2   # eight bits and fewer, without arithmetic
+    if value.layout != torch.strided or value.is_meta or value.is_quantized or short:
+        raise InputRefused(f"{path}: {name!r} holds no plain numbers ({value.dtype}, {value.layout}): save it as "
+                           "float32")
+    if value.numel() and not bool(torch.isfinite(value).all()):
         raise InputRefused(f"{path}: {name!r} has NaN or infinite values; the training diverged, or the file is "
                            "damaged")
 

@@ -52,7 +52,7 @@ def state_for(content: object, path: Path, wanted: Shapes | None = None) -> dict
     Raises:
         InputRefused: no dictionary of names and tensors there, or several that would do.
     """
-    candidates = [(where, tensors) for where, tensors in _dictionaries(content, "", _DEPTH) if tensors]
+    candidates = [(where, tensors) for where, tensors in _dictionaries(content, "", _DEPTH, set()) if tensors]
     if not candidates:
         raise InputRefused(f"{path} is no state dict (names and tensors); {SAVE}")
     if wanted is None:
@@ -96,16 +96,18 @@ def refuse_no_weights(path: Path) -> None:
     raise InputRefused(f"{path} is text, not weights; it begins '{begins}': download or copy the file itself")
 
 
-def _dictionaries(content: object, where: str, depth: int) -> Iterator[tuple[str, dict[str, Tensor]]]:
-    """Every dictionary's own tensors, the likeliest places first."""
-    if not isinstance(content, Mapping) or depth == 0:
+def _dictionaries(content: object, where: str, depth: int, seen: set[int]
+                  ) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Every dictionary's own tensors, the likeliest places first; one that stands in many places once."""
+    if not isinstance(content, Mapping) or depth == 0 or id(content) in seen:
         return
+    seen.add(id(content))
     yield where, {str(name): value for name, value in content.items() if isinstance(value, Tensor)}
     inner = [str(name) for name, value in content.items() if isinstance(value, Mapping)]
     ranks = {name: _NESTED.index(name) if name in _NESTED else len(_NESTED) for name in inner}
     by_name = {str(name): value for name, value in content.items()}
     for name in sorted(inner, key=ranks.__getitem__):
-        yield from _dictionaries(by_name[name], f"{where}{name}/", depth - 1)
+        yield from _dictionaries(by_name[name], f"{where}{name}/", depth - 1, seen)
 
 
 def _fits(where: str, tensors: dict[str, Tensor], wanted: Shapes) -> Iterator[_Fit]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.figures.examples import Example
-from steadyread.files import EXAMPLES, FINDINGS, SETTINGS, TRAINING
+from steadyread.files import EXAMPLES, FINDINGS, SETTINGS, TRAINING, regular_file
 from steadyread.metrics import Reads, reads_of
 from steadyread.metrics.plan import bounds_of, part_of, stages_of
 from steadyread.metrics.reads import SCORES, with_scores
@@ -82,7 +82,7 @@ def read_records(folder: Path) -> pa.Table:
     if not path.exists():
         return table
     try:
-        return with_scores(table, records.table_in(path.read_bytes(), path))
+        return with_scores(table, records.table_in(regular_file(path).read_bytes(), path))
     except (OSError, ValueError, KeyError, pa.ArrowException) as problem:
         raise InputRefused(f"{path} must be a whole Parquet file with case_id, part and a number a score "
                            f"({str(problem).splitlines()[0]}): remove it, or run the same command again, which "

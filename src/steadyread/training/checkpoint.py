@@ -13,6 +13,7 @@ import torch
 from steadyread import records
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, PlanDiffers
+from steadyread.files import regular_file
 from steadyread.models.archives import torch_archive
 from steadyread.models.seal import VERSIONS, note_versions, running_versions
 from steadyread.training.images import PartImages
@@ -65,7 +66,7 @@ def read_checkpoint(path: Path, digest: str) -> dict[str, Any] | None:
     if not path.exists():
         return None
     try:
-        content = memoryview(path.read_bytes())
+        content = memoryview(regular_file(path).read_bytes())
         if hashlib.sha256(content[:-_DIGEST]).digest() != content[-_DIGEST:]:
             raise ValueError("its content does not fit the digest written with it")
         held = torch_archive(path, content[:-_DIGEST])
