@@ -1,5 +1,6 @@
 """DICOM files as they are found: without a preamble, with units in their numbers, larger than they look."""
 
+import io
 import os
 import resource
 import zlib
@@ -142,6 +143,52 @@ def test_deflated_files_are_inflated_in_bounds(tmp_path: Path) -> None:
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000      # kB
     path.write_bytes(content[:at] + b"\xff" * 40)
     with pytest.raises(InputRefused, match="cannot be read whole"):
+        read_dicom([path])
+
+
+@pytest.mark.parametrize("hidden", ["behind a long meta element", "without a preamble"])
+def test_deflated_data_are_found_wherever_pydicom_finds_them(hidden: str, tmp_path: Path) -> None:
+    path = write_slice(tmp_path, syntax=DEFLATED)
+    content = path.read_bytes()
+    at = 132 + 12 + int.from_bytes(content[140:144], "little")
+    long = b"\2\0\1\0OB\0\0" + (70_000).to_bytes(4, "little") + bytes(70_000) if "meta" in hidden else b""
+    group = b"\2\0\0\0UL\4\0" + (at - 144 + len(long)).to_bytes(4, "little")
+    stream = zlib.compressobj(9, wbits=-zlib.MAX_WBITS)
+    packed = b"".join(stream.compress(bytes(2**20)) for _ in range(129)) + stream.flush()
+    path.write_bytes((content[:132] if "meta" in hidden else b"") + group + long + content[144:at] + packed)
+    with pytest.raises(InputRefused, match=r"unpack to more than .* decompression bomb"):
+        read_dicom([path])
+
+
+@pytest.mark.parametrize("added", [
+    b"\x08\0\x40\x11SQ\0\0\xff\xff\xff\xff" + b"\xfe\xff\0\xe0\0\0\0\0" * 20_001 + b"\xfe\xff\xdd\xe0\0\0\0\0",
+    b"".join(b"\x09\0" + tag.to_bytes(2, "little") + b"LO\0\0" for tag in range(0x1000, 0x1000 + 20_001)),
+    b"\x08\0\x08\0UC\0\0" + (2**21).to_bytes(4, "little") + b"A\\" * 2**20])
+def test_more_tags_than_a_slice_has_are_refused_before_they_are_held(added: bytes, tmp_path: Path) -> None:
+    path = write_slice(tmp_path)
+    content = path.read_bytes()
+    at = 132 + 12 + int.from_bytes(content[140:144], "little")
+    path.write_bytes(content[:at] + added + content[at:])
+    with pytest.raises(InputRefused, match="it holds more"):
+        read_dicom([path])
+
+
+def test_a_compressed_picture_larger_than_its_slice_is_refused_before_it_is_decoded(tmp_path: Path) -> None:
+    from PIL import Image
+    from pydicom.encaps import encapsulate
+
+    large = io.BytesIO()
+    Image.new("L", (4000, 30)).save(large, "JPEG")
+    path = write_slice(tmp_path, syntax="1.2.840.10008.1.2.4.50", PixelData=encapsulate([large.getvalue()]))
+    with pytest.raises(InputRefused, match="its compressed pixels are 4000 x 30; its tags say 20 x 16"):
+        read_dicom([path])
+
+
+def test_a_series_of_more_than_can_be_measured_is_cut_by_slices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+                                                                ) -> None:
+    monkeypatch.setattr("steadyread.cases.series._MOST_VALUES", 16 * 20 - 1)
+    path = write_slice(tmp_path)
+    with pytest.raises(InputRefused, match=r"series holds 320 values in 1 slices; .* take fewer with --slices"):
         read_dicom([path])
 
 

@@ -6,6 +6,7 @@ before.
 """
 
 import importlib
+import io
 import os
 import struct
 from collections import defaultdict
@@ -16,9 +17,10 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 
 from steadyread.cases.dicom_header import Header, broken_is_refused, doses, facts, quiet, read_header, whole
-from steadyread.cases.series import Series
+from steadyread.cases.series import Series, refuse_many_values
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import files_below, is_folder, regular_file
 from steadyread.findings import Finding
@@ -65,7 +67,7 @@ def read_dicom(paths: Sequence[Path], series: str | None = None, slices: slice =
     # the distance of the rows first, PS3.3 10.7.1.1
     rows, columns = kept[0].numbers("PixelSpacing") if spacing_mm is None else (spacing_mm, spacing_mm)
     name = paths[0].resolve().stem if len(paths) == 1 else kept[0].path.resolve().parent.name
-    return Series(name, np.stack([_pixels(header) for header in kept]), (rows, columns), places, load,
+    return Series(name, _images(kept, told), (rows, columns), places, load,
                   tuple(header.path.name for header in kept), facts(kept), (*findings, *doubts))
 
 
@@ -212,6 +214,20 @@ def _position(header: Header) -> float | None:
     return round(float(np.dot(np.cross(axes[:3], axes[3:]), place)), 4)
 
 
+def _images(headers: Sequence[Header], told: str) -> NDArray[np.float32]:
+    """All slices in HU, (slices, rows, columns).
+
+    Raises:
+        InputRefused: more than can be measured at once, or a slice that cannot be read.
+    """
+    rows, columns = (int(headers[0].numbers(keyword)[0]) for keyword in ("Rows", "Columns"))
+    refuse_many_values(told, "series", (len(headers), rows, columns))
+    images = np.empty((len(headers), rows, columns), np.float32)
+    for place, header in enumerate(headers):
+        images[place] = _pixels(header)
+    return images
+
+
 def _pixels(header: Header) -> NDArray[np.float32]:
     """One slice in HU, (rows, columns)."""
     with broken_is_refused(header.path, "its pixels cannot be read"), quiet():
@@ -220,11 +236,30 @@ def _pixels(header: Header) -> NDArray[np.float32]:
             raise InputRefused(f"{header.path}: no pixel data; expected a CT slice")
         _refuse_without_decoder(tags, header.path)
         _refuse_runs(tags, header.path)
-        stored = np.asarray(tags.pixel_array, np.float64)
+        _refuse_other_size(tags, header.path)
+        stored = np.array(tags.pixel_array, np.float64)
     slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
     assert slope is not None    # refused before where absent
     assert intercept is not None
-    return (stored * slope + intercept).astype(np.float32)
+    stored *= slope
+    stored += intercept
+    return stored.astype(np.float32)
+
+
+def _refuse_other_size(tags: Any, path: Path) -> None:
+    """Refuses a compressed picture that is larger than the slice, before it is decoded."""
+    syntax = tags.file_meta.TransferSyntaxUID
+    if not syntax.is_encapsulated or syntax == _RLE:
+        return
+    frame = next(importlib.import_module("pydicom.encaps").generate_frames(tags.PixelData, number_of_frames=1))
+    try:
+        with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as picture:
+            size = picture.size
+    except UnidentifiedImageError:   # JPEG-LS
+        return
+    if size != (tags.Columns, tags.Rows):
+        raise InputRefused(f"{path}: its compressed pixels are {size[0]} x {size[1]}; its tags say "
+                           f"{tags.Columns} x {tags.Rows}")
 
 
 def _refuse_runs(tags: Any, path: Path) -> None:

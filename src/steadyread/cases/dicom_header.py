@@ -7,6 +7,7 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,7 +21,10 @@ from steadyread.findings import Finding
 _LARGEST = 128 * 2**20
 _CHUNK = 2**20
 _DEFLATED = "1.2.840.10008.1.2.1.99"
-_LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")   # VRs of PS3.5
+_ITEMS, _MOST_ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"), 20_000   # each becomes a data set in memory
+_MOST_TAGS = 20_000
+_DESCRIBING, _MOST_DESCRIBED = (0x0008, 0x0018, 0x0020, 0x0028), 2**20   # groups that are read, bytes of a value
+_PIXELS, _UNDEFINED = (0x7FE00008, 0x7FE00009, 0x7FE00010), 0xFFFFFFFF
 _GROUPS = (0x0002, 0x0008)    # with which a data set begins
 # A number, with its unit behind it where someone wrote that too.
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(?:mm|mas|ma|ms|kvp?|hu)?\s*", re.I | re.ASCII)
@@ -71,14 +75,14 @@ def read_header(path: Path) -> Header | None:
         InputRefused: a DICOM file that cannot be read whole or would unpack to more than a slice can have, or
             pydicom is not installed.
     """
-    library = pydicom()
+    pydicom()
     with broken_is_refused(path, "a DICOM file that cannot be read whole"), quiet(), path.open("rb") as file:
         start = file.read(_CHUNK // 16)
         if start[128:132] != b"DICM" and not _begins_a_data_set(start):
             return None
-        _refuse_large(path, file, start)
+        _refuse_large(path, file)
         file.seek(0)
-        return Header(path, library.dcmread(file, stop_before_pixels=True, force=True))
+        return Header(path, _tags(path, file, pixels=False))
 
 
 def whole(path: Path) -> Any:
@@ -87,7 +91,8 @@ def whole(path: Path) -> Any:
     Raises:
         pydicom's and other exceptions: a damaged file.
     """
-    tags = pydicom().dcmread(path, force=True)
+    with path.open("rb") as file:
+        tags = _tags(path, file, pixels=True)
     if "TransferSyntaxUID" not in tags.file_meta:
         implicit, little = tags.original_encoding
         names = pydicom().uid
@@ -178,35 +183,49 @@ def _begins_a_data_set(start: bytes) -> bool:
     return False
 
 
-def _refuse_large(path: Path, file: IO[bytes], start: bytes) -> None:
-    """Refuses what is larger than a slice can be, as it is or once inflated (PS3.5 A.5)."""
+def _refuse_large(path: Path, file: IO[bytes]) -> None:
+    """Refuses what is larger than a slice can be, as it is or once inflated (PS3.5 A.5), or holds more items."""
     size = path.stat().st_size
     if size > _LARGEST:
         raise InputRefused(f"{path}: {size} bytes; expected one slice a file, of {_LARGEST} bytes at most")
-    syntax, at = _after_meta(start)
-    if syntax != _DEFLATED:
-        return
-    file.seek(at)
-    stream, size = zlib.decompressobj(-zlib.MAX_WBITS), 0
-    while not stream.eof and (piece := stream.unconsumed_tail or file.read(_CHUNK)):
-        size += len(stream.decompress(piece, _CHUNK))
+    size, items, before = 0, 0, b""
+    for piece in _pieces(file):
+        size += len(piece)
+        items += sum((before + piece).count(item) - before.count(item) for item in _ITEMS)
+        before = piece[-3:]
         if size > _LARGEST:
             raise InputRefused(f"{path}: its deflated data unpack to more than {_LARGEST} bytes, which no slice "
                                "has: taken for a decompression bomb and not read")
+        if items > _MOST_ITEMS:
+            raise InputRefused(f"{path}: it holds more than {_MOST_ITEMS} items of sequences, which no slice has")
 
 
-def _after_meta(start: bytes) -> tuple[str, int]:
-    """The transfer syntax that the meta information states (PS3.10 7.1), "" where none, and where that ends."""
-    syntax, at = "", 132
-    while start[at:at + 2] == b"\x02\x00" and len(start) >= at + 12:
-        element, = struct.unpack_from("<H", start, at + 2)
-        wide = start[at + 4:at + 6] in _LONG
-        length, = struct.unpack_from("<I" if wide else "<H", start, at + (8 if wide else 6))
-        at += 12 if wide else 8
-        if element == 0x0010:
-            syntax = start[at:at + length].rstrip(b"\0 ").decode("ascii", "replace")
-        at += length
-    return syntax, at
+def _pieces(file: IO[bytes]) -> Iterator[bytes]:
+    """What follows the meta information as pydicom finds it, inflated where that says so."""
+    reader = pydicom().filereader
+    file.seek(0)
+    reader.read_preamble(file, force=True)
+    syntax = reader._read_file_meta_info(file).get("TransferSyntaxUID")
+    if syntax != _DEFLATED:
+        while piece := file.read(_CHUNK):
+            yield piece
+        return
+    reader._read_command_set_elements(file)
+    stream = zlib.decompressobj(-zlib.MAX_WBITS)
+    while not stream.eof and (packed := stream.unconsumed_tail or file.read(_CHUNK)):
+        yield stream.decompress(packed, _CHUNK)
+
+
+def _tags(path: Path, file: IO[bytes], pixels: bool) -> Any:
+    """The data set of a file, refused while it is read where it has more, or larger, tags than a slice."""
+    place = count()
+
+    def enough(tag: int, _: str | None, length: int) -> bool:
+        if next(place) > _MOST_TAGS or (tag >> 16 in _DESCRIBING and _MOST_DESCRIBED < length < _UNDEFINED):
+            raise InputRefused(f"{path}: it holds more tags, or larger ones, than the description of a slice has")
+        return not pixels and tag in _PIXELS
+
+    return pydicom().filereader.read_partial(file, enough, force=True)
 
 
 def _thousandth(value: float | None) -> float | None:

@@ -1,5 +1,6 @@
 """A stack of CT slices in HU with what is known of them: the noun that noise is measured on, and its npz form."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -14,7 +15,8 @@ from steadyread.findings import Finding
 
 IMAGES, SPACING, MAS = "images_hu", "spacing_mm", "mas"
 _EVEN = 0.01   # share by which the steps of a whole series may differ
-_MOST_VALUES = 2**27  # of an npz: 512 slices of 512 x 512, half a gigabyte of float32
+_MOST_VALUES = 2**27  # 512 slices of 512 x 512, half a gigabyte of float32
+_MOST_SLICES = 100_000
 _LIKE_DOSES = 1.6   # ratio of doses over which sigma changes by a quarter, well within one noise level
 
 
@@ -116,10 +118,7 @@ def read_npz(path: Path, array: str | None = None, offset: float = 0.0, slices: 
     chosen = range(len(values))[slices]
     if not chosen:
         raise InputRefused(f"{path}: --slices leaves none of its {len(values)} slices")
-    count = len(chosen) * values.shape[1] * values.shape[2]
-    if count > _MOST_VALUES:
-        raise InputRefused(f"{path}: array '{name}' holds {count} values in {len(chosen)} slices; at most "
-                           f"{_MOST_VALUES} are measured at once: take fewer with --slices FIRST:END")
+    refuse_many_values(str(path), f"array '{name}'", (len(chosen), *values.shape[1:]))
     images = np.array(values[slices], np.float32)
     images -= np.float32(offset)
     if not np.isfinite(images).all():
@@ -132,6 +131,18 @@ def read_npz(path: Path, array: str | None = None, offset: float = 0.0, slices: 
         doses = tuple(np.broadcast_to(mas, (len(values),))[slices].tolist())
     return Series(f"{path.name}[{name}]", images, _pixel_spacing(path), None, doses,
                   tuple(f"{name}[{place}]" for place in chosen))
+
+
+def refuse_many_values(told: str, what: str, shape: tuple[int, ...]) -> None:
+    """Refuses more than is held at once.
+
+    Raises:
+        InputRefused: with the way to take less.
+    """
+    count = math.prod(shape)
+    if count > _MOST_VALUES:
+        raise InputRefused(f"{told}: {what} holds {count} values in {shape[0]} slices; at most {_MOST_VALUES} are "
+                           "measured at once: take fewer with --slices FIRST:END")
 
 
 def _only_stack(path: Path) -> str:
@@ -160,8 +171,9 @@ def _numbers(path: Path, name: str) -> NDArray[np.float64] | None:
     if name not in npz_names(path):
         return None
     values = npz_array(path, name)
-    if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
-        raise InputRefused(f"{path}: '{name}' must hold finite numbers; got {values.dtype}")
+    if values.dtype.kind not in "iuf" or values.size > _MOST_SLICES or not np.isfinite(values).all():
+        raise InputRefused(f"{path}: '{name}' must hold finite numbers, {_MOST_SLICES} at most; got {values.size} "
+                           f"of {values.dtype}")
     return np.asarray(values, float).reshape(-1)
 
 
