@@ -1,6 +1,7 @@
 """Bad data is refused in one line that names the file, the row or the key."""
 
 import gzip
+import os
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -90,6 +91,19 @@ def test_two_csvs_are_not_guessed_between(tmp_path: Path) -> None:
     for name in ("a.csv", "b.csv"):
         (tmp_path / name).write_text("file,label\n1.png,a\n")
     refusal(lambda: open_cases(tmp_path), "a.csv, b.csv")
+
+
+@pytest.mark.parametrize("text", ["file,label\n" + "a,b\n" * 1_000_001, "file,label\n" + "\n" * 1_000_001,
+                                  "file,label" + ",c" * 10_000 + "\n" + "a,b\n" * 1000])
+def test_tables_larger_than_any_are_refused_before_they_are_parsed(text: str, tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text(text)
+    refusal(lambda: open_cases(tmp_path, "csv"), "at most 1,000,000 lines and 10,000,000 values are read")
+
+
+def test_a_table_of_one_endless_line_is_refused_unread(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_text("file,label\n")
+    os.truncate(tmp_path / "list.csv", 2**40)
+    refusal(lambda: open_cases(tmp_path, "csv"), "larger than 64 MiB")
 
 
 def test_truncated_and_false_pictures_are_refused_when_read(tmp_path: Path) -> None:

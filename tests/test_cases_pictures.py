@@ -175,6 +175,31 @@ def _gif(path: Path) -> None:
     Image.new("L", (4, 4)).save(path, "GIF")
 
 
+def _many_frames(path: Path) -> None:
+    """Thousands of directories that each follow the last, of one strip."""
+    _frames(path)
+    content = path.read_bytes()
+    first = int.from_bytes(content[4:8], "little")
+    count = int.from_bytes(content[first:first + 2], "little")
+    directory, chain = content[first:first + 2 + 12 * count], b""
+    for _ in range(20_000):
+        chain += directory + (len(content) + len(chain) + len(directory) + 4).to_bytes(4, "little")
+    end = first + len(directory)
+    path.write_bytes(content[:end] + len(content).to_bytes(4, "little") + content[end + 4:] + chain)
+
+
+def _tiles(path: Path) -> None:
+    """12 x 12 pixels in a tile of 32768 x 32768."""
+    tags = {256: 12, 257: 12, 258: 8, 259: 1, 262: 1, 277: 1, 322: 32768, 323: 32768, 324: 8, 325: 144}
+    path.write_bytes(b"II*\0" + struct.pack("<IH", 8, len(tags)) + b"".join(
+        struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items()) + bytes(4))
+
+
+def _large(path: Path) -> None:
+    Image.new("L", (4, 4)).save(path, "PNG")
+    os.truncate(path, 2**31)
+
+
 def _frames(path: Path) -> None:
     Image.new("L", (4, 4)).save(path, "TIFF", save_all=True, append_images=[Image.new("L", (4, 4), 9)])
 
@@ -200,8 +225,8 @@ def _scans(path: Path) -> None:
     path.write_bytes(data[:-2] + data[at:-2] * 300 + b"\xff\xd9")
 
 
-@pytest.mark.parametrize("make", [_gif, _frames, _endless_postscript, _declared, _scans, os.mkfifo,
-                                  _bomb("1", 9000), lambda path: path.symlink_to("/dev/zero")])
+@pytest.mark.parametrize("make", [_gif, _frames, _many_frames, _tiles, _large, _endless_postscript, _declared,
+                                  _scans, os.mkfifo, _bomb("1", 9000), lambda path: path.symlink_to("/dev/zero")])
 def test_what_is_no_picture_is_refused_unread_and_at_once(tmp_path: Path, make: Callable[[Path], None]) -> None:
     path = tmp_path / "x.png"
     make(path)

@@ -178,6 +178,26 @@ def test_defaults_are_for_known_layouts() -> None:
     assert set(DEFAULTS) == {*LAYOUTS, "synthetic"}
 
 
+def test_toml_larger_than_any_study_is_refused_unread(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_bytes(b"")
+    os.truncate(tmp_path / "s.toml", 2**40)
+    with pytest.raises(InputRefused, match="larger than 256 KiB, which no study is"):
+        read_study(tmp_path / "s.toml")
+
+
+@pytest.mark.parametrize("text", [".".join("a" * 50_000) + " = 1", "[" + ".".join(["'a'"] * 50_000) + "]",
+                                  "x = {" + " . ".join("a" * 50_000) + " = 1}"])
+def test_keys_of_thousands_of_parts_are_refused_before_they_are_parsed(text: str, tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text(text)
+    with pytest.raises(UsageError, match="a key is nested more than 64 deep"):
+        read_study(tmp_path / "s.toml")
+
+
+def test_rulers_of_dots_are_no_keys(tmp_path: Path) -> None:
+    (tmp_path / "s.toml").write_text("# " + "." * 200 + "\nseed = 3  # " + ". " * 200)
+    assert read_study(tmp_path / "s.toml").seed == 3
+
+
 @pytest.mark.parametrize("text", ["seed = " + "9" * 5000, "a = " + "[" * 5000, "x" * 50 + "\0"])
 def test_toml_that_no_parser_takes_is_one_line(tmp_path: Path, text: str) -> None:
     path = tmp_path / "odd.toml"

@@ -1,6 +1,7 @@
 """PNG, JPEG and other pictures as arrays: one depth and one channel count for a whole set."""
 
 import logging
+import math
 import struct
 import warnings
 import zlib
@@ -28,6 +29,7 @@ Channels = Literal["auto", "grey", "colour"]
 # Larger pictures are refused by their declared size, before a pixel is decoded: pixels, and pixels times channels,
 # so that reading one stays below a gigabyte.
 _MOST_PIXELS, _MOST_VALUES = 2**26, 2**27
+_LARGEST, _MOST_TILE = 2**28, 2**24   # bytes of a file, pixels of a tile
 # A progressive JPEG of many scans is decoded as often: scans times pixels.
 _USUAL_SCANS, _MOST_SCANNED = 16, 2**29
 _SAMPLE = 256
@@ -36,7 +38,7 @@ _SAMPLE = 256
 _GREY_DIFFERENCE = 2.0
 _GREY_SHARE = 0.9
 _SIXTEEN = ("I", "I;16", "I;16B", "I;16L", "I;16N")
-_ORIENTATION, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 274, 258, 262, 339   # TIFF tags, EXIF's too
+_ORIENTATION, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT, _TILE = 274, 258, 262, 339, (322, 323)   # TIFF tags, EXIF's too
 _ERRORS = (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, KeyError, AttributeError,
            OverflowError, MemoryError, RuntimeError, ZeroDivisionError, struct.error, zlib.error,
            Image.DecompressionBombError, Image.DecompressionBombWarning)
@@ -172,7 +174,7 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, bool]]:
             # a stream, not a name: Pillow maps a file by the turned size of a TIFF and reads it askew
             with regular_file(path).open("rb") as file, _identified(file, path) as picture:
                 _refuse_large(picture, path)
-                if picture.format != "MPO" and getattr(picture, "n_frames", 1) > 1:
+                if picture.format != "MPO" and getattr(picture, "is_animated", False):   # n_frames reads them all
                     raise InputRefused(f"{path}: holds several frames; give one file an image")
                 _refuse_deep_colour(picture, path)
                 yield _upright(picture)
@@ -186,6 +188,8 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, bool]]:
 
 
 def _identified(file: IO[bytes], path: Path) -> Image.Image:
+    if path.stat().st_size > _LARGEST:
+        raise InputRefused(f"{path}: {path.stat().st_size} bytes; at most {_LARGEST} are read: convert it to a PNG")
     netpbm = is_netpbm(file.read(2))
     file.seek(0)
     if netpbm:
@@ -200,7 +204,10 @@ def _identified(file: IO[bytes], path: Path) -> Image.Image:
 
 def _refuse_large(picture: Image.Image, path: Path) -> None:
     """Refuses by the declared size what would take too much memory or time."""
-    pixels = picture.width * picture.height
+    pixels, tags = picture.width * picture.height, getattr(picture, "tag_v2", {})
+    tile = math.prod(tags.get(tag, 1) for tag in _TILE)
+    if tile > _MOST_TILE:
+        raise InputRefused(f"{path}: tiles of {tile} pixels; at most {_MOST_TILE} are read: convert it to a PNG")
     values = pixels * (8 if _is_transparent(picture) else 3 if picture.mode in (*_SIXTEEN, "P")
                        else len(picture.getbands()))   # laying over black holds the picture twice
     if pixels > _MOST_PIXELS or values > _MOST_VALUES:

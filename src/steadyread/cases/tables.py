@@ -17,7 +17,8 @@ _DELIMITERS = ",;\t|"
 _SEPARATOR = re.compile(r"sep=(.)$")
 _MARKS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF32_LE, "utf-32"), (codecs.BOM_UTF32_BE, "utf-32"),
           (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
-_HEAD, _LARGEST = 2**16, 2**28
+_HEAD, _LARGEST = 2**16, 2**26
+_MOST_LINES, _MOST_CELLS = 10**6, 10**7
 
 
 @dataclass(frozen=True)
@@ -86,19 +87,23 @@ def read_table(path: Path, columns: tuple[str, ...], further: tuple[str, ...] = 
     """
     text = _text(path)
     try:
-        rows = csv.reader(io.StringIO(text), delimiter=_opening(text, (*columns, *further))[0],
-                          skipinitialspace=True)
+        mark, header = _opening(text, (*columns, *further))
+        lines = text.count("\n")
+        if lines > _MOST_LINES or lines * len(header) > _MOST_CELLS:
+            raise InputRefused(f"{path}: {lines:,} lines of {len(header)} columns; at most {_MOST_LINES:,} lines "
+                               f"and {_MOST_CELLS:,} values are read: divide the table")
+        rows = csv.reader(io.StringIO(text), delimiter=mark, skipinitialspace=True)
         numbered = [(rows.line_num, values) for values in rows if any(map(str.strip, values))]
     except csv.Error as problem:
         raise InputRefused(f"{path}: cannot be read as CSV text in UTF-8 ({problem})") from None
     if _SEPARATOR.match(text.split("\n", 1)[0]):
         numbered = numbered[1:]
     names = _names(path, numbered[0][1] if numbered else [], columns, further)
-    lines = [Line(path, number, dict(zip(names, _fitted(values, names, path, number), strict=True)))
+    read = [Line(path, number, dict(zip(names, _fitted(values, names, path, number), strict=True)))
              for number, values in numbered[1:]]
-    if not lines:
+    if not read:
         raise InputRefused(f"{path}: the table has a header and no rows")
-    return lines
+    return read
 
 
 def _names(path: Path, header: list[str], columns: tuple[str, ...], further: tuple[str, ...]) -> list[str]:
@@ -151,13 +156,13 @@ def _text(path: Path, whole: bool = True) -> str:
     Raises:
         InputRefused: no regular file, too large, or not text.
     """
-    most = _LARGEST if whole else _HEAD
     try:
+        large = whole and regular_file(path).stat().st_size > _LARGEST
         with regular_file(path).open("rb") as file:
-            data = file.read(most + 1)
+            data = b"" if large else file.read(_LARGEST if whole else _HEAD)
     except OSError as problem:
         raise InputRefused(f"{path}: cannot be read ({problem.strerror})") from None
-    if whole and len(data) > most:
+    if large:
         raise InputRefused(f"{path}: larger than {_LARGEST >> 20} MiB, which no table of images is")
     encoding = next((name for mark, name in _MARKS if data.startswith(mark)), "utf-8")
     try:

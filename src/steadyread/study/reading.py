@@ -12,13 +12,15 @@ from pydantic import ValidationError
 
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import regular_file
-from steadyread.limits import beyond_limits
+from steadyread.limits import MOST_DEPTH, beyond_limits
 from steadyread.names import folder_name
 from steadyread.study.section import Settings, laid_over, nearest
 from steadyread.study.sections import Study
 
 _OUTSIDE = ("name", "scale", "scales", "sets", "equal")   # what stands outside of a set's own study
 _NOT_ALIKE = ("hardening", "triage", "gates")             # what the runs at equal conditions leave out
+_LARGEST = 2**18
+_APART, _DOT = re.compile(r"[={},\[\]\n]"), re.compile(r"[\w\"'-][ \t]*\.(?=[ \t]*[\w\"'-])")
 _SET = re.compile(r"[A-Za-z0-9][\w-]*")
 
 
@@ -161,9 +163,12 @@ def keyed(**flags: Any) -> Settings:
 
 def _toml(path: Path) -> Settings:
     try:
-        if path.exists():
-            regular_file(path)
-        return _within_limits(tomllib.loads(path.read_text("utf-8-sig")), str(path))
+        if path.exists() and regular_file(path).stat().st_size > _LARGEST:
+            raise InputRefused(f"{path}: larger than {_LARGEST >> 10} KiB, which no study is")
+        text = path.read_text("utf-8-sig")
+        if any(len(_DOT.findall(part)) > MOST_DEPTH for part in _APART.split(text)):   # tomllib would take hours
+            raise UsageError(f"{path}: a key is nested more than {MOST_DEPTH} deep")
+        return _within_limits(tomllib.loads(text), str(path))
     except InputRefused as problem:
         raise InputRefused(f"cannot read the study {problem}") from None
     except (OSError, UnicodeDecodeError) as problem:
