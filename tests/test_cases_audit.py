@@ -112,12 +112,18 @@ def test_copied_slices_of_thin_volumes_are_a_leak() -> None:
         images.append(np.pad(volume, ((0, 0), (before, 16 - thick - before), (0, 0), (0, 0)), mode="edge"))
     cases = made(images)
     findings = audit(cases, prepare(cases, Preparation(crop=(4, 12, 12))))
-    copied = leak(findings, "raw images: copied border slices")
+    copied = leak(findings, "raw images: the share of border slices that are copies")
     assert copied.severity == "warning"
     assert copied.value is not None
     assert copied.value > 0.85
     assert leak(findings, "prepared images: image size").severity == "ok"
-    assert "copied border slices" in leak(findings, "prepared images: image size").message
+    assert "border slices that are copies" in leak(findings, "prepared images: image size").message
+
+
+def test_pictures_have_rows_and_columns_where_volumes_have_slices() -> None:
+    said = [finding.message for finding in audit(made(pictures(20))) if finding.check == "label leak"]
+    assert any("the share of border rows and columns that are copies" in message for message in said)
+    assert not any("slice" in message for message in said)
 
 
 def test_constant_padding_is_a_leak() -> None:
@@ -228,3 +234,13 @@ def test_how_sure_a_leak_is_goes_by_patients_and_by_how_many_classes_were_tried(
     square = area * (1 - area) + 4 * (first - area**2) + (others - 1) * (second - area**2)
     assert found.tells == "b"
     assert found.lowest == pytest.approx(area - deviations * (square / (5 * others))**0.5)
+
+
+@pytest.mark.parametrize(("low", "high", "severity"), [(0, 255, "ok"), (0, 200, "ok"), (-1000, 400, "warning"),
+                                                       (0, 256, "warning"), (-1, 1, "warning")])
+def test_bounds_beyond_what_a_picture_can_hold_are_doubted(low: int, high: int, severity: str) -> None:
+    stored = replace(made([np.random.default_rng(seed).integers(0, 256, (1, 9, 9)).astype(np.uint8)
+                           for seed in range(4)]), bounds=Bounds(0, 255, "grey level"))
+    found = one(audit(stored, replace(stored, bounds=Bounds(low, high, "grey level"))), "range of the pixels")
+    assert found.severity == severity
+    assert ("reaches beyond 0 to 255" in found.message) == (severity == "warning")

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from steadyread.cases import Cases, Preparation, Row, prepare, spooled
+from steadyread.cases import Cases, Preparation, Row, audit, prepare, spooled
 from steadyread.cases.geometry import box, centre_crop, resample, shaped
 from steadyread.errors import InputRefused
 from steadyread.types import Bounds
@@ -47,6 +47,18 @@ def test_resizing_is_torchs_antialiased_bilinear(extents: tuple[int, int], size:
     step = tuple(old / new for old, new in zip(extents, size, strict=True))
     expected = torch.nn.functional.interpolate(torch.from_numpy(image)[None], size, mode="bilinear", antialias=True)
     np.testing.assert_allclose(resample(image, size, step), expected[0].numpy(), atol=1e-5)
+
+
+def test_what_a_size_cuts_off_is_noted_once_for_all_images() -> None:
+    wide, square, tall = (Row(name, name, 0, "a", None, source=np.zeros((1, *space)), shape=(1, *space))
+                          for name, space in (("wide", (20, 40)), ("square", (30, 30)), ("tall", (40, 30))))
+    cases = Cases("made", (wide, square, tall), lambda row: row.source, ("a", "b"), Bounds(0, 255), notes=("grey",))
+    first, cut = prepare(cases, Preparation(size=10)).notes
+    assert first == "grey"
+    assert "2 of 3 images lose up to 50% of their pixels, at the ends of the longer sides" in cut
+    for kept in (Preparation(crop=10), Preparation(crop=(20, 40), size=(10, 20)), Preparation()):
+        assert prepare(cases, kept).notes == ("grey",)
+    assert cut in [finding.message for finding in audit(cases, prepare(cases, Preparation(size=10)))]
 
 
 @pytest.mark.parametrize("axes", [1, 2, 3])

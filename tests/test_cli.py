@@ -213,7 +213,7 @@ def test_help_imports_no_torch() -> None:
     (("assess", "--data", "images", *OWN[:4], "--bounds", "0"), "--bounds takes two numbers, LO,HI"),
     (("assess", "--data", "images", *OWN[:4], "--bounds", "255,0"), "--bounds takes LO,HI with LO below HI"),
     (("assess", "--data", "images", *OWN, "--epsilon", "0.002"), "the size '0.002' has no unit"),
-    (("assess", "--data", "images", *OWN, "--epsilon", "2 HU"), "the images have 'grey level'"),
+    (("assess", "--data", "images", *OWN, "--epsilon", "2 HU"), "the images have 'grey levels'"),
     (("assess", "--data", "images", *OWN, "--fail-below", "robust_accuracy=0.5"), "needs a size"),
     (("assess", "--data", "images", *OWN, "--set", "attacks.pgd.steps=3"), "unknown key 'attacks.pgd'"),
     (("assess", "--data", "images", *OWN, "--normalise", "a,b"), "--normalise takes none"),

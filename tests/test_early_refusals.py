@@ -25,8 +25,8 @@ BEFORE_LISTING = [
 ]
 BEFORE_READING = [
     (("--limit", "1"), "limit must be at least 2, one image per class; got 1"),
-    (("--epsilon", "5 HU"), "the images have 'grey level'"),
-    (("--fail-below", "robust_accuracy@5 HU=0.5"), "the images have 'grey level'"),
+    (("--epsilon", "5 HU"), "the images have 'grey levels'"),
+    (("--fail-below", "robust_accuracy@5 HU=0.5"), "the images have 'grey levels'"),
     (("--crop", "8"), "the model does not take images of shape (1, 8, 8)"),
     (("--set", "model.arguments.outputs=3", "--weights", "three.pt", "--output", "logits"), "the model returns 3"),
 ]

@@ -16,6 +16,8 @@ from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.figures import style
 from steadyread.report import write_report
+from steadyread.report.tables import triage_rows
+from steadyread.units import Bounds
 
 
 @pytest.fixture(scope="module")
@@ -167,6 +169,14 @@ def test_other_units(unit: str, tmp_path: Path) -> None:
     assert ("6.9 grey levels" in page.text) == bool(unit)
     assert "0.0049 of the range" in page.text
     assert "HU" not in page.text
+
+
+def test_a_margin_over_its_gradient_is_in_the_images_own_unit() -> None:
+    """Logits over logits a unit: on a linear network the smallest flip itself."""
+    row = {"score": "gradient", "threshold": 2.8}
+    shown = [triage_rows({"triage": {"rows": [row | {"score": score}], "differences": []}},
+                         Bounds(-1000, 400, "HU"))[0]["rule"] for score in ("gradient", "smallest_flip", "margin")]
+    assert shown == ["≤ 2.8 HU (0.0020 of the range)"] * 2 + ["≤ 2.8 logits"]
 
 
 @pytest.mark.parametrize(("name", "content", "message"), [

@@ -138,7 +138,7 @@ def test_the_whole_study_is_carried_out_compared_and_taken_up_again(steadyread: 
 @pytest.mark.parametrize(("text", "told"), [
     (COMMON + ONE + TWO.replace('path = "two"', 'path = "three"'), "two: "),
     (COMMON + ONE + TWO + '[sets.two.attacks]\nepsilons = ["0.5 HU"]\n',
-     "two: the size '0.5 HU' has the unit 'HU', the images have 'grey level'"),
+     "two: the size '0.5 HU' has the unit 'HU', the images have 'grey levels'"),
     (COMMON.replace("0.05 range", "0.5 HU") + ONE, "one: the size '0.5 HU' has the unit 'HU'"),
     (COMMON + ONE + TWO.replace("path", "paht"), "unknown key 'data.paht'"),
     (COMMON.replace("[model]", '[model]\npretrained = "other.pt"') + ONE, "VGG16 of full width"),

@@ -10,6 +10,7 @@ from steadyread.metrics.seeing_reads import method_name
 from steadyread.metrics.summary import as_json
 from steadyread.metrics.wording import NONE, attack_name, counted, digits, percent, score_name
 from steadyread.names import shown
+from steadyread.units import unit_word
 
 Lines = Callable[[Mapping[str, Any]], Iterator[str]]
 _SHOWN = 6   # findings that a run's summary names
@@ -133,7 +134,7 @@ def noise_lines(found: Mapping[str, Any]) -> Iterator[str]:
         ("sigma", f"{found['sigma_hu']:.2f} HU", f"({low:.2f} to {high:.2f} in single regions)"),
         ("peak", f"{found['peak_per_mm']:.3f} /mm", f"(rings of {found['step_per_mm']:.3f} /mm)"),
         ("mean", f"{found['mean_per_mm']:.3f} /mm", f"(radial average; {found['mean_2d_per_mm']:.3f} in 2-D)"),
-        ("mean value", f"{found['mean_hu'][0]:.0f} to {found['mean_hu'][1]:.0f} HU", "(of the regions)"),
+        ("mean value", f"{found['mean_hu'][0]:z.0f} to {found['mean_hu'][1]:z.0f} HU", "(of the regions)"),
         *_dose(found["reference_mas"], found["dose_law"])]))
     yield from _findings(found["findings"])
     yield from ("", f"Spectrum: {found['table']}", f"Picture: {found['pictures'][0]}")
@@ -192,10 +193,10 @@ def _attacked(found: Mapping[str, Any]) -> Iterator[str]:
     if not rows:
         return
     sizes = {row["size"]["native"]: row["size"] for row in rows}
-    unit = rows[0]["size"]["unit"] or "native"
+    unit = str(rows[0]["size"]["unit"] or "native")
     table: list[tuple[str, ...]] = [
         ("accuracy under", *(f"{digits(size['of_range'])} range" for size in sizes.values())),
-        ("", *(f"{digits(native)} {unit}" for native in sizes))]
+        ("", *(f"{digits(native)} {unit_word(unit, native)}" for native in sizes))]
     for name in dict.fromkeys(row["attack"] for row in rows):
         values = {row["size"]["native"]: percent(row["accuracy"]["value"]) for row in rows if row["attack"] == name}
         table.append((attack_name(name), *(values.get(size, NONE) for size in sizes)))

@@ -31,7 +31,7 @@ from steadyread.models import loading as models
 from steadyread.models.loading import BUILT_IN, read_card
 from steadyread.progress import Progress, at_work, quiet
 from steadyread.study import Study, completed, with_epsilons
-from steadyread.units import Bounds
+from steadyread.units import Bounds, unit_word
 
 SYNTHETIC = "synthetic"
 _LOOKED_AT = 8        # images, to find two that can be read
@@ -254,9 +254,9 @@ def _taught(study: Study, layout: str, raw: Cases, seed: int) -> Cases | None:
     cases = open_cases(Path(study.data.train).expanduser(), layout, **study.data.options)
     if cases.classes != raw.classes or cases.bounds != raw.bounds:
         raise InputRefused(f"{study.data.train}: images of {', '.join(cases.classes)} from {cases.bounds.low:g} to "
-                           f"{cases.bounds.high:g} {cases.bounds.unit}, where {study.data.path} has "
+                           f"{cases.bounds.high:g} {unit_word(cases.bounds.unit)}, where {study.data.path} has "
                            f"{', '.join(raw.classes)} from {raw.bounds.low:g} to {raw.bounds.high:g} "
-                           f"{raw.bounds.unit}: both must have the same classes and range")
+                           f"{unit_word(raw.bounds.unit)}: both must have the same classes and range")
     if study.data.limit is not None:
         cases = limit(cases, study.data.limit, seed)
     parted = split(cases, seed, 0.0, study.split.validation_share or _VALIDATION)

@@ -56,7 +56,8 @@ Epsilons = Annotated[list[str] | None, typer.Option("--epsilon", metavar="SIZE",
 Against = Annotated[str | None, typer.Option("--against", help="What a flip must lose: label, prediction or both.")]
 Window = Annotated[str | None, typer.Option("--window", metavar="LO,HI", help="Clip the images to this.")]
 Crop = Annotated[int | None, typer.Option("--crop", help="Central pixels an axis.")]
-Size = Annotated[int | None, typer.Option("--size", help="Resize to this many pixels an axis.")]
+Size = Annotated[int | None, typer.Option("--size", help="Resize to this many pixels an axis, the ends of longer "
+                                          "sides cut off first.")]
 Spacing = Annotated[float | None, typer.Option("--spacing", metavar="MM", help="Resample to this pixel spacing.")]
 Normalise = Annotated[str | None, typer.Option(
     "--normalise", metavar="HOW", help="Before the network: none, unit (the bounds become 0 to 1), symmetric (-1 "

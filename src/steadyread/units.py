@@ -4,8 +4,11 @@ Between modules every size is in the image's native unit. Only what a person typ
 flags) and what is printed carries another, and both pass through here.
 """
 
+import math
 import re
 from dataclasses import dataclass
+from numbers import Real
+from typing import Any
 
 from steadyread.errors import UsageError
 
@@ -23,13 +26,31 @@ class Bounds:
     unit: str = ""
 
     def __post_init__(self) -> None:
+        stated = self.low, self.high
+        for name in ("low", "high"):
+            object.__setattr__(self, name, as_number(getattr(self, name)))
         if not self.low < self.high:
-            raise UsageError(f"bounds must be LOW,HIGH with LOW below HIGH; got {self.low:g},{self.high:g}")
+            raise UsageError(f"bounds must be LOW,HIGH with LOW below HIGH; got {stated[0]},{stated[1]}")
 
     @property
     def range(self) -> float:
         """high - low, in native units."""
         return self.high - self.low
+
+
+def as_number(value: Any) -> float:
+    """A number as it stands, that of a tensor or an array of one; NaN for what is none, text among it."""
+    if isinstance(value, Real):
+        return value    # type: ignore[return-value]
+    try:
+        return math.nan if isinstance(value, str | bytes) else float(value)
+    except (TypeError, ValueError, RuntimeError):
+        return math.nan
+
+
+def unit_word(unit: str, count: float = math.inf) -> str:
+    """The unit's name beside a number: grey levels have a plural, HU and whatever else a user states has none."""
+    return "grey levels" if unit == "grey level" and count != 1 else unit
 
 
 def unit_of(text: str) -> str:
@@ -46,7 +67,7 @@ def size_in_native(text: str, bounds: Bounds) -> float:
     Raises:
         UsageError: no unit, an unknown one, or not a positive number.
     """
-    native = f"'2 {bounds.unit}', " if bounds.unit else ""
+    native = f"'2 {unit_word(bounds.unit)}', " if bounds.unit else ""
     known = f"'0.002 range', {native}or '8/255', which is of the range"
     value, unit = _parsed(text)
     if not 0 < value < float("inf"):
@@ -57,8 +78,8 @@ def size_in_native(text: str, bounds: Bounds) -> float:
         return value * bounds.range
     if bounds.unit and unit.casefold().removesuffix("s") == bounds.unit.casefold().removesuffix("s"):
         return value
-    raise UsageError(f"the size '{text.strip()}' has the unit '{unit}', the images have '{bounds.unit}': "
-                     f"write {known}")
+    raise UsageError(f"the size '{text.strip()}' has the unit '{unit}', the images have "
+                     f"'{unit_word(bounds.unit)}': write {known}")
 
 
 def _parsed(text: str) -> tuple[float, str]:
@@ -77,4 +98,4 @@ def _parsed(text: str) -> tuple[float, str]:
 def show_size(size: float, bounds: Bounds) -> str:
     """A native size for print: its share of the range, and in the images' own unit where that is known."""
     share = f"{size / bounds.range:.4g} range"
-    return f"{share} ({size:.3g} {bounds.unit})" if bounds.unit else share
+    return f"{share} ({size:.3g} {unit_word(bounds.unit, size)})" if bounds.unit else share

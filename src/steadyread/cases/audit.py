@@ -14,6 +14,7 @@ from steadyread.cases.readable import SET_ASIDE
 from steadyread.findings import Finding, Severity, worst_first
 from steadyread.models.scales import unfilled
 from steadyread.progress import Progress, quiet
+from steadyread.units import Bounds, unit_word
 
 _FEW = 10
 _UNEVEN = 10
@@ -35,12 +36,12 @@ def audit(cases: Cases, prepared: Cases | None = None, progress: Progress = quie
     found = [*_files(cases, seen), *_pixels(cases, seen), *_classes(cases), *_patients(cases),
              *_exact(cases, seen), *_near(cases, seen, progress), *leaks(cases, seen, "raw images")]
     if prepared is None:
-        found += _range(cases, seen)
+        found += _range(cases, seen, cases.bounds)
     else:
         ready = glance(prepared, progress)
-        found += [*_range(prepared, ready), *leaks(prepared, ready, "prepared images")]
+        found += [*_range(prepared, ready, cases.bounds), *leaks(prepared, ready, "prepared images")]
     found += told_leaks(cases, "raw images") if prepared is None else told_leaks(prepared, "prepared images")
-    found += [Finding("data", "note", note) for note in cases.notes]
+    found += [Finding("data", "note", note) for note in (prepared or cases).notes]
     found += [Finding("split", "warning", text) for text in cases.warnings]
     return tuple(worst_first(found))
 
@@ -62,7 +63,7 @@ def _files(cases: Cases, seen: Glances) -> Iterator[Finding]:
 
 
 def _pixels(cases: Cases, seen: Glances) -> Iterator[Finding]:
-    bounds = f"{cases.bounds.low:g} to {cases.bounds.high:g} {cases.bounds.unit}".strip()
+    bounds = f"{cases.bounds.low:g} to {cases.bounds.high:g} {unit_word(cases.bounds.unit)}".strip()
     checks: tuple[tuple[str, Severity, NDArray[np.bool_], str], ...] = (
         ("non-finite pixels", "error", seen.non_finite, "have NaN or infinite pixels"),
         ("constant images", "warning", seen.constant, "have the same value everywhere"),
@@ -76,15 +77,18 @@ def _pixels(cases: Cases, seen: Glances) -> Iterator[Finding]:
             yield Finding(check, "ok", f"none of {len(cases)} images {told}")
 
 
-def _range(cases: Cases, seen: Glances) -> Iterator[Finding]:
-    """Whether the pixels fill the stated range, by which every size of a change is scaled."""
+def _range(cases: Cases, seen: Glances, held: Bounds) -> Iterator[Finding]:
+    """Whether the pixels fill the stated range, by which every size of a change is scaled; `held` are the values
+    that the images as stored can have."""
     if np.isnan(seen.lowest).all():
         return
     low, high, bounds = float(np.nanmin(seen.lowest)), float(np.nanmax(seen.highest)), cases.bounds
-    doubt = unfilled(low, high, bounds)
-    filled = f"the pixels lie between {low:g} and {high:g}; the stated range {bounds.low:g} to {bounds.high:g}"
-    yield Finding("range of the pixels", "warning" if doubt else "ok", doubt or f"{filled} {bounds.unit}".rstrip(),
-                  (high - low) / bounds.range)
+    doubt, stated = unfilled(low, high, bounds), f"the stated range {bounds.low:g} to {bounds.high:g}"
+    if bounds.unit == held.unit == "grey level" and not held.low <= bounds.low < bounds.high <= held.high:
+        doubt = doubt or (f"{stated} reaches beyond {held.low:g} to {held.high:g}, which is all that these images "
+                          "can hold: are the bounds those of other images? Sizes are shares of that range")
+    filled = f"the pixels lie between {low:g} and {high:g}; {stated} {unit_word(bounds.unit)}".rstrip()
+    yield Finding("range of the pixels", "warning" if doubt else "ok", doubt or filled, (high - low) / bounds.range)
 
 
 def _classes(cases: Cases) -> Iterator[Finding]:
@@ -169,7 +173,7 @@ def _alike(cases: Cases, groups: Sequence[Sequence[int]], check: str) -> Iterato
 def _told(cases: Cases, groups: Sequence[Sequence[int]], check: str, how: str) -> str:
     images = sum(map(len, groups))
     first = " = ".join(f"{cases.rows[index].id} ({cases.rows[index].raw_label})" for index in groups[0])
-    return f"{len(groups)} groups of {check} ({images} images){how}; the first: {first}"
+    return f"{len(groups)} group{'s' * (len(groups) > 1)} of {check} ({images} images){how}; the first: {first}"
 
 
 def _flips(cases: Cases, groups: Sequence[Sequence[int]]) -> bool:

@@ -1,6 +1,7 @@
 """Windows, crops and grids, the same code for any number of axes: how an image becomes a network's input."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TypeVar
@@ -73,7 +74,19 @@ def prepare(cases: Cases, preparation: Preparation) -> Cases:
     window = preparation.window
     bounds = Bounds(*window, cases.bounds.unit) if window else cases.bounds
     return replace(cases, rows=tuple(_prepared(row, preparation) for row in cases.rows), load=load, bounds=bounds,
-                   native=native, mask=lambda row: _mask(cases.mask(row.source), row.source, preparation))
+                   native=native, mask=lambda row: _mask(cases.mask(row.source), row.source, preparation),
+                   notes=(*cases.notes, *_cuts(cases, preparation)))
+
+
+def _cuts(cases: Cases, preparation: Preparation) -> Iterator[str]:
+    """What `size` cuts off, which a network that was trained on squeezed images has seen."""
+    known = [(row.shape[1:], row.spacing_mm) for row in cases.rows if row.shape is not None]
+    grids = [_grid(space, spacing, preparation) for space, spacing in known]
+    lost = [1 - math.prod(grid.fitted) / math.prod(grid.cropped) for grid in grids if grid.fitted != grid.cropped]
+    if lost:
+        yield (f"cut to the proportions of the size asked for: {len(lost)} of {len(cases)} images lose up to "
+               f"{max(lost):.0%} of their pixels, at the ends of the longer sides. Nothing is squeezed; a network "
+               "trained on squeezed images sees others than it knows")
 
 
 def _mask(marked: Pixels | None, raw: Row, preparation: Preparation) -> Pixels | None:

@@ -148,8 +148,9 @@ def _figures(cases: Cases, seen: Glances) -> dict[str, Figures]:
     aspect = np.array([shape[-1] / shape[-2] if len(shape) > 2 else np.nan for shape in seen.shapes])
     extent = np.array([shape[-1] * row.spacing_mm[-1] if shape and row.spacing_mm else np.nan
                        for shape, row in zip(seen.shapes, cases.rows, strict=True)])
+    flat = all(len(shape) < 4 for shape in seen.shapes)
     figures = {"image size in pixels": pixels, "proportions": aspect, _PADDING: seen.padding,
-               "copied border slices": seen.copied}
+               f"the share of border {'rows and columns' if flat else 'slices'} that are copies": seen.copied}
     if np.isfinite(extent).any():
         figures["extent in mm"] = extent
     return figures

@@ -69,7 +69,7 @@ def of_all(power: PowerEstimate, material: Material) -> list[Finding]:
     spread, (most, share) = float(material.means_hu.std()), _ONE_MATERIAL
     if spread > max(most, share * power.sigma_hu):
         low, high = material.means_hu.min(), material.means_hu.max()
-        told.append(Finding("material", "warning", f"the regions' means go from {low:.0f} to {high:.0f} HU (SD "
+        told.append(Finding("material", "warning", f"the regions' means go from {low:z.0f} to {high:z.0f} HU (SD "
                             f"{spread:.1f}): several materials, as a patient has; a phantom is needed", spread))
     if material.covered is not None and material.covered < _COVERED:
         little = material.covered < _LITTLE

@@ -15,8 +15,8 @@ from steadyread.figures.robustness import AttackPoints
 from steadyread.figures.style import INK, SERIES, grid, look, nothing, panel, percent_axis
 from steadyread.metrics.intervals import Floats
 from steadyread.metrics.robustness import Curve
-from steadyread.metrics.wording import attack_name, digits, unit_of
-from steadyread.units import Bounds
+from steadyread.metrics.wording import attack_name, digits
+from steadyread.units import Bounds, unit_word
 
 _LOOKS = {"FGSM": SERIES[0], "BIM": SERIES[1], "PGD": SERIES[2]}
 _DOTTED = (0, (2, 3))
@@ -180,7 +180,7 @@ def _dress(axes: Axes, place: tuple[int, int], title: str, bounds: Bounds, again
     """Title and labels of one of several panels: what all share is said once a row or a column."""
     at, count = place
     columns = min(_COLUMNS, count)
-    native = f" (1 = {bounds.range:g} {unit_of(bounds.range, bounds)})" if bounds.unit else ""
+    native = f" (1 = {bounds.range:g} {unit_word(bounds.unit, bounds.range)})" if bounds.unit else ""
     axes.set_title(f"{chr(65 + at) if at < 26 else at + 1}  {title[:30]}", fontsize=10)
     if at % columns == 0:
         axes.set_ylabel(f"accuracy, %, against the {against}", fontsize=8.5)

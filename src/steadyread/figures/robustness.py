@@ -23,8 +23,8 @@ from steadyread.figures.style import (
 )
 from steadyread.metrics.intervals import Floats
 from steadyread.metrics.robustness import Curve
-from steadyread.metrics.wording import digits, unit_of
-from steadyread.units import Bounds
+from steadyread.metrics.wording import digits
+from steadyread.units import Bounds, unit_word
 
 _LOOKS = {"FGSM": SERIES[0], "BIM": SERIES[1], "PGD": SERIES[2]}
 
@@ -88,7 +88,7 @@ def smallest_flip_histogram(found: Floats, bounds: Bounds, bins: int = 24) -> Fi
         middle = float(np.sort(found)[(len(found) - 1) // 2]) / bounds.range
         if 0 < middle < np.inf:
             size = middle * bounds.range
-            native = f" = {digits(size)} {unit_of(size, bounds)}" if bounds.unit else ""
+            native = f" = {digits(size)} {unit_word(bounds.unit, size)}" if bounds.unit else ""
             axes.axvline(middle, color=VERMILION, linestyle="--", linewidth=1.4)
             axes.annotate(f"half of the images\n{digits(middle)}{native}", (middle, 0.97), xytext=(6, 0), va="top",
                           xycoords=("data", "axes fraction"), textcoords="offset points", fontsize=8.5)

@@ -22,7 +22,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from steadyread.records import write_text, write_whole
-from steadyread.units import Bounds
+from steadyread.units import Bounds, unit_word
 
 INK, PAPER = "#1b1f24", "#fdfdfc"
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"
@@ -90,7 +90,7 @@ def native_axis(axes: Axes, bounds: Bounds) -> None:
     if bounds.unit:
         above = axes.secondary_xaxis("top", functions=(lambda share: np.asarray(share) * bounds.range,
                                                        lambda native: np.asarray(native) / bounds.range))
-        above.set_xlabel(f"{bounds.unit}" if bounds.unit == "HU" else f"{bounds.unit}s", labelpad=5)
+        above.set_xlabel(unit_word(bounds.unit), labelpad=5)
         above.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         above.xaxis.set_minor_formatter(NullFormatter())
 

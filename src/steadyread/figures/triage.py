@@ -24,7 +24,7 @@ from steadyread.figures.style import (
 )
 from steadyread.figures.style import percent_axis as percent_axis_of
 from steadyread.metrics.intervals import Estimate, Flags, Floats
-from steadyread.units import Bounds
+from steadyread.units import Bounds, unit_word
 
 _LOOKS = {"Smallest flip": Look(INK, "-", "o"), "Margin": Look(BLUE, "--", "s"), "Entropy": Look(ORANGE, ":", "^"),
           "Random": Look(GREEN, "-.", "D"), "Mean over views": Look(PURPLE, (0, (5, 1, 1, 1)), "v"),
@@ -124,7 +124,7 @@ def score_scatter(found: Floats, margin: Floats, wrong: Flags, bounds: Bounds, s
         axes.scatter(margin[missed], found[missed] / bounds.range, s=22, c=VERMILION, marker="x", linewidths=1.1,
                      label=f"wrong ({len(missed)})")
         axes.set_xlabel("margin, logits")
-        unit = f" (1 = {bounds.range:g} {bounds.unit})" if bounds.unit else ""
+        unit = f" (1 = {bounds.range:g} {unit_word(bounds.unit, bounds.range)})" if bounds.unit else ""
         axes.set_ylabel(f"smallest flip, share of the range{unit}")
         axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axes.set_xlim(left=0)

@@ -108,8 +108,14 @@ def judge(stated: Gate, table: pa.Table, plan: Plan, seed: int = 0) -> Judged:
     passed = found.value >= stated.least
     at = f" at {show_native(size_in_native(stated.at, bounds), bounds)}" if stated.at else ""
     return Judged(stated, found.value, passed,
-                  f"{stated.metric.replace('_', ' ')}{at} is {found.value:.4f}, "
+                  f"{stated.metric.replace('_', ' ')}{at} is {_shown(found.value, stated.least)}, "
                   f"{'at least' if passed else 'below'} {stated.least:g}{said}")
+
+
+def _shown(found: float, least: float) -> str:
+    """The figure to four digits, or to as many as show on which side of the limit it lies."""
+    short = f"{found:.4f}"
+    return short if (float(short) >= least) == (found >= least) else repr(float(found))
 
 
 def judge_noise(stated: Gate, summary: Mapping[str, Any]) -> Judged:
@@ -136,7 +142,7 @@ def judge_noise(stated: Gate, summary: Mapping[str, Any]) -> Judged:
     if found is None:
         raise UsageError(f"the gate '{stated}' cannot be judged: the records hold nothing to measure it by")
     passed = found >= stated.least
-    return Judged(stated, found, passed, f"{stated.metric.replace('_', ' ')}{at} is {found:.4f}, "
+    return Judged(stated, found, passed, f"{stated.metric.replace('_', ' ')}{at} is {_shown(found, stated.least)}, "
                   f"{'at least' if passed else 'below'} {stated.least:g}{said}")
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from steadyread.metrics.intervals import FEWEST, LEVEL, Estimate
-from steadyread.units import Bounds
+from steadyread.units import Bounds, unit_word
 
 Size = dict[str, float | str | None]
 NONE = "–"
@@ -36,12 +36,7 @@ def show_native(size: float, bounds: Bounds) -> str:
     if not math.isfinite(size):
         return "none found"
     share = f"{digits(size / bounds.range)} of the range"
-    return f"{digits(size)} {unit_of(size, bounds)} ({share})" if bounds.unit else share
-
-
-def unit_of(size: float, bounds: Bounds) -> str:
-    """The unit's name beside a number: grey levels have a plural, HU has none."""
-    return "grey levels" if bounds.unit == "grey level" and size != 1 else bounds.unit
+    return f"{digits(size)} {unit_word(bounds.unit, size)} ({share})" if bounds.unit else share
 
 
 def size_json(size: float, bounds: Bounds) -> Size:
@@ -67,7 +62,7 @@ def show_size_json(size: Mapping[str, Any] | None) -> str:
     if math.isinf(value):
         return "none found"
     share = f"{digits(float(size['of_range']))} of the range"
-    return f"{digits(value)} {unit_of(value, Bounds(0, 1, str(size['unit'])))} ({share})" if size["unit"] else share
+    return f"{digits(value)} {unit_word(str(size['unit']), value)} ({share})" if size["unit"] else share
 
 
 def counted(number: int, name: str) -> str:
@@ -165,7 +160,8 @@ def _flip_beside_margin(triage: Mapping[str, Any]) -> str:
 
 def _further_beside_margin(triage: Mapping[str, Any]) -> str:
     """A sentence for each further score that differs from the margin, one for those that do not; "" without any."""
-    rows = [row for row in triage["differences_to_margin"] if row["score"] not in _ALWAYS]
+    rows = [row for row in triage["differences_to_margin"]
+            if row["score"] not in _ALWAYS and row["area"].high is not None]   # None: too few patients to tell
     if not rows or triage["accuracy"].value in (None, 0, 1):
         return ""
     said, alike = [], []
@@ -221,4 +217,4 @@ def _value(found: Estimate | None) -> float | None:
 
 
 def _signed(value: float | None) -> str:
-    return NONE if value is None else f"{value:+.4f}".replace("-", "−")
+    return NONE if value is None else f"{value:+z.4f}".replace("-", "−")

@@ -18,6 +18,7 @@ from steadyread.metrics.wording import NONE, digits, percent
 from steadyread.records import PARTS, PLAN
 from steadyread.report.stored import Run
 from steadyread.report.tables import interval
+from steadyread.units import unit_word
 
 COUNTED = f"{PARTS}: part, patient_id, label"
 _PARTS = ("train", "validation", "test")
@@ -170,7 +171,7 @@ def plain(value: float) -> str:
 
 def between(values: Sequence[float], unit: str = "") -> str:
     """`−1000 to 400 HU`."""
-    return f"{plain(values[0])} to {plain(values[1])} {unit}{'s' if unit == 'grey level' else ''}".rstrip()
+    return f"{plain(values[0])} to {plain(values[1])} {unit_word(unit)}".rstrip()
 
 
 def extent(values: Sequence[float], unit: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 from steadyread.metrics.hardening_wording import factor, points
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.wording import NONE, digits, number_of
+from steadyread.units import unit_word
 
 
 def told(estimate: Estimate | None, scale: float = 100.0, decimals: int = 1) -> str:
@@ -50,8 +51,7 @@ def size_said(size: Any) -> str:
 
 def unit_said(one: Mapping[str, Any]) -> str:
     """The unit of a set's images in a column's head."""
-    unit = str(one["unit"])
-    return unit if unit in ("", "HU") else f"{unit}s"
+    return unit_word(str(one["unit"]))
 
 
 def native(size: Mapping[str, Any]) -> str:

@@ -17,10 +17,9 @@ from steadyread.metrics.wording import (
     percent,
     score_name,
     show_native,
-    unit_of,
 )
 from steadyread.report.inline import data_uri
-from steadyread.units import Bounds
+from steadyread.units import Bounds, unit_word
 
 Summary = Mapping[str, Any]
 _SHOWN = 9
@@ -166,7 +165,7 @@ def bare(size: Mapping[str, Any]) -> str:
         return "none found" if value > 0 else NONE
     if not size["unit"]:
         return f"{digits(float(size['of_range']))} range"
-    return f"{digits(value)} {unit_of(value, Bounds(0, 1, str(size['unit'])))}"
+    return f"{digits(value)} {unit_word(str(size['unit']), value)}"
 
 
 def _share_of(size: Mapping[str, Any]) -> str:
@@ -188,4 +187,6 @@ def _rule(score: str, threshold: float | None, bounds: Bounds) -> str:
         return f"≤ {percent(1 / (1 + math.exp(-threshold)))} chance to be right"
     if score == "smallest_flip":
         return f"≤ {show_native(threshold, bounds)}" if math.isfinite(threshold) else "all"
+    if score == "gradient" and math.isfinite(threshold):    # logits over logits a unit
+        return f"≤ {show_native(threshold, bounds)}"
     return f"≤ {digits(threshold)} logits"
