@@ -11,7 +11,8 @@ import pytest
 import torch
 from torch import nn
 
-from steadyread import Classifier, attack, pgd, smallest_flip
+from steadyread import Classifier, apgd, attack, bim, fgsm, pgd, smallest_flip
+from steadyread.attacks.square import Square
 from steadyread.errors import Doubt, InputRefused, UsageError
 from steadyread.types import Bounds
 
@@ -379,3 +380,44 @@ def test_threads_that_share_a_network_get_its_sizes_and_leave_it_as_it_was(share
     assert net.training
     assert all(parameter.requires_grad for parameter in net.parameters())
     assert net[0].weight.is_contiguous()
+
+
+@pytest.mark.parametrize(("images", "bounds", "message"), [
+    (IMAGES.where(torch.arange(12)[:, None, None, None] != 2, torch.nan), (0, 1), "image '2' has NaN"),
+    (IMAGES.where(torch.arange(12)[:, None, None, None] != 3, 7.0), (0, 1), "image '3' has pixels from 7 to 7")])
+def test_an_image_without_a_name_is_named_by_its_place(images, bounds, message):
+    with pytest.raises(InputRefused, match=message):
+        smallest_flip(Classifier(Halves(), bounds, "logits"), images, REFERENCE)
+
+
+@pytest.mark.parametrize(("recipe", "got"), [(pgd, "pgd"), (apgd, "apgd"), (Square, "Square"), (5.6, "5.6"),
+                                             ("pgd", "pgd"), (None, "None")])
+def test_an_attack_without_its_size_is_refused_with_what_to_write(recipe, got):
+    with pytest.raises(UsageError, match=rf"such as pgd\(5\.6\); got {got}"):
+        attack(Classifier(Halves(), (0, 1), "logits"), IMAGES, REFERENCE, recipe)
+
+
+@pytest.mark.parametrize("size", ["5 HU", None, "nan", [1.0, 2.0], float("nan"), -1])
+@pytest.mark.parametrize("made", [fgsm, bim, pgd, apgd])
+def test_a_size_that_is_no_number_is_refused(made, size):
+    with pytest.raises(UsageError, match="epsilon must be a number of at least 0, in native units; got "):
+        made(size)
+
+
+@pytest.mark.parametrize("size", [2, np.float32(2), torch.tensor(2.0), np.array(2)])
+def test_a_number_of_any_type_is_a_size_and_a_bound(size):
+    assert pgd(size).size == 2
+    assert Bounds(0, size).range == 2
+
+
+@pytest.mark.parametrize("bounds", [("0", "255"), (None, 1), (0, torch.ones(2)), (1, 0), (0, float("nan"))])
+def test_bounds_that_are_no_numbers_are_refused(bounds):
+    with pytest.raises(UsageError, match="bounds must be LOW,HIGH with LOW below HIGH; got "):
+        Bounds(*bounds)
+
+
+def test_probabilities_are_of_logits_and_refuse_images():
+    classifier = Classifier(Halves(), (0, 1), "logits")
+    assert torch.equal(classifier.probabilities(classifier.logits(IMAGES)).argmax(1), REFERENCE)
+    with pytest.raises(UsageError, match=r"takes what logits\(images\) returns, \(n, classes\); got the shape"):
+        classifier.probabilities(IMAGES)

@@ -119,6 +119,9 @@ class Classifier:
 
     def probabilities(self, logits: Logits) -> Float[Tensor, "n k"]:
         """The model's own probabilities, from logits of this classifier: the threshold's shift undone."""
+        if logits.ndim != 2:
+            raise UsageError("probabilities() takes what logits(images) returns, (n, classes); got the shape "
+                             f"{tuple(logits.shape)}")
         if logits.shape[1] != 2:
             return logits.softmax(1)
         return (logits + logits.new_tensor([0.0, shift_of(self.threshold)])).softmax(1)
@@ -186,6 +189,7 @@ class Classifier:
 
         They may come as a tensor, an array, or a list of either, of any kind of number (see `as_images`).
         """
+        unnamed = keys is None and not isinstance(images, Batch)
         if not isinstance(images, Batch):
             pixels = as_images(images)
             images = Batch(pixels, _as_keys(keys) if keys is not None else image_keys(pixels), self.valid)
@@ -193,7 +197,7 @@ class Classifier:
         if named != count:
             raise UsageError(f"{count} images came with {named} keys; give one key per image")
         placed = images.images.detach().to(self.device, torch.float32)
-        self._refuse_invalid(placed, images.keys)
+        self._refuse_invalid(placed, images.keys, tuple(map(str, range(count))) if unnamed else images.keys)
         if callable(self.normalise) and self.pixels.flat:
             self.pixels.look_given(self.normalised(placed).detach())
         self.tell_doubts()
@@ -250,22 +254,22 @@ class Classifier:
         except SystemExit as problem:
             raise InputRefused(f"the model ended the program when called (SystemExit: {problem})") from problem
 
-    def _refuse_invalid(self, images: Tensor, keys: tuple[str, ...]) -> None:
+    def _refuse_invalid(self, images: Tensor, keys: tuple[str, ...], names: tuple[str, ...]) -> None:
         if images.ndim < 3 or not len(images):
             raise InputRefused(f"images must have the shape (n, channels, *space) with n >= 1; "
                                f"got {tuple(images.shape)}")
         low, high = torch.aminmax(images.detach().reshape(len(images), -1), dim=1)   # NaN where any pixel is
         bad = ~torch.isfinite(low) | ~torch.isfinite(high)
         if bool(bad.any()):
-            raise InputRefused(f"image '{keys[int(bad.nonzero()[0])]}' has NaN or infinite pixels")
+            raise InputRefused(f"image '{names[int(bad.nonzero()[0])]}' has NaN or infinite pixels")
         self.pixels.look(keys, low, high)
         # a float32 image of a window may exceed it by its own rounding
         slack = 1e-6 * max(abs(self.valid.low), abs(self.valid.high), self.valid.range)
         bad = (low < self.valid.low - slack) | (high > self.valid.high + slack)
         if bool(bad.any()):
             at = int(bad.nonzero()[0])
-            raise InputRefused(f"image '{keys[at]}' has pixels from {float(low[at]):.6g} to {float(high[at]):.6g}, "
-                               f"outside the stated bounds {self.valid.low:g} to {self.valid.high:g}. Bounds are "
+            raise InputRefused(f"image '{names[at]}' has pixels from {float(low[at]):.6g} to {float(high[at]):.6g}"
+                               f", outside the stated bounds {self.valid.low:g} to {self.valid.high:g}. Bounds are "
                                "of the pixels as stored (0,255 for 8-bit pictures); what the network wants instead "
                                "is for normalise, such as 'unit'. Window the images or state other bounds")
 

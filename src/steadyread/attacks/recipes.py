@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, fields
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -73,6 +74,10 @@ def attack(classifier: Classifier, images: Images | Batch, reference: Labels,
     Raises:
         InputRefused: images or reference are not as described.
     """
+    unmade = isinstance(recipe, type | FunctionType) and recipe.__module__.startswith("steadyread.attacks.")
+    if unmade or not callable(recipe):
+        raise UsageError("attack() takes a recipe of a stated size in native units, such as pgd(5.6); got "
+                         f"{getattr(recipe, '__name__', recipe)}")
     batch = classifier.batch(images, keys)
     outcome = recipe(classifier, batch, checked_reference(reference, batch), seed)
     if not isinstance(outcome, Attacked):

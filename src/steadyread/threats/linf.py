@@ -8,6 +8,7 @@ from torch import Tensor
 from steadyread.errors import UsageError
 from steadyread.threats.threat import Threat
 from steadyread.types import Batch, Images, Values, uniform_noise
+from steadyread.units import as_number
 
 
 @dataclass(frozen=True)
@@ -20,8 +21,10 @@ class Linf(Threat):
     epsilon: float
 
     def __post_init__(self) -> None:
+        stated = self.epsilon
+        object.__setattr__(self, "epsilon", as_number(self.epsilon))
         if not self.epsilon >= 0:
-            raise UsageError(f"epsilon must be a number of at least 0, in native units; got {self.epsilon}")
+            raise UsageError(f"epsilon must be a number of at least 0, in native units; got {stated!r}")
 
     def start(self, batch: Batch, size: Values, seed: int, draw: int) -> Tensor:
         """Uniform in the ball, then cut to the bounds."""
