@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from steadyread import records
-from steadyread.metrics.reads import Reads
+from steadyread.metrics.reads import Outcome, Reads
 
 RANGE = 1400.0
 SIZES = (1.4, 2.8, 5.6, 8.4)
@@ -145,5 +145,14 @@ def reads_with(margin: np.ndarray, wrong: np.ndarray, patients: np.ndarray,
                scores: Mapping[str, np.ndarray] | None = None) -> Reads:
     """Reads of two classes with these margins (n,), of which those are wrong, and with further scores."""
     prediction = np.zeros(len(margin), np.int64)
-    return Reads(np.arange(len(margin)).astype(str), patients.astype(str), wrong.astype(np.int64), prediction,
-                 np.stack([margin, np.zeros(len(margin))], axis=1), scores=dict(scores or {}))
+    return one_network(np.arange(len(margin)).astype(str), patients.astype(str), wrong.astype(np.int64), prediction,
+                       np.stack([margin, np.zeros(len(margin))], axis=1), scores=scores or {})
+
+
+def one_network(case_id: np.ndarray, patient: np.ndarray, label: np.ndarray, prediction: np.ndarray,
+                logits: np.ndarray, outcomes: tuple[Outcome, ...] = (),
+                scores: Mapping[str, np.ndarray] | None = None) -> Reads:
+    """Reads (n,) of test cases by a single network, logits (n, k), scores (n,)."""
+    shape = (len(case_id), 1)
+    return Reads(case_id, patient, label, (-1,), np.ones(shape, bool), np.full(shape, "test"), prediction[:, None],
+                 logits[:, None], outcomes, {name: score[:, None] for name, score in (scores or {}).items()})

@@ -17,7 +17,7 @@ from scipy.special import expit
 
 from steadyread import records
 from steadyread.metrics.dose import flip_probability_of
-from steadyread.metrics.noise_reads import KNOWN
+from steadyread.metrics.reads import KNOWN
 
 DOSES = (10.0, 50.0, 100.0, 200.0, 500.0)
 VARIANTS = ("original", "batch_norm", "dropout_0.1", "deeper", "narrower", "five_class", "strided")

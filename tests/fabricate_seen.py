@@ -21,7 +21,7 @@ from steadyread.metrics.attention_shift import (
     rank_correlation,
     share_inside,
 )
-from steadyread.metrics.noise_reads import PLAUSIBLE, RANDOM
+from steadyread.metrics.reads import PLAUSIBLE, RANDOM
 
 METHODS = ("grad_cam", "integrated_gradients")
 

@@ -23,7 +23,7 @@ from steadyread.cases import Cases, Row
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
 from steadyread.examples import write_examples
-from steadyread.metrics.reads import reads_of
+from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.summary import smallest_flips_rounded
 from steadyread.types import Bounds
 

@@ -29,7 +29,7 @@ def test_the_auc_counts_ties_half_and_weights_as_copies() -> None:
 def test_two_classes() -> None:
     found = reads_of(records.as_table(fabricate.rows(n=150)))
     told = discrimination(found, 2)
-    score, label = found.logits[:, 1] - found.logits[:, 0], found.label
+    score, label = found.logits[:, 0, 1] - found.logits[:, 0, 0], found.label
     assert told["auc"].value == pytest.approx(brute_auc(score, label == 1))
     assert told["auc"].low < told["auc"].value < told["auc"].high
     assert told["sensitivity"].value == pytest.approx((found.prediction[label == 1] == 1).mean())
@@ -40,7 +40,7 @@ def test_two_classes() -> None:
 def test_several_classes_mean_one_against_the_rest() -> None:
     found = reads_of(records.as_table(fabricate.rows(n=150, classes=4)))
     told = discrimination(found, 4)
-    made = class_scores(found.logits, 4)
+    made = class_scores(found.logits[:, 0], 4)
     assert told["auc"].value == pytest.approx(np.mean([brute_auc(made[:, k], found.label == k) for k in range(4)]))
     assert told["sensitivity"] is None
     assert len(told["recall"]) == 4

@@ -12,7 +12,7 @@ import fabricate_noise as made
 from steadyread.attacks.flip_probability import estimated
 from steadyread.errors import UsageError
 from steadyread.metrics import dose, dose_fall
-from steadyread.metrics.noise_reads import networks_of
+from steadyread.metrics.aligned import reads_of
 
 DOSES = np.array([10.0, 50.0, 100.0, 200.0, 500.0])
 
@@ -184,7 +184,7 @@ def test_power_laws_and_effective_doses() -> None:
 def test_the_dose_falls_as_far_as_the_population_allows() -> None:
     """At the told dose the share of changed reads is the stated one, and the true curve lies in the band."""
     settings = made.Made(cases=200, patients=150, folds=2, draws=64)
-    main = networks_of("original", {fold: made.job_table(settings, fold=fold) for fold in range(2)})
+    main = reads_of({fold: made.job_table(settings, fold=fold) for fold in range(2)}, variant="original")
     moments = dose_fall.moments_of(main, "test")
     assert moments is not None
     fall = dose_fall.dose_fall(moments)
@@ -204,7 +204,7 @@ def test_the_dose_falls_as_far_as_the_population_allows() -> None:
 
 def test_a_scans_own_dose_gives_the_share_of_it_that_may_go() -> None:
     settings = made.Made(cases=120, folds=1, scan_mas=150.0)
-    main = networks_of("original", {0: made.job_table(settings)})
+    main = reads_of({0: made.job_table(settings)}, variant="original")
     moments = dose_fall.moments_of(main, "test")
     assert moments is not None
     told = dose_fall.own_dose_fall(moments)

@@ -39,9 +39,9 @@ def hand(right: list[int], found: list[float] | None = None, patients: int = 0, 
     outcomes = ()
     if found is not None:
         size = np.where(correct, found, 0.0)
-        outcomes = (Outcome("smallest_flip", "Linf", "label", float("nan"), np.ones(n, bool),
-                            np.full(n, 1 - label), np.isfinite(size), size),)
-    return Reads(np.array([f"case-{place:03d}" for place in range(n)]),
+        outcomes = (Outcome("smallest_flip", "Linf", "label", float("nan"), np.ones((n, 1)),
+                            np.isfinite(size)[:, None].astype(float), np.full((n, 1), 1 - label), size[:, None]),)
+    return fabricate.one_network(np.array([f"case-{place:03d}" for place in range(n)]),
                  np.array([f"patient-{place % (patients or n):03d}" for place in range(n)]), np.full(n, label),
                  np.where(correct, label, 1 - label), np.zeros((n, 2)), outcomes)
 
@@ -126,8 +126,8 @@ def test_no_common_image_and_images_twice_are_refused() -> None:
     reads = linear()
     with pytest.raises(InputRefused, match="no image in common"):
         compared(reads, linear(name="other"), [], HU)
-    twice = replace(reads, case_id=np.repeat(reads.case_id[:60], 2))
-    with pytest.raises(InputRefused, match="more than once"):
+    twice = reads_of(records.as_table([row | {"fold": fold} for fold in range(2) for row in fabricate.rows()]))
+    with pytest.raises(InputRefused, match="are of 2 folds"):
         compared(reads, twice, [], HU)
 
 
@@ -144,7 +144,7 @@ def test_images_without_a_label_are_left_out() -> None:
 
 def test_an_undecided_read_is_wrong() -> None:
     before = hand([1, 1, 1, 1])
-    after = replace(before, prediction=np.array([0, 0, -1, 0]))
+    after = replace(before, prediction=np.array([0, 0, -1, 0])[:, None])
     assert compared(before, after, [], HU)["clean"]["lost"] == 1
 
 
@@ -171,15 +171,15 @@ def test_every_fixed_attack_of_a_size_has_its_row() -> None:
     row = compared(before, after, [2.8], HU)["sizes"][0]
     assert sorted(each["attack"] for each in row["attacks"]) == ["bim", "fgsm", "pgd"]
     for each in row["attacks"]:
-        outcome = next(one for one in before.fixed("label") if (one.attack, one.size) == (each["attack"], 2.8))
-        assert each["before"].value == np.mean(outcome.prediction == before.label)
+        outcome = next(one for one in before.fixed("label") if (one.attack, one.level) == (each["attack"], 2.8))
+        assert each["before"].value == np.mean(outcome.prediction == before.labels)
         assert each["before"].value >= row["merged"]["before"].value
 
 
 def test_an_attack_on_some_images_is_judged_on_those() -> None:
     whole = linear()
     some = replace(whole, outcomes=tuple(
-        replace(outcome, present=np.arange(120) < 50) if outcome.attack == "pgd" else outcome
+        outcome.within(np.arange(120)[:, None] < 50) if outcome.attack == "pgd" else outcome
         for outcome in whole.outcomes))
     rows = {each["attack"]: each for each in compared(whole, some, [2.8], HU)["sizes"][0]["attacks"]}
     assert rows["pgd"]["difference"].n == rows["pgd"]["before"].n == 50
@@ -296,8 +296,8 @@ def test_a_failure_is_never_a_success() -> None:
 
 
 def test_a_network_that_says_one_class_has_not_been_hardened() -> None:
-    before = replace(hand([1] * 20), label=np.arange(20) % 2, prediction=np.arange(20) % 2)
-    silent = replace(before, prediction=np.ones(20, np.int64))
+    before = replace(hand([1] * 20), label=np.arange(20) % 2, prediction=np.arange(20)[:, None] % 2)
+    silent = replace(before, prediction=np.ones((20, 1), np.int64))
     found = compared(before, silent, [], HU)
     assert found["classes"] == {"label": 2, "before": 2, "after": 1}
     assert "one and the same class" in str(failure({}, found))

@@ -1,6 +1,6 @@
 """SAN, SAR, their intervals over patients, the parts of the gap, subgroups and the rest: against exact answers."""
 
-from dataclasses import fields
+from dataclasses import replace
 from itertools import combinations
 from typing import Any
 
@@ -12,23 +12,15 @@ import fabricate_noise as made
 from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.metrics import counting, dose_fall, noise, plausibility, published
+from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.dose import nearest_dose
 from steadyread.metrics.drift import dose_laws, drift_rows
 from steadyread.metrics.intervals import clopper_pearson, share
 from steadyread.metrics.noise_classes import areas, classification, roc_curves, variant_rows, without_copies
-from steadyread.metrics.noise_reads import (
-    PAPER,
-    PLAUSIBLE,
-    RANDOM,
-    RINGS,
-    Networks,
-    UnderNoise,
-    columns_of,
-    networks_of,
-)
 from steadyread.metrics.noise_summary import nearest_to_stated
 from steadyread.metrics.over_folds import mean_over_folds, share_over_folds, statistic_over_folds
-from steadyread.metrics.reads import reads_of
+from steadyread.metrics.reads import PAPER, PLAUSIBLE, RANDOM, RINGS, Outcome, Reads, columns_of
+from steadyread.metrics.robustness import merged_found_size
 from steadyread.metrics.subgroups import UNKNOWN, _binned, subgroups
 
 SETTINGS = made.Made()
@@ -40,30 +32,30 @@ def tables() -> dict[int, pa.Table]:
 
 
 @pytest.fixture(scope="module")
-def main(tables: dict[int, pa.Table]) -> Networks:
-    return networks_of("original", tables)
+def main(tables: dict[int, pa.Table]) -> Reads:
+    return reads_of(tables, variant="original")
 
 
-def test_networks_hold_what_the_records_say(main: Networks, tables: dict[int, pa.Table]) -> None:
+def test_networks_hold_what_the_records_say(main: Reads, tables: dict[int, pa.Table]) -> None:
     assert main.folds == (0, 1)
     assert len(main) == SETTINGS.cases
-    assert main.attacks[0] == RANDOM
+    assert main.noises[0] == RANDOM
     assert main.doses() == list(made.DOSES)
     row = next(row for row in tables[1].to_pylist() if row["attack"] == RINGS and row["size"] == 50.0)
     at = main.case_id.tolist().index(row["case_id"])
     under = main.under[RINGS, 50.0]
     assert under.flips[at, 1] == row["flips"]
-    assert under.ring_error[at, 1] == pytest.approx(row["ring_error"])
+    assert under["ring_error"][at, 1] == pytest.approx(row["ring_error"])
     assert main.part[at, 1] == row["part"]
     assert main.judged == "test"
     told = made.network(SETTINGS, "original", 1)
     np.testing.assert_allclose(main.margin[:, 1], np.abs(told["logit"]))
 
 
-def test_the_order_of_the_rows_does_not_matter(main: Networks, tables: dict[int, pa.Table]) -> None:
+def test_the_order_of_the_rows_does_not_matter(main: Reads, tables: dict[int, pa.Table]) -> None:
     shuffled = {fold: table.take(np.random.default_rng(fold).permutation(table.num_rows))
                 for fold, table in reversed(tables.items())}
-    other = networks_of("original", shuffled)
+    other = reads_of(shuffled, variant="original")
     assert other.case_id.tolist() == main.case_id.tolist()
     np.testing.assert_array_equal(other.under[RANDOM, 100.0].flips, main.under[RANDOM, 100.0].flips)
 
@@ -71,16 +63,17 @@ def test_the_order_of_the_rows_does_not_matter(main: Networks, tables: dict[int,
 def test_noise_without_a_clean_row_is_refused(tables: dict[int, pa.Table]) -> None:
     rows = [row for row in tables[0].to_pylist() if row["case_id"] != "case-0000" or row["attack"] != "clean"]
     with pytest.raises(InputRefused, match="'case-0000' have no clean row"):
-        networks_of("original", {0: records.as_table(rows)})
+        reads_of({0: records.as_table(rows)}, variant="original")
 
 
 def test_the_reads_of_an_ordinary_report_leave_noise_out(tables: dict[int, pa.Table]) -> None:
     reads = reads_of(tables[0])
     assert len(reads) == SETTINGS.cases
-    assert not reads.outcomes
+    assert not reads.fixed("prediction")
+    assert merged_found_size(reads, "prediction").improved is None
 
 
-def test_san_and_sar_are_counts_of_the_rows(main: Networks, tables: dict[int, pa.Table]) -> None:
+def test_san_and_sar_are_counts_of_the_rows(main: Reads, tables: dict[int, pa.Table]) -> None:
     row = noise.attack_row(main, RANDOM, 50.0, "test")
     assert row is not None
     for fold, table in tables.items():
@@ -103,7 +96,7 @@ def test_sar5_is_the_rate_that_one_in_twenty_reaches() -> None:
     assert np.isnan(noise.sar_reached([]))
 
 
-def test_a_sar_curve_begins_at_san_and_falls(main: Networks) -> None:
+def test_a_sar_curve_begins_at_san_and_falls(main: Reads) -> None:
     curve = noise.sar_curve(main, RANDOM, 10.0, "test")
     row = noise.attack_row(main, RANDOM, 10.0, "test")
     assert curve is not None
@@ -125,7 +118,7 @@ def test_san_at_a_smaller_k_is_that_of_all_choices_of_so_many_draws() -> None:
     assert np.isnan(noise.flipped_within(under, 7)).all()
 
 
-def test_no_flip_in_fifty_draws_still_allows_seven_per_cent(main: Networks) -> None:
+def test_no_flip_in_fifty_draws_still_allows_seven_per_cent(main: Reads) -> None:
     assert noise.zero_allows(50) == pytest.approx(0.0711, abs=1e-4)
     told = noise.sample_flips(main, "test")
     assert told["intervals"]["50"][0, 1] == pytest.approx(0.0711, abs=1e-4)
@@ -177,7 +170,7 @@ def test_the_bootstrap_mean_resamples_patients_once_for_all_folds() -> None:
     assert mean.high - mean.low == pytest.approx(3.92 * values.mean(1).std() / 10, rel=0.1)
 
 
-def test_the_gap_falls_into_its_parts(main: Networks) -> None:
+def test_the_gap_falls_into_its_parts(main: Reads) -> None:
     rows = plausibility.decomposition(main, "test")
     assert [row["mas"] for row in rows] == list(made.DOSES)
     for row in rows:
@@ -190,7 +183,7 @@ def test_the_gap_falls_into_its_parts(main: Networks) -> None:
 
 
 def test_plausibility_names_what_does_not_apply() -> None:
-    flat = networks_of("original", {0: made.job_table(made.Made(volumes=False, folds=1))})
+    flat = reads_of({0: made.job_table(made.Made(volumes=False, folds=1))}, variant="original")
     rows = {row["attack"]: row for row in plausibility.plausibility_rows(flat, "test", [100.0])}
     assert rows[RINGS]["z_correlation"] is None
     assert rows[PAPER]["ring_error"] is None
@@ -198,7 +191,7 @@ def test_plausibility_names_what_does_not_apply() -> None:
     assert rows[RANDOM]["sigma_hu"]["median"] == pytest.approx(made.SIGMA_100, rel=0.01)
 
 
-def test_drift_is_told_by_class_and_goes_one_way(main: Networks) -> None:
+def test_drift_is_told_by_class_and_goes_one_way(main: Reads) -> None:
     rows = drift_rows(main, "test")
     assert {row["class"] for row in rows} == {0, 1}
     for row in rows:
@@ -210,7 +203,7 @@ def test_drift_is_told_by_class_and_goes_one_way(main: Networks) -> None:
         assert law["jitter"].value == pytest.approx(-0.5, abs=0.05)
 
 
-def test_classification_is_that_of_each_fold(main: Networks) -> None:
+def test_classification_is_that_of_each_fold(main: Reads) -> None:
     rows = {row["part"]: row for row in classification(main)}
     assert set(rows) == {"train", "validation", "test"}
     chosen = main.inside("test")[:, 0]
@@ -223,7 +216,7 @@ def test_classification_is_that_of_each_fold(main: Networks) -> None:
 
 
 def test_five_classes_are_judged_as_ratings() -> None:
-    five = networks_of("five_class", {0: made.job_table(made.Made(folds=1), "five_class")})
+    five = reads_of({0: made.job_table(made.Made(folds=1), "five_class")}, variant="five_class")
     assert five.logits.shape[2] == 5
     assert areas(five, "test").value > 0.8
     row = variant_rows([five], 100.0)[0]
@@ -245,9 +238,9 @@ def test_counting_judges_hard_pairs_only() -> None:
 
 
 def test_hoarded_power_is_seen_in_the_noise_of_the_flipped() -> None:
-    networks = networks_of("original", {0: made.job_table(made.Made(folds=1))})
+    networks = reads_of({0: made.job_table(made.Made(folds=1))}, variant="original")
     under = networks.under[PAPER, 100.0]
-    under.sigma_hu[under.flips > 0] = 3 * made.SIGMA_100
+    under["sigma_hu"][under.flips > 0] = 3 * made.SIGMA_100
     rows = {row["attack"]: row for row in plausibility.plausibility_rows(networks, "test", [100.0],
                                                                           {"100": made.SIGMA_100})}
     assert rows[PAPER]["flipped_sigma"]["median"] == pytest.approx(3)
@@ -255,9 +248,9 @@ def test_hoarded_power_is_seen_in_the_noise_of_the_flipped() -> None:
 
 
 def test_where_nothing_differs_there_is_no_interval_of_no_width() -> None:
-    same = networks_of("original", {0: made.job_table(made.Made(folds=1, attacks=(RANDOM,)))})
-    alike = Networks(**(vars(same) | {"under": dict(same.under) | {
-        (PLAUSIBLE, mas): same.under[RANDOM, mas] for mas in made.DOSES}}))
+    same = reads_of({0: made.job_table(made.Made(folds=1, attacks=(RANDOM,)))}, variant="original")
+    alike = replace(same, outcomes=(*same.outcomes, *(replace(same.under[RANDOM, mas], attack=PLAUSIBLE)
+                                                      for mas in made.DOSES)))
     found = plausibility.decomposition(alike, "test")[0]["steps"]["own_plausible"]
     assert (found.value, found.low, found.high) == (0, None, None)
     always = dose_fall.median_dose(np.zeros(60), np.arange(60).astype(str))
@@ -267,13 +260,13 @@ def test_where_nothing_differs_there_is_no_interval_of_no_width() -> None:
 def test_drift_is_corrected_for_the_error_of_its_own_mean() -> None:
     random = np.random.default_rng(0)
     draws = 10
-    networks = networks_of("original", {0: made.job_table(made.Made(folds=1, cases=400, patients=400))})
+    networks = reads_of({0: made.job_table(made.Made(folds=1, cases=400, patients=400))}, variant="original")
     margins = random.normal(0, 0.3, (400, 1, draws))
     under = networks.under[RANDOM, 100.0]
-    under.trials[:], under.drift[:], under.jitter[:] = draws, margins.mean(2), margins.std(2, ddof=1)
+    under.trials[:], under["drift"][:], under["jitter"][:] = draws, margins.mean(2), margins.std(2, ddof=1)
     for row in (row for row in drift_rows(networks, "test") if row["mas"] == 100.0):
         assert row["ratio"].value < 0.1     # 0.6745 / sqrt(10) = 0.21 as it stands
-    under.drift[:] += 1.0
+    under["drift"][:] += 1.0
     assert all(row["size"].value == pytest.approx(1.0, abs=0.05)
                for row in drift_rows(networks, "test") if row["mas"] == 100.0)
 
@@ -293,7 +286,7 @@ def test_convergence_counts_patients_once_and_names_the_worst_dose() -> None:
     assert apart[1] == pytest.approx(apart[0], rel=0.1)
 
 
-def test_copies_are_left_out_of_the_area_beside(main: Networks) -> None:
+def test_copies_are_left_out_of_the_area_beside(main: Reads) -> None:
     share_ = np.where(main.label == 1, 0.0, np.where(np.arange(len(main)) % 3 == 0, 0.4, 0.0)).astype(object)
     found = without_copies(main, "test", share_)
     assert found is not None
@@ -314,7 +307,7 @@ def test_convergence_is_the_share_of_the_longer_searchs_flips(told: dict[str, in
     assert counting.convergence({}) == []
 
 
-def test_subgroups_are_a_partition_with_their_numbers(main: Networks) -> None:
+def test_subgroups_are_a_partition_with_their_numbers(main: Reads) -> None:
     told = made.population(SETTINGS)
     cases = [{"case_id": name, "manufacturer": maker, "diameter_mm": size, "rating": rating,
               "slice_spacing_mm": (1.25, 2.5, "3")[at % 3]}
@@ -339,7 +332,7 @@ def test_subgroups_are_a_partition_with_their_numbers(main: Networks) -> None:
     assert one["rest"].value == pytest.approx(under.rate[chosen].mean() - under.rate[others].mean())
 
 
-def test_a_value_that_cannot_be_read_is_unknown(main: Networks) -> None:
+def test_a_value_that_cannot_be_read_is_unknown(main: Reads) -> None:
     cases: list[dict[str, Any]] = [{"case_id": name, "diameter_mm": "large"} for name in main.case_id]
     found = subgroups(main, "test", 100.0, columns_of(cases, main.case_id), None)
     assert "diameter" in found["missing"]
@@ -353,11 +346,11 @@ def test_the_papers_numbers_are_the_papers() -> None:
     assert published.variant_printed("strided") is None
 
 
-def _under(flips: np.ndarray, trials: int) -> UnderNoise:
+def _under(flips: np.ndarray, trials: int) -> Outcome:
     """Flips (n,) of so many trials in one fold, and nothing else known."""
-    empty = {field.name: np.full((len(flips), 1), np.nan) for field in fields(UnderNoise)}
-    told = {"flips": flips[:, None].astype(float), "trials": np.full((len(flips), 1), float(trials))}
-    return UnderNoise(**(empty | told))
+    shape = (len(flips), 1)
+    return Outcome(RANDOM, "CTNoise", "prediction", 100.0, np.full(shape, float(trials)),
+                   flips[:, None].astype(float), np.full(shape, -1), np.full(shape, np.inf))
 
 
 @pytest.mark.parametrize(("n", "kth"), [(1, 1), (19, 1), (20, 1), (21, 2), (30, 2), (39, 2), (40, 2), (41, 3)])

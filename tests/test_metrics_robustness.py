@@ -45,7 +45,7 @@ def test_the_curve_lies_at_or_below_every_attack(against: str) -> None:
         assert curve.at(row["size"]).value <= row["carried"].value <= row["accuracy"].value
     flips = merged_found_size(found, against).found
     for outcome in found.fixed(against):
-        assert (flips[outcome.flipped] <= outcome.size).all()
+        assert (flips[outcome.flipped] <= outcome.level).all()
 
 
 def test_against_the_prediction_two_classes_stop_at_one_minus_clean() -> None:

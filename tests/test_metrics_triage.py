@@ -20,11 +20,11 @@ from scipy import optimize, special, stats
 import fabricate
 from steadyread import records
 from steadyread.metrics import Reads, guarantee, reads_of, risk_coverage, scores, threshold_for, triage
+from steadyread.metrics.aligned import SCORES
 from steadyread.metrics.combination import COMBINED, combination_of, fitted, logistic, normal_scores
 from steadyread.metrics.guarantee import kept_steps, threshold_keeping
 from steadyread.metrics.intervals import clopper_pearson
 from steadyread.metrics.paired_tests import holm
-from steadyread.metrics.reads import SCORES
 from steadyread.metrics.summary import as_json, summarise
 from steadyread.metrics.triage import area, generalised_area, rank_correlation, with_combined
 from steadyread.metrics.wording import comparison
@@ -176,13 +176,13 @@ def judged() -> pa.Table:
 
 
 def told_by(reads: Reads, noise: float, seed: int) -> np.ndarray:
-    """A score that knows right from wrong, but for so much noise."""
-    return reads.correct + noise * np.random.default_rng(seed).normal(size=len(reads))
+    """A score (n,) of one network that knows right from wrong, but for so much noise."""
+    return reads.correct[:, 0] + noise * np.random.default_rng(seed).normal(size=len(reads))
 
 
 def further(reads: Reads, *noise: float, seed: int = 0) -> Reads:
     """The reads with further scores a, b, ... of so much noise each."""
-    return replace(reads, scores={"abcd"[place]: told_by(reads, size, 17 * seed + place)
+    return replace(reads, scores={"abcd"[place]: told_by(reads, size, 17 * seed + place)[:, None]
                                   for place, size in enumerate(noise)})
 
 
@@ -213,7 +213,7 @@ def test_further_scores_leave_what_was_told_without_them_as_it_is() -> None:
 
 def test_the_difference_to_the_margin_is_of_the_areas_over_the_same_resamples() -> None:
     test, validation = parts()
-    same = scores(test).score["margin"]
+    same = scores(test).score["margin"][:, None]
     worst = replace(test, scores={"same": same * 3 + 1, "reverse": -same, "best": test.correct * 1.0})
     told = triage(worst, validation)
     areas = {row["score"]: row["area"] for row in told["rows"]}
@@ -235,9 +235,9 @@ def test_the_difference_to_the_margin_is_of_the_areas_over_the_same_resamples() 
 
 def test_a_score_that_a_labelled_read_lacks_is_no_score() -> None:
     test, _ = parts()
-    values = told_by(test, 1, 0)
+    values = told_by(test, 1, 0)[:, None]
     values[3] = np.nan
-    lacking = replace(test, scores={"views": values, "members": np.full(len(test), np.nan)})
+    lacking = replace(test, scores={"views": values, "members": np.full((len(test), 1), np.nan)})
     assert list(scores(lacking).score) == ["smallest_flip", "margin", "entropy"]
     label = test.label.copy()
     label[3] = -1
@@ -338,10 +338,10 @@ def test_the_combination_sees_no_label_of_a_test_read() -> None:
 
 def test_with_few_wrong_or_few_right_validation_reads_nothing_is_combined_and_the_summary_says_why() -> None:
     test, validation = (further(reads, 0.8, seed=at) for at, reads in enumerate(many()))
-    wrong = np.flatnonzero(~validation.correct)
+    wrong = np.flatnonzero(~validation.correct[:, 0])
     for spared in (9, 10):
         label = validation.label.copy()
-        label[wrong[spared:]] = validation.prediction[wrong[spared:]]
+        label[wrong[spared:]] = validation.prediction[wrong[spared:], 0]
         told = triage(test, replace(validation, label=label))
         assert (COMBINED in {row["score"] for row in told["rows"]}) is (spared == 10)
         assert (told["combined"]["features"] is None) is (spared == 9)
@@ -358,12 +358,12 @@ def test_with_few_wrong_or_few_right_validation_reads_nothing_is_combined_and_th
 def test_an_undecided_read_is_left_out_of_the_fit_and_withheld_first() -> None:
     test, validation = (further(reads, 0.8, seed=at) for at, reads in enumerate(many()))
     lost = np.arange(600) < 5
-    unread = replace(validation, prediction=np.where(lost, -1, validation.prediction))
+    unread = replace(validation, prediction=np.where(lost[:, None], -1, validation.prediction))
     told = triage(test, unread)
     kept = replace(validation, label=np.where(lost, -1, validation.label))
     assert as_json(told["combined"]) == as_json(triage(test, kept)["combined"])
     rule = combination_of(told["combined"])
-    values = with_combined(scores(replace(test, prediction=np.where(lost, -1, test.prediction))), rule)
+    values = with_combined(scores(replace(test, prediction=np.where(lost[:, None], -1, test.prediction))), rule)
     assert (values.score[COMBINED][:5] == -np.inf).all()
     assert np.isfinite(values.score[COMBINED][5:]).all()
 
@@ -501,7 +501,7 @@ def test_the_gradients_score_says_whether_the_search_pays() -> None:
     test, validation = many()
 
     def judged_with(sign: int) -> dict[str, Any]:
-        return triage(*(replace(reads, scores={"gradient": sign * scores(reads).score["smallest_flip"]})
+        return triage(*(replace(reads, scores={"gradient": sign * scores(reads).score["smallest_flip"][:, None]})
                         for reads in (test, validation)))
 
     told = judged_with(1)

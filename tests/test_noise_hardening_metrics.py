@@ -18,14 +18,14 @@ from steadyread.metrics.noise_hardening_pairs import (
     paired_row,
 )
 from steadyread.metrics.noise_hardening_wording import silent_said, undercounted_said, way
-from steadyread.metrics.noise_reads import PLAUSIBLE, RANDOM, RINGS, Networks, UnderNoise
 from steadyread.metrics.paired_tests import holm, sign_flip_test
+from steadyread.metrics.reads import PLAUSIBLE, RANDOM, RINGS, Outcome, Reads
 
 CASES, FOLDS = 60, 3
 
 
 def networks(name: str, flipped: float = 0.5, wrong: float = 0.1, trials: int = 4, *, cases: int = CASES,
-             folds: int = FOLDS, attack: str = RINGS) -> Networks:
+             folds: int = FOLDS, attack: str = RINGS) -> Reads:
     """Test cases of two classes, two to a patient; the first `flipped` share flip in half of the trials, the last
     `wrong` share are read wrong."""
     at = np.arange(cases)
@@ -34,14 +34,14 @@ def networks(name: str, flipped: float = 0.5, wrong: float = 0.1, trials: int = 
     logit = np.where(prediction == 1, 2.0, -2.0) + 0.01 * at
     shape = (cases, folds)
     count = np.where(at < flipped * cases, max(trials // 2, 1), 0)
-    grid = {key: np.full(shape, np.nan) for key in UnderNoise.__dataclass_fields__}
-    grid |= {"trials": np.full(shape, float(trials)), "flips": np.repeat(count[:, None], folds, 1).astype(float),
-             "drift": np.full(shape, -0.1), "jitter": np.full(shape, 0.2)}
+    outcomes = tuple(Outcome(attack, "CTNoise", "prediction", mas, np.full(shape, float(trials)),
+                             np.repeat(count[:, None], folds, 1).astype(float), np.full(shape, -1),
+                             np.full(shape, np.inf), {"drift": np.full(shape, -0.1), "jitter": np.full(shape, 0.2)})
+                     for mas in (50.0, 100.0))
     logits = np.repeat(np.stack([np.zeros(cases), logit], axis=1)[:, None], folds, 1)
-    return Networks(name, tuple(range(folds)), np.array([f"c{one:03d}" for one in at]),
-                    np.array([f"p{one // 2:03d}" for one in at]), label, np.full(shape, "test", dtype="<U10"),
-                    np.repeat(prediction[:, None], folds, 1), np.abs(logits[:, :, 1]), logits,
-                    {(attack, mas): UnderNoise(**grid) for mas in (50.0, 100.0)})
+    return Reads(np.array([f"c{one:03d}" for one in at]), np.array([f"p{one // 2:03d}" for one in at]), label,
+                 tuple(range(folds)), np.ones(shape, bool), np.full(shape, "test", dtype="<U10"),
+                 np.repeat(prediction[:, None], folds, 1), logits, outcomes, variant=name)
 
 
 def training(name: str = "adaptive", **changed: Any) -> dict[str, Any]:
@@ -50,12 +50,12 @@ def training(name: str = "adaptive", **changed: Any) -> dict[str, Any]:
                 {"epoch": 1, "validation_auc": 0.8, "validation_steady": 0.5}]}]} | changed
 
 
-def method(after: Networks, *rounds: Networks, **changed: Any) -> HardenedMethod:
+def method(after: Reads, *rounds: Reads, **changed: Any) -> HardenedMethod:
     told = training(after.variant, **changed)
     return HardenedMethod(after.variant, after, rounds, dict.fromkeys(after.folds, told))
 
 
-def summary(*methods: HardenedMethod, before: Networks | None = None, **settings: Any) -> dict[str, Any]:
+def summary(*methods: HardenedMethod, before: Reads | None = None, **settings: Any) -> dict[str, Any]:
     told = {"method": methods[0].name, "noise": "rings", "auc_cost": 0.01} | settings
     return summarise_noise_hardening(NoiseHardening(told, before or networks("before", 0.6), methods), 100.0)
 
@@ -134,11 +134,7 @@ def test_swapping_before_and_after_swaps_the_sign() -> None:
 def test_pairs_are_matched_by_case_and_fold() -> None:
     before, after = networks("before"), networks("after")
     order = np.random.default_rng(0).permutation(CASES)
-    shuffled = replace(after, folds=(2, 5, 0), case_id=after.case_id[order], patient=after.patient[order],
-                       label=after.label[order], prediction=after.prediction[order], logits=after.logits[order],
-                       margin=after.margin[order], part=after.part[order],
-                       under={key: UnderNoise(**{name: values[order] for name, values in vars(one).items()})
-                              for key, one in after.under.items()})
+    shuffled = replace(after.of(order), folds=(2, 5, 0))
     pair = paired_networks(before, shuffled)
     assert pair is not None
     assert pair.before.folds == pair.after.folds == (0, 2)
@@ -171,12 +167,12 @@ def test_unequal_trials_are_compared_at_the_smaller_number() -> None:
 
 
 def test_searches_that_stop_at_a_flip_need_the_same_number() -> None:
-    def stopping(name: str, most: float) -> Networks:
+    def stopping(name: str, most: float) -> Reads:
         told = networks(name)
         under = told.under[RINGS, 100.0]
         trials = np.where(under.flips > 0, 1.0, most)
         one = replace(under, trials=trials, flips=np.minimum(under.flips, 1))
-        return replace(told, under={(RINGS, 100.0): one})
+        return replace(told, outcomes=(one,))
 
     alike = paired_networks(stopping("before", 4.0), stopping("after", 4.0))
     other = paired_networks(stopping("before", 4.0), stopping("after", 6.0))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fabricate_seen as made
-from steadyread.metrics.noise_reads import PLAUSIBLE, RANDOM
+from steadyread.metrics.reads import PLAUSIBLE, RANDOM
 from steadyread.metrics.seeing import (
     against_rows,
     mean_change_p,

@@ -21,9 +21,9 @@ from steadyread.figures.across_sets import UnderAttack, attacked_grid, before_an
 from steadyread.figures.set_forests import Difference, Steady, forest, steadiness
 from steadyread.metrics import published_oncology as paper
 from steadyread.metrics.across_sets import at_common_sizes
+from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.fragility import Alike, fragility, tally, way_of
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.reads import reads_of
 from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.sets_wording import conditions_said, fragility_answer, hardening_answer, listed, outcome
 from steadyread.metrics.summary import as_json

@@ -21,8 +21,8 @@ from steadyread.cases import Cases, collate
 from steadyread.classifier import Classifier, decided, margin_of, prediction_of
 from steadyread.convolutions import called
 from steadyread.findings import Finding, Severity
+from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.intervals import clopper_pearson, exceeds
-from steadyread.metrics.reads import reads_of
 from steadyread.progress import Progress, quiet
 from steadyread.threats import Linf
 from steadyread.types import Batch, Labels, Values
@@ -113,10 +113,10 @@ def reads(logits: Tensor, labels: Labels) -> Iterator[Finding]:
 def silent(table: pa.Table) -> Iterator[Finding]:
     """A network that (nearly) always says the same is not steady, it is silent: judged on all test reads."""
     found = reads_of(table, "test")
-    known = found.label[found.known]
+    known = found.labels[found.known]
     if not len(known) or not (found.prediction >= 0).any():
         return
-    yield from reads(torch.from_numpy(found.logits), torch.from_numpy(found.label))
+    yield from reads(torch.from_numpy(found.logits[found.there]), torch.from_numpy(found.labels[found.there]))
     most = np.bincount(known).max() / len(known)
     right = int(found.correct.sum())
     if clopper_pearson(right, len(known))[0] <= most:

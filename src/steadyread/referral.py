@@ -28,7 +28,7 @@ from steadyread.cases.case_set import fingerprint
 from steadyread.classifier import Classifier, decided, margin_of
 from steadyread.errors import InputRefused, NoGradient, UsageError
 from steadyread.files import regular_file
-from steadyread.metrics.reads import SCORED, SCORES
+from steadyread.metrics.aligned import SCORED, SCORES
 from steadyread.metrics.triage import GRADIENT
 from steadyread.training.augment import Draw, PerAxis, moved
 from steadyread.training.fit import TrainingSettings

@@ -26,9 +26,9 @@ from steadyread.files import ATTACKED, EXAMPLES, FINDINGS, IMAGES, MODEL, SETTIN
 from steadyread.findings import Finding
 from steadyread.hardening import carry_out_hardening, refuse_unfit
 from steadyread.material import Material, attacked_cases, gather, refuse_unnamed
+from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.gates import Judged, broken_checks, gate, judge, judge_noise
 from steadyread.metrics.intervals import clopper_pearson
-from steadyread.metrics.reads import reads_of
 from steadyread.names import folder_name
 from steadyread.networks import classifier_of, fitting, members_of, placed, taught_findings
 from steadyread.noise_study import carry_out_noise
@@ -285,7 +285,7 @@ def _told(cases: Cases, part: str) -> str:
 def _worse_than_chance(table: pa.Table, classes: Sequence[str]) -> Iterator[Finding]:
     """A network far below chance has most likely another order of classes than the data."""
     reads = reads_of(table, "test")
-    right, made = int((reads.prediction == reads.label).sum()), int((reads.prediction >= 0).sum())
+    right, made = int(reads.correct.sum()), int((reads.prediction >= 0).sum())
     if made and clopper_pearson(right, made)[1] < 1 / len(classes):
         order = ", ".join(f"{place} is {name}" for place, name in enumerate(classes))
         yield Finding("worse than chance", "error", f"{right} of {made} test images are read right, fewer "

@@ -13,9 +13,10 @@ from steadyread import records
 from steadyread.errors import InputRefused, unwritable
 from steadyread.files import JOBS, PAGE, SETTINGS, SUMMARY
 from steadyread.folder_lock import locked, sweep
+from steadyread.metrics.aligned import reads_of, stages_of
 from steadyread.metrics.combination import combination_of
-from steadyread.metrics.plan import part_of, share_to_withhold, stages_of
-from steadyread.metrics.reads import Reads, reads_of
+from steadyread.metrics.plan import part_of, share_to_withhold
+from steadyread.metrics.reads import Reads
 from steadyread.metrics.summary import as_json
 from steadyread.metrics.triage import FREE, SMALLEST_FLIP, scores, triage, with_combined
 from steadyread.metrics.wording import comparison
@@ -100,10 +101,10 @@ def _listed(reads: Reads, found: dict[str, Any]) -> str:
     writer = csv.writer(text, lineterminator="\n")
     further = [name for name in scored.score if name not in (SMALLEST_FLIP, *FREE)]
     writer.writerow(["case_id", "patient_id", "prediction", "smallest_flip", "margin", *further, "withheld"])
-    chosen = scored.chosen.nonzero()[0]
+    chosen = np.argwhere(scored.chosen)
     for at in np.argsort(sizes, kind="stable"):
-        place = chosen[at]
-        writer.writerow([cell(reads.case_id[place]), cell(reads.patient[place]), int(reads.prediction[place]),
+        case, network = chosen[at]
+        writer.writerow([cell(reads.case_id[case]), cell(reads.patient[case]), int(reads.prediction[case, network]),
                          f"{sizes[at]:.6g}", f"{margins[at]:.6g}",
                          *(f"{scored.score[name][at]:.6g}" for name in further),
                          "yes" if sizes[at] <= threshold else "no"])

@@ -27,7 +27,7 @@ def at_common_sizes(reads: Reads, against: str, limit: float, bounds: Bounds) ->
     A size beyond `limit` that no attack tried has no row. `exact` is False where only fixed sizes were merged.
     """
     curve = robust_curve(reads, against)
-    tried = [outcome.size for outcome in reads.fixed(against)]
+    tried = [outcome.level for outcome in reads.fixed(against)]
     rows: list[dict[str, Any]] = []
     for share in SIZES:
         size = share * bounds.range

@@ -30,7 +30,7 @@ def discrimination(reads: Reads, classes: int, seed: int = 0) -> dict[str, Any]:
     number of `undecided` reads, which count as wrong and have no part in the AUC.
     """
     known = reads.known
-    label, prediction, patient = reads.label[known], reads.prediction[known], reads.patient[known]
+    label, prediction, patient = reads.labels[known], reads.prediction[known], reads.patients[known]
     recall = [share(prediction[label == one] == one, patient[label == one]) for one in range(classes)]
     confusion = [[int(np.sum((label == own) & (prediction == read))) for read in range(classes)]
                  for own in range(classes)]

@@ -12,9 +12,8 @@ import numpy as np
 from steadyread.metrics.dose import LEVELS, critical_mas, effective_mas, flip_probability_at
 from steadyread.metrics.intervals import Estimate, Flags, Floats, bootstrap, ratio, weighted_median
 from steadyread.metrics.noise import inside
-from steadyread.metrics.noise_reads import RANDOM, Networks
 from steadyread.metrics.over_folds import over_folds
-from steadyread.metrics.reads import Strings
+from steadyread.metrics.reads import RANDOM, Reads, Strings
 
 SHARES = (0.01, 0.05)       # of reads changed, for which the dose is told
 _POINTS = 61                # of mAs, at which curves are told
@@ -53,18 +52,18 @@ class Moments:
                                       level) for fold in range(self.margin.shape[1])], axis=1)
 
 
-def moments_of(networks: Networks, part: str) -> Moments | None:
+def moments_of(networks: Reads, part: str) -> Moments | None:
     """The moments under random noise in one part; None where no dose has them."""
     found = [(mas, under) for mas in networks.doses()
-             if (under := inside(networks, RANDOM, mas, part)) is not None and np.isfinite(under.jitter).any()]
+             if (under := inside(networks, RANDOM, mas, part)) is not None and np.isfinite(under["jitter"]).any()]
     if not found:
         return None
-    scan = np.concatenate([under.scan_mas for _, under in found], axis=1)
+    scan = np.concatenate([under["scan_mas"] for _, under in found], axis=1)
     own = np.where(np.isfinite(scan).any(1), np.nanmax(np.where(np.isfinite(scan), scan, -np.inf), axis=1), np.nan)
     moments = Moments(np.array([mas for mas, _ in found]), networks.patient,
                       np.where(networks.inside(part), networks.margin, np.nan),
-                      np.stack([under.drift for _, under in found], axis=2),
-                      np.stack([under.jitter for _, under in found], axis=2), own)
+                      np.stack([under["drift"] for _, under in found], axis=2),
+                      np.stack([under["jitter"] for _, under in found], axis=2), own)
     return moments if moments.known.any() else None
 
 
@@ -135,7 +134,7 @@ def critical_curve(moments: Moments, level: float) -> dict[str, Any]:
     return {"level": level, "mas": scale, "mean": shares.mean(0), "least": shares.min(0), "most": shares.max(0)}
 
 
-def added_and_effective(networks: Networks, part: str, moments: Moments | None) -> list[dict[str, Any]]:
+def added_and_effective(networks: Reads, part: str, moments: Moments | None) -> list[dict[str, Any]]:
     """For every dose added, the median dose that the scan then has, over the cases whose own dose is known."""
     scan = moments.scan_mas if moments is not None else np.full(len(networks), np.nan)
     there = networks.inside(part).any(1)

@@ -14,13 +14,12 @@ import numpy as np
 
 from steadyread.metrics.intervals import Estimate, Floats, Ints, bootstrap, estimate, weighted_median
 from steadyread.metrics.noise import inside
-from steadyread.metrics.noise_reads import RANDOM, Networks
-from steadyread.metrics.reads import Strings
+from steadyread.metrics.reads import RANDOM, Reads, Strings
 
 FIGURES = ("margin", "drift", "towards", "size", "jitter", "ratio")
 
 
-def drift_rows(networks: Networks, part: str, seed: int = 0) -> list[dict[str, Any]]:
+def drift_rows(networks: Reads, part: str, seed: int = 0) -> list[dict[str, Any]]:
     """Medians over the reads of each predicted class at each dose, with intervals over patients.
 
     A read is one case in one fold. `margin` is the clean one, `drift` the change of the margin, `towards` the
@@ -38,7 +37,7 @@ def drift_rows(networks: Networks, part: str, seed: int = 0) -> list[dict[str, A
     return rows
 
 
-def dose_laws(networks: Networks, part: str, seed: int = 0) -> list[dict[str, Any]]:
+def dose_laws(networks: Reads, part: str, seed: int = 0) -> list[dict[str, Any]]:
     """The powers k of median |drift| ~ mAs^k and median jitter ~ mAs^k, by predicted class, with intervals.
 
     Theory for small noise: -1 for the drift (second order in the noise), -1/2 for the jitter (first order).
@@ -59,16 +58,16 @@ def dose_laws(networks: Networks, part: str, seed: int = 0) -> list[dict[str, An
     return rows
 
 
-def _values(networks: Networks, mas: float, part: str) -> tuple[dict[str, Floats], Ints, Strings]:
+def _values(networks: Reads, mas: float, part: str) -> tuple[dict[str, Floats], Ints, Strings]:
     """Figures of every read with a drift at that dose: each (r,), the predicted class (r,), the patient (r,)."""
     under = inside(networks, RANDOM, mas, part)
     known = np.zeros(networks.margin.shape, bool) if under is None else (
-        np.isfinite(under.drift) & np.isfinite(under.jitter) & np.isfinite(networks.margin))
+        np.isfinite(under["drift"]) & np.isfinite(under["jitter"]) & np.isfinite(networks.margin))
     predicted = networks.prediction[known]
     patients = np.broadcast_to(networks.patient[:, None], known.shape)[known]
     if under is None:
         return {}, predicted, patients
-    drift, jitter = under.drift[known], under.jitter[known]
+    drift, jitter = under["drift"][known], under["jitter"][known]
     size = np.sqrt(np.maximum(0.0, drift**2 - jitter**2 / under.trials[known]))
     values = {"margin": networks.margin[known], "drift": drift, "size": size, "jitter": jitter,
               "ratio": np.divide(size, jitter, out=np.full(len(drift), np.inf), where=jitter > 0)}

@@ -10,18 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from steadyread.errors import UsageError
+from steadyread.metrics.aligned import reads_of, stages_of
 from steadyread.metrics.discrimination import discrimination
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.plan import (
-    Plan,
-    bounds_of,
-    class_count,
-    exact_up_to,
-    part_of,
-    share_to_withhold,
-    stages_of,
-)
-from steadyread.metrics.reads import Reads, reads_of
+from steadyread.metrics.plan import Plan, bounds_of, class_count, exact_up_to, part_of, share_to_withhold
+from steadyread.metrics.reads import Reads
 from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.triage import SMALLEST_FLIP, triage
 from steadyread.metrics.wording import show_native
@@ -177,7 +170,7 @@ def _robust_at(at: str, reads: Reads, plan: Plan) -> tuple[Estimate, str]:
     """
     bounds = bounds_of(plan)
     size = size_in_native(at, bounds)
-    tried = sorted({outcome.size for outcome in reads.fixed("label") if outcome.threat == "Linf"})
+    tried = sorted({outcome.level for outcome in reads.fixed("label") if outcome.threat == "Linf"})
     limit = exact_up_to(plan, reads, "label")
     if not limit and not tried:
         return Estimate(None), ""

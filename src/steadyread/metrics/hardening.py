@@ -58,7 +58,7 @@ class Named(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Right:
-    """Which images are right before and after, (n,), of those `judged` in both."""
+    """Which reads are right before and after, (n, f), of those `judged` in both."""
 
     before: Flags
     after: Flags
@@ -91,15 +91,16 @@ def compared(before: Reads, after: Reads, sizes: Sequence[float], bounds: Bounds
             that were tried on both are told, and `exact` is False.
 
     Raises:
-        InputRefused: an image twice, no image in both, or an image whose labels differ.
+        InputRefused: several folds, no image in both, or an image whose labels differ.
     """
     pair = paired(before, after)
-    rights = {_CLEAN: Right(pair.before.correct, pair.after.correct, np.ones(len(pair), bool))}
+    rights = {_CLEAN: Right(pair.before.correct, pair.after.correct, pair.before.there & pair.after.there)}
     for size in sorted(set(map(float, sizes))):
         rights |= _rights_at(pair, against, size, limit)
     rows = dict(zip(rights, _rows(list(rights.values()), pair, seed), strict=True))
     told = dict.fromkeys(named.size for named in rows if named != _CLEAN)
-    return {"against": against, "images": len(pair), "patients": len(np.unique(pair.before.patient)),
+    return {"against": against, "images": int(pair.before.there.sum()),
+            "patients": len(np.unique(pair.before.patient)),
             "only_before": pair.only_before, "only_after": pair.only_after, "clean": rows[_CLEAN],
             "classes": {"label": _kinds(pair.before.label), "before": _kinds(pair.before.prediction),
                         "after": _kinds(pair.after.prediction)},
@@ -117,12 +118,12 @@ def paired(before: Reads, after: Reads) -> Pair:
     An attack that only one network met says nothing of the difference, and would weigh on one side of it.
 
     Raises:
-        InputRefused: an image twice, no image in both, or an image whose labels differ.
+        InputRefused: several folds, no image in both, or an image whose labels differ.
     """
     for reads, which in ((before, "before"), (after, "after")):
-        if len(np.unique(reads.case_id)) < len(reads):
-            raise InputRefused(f"the reads {which} hardening name an image more than once (several folds?): "
-                               "compare the reads of one network with those of one other")
+        if len(reads.folds) > 1:
+            raise InputRefused(f"the reads {which} hardening are of {len(reads.folds)} folds: compare the reads of "
+                               "one network with those of one other")
     names, first, second = np.intersect1d(before.case_id, after.case_id, assume_unique=True, return_indices=True)
     if not len(names):
         raise InputRefused("the reads before and after hardening have no image in common: assess both networks on "
@@ -145,16 +146,12 @@ def sign_test(more: int, fewer: int) -> float:
 
 
 def _chosen(reads: Reads, rows: Ints, keys: set[tuple[str, ...]]) -> Reads:
-    outcomes = tuple(replace(outcome, present=outcome.present[rows], prediction=outcome.prediction[rows],
-                             flipped=outcome.flipped[rows], found=outcome.found[rows])
-                     for outcome in reads.outcomes if _key(outcome) in keys)
-    return replace(reads, case_id=reads.case_id[rows], patient=reads.patient[rows], label=reads.label[rows],
-                   prediction=reads.prediction[rows], logits=reads.logits[rows], outcomes=outcomes,
-                   scores={name: score[rows] for name, score in reads.scores.items()})
+    chosen = reads.of(rows)
+    return replace(chosen, outcomes=tuple(outcome for outcome in chosen.outcomes if _key(outcome) in keys))
 
 
 def _key(outcome: Outcome) -> tuple[str, ...]:
-    return outcome.attack, outcome.threat, outcome.against, f"{outcome.size:.6g}"
+    return outcome.attack, outcome.threat, outcome.against, f"{outcome.level:.6g}"
 
 
 def _rights_at(pair: Pair, against: str, size: float, limit: float) -> dict[Named, Right]:
@@ -162,7 +159,7 @@ def _rights_at(pair: Pair, against: str, size: float, limit: float) -> dict[Name
     found: dict[Named, Right] = {}
     tried = {_key(outcome): outcome for outcome in pair.after.fixed(against)}
     here = [(outcome, tried[_key(outcome)]) for outcome in pair.before.fixed(against)
-            if math.isclose(outcome.size, size, rel_tol=_ROUNDING)]
+            if math.isclose(outcome.level, size, rel_tol=_ROUNDING)]
     if here or (_searched(pair, against) and _within(size, limit)):
         sides = [merged_found_size(reads, against) for reads in (pair.before, pair.after)]
         judged = sides[0].present & sides[1].present
@@ -171,14 +168,14 @@ def _rights_at(pair: Pair, against: str, size: float, limit: float) -> dict[Name
                                             _stands(pair.after, sides[1], size), judged)
     for first, second in here:
         found[Named(size, first.attack, first.threat)] = Right(
-            first.prediction == pair.before.label, second.prediction == pair.after.label,
+            first.prediction == pair.before.labels, second.prediction == pair.after.labels,
             first.present & second.present)
     return found
 
 
 def _stands(reads: Reads, merged: Merged, size: float) -> Flags:
     """Which images are right at a size: the flipped ones by what they flipped to, the others as unattacked."""
-    return np.where(merged.found <= size, merged.prediction == reads.label, reads.correct)
+    return np.where(merged.found <= size, merged.prediction == reads.labels, reads.correct)
 
 
 def _searched(pair: Pair, against: str) -> bool:
@@ -191,12 +188,12 @@ def _within(size: float, limit: float) -> bool:
 
 def _rows(rights: Sequence[Right], pair: Pair, seed: int) -> list[dict[str, Any]]:
     """A row a pair of flags; every difference over the same resampled patients."""
-    patients = pair.before.patient
-    judged = np.stack([right.judged for right in rights], axis=1).astype(np.float64)
-    change = judged * np.stack([right.after.astype(float) - right.before for right in rights], axis=1)
+    patients = pair.before.patients.ravel()
+    judged = np.stack([right.judged.ravel() for right in rights], axis=1).astype(np.float64)
+    change = judged * np.stack([(right.after.astype(float) - right.before).ravel() for right in rights], axis=1)
     values = ratio(change.sum(0), judged.sum(0))
     intervals = bootstrap(lambda weights: ratio(weights @ change, weights @ judged), patients, seed)
-    return [_row(right, patients, estimate(value, interval, int(right.judged.sum())))
+    return [_row(right, pair.before.patients, estimate(value, interval, int(right.judged.sum())))
             for right, value, interval in zip(rights, values, intervals, strict=True)]
 
 
@@ -214,7 +211,7 @@ def _flips(pair: Pair, against: str, bounds: Bounds, seed: int) -> dict[str, Any
     chosen = pair.before.correct & pair.after.correct & sides[0].present & sides[1].present
     chosen &= _searched(pair, against)
     first, second = (side.found[chosen] for side in sides)
-    patients = pair.before.patient[chosen]
+    patients = pair.before.patients[chosen]
     larger, smaller = second > first * (1 + _ROUNDING), first > second * (1 + _ROUNDING)
     finite = (np.isfinite(first) | np.isfinite(second)) & (np.maximum(first, second) > 0)
     with np.errstate(divide="ignore"):

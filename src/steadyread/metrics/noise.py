@@ -13,14 +13,14 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from steadyread.metrics.intervals import Estimate, Floats, clopper_pearson
-from steadyread.metrics.noise_reads import RANDOM, Networks, UnderNoise
 from steadyread.metrics.over_folds import mean_over_folds, over_folds, share_over_folds
+from steadyread.metrics.reads import RANDOM, Outcome, Reads
 
 SAR_SHARE = 0.05
 _LEVELS = 101       # of SAR, 0 to 100 %, at which curves are told
 
 
-def attack_row(networks: Networks, attack: str, mas: float, part: str, seed: int = 0) -> dict[str, Any] | None:
+def attack_row(networks: Reads, attack: str, mas: float, part: str, seed: int = 0) -> dict[str, Any] | None:
     """SAN, flip rate at K = 1 and SAR5 of one attack at one dose in one part; None where it was not tried there.
 
     `trials` is K, None where it differs between cases: such searches stopped at a flip, and their SAR means
@@ -34,12 +34,12 @@ def attack_row(networks: Networks, attack: str, mas: float, part: str, seed: int
     rate, patients = under.rate, networks.patient
     return {"attack": attack, "mas": mas, "part": part, "trials": int(counted[0]) if alike else None,
             "most_trials": int(counted.max()), "cases": int(np.isfinite(rate).any(1).sum()),
-            "san": share_over_folds(under.flipped, patients),
+            "san": share_over_folds(under.known(under.flipped), patients),
             "one_draw": mean_over_folds(rate, patients, seed) if alike else None,
             "sar5": _sar5(rate) if alike else None}
 
 
-def inside(networks: Networks, attack: str, mas: float, part: str) -> UnderNoise | None:
+def inside(networks: Reads, attack: str, mas: float, part: str) -> Outcome | None:
     """What an attack at a dose did in one part, all else NaN; None where it was not tried there."""
     found = networks.under.get((attack, mas))
     if found is None:
@@ -47,13 +47,13 @@ def inside(networks: Networks, attack: str, mas: float, part: str) -> UnderNoise
     chosen = networks.inside(part) & (found.trials > 0)
     if not chosen.any():
         return None
-    return UnderNoise(**{name: np.where(chosen, values, np.nan) for name, values in vars(found).items()})
+    return found.within(chosen)
 
 
-def attack_rows(networks: Networks, seed: int = 0) -> list[dict[str, Any]]:
+def attack_rows(networks: Reads, seed: int = 0) -> list[dict[str, Any]]:
     """`attack_row` of every attack, dose and part that was tried."""
     rows = [attack_row(networks, attack, mas, part, seed) for part in ("train", "validation", "test")
-            for attack in networks.attacks for mas in networks.doses(attack)]
+            for attack in networks.noises for mas in networks.doses(attack)]
     return [row for row in rows if row is not None]
 
 
@@ -64,7 +64,7 @@ def sar_reached(rates: ArrayLike, share: float = SAR_SHARE) -> float:
     return float(known[max(int(np.ceil(share * len(known) - 1e-9)), 1) - 1]) if len(known) else float("nan")
 
 
-def sar_curve(networks: Networks, attack: str, mas: float, part: str) -> dict[str, Any] | None:
+def sar_curve(networks: Reads, attack: str, mas: float, part: str) -> dict[str, Any] | None:
     """[B] Figs 7, 8: the share of samples whose SAR exceeds each level, mean, least and most over the folds."""
     under = inside(networks, attack, mas, part)
     if under is None or len(np.unique(under.trials[under.trials > 0])) != 1:
@@ -80,7 +80,7 @@ def sar_curve(networks: Networks, attack: str, mas: float, part: str) -> dict[st
             "least": folds.min(0), "most": folds.max(0), "folds": len(folds)}
 
 
-def flipped_within(under: UnderNoise, draws: int) -> Floats:
+def flipped_within(under: Outcome, draws: int) -> Floats:
     """The chance that at least one of `draws` of the K trials flips, drawn without replacement, (n, f).
 
     1 - C(K - flips, draws) / C(K, draws): SAN at a smaller K, without running it. NaN where K is smaller.
@@ -92,7 +92,7 @@ def flipped_within(under: UnderNoise, draws: int) -> Floats:
     return np.where(under.trials >= draws, found, np.nan)
 
 
-def san_within(networks: Networks, mas: float, part: str, draws: int, attack: str = RANDOM,
+def san_within(networks: Reads, mas: float, part: str, draws: int, attack: str = RANDOM,
                seed: int = 0) -> Estimate | None:
     """SAN had only so many draws been made; None where fewer were, or none at that dose."""
     under = inside(networks, attack, mas, part)
@@ -106,7 +106,7 @@ def zero_allows(trials: int) -> float:
     return float(clopper_pearson(0, trials)[1])
 
 
-def sample_flips(networks: Networks, part: str, attack: str = RANDOM) -> dict[str, Any]:
+def sample_flips(networks: Reads, part: str, attack: str = RANDOM) -> dict[str, Any]:
     """Each sample's flips of K, by dose and case, one number a fold (None where the fold has no such read).
 
     `intervals` gives the SAR's 95 % interval (Clopper and Pearson) for every number of flips of each K.

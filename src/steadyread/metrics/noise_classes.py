@@ -17,13 +17,13 @@ from steadyread.metrics.discrimination import (
 )
 from steadyread.metrics.intervals import Estimate, Flags, Floats, Scale, ratio
 from steadyread.metrics.noise import attack_row
-from steadyread.metrics.noise_reads import PARTS, RANDOM, Networks
 from steadyread.metrics.over_folds import share_over_folds, statistic_over_folds
+from steadyread.metrics.reads import PARTS, RANDOM, Reads
 
 _RATINGS = 5
 
 
-def classification(networks: Networks, seed: int = 0) -> list[dict[str, Any]]:
+def classification(networks: Reads, seed: int = 0) -> list[dict[str, Any]]:
     """AUC, accuracy, sensitivity and specificity (class 1 and 0 of two) in each part, over the folds ([B] Table 1).
 
     Of more than two classes the AUC is the mean of one class against the rest. Undecided reads count as wrong and
@@ -45,7 +45,7 @@ def classification(networks: Networks, seed: int = 0) -> list[dict[str, Any]]:
     return rows
 
 
-def without_copies(networks: Networks, part: str, copied: NDArray[np.object_] | None,
+def without_copies(networks: Reads, part: str, copied: NDArray[np.object_] | None,
                    seed: int = 0) -> dict[str, Any] | None:
     """The AUC among the images of a part without copied slices, and whose labels those with copies have.
 
@@ -70,7 +70,7 @@ def number(value: Any) -> float:
         return float("nan")
 
 
-def areas(networks: Networks, part: str, seed: int = 0, chosen: Flags | None = None) -> Estimate:
+def areas(networks: Reads, part: str, seed: int = 0, chosen: Flags | None = None) -> Estimate:
     """The AUC of each fold's network in one part, of the `chosen` cases (n,) alone where stated.
 
     Five classes are taken as [B]'s ratings 1 to 5: malignant (above 3) against benign, so that the AUC stands
@@ -106,7 +106,7 @@ def areas(networks: Networks, part: str, seed: int = 0, chosen: Flags | None = N
     return found
 
 
-def roc_curves(networks: Networks, part: str) -> list[tuple[int, Floats, Floats]]:
+def roc_curves(networks: Reads, part: str) -> list[tuple[int, Floats, Floats]]:
     """Fold, false and true positive rates of class 1, of two classes; none otherwise."""
     if networks.logits.shape[2] != 2:
         return []
@@ -119,7 +119,7 @@ def roc_curves(networks: Networks, part: str) -> list[tuple[int, Floats, Floats]
     return found
 
 
-def variant_rows(variants: Sequence[Networks], mas: float, seed: int = 0) -> list[dict[str, Any]]:
+def variant_rows(variants: Sequence[Reads], mas: float, seed: int = 0) -> list[dict[str, Any]]:
     """[B] Table 3: SAN under random noise in train and test, AUC beside, of each variant at one dose."""
     rows = []
     for networks in variants:

@@ -31,8 +31,8 @@ from steadyread.metrics.noise_hardening_wording import (
     reads_said,
     way,
 )
-from steadyread.metrics.noise_reads import OPTIMISED, PARTS, PLAUSIBLE, RANDOM, RINGS, Networks
 from steadyread.metrics.paired_tests import holm
+from steadyread.metrics.reads import OPTIMISED, PARTS, PLAUSIBLE, RANDOM, RINGS, Reads
 
 BEFORE = "before"
 CONTROLS = ("clean", "augment")     # further training without optimised noise
@@ -71,7 +71,7 @@ def summarise_noise_hardening(hardening: NoiseHardening, wanted_mas: float | Non
     return found
 
 
-def step_networks(hardening: NoiseHardening) -> Iterator[tuple[str, int | None, Networks]]:
+def step_networks(hardening: NoiseHardening) -> Iterator[tuple[str, int | None, Reads]]:
     """Before (round 0), the main method after each round, and the last networks of every other method (None)."""
     if hardening.before is not None:
         yield BEFORE, 0, hardening.before
@@ -87,7 +87,7 @@ def _headline(hardening: NoiseHardening, wanted: float | None) -> tuple[str | No
     judged = [method.networks for method in hardening.methods if method.networks is not None]
     if hardening.before is None or not judged:
         return None, None
-    tried = [name for name in hardening.before.attacks if any(name in one.attacks for one in judged)]
+    tried = [name for name in hardening.before.noises if any(name in one.noises for one in judged)]
     own = _ATTACK_OF.get(str(hardening.settings.get("noise")))
     order = [own if own in OPTIMISED else RINGS, RINGS, PLAUSIBLE, *OPTIMISED, RANDOM, *tried]
     attack = next((name for name in order if name in tried), None)
@@ -168,7 +168,7 @@ def _step_rows(hardening: NoiseHardening, seed: int) -> list[dict[str, Any]]:
             if not networks.inside(part).any():
                 continue
             auc = areas(networks, part, seed)
-            for attack in networks.attacks:
+            for attack in networks.noises:
                 cells = {f"{mas:g}": row for mas in networks.doses(attack)
                          if (row := attack_row(networks, attack, mas, part, seed)) is not None}
                 if cells:
@@ -183,7 +183,7 @@ def _drift(hardening: NoiseHardening, mas: float | None, part: str, seed: int) -
     rows = []
     for name, networks in held:
         if networks is not None and mas is not None and (RANDOM, mas) in networks.under:
-            one = replace(networks, under={(RANDOM, mas): networks.under[RANDOM, mas]})
+            one = replace(networks, outcomes=(networks.under[RANDOM, mas],))
             rows += [{"name": name, **row} for row in drift_rows(one, part, seed)]
     return rows
 

@@ -16,7 +16,7 @@ from steadyread.metrics.noise_hardening_pairs import (
     paired_networks,
     paired_row,
 )
-from steadyread.metrics.noise_reads import ORIGINAL, PLAUSIBLE, RANDOM, Networks
+from steadyread.metrics.reads import ORIGINAL, PLAUSIBLE, RANDOM, Reads
 
 AUC_COST = 0.01         # what a study that does not say allows hardening to cost
 Training = Mapping[str, Any]
@@ -32,8 +32,8 @@ class HardenedMethod:
     """
 
     name: str
-    networks: Networks | None
-    rounds: tuple[Networks, ...] = ()
+    networks: Reads | None
+    rounds: tuple[Reads, ...] = ()
     trainings: Mapping[int, Training] = field(default_factory=dict)
     findings: Sequence[tuple[int, Mapping[str, Any]]] = ()
     convergence: Mapping[int, Mapping[str, Any]] = field(default_factory=dict)
@@ -44,10 +44,10 @@ class NoiseHardening:
     """What was hardened: the study's settings of it, the networks before, and every method, the main one first."""
 
     settings: Mapping[str, Any]
-    before: Networks | None
+    before: Reads | None
     methods: tuple[HardenedMethod, ...]
 
-    def before_of(self, method: HardenedMethod) -> Networks | None:
+    def before_of(self, method: HardenedMethod) -> Reads | None:
         """The networks that a method began with: those of its variant as they are, where the study judged them."""
         own = _stated(self.settings, method.name, list(method.trainings.values()))["variant"]
         if own == (self.settings.get("variant") or ORIGINAL):
@@ -59,7 +59,7 @@ class NoiseHardening:
         return self.before
 
 
-def silent_folds(networks: Networks, part: str) -> list[int]:
+def silent_folds(networks: Reads, part: str) -> list[int]:
     """The folds whose network says one and the same of every image of a part that has several labels."""
     told = []
     for at, fold in enumerate(networks.folds):
@@ -122,7 +122,7 @@ def _attacked(pair: NetworkPair, attack: str, mas: float, part: str, seed: int) 
     return told
 
 
-def _missed(networks: Networks, attack: str, mas: float, part: str) -> dict[str, int] | None:
+def _missed(networks: Reads, attack: str, mas: float, part: str) -> dict[str, int] | None:
     """Reads that other noise of the dose flips and the attack does not, though it may make that noise as well: each
     is a proven failure of its search. None where no other noise was tried there."""
     own = inside(networks, attack, mas, part)
@@ -135,7 +135,7 @@ def _missed(networks: Networks, attack: str, mas: float, part: str) -> dict[str,
     return {"reads": int(known.sum()), "missed": int((known & flipped & (own.flips == 0)).sum())}
 
 
-def _by_round(before: Networks, method: HardenedMethod, judged: Judged,
+def _by_round(before: Reads, method: HardenedMethod, judged: Judged,
               seed: int) -> list[dict[str, Any]]:
     """SAN after each round against that before it."""
     attack, mas, part = judged
@@ -160,7 +160,7 @@ def _recalls(pair: NetworkPair, part: str, seed: int) -> dict[str, Any]:
     return told
 
 
-def _right(networks: Networks) -> Floats:
+def _right(networks: Reads) -> Floats:
     """1 where read right, 0 where wrong or undecided, NaN where the label is unknown or the read absent."""
     there = (networks.label >= 0)[:, None] & (networks.part != "")
     return np.where(there, (networks.prediction == networks.label[:, None]).astype(np.float64), np.nan)

@@ -5,8 +5,7 @@ resampled, or has its sign changed, patient by patient, for all folds at once. H
 differed is told by the folds' spread, which neither interval nor p knows of.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,10 +15,9 @@ from steadyread.metrics.discrimination import class_scores, judged_classes, smal
 from steadyread.metrics.intervals import Estimate, Flags, Floats, Ints, Scale, bootstrap, ratio
 from steadyread.metrics.noise import flipped_within, inside
 from steadyread.metrics.noise_classes import areas
-from steadyread.metrics.noise_reads import Networks, UnderNoise
 from steadyread.metrics.over_folds import mean_over_folds, over_folds, share_over_folds, statistic_over_folds
 from steadyread.metrics.paired_tests import sign_flip_test
-from steadyread.metrics.reads import Strings
+from steadyread.metrics.reads import Outcome, Reads, Strings
 
 _SHOWN = 3
 
@@ -28,8 +26,8 @@ _SHOWN = 3
 class NetworkPair:
     """Two networks, or two sets of them: the same n cases and the same f folds, in the same order."""
 
-    before: Networks
-    after: Networks
+    before: Reads
+    after: Reads
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,7 +43,7 @@ class Flips:
     made: tuple[int, int]
 
 
-def paired_networks(before: Networks, after: Networks) -> NetworkPair | None:
+def paired_networks(before: Reads, after: Reads) -> NetworkPair | None:
     """The cases and folds that both have; None where no fold is in common.
 
     Raises:
@@ -58,8 +56,8 @@ def paired_networks(before: Networks, after: Networks) -> NetworkPair | None:
     if not len(names):
         raise InputRefused(f"the records of '{before.variant}' and '{after.variant}' have no case in common: judge "
                            "both networks on the same data and split")
-    pair = NetworkPair(_chosen(before, first, [before.folds.index(fold) for fold in folds]),
-                       _chosen(after, second, [after.folds.index(fold) for fold in folds]))
+    pair = NetworkPair(before.of(first, [before.folds.index(fold) for fold in folds]),
+                       after.of(second, [after.folds.index(fold) for fold in folds]))
     parts = (pair.before.part != pair.after.part) & (pair.before.part != "") & (pair.after.part != "")
     for unlike, said in ((pair.before.label != pair.after.label, "label"), (parts.any(1), "part of the split")):
         if unlike.any():
@@ -142,17 +140,8 @@ def paired_areas(pair: NetworkPair, part: str, seed: int = 0) -> dict[str, Any]:
             "cases": int(kept.sum()), "difference": found}
 
 
-def _chosen(networks: Networks, cases: Ints, folds: Sequence[int]) -> Networks:
-    rows = np.ix_(cases, np.asarray(folds, np.int64))
-    return replace(networks, folds=tuple(networks.folds[at] for at in folds), case_id=networks.case_id[cases],
-                   patient=networks.patient[cases], label=networks.label[cases], part=networks.part[rows],
-                   prediction=networks.prediction[rows], margin=networks.margin[rows], logits=networks.logits[rows],
-                   under={key: UnderNoise(**{name: values[rows] for name, values in vars(under).items()})
-                          for key, under in networks.under.items()})
-
-
-def _flipped(under: UnderNoise, trials: int, own: int) -> Floats:
-    return flipped_within(under, trials) if own > trials else under.flipped
+def _flipped(under: Outcome, trials: int, own: int) -> Floats:
+    return flipped_within(under, trials) if own > trials else under.known(under.flipped)
 
 
 def _over_folds(values: Floats, patients: Strings, seed: int) -> Estimate:

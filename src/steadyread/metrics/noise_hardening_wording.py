@@ -5,9 +5,9 @@ from typing import Any
 
 from steadyread.metrics.hardening_wording import LEVEL, Way, difference_said, doubt_said, p_shown
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.noise_reads import RANDOM
 from steadyread.metrics.noise_wording import short_name
 from steadyread.metrics.published import DOSES, adapted_san_printed
+from steadyread.metrics.reads import RANDOM
 from steadyread.metrics.wording import digits, percent
 
 Found = Mapping[str, Any]

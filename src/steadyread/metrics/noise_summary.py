@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from steadyread._version import __version__
 from steadyread.metrics import noise, noise_classes, plausibility
+from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.counting import convergence, counted_pairs
 from steadyread.metrics.dose import nearest_dose
 from steadyread.metrics.dose_fall import (
@@ -22,10 +23,10 @@ from steadyread.metrics.dose_fall import (
     own_dose_fall,
 )
 from steadyread.metrics.drift import dose_laws, drift_rows
-from steadyread.metrics.noise_reads import PARTS, RANDOM, Networks, columns_of, networks_of
 from steadyread.metrics.noise_wording import noise_verdict
 from steadyread.metrics.plan import class_names, section
 from steadyread.metrics.published import TABLE_3
+from steadyread.metrics.reads import PARTS, RANDOM, Reads, columns_of
 from steadyread.metrics.subgroups import COPIES, CRITICAL_LEVEL, subgroups
 
 STATED_MAS = 100.0
@@ -62,17 +63,17 @@ class NoiseStudy:
     jobs: Sequence[NoiseJob]
 
 
-def networks_by_variant(jobs: Iterable[NoiseJob]) -> dict[str, Networks]:
+def networks_by_variant(jobs: Iterable[NoiseJob]) -> dict[str, Reads]:
     """The networks of each variant in the order of [B] Table 3, the original first, others after it by name."""
     tables: dict[str, dict[int, pa.Table]] = {}
     for job in jobs:
         tables.setdefault(job.variant, {})[job.fold] = job.table
     order = list(TABLE_3)
     names = sorted(tables, key=lambda name: (order.index(name) if name in order else len(order), name))
-    return {name: networks_of(name, tables[name]) for name in names}
+    return {name: reads_of(tables[name], variant=name) for name in names}
 
 
-def summarise_noise(study: NoiseStudy, networks: Mapping[str, Networks], seed: int = 0) -> dict[str, Any]:
+def summarise_noise(study: NoiseStudy, networks: Mapping[str, Reads], seed: int = 0) -> dict[str, Any]:
     """The summary of a noise study: `Estimate`s and `Estimate` inside, plain values by `plain`.
 
     The first variant (the original) is judged, on its test part where there is one.
@@ -87,7 +88,7 @@ def summarise_noise(study: NoiseStudy, networks: Mapping[str, Networks], seed: i
         "steadyread": __version__, "name": study.settings.get("name"), "scale": study.settings.get("scale"),
         "variant": main.variant, "variants": list(networks), "folds": list(main.folds), "part": part,
         "doses": main.doses() or sorted({dose for _, dose in main.under}), "stated_mas": mas,
-        "attacks": main.attacks, "classes": class_names(plan, main.logits.shape[2]),
+        "attacks": main.noises, "classes": class_names(plan, main.logits.shape[2]),
         "data": {"name": "", "patients_known": False} | dict(section(plan, "data")),
         "model": {"name": ""} | dict(section(plan, "model")),
         "synthetic": bool(section(plan, "data").get("synthetic")), "parts": _parts(main),
@@ -111,7 +112,7 @@ def summarise_noise(study: NoiseStudy, networks: Mapping[str, Networks], seed: i
     return told
 
 
-def stated_mas(networks: Networks) -> float | None:
+def stated_mas(networks: Reads) -> float | None:
     """The dose at which tables without a dose of their own speak: 100 mAs ([B] Table 3), else the nearest to it."""
     doses = networks.doses() or [mas for _, mas in networks.under]
     return nearest_to_stated(doses) if doses else None
@@ -122,7 +123,7 @@ def nearest_to_stated(doses: Iterable[float]) -> float:
     return nearest_dose(doses, STATED_MAS)
 
 
-def _attacked(main: Networks, part: str, nominal_hu: Mapping[str, float], seed: int) -> dict[str, Any]:
+def _attacked(main: Reads, part: str, nominal_hu: Mapping[str, float], seed: int) -> dict[str, Any]:
     """Random and optimised noise: SAN and SAR, the parts of the gap, plausibility."""
     rows = noise.attack_rows(main, seed)
     trials = {row["trials"] or row["most_trials"] for row in rows if row["attack"] == RANDOM}
@@ -135,7 +136,7 @@ def _attacked(main: Networks, part: str, nominal_hu: Mapping[str, float], seed: 
             "plausibility": plausibility.plausibility_rows(main, part, None, nominal_hu)}
 
 
-def _dosed(main: Networks, part: str, moments: Moments | None, simulated: bool, seed: int) -> dict[str, Any]:
+def _dosed(main: Reads, part: str, moments: Moments | None, simulated: bool, seed: int) -> dict[str, Any]:
     """Drift, jitter, and how far the dose could fall; a `simulated` dose is what the scan then has."""
     told: dict[str, Any] = {"drift": drift_rows(main, part, seed), "laws": dose_laws(main, part, seed),
                             "effective": [] if simulated else added_and_effective(main, part, moments)}
@@ -147,14 +148,14 @@ def _dosed(main: Networks, part: str, moments: Moments | None, simulated: bool, 
                                 for dose in moments.doses]}
 
 
-def _variant_drift(variants: Sequence[Networks], mas: float | None, seed: int) -> list[dict[str, Any]]:
+def _variant_drift(variants: Sequence[Reads], mas: float | None, seed: int) -> list[dict[str, Any]]:
     """Drift and jitter of every variant by predicted class, at the stated dose."""
     return [{"variant": networks.variant, **row} for networks in variants
             for row in drift_rows(networks, networks.judged, seed) if row["mas"] == mas
             and networks.logits.shape[2] == 2]
 
 
-def _fragile(main: Networks, part: str, moments: Moments | None, mas: float | None) -> list[dict[str, Any]]:
+def _fragile(main: Reads, part: str, moments: Moments | None, mas: float | None) -> list[dict[str, Any]]:
     """The cases whose reads one draw changes most often: expected at the stated dose, mean over the folds."""
     if moments is None or mas is None:
         return []
@@ -172,7 +173,7 @@ def _fragile(main: Networks, part: str, moments: Moments | None, mas: float | No
              "trials": 0 if under is None else int(np.nanmax(under.trials))} for at in ranked]
 
 
-def _parts(main: Networks) -> dict[str, dict[str, int]]:
+def _parts(main: Reads) -> dict[str, dict[str, int]]:
     return {part: {"cases": int(there.any(1).sum()), "patients": len(np.unique(main.patient[there.any(1)]))}
             for part in PARTS if (there := main.inside(part)).any()}
 

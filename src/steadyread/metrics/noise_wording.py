@@ -6,7 +6,7 @@ from typing import Any
 
 from steadyread.metrics.intervals import Estimate, revived
 from steadyread.metrics.noise import row_of
-from steadyread.metrics.noise_reads import (
+from steadyread.metrics.reads import (
     INFLATED,
     OPTIMISED,
     PAPER,

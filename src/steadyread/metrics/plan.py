@@ -51,18 +51,12 @@ def class_count(plan: Plan, reads: Reads) -> int:
     """How many classes there are: what the model has logits for, else what the plan names. At least 2."""
     stated = section(plan, "data").get("classes")
     named = len(stated) if isinstance(stated, Sequence) and not isinstance(stated, str) else 0
-    return max(int(reads.logits.shape[1]), named, 2)
+    return max(int(reads.logits.shape[2]), named, 2)
 
 
 def part_of(table: pa.Table) -> str | None:
     """The part that is judged: the test part where there is one, else (None) all that was assessed."""
     return "test" if bool(pc.any(pc.equal(table["part"], "test")).as_py()) else None
-
-
-def stages_of(table: pa.Table) -> list[str]:
-    """The stages that were assessed, plain first: the first one is the one judged."""
-    found = {str(stage) for stage in pc.unique(table["stage"]).to_pylist()}
-    return sorted(found, key=lambda stage: (stage != "plain", stage))
 
 
 def searched_up_to(plan: Plan) -> float | None:

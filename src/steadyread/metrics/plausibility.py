@@ -12,7 +12,8 @@ import numpy as np
 
 from steadyread.metrics.intervals import Estimate, Floats, bootstrap, estimate
 from steadyread.metrics.noise import flipped_within, inside
-from steadyread.metrics.noise_reads import (
+from steadyread.metrics.over_folds import mean_over_folds
+from steadyread.metrics.reads import (
     INFLATED,
     KNOWN,
     PAPER,
@@ -21,9 +22,8 @@ from steadyread.metrics.noise_reads import (
     POOLED,
     RANDOM,
     RINGS,
-    Networks,
+    Reads,
 )
-from steadyread.metrics.over_folds import mean_over_folds
 
 MEASURES = ("sigma_hu", "ring_error", "kurtosis", "largest_local_sigma_hu", "z_correlation")
 STEPS = (("variance", INFLATED, RANDOM), ("printed_rms", PAPER, POOLED), ("pooled_search", POOLED, RANDOM),
@@ -31,7 +31,7 @@ STEPS = (("variance", INFLATED, RANDOM), ("printed_rms", PAPER, POOLED), ("poole
          ("own_plausible", PLAUSIBLE, RANDOM), ("piled_up", RINGS, PLAUSIBLE))
 
 
-def decomposition(networks: Networks, part: str, seed: int = 0) -> list[dict[str, Any]]:
+def decomposition(networks: Reads, part: str, seed: int = 0) -> list[dict[str, Any]]:
     """At each dose: SAN of every attack at one common K, and the differences that tell the parts of [B]'s gap.
 
     K is the smallest number of trials among the attacks there: SAN of the others is what so many of their own
@@ -40,12 +40,13 @@ def decomposition(networks: Networks, part: str, seed: int = 0) -> list[dict[str
     """
     rows = []
     for mas in sorted({mas for _, mas in networks.under}):
-        found = {attack: under for attack in networks.attacks
+        found = {attack: under for attack in networks.noises
                  if (under := inside(networks, attack, mas, part)) is not None}
         if len(found) < 2:
             continue
         trials = int(min(np.nanmax(under.trials) for under in found.values()))
-        within = {attack: np.where(under.trials >= trials, flipped_within(under, trials), under.flipped)
+        within = {attack: np.where(under.trials >= trials, flipped_within(under, trials),
+                                     under.known(under.flipped))
                   for attack, under in found.items()}
         rows.append({"mas": mas, "trials": trials,
                      "san": {attack: mean_over_folds(values, networks.patient, seed)
@@ -55,7 +56,7 @@ def decomposition(networks: Networks, part: str, seed: int = 0) -> list[dict[str
     return rows
 
 
-def plausibility_rows(networks: Networks, part: str, doses: Sequence[float] | None = None,
+def plausibility_rows(networks: Reads, part: str, doses: Sequence[float] | None = None,
                       nominal_hu: Mapping[str, float] | None = None) -> list[dict[str, Any]]:
     """Median and 95th percentile, over reads, of each measure of one noise of every attack, by dose.
 
@@ -68,20 +69,20 @@ def plausibility_rows(networks: Networks, part: str, doses: Sequence[float] | No
     """
     rows = []
     for mas in sorted({mas for _, mas in networks.under}) if doses is None else doses:
-        for attack in networks.attacks:
+        for attack in networks.noises:
             under = inside(networks, attack, mas, part)
             if under is None:
                 continue
-            told = {name: _spread(getattr(under, name)) for name in MEASURES}
-            told["flipped_sigma"] = _spread(np.where(under.flips > 0, under.sigma_hu, np.nan)
+            told = {name: _spread(under[name]) for name in MEASURES}
+            told["flipped_sigma"] = _spread(np.where(under.flips > 0, under["sigma_hu"], np.nan)
                                             / _nominal(networks, part, mas, nominal_hu or {}))
             rows.append({"mas": mas, "attack": attack, "reads": int((under.trials > 0).sum()), **told,
-                         "forwards": _mean(under.forwards), "backwards": _mean(under.backwards)})
+                         "forwards": _mean(under["forwards"]), "backwards": _mean(under["backwards"])})
     order = {name: at for at, name in enumerate(KNOWN)}
     return sorted(rows, key=lambda row: (row["mas"], order.get(row["attack"], len(order))))
 
 
-def _difference(first: Floats, second: Floats, networks: Networks, seed: int) -> Estimate:
+def _difference(first: Floats, second: Floats, networks: Reads, seed: int) -> Estimate:
     """The mean over reads of first - second, both (n, f), where both are known."""
     paired = first - second
     kept = np.asarray(np.isfinite(paired).any(1))
@@ -98,10 +99,10 @@ def _difference(first: Floats, second: Floats, networks: Networks, seed: int) ->
     return estimate(float(cases.mean()), bootstrap(mean, networks.patient[kept], seed)[0], int(kept.sum()))
 
 
-def _nominal(networks: Networks, part: str, mas: float, stated: Mapping[str, float]) -> float:
+def _nominal(networks: Reads, part: str, mas: float, stated: Mapping[str, float]) -> float:
     """The nominal sigma at a dose; NaN where it is neither stated nor random noise was tried."""
     random = inside(networks, RANDOM, mas, part)
-    told = None if random is None else _spread(random.sigma_hu)
+    told = None if random is None else _spread(random["sigma_hu"])
     return float(stated.get(f"{mas:g}", np.nan if told is None else told["median"]))
 
 

@@ -1,85 +1,160 @@
-"""Records as aligned arrays: one entry an image for its clean read and for each attack on it."""
+"""Reads as aligned arrays: n cases by f networks, clean and after each attack at each level."""
 
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from steadyread.errors import InputRefused
 from steadyread.metrics.intervals import Flags, Floats, Ints
-from steadyread.units import Bounds
 
 Strings = NDArray[np.str_]
 UNDECIDED = -1
-SCORES = "scores.parquet"     # further scores of a run's reads, beside its records
-SCORED = b"steadyread"        # the key of that file's metadata: of which networks, images and settings
-CT_NOISE = "CTNoise"     # whose sizes are doses: `noise_reads` takes those rows
-_SCORE = "score "    # before a further score's name, in a table with such columns
-_NO_SCORES: Mapping[str, Floats] = MappingProxyType({})
-_ROUNDING = 1e-5     # of a size: what float32 arithmetic may add to a stated one
+CT_NOISE = "CTNoise"          # the threat whose levels are doses, not sizes of a change
+ORIGINAL = "original"
+RANDOM, INFLATED = "random_ct_noise", "inflated_ct_noise"
+POOLED, PAPER, PAPER_HU = "pooled_ct_noise", "paper_ct_noise", "paper_hu_ct_noise"
+RINGS, PLAUSIBLE = "rings_ct_noise", "plausible_ct_noise"
+KNOWN = (RANDOM, INFLATED, POOLED, PAPER, PAPER_HU, RINGS, PLAUSIBLE)
+OPTIMISED = KNOWN[2:]
+PARTS = ("train", "validation", "test")
+Dose = tuple[str, float]      # attack, mAs
+_NOTHING: Mapping[str, Floats] = MappingProxyType({})
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """What one attack of one size did to each image, aligned with `Reads`.
+    """What one attack at one level did to each case in each network, every array (n, f), aligned with `Reads`.
 
-    `present` says where there is a row; `found` is the realised largest change in native units, the stated size
-    where it exceeds that by rounding only (inf where no flip was found); `flipped` where the returned image's
-    prediction is not the reference. An undecided read is no read: it counts as flipped. `rounded` says where a flip
-    stands once the image is rounded to whole stored values (1 or 0, NaN where that was not asked).
+    `level` is that of the threat's axis (the largest change in native units, or mAs); NaN for a search for the
+    smallest. Of `trials` (draws, starts; NaN where there is no row) `flips` changed the prediction from the
+    reference. `prediction` is that of the returned image, `found` the realised largest change in native units: the
+    stated size where it exceeds that by rounding only, inf where no flip was found. An undecided read is no read:
+    any change flips it. `measured` holds what else was recorded of the returned image or its noise, by the names of
+    `records`, NaN where it was not.
     """
 
     attack: str
     threat: str
     against: str
-    size: float
-    present: Flags
+    level: float
+    trials: Floats
+    flips: Floats
     prediction: Ints
-    flipped: Flags
     found: Floats
-    rounded: Floats | None = None
+    measured: dict[str, Floats] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Floats:
+        """What was measured under that name, (n, f)."""
+        return self.measured[name] if name in self.measured else np.full(self.trials.shape, np.nan)
 
     @property
     def fixed(self) -> bool:
-        """Whether it was tried at a stated size (the smallest flip was not)."""
-        return bool(np.isfinite(self.size))
+        """Whether it was tried at a stated level (the smallest flip was not)."""
+        return bool(np.isfinite(self.level))
+
+    @property
+    def present(self) -> Flags:
+        """Where there is a row, (n, f)."""
+        tried: Flags = self.trials > 0
+        return tried
+
+    @property
+    def flipped(self) -> Flags:
+        """Where at least one trial flipped, (n, f)."""
+        once: Flags = self.flips > 0
+        return once
+
+    @property
+    def rate(self) -> Floats:
+        """The share of trials that flipped, NaN where there is no row: [B]'s SAR, eq. 8."""
+        found: Floats = np.divide(self.flips, self.trials, out=np.full(self.flips.shape, np.nan),
+                                  where=self.present)
+        return found
+
+    def known(self, values: Flags | Floats) -> Floats:
+        """Values (n, f) where there is a row, NaN elsewhere."""
+        return np.where(self.present, values, np.nan)
+
+    def of(self, rows: Ints | Flags | tuple[NDArray[Any], ...]) -> "Outcome":
+        """The same of some cases, or of some cases and networks."""
+        return replace(self, trials=self.trials[rows], flips=self.flips[rows], prediction=self.prediction[rows],
+                       found=self.found[rows],
+                       measured={name: values[rows] for name, values in self.measured.items()})
+
+    def within(self, chosen: Flags) -> "Outcome":
+        """The same with no row outside of the `chosen` reads (n, f)."""
+        def only(values: Floats) -> Floats:
+            return np.where(chosen, values, np.nan)
+
+        return replace(self, trials=only(self.trials), flips=only(self.flips),
+                       measured={name: only(values) for name, values in self.measured.items()})
 
 
 @dataclass(frozen=True, eq=False)
 class Reads:
-    """The clean reads of n images with what every attack made of them.
+    """The clean reads of n cases by f networks (the folds of one variant) with what every attack made of them.
 
-    `label` is -1 where unknown, `prediction` -1 where undecided; `logits` (n, k). `scores` are further ones of how
-    steady each read is (n,), higher for steadier and NaN where a read has none. The order is that of the case ids,
-    so that no number depends on the order of the work.
+    `label` (n,) is -1 where unknown. `there` (n, f) says which network read which case, `part` as what ("" where it
+    did not); `prediction` (n, f) is -1 where undecided or absent, `logits` (n, f, k) NaN where absent. `scores` are
+    further ones of how steady each read is (n, f), higher for steadier and NaN where a read has none. The order is
+    that of the case ids, so that no number depends on the order of the work.
     """
 
     case_id: Strings
     patient: Strings
     label: Ints
+    folds: tuple[int, ...]
+    there: Flags
+    part: Strings
     prediction: Ints
     logits: Floats
     outcomes: tuple[Outcome, ...] = ()
-    scores: Mapping[str, Floats] = field(default_factory=lambda: _NO_SCORES)
+    scores: Mapping[str, Floats] = field(default_factory=lambda: _NOTHING)
+    variant: str = ""
 
     def __len__(self) -> int:
         return len(self.case_id)
 
     @property
+    def patients(self) -> Strings:
+        """The patient of each read, (n, f)."""
+        return np.broadcast_to(self.patient[:, None], self.there.shape)
+
+    @property
+    def labels(self) -> Ints:
+        """The label of each read, (n, f)."""
+        return np.broadcast_to(self.label[:, None], self.there.shape)
+
+    @property
     def known(self) -> Flags:
-        """Where the label is known, (n,)."""
-        return self.label >= 0
+        """Where there is a read of a case whose label is known, (n, f)."""
+        return self.there & (self.labels >= 0)
 
     @property
     def correct(self) -> Flags:
-        """Where the clean read is right, (n,)."""
-        right: Flags = self.known & (self.prediction == self.label)
+        """Where the clean read is right, (n, f)."""
+        right: Flags = self.known & (self.prediction == self.labels)
         return right
+
+    @cached_property
+    def margin(self) -> Floats:
+        """The logit of the clean prediction minus the best other, (n, f); NaN where undecided or absent."""
+        k = self.logits.shape[-1]
+        return margins(self.logits.reshape(-1, k), self.prediction.ravel()).reshape(self.there.shape)
+
+    def inside(self, part: str) -> Flags:
+        """Where a network has the case in that part, (n, f)."""
+        chosen: Flags = self.there & (self.part == part)
+        return chosen
+
+    @property
+    def judged(self) -> str:
+        """The part that is judged: test where there is one, else the first that has reads."""
+        return next((part for part in ("test", "validation", "train") if self.inside(part).any()), "test")
 
     def smallest_flip(self, against: str) -> Outcome | None:
         """The search for the smallest flip, where one was recorded."""
@@ -87,121 +162,44 @@ class Reads:
                      if outcome.attack == "smallest_flip" and outcome.against == against), None)
 
     def fixed(self, against: str) -> list[Outcome]:
-        """The attacks of stated sizes, by attack (FGSM, BIM, PGD, others), then size."""
-        chosen = [outcome for outcome in self.outcomes if outcome.fixed and outcome.against == against]
-        return sorted(chosen, key=lambda outcome: (*rank(outcome.attack), outcome.size))
+        """The attacks of stated sizes (doses are none), by attack (FGSM, BIM, PGD, others), then size."""
+        chosen = [outcome for outcome in self.outcomes
+                  if outcome.fixed and outcome.against == against and outcome.threat != CT_NOISE]
+        return sorted(chosen, key=lambda outcome: (*rank(outcome.attack), outcome.level))
+
+    @cached_property
+    def under(self) -> Mapping[Dose, Outcome]:
+        """The CT noise against the prediction, by attack and mAs."""
+        chosen = {(outcome.attack, outcome.level): outcome for outcome in self.outcomes
+                  if outcome.threat == CT_NOISE and outcome.against == "prediction"}
+        return dict(sorted(chosen.items()))
+
+    def doses(self, attack: str = RANDOM) -> list[float]:
+        """The doses at which CT noise of an attack was tried, ascending."""
+        return sorted(mas for name, mas in self.under if name == attack)
+
+    @property
+    def noises(self) -> list[str]:
+        """The kinds of CT noise tried, as the paper goes, those not known to this version last."""
+        names = {name for name, _ in self.under}
+        return [name for name in KNOWN if name in names] + sorted(names - set(KNOWN))
+
+    def of(self, cases: Ints | Flags, networks: Sequence[int] | None = None) -> "Reads":
+        """The reads of some cases by all networks, or by those at some places."""
+        rows: Any = cases if networks is None else np.ix_(cases, np.asarray(networks, np.int64))
+        return replace(
+            self, case_id=self.case_id[cases], patient=self.patient[cases], label=self.label[cases],
+            folds=self.folds if networks is None else tuple(self.folds[at] for at in networks),
+            there=self.there[rows], part=self.part[rows], prediction=self.prediction[rows],
+            logits=self.logits[rows],
+            outcomes=tuple(outcome.of(rows) for outcome in self.outcomes),
+            scores={name: score[rows] for name, score in self.scores.items()})
 
 
 def rank(attack: str) -> tuple[int, str]:
     """Where an attack stands in tables: FGSM, BIM, PGD as in the paper, then the others by name."""
     known = ("fgsm", "bim", "pgd")
     return (known.index(attack) if attack in known else len(known), attack)
-
-
-def with_scores(table: pa.Table, scores: pa.Table) -> pa.Table:
-    """Records with the further scores of their images beside them, as `reads_of` takes them up.
-
-    `scores` has a case_id, a part, and one column a score, as scores.parquet. Where its metadata names the network
-    that was scored, the records of other networks get none.
-    """
-    told = json.loads((scores.schema.metadata or {}).get(SCORED, b"{}"))
-    named, known = (pc.binary_join_element_wise(pc.fill_null(held["case_id"], ""), pc.fill_null(held["part"], ""),
-                                                "\x1f") for held in (table, scores))
-    place = pc.index_in(named, value_set=known)
-    if "model" in told:
-        place = pc.if_else(pc.equal(table["model_sha256"], told["model"]), place, None)
-    for name in scores.column_names:
-        if name not in ("case_id", "part"):
-            table = table.append_column(_SCORE + name, pc.take(scores[name].cast(pa.float64()), place))
-    return table
-
-
-def reads_of(table: pa.Table, part: str | None = None, stage: str | None = None,
-             bounds: Bounds | None = None) -> Reads:
-    """The reads of one part (train, validation, test) and stage; None takes all of them.
-
-    `bounds` say how coarsely float32 holds the images: a change above its stated size by no more than that
-    coarseness is one of the stated size. Rows of CT noise are left out: their size is a dose, not a change.
-
-    Raises:
-        InputRefused: an attack's row names an image that has no clean row.
-    """
-    if part is not None:
-        table = table.filter(pc.equal(table["part"], part))
-    if stage is not None:
-        table = table.filter(pc.equal(table["stage"], stage))
-    keys = _keys(table)
-    attacks = _strings(table, "attack")
-    clean = np.flatnonzero(attacks == "clean")
-    names, first = np.unique(keys[clean], return_index=True)
-    rows = clean[first]
-    base = Reads(case_id=_strings(table, "case_id")[rows], patient=_strings(table, "patient_id")[rows],
-                 label=_integers(table, "label")[rows], prediction=_integers(table, "prediction")[rows],
-                 logits=_logits(table, rows), scores={name.removeprefix(_SCORE): _floats(table, name)[rows]
-                                                      for name in table.column_names if name.startswith(_SCORE)})
-    attacked = np.flatnonzero((attacks != "clean") & (_strings(table, "threat") != CT_NOISE))
-    place = np.searchsorted(names, keys[attacked])
-    lost = (place >= len(names)) | (names[np.minimum(place, max(len(names) - 1, 0))] != keys[attacked]
-                                    if len(names) else np.ones(len(attacked), bool))
-    if lost.any():
-        case = _strings(table, "case_id")[attacked[lost][0]]
-        raise InputRefused(f"the records of '{case}' have no clean row beside the attacks' rows: run the same "
-                           "command again, which completes them")
-    ulp = float(np.spacing(np.float32(max(abs(bounds.low), abs(bounds.high))))) if bounds else 0.0
-    outcomes = _outcomes(table, attacked, place, base, ulp)
-    return replace(base, outcomes=outcomes)
-
-
-def _outcomes(table: pa.Table, rows: Ints, place: Ints, base: Reads, ulp: float) -> tuple[Outcome, ...]:
-    columns = {name: _strings(table, name)[rows] for name in ("attack", "threat", "against")}
-    size = _floats(table, "size")[rows]
-    prediction, reference = _integers(table, "prediction")[rows], _integers(table, "reference")[rows]
-    found = _floats(table, "found_size")[rows]
-    rounded = _floats(table, "flips_rounded")[rows] if "flips_rounded" in table.column_names else None
-    group = np.array(["\x1f".join(parts) for parts in zip(
-        columns["attack"], columns["threat"], columns["against"], size.astype(str), strict=True)], dtype=str)
-    made = []
-    for name in np.unique(group):
-        at = np.flatnonzero(group == name)
-        at = at[np.argsort(prediction[at] != reference[at], kind="stable")]   # a flip stands over a failure
-        where, chosen = place[at], at[0]
-        whole = {key: np.full(len(base), fill) for key, fill in (("prediction", UNDECIDED), ("found", np.inf))}
-        present = np.zeros(len(base), bool)
-        flipped = np.zeros(len(base), bool)
-        present[where] = True
-        whole["prediction"][where] = prediction[at]
-        flipped[where] = prediction[at] != reference[at]
-        searched = columns["attack"][chosen] == "smallest_flip"
-        realised = found[at] if searched else _realised(found[at], size[at], ulp)
-        whole["found"][where] = np.where(flipped[where] | searched, realised, np.inf)
-        if searched:
-            whole["found"] = np.where(np.isnan(whole["found"]), np.inf, whole["found"])
-            flipped = present & np.isfinite(whole["found"])
-        unread = present & (base.prediction == UNDECIDED)
-        whole["found"][unread], flipped[unread] = 0.0, True
-        kept = None
-        if rounded is not None:
-            kept = np.full(len(base), np.nan)
-            kept[where] = rounded[at]
-        made.append(Outcome(str(columns["attack"][chosen]), str(columns["threat"][chosen]),
-                            str(columns["against"][chosen]), float("nan") if searched else float(size[chosen]),
-                            present, whole["prediction"].astype(np.int64), flipped, whole["found"], kept))
-    return tuple(made)
-
-
-def _realised(found: Floats, size: Floats, ulp: float) -> Floats:
-    """The realised change, (n,): the stated size where none is told or it is above that by rounding only."""
-    rounded = (found > size) & (found <= size * (1 + _ROUNDING) + ulp)
-    return np.asarray(np.where(np.isnan(found) | rounded, size, found))
-
-
-def _keys(table: pa.Table) -> Strings:
-    """One key an image and fold (each fold's network reads the image anew)."""
-    folds = _integers(table, "fold")
-    cases = _strings(table, "case_id")
-    if not len(folds) or (folds == folds[0]).all():
-        return cases
-    return np.array([f"{case}\x1f{fold}" for case, fold in zip(cases, folds, strict=True)], dtype=str)
 
 
 def decided(logits: Floats) -> Flags:
@@ -214,24 +212,27 @@ def decided(logits: Floats) -> Flags:
     return np.asarray(np.isfinite(np.partition(logits, -2, axis=1)[:, -2:]).all(1))   # NaN is sorted above +inf
 
 
-def _logits(table: pa.Table, rows: Ints) -> Floats:
-    lists = table["logits"].take(pa.array(rows)).to_pylist()
-    width = max((len(values) for values in lists if values is not None), default=0)
-    filled = np.full((len(lists), width), np.nan)
-    for row, values in enumerate(lists):
-        if values:
-            filled[row, : len(values)] = values
-    return filled
+def margins(logits: Floats, prediction: Ints) -> Floats:
+    """The logit of the prediction minus the best other, (n,), of logits (n, k); NaN where undecided."""
+    known = (prediction >= 0) & (prediction < logits.shape[1]) & decided(logits)
+    found = np.full(len(logits), np.nan)
+    if known.any():
+        own = np.take_along_axis(logits[known], prediction[known][:, None], axis=1)[:, 0]
+        others = logits[known].copy()
+        np.put_along_axis(others, prediction[known][:, None], -np.inf, axis=1)
+        found[known] = own - others.max(1)
+    return found
 
 
-def _strings(table: pa.Table, column: str) -> Strings:
-    return np.array(["" if value is None else value for value in table[column].to_pylist()], dtype=str)
+def columns_of(cases: Sequence[Mapping[str, Any]], names: Strings) -> dict[str, NDArray[np.object_]]:
+    """What is known of the named cases, column by column (n,), None where nothing is."""
+    known = {str(row.get("case_id", "")): row for row in cases}
+    columns = dict.fromkeys(key for row in cases for key in row)
+    return {column: np.array([_told(known.get(str(name), {}).get(column)) for name in names] + [None],
+                             dtype=object)[:-1] for column in columns}
 
 
-def _integers(table: pa.Table, column: str) -> Ints:
-    values = pc.fill_null(table[column].cast(pa.int64()), UNDECIDED)
-    return np.asarray(values.to_numpy(), np.int64)
-
-
-def _floats(table: pa.Table, column: str) -> Floats:
-    return np.asarray(table[column].cast(pa.float64()).to_numpy(), np.float64)
+def _told(value: Any) -> Any:
+    """A cell of a table; empty text, "unknown" and the like are None."""
+    text = "" if value is None else str(value).strip()
+    return None if text.lower() in ("", "nan", "none", "unknown") else value

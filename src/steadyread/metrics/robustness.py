@@ -66,7 +66,7 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class Merged:
-    """Per image the smallest flip that any attack found, in native units (inf: none; 0: wrong unattacked).
+    """Per read (n, f) the smallest flip that any attack found, in native units (inf: none; 0: wrong unattacked).
 
     `prediction` is that of the flipped image (the clean one where none flipped); `improved` is the share of
     searched images where another attack did better than the search, 0 for a search that is believed.
@@ -95,10 +95,10 @@ def accuracy_under_attack(reads: Reads, against: str) -> list[dict[str, Any]]:
         carried[met] = outcome.prediction[met]
         flipped = flipped | (outcome.present & outcome.flipped)
         judged = outcome.present & reads.known
-        faithful = _share(outcome.prediction == reads.label, reads, judged)
+        faithful = _share(outcome.prediction == reads.labels, reads, judged)
         rows.append({"attack": outcome.attack, "threat": outcome.threat, "against": against,
-                     "size": outcome.size, "accuracy": faithful,
-                     "carried": _share(carried == reads.label, reads, judged),
+                     "size": outcome.level, "accuracy": faithful,
+                     "carried": _share(carried == reads.labels, reads, judged),
                      "flipped": _share(outcome.flipped, reads, outcome.present),
                      "rises": faithful.value is not None and faithful.value > lowest})
         lowest = min(lowest, faithful.value if faithful.value is not None else np.inf)
@@ -114,7 +114,7 @@ def merged_found_size(reads: Reads, against: str, threat: str = "Linf") -> Merge
     wrong = _wrong_before(reads, against)
     found = np.where(wrong, 0.0, np.inf)
     prediction = reads.prediction.copy()
-    present = np.zeros(len(reads), bool)
+    present = np.zeros(reads.there.shape, bool)
     search = reads.smallest_flip(against)
     if search is not None:
         _take_better(found, prediction, search)
@@ -136,7 +136,7 @@ def robust_curve(reads: Reads, against: str, threat: str = "Linf") -> Curve:
     merged = merged_found_size(reads, against, threat)
     chosen = merged.present & reads.known
     return step_curve(merged.found[chosen], reads.correct[chosen],
-                      (merged.prediction == reads.label)[chosen], reads.patient[chosen])
+                      (merged.prediction == reads.labels)[chosen], reads.patients[chosen])
 
 
 def step_curve(found: Floats, before: Flags, after: Flags, patients: Strings) -> Curve:
@@ -168,7 +168,7 @@ def step_curve(found: Floats, before: Flags, after: Flags, patients: Strings) ->
 def _wrong_before(reads: Reads, against: str) -> Flags:
     if against == "label":
         return reads.known & ~reads.correct
-    return reads.prediction < 0
+    return reads.there & (reads.prediction < 0)
 
 
 def _take_better(found: Floats, prediction: Ints, outcome: Outcome) -> None:
@@ -178,7 +178,7 @@ def _take_better(found: Floats, prediction: Ints, outcome: Outcome) -> None:
 
 
 def _share(flags: Flags, reads: Reads, chosen: Flags) -> Estimate:
-    return share(flags[chosen], reads.patient[chosen])
+    return share(flags[chosen], reads.patients[chosen])
 
 
 def _running(change: Floats) -> Floats:

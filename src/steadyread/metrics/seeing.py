@@ -24,10 +24,9 @@ from steadyread.metrics.intervals import (
     weighted_mean,
     weighted_median,
 )
-from steadyread.metrics.noise_reads import RANDOM
 from steadyread.metrics.over_folds import statistic_over_folds
 from steadyread.metrics.paired_tests import holm, sign_flip_test
-from steadyread.metrics.reads import Strings
+from steadyread.metrics.reads import RANDOM, Strings
 from steadyread.metrics.seeing_features import feature_rows
 from steadyread.metrics.seeing_reads import (
     CHANGES,

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from steadyread.metrics.dose_fall import Moments, median_dose
 from steadyread.metrics.intervals import FEWEST, Estimate, Flags, Floats, bootstrap, estimate
 from steadyread.metrics.noise import inside
-from steadyread.metrics.noise_reads import RANDOM, Networks
 from steadyread.metrics.over_folds import mean_over_folds, share_over_folds
+from steadyread.metrics.reads import RANDOM, Reads
 
 CRITICAL_LEVEL = 0.05
 UNKNOWN = "unknown"
@@ -24,7 +24,7 @@ _THIN_MM = (1.25, 2.5)            # slices up to which are thin, and standard
 Columns = Mapping[str, NDArray[np.object_]]
 
 
-def subgroups(networks: Networks, part: str, mas: float, columns: Columns, moments: Moments | None,
+def subgroups(networks: Reads, part: str, mas: float, columns: Columns, moments: Moments | None,
               seed: int = 0) -> dict[str, Any]:
     """SAN, expected flip rate and median critical mAs (5 %) of each group of cases, at one dose of random noise.
 
@@ -37,7 +37,8 @@ def subgroups(networks: Networks, part: str, mas: float, columns: Columns, momen
     there = np.asarray(networks.inside(part).any(1))
     expected = under.rate if moments is None else moments.probability(np.array([mas]))[:, :, 0]
     critical = None if moments is None else moments.critical(CRITICAL_LEVEL)
-    rows = [_row("", "all", np.ones(under.trials.shape, bool), (under.flipped, expected, critical), networks, seed)]
+    flipped = under.known(under.flipped)
+    rows = [_row("", "all", np.ones(under.trials.shape, bool), (flipped, expected, critical), networks, seed)]
     missing = []
     for kind, sort in _KINDS.items():
         groups = sort(columns, networks)
@@ -45,13 +46,12 @@ def subgroups(networks: Networks, part: str, mas: float, columns: Columns, momen
             missing.append(kind)
             continue
         names = [name for name in _ordered(groups) if ((groups == name) & networks.inside(part)).any()]
-        rows += [_row(kind, name, groups == name, (under.flipped, expected, critical), networks, seed)
-                 for name in names]
+        rows += [_row(kind, name, groups == name, (flipped, expected, critical), networks, seed) for name in names]
     return {"mas": mas, "rows": rows, "missing": missing, "looks": len(rows) - 1,
             "trials": int(np.nanmax(under.trials)), "expected_from": "counted" if moments is None else "moments"}
 
 
-def _row(kind: str, name: str, chosen: Flags, measured: tuple[Floats, Floats, Floats | None], networks: Networks,
+def _row(kind: str, name: str, chosen: Flags, measured: tuple[Floats, Floats, Floats | None], networks: Reads,
          seed: int) -> dict[str, Any]:
     flipped, expected, critical = (None if values is None else np.where(chosen, values, np.nan)
                                    for values in measured)
@@ -63,11 +63,11 @@ def _row(kind: str, name: str, chosen: Flags, measured: tuple[Floats, Floats, Fl
             "rest": _against_rest(measured[1], chosen, networks, seed) if kind else None}
 
 
-def _mean(values: Floats | None, networks: Networks, seed: int) -> Estimate | None:
+def _mean(values: Floats | None, networks: Reads, seed: int) -> Estimate | None:
     return None if values is None else mean_over_folds(values, networks.patient, seed)
 
 
-def _critical(values: Floats | None, networks: Networks, seed: int) -> Estimate | None:
+def _critical(values: Floats | None, networks: Reads, seed: int) -> Estimate | None:
     if values is None:
         return None
     known = ~np.isnan(values)
@@ -75,7 +75,7 @@ def _critical(values: Floats | None, networks: Networks, seed: int) -> Estimate 
     return median_dose(values[known], patients, seed)
 
 
-def _against_rest(values: Floats, chosen: Flags, networks: Networks, seed: int) -> Estimate | None:
+def _against_rest(values: Floats, chosen: Flags, networks: Reads, seed: int) -> Estimate | None:
     """The group's mean minus that of all other cases, over the same resampled patients; None without others.
 
     No interval where the group, or all others, have too few patients to resample.
@@ -99,21 +99,21 @@ def _against_rest(values: Floats, chosen: Flags, networks: Networks, seed: int) 
     return estimate(value, interval, int(parts[0][1].sum()))
 
 
-def _manufacturer(columns: Columns, networks: Networks) -> NDArray[np.object_] | None:
+def _manufacturer(columns: Columns, networks: Reads) -> NDArray[np.object_] | None:
     found = columns.get("manufacturer")
     return None if found is None else _named(found, lambda value: " ".join(str(value).split()))
 
 
-def _diameter(columns: Columns, networks: Networks) -> NDArray[np.object_] | None:
+def _diameter(columns: Columns, networks: Reads) -> NDArray[np.object_] | None:
     return _binned(columns.get("diameter_mm"), _EDGES_MM, "mm")
 
 
-def _copies(columns: Columns, networks: Networks) -> NDArray[np.object_] | None:
+def _copies(columns: Columns, networks: Reads) -> NDArray[np.object_] | None:
     found = columns.get(COPIES)
     return None if found is None else _named(found, lambda value: "some" if _finite(value) > 0 else "none")
 
 
-def _slices(columns: Columns, networks: Networks) -> NDArray[np.object_] | None:
+def _slices(columns: Columns, networks: Reads) -> NDArray[np.object_] | None:
     found = columns.get("slice_spacing_mm")
     thin, thick = _THIN_MM
     names = (f"up to {thin:g} mm", f"{thin:g} to {thick:g} mm", f"above {thick:g} mm")
@@ -121,24 +121,24 @@ def _slices(columns: Columns, networks: Networks) -> NDArray[np.object_] | None:
         int(np.searchsorted(_THIN_MM, _finite(value) - 1e-6))])
 
 
-def _readers(columns: Columns, networks: Networks) -> NDArray[np.object_] | None:
+def _readers(columns: Columns, networks: Reads) -> NDArray[np.object_] | None:
     found = columns.get("readers")
     return None if found is None else _named(found, lambda value: "one reader" if float(value) < 2 else
                                              f"{int(float(value))} readers")
 
 
-def _rating(columns: Columns, networks: Networks) -> NDArray[np.object_] | None:
+def _rating(columns: Columns, networks: Reads) -> NDArray[np.object_] | None:
     found = columns.get("rating")
     return None if found is None else _named(found, lambda value: "clear (1 or 5)"
                                              if abs(float(value) - 3) >= 1.5 else "doubtful (2 or 4)")
 
 
-def _predicted(columns: Columns, networks: Networks) -> NDArray[np.object_] | None:
+def _predicted(columns: Columns, networks: Reads) -> NDArray[np.object_] | None:
     """By the prediction of each fold's network, (n, f)."""
     return np.where(networks.prediction < 0, UNKNOWN, networks.prediction.astype(str)).astype(object)
 
 
-def _right(columns: Columns, networks: Networks) -> NDArray[np.object_] | None:
+def _right(columns: Columns, networks: Reads) -> NDArray[np.object_] | None:
     known = networks.label >= 0
     if not known.any():
         return None
@@ -146,7 +146,7 @@ def _right(columns: Columns, networks: Networks) -> NDArray[np.object_] | None:
     return np.where(known[:, None], np.where(right, "right", "wrong"), UNKNOWN).astype(object)
 
 
-Sorting = Callable[[Columns, Networks], NDArray[np.object_] | None]
+Sorting = Callable[[Columns, Reads], NDArray[np.object_] | None]
 _KINDS: dict[str, Sorting] = {"manufacturer": _manufacturer, "diameter": _diameter, "readers": _readers,
                               "rating": _rating, "copied slices": _copies, "slice spacing": _slices,
                               "predicted class": _predicted, "clean read": _right}

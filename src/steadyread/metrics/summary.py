@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from steadyread._version import __version__
+from steadyread.metrics.aligned import reads_of, stages_of
 from steadyread.metrics.combination import COMBINED
 from steadyread.metrics.discrimination import discrimination
 from steadyread.metrics.guarantee import guarantee
@@ -24,9 +25,8 @@ from steadyread.metrics.plan import (
     part_of,
     section,
     share_to_withhold,
-    stages_of,
 )
-from steadyread.metrics.reads import Reads, decided, rank, reads_of
+from steadyread.metrics.reads import Reads, decided, rank
 from steadyread.metrics.robustness import (
     Curve,
     accuracy_under_attack,
@@ -65,8 +65,8 @@ def summarise(table: pa.Table, plan: Plan, findings: Sequence[Mapping[str, Any]]
     names = [row["score"] for row in triaged["rows"] if row["score"] not in (RANDOM, COMBINED)]
     summary: dict[str, Any] = {
         "steadyread": __version__, "name": plan.get("name"), "part": part or "all", "stage": stage,
-        "stages": stages, "images": len(reads), "patients": len(np.unique(reads.patient)),
-        "undecided": int(np.sum(reads.prediction < 0)),
+        "stages": stages, "images": int(reads.there.sum()), "patients": len(np.unique(reads.patient)),
+        "undecided": int(np.sum(reads.there & (reads.prediction < 0))),
         "synthetic": bool(section(plan, "data").get("synthetic")),
         "data": {"name": "", "patients_known": False} | dict(section(plan, "data")),
         "model": {"name": ""} | dict(section(plan, "model")),
@@ -117,13 +117,13 @@ def judged_by(reads: Reads, against: str) -> tuple[Floats, np.ndarray[Any, np.dt
     """
     merged = merged_found_size(reads, against)
     chosen = merged.present & (reads.correct if against == "label" else reads.prediction >= 0)
-    return merged.found[chosen], reads.patient[chosen]
+    return merged.found[chosen], reads.patients[chosen]
 
 
 def tabled_sizes(reads: Reads, bounds: Bounds) -> list[float]:
     """The sizes of the tables: every size tried, else those of [A] Table 1 (0.001 to 0.006 of the range)."""
-    tried = {outcome.size for outcome in reads.outcomes
-             if outcome.fixed and outcome.size > 0 and outcome.threat == "Linf"}
+    tried = {outcome.level for outcome in reads.outcomes
+             if outcome.fixed and outcome.level > 0 and outcome.threat == "Linf"}
     return sorted(tried) or [share_ * bounds.range for share_ in (0.001, 0.002, 0.004, 0.006)]
 
 
@@ -156,15 +156,16 @@ def smallest_flips_rounded(reads: Reads, against: str) -> Estimate | None:
     """The share of the smallest flips that stand once the image is rounded to whole stored values; None where the
     images are of other values or nothing flipped."""
     search = reads.smallest_flip(against)
-    if search is None or search.rounded is None:
+    if search is None:
         return None
-    told = np.isfinite(search.rounded) & (search.found > 0)
-    return share(search.rounded[told] > 0, reads.patient[told]) if told.any() else None
+    rounded = search["flips_rounded"]
+    told = np.isfinite(rounded) & (search.found > 0)
+    return share(rounded[told] > 0, reads.patients[told]) if told.any() else None
 
 
 def _at_sizes(merged: Curve, limit: float, reads: Reads, against: str, bounds: Bounds) -> list[dict[str, Any]]:
     """The accuracy at the tabled sizes: `exact` up to `limit`, else merged from the fixed sizes that were tried."""
-    tried, limit = {outcome.size for outcome in reads.fixed(against)}, limit * (1 + 1e-6)
+    tried, limit = {outcome.level for outcome in reads.fixed(against)}, limit * (1 + 1e-6)
     return [{"size": size_json(size, bounds), "accuracy": merged.at(size), "exact": size <= limit}
             for size in tabled_sizes(reads, bounds) if size <= limit or size in tried]
 
@@ -172,12 +173,12 @@ def _at_sizes(merged: Curve, limit: float, reads: Reads, against: str, bounds: B
 def _fragile(reads: Reads, bounds: Bounds) -> list[dict[str, Any]]:
     """The reads with the smallest flips against the prediction: cases a human should read."""
     merged = merged_found_size(reads, "prediction")
-    ranked = [place for place in np.argsort(merged.found, kind="stable")
-              if merged.present[place] and np.isfinite(merged.found[place])][:FRAGILE]
-    return [{"case_id": str(reads.case_id[place]), "patient_id": str(reads.patient[place]),
-             "label": int(reads.label[place]), "prediction": int(reads.prediction[place]),
-             "probability": _probability(reads.logits[place], int(reads.prediction[place])),
-             "size": size_json(float(merged.found[place]), bounds)} for place in ranked]
+    places = np.argwhere(merged.present & np.isfinite(merged.found))
+    ranked = places[np.argsort(merged.found[tuple(places.T)], kind="stable")][:FRAGILE].tolist()
+    return [{"case_id": str(reads.case_id[case]), "patient_id": str(reads.patient[case]),
+             "label": int(reads.label[case]), "prediction": int(reads.prediction[case, network]),
+             "probability": _probability(reads.logits[case, network], int(reads.prediction[case, network])),
+             "size": size_json(float(merged.found[case, network]), bounds)} for case, network in ranked]
 
 
 def _probability(logits: Floats, of: int) -> float | None:

@@ -41,7 +41,10 @@ SHARE = 0.2
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """The scores of n labelled clean reads, higher for steadier ones, and which reads are wrong."""
+    """The scores of m labelled clean reads, (m,) each, higher for steadier ones, and which reads are wrong.
+
+    `chosen` (n, f) says which of `reads` they are, case by case.
+    """
 
     score: dict[str, Floats]
     wrong: Flags
@@ -51,7 +54,7 @@ class Scored:
     @property
     def patient(self) -> np.ndarray[tuple[int], np.dtype[np.str_]]:
         """The patients of the scored reads, (n,)."""
-        return self.reads.patient[self.chosen]
+        return self.reads.patients[self.chosen]
 
 
 def scores(reads: Reads) -> Scored:
@@ -64,7 +67,7 @@ def scores(reads: Reads) -> Scored:
     first.
     """
     searched = reads.smallest_flip("prediction")
-    chosen = reads.known & (searched.present if searched is not None else np.ones(len(reads), bool))
+    chosen = reads.known & (searched.present if searched is not None else True)
     found: dict[str, Floats] = {}
     if searched is not None:
         found[SMALLEST_FLIP] = searched.found[chosen]

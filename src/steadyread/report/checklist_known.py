@@ -11,8 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from steadyread.files import FINDINGS, MODEL, SETTINGS, SUMMARY, TRAINING
+from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.reads import reads_of
 from steadyread.metrics.summary import as_json
 from steadyread.metrics.wording import NONE, digits, percent
 from steadyread.records import PARTS, PLAN

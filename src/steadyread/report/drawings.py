@@ -84,7 +84,7 @@ def _histogram(reads: Reads, summary: Summary, bounds: Bounds) -> Drawing:
 def _roc(reads: Reads, summary: Summary) -> Drawing:
     known = reads.known
     made = class_scores(reads.logits[known], len(summary["classes"]))
-    drawn = figures.roc(made, reads.label[known], summary["classes"], summary["discrimination"]["auc"])
+    drawn = figures.roc(made, reads.labels[known], summary["classes"], summary["discrimination"]["auc"])
     return Drawing("roc", drawn, "Receiver operating characteristic of the clean reads.")
 
 

@@ -13,8 +13,8 @@ from steadyread.metrics.dose_fall import critical_curve, moments_of
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.noise import row_of, sar_curve
 from steadyread.metrics.noise_classes import roc_curves
-from steadyread.metrics.noise_reads import PAPER, PAPER_HU, PLAUSIBLE, POOLED, RANDOM, RINGS, Networks
 from steadyread.metrics.noise_wording import noise_name
+from steadyread.metrics.reads import PAPER, PAPER_HU, PLAUSIBLE, POOLED, RANDOM, RINGS, Reads
 from steadyread.report import noise_tables as tables
 from steadyread.report.drawings import Drawing
 
@@ -23,7 +23,7 @@ _FEWEST_TRIALS = 5       # of an attack, for whose SAR a curve says anything
 _KINDS = ((RANDOM,), (RINGS, PLAUSIBLE), (PAPER, POOLED, PAPER_HU))   # one of each has its SAR curves drawn
 
 
-def noise_drawings(found: Summary, main: Networks, examples: Sequence[NoiseExample],
+def noise_drawings(found: Summary, main: Reads, examples: Sequence[NoiseExample],
                    window: tuple[float, float]) -> dict[str, Drawing]:
     """All figures by name; each tells in words where it has nothing to show."""
     counted = found["counted"]
@@ -52,7 +52,7 @@ def noise_drawings(found: Summary, main: Networks, examples: Sequence[NoiseExamp
     return {drawing.name: drawing for drawing in made}
 
 
-def _sar(found: Summary, main: Networks) -> list[Drawing]:
+def _sar(found: Summary, main: Reads) -> list[Drawing]:
     """[B] Figs 7 and 8 for random noise and the optimised attacks of enough starts."""
     tried = {row["attack"] for row in found["rows"] if (row["trials"] or 0) >= _FEWEST_TRIALS}
     shown = [next((attack for attack in kind if attack in tried), None) for kind in _KINDS]
@@ -93,7 +93,7 @@ def _printed(attack: str, doses: Sequence[float]) -> list[tuple[float, Estimate]
     return [(mas, Estimate(printed.mean / 100, sd=printed.sd / 100)) for mas, printed in held]
 
 
-def _falls(found: Summary, main: Networks) -> list[Drawing]:
+def _falls(found: Summary, main: Reads) -> list[Drawing]:
     moments = moments_of(main, found["part"])
     counted = [row for row in found["rows"] if (row["attack"], row["part"]) == (RANDOM, found["part"])]
     curves = [critical_curve(moments, level) for level in LEVELS] if moments is not None else []

@@ -15,7 +15,7 @@ from steadyread.metrics.noise import sar_curve
 from steadyread.metrics.noise_hardening import BEFORE, step_networks
 from steadyread.metrics.noise_hardening_methods import HardenedMethod, NoiseHardening
 from steadyread.metrics.noise_hardening_wording import hardened_name, step_name, under
-from steadyread.metrics.noise_reads import OPTIMISED, RANDOM
+from steadyread.metrics.reads import OPTIMISED, RANDOM
 from steadyread.report.drawings import Drawing
 
 Found = Mapping[str, Any]

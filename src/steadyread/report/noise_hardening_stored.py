@@ -10,9 +10,9 @@ import pyarrow as pa
 from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.files import CONVERGENCE, FINDINGS, HARDENED, TRAINING
+from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.noise_hardening import BEFORE
 from steadyread.metrics.noise_hardening_methods import HardenedMethod, NoiseHardening
-from steadyread.metrics.noise_reads import networks_of
 from steadyread.report.noise_stored import fold_of
 from steadyread.report.stored import findings_of
 
@@ -36,7 +36,7 @@ def read_noise_hardening(folder: Path, settings: Mapping[str, Any]) -> NoiseHard
     if not methods:
         return None
     before = _tables(places[BEFORE]) if BEFORE in places else {}
-    return NoiseHardening(stated, networks_of(BEFORE, before) if before else None, tuple(methods))
+    return NoiseHardening(stated, reads_of(before, variant=BEFORE) if before else None, tuple(methods))
 
 
 def _order(stated: Mapping[str, Any], names: Sequence[str]) -> list[str]:
@@ -55,8 +55,8 @@ def _method(place: Path, main: bool) -> HardenedMethod:
     findings = [(fold, finding) for fold, path in folds.items() for finding in findings_of(path / FINDINGS)]
     by_round = _rounds(folds, trainings, last) if main else []
     harder = {fold: told for fold, path in folds.items() if (told := records.read_object(path / CONVERGENCE))}
-    return HardenedMethod(place.name, networks_of(place.name, last) if last else None,
-                          tuple(networks_of(place.name, tables) for tables in by_round), trainings, findings,
+    return HardenedMethod(place.name, reads_of(last, variant=place.name) if last else None,
+                          tuple(reads_of(tables, variant=place.name) for tables in by_round), trainings, findings,
                           harder)
 
 

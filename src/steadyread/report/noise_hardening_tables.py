@@ -16,8 +16,8 @@ from steadyread.metrics.noise_hardening_wording import (
     undercounted_said,
     unequal_said,
 )
-from steadyread.metrics.noise_reads import KNOWN, OPTIMISED, ORIGINAL, PARTS
 from steadyread.metrics.noise_wording import noise_name, starts_said, variant_name
+from steadyread.metrics.reads import KNOWN, OPTIMISED, ORIGINAL, PARTS
 from steadyread.metrics.wording import NONE, digits, percent
 
 Found = Mapping[str, Any]

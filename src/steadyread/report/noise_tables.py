@@ -8,7 +8,6 @@ from steadyread.figures.noise_examples import NoiseExample
 from steadyread.metrics import published
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.noise import row_of
-from steadyread.metrics.noise_reads import KNOWN, OPTIMISED, RANDOM
 from steadyread.metrics.noise_wording import (
     class_name,
     mas,
@@ -19,6 +18,7 @@ from steadyread.metrics.noise_wording import (
     variant_name,
     worst_rows,
 )
+from steadyread.metrics.reads import KNOWN, OPTIMISED, RANDOM
 from steadyread.metrics.wording import NONE, digits, percent
 from steadyread.report.inline import data_uri
 

@@ -104,7 +104,7 @@ def _alike(one: StoredSet, equal: Assessed) -> Alike:
     known = equal.reads.known
     noise = (one.equal_images or {}).get("noise")
     return Alike(one.name, found, patients, equal.bounds,
-                 share(equal.reads.correct[known], equal.reads.patient[known]),
+                 share(equal.reads.correct[known], equal.reads.patients[known]),
                  float(noise) if isinstance(noise, int | float) else None,
                  column.medical if column is not None else None, exact_up_to(equal.run.plan, equal.reads, "label"))
 
