@@ -11,7 +11,7 @@ import fabricate
 from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.metrics import Estimate, Outcome, Reads, reads_of
-from steadyread.metrics.hardening import compared, paired, sign_test
+from steadyread.metrics.hardening import compared, pair_of_networks, sign_test
 from steadyread.metrics.hardening_wording import factor as factor_shown
 from steadyread.metrics.hardening_wording import (
     failure,
@@ -22,10 +22,10 @@ from steadyread.metrics.hardening_wording import (
     p_shown,
     points,
     under_attack,
-    way,
 )
 from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.summary import as_json
+from steadyread.metrics.verdicts import way_of_reads
 from steadyread.units import Bounds
 
 HU = Bounds(-1000, 400, "HU")
@@ -122,12 +122,12 @@ def test_other_labels_are_refused_with_the_images_named() -> None:
         compared(reads, other, [], HU)
 
 
-def test_no_common_image_and_images_twice_are_refused() -> None:
+def test_no_common_image_and_several_folds_are_refused() -> None:
     reads = linear()
     with pytest.raises(InputRefused, match="no image in common"):
         compared(reads, linear(name="other"), [], HU)
     twice = reads_of(records.as_table([row | {"fold": fold} for fold in range(2) for row in fabricate.rows()]))
-    with pytest.raises(InputRefused, match="are of 2 folds"):
+    with pytest.raises(InputRefused, match="are of 1 and 2 folds"):
         compared(reads, twice, [], HU)
 
 
@@ -139,7 +139,7 @@ def test_images_without_a_label_are_left_out() -> None:
     found = compared(none, none, [1.0], HU)
     assert found["images"] == 0
     assert found["clean"]["difference"].value is None
-    assert way(found["clean"]) == "few"
+    assert way_of_reads(found["clean"]) == "few"
 
 
 def test_an_undecided_read_is_wrong() -> None:
@@ -214,7 +214,7 @@ def test_against_the_prediction_a_wrong_read_may_be_pushed_to_right() -> None:
 def test_too_few_patients_have_no_interval() -> None:
     found = compared(hand([1] * 10 + [0] * 10, patients=4), hand([1] * 20, patients=4), [], HU)
     assert found["clean"]["difference"].low is None
-    assert way(found["clean"]) == "few"
+    assert way_of_reads(found["clean"]) == "few"
 
 
 def test_the_comparison_is_plain_json_and_the_same_each_time() -> None:
@@ -225,8 +225,8 @@ def test_the_comparison_is_plain_json_and_the_same_each_time() -> None:
 
 def test_the_pair_keeps_what_belongs_to_an_image() -> None:
     reads = linear()
-    pair = paired(replace(reads, scores={"views": np.arange(120.0)}), reads)
-    assert len(pair) == len(pair.before.logits) == len(pair.before.scores["views"]) == 120
+    pair = pair_of_networks(replace(reads, scores={"views": np.arange(120.0)[:, None]}), reads)
+    assert len(pair.before) == len(pair.before.logits) == len(pair.before.scores["views"]) == 120
     assert all(len(outcome.found) == 120 for outcome in pair.after.outcomes)
 
 
@@ -242,7 +242,7 @@ def row(value: float | None, low: float | None, high: float | None, p: float, ga
     (row(0.0, 0.0, 0.0, 1, 0, 0), "same"), (row(0.2, None, None, 0.01), "few"),
     (row(None, None, None, 1.0), "few"), (row(0.1, -0.1, 0.2, 0.01), "alike")])
 def test_a_gain_is_one_where_interval_and_test_both_say_so(given: dict[str, Any], expected: str) -> None:
-    assert way(given) == expected
+    assert way_of_reads(given) == expected
     told = under_attack({"size": {"native": 2.8, "unit": "HU", "of_range": 0.002}, "exact": True, "merged": given},
                         {"patients": 40})
     assert ("steadier:" in told and "cannot" not in told) == (expected == "better")

@@ -14,12 +14,13 @@ from steadyread.metrics.noise_hardening_methods import HardenedMethod, NoiseHard
 from steadyread.metrics.noise_hardening_pairs import (
     flips_of,
     paired_areas,
-    paired_networks,
     paired_row,
 )
-from steadyread.metrics.noise_hardening_wording import silent_said, undercounted_said, way
+from steadyread.metrics.noise_hardening_wording import silent_said, undercounted_said
 from steadyread.metrics.paired_tests import holm, sign_flip_test
+from steadyread.metrics.pairs import paired
 from steadyread.metrics.reads import PLAUSIBLE, RANDOM, RINGS, Outcome, Reads
+from steadyread.metrics.verdicts import way_of_chances
 
 CASES, FOLDS = 60, 3
 
@@ -135,27 +136,27 @@ def test_pairs_are_matched_by_case_and_fold() -> None:
     before, after = networks("before"), networks("after")
     order = np.random.default_rng(0).permutation(CASES)
     shuffled = replace(after.of(order), folds=(2, 5, 0))
-    pair = paired_networks(before, shuffled)
+    pair = paired(before, shuffled)
     assert pair is not None
     assert pair.before.folds == pair.after.folds == (0, 2)
     np.testing.assert_array_equal(pair.before.case_id, pair.after.case_id)
     flips = flips_of(pair, RINGS, 100.0, "test")
     assert flips is not None
     np.testing.assert_array_equal(flips.before, flips.after)
-    assert paired_networks(before, replace(after, folds=(7, 8, 9))) is None
+    assert paired(before, replace(after, folds=(7, 8, 9))) is None
 
 
 @pytest.mark.parametrize(("changed", "said"), [
-    ({"label": np.zeros(CASES, np.int64)}, "another label in 'after'"),
+    ({"label": np.zeros(CASES, np.int64)}, "another label in the reads of 'after'"),
     ({"part": np.full((CASES, FOLDS), "train")}, "another part of the split"),
-    ({"case_id": np.array([f"d{at}" for at in range(CASES)])}, "no case in common")])
+    ({"case_id": np.array([f"d{at}" for at in range(CASES)])}, "no image in common")])
 def test_networks_of_other_data_are_refused(changed: dict[str, Any], said: str) -> None:
     with pytest.raises(InputRefused, match=said):
-        paired_networks(networks("before"), replace(networks("after"), **changed))
+        paired(networks("before"), replace(networks("after"), **changed))
 
 
 def test_unequal_trials_are_compared_at_the_smaller_number() -> None:
-    pair = paired_networks(networks("before", 0.5, trials=4), networks("after", 0.5, trials=2))
+    pair = paired(networks("before", 0.5, trials=4), networks("after", 0.5, trials=2))
     assert pair is not None
     flips = flips_of(pair, RINGS, 100.0, "test")
     assert flips is not None
@@ -174,8 +175,8 @@ def test_searches_that_stop_at_a_flip_need_the_same_number() -> None:
         one = replace(under, trials=trials, flips=np.minimum(under.flips, 1))
         return replace(told, outcomes=(one,))
 
-    alike = paired_networks(stopping("before", 4.0), stopping("after", 4.0))
-    other = paired_networks(stopping("before", 4.0), stopping("after", 6.0))
+    alike = paired(stopping("before", 4.0), stopping("after", 4.0))
+    other = paired(stopping("before", 4.0), stopping("after", 6.0))
     assert alike is not None
     assert other is not None
     flips = flips_of(alike, RINGS, 100.0, "test")
@@ -187,7 +188,7 @@ def test_searches_that_stop_at_a_flip_need_the_same_number() -> None:
 
 
 def test_the_areas_are_paired() -> None:
-    pair = paired_networks(networks("before", wrong=0.1), networks("after", wrong=0.4))
+    pair = paired(networks("before", wrong=0.1), networks("after", wrong=0.4))
     assert pair is not None
     row = paired_areas(pair, "test")
     assert row["difference"].value == pytest.approx(row["after"].value - row["before"].value)
@@ -334,9 +335,9 @@ def test_errors_of_the_checks_take_the_figures_back() -> None:
 
 def test_way_needs_both_interval_and_p() -> None:
     row = paired_row(np.ones((40, 1)), np.zeros((40, 1)), np.arange(40).astype(str))
-    assert way(row, 0.01) == "better"
-    assert way(row, 0.2) == "alike"
-    assert way(row, None) == way(None, 0.1) == "few"
+    assert way_of_chances(row, 0.01) == "better"
+    assert way_of_chances(row, 0.2) == "alike"
+    assert way_of_chances(row, None) == way_of_chances(None, 0.1) == "few"
 
 
 @pytest.mark.parametrize(("flips", "more", "told"), [(10, 11, False), (10, 20, True), (2, 4, False), (0, 3, True)])

@@ -8,12 +8,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from steadyread.metrics.intervals import LEVEL, Estimate
+from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.paired_tests import holm
 from steadyread.metrics.published_oncology import SIZES
 from steadyread.metrics.reads import Reads
 from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.triage import RANDOM, SMALLEST_FLIP
+from steadyread.metrics.verdicts import verdict
 from steadyread.metrics.wording import number_of, size_json
 from steadyread.units import Bounds
 
@@ -65,10 +66,8 @@ def where_it_stops(summary: Summary) -> dict[str, Any]:
 
 
 def way_of_area(difference: Estimate, p: float | None) -> str:
-    """"better", "worse", "alike" or "few" (no p): an area under risk-coverage minus the margin's, by Holm's `p`."""
-    if p is None or difference.value is None:
-        return "few"
-    return "alike" if p >= 1 - LEVEL else "better" if difference.value < 0 else "worse"
+    """Which way an area under risk-coverage minus the margin's went, by Holm's `p`; "few" without one."""
+    return "few" if p is None else verdict(difference, p, lower_is_better=True)
 
 
 def scores_by_set(sets: Mapping[str, Summary]) -> list[dict[str, Any]]:

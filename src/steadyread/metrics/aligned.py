@@ -1,4 +1,4 @@
-"""Records into aligned arrays: every table of rows, of one network or of the networks of several folds, as `Reads`."""
+"""Records into aligned arrays: tables of rows, of one network or of those of several folds, as `Reads`."""
 
 import json
 from collections.abc import Mapping

@@ -16,6 +16,7 @@ import numpy as np
 
 from steadyread.metrics.intervals import FEWEST, Estimate, Floats, enough, resamples, tails, weighted_median
 from steadyread.metrics.reads import Strings
+from steadyread.metrics.verdicts import verdict
 from steadyread.metrics.wording import size_json
 from steadyread.units import Bounds
 
@@ -67,9 +68,8 @@ def fragility(sets: Sequence[Alike], seed: int = 0) -> dict[str, Any]:
 
 def way_of(ratio: Estimate) -> str:
     """"more" where a ratio's interval says more fragile than the other, "less", "alike", or "few" without one."""
-    if ratio.low is None or ratio.high is None:
-        return "few"
-    return "more" if ratio.high < 1 else "less" if ratio.low > 1 else "alike"
+    way = verdict(ratio, nothing=1.0)
+    return {"better": "less", "worse": "more"}.get(way, way)
 
 
 def tally(pairs: Sequence[Mapping[str, Any]], yardstick: str) -> dict[str, int]:

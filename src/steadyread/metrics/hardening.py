@@ -8,7 +8,7 @@ only, as many should lie on either side. That test takes the images as independe
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,27 +25,14 @@ from steadyread.metrics.intervals import (
     ratio,
     share,
 )
-from steadyread.metrics.reads import Outcome, Reads
+from steadyread.metrics.pairs import Pair, key_of, paired
+from steadyread.metrics.reads import Reads
 from steadyread.metrics.robustness import Merged, median_flip, merged_found_size
 from steadyread.metrics.wording import size_json
 from steadyread.units import Bounds
 
 _ROUNDING = 1e-6     # of a size: what a plan's text or float32 may have lost of it
-_SHOWN = 3           # images that a message names
 _MERGED = "merged"
-
-
-@dataclass(frozen=True, eq=False)
-class Pair:
-    """The reads of the same n labelled images before and after, in the same order, with the attacks of both."""
-
-    before: Reads
-    after: Reads
-    only_before: int
-    only_after: int
-
-    def __len__(self) -> int:
-        return len(self.before)
 
 
 class Named(NamedTuple):
@@ -93,7 +80,7 @@ def compared(before: Reads, after: Reads, sizes: Sequence[float], bounds: Bounds
     Raises:
         InputRefused: several folds, no image in both, or an image whose labels differ.
     """
-    pair = paired(before, after)
+    pair = pair_of_networks(before, after)
     rights = {_CLEAN: Right(pair.before.correct, pair.after.correct, pair.before.there & pair.after.there)}
     for size in sorted(set(map(float, sizes))):
         rights |= _rights_at(pair, against, size, limit)
@@ -112,32 +99,17 @@ def compared(before: Reads, after: Reads, sizes: Sequence[float], bounds: Bounds
             "flips": _flips(pair, against, bounds, seed)}
 
 
-def paired(before: Reads, after: Reads) -> Pair:
-    """The labelled images that both networks read, in the order of their ids, and the attacks that both met.
-
-    An attack that only one network met says nothing of the difference, and would weigh on one side of it.
+def pair_of_networks(before: Reads, after: Reads) -> Pair:
+    """The labelled images that two networks read, and the attacks that both met.
 
     Raises:
         InputRefused: several folds, no image in both, or an image whose labels differ.
     """
-    for reads, which in ((before, "before"), (after, "after")):
-        if len(reads.folds) > 1:
-            raise InputRefused(f"the reads {which} hardening are of {len(reads.folds)} folds: compare the reads of "
-                               "one network with those of one other")
-    names, first, second = np.intersect1d(before.case_id, after.case_id, assume_unique=True, return_indices=True)
-    if not len(names):
-        raise InputRefused("the reads before and after hardening have no image in common: assess both networks on "
-                           "the same data and split")
-    other = np.flatnonzero(before.label[first] != after.label[second])
-    if len(other):
-        shown = ", ".join(f"'{names[place]}' ({before.label[first[place]]} and {after.label[second[place]]})"
-                          for place in other[:_SHOWN])
-        raise InputRefused(f"{len(other)} of {len(names)} images have another label after hardening than before, "
-                           f"such as {shown}: assess both networks on the same data")
-    known = before.label[first] >= 0
-    keys = {_key(outcome) for outcome in before.outcomes} & {_key(outcome) for outcome in after.outcomes}
-    return Pair(_chosen(before, first[known], keys), _chosen(after, second[known], keys),
-                len(before) - len(names), len(after) - len(names))
+    pair = paired(before, after)
+    if pair is None or len(pair.before.folds) > 1:
+        raise InputRefused(f"the reads before and after hardening are of {len(before.folds)} and "
+                           f"{len(after.folds)} folds: compare the reads of one network with those of one other")
+    return pair.labelled()
 
 
 def sign_test(more: int, fewer: int) -> float:
@@ -145,20 +117,11 @@ def sign_test(more: int, fewer: int) -> float:
     return float(stats.binomtest(more, more + fewer).pvalue) if more + fewer else 1.0
 
 
-def _chosen(reads: Reads, rows: Ints, keys: set[tuple[str, ...]]) -> Reads:
-    chosen = reads.of(rows)
-    return replace(chosen, outcomes=tuple(outcome for outcome in chosen.outcomes if _key(outcome) in keys))
-
-
-def _key(outcome: Outcome) -> tuple[str, ...]:
-    return outcome.attack, outcome.threat, outcome.against, f"{outcome.level:.6g}"
-
-
 def _rights_at(pair: Pair, against: str, size: float, limit: float) -> dict[Named, Right]:
     """Which images are right at one size: by the merged smallest flips, and under each attack of that size."""
     found: dict[Named, Right] = {}
-    tried = {_key(outcome): outcome for outcome in pair.after.fixed(against)}
-    here = [(outcome, tried[_key(outcome)]) for outcome in pair.before.fixed(against)
+    tried = {key_of(outcome): outcome for outcome in pair.after.fixed(against)}
+    here = [(outcome, tried[key_of(outcome)]) for outcome in pair.before.fixed(against)
             if math.isclose(outcome.level, size, rel_tol=_ROUNDING)]
     if here or (_searched(pair, against) and _within(size, limit)):
         sides = [merged_found_size(reads, against) for reads in (pair.before, pair.after)]

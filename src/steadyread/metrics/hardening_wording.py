@@ -2,35 +2,16 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.verdicts import way_of_reads
 from steadyread.metrics.wording import NONE, counted, digits, number_of, percent, show_size_json
 
-Way = Literal["same", "better", "worse", "alike", "few"]
 Compared = Mapping[str, Any]
-LEVEL = 0.05     # of McNemar's test, which must speak as the interval does
 _METHODS = {"pgd": "PGD adversarial training", "trades": "TRADES",
             "unsupervised": "unsupervised adversarial training", "clean": "further training without attack"}
 _MANY = 10.0     # a factor from which on no decimals are printed
-
-
-def way(row: Mapping[str, Any]) -> Way:
-    """Which way a paired row of `compared` went.
-
-    "better" and "worse" where the interval leaves out 0 and McNemar's p is below 0.05: with few changed images
-    either alone is too sure. "same" where no image changed, "few" where too few patients allow an interval.
-    """
-    difference: Estimate = row["difference"]
-    if difference.value is None:
-        return "few"
-    if row["gained"] == row["lost"] == 0:
-        return "same"
-    if difference.low is None or difference.high is None:
-        return "few"
-    if row["p"] >= LEVEL or difference.low <= 0 <= difference.high:
-        return "alike"
-    return "better" if difference.value > 0 else "worse"
 
 
 def method_name(method: str | None) -> str:
@@ -129,7 +110,7 @@ def under_attack(row: Mapping[str, Any], found: Compared) -> str:
                      f"Hardening changed nothing here: under {size} the very same images are read right after as "
                      f"before ({percent(merged['before'].value)})."),
             "few": f"Whether hardening made the reads steadier cannot be told from {_patients(found)}: {reads}."
-            }[way(merged)]
+            }[way_of_reads(merged)]
 
 
 def clean_said(row: Mapping[str, Any]) -> str:
@@ -143,7 +124,7 @@ def clean_said(row: Mapping[str, Any]) -> str:
             "same": ("On clean images no read is right, neither before nor after." if row["before"].value == 0 else
                      f"On clean images the very same reads are right as before ({before})."),
             "few": f"On clean images the accuracy is {before} before and {after} after; too few patients tell the "
-                   "difference."}[way(row)]
+                   "difference."}[way_of_reads(row)]
 
 
 def flips_said(flips: Mapping[str, Any]) -> str | None:
@@ -172,7 +153,7 @@ def difference_said(difference: Estimate) -> str:
 
 def _told(row: Mapping[str, Any]) -> str:
     """The difference with its interval, and with p where that is why no difference is told."""
-    p = f", p = {p_shown(row['p'])}" if way(row) == "alike" else ""
+    p = f", p = {p_shown(row['p'])}" if way_of_reads(row) == "alike" else ""
     return difference_said(row["difference"]) + p
 
 

@@ -21,7 +21,7 @@ from steadyread.metrics.noise_hardening_methods import (
     auc_cost,
     method_row,
 )
-from steadyread.metrics.noise_hardening_pairs import flips_of, paired_networks, paired_row
+from steadyread.metrics.noise_hardening_pairs import flips_of, paired_row
 from steadyread.metrics.noise_hardening_wording import (
     best_said,
     claim_said,
@@ -29,10 +29,11 @@ from steadyread.metrics.noise_hardening_wording import (
     doubt_of,
     main_said,
     reads_said,
-    way,
 )
 from steadyread.metrics.paired_tests import holm
+from steadyread.metrics.pairs import paired
 from steadyread.metrics.reads import OPTIMISED, PARTS, PLAUSIBLE, RANDOM, RINGS, Reads
+from steadyread.metrics.verdicts import way_of_chances
 
 BEFORE = "before"
 CONTROLS = ("clean", "augment")     # further training without optimised noise
@@ -54,7 +55,7 @@ def summarise_noise_hardening(hardening: NoiseHardening, wanted_mas: float | Non
     rows = [method_row(hardening, method, (attack, mas, part), seed) for method in hardening.methods]
     for row, p in zip(rows, holm([row["san"]["p"] if row["san"] else None for row in rows]), strict=True):
         row["p_holm"] = p
-        row["way"] = way(row["san"], p)
+        row["way"] = way_of_chances(row["san"], p)
     _set_costs(rows)
     found: dict[str, Any] = {
         "main": hardening.methods[0].name if hardening.methods else None, "settings": dict(hardening.settings),
@@ -126,7 +127,7 @@ def _best(found: Mapping[str, Any], hardening: NoiseHardening, judged: Judged,
     other = next((row for row in others if row["name"] == found["main"]), others[0])
     held = {method.name: method.networks for method in hardening.methods}
     one, two = held[other["name"]], held[first["name"]]
-    pair = paired_networks(one, two) if one and two else None
+    pair = paired(one, two) if one and two else None
     flips = flips_of(pair, attack, mas, part) if pair else None
     return {"name": first["name"], "within_cost": bool(within), "against": other["name"],
             "fewest": ranked[0]["name"],
@@ -150,13 +151,13 @@ def _controls(found: Mapping[str, Any], hardening: NoiseHardening, judged: Judge
             if control == name or kinds[control]["variant"] != kinds[name]["variant"] or attack is None \
                     or mas is None or one.networks is None or two.networks is None:
                 continue
-            pair = paired_networks(one.networks, two.networks)
+            pair = paired(one.networks, two.networks)
             flips = flips_of(pair, attack, mas, part) if pair else None
             if pair and flips:
                 rows.append({"name": name, "control": control, "method": kinds[control]["method"],
                              "san": paired_row(flips.before, flips.after, pair.before.patient, seed)})
     for row, p in zip(rows, holm([row["san"]["p"] for row in rows]), strict=True):
-        row["p_holm"], row["way"] = p, way(row["san"], p)
+        row["p_holm"], row["way"] = p, way_of_chances(row["san"], p)
     return rows
 
 

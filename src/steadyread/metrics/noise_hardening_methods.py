@@ -10,12 +10,11 @@ import numpy as np
 from steadyread.metrics.intervals import Floats
 from steadyread.metrics.noise import inside
 from steadyread.metrics.noise_hardening_pairs import (
-    NetworkPair,
     flips_of,
     paired_areas,
-    paired_networks,
     paired_row,
 )
+from steadyread.metrics.pairs import Pair, paired
 from steadyread.metrics.reads import ORIGINAL, PLAUSIBLE, RANDOM, Reads
 
 AUC_COST = 0.01         # what a study that does not say allows hardening to cost
@@ -87,7 +86,7 @@ def method_row(hardening: NoiseHardening, method: HardenedMethod,
         **dict.fromkeys(("auc", "accuracy", "sensitivity", "specificity", "san", "robust", "random", "random_draw",
                          "plausible", "trials"))}
     before, after = hardening.before_of(method), method.networks
-    pair = paired_networks(before, after) if before is not None and after is not None else None
+    pair = paired(before, after) if before is not None and after is not None else None
     if before is None or pair is None:
         return row | {"halved": "few", "auc_kept": "few", "lost_reads": False}
     row |= {"folds": list(pair.after.folds), "silent": silent_folds(pair.after, part),
@@ -100,7 +99,7 @@ def method_row(hardening: NoiseHardening, method: HardenedMethod,
                   "lost_reads": _lost(row)}
 
 
-def _attacked(pair: NetworkPair, attack: str, mas: float, part: str, seed: int) -> dict[str, Any]:
+def _attacked(pair: Pair, attack: str, mas: float, part: str, seed: int) -> dict[str, Any]:
     """SAN, robust accuracy and one draw of random noise at one dose, before and after."""
     patients = pair.before.patient
     told: dict[str, Any] = {}
@@ -141,14 +140,14 @@ def _by_round(before: Reads, method: HardenedMethod, judged: Judged,
     attack, mas, part = judged
     rows = []
     for number, (first, second) in enumerate(pairwise((before, *method.rounds)), 1):
-        pair = paired_networks(first, second)
+        pair = paired(first, second)
         flips = flips_of(pair, attack, mas, part) if pair and attack is not None and mas is not None else None
         if pair and flips:
             rows.append({"round": number, "san": paired_row(flips.before, flips.after, pair.before.patient, seed)})
     return rows
 
 
-def _recalls(pair: NetworkPair, part: str, seed: int) -> dict[str, Any]:
+def _recalls(pair: Pair, part: str, seed: int) -> dict[str, Any]:
     """Accuracy, and with two classes sensitivity and specificity, of the clean reads."""
     sides = [np.where(networks.inside(part), _right(networks), np.nan) for networks in (pair.before, pair.after)]
     label = pair.before.label[:, None]

@@ -10,24 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from steadyread.errors import InputRefused
 from steadyread.metrics.discrimination import class_scores, judged_classes, smaller_side, weighted_auc
 from steadyread.metrics.intervals import Estimate, Flags, Floats, Ints, Scale, bootstrap, ratio
 from steadyread.metrics.noise import flipped_within, inside
 from steadyread.metrics.noise_classes import areas
 from steadyread.metrics.over_folds import mean_over_folds, over_folds, share_over_folds, statistic_over_folds
 from steadyread.metrics.paired_tests import sign_flip_test
-from steadyread.metrics.reads import Outcome, Reads, Strings
+from steadyread.metrics.pairs import Pair
+from steadyread.metrics.reads import Outcome, Strings
 
 _SHOWN = 3
-
-
-@dataclass(frozen=True, eq=False)
-class NetworkPair:
-    """Two networks, or two sets of them: the same n cases and the same f folds, in the same order."""
-
-    before: Reads
-    after: Reads
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,32 +35,7 @@ class Flips:
     made: tuple[int, int]
 
 
-def paired_networks(before: Reads, after: Reads) -> NetworkPair | None:
-    """The cases and folds that both have; None where no fold is in common.
-
-    Raises:
-        InputRefused: no case in common, or a case with another label, or in another part of a fold.
-    """
-    folds = sorted(set(before.folds) & set(after.folds))
-    if not folds:
-        return None
-    names, first, second = np.intersect1d(before.case_id, after.case_id, assume_unique=True, return_indices=True)
-    if not len(names):
-        raise InputRefused(f"the records of '{before.variant}' and '{after.variant}' have no case in common: judge "
-                           "both networks on the same data and split")
-    pair = NetworkPair(before.of(first, [before.folds.index(fold) for fold in folds]),
-                       after.of(second, [after.folds.index(fold) for fold in folds]))
-    parts = (pair.before.part != pair.after.part) & (pair.before.part != "") & (pair.after.part != "")
-    for unlike, said in ((pair.before.label != pair.after.label, "label"), (parts.any(1), "part of the split")):
-        if unlike.any():
-            shown = ", ".join(f"'{name}'" for name in names[unlike][:_SHOWN])
-            raise InputRefused(f"{int(unlike.sum())} of {len(names)} cases have another {said} in "
-                               f"'{after.variant}' than in '{before.variant}', such as {shown}: judge both "
-                               "networks on the same data and split")
-    return pair
-
-
-def flips_of(pair: NetworkPair, attack: str, mas: float, part: str) -> Flips | None:
+def flips_of(pair: Pair, attack: str, mas: float, part: str) -> Flips | None:
     """The flips of both under one attack, at an equal number of trials.
 
     Of unequal K the smaller one is taken: the other's chance is that of so many of its own trials, drawn without
@@ -118,7 +85,7 @@ def paired_row(before: Floats, after: Floats, patients: Strings, seed: int = 0) 
             "p": sign_flip_test(spread.sum(1), patients, seed)}
 
 
-def paired_areas(pair: NetworkPair, part: str, seed: int = 0) -> dict[str, Any]:
+def paired_areas(pair: Pair, part: str, seed: int = 0) -> dict[str, Any]:
     """AUC before and after in one part, as `noise_classes.areas`, and the paired difference, after minus before."""
     kept = np.asarray(((pair.before.part == part) & (pair.after.part == part)).any(1) & (pair.before.label >= 0))
     label, folds = pair.before.label[kept], len(pair.before.folds)

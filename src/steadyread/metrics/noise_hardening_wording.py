@@ -3,11 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from steadyread.metrics.hardening_wording import LEVEL, Way, difference_said, doubt_said, p_shown
+from steadyread.metrics.hardening_wording import difference_said, doubt_said, p_shown
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.noise_wording import short_name
 from steadyread.metrics.published import DOSES, adapted_san_printed
 from steadyread.metrics.reads import RANDOM
+from steadyread.metrics.verdicts import way_of_chances
 from steadyread.metrics.wording import digits, percent
 
 Found = Mapping[str, Any]
@@ -27,24 +28,6 @@ _KINDS = {
     "none": "No training: the network as it is."}
 _OF_DOSES = ("adaptive", "fresh", "augment")
 _NAMES = {"adaptive": "adaptive training", "before": "before"}
-
-
-def way(row: Row | None, p: float | None) -> Way:
-    """Which way a paired row of chances to flip went: "better" is fewer flips.
-
-    "better" and "worse" where the interval leaves out 0 and `p` is below 0.05, "same" where no read differs, "few"
-    where there is no interval, or no row.
-    """
-    difference = row["difference"] if row else None
-    if row is None or difference is None or difference.value is None or p is None:
-        return "few"
-    if difference.value == 0 and not any(difference.folds) and row["p"] == 1:
-        return "same"
-    if difference.low is None or difference.high is None:
-        return "few"
-    if p >= LEVEL or difference.low <= 0 <= difference.high:
-        return "alike"
-    return "better" if difference.value < 0 else "worse"
 
 
 def hardened_name(name: str) -> str:
@@ -294,7 +277,8 @@ def _by_round_said(row: Row) -> str:
         return ""
     words = {"better": "fewer flips", "worse": "more flips", "alike": "no difference that can be told",
              "same": "no difference", "few": "too few patients"}
-    said = "; ".join(f"round {one['round']}: {words[way(one['san'], one['san']['p'])]}" for one in row["by_round"])
+    said = "; ".join(f"round {one['round']}: {words[way_of_chances(one['san'], one['san']['p'])]}"
+                     for one in row["by_round"])
     return f" Against the round before, {said}."
 
 

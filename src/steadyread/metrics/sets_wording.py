@@ -6,13 +6,14 @@ from typing import Any
 
 from steadyread.metrics.across_sets import findings_of, triage_row
 from steadyread.metrics.fragility import tally
-from steadyread.metrics.hardening_wording import LEVEL, factor, headline, points, way
+from steadyread.metrics.hardening_wording import factor, headline, points
 from steadyread.metrics.intervals import FEWEST, Estimate
 from steadyread.metrics.triage import SMALLEST_FLIP
+from steadyread.metrics.verdicts import ALPHA, verdict, way_of_reads
 from steadyread.metrics.wording import digits, flips_told, number_of, percent, score_name
 
 Summary = Mapping[str, Any]
-FAILED, KEPT, UNREAD = "failed", "kept", "unread"      # of a hardening, beside the ways of `hardening_wording.way`
+FAILED, KEPT, UNREAD = "failed", "kept", "unread"      # of a hardening, beside the ways of `verdicts`
 _MOST = 0.5
 # In units of the images' own fine structure nothing is claimed: noise and structure cannot be told apart there.
 _YARDSTICKS = {"of_range": "as a share of the range"}
@@ -111,7 +112,7 @@ def outcome(one: Summary) -> str | None:
     if told["compared"] is None:
         return UNREAD
     row = headline(told["compared"], number_of(told["at"])) if told["at"] else None
-    return way(row["merged"] if row else told["compared"]["clean"])
+    return way_of_reads(row["merged"] if row else told["compared"]["clean"])
 
 
 def hardening_answer(sets: Mapping[str, Summary], titles: Mapping[str, str]) -> str:
@@ -146,7 +147,7 @@ def _flips(sets: Mapping[str, Summary], titles: Mapping[str, str], ways: Mapping
     said = []
     for side in ("larger", "smaller"):
         names = [f"{titles[name]}{_factor(flips['ratio'])}" for name, flips in told.items()
-                 if flips["p"] < LEVEL and flips[side].low is not None and flips[side].low > _MOST]
+                 if flips["p"] < ALPHA and flips[side].low is not None and flips[side].low > _MOST]
         if names:
             said.append(f"Most reads now take a {side} change to flip in {listed(names)}.")
     return said
@@ -175,7 +176,7 @@ def _clean(sets: Mapping[str, Summary], titles: Mapping[str, str], ways: Mapping
             if told not in (FAILED, KEPT, UNREAD)}
     if not rows:
         return []
-    ways_, shown = _grouped(rows, way), {name: f"{titles[name]} ({points_of(row['difference'])})"
+    ways_, shown = _grouped(rows, way_of_reads), {name: f"{titles[name]} ({points_of(row['difference'])})"
                                          for name, row in rows.items()}
     said = [f"{words} {listed([shown[name] for name in ways_[wanted]])}."
             for wanted, words in (("worse", "It cost clean accuracy in"), ("better", "The clean accuracy rose in"))
@@ -192,8 +193,8 @@ def triage_answer(found: Summary) -> str:
     if not rows:
         return ""
     titles, share = found["titles"], next(iter(found["sets"].values()))["triage"]["share"]
-    ways = _grouped({name: row["change"] for name, row in rows.items()}, _way_of_change)
-    words = (("up", "raises the accuracy of the others in"), ("down", "lowers the accuracy of the others in"),
+    ways = _grouped({name: row["change"] for name, row in rows.items()}, verdict)
+    words = (("better", "raises the accuracy of the others in"), ("worse", "lowers the accuracy of the others in"),
              ("alike", "makes no difference that can be told in"),
              ("few", "cannot be judged for want of patients in"))
     parts = [f"{verb} {listed([titles[name] + _of_change(rows[name]['change'], way_) for name in ways[way_]])}"
@@ -259,14 +260,8 @@ def _ways(rows: Sequence[Mapping[str, Any]], found: Summary) -> str:
                      for wanted, said in words if any(row["way"] == wanted for row in rows))
 
 
-def _way_of_change(change: Estimate) -> str:
-    if change.low is None or change.high is None:
-        return "few"
-    return "up" if change.low > 0 else "down" if change.high < 0 else "alike"
-
-
 def _of_change(change: Estimate, way_: str) -> str:
-    return f" ({points_of(change)})" if way_ in ("up", "down") else ""
+    return f" ({points_of(change)})" if way_ in ("better", "worse") else ""
 
 
 def _grouped(told: Mapping[str, Any], way_of: Callable[[Any], str]) -> dict[str, list[str]]:

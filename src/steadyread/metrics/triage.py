@@ -30,6 +30,7 @@ from steadyread.metrics.intervals import (
 )
 from steadyread.metrics.paired_tests import holm, t_test
 from steadyread.metrics.reads import Reads, decided
+from steadyread.metrics.verdicts import verdict
 
 SMALLEST_FLIP = "smallest_flip"
 RANDOM = "random"
@@ -314,12 +315,8 @@ def _beats(intervals: dict[str, dict[str, Estimate]], other: str) -> str | None:
 
     None where there is no interval: nothing was searched, or too few patients.
     """
-    difference = intervals.get(other, {}).get("less_area")
-    if difference is None or difference.low is None or difference.high is None:
-        return None
-    if difference.high < 0:
-        return "yes"
-    return "no" if difference.low > 0 else "alike"
+    difference = intervals.get(other, {}).get("less_area", Estimate(None))
+    return {"better": "yes", "worse": "no", "alike": "alike"}.get(verdict(difference, lower_is_better=True))
 
 
 def _margin(logits: Floats) -> Floats:

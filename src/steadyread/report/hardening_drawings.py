@@ -9,7 +9,7 @@ from steadyread.figures import AttackPoints
 from steadyread.figures.hardening import Side, before_and_after, flip_scatter
 from steadyread.figures.hardening_training import by_training_size
 from steadyread.metrics import Reads
-from steadyread.metrics.hardening import paired
+from steadyread.metrics.hardening import pair_of_networks
 from steadyread.metrics.plan import exact_up_to
 from steadyread.metrics.robustness import accuracy_under_attack, robust_curve
 from steadyread.metrics.summary import thinned
@@ -50,7 +50,7 @@ def hardening_drawings(plain: Assessed, hardened: Sequence[Hardened], told: Mapp
 
 def sides(before: Assessed, after: Assessed, against: str = "label") -> tuple[Side, Side]:
     """Both networks on the images and attacks that they share, each curve as far as both were searched."""
-    pair = paired(before.reads, after.reads)
+    pair = pair_of_networks(before.reads, after.reads)
     limit = min(exact_up_to(side.run.plan, reads, against)
                 for side, reads in ((before, pair.before), (after, pair.after)))
     first, second = (_side(reads, against, limit) for reads in (pair.before, pair.after))

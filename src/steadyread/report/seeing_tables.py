@@ -8,10 +8,10 @@ from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.noise_wording import short_name
 from steadyread.metrics.seeing import random_attack
 from steadyread.metrics.seeing_reads import TESTED, method_name
+from steadyread.metrics.verdicts import verdict
 from steadyread.metrics.wording import digits, percent
 
 Found = Mapping[str, Any]
-LEVEL = 0.05
 _AS_THERE = ("up", "down")       # area and share inside the nodule, as [B] saw them
 _SHORT = {("up", "down"): "as [B] says", ("down", "up"): "the other way round",
           ("up", "none"): "a larger area only", ("none", "down"): "beyond the nodule only",
@@ -113,12 +113,8 @@ def way(row: Found) -> str:
 
     A way is told where the interval leaves out 0 and Holm's p is below 0.05.
     """
-    difference: Estimate = row["difference"]
-    if difference.value is None or difference.low is None or difference.high is None:
-        return "few"
-    if row["p_holm"] is None or row["p_holm"] >= LEVEL or difference.low <= 0 <= difference.high:
-        return "none"
-    return "up" if difference.value > 0 else "down"
+    way = verdict(row["difference"], 1.0 if row["p_holm"] is None else row["p_holm"])
+    return {"better": "up", "worse": "down", "alike": "none"}.get(way, way)
 
 
 def moved_said(found: Found, method: str) -> str:
@@ -259,9 +255,8 @@ def _flipped_said(found: Found, method: str) -> str:
         return "Too few patients to set flipped reads against steady ones."
     p = next(row["p_holm"] for row in found["against"] if (row["method"], row["attack"], row["measure"]) == (
         method, found["attack"], "overlap"))
-    unclear = p is None or p >= LEVEL or difference.low <= 0 <= difference.high
-    how = "neither more nor less, as far as these data show," if unclear else (
-        "less" if difference.value > 0 else "more")
+    how = {"better": "less", "worse": "more"}.get(verdict(difference, 1.0 if p is None else p),
+                                                  "neither more nor less, as far as these data show,")
     return (f"Under {short_name(found['attack'])} noise they move {how} on reads that flip than on reads of the "
             f"same class and fold that do not (overlap {points(difference.value)} points; 95 %: "
             f"{points(difference.low)} to {points(difference.high)}; p\u00a0{_p(p)} after Holm).")

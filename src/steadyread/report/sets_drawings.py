@@ -12,10 +12,11 @@ from steadyread.figures.across_sets import (
     under_attack,
 )
 from steadyread.figures.set_forests import Difference, Steady, forest, steadiness
-from steadyread.metrics.hardening_wording import headline, way
+from steadyread.metrics.hardening_wording import headline
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.summary import thinned
+from steadyread.metrics.verdicts import way_of_reads
 from steadyread.metrics.wording import attack_name, number_of, score_name
 from steadyread.report.drawings import Drawing
 from steadyread.report.hardening_drawings import sides
@@ -119,7 +120,7 @@ def _gains(found: Summary) -> Drawing | None:
 
 def _difference(group: str, name: str, row: Mapping[str, Any]) -> Difference:
     """A paired row, as sure as the words are of it."""
-    return Difference(group, name, row["difference"], way(row) in ("better", "worse"))
+    return Difference(group, name, row["difference"], way_of_reads(row) in ("better", "worse"))
 
 
 def _scores(found: Summary) -> Drawing | None:

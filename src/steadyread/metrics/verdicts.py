@@ -1,0 +1,42 @@
+"""Which way a difference went: decided here, for every pair of networks, stages, scores and data sets."""
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from steadyread.metrics.intervals import LEVEL, Estimate
+
+Verdict = Literal["same", "better", "worse", "alike", "few"]
+ALPHA = round(1 - LEVEL, 9)     # of a test beside the interval, which must speak as the interval does
+
+
+def verdict(difference: Estimate, p: float | None = None, *, changed: bool = True, lower_is_better: bool = False,
+            nothing: float = 0.0) -> Verdict:
+    """What may be said of a difference (or, with `nothing` = 1, of a ratio) with its 95 % interval over patients.
+
+    "better" and "worse" where the interval leaves out `nothing`, and `p`, where a test was made, is below 0.05:
+    with few changed reads either alone is too sure. "same" where no read `changed`, "few" where too few patients
+    allow an interval, "alike" where no difference was detected.
+    """
+    if difference.value is None:
+        return "few"
+    if not changed:
+        return "same"
+    if difference.low is None or difference.high is None:
+        return "few"
+    if (p is not None and p >= ALPHA) or difference.low <= nothing <= difference.high:
+        return "alike"
+    return "better" if (difference.value < nothing) == lower_is_better else "worse"
+
+
+def way_of_reads(row: Mapping[str, Any]) -> Verdict:
+    """Which way a row of `hardening.compared` went: shares of reads that are right, and McNemar's p."""
+    return verdict(row["difference"], row["p"], changed=bool(row["gained"] or row["lost"]))
+
+
+def way_of_chances(row: Mapping[str, Any] | None, p: float | None) -> Verdict:
+    """Which way a paired row of chances to flip went: "better" is fewer flips. "few" without a row or a test."""
+    if row is None or p is None:
+        return "few"
+    difference: Estimate = row["difference"]
+    changed = bool(difference.value) or any(difference.folds) or row["p"] != 1
+    return verdict(difference, p, changed=changed, lower_is_better=True)
