@@ -95,7 +95,7 @@ def test_only_the_papers_own_sets_have_a_column(name: str, title: str | None) ->
 def test_accuracies_at_the_papers_sizes_are_those_of_the_linear_model() -> None:
     slope, bounds = 0.3, Bounds(0.0, fabricate.RANGE, "grey level")
     reads = reads_of(as_table(fabricate.rows(80, slope=slope)), bounds=bounds)
-    margin = np.where(reads.label == 1, 1, -1) * (reads.logits[:, 1] - reads.logits[:, 0])
+    margin = np.where(reads.labels == 1, 1, -1) * (reads.logits[..., 1] - reads.logits[..., 0])
     rows = at_common_sizes(reads, "label", math.inf, bounds)
     assert [row["size"]["of_range"] for row in rows] == pytest.approx([0.001, 0.002, 0.004, 0.006])
     for row in rows:
