@@ -139,7 +139,7 @@ def test_sets_of_as_many_patients_are_not_drawn_alike() -> None:
 
 
 @pytest.mark.parametrize(("found", "of_range", "low"), [
-    (np.full(40, np.inf), math.inf, math.inf), (np.zeros(0), None, None), (np.arange(1.0, 6.0), 0.003, None)])
+    (np.full(40, np.inf), math.inf, math.inf), (np.zeros(0), None, None), (np.arange(1.0, 6.0), None, None)])
 def test_none_flipped_none_right_and_few_patients_are_ordinary(found: np.ndarray, of_range: float | None,
                                                                low: float | None) -> None:
     sets = [Alike("one", found, np.arange(len(found)).astype(str), BOUNDS, Estimate(None), 0.0, True),
@@ -264,7 +264,7 @@ def test_the_papers_figures_stand_beside_ours_for_each_of_its_sets(five: tuple[d
      ("No epoch of hardening was better than the network it started from, which was kept, in lung ct.",),
      ("Hardening made", "Most reads now take")),
     ({"lung_ct": Made(images=8, patients=8, hardened=0.02), "mnist": Made(0.05, 10, images=8, patients=8)},
-     ("Too few patients tell what hardening did", "too few patients tell.", "for want of patients in lung ct",
+     ("Too few patients tell what hardening did", "for want of patients in lung ct",
       "a way that too few patients tell"), ("Hardening made",)),
     ({"lung_ct": Made(hardened=None, equal=None, against=("label",), **SMALL)},
      ("No network was hardened.", "No set was attacked against the prediction.", "75.41"),
