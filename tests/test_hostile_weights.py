@@ -130,6 +130,15 @@ def test_a_flipped_weight_in_a_torch_archive_is_refused(tmp_path: Path) -> None:
         read_state(tmp_path / "w.pt")
 
 
+def test_a_tensor_marked_as_a_folder_is_refused(tmp_path: Path) -> None:
+    torch.save({"a": torch.arange(300.0)}, tmp_path / "w.pt")
+    content = bytearray((tmp_path / "w.pt").read_bytes())
+    content[content.rindex(b"w/data/0") - 8] |= 0x10   # the attributes in the archive's directory
+    (tmp_path / "w.pt").write_bytes(content)
+    with pytest.raises(InputRefused, match="its member w/data/0 is marked as a folder"):
+        read_state(tmp_path / "w.pt")
+
+
 def test_an_archive_written_without_checksums_is_read(tmp_path: Path) -> None:
     torch.serialization.set_crc32_options(False)
     try:
@@ -160,6 +169,16 @@ def test_numbers_of_eight_bits_and_fewer_are_refused_by_name(kind: str, size: fl
     file.write_bytes(file.read_bytes() + bytes(int(8 * size)))
     with pytest.raises(InputRefused, match="'a' holds no plain numbers"):
         refuse_not_finite(file, "a", read_state(file)["a"])
+
+
+def test_weights_that_may_not_be_read_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    torch.save({"a": torch.ones(2)}, tmp_path / "w.pt")
+    monkeypatch.setattr(Path, "open", denied)
+    with pytest.raises(InputRefused, match=r"w\.pt: cannot be read \(Permission denied\)"):
+        read_state(tmp_path / "w.pt")
 
 
 def test_an_empty_tensor_of_absurd_shape_is_no_traceback(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from steadyread.models.states import SAVE
 
 _EXPANDED, _SHARED = 2**27, 8   # bytes of tensors that repeat fewer ones (`expand`), and times the file's own
 _CHUNK = 2**20
+_FOLDER = 0x10      # of a member's attributes, as MS-DOS has them
 _ZEROS = b"\nbytearray\n"   # the one name that torch.load calls whatever size it is asked for
 _DEPTH = 8   # dictionaries and lists within each other that are looked into
 
@@ -126,6 +127,8 @@ def _refuse_unpacking(file: IO[bytes]) -> int:
                 raise ValueError(f"it is compressed, as torch.save never writes, and would unpack to {claimed:,} "
                                  "bytes")
             for member in members:
+                if member.external_attr & _FOLDER:   # torch.load would leave its tensor to what memory held before
+                    raise ValueError(f"its member {member.filename} is marked as a folder")
                 if member.CRC:
                     _refuse_changed(archive, member)
     file.seek(0)

@@ -71,10 +71,14 @@ def refuse_no_weights(path: Path) -> None:
     """Nothing where a file may be weights.
 
     Raises:
-        InputRefused: it is empty, stands for a file that was not fetched, or is a web page or other text.
+        InputRefused: it cannot be read, is empty, stands for a file that was not fetched, or is a web page or other
+            text.
     """
-    with path.open("rb") as file:
-        head = file.read(_HEAD)
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+    except OSError as problem:
+        raise InputRefused(f"{path}: cannot be read ({problem.strerror})") from None
     if not head:
         raise InputRefused(f"{path} is empty: the copy or download was cut off, get the file again")
     if head.startswith(_LFS):
