@@ -13,9 +13,9 @@ from steadyread import records
 from steadyread.errors import InputRefused, unwritable
 from steadyread.files import JOBS, PAGE, SETTINGS, SUMMARY
 from steadyread.folder_lock import locked, sweep
-from steadyread.metrics.aligned import reads_of, stages_of
+from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.combination import combination_of
-from steadyread.metrics.plan import part_of, share_to_withhold
+from steadyread.metrics.plan import part_of, share_to_withhold, stages_of
 from steadyread.metrics.reads import Reads
 from steadyread.metrics.summary import as_json
 from steadyread.metrics.triage import FREE, SMALLEST_FLIP, scores, triage, with_combined

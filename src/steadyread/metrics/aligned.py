@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from steadyread.errors import InputRefused
 from steadyread.metrics.intervals import Floats, Ints
+from steadyread.metrics.plan import stages_of
 from steadyread.metrics.reads import CT_NOISE, UNDECIDED, Outcome, Reads, Strings
 from steadyread.units import Bounds
 
@@ -37,12 +38,6 @@ def with_scores(table: pa.Table, scores: pa.Table) -> pa.Table:
         if name not in ("case_id", "part"):
             table = table.append_column(_SCORE + name, pc.take(scores[name].cast(pa.float64()), place))
     return table
-
-
-def stages_of(table: pa.Table) -> list[str]:
-    """The stages that were assessed, plain first: the first one is the one judged."""
-    found = {str(stage) for stage in pc.unique(table["stage"]).to_pylist()}
-    return sorted(found, key=lambda stage: (stage != "plain", stage))
 
 
 def reads_of(tables: pa.Table | Mapping[int, pa.Table], part: str | None = None, stage: str | None = None,

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from steadyread.errors import UsageError
-from steadyread.metrics.aligned import reads_of, stages_of
+from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.discrimination import discrimination
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.plan import Plan, bounds_of, class_count, exact_up_to, part_of, share_to_withhold
+from steadyread.metrics.plan import Plan, bounds_of, class_count, exact_up_to, part_of, share_to_withhold, stages_of
 from steadyread.metrics.reads import Reads
 from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.triage import SMALLEST_FLIP, triage

@@ -59,6 +59,12 @@ def part_of(table: pa.Table) -> str | None:
     return "test" if bool(pc.any(pc.equal(table["part"], "test")).as_py()) else None
 
 
+def stages_of(table: pa.Table) -> list[str]:
+    """The stages that were assessed, plain first: the first one is the one judged."""
+    found = {str(stage) for stage in pc.unique(table["stage"]).to_pylist()}
+    return sorted(found, key=lambda stage: (stage != "plain", stage))
+
+
 def searched_up_to(plan: Plan) -> float | None:
     """The largest size of the search for the smallest flip, native units: the whole range unless stated.
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from steadyread._version import __version__
-from steadyread.metrics.aligned import reads_of, stages_of
+from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.combination import COMBINED
 from steadyread.metrics.discrimination import discrimination
 from steadyread.metrics.guarantee import guarantee
@@ -25,6 +25,7 @@ from steadyread.metrics.plan import (
     part_of,
     section,
     share_to_withhold,
+    stages_of,
 )
 from steadyread.metrics.reads import Reads, decided, rank
 from steadyread.metrics.robustness import (

@@ -12,8 +12,8 @@ from steadyread.errors import InputRefused
 from steadyread.figures.examples import Example
 from steadyread.files import EXAMPLES, FINDINGS, SETTINGS, TRAINING, regular_file
 from steadyread.metrics import Reads, reads_of
-from steadyread.metrics.aligned import SCORES, stages_of, with_scores
-from steadyread.metrics.plan import bounds_of, part_of
+from steadyread.metrics.aligned import SCORES, with_scores
+from steadyread.metrics.plan import bounds_of, part_of, stages_of
 from steadyread.units import Bounds
 
 _EXAMPLE_ARRAYS = ("clean", "adversarial", "case_id", "label", "attack", "size", "clean_probabilities",
