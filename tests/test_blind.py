@@ -105,7 +105,7 @@ def test_assess_judges_them_and_says_so_before_the_first_row(way):
         warnings.simplefilter("error")
         plain = assess(linear, cases, [smallest_flip])
     exact = sizes_of(plain)
-    assert all(size >= exact[case] * 0.99 - 0.01 for case, size in sizes.items())
+    assert all(exact[case] * 0.99 - 0.01 <= size <= exact[case] * 1.2 + 0.01 for case, size in sizes.items())
     findings = {finding.check: finding for finding in believed(classifier, cases.part("test"))}
     assert findings["zero gradients"].severity == "error"
     assert "weak upper bounds" in findings["zero gradients"].message

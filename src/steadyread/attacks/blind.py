@@ -45,15 +45,18 @@ def without_gradients(attacks: Sequence[Any]) -> list[Any]:
             if not isinstance(attack, Square | Recipe) or names[place] not in names[:place]]
 
 
-def smallest_by_squares(classifier: Classifier, batch: Batch, reference: Labels, reach: Values, seed: int
-                        ) -> Attacked:
+def smallest_by_squares(classifier: Classifier, batch: Batch, reference: Labels, reach: Values, surely: Values,
+                        seed: int) -> Attacked:
     """The smallest flips found by Square at radii that fall from `reach` (n,), each image's on its own.
+
+    What flips has a margin below `surely` (n,), less than rounding makes of a tie: a network of rounded inputs has
+    many, and one that is followed down loses the flips beyond it.
 
     A flip is cut down to its smallest radius that flips still, and the next radius lies halfway (by ratio) between
     that and the largest that failed. At most `QUERIES` forward passes an image; one that Square does not flip at
     `reach` leaves after the first radius.
     """
-    best = _Smallest(classifier, batch, reference)
+    best = _Smallest(classifier, batch, reference, surely)
     low, epsilon = torch.zeros_like(reach), reach.clone()
     active = torch.ones_like(best.found.flipped)
     for number in range(_ROUNDS):
@@ -61,7 +64,8 @@ def smallest_by_squares(classifier: Classifier, batch: Batch, reference: Labels,
         if not len(places):
             break
         part, lost = batch.pick(places), reference[places]
-        out = squares(classifier, part, lost, epsilon[places], Tries(_QUERIES, seed=seed + number, level=True))
+        out = squares(classifier, part, lost, epsilon[places],
+                      Tries(_QUERIES, seed=seed + number, level=True, surely=surely[places]))
         best.found.forwards[places] += out.forwards
         best.take(places[out.flipped], out.images[out.flipped], out.logits[out.flipped])
         best.cut(places[out.flipped], low)
@@ -74,8 +78,8 @@ def smallest_by_squares(classifier: Classifier, batch: Batch, reference: Labels,
 class _Smallest:
     """The smallest flip of each image so far."""
 
-    def __init__(self, classifier: Classifier, batch: Batch, reference: Labels) -> None:
-        self.classifier, self.batch, self.reference = classifier, batch, reference
+    def __init__(self, classifier: Classifier, batch: Batch, reference: Labels, surely: Values) -> None:
+        self.classifier, self.batch, self.reference, self.surely = classifier, batch, reference, surely
         self.found = Found(batch, reference)
         self.size = torch.full((len(batch),), torch.inf, device=batch.images.device)
 
@@ -85,7 +89,7 @@ class _Smallest:
             self.found.logits = torch.full((len(self.batch), logits.shape[1]), torch.nan, device=logits.device)
         margin = margin_of(logits, self.reference[places])
         size = (images - self.batch.images[places]).abs().flatten(1).amax(1)
-        flips = margin < 0
+        flips = margin < self.surely[places]
         better = flips & (size < self.size[places])
         rows = places[better]
         self.size[rows], self.found.margin[rows] = size[better], margin[better]

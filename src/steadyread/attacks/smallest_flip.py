@@ -154,7 +154,7 @@ class _Hunt:
             return
         part = self.batch.pick(active)
         reach = self.size[active].clamp(max=self.reach)
-        out = smallest_by_squares(self.classifier, part, self.reference[active], reach, seed)
+        out = smallest_by_squares(self.classifier, part, self.reference[active], reach, self.surely[active], seed)
         self.forwards[active] += out.forwards
         flipped = out.flipped.nonzero()[:, 0]
         if len(flipped):

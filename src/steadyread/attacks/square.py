@@ -59,13 +59,15 @@ class Tries:
     """How many windows are tried, the first window's share of an image, and the seed of their random streams.
 
     With `level` a window stays too that leaves the margin as it is: where a network returns its decision alone, or
-    rounds, it would try one window after the other on the first change and never two together.
+    rounds, it would try one window after the other on the first change and never two together. What flips has a
+    margin below `surely`.
     """
 
     queries: int
     first_share: float = 0.8
     seed: int = 0
     level: bool = False
+    surely: Values | float = 0.0
 
 
 def squares(classifier: Classifier, batch: Batch, reference: Labels, size: Values, tries: Tries) -> Attacked:
@@ -75,7 +77,8 @@ def squares(classifier: Classifier, batch: Batch, reference: Labels, size: Value
     numbers = _numbers(batch, tries.queries, tries.seed)
     with classifier.frozen(), torch.no_grad():
         logits = classifier.logits(batch.images)
-        found.see(found.everyone, batch.images, logits, margin_of(logits, reference))
+        surely = torch.zeros_like(size) + tries.surely
+        found.see(found.everyone, batch.images, logits, margin_of(logits, reference) - surely)
         delta = threat.project(batch, _stripes(batch, tries.seed) * an_image(size, batch.images), size)
         lowest = torch.full_like(size, torch.inf)  # of delta, not of the clean image
         for query in range(tries.queries):
@@ -88,11 +91,12 @@ def squares(classifier: Classifier, batch: Batch, reference: Labels, size: Value
                                                             size[active], share)
             images = threat.render(part, tried)
             logits = classifier.logits(images)
-            margin = margin_of(logits, reference[active])
+            margin = margin_of(logits, reference[active]) - surely[active]
             found.see(active, images, logits, margin)
             better = margin <= lowest[active] if tries.level else margin < lowest[active]
             lowest[active[better]] = margin[better]
             delta[active[better]] = tried[better]
+    found.margin += surely
     found.trials += 1
     found.flips += found.flipped
     return found.attacked()
