@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from fabricate_pictures import Call, pictures
 from steadyread import checks, hardening, records, running
 from steadyread.errors import InputRefused, Partial, PlanDiffers, SteadyreadError
 from steadyread.folder_lock import LOCK, locked, sweep
-from steadyread.models.loading import read_state, save_weights, trained_state
+from steadyread.models.loading import read_card, read_state, save_weights, trained_state
 from steadyread.run_folder import taken_up
 from steadyread.running import carry_out, harden_run
 from steadyread.study import Study
@@ -118,6 +118,16 @@ def test_a_flipped_bit_anywhere_in_weights_is_seen(tmp_path: Path) -> None:
             trained_state(path, "a")
     path.write_bytes(whole)
     assert set(trained_state(path, "a")) == {"weight", "bias"}
+
+
+def test_the_same_weights_are_the_same_bytes(tmp_path: Path) -> None:
+    network, written = torch.nn.Linear(3, 2), set()
+    for number in range(8):    # the library's own order differs from one to the next
+        save_weights(network, tmp_path / f"{number}.safetensors", {"model": "own", "classes": ["gut", "bösartig"]})
+        written.add((tmp_path / f"{number}.safetensors").read_bytes())
+    assert len(written) == 1
+    assert read_card(tmp_path / "0.safetensors") == {"model": "own", "classes": ["gut", "bösartig"]}
+    assert set(load_file(tmp_path / "0.safetensors")) == {"weight", "bias"}
 
 
 def test_weights_of_other_makers_and_of_before_the_digest_are_read(tmp_path: Path) -> None:

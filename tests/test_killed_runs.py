@@ -62,9 +62,6 @@ def contents(folder: Path) -> dict[str, Any]:
 
 def _content(path: Path) -> Any:
     content = path.read_bytes()
-    if path.suffix == ".safetensors":      # the order of its header's keys is that of a hash table
-        length = 8 + int.from_bytes(content[:8], "little")
-        return json.loads(content[8:length]), content[length:]
     return _timeless(json.loads(content)) if path.suffix == ".json" else content
 
 

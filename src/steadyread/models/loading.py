@@ -4,6 +4,7 @@ import copy
 import difflib
 import importlib
 import inspect
+import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
@@ -97,7 +98,18 @@ def save_weights(module: nn.Module, path: str | Path, card: Mapping[str, Any]) -
     are written too; the digest is checked whenever the weights are read.
     """
     tensors = {name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}
-    records.write_whole(path, as_safetensors(tensors, metadata=sealed(card, tensors)))
+    records.write_whole(path, _in_order(as_safetensors(tensors, metadata=sealed(card, tensors))))
+
+
+def _in_order(content: bytes) -> bytes:
+    """A safetensors file whose text stands in the order of its keys, which the library leaves to a hash table: the
+    same training gives the same bytes."""
+    body = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:body])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[body:]
 
 
 def read_card(path: str | Path) -> dict[str, Any] | None:
