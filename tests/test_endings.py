@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,12 +119,34 @@ def test_a_folder_that_is_a_file_is_refused(steadyread: Call, tmp_path: Path) ->
     assert steadyread("triage", "file").code == 3
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_a_folder_that_may_not_be_written_is_refused(steadyread: Call, tmp_path: Path) -> None:
-    write_run(tmp_path / "run", table(n=20))
-    (tmp_path / "run").chmod(0o500)
-    assert steadyread("report", "run").code == 3
-    (tmp_path / "run").chmod(0o700)
+NOBODY = 65534     # root may write anywhere
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("command", ["report", "triage"])
+def test_a_folder_that_may_not_be_written_is_refused(command: str, steadyread: Call,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    with tempfile.TemporaryDirectory() as here:      # pytest's own folders are closed to anybody else
+        monkeypatch.chdir(here)
+        run = write_run(Path("run"), table(n=20))
+        before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+        for path, mode in ((Path(), 0o755), (run / records.PARTS, 0o555), (run, 0o555)):
+            path.chmod(mode)
+        process = os.fork()
+        if process == 0:
+            right = False
+            try:
+                if os.geteuid() == 0:
+                    os.setuid(NOBODY)
+                told = steadyread(command, "run")
+                right = told.code == 3 and told.err.startswith("steadyread: cannot write run")
+            finally:
+                os._exit(0 if right else 1)
+        assert os.waitpid(process, 0)[1] == 0
+        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+        run.chmod(0o755)
+        (run / records.PARTS).chmod(0o755)
+        monkeypatch.undo()
 
 
 @pytest.mark.parametrize(("text", "safe"), [

@@ -170,6 +170,16 @@ def test_the_rank_correlation_of_little_or_constant_scores_is_none() -> None:
     assert rank_correlation(np.array([1, 2, np.inf]), np.array([1.0, 2, 3])) == pytest.approx(1)
 
 
+def test_where_no_read_was_flipped_nothing_is_said_of_how_the_smallest_flip_sorts() -> None:
+    told = triage(reads_of(records.as_table(fabricate.rows(largest=0.0)), "test"), None)
+    assert told["beats_margin"] == "unflipped"
+    assert comparison(told) == ("No read was flipped at any size that was searched, so the smallest flip orders none "
+                                "of them and cannot be set against the margin.")
+    some = triage(reads_of(records.as_table(fabricate.rows(largest=1.0)), "test"), None)
+    assert 0 < sum(row["withheld"].value for row in some["rows"] if row["score"] == "smallest_flip") < 1
+    assert some["beats_margin"] in ("yes", "no", "alike")
+
+
 def judged() -> pa.Table:
     """120 test images and 150 for validation, of which enough are read wrong to combine scores."""
     return records.as_table(fabricate.rows() + fabricate.rows(n=150, part="validation", seed=5, name="valid"))

@@ -192,7 +192,7 @@ def triage(test: Reads, validation: Reads | None, share_withheld: float = SHARE,
             "combined": told,
             "rank_correlation": rank_correlation(scored.score.get(SMALLEST_FLIP), scored.score["margin"]),
             "gradient_correlation": rank_correlation(scored.score.get(SMALLEST_FLIP), scored.score.get(GRADIENT)),
-            "beats_margin": _beats(intervals, "margin")}
+            "beats_margin": _beats(scored, intervals, "margin")}
 
 
 def rank_correlation(one: Floats | None, other: Floats | None) -> float | None:
@@ -310,13 +310,16 @@ def _combination(scored: Scored, elsewhere: Scored | None) -> tuple[Combination 
     return made, {"why": why, **(nothing if made is None else made.as_json())}
 
 
-def _beats(intervals: dict[str, dict[str, Estimate]], other: str) -> str | None:
+def _beats(scored: Scored, intervals: dict[str, dict[str, Estimate]], other: str) -> str | None:
     """"yes", "no" (the other is better) or "alike", by whether the paired interval of the areas holds 0.
 
-    None where there is no interval: nothing was searched, or too few patients.
+    "unflipped" where the search flipped none of the reads, which it then leaves without an order; None where there
+    is no interval: nothing was searched, or too few patients.
     """
     difference = intervals.get(other, {}).get("less_area", Estimate(None))
-    return {"better": "yes", "worse": "no", "alike": "alike"}.get(verdict(difference, lower_is_better=True))
+    flipped = bool(np.isfinite(scored.score.get(SMALLEST_FLIP, np.zeros(1))).any())
+    return {"better": "yes", "worse": "no", "alike": "alike", "same": "unflipped"}.get(
+        verdict(difference, changed=flipped, lower_is_better=True))
 
 
 def _margin(logits: Floats) -> Floats:

@@ -144,6 +144,9 @@ def _flip_beside_margin(triage: Mapping[str, Any]) -> str:
         return "No read is wrong, so no score can be judged by how it sorts right from wrong."
     if triage["accuracy"].value == 0:
         return "No read is right, so no score can be judged by how it sorts right from wrong."
+    if triage["beats_margin"] == "unflipped":
+        return ("No read was flipped at any size that was searched, so the smallest flip orders none of them and "
+                "cannot be set against the margin.")
     if triage["beats_margin"] is None:
         return ("Whether the smallest flip sorts right from wrong better than the margin cannot be told from "
                 f"{counted(triage['patients'], 'patient')}.")
