@@ -10,8 +10,8 @@ import torch
 from PIL import Image
 
 from fabricate_pictures import Call, pictures
-from steadyread import material, records, running
-from steadyread.cases import image_marks, open_cases
+from steadyread import hardening, material, records, running
+from steadyread.cases import fingerprint, image_marks, open_cases
 from steadyread.errors import InputRefused, UsageError
 from steadyread.material import attacked_cases, gather
 from steadyread.models.loading import load_classifier_module, save_weights
@@ -72,6 +72,19 @@ def test_a_network_to_be_hardened_keeps_images_for_it_unless_others_are_given(tm
     row = there.ready.rows[named]
     other = next(case for case in open_cases(others).rows if f"train/{case.id}" == row.id)
     assert (there.raw[named].image.numpy() == open_cases(others).load(other)).all()
+
+
+def test_official_training_images_without_validation_are_hardened_with_and_never_assessed(tmp_path: Path) -> None:
+    for part, count in (("train", 40), ("test", 12)):
+        pictures(tmp_path / "images" / part, count)
+    plain, hardened = (stated(tmp_path / "images", split__test_share=1.0, split__validation_share=0.0, **more)
+                       for more in ({}, {"hardening": {}}))   # as a run's own study.json has it
+    assert counts(plain) == {"train": 40, "validation": 0, "test": 12}
+    assert counts(hardened) == {"train": 32, "validation": 8, "test": 12}
+    there, before = gather(hardened), gather(plain)
+    hardening.refuse_unfit(there)
+    assert {row.part for row in attacked_cases(there).rows} == {"test"}
+    assert fingerprint(attacked_cases(there)) == fingerprint(attacked_cases(before))
 
 
 def test_a_study_may_learn_from_other_images_than_it_tests(tmp_path: Path) -> None:

@@ -42,7 +42,8 @@ _VALIDATION = 0.2    # share of data.train, where the study states none
 class Material:
     """A study with every default filled in, and its cases: `raw` as read, `ready` as the network sees them.
 
-    `whole` is how many images the data set has, before any draw; `taught` are the ids of those of data.train.
+    `whole` is how many images the data set has, before any draw; `taught` are the ids of those of data.train, or of
+    those for training that come with given weights' test images.
     """
 
     study: Study
@@ -167,7 +168,7 @@ def gather(study: Study, fold: int | None = None, labels: str = "class", progres
     if stated.data.limit is not None:
         raw = limit(raw, stated.data.limit, seed)
     taught = _taught(stated, known.layout, raw, seed)
-    taken = raw
+    taken, given = raw, study.model.weights is not None and study.hardening is not None
     raw = at_work(progress, f"splitting {len(raw)} images", lambda: _parted(taken, taught, known, fold, seed))
     _refuse_crossing(raw)
     raw = relabelled(raw) if labels == "rating" else raw
@@ -175,8 +176,8 @@ def gather(study: Study, fold: int | None = None, labels: str = "class", progres
         raw = balance(raw, seed)
     stated, raw, ready = _ready(known, raw)
     raw, ready = readable(raw, spooled(ready), progress)
-    return Material(stated, raw, ready, len(known.raw),
-                    frozenset() if taught is None else frozenset(row.id for row in taught.rows))
+    learnt = [row for row in taken.rows if row.part == "train" and given] if taught is None else taught.rows
+    return Material(stated, raw, ready, len(known.raw), frozenset(row.id for row in learnt))
 
 
 def _first_readable(cases: Cases) -> list[int]:
@@ -230,6 +231,8 @@ def _given(raw: Cases, study: Study, seed: int) -> Cases:
         if not len(tested.part("test")):
             raise InputRefused(f"{raw.name}: all of its images are in parts for training or validation, none for "
                                "testing: state split.official = false to assess them all")
+        if study.hardening is not None and study.data.train is None and len(tested.part("train")):
+            return split(tested, seed, 0.0, asked.validation_share or _VALIDATION)
         return tested
     parted = split(raw, seed, share, 0.0, asked.official)
     if any(row.part == "validation" for row in parted.rows):
@@ -297,11 +300,16 @@ def refuse_untaught(material: Material) -> None:
     Raises:
         InputRefused: as said.
     """
-    for part, name in (("train", "training"), ("validation", "validation")):
-        if not len(material.ready.part(part)):
-            raise InputRefused(f"{material.raw.name}: no {name} images to harden with: a run of given weights "
-                               "tests all of its images. Give others: harden RUN --data TRAIN, or train = "
-                               "\"TRAIN\" in the [data] of a study")
+    missing = [name for part, name in (("train", "training"), ("validation", "validation"))
+               if not len(material.ready.part(part))]
+    if len(missing) == 2:
+        raise InputRefused(f"{material.raw.name}: no training images to harden with: a run of given weights "
+                           "tests all of its images. Give others: harden RUN --data TRAIN, or train = "
+                           "\"TRAIN\" in the [data] of a study")
+    if missing:
+        raise InputRefused(f"{material.raw.name}: no {missing[0]} images to harden with: add some to the data, or "
+                           "assess a folder of test images alone in another --out folder, and harden that RUN with "
+                           "--data TRAIN")
 
 
 def attacked_cases(material: Material) -> Cases:
