@@ -76,7 +76,8 @@ def _images(file: Path) -> tuple[dict[str, tuple[Pixels, tuple[int, ...]]], tupl
         if len(pixels) or npz_array(file, f"{short}_labels").size:
             images[short] = pixels, shape
     refuse_many(file, sum(len(pixels) for pixels, _ in images.values()))
-    further = [name for name in names if name.rpartition("_")[0] not in _PARTS]
+    read = {f"{short}_{kind}" for short in _PARTS for kind in ("images", "labels")}
+    further = [name for name in names if name not in read]
     return images, (f"arrays that are not read: {', '.join(further)}",) if further else ()
 
 

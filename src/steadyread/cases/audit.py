@@ -57,9 +57,13 @@ def _files(cases: Cases, seen: Glances) -> Iterator[Finding]:
     if cases.unread:
         yield Finding(SET_ASIDE, "warning", f"{len(cases.unread)} of {len(cases.unread) + len(cases)} images "
                       "cannot be read and are left out; the first: "
-                      f"{' '.join(next(iter(cases.unread.items())))}", len(cases.unread), tuple(cases.unread))
+                      f"{_why(*next(iter(cases.unread.items())))}", len(cases.unread), tuple(cases.unread))
     if not cases.missing and not seen.refused and not cases.unread:
         yield Finding("missing files", "ok", f"all {len(cases)} images are there and can be read")
+
+
+def _why(case: str, reason: str) -> str:
+    return reason if case in reason else f"{case}: {reason}"
 
 
 def _pixels(cases: Cases, seen: Glances) -> Iterator[Finding]:
@@ -100,6 +104,19 @@ def _classes(cases: Cases) -> Iterator[Finding]:
     yield Finding("class counts", "warning" if poor else "note",
                   told + (f", {unlabelled} without a label" if unlabelled else "")
                   + (f"; the rarest class has {few}, too few to say much" if poor else ""), few)
+    yield from _of_one_part(cases, "train", "test", "training", "error")
+    yield from _of_one_part(cases, "test", "train", "test", "note")
+
+
+def _of_one_part(cases: Cases, lacking: str, other: str, word: str, severity: Severity) -> Iterator[Finding]:
+    """Classes that have images in one part and none in the other, where both are there: cat, or cats?"""
+    here, there = cases.part(lacking).counts(), cases.part(other).counts()
+    found = {name: count for name, count in there.items() if count and not here[name]}
+    if found and any(here.values()):
+        told = ", ".join(f"{name} ({count})" for name, count in found.items())
+        why = ": no network can learn them. Are they spelled in another way there?" if severity == "error" else ""
+        yield Finding(f"classes without {word} images", severity, f"{told} stand in the part {other} and not in "
+                      f"{lacking}{why}", len(found))
 
 
 def _patients(cases: Cases) -> Iterator[Finding]:

@@ -10,7 +10,7 @@ from steadyread.cases.case_set import Cases, Row
 from steadyread.cases.pictures import SUFFIXES, Channels, look_of, read_picture
 from steadyread.cases.set_aside import IMAGE_FOLDERS, Exclude, without_excluded, without_masks
 from steadyread.errors import InputRefused
-from steadyread.files import files_below, is_folder
+from steadyread.files import entries, files_below, is_folder
 from steadyread.names import shown
 
 _PART = re.compile(r"(?:(?P<train>train(?:ing)?)|(?P<validation>val(?:id(?:ation|ate)?)?|dev)|"
@@ -18,7 +18,7 @@ _PART = re.compile(r"(?:(?P<train>train(?:ing)?)|(?P<validation>val(?:id(?:ation
 LOOKED_FOR = "sub-folders of PNG or JPEG files, one a class (also below train/, val/, test/)"
 # Images of other kinds: a class that is stored so must not vanish from among the pictures.
 OTHER_IMAGES = (".dcm", ".dicom", ".ima", ".nii", ".gz", ".mha", ".mhd", ".nrrd", ".gif", ".webp", ".jp2", ".j2k",
-                ".heic", ".avif", ".jxl", ".npy", ".svs", ".ndpi", ".czi", ".dng", ".raw", ".ppm", ".tga")
+                ".heic", ".avif", ".jxl", ".npy", ".svs", ".ndpi", ".czi", ".dng", ".raw", ".pfm", ".tga")
 # Each file with the folders below the root that hold it.
 Places = Mapping[Path, tuple[str, ...]]
 # A file, its part, and the folder of its class.
@@ -58,7 +58,8 @@ def read(path: Path, channels: Channels = "auto", exclude: Exclude = ()) -> Case
             or classes, a class without a readable picture.
     """
     unfollowed: list[Path] = []
-    below = [file for file in files_below(path, unfollowed) if file.parent != path]
+    files = list(files_below(path, unfollowed))
+    below = [file for file in files if file.parent != path]
     images = [file for file in below if is_picture(file) or file.suffix.lower() in OTHER_IMAGES]
     chosen, excluded = without_excluded(images, path, exclude)
     pictures, masked = without_masks([file for file in chosen if is_picture(file)], path)
@@ -67,6 +68,7 @@ def read(path: Path, channels: Channels = "auto", exclude: Exclude = ()) -> Case
     placed, beside = _placed(path, pictures)
     name_of = {folder: unicodedata.normalize("NFC", shown(folder.name)) for _, _, folder in placed}
     others = _refuse_vanished([file for file in chosen if not is_picture(file)], set(name_of))
+    silent = (*_at_the_top(files, path), *_without_pictures(set(name_of), below, images))
     classes = in_order(set(name_of.values()))
     refuse_two_spellings("classes", classes, path)
     _refuse_beside_images(placed)
@@ -76,7 +78,7 @@ def read(path: Path, channels: Channels = "auto", exclude: Exclude = ()) -> Case
         short, name = shown(file.relative_to(path).as_posix()), name_of[folder]
         rows.append(Row(short, short, classes.index(name), name, None, part, file, short))
     return Cases(shown(path.name), tuple(rows), lambda row: read_picture(row.source, look), classes, look.bounds,
-                 notes=(how, *excluded, *masked, *beside, *others, *_links(path, unfollowed)))
+                 notes=(how, *excluded, *masked, *beside, *others, *silent, *_links(path, unfollowed)))
 
 
 def in_order(names: set[str]) -> tuple[str, ...]:
@@ -130,14 +132,16 @@ def _placed(path: Path, files: Sequence[Path]) -> tuple[list[Placed], tuple[str,
 
 
 def _unwrapped(root: Path, places: Places) -> tuple[Path, Places]:
-    """The root below folders that hold all of it and are no class: `images/`, or what holds train/ and test/."""
+    """The root below folders that hold all of it and are no class: `images/`, what holds train/ and test/, and what
+    holds nothing but such folders."""
     tops = {folders[:1] for folders in places.values()}
-    below = {folders[1] for folders in places.values() if len(folders) > 1}
     top = next(iter(tops))[0] if len(tops) == 1 and () not in tops else ""
-    inner = top.casefold() in IMAGE_FOLDERS or any(map(part_of, below))
-    if not top or not inner or part_of(top) or any(len(folders) < 2 for folders in places.values()):
+    if not top or part_of(top) or any(len(folders) < 2 for folders in places.values()):
         return root, places
-    return _unwrapped(root / top, {file: folders[1:] for file, folders in places.items()})
+    deeper = {file: folders[1:] for file, folders in places.items()}
+    found = _unwrapped(root / top, deeper)
+    parts = any(part_of(folders[0]) for folders in deeper.values())
+    return found if parts or top.casefold() in IMAGE_FOLDERS or found[0] != root / top else (root, places)
 
 
 def _of_part(root: Path, places: Places) -> list[Placed]:
@@ -203,6 +207,23 @@ def _refuse_vanished(others: Sequence[Path], folders: set[Path]) -> tuple[str, .
                            f"{counted(files)}; convert them, or leave the folder out with exclude")
     return (f"{len(others)} files are no pictures that can be read here and are left out: {counted(others)}",
             ) if others else ()
+
+
+def _at_the_top(files: Sequence[Path], path: Path) -> tuple[str, ...]:
+    """A sentence on pictures beside the folders, which have no class."""
+    beside = [file for file in files if file.parent == path and is_picture(file)]
+    return (f"{len(beside)} pictures stand beside the folders, such as {beside[0].name}: they have no class and "
+            "are left out",) if beside else ()
+
+
+def _without_pictures(classes: set[Path], below: Sequence[Path], images: Sequence[Path]) -> tuple[str, ...]:
+    """Sentences on folders beside those of the classes that hold no image, so that a class may be missing."""
+    held = {folder for file in images for folder in file.parents}
+    none = sorted(folder for above in {folder.parent for folder in classes} for folder in entries(above)
+                  if is_folder(folder) and folder not in held and not folder.name.startswith("__")
+                  and not folder.is_symlink())
+    return tuple(f"{folder.name}/ holds no picture that can be read and is no class: "
+                 f"{counted(file for file in below if folder in file.parents) or 'it is empty'}" for folder in none)
 
 
 def _links(path: Path, unfollowed: Sequence[Path]) -> tuple[str, ...]:

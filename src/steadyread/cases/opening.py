@@ -8,7 +8,7 @@ from pathlib import Path
 
 from steadyread.cases import arrays, cbis, cifar, folders, idx, lidc, lidc_volumes, listed, mias
 from steadyread.cases.case_set import Cases
-from steadyread.cases.survey import refuse_unread_table, survey
+from steadyread.cases.survey import refuse_doubtful, survey
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import entries, is_folder, regular_file
 
@@ -67,8 +67,8 @@ def open_cases(path: Path | str, layout: str | None = None, every_row: bool = Fa
         if option not in known:
             raise UsageError(f"the layout '{chosen.name}' has no option '{option}'; it knows "
                              f"{', '.join(known) or 'none'}")
-    unread = refuse_unread_table(place) if chosen.name == "folders" and layout is None else ()
     cases = chosen.read(place, **options)
+    unread = refuse_doubtful(place, cases) if chosen.name == "folders" and layout is None else ()
     cases = replace(cases, notes=(*cases.notes, *unread))
     _refuse_double_ids(cases)
     if every_row:
@@ -76,11 +76,18 @@ def open_cases(path: Path | str, layout: str | None = None, every_row: bool = Fa
     cases = cases.labelled()
     present = [name for name, count in cases.counts().items() if count]
     if len(present) < 2:
-        missing = f"{len(cases.missing)} files are missing, the first: {cases.missing[0]}. That leaves " \
-            if cases.missing else ""
-        raise InputRefused(f"{place}: {missing}{len(cases)} labelled images of one class only "
-                           f"({', '.join(present) or 'none'}); a classifier needs at least two")
+        raise _of_one_class(place, cases, ", ".join(present))
     return cases
+
+
+def _of_one_class(place: Path, cases: Cases, name: str) -> InputRefused:
+    missing = f"{len(cases.missing)} files are missing, the first: {cases.missing[0]}. That leaves " \
+        if cases.missing else ""
+    left = "".join(f"; {note}" for note in cases.notes if "left out" in note)
+    inner = [folder for folder in entries(place / name) if is_folder(folder)] if is_folder(place / name) else []
+    deeper = f"; if its sub-folders are the classes, give {place / name}" if len(inner) > 1 else ""
+    return InputRefused(f"{place}: {missing}{len(cases)} labelled images of one class only ({name or 'none'}); a "
+                        f"classifier needs at least two{deeper}{left}")
 
 
 def _named(layout: str, place: Path) -> Layout:

@@ -22,7 +22,8 @@ from steadyread.files import regular_file
 from steadyread.types import Bounds
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())   # a damaged picture is refused once, in our words
-SUFFIXES = (".png", ".jpg", ".jpeg", ".pgm", ".bmp", ".tif", ".tiff")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".pgm", ".bmp", ".tif", ".tiff", ".jpe", ".jfif", ".ppm", ".pnm", ".pbm",
+            ".dib", ".apng")
 # Nothing else is opened whatever its name says: PostScript would start a program.
 _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "PPM")
 Channels = Literal["auto", "grey", "colour"]

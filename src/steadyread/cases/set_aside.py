@@ -11,12 +11,15 @@ from steadyread.errors import InputRefused, UsageError
 IMAGE_FOLDERS = frozenset(("image", "images", "img", "imgs", "picture", "pictures", "scan", "scans"))
 # The first are never the name of a class; the others may be ("mask", "no_mask") and need more evidence.
 _MASK_FOLDERS = frozenset(("masks", "labels", "annotations", "segmentations", "segs", "gts", "rois", "contours",
-                           "overlays", "groundtruth", "groundtruths", "segmentation", "annotation"))
-_MAYBE_MASKS = frozenset(("mask", "label", "seg", "gt", "roi", "contour", "overlay"))
-_KIND = ("masks?|segs?|segmentations?|segmented|gts?|ground[ _-]?truths?|labels?|annotations?|annotated|contours?|"
-         "overlays?")
-_AFTER = re.compile(rf"(?P<image>.+?)[ _.-]+(?:{_KIND})(?:[ _.-]*\d+)?", re.IGNORECASE)
+                           "overlays", "groundtruth", "groundtruths", "segmentation", "annotation", "heatmaps",
+                           "bboxes", "boundingboxes"))
+_MAYBE_MASKS = frozenset(("mask", "label", "seg", "gt", "roi", "contour", "overlay", "heatmap", "bbox"))
+_JOINED = "masks?|segmentations?|heat[ _-]?maps?|bbox(?:es)?|overlays?"   # may follow a name without a sign
+_KIND = (f"{_JOINED}|segs?|segmented|gts?|ground[ _-]?truths?|labels?|annotations?|annotated|contours?|rois?|"
+         "bounding[ _-]?box(?:es)?|saliency|(?:grad[ _-]?)?cams?")
+_AFTER = re.compile(rf"(?P<image>.+?)(?:[ _.-]+(?:{_KIND})|(?:{_JOINED}))(?:[ _.-]*\d+)?", re.IGNORECASE)
 _BEFORE = re.compile(rf"(?:{_KIND})[ _.-]+(?P<image>.+)", re.IGNORECASE)
+_WORD = re.compile(r"[ _.-]+[^\W\d_]+$")    # of what, as in x_lung_mask
 _IMAGE_ENDS = ("", "_image", "_img", "-image", "-img")
 Exclude = str | Sequence[str]
 
@@ -46,8 +49,8 @@ def without_excluded(files: Sequence[Path], folder: Path, exclude: Exclude) -> t
 def without_masks(files: Sequence[Path], folder: Path) -> tuple[list[Path], tuple[str, ...]]:
     """The pictures that are not masks of others, and a sentence of how many are.
 
-    Masks are `x_mask.png` (`_seg`, `_segmentation`, `_gt`, `_label`, ..., numbered or not) beside `x.png`, and
-    what stands in `masks/` (`labels/`, `annotations/`, ...) beside `images/` or beside the images themselves.
+    Masks are `x_mask.png` (`_seg`, `_gt`, `_roi`, `_heatmap`, ..., numbered or not, also `x_lung_mask`) beside
+    `x.png`, and what stands in `masks/` (`labels/`, ...) beside `images/` or beside the images themselves.
     """
     places = {file: PurePosixPath(file.relative_to(folder)) for file in files}
     folders = _mask_folders(places.values())
@@ -71,8 +74,15 @@ def _matched(place: PurePosixPath, patterns: Iterable[str]) -> bool:
 
 def _is_mask(stem: str, beside: Collection[str]) -> bool:
     """Whether a picture of this name is a mask of one beside it."""
-    return any(match is not None and any(match["image"] + end in beside for end in _IMAGE_ENDS)
-               for match in (_AFTER.fullmatch(stem), _BEFORE.fullmatch(stem)))
+    named = [match["image"] for match in (_AFTER.fullmatch(stem), _BEFORE.fullmatch(stem)) if match is not None]
+    named += [shorter for image in named[:1] for shorter in _shortened(image)]
+    return any(image + end in beside for image in named for end in _IMAGE_ENDS)
+
+
+def _shortened(image: str) -> list[str]:
+    """A name without its last word, and without its last two."""
+    once = _WORD.sub("", image)
+    return [once, _WORD.sub("", once)]
 
 
 def _mask_folders(places: Iterable[PurePosixPath]) -> set[PurePosixPath]:
