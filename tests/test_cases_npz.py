@@ -1,6 +1,8 @@
 """npz files hold what was stored, all of it, under the names that they were stored by."""
 
 import io
+import os
+import struct
 import zipfile
 from pathlib import Path
 
@@ -94,3 +96,74 @@ def test_millions_of_images_in_few_bytes_are_refused(tmp_path: Path) -> None:
             archive.writestr(f"{name}.npy", member.getvalue())
     with pytest.raises(InputRefused, match="3000000 images; at most 1000000"):
         open_cases(tmp_path)
+
+
+def _entries(data: bytes) -> list[int]:
+    """Where the entries of a zip's directory begin."""
+    return [at for at in range(len(data)) if data.startswith(b"PK\1\2", at)]
+
+
+def test_a_comment_that_swallows_the_next_entry_drops_no_array(tmp_path: Path) -> None:
+    np.savez(tmp_path / "toy.npz", **arrays())
+    data = bytearray((tmp_path / "toy.npz").read_bytes())
+    third, fourth, fifth, *_ = _entries(data)[2:]
+    data[third + 32:third + 34] = (fifth - fourth).to_bytes(2, "little")
+    (tmp_path / "toy.npz").write_bytes(data)
+    with pytest.raises(InputRefused, match=r"toy\.npz: .*its directory does not list all of its members"):
+        open_cases(tmp_path)
+
+
+@pytest.mark.parametrize("gone", [0, 2, 5])
+def test_a_member_that_the_directory_does_not_list_is_missed(tmp_path: Path, gone: int) -> None:
+    """Also where the last record counts one less, as if it had never been there."""
+    np.savez(tmp_path / "toy.npz", **arrays())
+    data = (tmp_path / "toy.npz").read_bytes()
+    begins, end = _entries(data), data.rindex(b"PK\5\6")
+    begins.append(end)
+    size, start = begins[-1] - begins[0] - (begins[gone + 1] - begins[gone]), begins[0]
+    for count in (5, 6):
+        record = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, count, count, size, start, 0)
+        (tmp_path / "toy.npz").write_bytes(data[:begins[gone]] + data[begins[gone + 1]:end] + record)
+        with pytest.raises(InputRefused, match="does not list all"):
+            open_cases(tmp_path)
+
+
+def test_members_that_overlap_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "toy.npz", **arrays())
+    data = bytearray((tmp_path / "toy.npz").read_bytes())
+    first, second = _entries(data)[:2]
+    data[second + 42:second + 46] = data[first + 42:first + 46]
+    (tmp_path / "toy.npz").write_bytes(data)
+    with pytest.raises(InputRefused, match=r"toy\.npz: .*overlap"):
+        open_cases(tmp_path)
+
+
+def test_other_ways_to_write_an_archive_are_read(tmp_path: Path) -> None:
+    """To a pipe (sizes stand after the members), with something before and after it, and with an extra field."""
+    class Pipe(io.BytesIO):
+        def seekable(self) -> bool:
+            return False
+
+        def tell(self) -> int:
+            raise OSError
+
+    piped = Pipe()
+    with zipfile.ZipFile(piped, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, values in arrays().items():
+            member, buffer = zipfile.ZipInfo(f"{name}.npy"), io.BytesIO()
+            member.extra = bytes((1, 80, 4, 0, 0, 0, 0, 0))
+            np.save(buffer, values)
+            archive.writestr(member, buffer.getvalue())
+    for data in (piped.getvalue(), b"#!shebang\n" * 9 + piped.getvalue(), piped.getvalue() + bytes(40)):
+        (tmp_path / "toy.npz").write_bytes(data)
+        assert len(open_cases(tmp_path)) == 12
+
+
+def test_a_file_that_becomes_shorter_is_refused_when_next_looked_at(tmp_path: Path) -> None:
+    """A map would read zeros within the last page, and the process would be killed beyond it."""
+    np.savez(tmp_path / "toy.npz", **arrays((4, 100, 100)))
+    cases = open_cases(tmp_path)
+    assert cases.load(cases.rows[0]).any()
+    os.truncate(tmp_path / "toy.npz", 100)
+    with pytest.raises(InputRefused, match=r"toy\.npz: has become shorter since it was opened"):
+        cases.load(cases.rows[0])

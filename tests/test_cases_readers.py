@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import os
 import struct
 import tracemalloc
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from steadyread.cases import Cases, open_cases
+from steadyread.errors import InputRefused
 
 
 def noise(*shape: int, seed: int = 0) -> np.ndarray:
@@ -273,3 +275,17 @@ def test_cbis_finds_the_crops_where_users_hold_them(tmp_path: Path, layout: str)
     assert cases.rows[0].raw_label == "BENIGN_WITHOUT_CALLBACK"
     assert (tuple(cases[0].image.shape), cases.missing) == ((1, 10, 12), ())
     assert layout != "listed" or all(row.source.name == "1-002.jpg" for row in cases.rows)
+
+
+@pytest.mark.parametrize("name", ["train-images-idx3-ubyte", "data_batch_1.bin"])
+def test_a_mapped_file_that_becomes_shorter_is_refused(name: str, tmp_path: Path) -> None:
+    if name.endswith("bin"):
+        (tmp_path / name).write_bytes(bytes(3073) + b"\1" + bytes(3072))
+    else:
+        write_idx(tmp_path / name, np.ones((2, 8, 8), np.uint8), False)
+        write_idx(tmp_path / "train-labels-idx1-ubyte", np.arange(2, dtype=np.uint8), False)
+    cases = open_cases(tmp_path)
+    assert type(cases.load(cases.rows[1])) is np.ndarray
+    os.truncate(tmp_path / name, 50)
+    with pytest.raises(InputRefused, match=f"{name}: has become shorter since it was opened"):
+        cases.load(cases.rows[1])

@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from steadyread.cases import open_cases
+from steadyread.cases.tables import header_of
 from steadyread.cli import main
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import files_below, is_folder, is_regular, regular_file
@@ -146,3 +149,53 @@ def test_a_command_on_names_that_are_no_utf_8(tmp_path: Path, monkeypatch: pytes
                                              (FOREIGN, "caf_xe9.png"), ("", "_")])
 def test_any_name_gives_a_folder_name(name: str, plain: str) -> None:
     assert folder_name(name) == plain
+
+
+def test_what_may_not_be_read_is_told_so_and_not_taken_for_absent(tmp_path: Path,
+                                                                  monkeypatch: pytest.MonkeyPatch) -> None:
+    """As root sees it: a folder that may not be entered, files and tables that may not be opened."""
+    stat, tables = Path.stat, ("list.csv", "nodules.csv")
+
+    def closed(path: Path, **options: bool) -> os.stat_result:
+        if path.parent.name == "closed":
+            raise PermissionError(13, "Permission denied")
+        return stat(path, **options)
+
+    monkeypatch.setattr(Path, "stat", closed)
+    monkeypatch.setattr(os, "access", lambda path, _: not Path(path).name.endswith(("denied.png", *tables)))
+    for look in (is_regular, is_folder, regular_file):
+        with pytest.raises(InputRefused, match=r"closed/x\.png: cannot be read \(Permission denied\)"):
+            look(tmp_path / "closed" / "x.png")
+    for name in ("denied.png", *tables):
+        (tmp_path / name).write_text("file,label\n")
+        with pytest.raises(InputRefused, match=rf"{name}: cannot be read \(Permission denied\)"):
+            header_of(tmp_path / name)
+    assert header_of(tmp_path / "absent.csv") == ()
+
+
+NOBODY = 65534     # root may read anything
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("mode", [0, 0o444])
+def test_a_class_whose_folder_is_closed_is_not_left_out(mode: int) -> None:
+    with tempfile.TemporaryDirectory() as here:      # pytest's own folders are closed to anybody else
+        Path(here).chmod(0o755)
+        for name in "abc":
+            (Path(here) / name).mkdir()
+            Image.fromarray(np.eye(8, dtype=np.uint8)).save(Path(here) / name / "x.png")
+        open_cases(here)
+        (Path(here) / "b").chmod(mode)
+        process = os.fork()
+        if process == 0:
+            told = ""
+            try:
+                if os.geteuid() == 0:
+                    os.setuid(NOBODY)
+                open_cases(here)
+            except InputRefused as refusal:
+                told = str(refusal)
+            finally:
+                os._exit(0 if "Permission denied" in told else 1)
+        assert os.waitpid(process, 0)[1] == 0
+        (Path(here) / "b").chmod(0o755)

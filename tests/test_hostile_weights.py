@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from fabricate_pictures import Call, pictures
@@ -84,7 +85,7 @@ def test_members_that_overlap_are_refused(tmp_path: Path) -> None:
     doubled = b"".join(entries + [entry.replace(b"/data/0", b"/data/9") for entry in entries])
     tail = struct.pack("<4s4H2IH", b"PK\x05\x06", 0, 0, 2 * count, 2 * count, len(doubled), start, 0)
     (tmp_path / "w.pt").write_bytes(content[:start] + doubled + tail)
-    with pytest.raises(InputRefused, match="would unpack to"):
+    with pytest.raises(InputRefused, match="its members overlap"):
         read_state(tmp_path / "w.pt")
 
 
@@ -348,3 +349,13 @@ def test_a_bomb_is_refused_where_memory_is_short(tmp_path: Path) -> None:
             "try:\n    read_state(Path(sys.argv[1]))\nexcept InputRefused as problem:\n    print(problem)\n")
     told = subprocess.run([sys.executable, "-c", code, str(tmp_path / "w.pt")], capture_output=True, text=True)
     assert "would unpack to 209,7" in told.stdout, told
+
+
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
+def test_complex_weights_of_a_real_network_are_refused_by_name(suffix: str, tmp_path: Path) -> None:
+    """Filled in, they would lose their imaginary parts in silence."""
+    file, state = tmp_path / f"w.{suffix}", network().state_dict()
+    state["head.7.bias"] = torch.complex(state["head.7.bias"], torch.ones(2))
+    torch.save(state, file) if suffix == "pt" else save_file(state, file)
+    with pytest.raises(InputRefused, match=r"'head\.7\.bias' holds complex numbers, where the network 'vgg16'"):
+        load_classifier_module("vgg16", file, width=0.01, size=12)

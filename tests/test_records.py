@@ -407,3 +407,24 @@ def test_records_of_more_rows_than_any_run_has_are_refused(rows: int, told: str,
         store.write_part(block, [{"case_id": str(row)} for row in range(rows)])
     with pytest.raises(InputRefused, match=told):
         records.read(tmp_path)
+
+
+def test_records_that_may_not_be_listed_are_not_taken_for_none(tmp_path: Path,
+                                                               monkeypatch: pytest.MonkeyPatch) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    open_store(tmp_path, {"seed": 0}).write_part(0, [{"case_id": "a"}])
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(InputRefused, match=r"records: cannot be listed \(Permission denied\)"):
+        records.read(tmp_path)
+
+
+def test_an_array_that_a_files_directory_has_lost_is_missed(tmp_path: Path) -> None:
+    records.write_npz(tmp_path / "x.npz", {"a": np.arange(3), "b": np.arange(4), "c": np.arange(5)})
+    data = bytearray((tmp_path / "x.npz").read_bytes())
+    first, second, third = (at for at in range(len(data)) if data.startswith(b"PK\1\2", at))
+    data[first + 32:first + 34] = (third - second).to_bytes(2, "little")
+    (tmp_path / "x.npz").write_bytes(data)
+    with pytest.raises(InputRefused, match=r"x\.npz .*does not list all of its members"):
+        records.read_npz(tmp_path / "x.npz")

@@ -9,11 +9,15 @@ A run: settings, plan, records, findings, training, model, pictures, report. `me
 """
 
 import difflib
+import errno
 import os
 import stat
+import struct
 import unicodedata
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from steadyread.errors import InputRefused
 
@@ -31,23 +35,28 @@ HUNT, ROUND = "hunt.json", "round"
 
 _KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"),
           (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"))
+# of zip archives: the first bytes of a member and of the last record; what stands where there are more members than
+# two bytes count; the longest of last records; what may stand between members (24 bytes), and the next's first ones
+_MEMBER, _END, _UNCOUNTED, _LONGEST_END, _BETWEEN = b"PK\3\4", b"PK\5\6", 0xFFFF, 22 + 0xFFFF, 28
 _NEAR = 500   # names of a folder that are compared with one that is not there
 
 
 def is_regular(path: Path) -> bool:
-    """Whether `path` is a regular file, or a link to one; False too where its name is none that can be."""
-    try:
-        return stat.S_ISREG(path.stat().st_mode)
-    except (OSError, ValueError):
-        return False
+    """Whether `path` is a regular file, or a link to one; False too where its name is none that can be.
+
+    Raises:
+        InputRefused: a folder on the way may not be looked into, so that nobody knows.
+    """
+    return stat.S_ISREG(_mode(path))
 
 
 def is_folder(path: Path) -> bool:
-    """Whether `path` is a folder, or a link to one; False too where its name is none that can be."""
-    try:
-        return stat.S_ISDIR(path.stat().st_mode)
-    except (OSError, ValueError):
-        return False
+    """Whether `path` is a folder, or a link to one; False too where its name is none that can be.
+
+    Raises:
+        InputRefused: a folder on the way may not be looked into, so that nobody knows.
+    """
+    return stat.S_ISDIR(_mode(path))
 
 
 def regular_file(path: Path, sought: str = "file") -> Path:
@@ -56,7 +65,8 @@ def regular_file(path: Path, sought: str = "file") -> Path:
     `sought` is what is said not to be there.
 
     Raises:
-        InputRefused: not there (with the nearest name beside it), a folder, pipe, socket or device.
+        InputRefused: not there (with the nearest name beside it), a folder, pipe, socket or device, or not
+            allowed to be read.
     """
     try:
         mode = path.stat().st_mode
@@ -67,6 +77,8 @@ def regular_file(path: Path, sought: str = "file") -> Path:
     if not stat.S_ISREG(mode):
         kind = next((words for holds, words in _KINDS if holds(mode)), "no regular file")
         raise InputRefused(f"{path}: {kind}; expected a regular file")
+    if not os.access(path, os.R_OK):
+        raise InputRefused(f"{path}: cannot be read ({os.strerror(errno.EACCES)})")
     return path
 
 
@@ -159,6 +171,44 @@ def entries(folder: Path) -> list[Path]:
         return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     except (OSError, ValueError) as problem:
         raise InputRefused(f"{folder}: cannot be listed ({_reason(problem)})") from None
+
+
+def member_begins(file: IO[bytes], member: zipfile.ZipInfo) -> int:
+    """Where a member's bytes begin: after its own header, whose lengths differ from the directory's."""
+    file.seek(member.header_offset + 26)
+    name, extra = struct.unpack("<HH", file.read(4))
+    return int(member.header_offset + 30 + name + extra)
+
+
+def refuse_unlisted(file: IO[bytes], archive: zipfile.ZipFile) -> None:
+    """Compares a zip's directory with what lies before it: a damaged one may have lost members, or list one twice.
+
+    Raises:
+        zipfile.BadZipFile: members that are not listed, or that overlap.
+    """
+    members = archive.infolist()
+    file.seek(-min(file.seek(0, os.SEEK_END), _LONGEST_END), os.SEEK_END)
+    end = file.read()
+    count = struct.unpack_from("<H", end, end.rindex(_END) + 10)[0]
+    reached, places = 0, sorted((each.header_offset, member_begins(file, each) + each.compress_size)
+                                for each in members)
+    for begin, ends in [*places, (archive.start_dir, 0)]:
+        if begin < reached:
+            raise zipfile.BadZipFile("its members overlap")
+        file.seek(reached)
+        if count not in (len(members), _UNCOUNTED) or _MEMBER in file.read(min(begin - reached, _BETWEEN)):
+            raise zipfile.BadZipFile("its directory does not list all of its members")
+        reached = ends
+
+
+def _mode(path: Path) -> int:
+    """What kind of thing is there, 0 where nothing is."""
+    try:
+        return path.stat().st_mode
+    except PermissionError as problem:
+        raise InputRefused(f"{path}: cannot be read ({_reason(problem)})") from None
+    except (OSError, ValueError):
+        return 0
 
 
 def _leads_back(target: Path, top: Path) -> bool:

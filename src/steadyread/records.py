@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from steadyread.errors import InputRefused, PlanDiffers, unwritable
-from steadyread.files import regular_file
+from steadyread.files import entries, is_folder, regular_file
 from steadyread.limits import MOST_ROWS, MOST_UNPACKED
 from steadyread.progress import note
 from steadyread.whole_files import TEMPORARY
@@ -220,7 +220,9 @@ def _digest(content: bytes) -> str:
 
 def _parts(folder: Path) -> Iterator[tuple[int, Path]]:
     """The parts of a run by block; files of other names are none of ours."""
-    found = [(match, path) for path in (folder / PARTS).glob("part-*") if (match := _PART.fullmatch(path.name))]
+    parts = folder / PARTS
+    found = [(match, path) for path in (entries(parts) if is_folder(parts) else ())
+             if (match := _PART.fullmatch(path.name))]
     for match, path in sorted(found, key=lambda pair: (int(pair[0].group(1)), pair[1].name)):
         yield int(match.group(1)), path
 

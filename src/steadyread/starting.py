@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from steadyread.errors import InputRefused
-from steadyread.files import file_or_folder
+from steadyread.files import file_or_folder, is_regular
 from steadyread.progress import note
 
 
@@ -16,12 +16,12 @@ def begin(flags: Mapping[str, Any], study: Path | None = None) -> None:
     Raises:
         InputRefused: a file that the command names is not there.
     """
-    if study is not None and not study.is_file():
+    if study is not None and not is_regular(study):
         raise InputRefused(f"cannot read the study {study}: no such file")
     if flags.get("data__path") is not None:
         file_or_folder(Path(flags["data__path"]).expanduser())
     weights = flags.get("model__weights")
-    if weights is not None and not Path(weights).is_file():
+    if weights is not None and not is_regular(Path(weights)):
         raise InputRefused(f"no weights file {weights}")
     note(f"reading {study or flags.get('data__path') or 'SYNTHETIC nodules'}")
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from steadyread.errors import InputRefused, unwritable
-from steadyread.files import regular_file
+from steadyread.files import refuse_unlisted, regular_file
 from steadyread.limits import MOST_BYTES, MOST_UNPACKED, MOST_VALUES, beyond_limits
 from steadyread.names import in_json, shown
 
@@ -118,9 +118,11 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
     path = regular_file(Path(path))
     try:
         with path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            refuse_unlisted(file, archive)
             declared = sum(member.file_size for member in archive.infolist())
             if declared > MOST_UNPACKED:
                 raise ValueError(f"it would unpack to {declared:,} bytes")
+            file.seek(0)
             with np.load(file, allow_pickle=False) as stored:
                 return {name: stored[name] for name in stored.files}
     except Exception as problem:   # zipfile, zlib and numpy raise a dozen kinds for a damaged file

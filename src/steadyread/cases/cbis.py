@@ -78,8 +78,8 @@ def read(path: Path, channels: Channels = "grey", exclude: Exclude = ()) -> Case
 
 
 def _tables(path: Path) -> list[Path]:
-    return [table for folder in (path, path / "csv") for table in sorted(folder.glob("*.csv"))
-            if has_columns(table, _COLUMNS)]
+    return [table for folder in (path, path / "csv") if is_folder(folder) for table in entries(folder)
+            if table.suffix == ".csv" and has_columns(table, _COLUMNS)]
 
 
 def _row(line: Line, name: str, part: str, file: Path) -> Row:

@@ -6,9 +6,9 @@ from typing import Literal
 import numpy as np
 
 from steadyread.cases.case_set import Cases, Pixels, Row
-from steadyread.cases.stored import refuse_many
+from steadyread.cases.stored import Mapped, refuse_many
 from steadyread.errors import InputRefused, UsageError
-from steadyread.files import is_regular
+from steadyread.files import is_folder, is_regular, regular_file
 from steadyread.names import shown
 from steadyread.types import Bounds
 
@@ -20,7 +20,7 @@ LOOKED_FOR = "data_batch_*.bin and test_batch.bin (CIFAR-10, the binary version)
 
 def recognises(path: Path) -> bool:
     """Whether `path` is a folder with a batch of records."""
-    return path.is_dir() and any(_batches(path).values())
+    return is_folder(path) and any(_batches(path).values())
 
 
 def read(path: Path, channels: Literal["colour", "grey"] = "colour") -> Cases:
@@ -67,11 +67,11 @@ def _batches(path: Path) -> dict[str, list[Path]]:
 
 
 def _records(file: Path) -> Pixels:
-    size = file.stat().st_size
+    size = regular_file(file).stat().st_size
     if not size or size % _RECORD:
         raise InputRefused(f"{file}: {size} bytes are not whole records of {_RECORD} (a label and 3 x 32 x 32 "
                            "pixels); the file is truncated or another format")
-    return np.memmap(file, np.uint8, "r", 0, (size // _RECORD, _RECORD))
+    return Mapped(file, np.uint8, "r", 0, (size // _RECORD, _RECORD))
 
 
 def _pixels(records: Pixels, index: int) -> Pixels:
@@ -82,7 +82,7 @@ def _classes(path: Path) -> tuple[str, ...]:
     file = path / "batches.meta.txt"
     if not is_regular(file):
         return tuple(str(label) for label in range(10))
-    with file.open("rb") as stream:
+    with regular_file(file).open("rb") as stream:
         text = stream.read(_NAMES).decode("utf-8", "replace")
     names = tuple(shown(line.strip()) for line in text.splitlines() if line.strip())
     if len(names) < 2 or len(set(names)) < len(names):

@@ -9,9 +9,9 @@ from typing import IO, cast
 import numpy as np
 
 from steadyread.cases.case_set import Cases, Pixels, Row
-from steadyread.cases.stored import broken_is_refused, refuse_bomb, refuse_many, unpacked
+from steadyread.cases.stored import Mapped, broken_is_refused, refuse_bomb, refuse_many, unpacked
 from steadyread.errors import InputRefused
-from steadyread.files import is_regular
+from steadyread.files import is_regular, regular_file
 from steadyread.names import shown
 from steadyread.types import Bounds
 
@@ -58,7 +58,7 @@ def _file(path: Path, short: str, what: str, axes: int) -> Path | None:
 
 def _array(file: Path, axes: int) -> Pixels:
     """The array of an IDX file: bytes only, `axes` axes, unpacked into a nameless file where gzipped."""
-    with broken_is_refused(file), file.open("rb") as raw:
+    with broken_is_refused(file), regular_file(file).open("rb") as raw:
         packed = raw.read(2) == b"\x1f\x8b"
         raw.seek(0)
         stream = cast(IO[bytes], gzip.GzipFile(fileobj=raw) if packed else raw)
@@ -77,4 +77,4 @@ def _array(file: Path, axes: int) -> Pixels:
         held = file.stat().st_size - len(head)
         if held != size:
             raise InputRefused(f"{file}: declares the shape {shape}, {size} bytes, and holds {held}")
-        return np.memmap(file, np.uint8, "r", len(head), shape)
+        return Mapped(file, np.uint8, "r", len(head), shape)

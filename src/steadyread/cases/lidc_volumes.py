@@ -13,7 +13,7 @@ from steadyread.cases.nifti import Volume, centroid, nibabel, open_volume, voxel
 from steadyread.cases.operators import applied, copied, half_inside, linear, native_grid, outside, padding_told
 from steadyread.cases.tables import Line, has_columns, header_of, inside, read_table
 from steadyread.errors import InputRefused, UsageError
-from steadyread.files import is_regular
+from steadyread.files import is_folder, is_regular
 from steadyread.types import Bounds, NativeGrid
 
 _COLUMNS = ("patient_id", "nodule_id", "malignancy_rating", "file")
@@ -47,7 +47,7 @@ class _Asked:
 
 def recognises(path: Path) -> bool:
     """Whether `path` is a folder with both folders and the table."""
-    here = (path / "images").is_dir() and (path / "masks").is_dir()
+    here = is_folder(path / "images") and is_folder(path / "masks")
     return here and has_columns(path / "nodules.csv", ("malignancy_rating", "file"))
 
 

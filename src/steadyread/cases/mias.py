@@ -9,7 +9,7 @@ from steadyread.cases.geometry import box
 from steadyread.cases.pictures import SUFFIXES, Look, read_picture
 from steadyread.cases.set_aside import Exclude, without_excluded
 from steadyread.errors import InputRefused, UsageError
-from steadyread.files import entries, is_folder, is_regular
+from steadyread.files import entries, is_folder, is_regular, regular_file
 from steadyread.names import shown
 from steadyread.types import Bounds
 
@@ -88,7 +88,7 @@ def _table(path: Path) -> Path | None:
 
 
 def _lines(table: Path) -> list[str]:
-    with table.open("rb") as file:
+    with regular_file(table).open("rb") as file:
         return file.read(_LARGEST).decode("utf-8", "replace").splitlines()
 
 

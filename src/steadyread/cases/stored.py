@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadyread.errors import InputRefused, Partial
-from steadyread.files import regular_file
+from steadyread.files import member_begins, refuse_unlisted, regular_file
 
 # A member that claims more than this many times its stored size, and more than this many bytes, is taken
 # for a decompression bomb: real image arrays compress up to some 30-fold.
@@ -27,6 +27,23 @@ _MOST_ROWS = 10**6
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _BROKEN = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError,
            struct.error, SyntaxError, MemoryError, OverflowError, TypeError, KeyError, AttributeError, IndexError)
+
+
+class Mapped(np.memmap[Any, Any]):
+    """A map of a file that asks at each look whether the file is still whole: what is cut off meanwhile reads as
+    zeros, and kills beyond the file's last page.
+
+    Raises:
+        InputRefused: it is shorter than when it was mapped.
+    """
+
+    def __getitem__(self, key: Any) -> Any:
+        path = self.filename   # None of what was computed from a map
+        if path is not None and Path(path).stat().st_size < self.offset + self.nbytes:
+            raise InputRefused(f"{path}: has become shorter since it was opened; get the whole file again, and run "
+                               "the same command")
+        found = super().__getitem__(key)
+        return found.view(np.ndarray) if isinstance(found, np.ndarray) else found
 
 
 def npz_names(path: Path) -> tuple[str, ...]:
@@ -69,9 +86,10 @@ def npz_array(path: Path, name: str) -> NDArray[Any]:
                 return np.zeros(shape, dtype)
             if info.compress_type != zipfile.ZIP_STORED:
                 return unpacked(member, dtype, shape, path, f"array '{name}'", fortran)
-        offset = _offset(path, info)
-        _refuse_changed(path, f"array '{name}'", offset, info)
-        return np.memmap(path, dtype, "r", offset + start, shape, "F" if fortran else "C")
+        with path.open("rb") as file:
+            offset = member_begins(file, info)
+            _refuse_changed(path, f"array '{name}'", file, offset, info)
+        return Mapped(path, dtype, "r", offset + start, shape, "F" if fortran else "C")
 
 
 def unpacked(stream: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...], path: Path, what: str,
@@ -133,18 +151,18 @@ def broken_is_refused(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    with broken_is_refused(path), zipfile.ZipFile(regular_file(path)) as archive:
+    with broken_is_refused(path), regular_file(path).open("rb") as file, zipfile.ZipFile(file) as archive:
+        refuse_unlisted(file, archive)
         yield archive
 
 
-def _refuse_changed(path: Path, what: str, offset: int, info: zipfile.ZipInfo) -> None:
+def _refuse_changed(path: Path, what: str, file: IO[bytes], offset: int, info: zipfile.ZipInfo) -> None:
     """Compares a stored member with its CRC, as unpacking does with a compressed one."""
     left, sum_so_far = info.file_size, 0
-    with path.open("rb") as file:
-        file.seek(offset)
-        while left and (piece := file.read(min(_CHUNK, left))):
-            sum_so_far = zlib.crc32(piece, sum_so_far)
-            left -= len(piece)
+    file.seek(offset)
+    while left and (piece := file.read(min(_CHUNK, left))):
+        sum_so_far = zlib.crc32(piece, sum_so_far)
+        left -= len(piece)
     if left or sum_so_far != info.CRC:
         raise InputRefused(f"{path}: {what} is not what was stored (its CRC-32 is {sum_so_far:08x}, it should be "
                            f"{info.CRC:08x}); the file is damaged, fetch it again")
@@ -160,10 +178,3 @@ def _header(member: IO[bytes], path: Path, name: str) -> tuple[tuple[int, ...], 
                            "save it as a plain array of numbers")
     return shape, fortran, dtype
 
-
-def _offset(path: Path, info: zipfile.ZipInfo) -> int:
-    """Where a member's bytes begin: after its local header, whose lengths differ from the directory's."""
-    with path.open("rb") as file:
-        file.seek(info.header_offset + 26)
-        name, extra = struct.unpack("<HH", file.read(4))
-    return int(info.header_offset + 30 + name + extra)

@@ -16,7 +16,7 @@ from steadyread.cases.set_aside import IMAGE_FOLDERS
 from steadyread.cases.stored import npz_names
 from steadyread.cases.tables import header_of, is_table
 from steadyread.errors import InputRefused
-from steadyread.files import entries, files_below, is_folder, is_regular
+from steadyread.files import entries, files_below, is_folder, is_regular, regular_file
 from steadyread.names import shown
 
 _MOST = 20_000            # files that are counted
@@ -133,7 +133,7 @@ def _not_understood(file: Path) -> InputRefused:
 
 def _names_pictures(file: Path, stems: Sequence[str], least: float) -> bool:
     """Whether a text, packed by gzip or not, holds the names of at least so many of the pictures."""
-    with file.open("rb") as stream, suppress(OSError, EOFError, zlib.error):
+    with regular_file(file).open("rb") as stream, suppress(OSError, EOFError, zlib.error):
         data = stream.read(_READ)
         data = zlib.decompressobj(31).decompress(data, _READ) if data[:2] == _GZIP else data
     wide = data[:2] in (b"\xff\xfe", b"\xfe\xff")
@@ -167,5 +167,5 @@ def _nearest(path: Path, files: Sequence[Path]) -> str:
 
 
 def _is_dicom(file: Path) -> bool:
-    with file.open("rb") as stream:
+    with regular_file(file).open("rb") as stream:
         return stream.read(132)[128:] == b"DICM"

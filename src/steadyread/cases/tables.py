@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from steadyread.errors import InputRefused
-from steadyread.files import regular_file
+from steadyread.files import is_regular, regular_file
 
 SUFFIXES = (".csv", ".tsv", ".tab")
 _DELIMITERS = ",;\t|"
@@ -59,7 +59,14 @@ def is_table(path: Path) -> bool:
 
 
 def header_of(path: Path, known: Iterable[str] = ()) -> tuple[str, ...]:
-    """The column names of a table, () where it has none or is no text; `known` are names that it may have."""
+    """The column names of a table, () where it has none or is no text; `known` are names that it may have.
+
+    Raises:
+        InputRefused: it is there and may not be read.
+    """
+    if not is_regular(path):
+        return ()
+    regular_file(path)
     try:
         return tuple(name.strip() for name in _opening(_text(path, whole=False), known)[1])
     except (InputRefused, csv.Error):

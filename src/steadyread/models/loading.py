@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from steadyread import records
 from steadyread.errors import InputRefused, PlanDiffers, SteadyreadError, UsageError
-from steadyread.files import nearest
+from steadyread.files import is_regular, nearest
 from steadyread.limits import MOST_PARAMETERS
 from steadyread.models.archives import metadata_of, stored_values, tensors_and_metadata, told, torch_archive
 from steadyread.models.functions import as_module
@@ -153,6 +153,10 @@ def fill(module: nn.Module, weights: Path, name: str, read: dict[str, Tensor] | 
     if read is None or name not in BUILT_IN:
         shapes = {key: value.shape for key, value in module.state_dict().items() if isinstance(value, Tensor)}
         read = _fitting(shapes, weights, name, read)
+    for key, value in module.state_dict().items():
+        if key in read and read[key].is_complex() and isinstance(value, Tensor) and not value.is_complex():
+            raise InputRefused(f"{weights}: {key!r} holds complex numbers, where the network '{name}' has real "
+                               "ones: save it as float32")
     try:
         module.load_state_dict(read, strict=False)
     except Exception as problem:   # of a module that takes its weights its own way (a quantised one)
@@ -256,7 +260,7 @@ def existing(path: Path) -> Path:
     Raises:
         InputRefused: it is not, or cannot be (see `refuse_no_weights`).
     """
-    if not path.is_file():
+    if not is_regular(path):
         raise InputRefused(f"no weights file {path}{nearest(path)}")
     refuse_no_weights(path)
     return path

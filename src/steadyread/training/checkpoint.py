@@ -65,8 +65,9 @@ def read_checkpoint(path: Path, digest: str) -> dict[str, Any] | None:
     records.remove_leftovers(path.parent)
     if not path.exists():
         return None
+    regular_file(path)
     try:
-        content = memoryview(regular_file(path).read_bytes())
+        content = memoryview(path.read_bytes())
         if hashlib.sha256(content[:-_DIGEST]).digest() != content[-_DIGEST:]:
             raise ValueError("its content does not fit the digest written with it")
         held = torch_archive(path, content[:-_DIGEST])
