@@ -112,6 +112,7 @@ def write_run(folder: Path, case_table: pa.Table | None = None, **changed: Any) 
     folder.mkdir(parents=True, exist_ok=True)
     stated = plan(**changed)
     (folder / "plan.json").write_text(json.dumps(stated))
+    (folder / "salt.txt").write_text("made")
     records.Store(folder).parts.mkdir(exist_ok=True)
     records.Store(folder).write_part(0, table() if case_table is None else case_table)
     (folder / "findings.json").write_text(json.dumps([

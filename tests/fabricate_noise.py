@@ -59,6 +59,7 @@ def write_study(folder: Path, made: Made | None = None) -> Path:
     made = made or Made()
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "study.json", settings(made))
+    (folder / "salt.txt").write_text("made")
     _write_json(folder / "findings.json", [
         {"check": "padding tells the label", "severity": "ok", "value": 0.56, "rows": [],
          "message": "padding alone tells the label with an AUC of 0.56 (0.51 to 0.61)"},

@@ -102,7 +102,8 @@ def test_triage_and_report_need_only_the_folder(steadyread: Call, tmp_path: Path
     found = json.loads(triaged.out)
     assert found["share"] == 0.25
     lines = (tmp_path / "run" / "triage.csv").read_text().splitlines()
-    assert lines[0] == "case_id,patient_id,prediction,smallest_flip,margin,gradient,withheld"
+    assert lines[0] == (
+        "case_id,patient_id,case_in_report,patient_in_report,prediction,smallest_flip,margin,gradient,withheld")
     assert len(lines) == 1 + 24
     withheld = [line.endswith("yes") for line in lines[1:]]
     assert withheld == sorted(withheld, reverse=True)

@@ -409,7 +409,7 @@ def test_a_run_with_scores_shows_them_in_its_report_list_and_summary(tmp_path: P
     told = triage_run(folder)
     rows = listed(folder)
     assert rows[0] == [*plain[0][:-1], "views", "members", "disagreement", "combined", "withheld"]
-    assert [[*row[:5], row[-1]] for row in rows] == plain
+    assert [[*row[:7], row[-1]] for row in rows] == plain
     page = write_report(folder).read_text()
     for name in ("Mean over views", "Mean over networks", "Disagreement", "All combined"):
         assert page.count(name) >= 4     # two tables and two figures

@@ -101,7 +101,7 @@ def test_whatever_a_user_named_is_inert(tmp_path: Path) -> None:
     np.savez(folder / "examples.npz", **fabricate.examples(case_id=HOSTILE))
     (folder / "findings.json").write_text(json.dumps([
         {"check": HOSTILE, "severity": HOSTILE, "message": HOSTILE, "value": None, "rows": [HOSTILE]}]))
-    page = Page(write_report(folder).read_text())
+    page = Page(write_report(folder, show_ids=True).read_text())
     assert not [tag for tag, _ in page.tags if tag == "script"]
     assert all((attributes.get("src") or "data:").startswith("data:") for _, attributes in page.tags)
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]

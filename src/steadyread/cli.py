@@ -77,7 +77,7 @@ if TYPE_CHECKING:
     from steadyread.running import Done
     from steadyread.sets import SetsDone
 
-Place = tuple[Path | None, bool]   # --out and --overwrite
+Place = tuple[Path | None, bool, bool]   # --out, --overwrite and --show-ids
 app = typer.Typer(name="steadyread", add_completion=False, no_args_is_help=True, rich_markup_mode=None,
                   pretty_exceptions_enable=False, help="How steady is an imaging classifier's read? Finds the "
                   "smallest change that flips each image, and the cases that a human should read instead.",
@@ -91,13 +91,13 @@ app.add_typer(noise, name="noise")
 
 @app.command()
 def demo(data: DataPath = None, layout: Layout = None, limit: Limit = None, epochs: Epochs = None,
-         seed: Seed = None, out: Out = None, overwrite: Overwrite = False, json: Json = False,
-         fail_below: Gates = None, sets: Sets = None, threads: Threads = None) -> None:
+         seed: Seed = None, out: Out = None, overwrite: Overwrite = False, show_ids: ShowIds = False,
+         json: Json = False, fail_below: Gates = None, sets: Sets = None, threads: Threads = None) -> None:
     """The whole job: train a small network, assess it, write the report. Without --data on SYNTHETIC nodules."""
     name = f"demo-{folder_name(Path(data).resolve().stem)}" if data else "demo"
     flags = {"name": name, "data__path": data, "data__layout": layout, "attacks__limit": limit,
              "training__epochs": epochs, "seed": seed, "gates__fail_below": fail_below}
-    _carry_out(None, flags, sets, (out, overwrite), json, threads)
+    _carry_out(None, flags, sets, (out, overwrite, show_ids), json, threads)
 
 
 @app.command()
@@ -106,15 +106,15 @@ def run(study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The ex
                                                        "Default: the current folder.")] = None,
         scale: Annotated[str | None, typer.Option("--scale", help="Which of the study's [scales] tables.")] = None,
         data: DataPath = None, limit: Limit = None, epochs: Epochs = None, seed: Seed = None,
-        keep_going: KeepGoing = False, out: Out = None, overwrite: Overwrite = False, json: Json = False,
-        fail_below: Gates = None, sets: Sets = None, threads: Threads = None) -> None:
+        keep_going: KeepGoing = False, out: Out = None, overwrite: Overwrite = False, show_ids: ShowIds = False,
+        json: Json = False, fail_below: Gates = None, sets: Sets = None, threads: Threads = None) -> None:
     """A whole experiment from a file, of one data set or several. Every flag overrides one of its keys.
 
     A study file that names package.module:factory runs that code: read a stranger's before you run it.
     """
     flags = {"data__path": data, "attacks__limit": limit, "training__epochs": epochs, "seed": seed,
              "gates__fail_below": fail_below, "scale": scale}
-    _carry_out(study, flags, sets, (out, overwrite), json, threads, data_root, keep_going)
+    _carry_out(study, flags, sets, (out, overwrite, show_ids), json, threads, data_root, keep_going)
 
 
 @app.command()
@@ -127,7 +127,7 @@ def train(data: DataPath = None, study: StudyPath = None, layout: Layout = None,
              "seed": seed} | prepared(window, crop, size, spacing)
     if study is None:
         flags["name"] = f"train-{folder_name(Path(data).resolve().stem)}" if data else "train"
-    _train(study, flags, sets, (out, overwrite), json, threads)
+    _train(study, flags, sets, (out, overwrite, False), json, threads)
 
 
 @app.command()
@@ -135,15 +135,15 @@ def assess(data: DataPath = None, model: ModelName = None, weights: Weights = No
            output: Head = None, limit: Limit = None, layout: Layout = None, study: StudyPath = None,
            normalise: Normalise = None, threshold: Threshold = None, window: Window = None, crop: Crop = None,
            size: Size = None, spacing: Spacing = None, epsilon: Epsilons = None, against: Against = None,
-           seed: Seed = None, out: Out = None, overwrite: Overwrite = False, json: Json = False,
-           fail_below: Gates = None, sets: Sets = None, threads: Threads = None) -> None:
+           seed: Seed = None, out: Out = None, overwrite: Overwrite = False, show_ids: ShowIds = False,
+           json: Json = False, fail_below: Gates = None, sets: Sets = None, threads: Threads = None) -> None:
     """Assess a trained network: attacks, checks, triage, report. Weights written by `train` need no other flag."""
     flags = {"data__path": data, "data__layout": layout, "model__name": model, "model__weights": weights,
              "model__bounds": pair(bounds, "--bounds"), "model__output": output, "model__threshold": threshold,
              "model__normalise": normalised(normalise), "attacks__limit": limit, "attacks__epsilons": epsilon,
              "attacks__against": against, "seed": seed, "gates__fail_below": fail_below}
     flags |= prepared(window, crop, size, spacing) | named(study, data, weights)
-    _carry_out(study, flags, sets, (out, overwrite), json, threads)
+    _carry_out(study, flags, sets, (out, overwrite, show_ids), json, threads)
 
 
 @app.command()
@@ -152,8 +152,8 @@ def harden(folder: Run = None, epsilon: TrainingSize = None, method: Method = No
            weights: Weights = None, bounds: BoundsPair = None, output: Head = None, limit: Limit = None,
            layout: Layout = None, study: StudyPath = None, normalise: Normalise = None, window: Window = None,
            crop: Crop = None, size: Size = None, spacing: Spacing = None, seed: Seed = None, out: Out = None,
-           overwrite: Overwrite = False, json: Json = False, fail_below: Gates = None, sets: Sets = None,
-           threads: Threads = None) -> None:
+           overwrite: Overwrite = False, show_ids: ShowIds = False, json: Json = False, fail_below: Gates = None,
+           sets: Sets = None, threads: Threads = None) -> None:
     """Train a network further on attacked images, assess it anew, and compare: steadier, and at what cost?
 
     With a RUN, --data gives the images to train on where the run kept none, as one of given weights does.
@@ -174,11 +174,12 @@ def harden(folder: Run = None, epsilon: TrainingSize = None, method: Method = No
             raise UsageError(f"--{'overwrite' if out is None else 'out'}: the run {folder} is hardened in its own "
                              "folder. To compare with another method or size, add --set "
                              "'hardening.compare.NAME={method=\"trades\"}'")
-        _harden_run(folder, {key: value for key, value in flags.items() if value is not None}, sets, json, threads)
+        _harden_run(folder, {key: value for key, value in flags.items() if value is not None}, sets, json, threads,
+                    show_ids)
         return
     if study is None:
         flags["name"] = f"harden-{folder_name(Path(data).resolve().stem)}" if data else "harden"
-    _carry_out(study, flags, sets, (out, overwrite), json, threads)
+    _carry_out(study, flags, sets, (out, overwrite, show_ids), json, threads)
 
 
 @app.command()
@@ -194,7 +195,7 @@ def triage(folder: RunFolder, withhold: Annotated[float | None, typer.Option(
 @app.command()
 def explain(folder: RunFolder, case: CaseIds = None, fold: FoldNumber = 0,
             layer: LayerName = None, mas: SeenMas = None, attack: SeenAttack = None, model: ModelName = None,
-            out: Out = None, json: Json = False, threads: Threads = None) -> None:
+            show_ids: ShowIds = False, out: Out = None, json: Json = False, threads: Threads = None) -> None:
     """What a network of a noise study sees in some cases, with and without noise: attention, features, slices."""
     begin({"data__path": folder})
     use_threads(threads)
@@ -202,7 +203,7 @@ def explain(folder: RunFolder, case: CaseIds = None, fold: FoldNumber = 0,
     from steadyread.progress import progress
 
     how = Explaining(tuple(case or ()), fold, layer, mas, attack, model)
-    _say(explain_run(folder, how, out, progress), json, "explain_lines")
+    _say(explain_run(folder, how, out, progress, show_ids), json, "explain_lines")
 
 
 @app.command()
@@ -321,12 +322,12 @@ def _done(study: Path | None, above: list[dict[str, Any]], out: Place, data_root
     if isinstance(stated, Sets):
         from steadyread.sets import carry_out_sets
 
-        return carry_out_sets(stated.rooted(data_root), out[0], progress, keep_going, out[1])
-    return carry_out(stated.rooted(data_root), out[0], progress, out[1])
+        return carry_out_sets(stated.rooted(data_root), out[0], progress, keep_going, *out[1:])
+    return carry_out(stated.rooted(data_root), out[0], progress, *out[1:])
 
 
 def _harden_run(folder: Path, flags: dict[str, Any], sets: list[str] | None, json: bool,
-                threads: int | None) -> None:
+                threads: int | None, show_ids: bool) -> None:
     """The study of a finished run with a hardening added, carried out in the run's own folder."""
     begin({"data__path": folder})
     use_threads(threads)
@@ -340,7 +341,7 @@ def _harden_run(folder: Path, flags: dict[str, Any], sets: list[str] | None, jso
     if own:
         raise UsageError(f"--{own[0].split('__')[-1]}: the run {folder} has its own images and network; give only "
                          "what says how to harden it (and --data, images to train on), or leave the run out")
-    done = harden_run(folder, [keyed(**flags), *[override(text) for text in sets or ()]], progress)
+    done = harden_run(folder, [keyed(**flags), *[override(text) for text in sets or ()]], progress, show_ids)
     _say(done.as_json(), json, "run_lines")
     if done.failed:
         raise GateFailed("; ".join(judged.message for judged in done.failed))

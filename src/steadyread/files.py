@@ -25,10 +25,10 @@ SETTINGS, FINDINGS = "study.json", "findings.json"     # the plan and the record
 MODEL, TRAINING, CHECKPOINT = "model.safetensors", "training.json", "checkpoint.pt"
 PAGE, TEXT, SUMMARY, FIGURES = "report.html", "report.md", "summary.json", "figures"
 EXAMPLES, ATTACKED, IMAGES, FAILED = "examples.npz", "attacked.npz", "images.json", "failed.json"
-SET_ASIDE = "set_aside.json"
+SET_ASIDE, CASES, SALT = "set_aside.json", "cases.csv", "salt.txt"
 MEMBERS, HARDENED, EQUAL = "members", "hardened", "equal"
 # of a study of CT noise
-JOBS, CASES, SPECTRUM, NOISE_EXAMPLES = "jobs", "cases.csv", "spectrum.json", "noise_examples.npz"
+JOBS, SPECTRUM, NOISE_EXAMPLES = "jobs", "spectrum.json", "noise_examples.npz"
 COUNTED, CONVERGENCE = "counted.json", "convergence.json"
 SEEN, SEEN_ARRAYS, EXPLAINED = "seen.json", "seen.npz", "explain"
 HUNT, ROUND = "hunt.json", "round"

@@ -62,7 +62,7 @@ def refuse_unfit(material: Material) -> None:
 
 
 def carry_out_hardening(material: Material, classifier: Classifier, attacks: Attacks, folder: Path,
-                        progress: Progress = quiet) -> None:
+                        progress: Progress = quiet, show_ids: bool = False) -> None:
     """The study's hardening of its network, and those it is compared with, each in a folder of its own.
 
     The hardened network is assessed with the attacks of the plain one and reported on like it. Those that it is
@@ -81,7 +81,7 @@ def carry_out_hardening(material: Material, classifier: Classifier, attacks: Att
     known = {(name_of(attack), getattr(attack, "size", None)) for attack in attacks.get("test", ())}
     at_training = [] if ("pgd", epsilon) in known else [pgd(epsilon)]   # the size that every claim speaks of
     _assess_whole(material, hardened, {**attacks, "test": [*attacks.get("test", ()), *at_training]},
-                  folder / HARDENED, progress)
+                  folder / HARDENED, progress, show_ids)
     flip = smallest_flip if study.attacks.largest is None else partial(
         smallest_flip, largest=size_in_native(study.attacks.largest, material.ready.bounds))
     for name, other in asked.compared.items():
@@ -164,8 +164,8 @@ def _digest(material: Material, classifier: Classifier, asked: Hardening) -> str
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
 
 
-def _assess_whole(material: Material, classifier: Classifier, attacks: Attacks, folder: Path, progress: Progress
-                  ) -> None:
+def _assess_whole(material: Material, classifier: Classifier, attacks: Attacks, folder: Path, progress: Progress,
+                  show_ids: bool) -> None:
     """The hardened network as a run of its own: records, findings, examples, report."""
     study, attacked = material.study, attacked_cases(material)
     records.write_json(folder / SETTINGS, study.model_dump(mode="json") | {"name": f"{study.name}, hardened"})
@@ -177,7 +177,7 @@ def _assess_whole(material: Material, classifier: Classifier, attacks: Attacks, 
         *(audit(material.raw, material.ready) if material.taught else [])])
     if not (folder / EXAMPLES).exists():
         write_examples(classifier, attacked.part("test"), table, folder, study.seed)
-    write_report(folder, study.seed)
+    write_report(folder, study.seed, show_ids)
 
 
 def _assess_compared(material: Material, classifier: Classifier, attacks: Sequence[Attack], folder: Path,

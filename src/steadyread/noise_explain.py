@@ -18,6 +18,7 @@ from steadyread.noise_job import Job, material_of, network_of, noise_of
 from steadyread.noise_seeing import Look, looked_at, seen_of
 from steadyread.progress import Progress, quiet
 from steadyread.report.seeing_drawings import draw_seen
+from steadyread.report.shareable import Shareable
 from steadyread.study import Study, laid_over
 from steadyread.study.noise import Seeing
 from steadyread.study.reading import reread
@@ -43,11 +44,12 @@ class Explaining:
 
 
 def explain_run(folder: str | Path, how: Explaining | None = None, out: str | Path | None = None,
-                progress: Progress = quiet) -> dict[str, Any]:
+                progress: Progress = quiet, show_ids: bool = False) -> dict[str, Any]:
     """Attention, features and slices of some cases of a noise study, as plain values, with their pictures.
 
     Writes seen.json, seen.npz and the pictures into `out` (RUN/explain/fold-N if None). The study may be under way:
-    the fold's network must be trained. The images are read again from where the study had them.
+    the fold's network must be trained. The images are read again from where the study had them. The pictures call
+    cases as the report does, unless `show_ids`.
 
     Raises:
         InputRefused: no run of a noise study there, its network not trained yet, captum not installed.
@@ -61,16 +63,17 @@ def explain_run(folder: str | Path, how: Explaining | None = None, out: str | Pa
     if study.training is not None and not (place / MODEL).is_file():
         raise InputRefused(f"the network of fold {how.fold} is not trained yet: {place / MODEL} is not there. Let "
                            "the study go on, or name another fold with --fold")
-    material = material_of(study, job)
+    material, shared = material_of(study, job), Shareable.of(folder, show_ids)
     classifier = network_of(study, job, material, folder)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpectrumWarning)   # the study's own report says it
+        how = _by_id(how, material.ready, shared)
         told, arrays, shown = _seen(classifier, material, (study, job), how, progress)
     target = Path(out) if out is not None else folder / EXPLAINED / f"fold-{how.fold}"
     records.write_npz(target / SEEN_ARRAYS, arrays)
     records.write_json(target / SEEN, told)
     pictures = draw_seen(target / SEEN_ARRAYS, target, study.model.window or (-1000.0, 400.0),
-                         material.ready.classes)
+                         material.ready.classes, shared)
     return {key: told[key] for key in ("attack", "mas", "layer", "feature_layer")} | {
         "fold": how.fold, "classes": list(material.ready.classes), "folder": str(target),
         "cases": list(_told(told["attention"], arrays, shown)), "pictures": [str(path) for path in pictures]}
@@ -111,6 +114,12 @@ def _seen(classifier: Classifier, material: Material, asked: tuple[Study, Job], 
     look = Look(seeing, noise_of(study), job.draws(study), shown, every=False)
     told, arrays = seen_of(classifier, cases, look, progress)
     return told, arrays, [str(name) for name in arrays["case_id"]]
+
+
+def _by_id(how: Explaining, cases: Cases, shared: Shareable) -> Explaining:
+    """What is asked for, with the ids of cases that are called as the report has them."""
+    ids = {shared.case(row.id): row.id for row in cases.rows}
+    return replace(how, cases=tuple(ids.get(name, name) for name in how.cases))
 
 
 def _with(test: Cases, every: Cases, names: Sequence[str]) -> tuple[Cases, tuple[int, ...] | None]:

@@ -1,7 +1,5 @@
 """A study of CT noise carried out: every variant and fold an independent job that resumes, then one report."""
 
-import csv
-import io
 import math
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +13,7 @@ import torch
 from steadyread import records
 from steadyread.cases import Cases, audit, collate
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
-from steadyread.files import CASES, FINDINGS, JOBS, SPECTRUM
+from steadyread.files import FINDINGS, JOBS, SPECTRUM
 from steadyread.findings import Finding
 from steadyread.material import Material
 from steadyread.metrics.noise_summary import nearest_to_stated
@@ -31,6 +29,7 @@ from steadyread.noise_job import Job, carry_out_job, jobs_of, material_of, noise
 from steadyread.noise_seeing import Look, refuse_unseeable
 from steadyread.progress import Named, Progress, at_work, lines, quiet
 from steadyread.report.noise_page import write_noise_report
+from steadyread.report.shareable import write_cases
 from steadyread.run_folder import settle
 from steadyread.study import Study
 from steadyread.threats import CTNoise
@@ -41,7 +40,7 @@ from steadyread.workers import side_by_side, workers_for
 _MEASURED = 64   # images whose sigma under the noise stands for all
 
 
-def carry_out_noise(study: Study, folder: Path, progress: Progress = quiet) -> Path:
+def carry_out_noise(study: Study, folder: Path, progress: Progress = quiet, show_ids: bool = False) -> Path:
     """Every network of the study trained and assessed under CT noise, and the report over all of them.
 
     Jobs run side by side, one process each, as many as there are threads (one after another on a GPU). Finished
@@ -69,7 +68,7 @@ def carry_out_noise(study: Study, folder: Path, progress: Progress = quiet) -> P
     for several in hardening_jobs(study):
         for _ in progress(_finished(_hardening, study, several, folder, progress), len(several), "hardenings"):
             pass
-    return at_work(progress, "writing the report", lambda: write_noise_report(folder, study.seed))
+    return at_work(progress, "writing the report", lambda: write_noise_report(folder, study.seed, show_ids))
 
 
 def _finished(work: Callable[..., Any], study: Study, jobs: Sequence[Any], folder: Path, progress: Progress
@@ -168,7 +167,7 @@ def _write_facts(folder: Path, study: Study, material: Material, noise: CTNoise)
     found = [*_cut_off(noise, batch), *_other_thickness(noise, material.ready),
              *taught_findings(material, material.ready), *audit(material.raw, material.ready)]
     records.write_json(folder / FINDINGS, [one.as_json() for one in found])
-    records.write_text(folder / CASES, _listed(material.raw))
+    write_cases(folder, material.raw.rows)
 
 
 def _cut_off(noise: CTNoise, batch: Batch) -> Iterator[Finding]:
@@ -203,15 +202,3 @@ def _thickness(noise: CTNoise, cases: Cases, place: int) -> float | None:
         if 0 < stated < math.inf:
             return stated
     return None
-
-
-def _listed(cases: Cases) -> str:
-    """The cases with everything that their reader knows of them."""
-    names = list(dict.fromkeys(key for row in cases.rows for key in row.extras))
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case_id", "patient_id", "label", *names])
-    for row in cases.rows:
-        label = "" if row.label is None else row.label
-        writer.writerow([row.id, row.patient, label, *(row.extras.get(name, "") for name in names)])
-    return text.getvalue()

@@ -78,8 +78,8 @@ Method = Annotated[str | None, typer.Option("--method", help="pgd (half of each 
 HardeningEpochs = Annotated[int | None, typer.Option("--epochs", help="Of the hardening. Default: 15; of a run "
                                             "of CT noise what its study says, or 10 a round.")]
 Scratch = Annotated[bool | None, typer.Option("--from-scratch", help="Begin with an untrained network.")]
-ShowIds = Annotated[bool, typer.Option("--show-ids", help="Patients' ids and whole paths in the report, where else "
-                                        "pseudonyms and file names stand. Not for sharing.")]
+ShowIds = Annotated[bool, typer.Option("--show-ids", help="Ids of cases and patients and whole paths in reports, "
+                                                           "not pseudonyms and file names. Not for sharing.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run.")]
 Sources = Annotated[list[Path], typer.Argument(metavar="SERIES...", help="A folder or files of DICOM slices, or an "
                                                "npz.")]

@@ -35,6 +35,7 @@ from steadyread.noise_study import carry_out_noise
 from steadyread.progress import Progress, at_work, quiet
 from steadyread.referral import write_scores
 from steadyread.report import write_report
+from steadyread.report.shareable import write_cases
 from steadyread.run_folder import in_its_folder, settle, taken_up
 from steadyread.study import Study, laid_over
 from steadyread.study.reading import checked, reread
@@ -75,8 +76,8 @@ class Begun:
     attacks: dict[str, Sequence[Attack]]
 
 
-def carry_out(study: Study, out: str | Path | None = None, progress: Progress = quiet, overwrite: bool = False
-              ) -> Done:
+def carry_out(study: Study, out: str | Path | None = None, progress: Progress = quiet, overwrite: bool = False,
+              show_ids: bool = False) -> Done:
     """The whole study: data, model (trained unless weights are given), assessment, checks, report. One with a
     [noise] section is carried out over all its folds and variants.
 
@@ -84,6 +85,7 @@ def carry_out(study: Study, out: str | Path | None = None, progress: Progress = 
         out: the run's folder. If None it is `runs/<name of the study>`; where that holds another study, `-2`, `-3`
             and so on are added to the name.
         overwrite: another study in the folder is kept as `<folder>.old-1`, and this one begins anew.
+        show_ids: the report names cases, patients and folders as they are. Not for sharing.
 
     Raises:
         UsageError, InputRefused: a setting, the data or the model is not as stated, or another process works in
@@ -91,24 +93,27 @@ def carry_out(study: Study, out: str | Path | None = None, progress: Progress = 
         PlanDiffers: `out` holds another study.
         Partial: the disk is full; what was finished is kept.
     """
-    return in_its_folder(lambda folder: _carried_out(study, folder, progress), (study,), study.name, out, overwrite)
+    return in_its_folder(lambda folder: _carried_out(study, folder, progress, show_ids), (study,), study.name, out,
+                         overwrite)
 
 
-def _carried_out(study: Study, folder: Path, progress: Progress) -> Done:
+def _carried_out(study: Study, folder: Path, progress: Progress, show_ids: bool) -> Done:
     refuse_ignored(study)
     if study.noise is not None:
-        report = carry_out_noise(study, folder, progress)
+        report = carry_out_noise(study, folder, progress, show_ids)
         summary = records.read_json(folder / SUMMARY)
         return Done(folder, report, summary, tuple(judge_noise(gate(text), summary)
                                                    for text in study.gates.fail_below), set_aside.said(folder))
-    return finish(begin(study, folder, progress), progress)
+    return finish(begin(study, folder, progress), progress, show_ids)
 
 
-def harden_run(folder: str | Path, above: Sequence[Mapping[str, Any]], progress: Progress = quiet) -> Done:
+def harden_run(folder: str | Path, above: Sequence[Mapping[str, Any]], progress: Progress = quiet,
+               show_ids: bool = False) -> Done:
     """The study of a run's folder carried out again with a hardening added: the rest is taken up as it is.
 
     Args:
         above: settings laid over the run's own, those of `hardening` above all.
+        show_ids: as `carry_out` has it.
 
     Raises:
         InputRefused: no run there, or one that was stopped before its study was written.
@@ -119,7 +124,7 @@ def harden_run(folder: str | Path, above: Sequence[Mapping[str, Any]], progress:
         raise InputRefused(f"{folder} is no run: it has no {SETTINGS}. Give the folder that a run has written")
     try:
         with taken_up(folder):
-            return _carried_out(_with_hardening(folder, above), folder, progress)
+            return _carried_out(_with_hardening(folder, above), folder, progress, show_ids)
     except PlanDiffers as problem:
         raise PlanDiffers(f"{problem}. A run is hardened in one way: repeat it, or compare with another method or "
                           "size, --set 'hardening.compare.NAME={method=\"trades\"}'") from problem
@@ -155,7 +160,7 @@ def begin(study: Study, folder: Path, progress: Progress = quiet) -> Begun:
     return Begun(folder, material, attacks)
 
 
-def finish(begun: Begun, progress: Progress = quiet) -> Done:
+def finish(begun: Begun, progress: Progress = quiet, show_ids: bool = False) -> Done:
     """What was begun, to its end: network, assessment, checks, further scores, hardening, report."""
     folder, material, study = begun.folder, begun.material, begun.material.study
     classifier = placed(classifier_of(material, folder, progress), study)
@@ -165,8 +170,9 @@ def finish(begun: Begun, progress: Progress = quiet) -> Done:
     attacked = set_aside.assessed(attacked, table)
     _write_findings(folder, material, classifier, (attacked, table), progress)
     _write_further(folder, material, classifier, (attacked, table), progress)
-    carry_out_hardening(material, classifier, begun.attacks, folder, progress)
-    report = at_work(progress, "writing the report", lambda: write_report(folder, study.seed))
+    write_cases(folder, material.raw.rows)
+    carry_out_hardening(material, classifier, begun.attacks, folder, progress, show_ids)
+    report = at_work(progress, "writing the report", lambda: write_report(folder, study.seed, show_ids))
     return Done(folder, report, records.read_json(folder / SUMMARY),
                 tuple(judged_gates(study.gates.fail_below, table, folder, study.seed)), set_aside.said(folder))
 

@@ -45,7 +45,7 @@ class SetsDone:
 
 
 def carry_out_sets(sets: Sets, out: str | Path | None = None, progress: Progress = quiet, keep_going: bool = False,
-                   overwrite: bool = False) -> SetsDone:
+                   overwrite: bool = False, show_ids: bool = False) -> SetsDone:
     """Every data set's study, those at equal conditions after them, and the report over all.
 
     Everything is checked before any network is trained. The sets' runs go side by side, one process each, as many
@@ -55,6 +55,7 @@ def carry_out_sets(sets: Sets, out: str | Path | None = None, progress: Progress
     Args:
         out, overwrite: the folder, and what becomes of another study's run there, see `carry_out`.
         keep_going: a set that is refused or fails is written down with its reason, and the others go on.
+        show_ids: as `carry_out` has it.
 
     Raises:
         UsageError, InputRefused: a setting, a data set or a model is not as stated (the set is named).
@@ -62,11 +63,11 @@ def carry_out_sets(sets: Sets, out: str | Path | None = None, progress: Progress
         Partial: the disk is full; what was finished is kept.
     """
     studies = (*sets.studies.values(), *sets.equal.values())
-    return in_its_folder(lambda folder: _carried_out(sets, folder, progress, keep_going), studies, sets.name, out,
-                         overwrite)
+    return in_its_folder(lambda folder: _carried_out(sets, folder, progress, keep_going, show_ids), studies,
+                         sets.name, out, overwrite)
 
 
-def _carried_out(sets: Sets, folder: Path, progress: Progress, keep_going: bool) -> SetsDone:
+def _carried_out(sets: Sets, folder: Path, progress: Progress, keep_going: bool, show_ids: bool) -> SetsDone:
     _refuse_other(folder, sets)
     failures: dict[str, str] = {}
     for name, study in (*sets.studies.items(), *sets.equal.items()):
@@ -80,7 +81,7 @@ def _carried_out(sets: Sets, folder: Path, progress: Progress, keep_going: bool)
         raise InputRefused("no data set could be begun: " + "; ".join(failures.values()))
     records.write_json(folder / SETTINGS, sets.as_json())
     told = lines if progress is not quiet and workers_for(len(works)) > 1 else progress
-    calls = [(work.study, work.folder, Named(told, work.name)) for work in works]
+    calls = [(work.study, work.folder, Named(told, work.name), show_ids) for work in works]
     judged: list[Judged] = []
     for at, done in told(side_by_side(_finished, calls), len(calls), "data sets"):
         name = works[at].name
@@ -90,7 +91,7 @@ def _carried_out(sets: Sets, folder: Path, progress: Progress, keep_going: bool)
         else:
             judged += [replace(one, message=f"{name}: {one.message}") for one in done]
     seed = next(iter(sets.studies.values())).seed
-    report = at_work(progress, "writing the report", lambda: write_sets_report(folder, seed))
+    report = at_work(progress, "writing the report", lambda: write_sets_report(folder, seed, show_ids))
     aside = tuple(f"{work.name}: {text}" for work in works if work.folder.name != EQUAL
                   for text in set_aside.said(work.folder))
     return SetsDone(folder, report, records.read_json(folder / SUMMARY), tuple(judged), failures, aside)
@@ -121,11 +122,12 @@ def _begun(studies: Mapping[str, Study], folder: Path, below: str, failures: dic
             yield _Work(name, study, folder / name / below)
 
 
-def _finished(study: Study, folder: Path, progress: Progress) -> tuple[Judged, ...] | SteadyreadError:
+def _finished(study: Study, folder: Path, progress: Progress, show_ids: bool
+              ) -> tuple[Judged, ...] | SteadyreadError:
     """One run to its end, in whatever process: its gates, or why it failed."""
     try:
         with taken_up(folder):
-            return finish(begin(study, folder, progress), progress).gates
+            return finish(begin(study, folder, progress), progress, show_ids).gates
     except Partial:
         raise
     except SteadyreadError as problem:

@@ -11,7 +11,7 @@ import numpy as np
 
 from steadyread import records
 from steadyread.errors import InputRefused, unwritable
-from steadyread.files import JOBS, PAGE, SETTINGS, SUMMARY
+from steadyread.files import JOBS, PAGE, SALT, SETTINGS, SUMMARY
 from steadyread.folder_lock import locked, sweep
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.combination import combination_of
@@ -24,6 +24,7 @@ from steadyread.names import cell
 from steadyread.report import write_report
 from steadyread.report.noise_page import write_noise_report
 from steadyread.report.sets_page import write_sets_report
+from steadyread.report.shareable import IN_REPORT, Shareable, secret_of
 from steadyread.report.stored import read_records
 
 LIST = "triage.csv"
@@ -52,7 +53,8 @@ def triage_run(folder: str | Path, withhold: float | None = None, seed: int = 0,
     share = withhold if withhold is not None else share_to_withhold({"study": settings})
     found = triage(reads, validation if len(validation) else None, share, seed)
     path = Path(out or folder) / LIST
-    records.write_text(path, _listed(reads, found))
+    shared = Shareable(secret_of(folder)) if (folder / SALT).exists() else None
+    records.write_text(path, _listed(reads, found, shared))
     plain: dict[str, Any] = as_json(found | {"comparison": comparison(found), "list": str(path)})
     return plain
 
@@ -61,7 +63,7 @@ def report_run(folder: str | Path, seed: int = 0, out: str | Path | None = None,
                ) -> dict[str, Any]:
     """The report of a run written anew (and copied to `out`), as what `summary.json` holds.
 
-    `show_ids` shows patients and paths as they are, where else pseudonyms and the names of files stand.
+    `show_ids` shows cases, patients and paths as they are, where else pseudonyms and the names of files stand.
 
     Raises:
         InputRefused: no plan or records there, or a stored file that is not what it should be.
@@ -92,19 +94,23 @@ def _copied(folder: Path, out: Path) -> Path:
     return out
 
 
-def _listed(reads: Reads, found: dict[str, Any]) -> str:
-    """Every read with its scores and whether the smallest flip withholds it, the most fragile first."""
+def _listed(reads: Reads, found: dict[str, Any], shared: Shareable | None) -> str:
+    """Every read with its scores and whether the smallest flip withholds it, the most fragile first; and what its
+    case and patient are called in the run's report, where it has one."""
     scored = with_combined(scores(reads), combination_of(found["combined"]))
     threshold = next(row["threshold"] for row in found["rows"] if row["score"] == SMALLEST_FLIP)
     sizes, margins = scored.score[SMALLEST_FLIP], scored.score["margin"]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     further = [name for name in scored.score if name not in (SMALLEST_FLIP, *FREE)]
-    writer.writerow(["case_id", "patient_id", "prediction", "smallest_flip", "margin", *further, "withheld"])
+    writer.writerow(["case_id", "patient_id", *IN_REPORT, "prediction", "smallest_flip", "margin", *further,
+                     "withheld"])
     chosen = np.argwhere(scored.chosen)
     for at in np.argsort(sizes, kind="stable"):
         case, network = chosen[at]
-        writer.writerow([cell(reads.case_id[case]), cell(reads.patient[case]), int(reads.prediction[case, network]),
+        names = str(reads.case_id[case]), str(reads.patient[case])
+        called = (shared.case(names[0]), shared.patient(names[1])) if shared else ("", "")
+        writer.writerow([*map(cell, names), *called, int(reads.prediction[case, network]),
                          f"{sizes[at]:.6g}", f"{margins[at]:.6g}",
                          *(f"{scored.score[name][at]:.6g}" for name in further),
                          "yes" if sizes[at] <= threshold else "no"])

@@ -16,6 +16,7 @@ from steadyread.metrics.plan import exact_up_to
 from steadyread.metrics.robustness import median_flip
 from steadyread.metrics.summary import judged_by, tabled_sizes
 from steadyread.metrics.wording import number_of, size_json
+from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.report.stored import Assessed, Run, assessed_of
 from steadyread.units import Bounds
 
@@ -34,7 +35,7 @@ class Hardened:
     assessed: Assessed | None
 
 
-def read_hardenings(folder: Path) -> list[Hardened]:
+def read_hardenings(folder: Path, shared: Shareable = AS_IT_IS) -> list[Hardened]:
     """The hardened networks of a run's folder, the study's own first; none where it has no `hardened/`.
 
     Raises:
@@ -42,7 +43,8 @@ def read_hardenings(folder: Path) -> list[Hardened]:
     """
     main = folder / HARDENED
     others = sorted(path for path in folder.glob(f"{HARDENED}-*") if path.is_dir() and _asked(folder, path.name))
-    found = [_read(path, path.name.removeprefix(HARDENED).removeprefix("-")) for path in (main, *others)]
+    found = [_read(path, path.name.removeprefix(HARDENED).removeprefix("-"), shared)
+             for path in (main, *others)]
     return [one for one in found if one is not None] if found[0] is not None else []
 
 
@@ -81,9 +83,9 @@ def hardening_summary(plain: Assessed, hardened: Sequence[Hardened], seed: int =
                               for other in hardened[1:]), key=_by_method)}
 
 
-def _read(folder: Path, name: str) -> Hardened | None:
-    training = records.read_object(folder / TRAINING) or {}
-    assessed = assessed_of(folder)
+def _read(folder: Path, name: str, shared: Shareable) -> Hardened | None:
+    training = shared.tree(records.read_object(folder / TRAINING) or {})
+    assessed = assessed_of(folder, shared)
     return Hardened(name, training, assessed) if training or assessed else None
 
 

@@ -14,13 +14,15 @@ from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.noise_hardening import BEFORE
 from steadyread.metrics.noise_hardening_methods import HardenedMethod, NoiseHardening
 from steadyread.report.noise_stored import fold_of
+from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.report.stored import findings_of
 
 _FOLD, _ROUND = re.compile(r"fold-\d+"), re.compile(r"round-(\d+)")
 Tables = dict[int, pa.Table]
 
 
-def read_noise_hardening(folder: Path, settings: Mapping[str, Any]) -> NoiseHardening | None:
+def read_noise_hardening(folder: Path, settings: Mapping[str, Any], shared: Shareable = AS_IT_IS
+                         ) -> NoiseHardening | None:
     """What was hardened in a study of these `settings` (study.json); None where `hardened/` holds no method.
 
     Networks that are not judged yet are left out, their training is told. Methods that the settings do not name
@@ -32,7 +34,8 @@ def read_noise_hardening(folder: Path, settings: Mapping[str, Any]) -> NoiseHard
     noise = settings.get("noise")
     stated = (noise.get("hardening") if isinstance(noise, Mapping) else None) or {}
     places = {place.name: place for place in sorted((folder / HARDENED).glob("*")) if place.is_dir()}
-    methods = [_method(places[name], name == str(stated.get("method"))) for name in _order(stated, list(places))]
+    methods = [_method(places[name], name == str(stated.get("method")), shared)
+               for name in _order(stated, list(places))]
     if not methods:
         return None
     before = _tables(places[BEFORE]) if BEFORE in places else {}
@@ -48,11 +51,11 @@ def _order(stated: Mapping[str, Any], names: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(asked) if name in names and name != BEFORE]
 
 
-def _method(place: Path, main: bool) -> HardenedMethod:
+def _method(place: Path, main: bool, shared: Shareable) -> HardenedMethod:
     folds = _folds(place)
-    trainings = {fold: told for fold, path in folds.items() if (told := _training(path / TRAINING))}
+    trainings = {fold: shared.tree(told) for fold, path in folds.items() if (told := _training(path / TRAINING))}
     last = _tables(place)
-    findings = [(fold, finding) for fold, path in folds.items() for finding in findings_of(path / FINDINGS)]
+    findings = [(fold, finding) for fold, path in folds.items() for finding in findings_of(path / FINDINGS, shared)]
     by_round = _rounds(folds, trainings, last) if main else []
     harder = {fold: told for fold, path in folds.items() if (told := records.read_object(path / CONVERGENCE))}
     return HardenedMethod(place.name, reads_of(last, variant=place.name) if last else None,

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -42,28 +41,26 @@ def write_noise_report(folder: Path, seed: int = 0, show_ids: bool = False) -> P
     """Write report.html, summary.json and figures/ into a noise study's folder from its stored files alone.
 
     `seed` is that of the bootstrap: the same folder gives the same bytes. Networks that are not assessed yet are
-    left out, so a study under way can be reported on.
+    left out, so a study under way can be reported on. Cases and patients have pseudonyms (see `Shareable`), and
+    files no folders, unless `show_ids`.
 
     Raises:
         InputRefused: no network's records there, or a stored file that is not what it should be.
         Partial: the disk is full.
     """
-    run = read_noise_run(Path(folder))
+    shared = Shareable.of(Path(folder), show_ids)
+    run = read_noise_run(Path(folder), shared)
     networks = networks_by_variant(run.study.jobs)
-    found = summarise_noise(run.study, networks, seed)
+    found = shared.tree(summarise_noise(run.study, networks, seed))
     window = window_of(run.study.settings)
     drawings = noise_drawings(found, next(iter(networks.values())), run.examples, window)
-    if hardening := read_noise_hardening(run.folder, run.study.settings):
-        found["hardening"] = summarise_noise_hardening(hardening, found["stated_mas"], seed)
+    if hardening := read_noise_hardening(run.folder, run.study.settings, shared):
+        found["hardening"] = shared.tree(summarise_noise_hardening(hardening, found["stated_mas"], seed))
         drawings |= noise_hardening_drawings(hardening, found["hardening"])
-    if seen := read_seen_run(run.folder, found["classes"]):
-        found["seeing"] = summarise_seeing(seen.folds, seed)
+    if seen := read_seen_run(run.folder, found["classes"], shared):
+        found["seeing"] = shared.tree(summarise_seeing(seen.folds, seed))
         found["findings"] = by_severity([*found["findings"], *found["seeing"]["findings"]])
         drawings |= seeing_drawings(found["seeing"], seen.shown, window, found["classes"])
-    if not show_ids:
-        shared = Shareable.of([job.table for job in run.study.jobs], bool(found["data"]["patients_known"]))
-        found = shared.tree(found)
-        run = replace(run, study=replace(run.study, settings=shared.tree(run.study.settings)))
     saved = {name: save(drawing.figure, run.folder / FIGURES, name)[1] for name, drawing in drawings.items()}
     records.write_json(run.folder / SUMMARY, as_json(found))
     page = render(run, found, {name: (inline_svg(saved[name].read_text("utf-8"), name.replace("_", "-"),

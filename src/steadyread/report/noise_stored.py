@@ -1,9 +1,7 @@
 """What the folder of a noise study holds, read: settings, spectrum, cases, audit, and every network's files."""
 
-import csv
-import io
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +21,7 @@ from steadyread.files import (
     TRAINING,
 )
 from steadyread.metrics.noise_summary import NoiseJob, NoiseStudy
+from steadyread.report.shareable import AS_IT_IS, Shareable, read_cases
 from steadyread.report.stored import class_name, findings_of
 
 _FOLD = re.compile(r"fold-(\d+)")
@@ -38,8 +37,10 @@ class NoiseRun:
     examples: list[NoiseExample]
 
 
-def read_noise_run(folder: Path) -> NoiseRun:
+def read_noise_run(folder: Path, shared: Shareable = AS_IT_IS) -> NoiseRun:
     """A study's folder. All but the records and the plan of one network may be absent.
+
+    All but the records, and what is joined with them, is as it is `shared`.
 
     A network whose records are not there yet is left out, so that a study under way can be looked at.
 
@@ -48,16 +49,18 @@ def read_noise_run(folder: Path) -> NoiseRun:
     """
     places = [(variant, fold) for variant in sorted((folder / JOBS).glob("*")) if variant.is_dir()
               for fold in sorted(variant.glob("fold-*")) if _FOLD.fullmatch(fold.name)]
-    jobs = [_job(variant.name, place) for variant, place in places
+    jobs = [_job(variant.name, place, shared) for variant, place in places
             if records.has_records(place)]
     if not jobs:
         raise InputRefused(f"no network's records in {folder}: expected jobs/VARIANT/fold-NUMBER/records there; "
                            "give the folder of a noise study, or run the command that began it again")
-    study = NoiseStudy(records.read_object(folder / SETTINGS) or {}, records.read_object(folder / SPECTRUM),
-                       _cases(folder / CASES), findings_of(folder / FINDINGS), jobs)
+    study = NoiseStudy(shared.tree(records.read_object(folder / SETTINGS) or {}),
+                       shared.tree(records.read_object(folder / SPECTRUM)), read_cases(folder / CASES),
+                       findings_of(folder / FINDINGS, shared), jobs)
     shown = {(one.case_id, one.attack, one.mas): one for job in reversed(jobs)
              for one in reversed(_examples(folder / JOBS / job.variant / f"fold-{job.fold}" / NOISE_EXAMPLES, job))}
-    return NoiseRun(folder, study, list(reversed(shown.values())))
+    return NoiseRun(folder, study, [replace(one, case_id=shared.case(one.case_id))
+                                    for one in reversed(shown.values())])
 
 
 def fold_of(place: Path) -> int:
@@ -66,25 +69,11 @@ def fold_of(place: Path) -> int:
     return int(match.group(1)) if match else 0
 
 
-def _job(variant: str, place: Path) -> NoiseJob:
+def _job(variant: str, place: Path, shared: Shareable) -> NoiseJob:
     plan = records.read_object(place / records.PLAN)
-    return NoiseJob(variant, fold_of(place), plan or {}, records.read(place), findings_of(place / FINDINGS),
-                    records.read_object(place / TRAINING), records.read_object(place / COUNTED),
-                    records.read_object(place / CONVERGENCE))
-
-
-def _cases(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    try:
-        lines = list(csv.DictReader(io.StringIO(path.read_text("utf-8"))))
-    except (OSError, UnicodeDecodeError, csv.Error) as problem:
-        raise InputRefused(f"{path} is not a readable table ({problem}): remove it or run the study "
-                           "again") from problem
-    if lines and "case_id" not in lines[0]:
-        raise InputRefused(f"{path} has no column case_id: remove it or run the study again")
-    return [{str(name): value for name, value in line.items() if name is not None and value is not None}
-            for line in lines]
+    return NoiseJob(variant, fold_of(place), shared.tree(plan or {}), records.read(place),
+                    findings_of(place / FINDINGS, shared), shared.tree(records.read_object(place / TRAINING)),
+                    records.read_object(place / COUNTED), records.read_object(place / CONVERGENCE))
 
 
 def _examples(path: Path, job: NoiseJob) -> list[NoiseExample]:

@@ -1,7 +1,6 @@
 """One self-contained page from a run's folder: no network, no script, light and dark, and it prints."""
 
 import json
-from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -31,26 +30,24 @@ from steadyread.units import Bounds
 def write_report(run_dir: Path, seed: int = 0, show_ids: bool = False) -> Path:
     """Write report.html, summary.json, checklist.md and figures/ into a run's folder from its stored files alone.
 
-    `seed` is that of the bootstrap and of drawn subsets: the same folder gives the same bytes. Patients stand under
-    pseudonyms and files without their folders (see `Shareable`) unless `show_ids`.
+    `seed` is that of the bootstrap and of drawn subsets: the same folder gives the same bytes. Cases and
+    patients have pseudonyms (see `Shareable`), and files no folders, unless `show_ids`.
 
     Raises:
         InputRefused: no plan or records there, or a stored file that is not what it should be.
         Partial: the disk is full.
     """
     folder = Path(run_dir)
-    run = read_run(folder)
+    shared = Shareable.of(folder, show_ids)
+    run = read_run(folder, shared=shared)
     bounds = bounds_of(run.plan)
-    summary = summarise(run.table, run.plan, run.findings, run.training, seed)
+    summary = shared.tree(summarise(run.table, run.plan, run.findings, run.training, seed))
     reads = reads_of(run.table, None if summary["part"] == "all" else summary["part"], summary["stage"], bounds)
     drawn = drawings(reads, summary, run.examples, bounds)
-    plain, hardened = Assessed(run, reads), read_hardenings(folder)
+    plain, hardened = Assessed(run, reads), read_hardenings(folder, shared)
     if hardened:
         summary["hardening"] = hardening_summary(plain, hardened, seed)
         drawn |= {each.name: each for each in hardening_drawings(plain, hardened, summary["hardening"])}
-    if not show_ids:
-        shared = Shareable.of([run.table], bool(run.plan.get("data", {}).get("patients_known")))
-        run, summary = _shared(run, shared), shared.tree(summary)
     saved = {name: save(drawing.figure, folder / FIGURES, name)[1] for name, drawing in drawn.items()}
     records.write_json(folder / SUMMARY, as_json(summary))
     records.write_text(folder / CHECKLIST, checklist_markdown(_named(run, summary)))
@@ -60,12 +57,6 @@ def write_report(run_dir: Path, seed: int = 0, show_ids: bool = False) -> Path:
         for name, caption in captions.items()})
     records.write_text(folder / PAGE, page)
     return folder / PAGE
-
-
-def _shared(run: Run, shared: Shareable) -> Run:
-    """What the page shows of a run beside its summary, without patients and folders."""
-    examples = [replace(example, case_id=shared.text(example.case_id)) for example in run.examples]
-    return replace(run, plan=shared.tree(run.plan), findings=shared.tree(run.findings), examples=examples)
 
 
 def render(run: Run, summary: dict[str, Any], drawn: dict[str, tuple[Markup, str]]) -> str:

@@ -14,6 +14,7 @@ from steadyread.figures.seeing_shift import attention_shift, sanity
 from steadyread.metrics.noise_wording import short_name
 from steadyread.report.drawings import Drawing
 from steadyread.report.seeing_stored import read_shown
+from steadyread.report.shareable import AS_IT_IS, Shareable
 
 _SLICES, _ATTENDED = 2, 3     # images on the page; all are drawn for named cases
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
@@ -59,7 +60,8 @@ def chosen_for_page(shown: Sequence[Shown]) -> list[Shown]:
     return list(held.values())
 
 
-def draw_seen(stored: Path, folder: Path, window: Window = _WINDOW, classes: Sequence[str] = ()) -> list[Path]:
+def draw_seen(stored: Path, folder: Path, window: Window = _WINDOW, classes: Sequence[str] = (),
+              shared: Shareable = AS_IT_IS) -> list[Path]:
     """Slices, attention and features of every case of a seen.npz, as PNG and SVG into `folder`; returns the PNGs.
 
     Raises:
@@ -68,7 +70,7 @@ def draw_seen(stored: Path, folder: Path, window: Window = _WINDOW, classes: Seq
     """
     malignant = classes[1] if len(classes) == 2 else "class 1"
     made: list[Path] = []
-    for number, one in enumerate(read_shown(stored, classes=classes), 1):
+    for number, one in enumerate(read_shown(stored, classes=classes, shared=shared), 1):
         name = f"{number:02d}-{_UNSAFE.sub('_', one.case_id)[:60]}"
         drawn: dict[str, Figure] = {"slices": slices([one], window, malignant),
                                     "attention": attention([one], window), "features": features(one)}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from steadyread.figures.seeing import Shown
 from steadyread.files import JOBS, SEEN, SEEN_ARRAYS
 from steadyread.metrics.seeing_features import FeatureChange
 from steadyread.metrics.seeing_reads import MEASURES, SeenFold, attack_key
+from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.report.stored import class_name
 
 Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
@@ -39,7 +40,7 @@ class SeenRun:
     shown: list[Shown]
 
 
-def read_seen_run(run: Path, classes: Sequence[str] = ()) -> SeenRun | None:
+def read_seen_run(run: Path, classes: Sequence[str] = (), shared: Shareable = AS_IT_IS) -> SeenRun | None:
     """All that is stored in a study's folder; None where it did not look.
 
     Raises:
@@ -52,7 +53,7 @@ def read_seen_run(run: Path, classes: Sequence[str] = ()) -> SeenRun | None:
         return None
     return SeenRun([seen for _, seen in folds],
                    [one for place, seen in folds
-                    for one in read_shown(place / SEEN_ARRAYS, seen.fold, classes, seen.told)])
+                    for one in read_shown(place / SEEN_ARRAYS, seen.fold, classes, seen.told, shared)])
 
 
 def read_seen(place: Path, fold: int) -> SeenFold | None:
@@ -79,8 +80,8 @@ def read_seen(place: Path, fold: int) -> SeenFold | None:
 
 
 def read_shown(stored: Path, fold: int | None = None, classes: Sequence[str] = (),
-               seen: Mapping[str, Any] | None = None) -> list[Shown]:
-    """The shown images of a seen.npz; `seen` (seen.json) tells which of them flipped.
+               seen: Mapping[str, Any] | None = None, shared: Shareable = AS_IT_IS) -> list[Shown]:
+    """The shown images of a seen.npz; `seen` (seen.json) tells which of them flipped, `shared` their names.
 
     Raises:
         InputRefused: no readable npz of these arrays, of one length and with images of one shape.
@@ -103,7 +104,8 @@ def read_shown(stored: Path, fold: int | None = None, classes: Sequence[str] = (
                            f"spacing an axis and a change a feature; got {wrong or arrays['change'].shape}: "
                            f"{_AGAIN}")
     flips = _flips(seen)
-    return [_shown(arrays, row, fold, classes, flips) for row in range(len(arrays["clean"]))]
+    shown = [_shown(arrays, row, fold, classes, flips) for row in range(len(arrays["clean"]))]
+    return [replace(one, case_id=shared.case(one.case_id)) for one in shown]
 
 
 def _shown(arrays: Arrays, row: int, fold: int | None, classes: Sequence[str],

@@ -5,7 +5,6 @@ Markdown, from stored files alone.
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -30,7 +29,6 @@ from steadyread.report.inline import data_uri, inline_svg
 from steadyread.report.sets_drawings import sets_drawings
 from steadyread.report.sets_stored import StoredSets, read_sets
 from steadyread.report.sets_summary import summarise_sets
-from steadyread.report.shareable import Shareable
 from steadyread.report.stored import Run
 from steadyread.report.tables import flip, interval, number, signed_interval, tight
 from steadyread.units import Bounds
@@ -43,19 +41,16 @@ def write_sets_report(folder: Path, seed: int = 0, show_ids: bool = False) -> Pa
     """Write report.html, report.md, checklist.md, summary.json and figures/ into the folder of a study of sets.
 
     From stored files alone; `seed` is that of the bootstrap: the same folder gives the same bytes. A set without
-    records, or one that failed, is said with its reason.
+    records, or one that failed, is said with its reason. Cases and patients have pseudonyms (see `Shareable`), and
+    files no folders, unless `show_ids`.
 
     Raises:
         InputRefused: no such study there, or a stored file that is not what it should be.
         Partial: the disk is full.
     """
-    stored = read_sets(Path(folder))
+    stored = read_sets(Path(folder), show_ids)
     found = summarise_sets(stored, seed)
     drawings = sets_drawings(stored, found)
-    if not show_ids:
-        shared = Shareable.of([plain.run.table for _, plain in stored.assessed.values()
-                               if plain.run.plan.get("data", {}).get("patients_known")], True)
-        found, stored = shared.tree(found), replace(stored, study=shared.tree(stored.study))
     saved = {name: save(drawing.figure, stored.folder / FIGURES, name)[1] for name, drawing in drawings.items()}
     records.write_json(stored.folder / SUMMARY, as_json(found))
     page = render(stored, found, {name: (inline_svg(saved[name].read_text("utf-8"), name.replace("_", "-"),

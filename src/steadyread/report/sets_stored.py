@@ -1,7 +1,7 @@
 """What the folder of a study of several data sets holds: each set's run, hardened networks and equal run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from steadyread.errors import InputRefused
 from steadyread.figures.across_sets import Attacked
 from steadyread.files import ATTACKED, EQUAL, FAILED, IMAGES, SETTINGS
 from steadyread.report.hardening_stored import Hardened, read_hardenings
+from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.report.stored import Assessed, Run, assessed_of, class_name
 
 _ARRAYS = ("images", "probabilities", "attack", "case_id", "label", "size")
@@ -35,6 +36,7 @@ class StoredSet:
     images: Mapping[str, Any] | None = None
     equal: Assessed | None = None
     equal_images: Mapping[str, Any] | None = None
+    shared: Shareable = AS_IT_IS
 
     @property
     def title(self) -> str:
@@ -61,8 +63,10 @@ class StoredSets:
         return {one.name: (one, one.plain) for one in self.sets if one.plain is not None}
 
 
-def read_sets(folder: Path) -> StoredSets:
+def read_sets(folder: Path, show_ids: bool = True) -> StoredSets:
     """The folder of a study of several data sets. Only its study.json must be there.
+
+    Each set has its own pseudonyms unless the report is to `show_ids`.
 
     Raises:
         InputRefused: no such study, or a stored file that is not what it should be.
@@ -75,21 +79,24 @@ def read_sets(folder: Path) -> StoredSets:
     for name in stated:
         if Path(str(name)).name != name:
             raise InputRefused(f"{folder / SETTINGS}: a data set's name is the name of its folder; got {name!r}")
-    return StoredSets(folder, study, tuple(_read(folder / name, name, settings)
-                                           for name, settings in stated.items()))
+    return StoredSets(folder, Shareable.of(folder, show_ids).tree(study), tuple(
+        _read(folder / name, name, settings, Shareable.of(folder / name, show_ids))
+        for name, settings in stated.items()))
 
 
-def _read(folder: Path, name: str, settings: Any) -> StoredSet:
-    told = records.read_object(folder / FAILED)
+def _read(folder: Path, name: str, settings: Any, shared: Shareable) -> StoredSet:
+    told = shared.tree(records.read_object(folder / FAILED))
     failed = None if told is None else str(told.get("reason") or "for no reason that was written down")
-    stated = settings if isinstance(settings, Mapping) else {}
-    plain = assessed_of(folder)
+    stated = shared.tree(settings) if isinstance(settings, Mapping) else {}
+    plain = assessed_of(folder, shared)
     if plain is None:
         return StoredSet(name, folder, stated, failed)
     equal = folder / EQUAL
-    return StoredSet(name, folder, stated, failed, plain, tuple(read_hardenings(folder)),
-                     read_attacked(folder / ATTACKED, _classes(plain.run)), records.read_object(folder / IMAGES),
-                     assessed_of(equal), records.read_object(equal / IMAGES))
+    return StoredSet(name, folder, stated, failed, plain, tuple(read_hardenings(folder, shared)),
+                     tuple(replace(one, case_id=shared.case(one.case_id))
+                           for one in read_attacked(folder / ATTACKED, _classes(plain.run))),
+                     records.read_object(folder / IMAGES), assessed_of(equal, shared),
+                     records.read_object(equal / IMAGES), shared)
 
 
 def read_attacked(path: Path, classes: tuple[str, ...]) -> tuple[Attacked, ...]:

@@ -31,7 +31,7 @@ def summarise_sets(stored: StoredSets, seed: int = 0) -> Told:
     Raises:
         InputRefused: a run's stored files do not fit each other.
     """
-    sets = {name: _of_set(one, plain, seed) for name, (one, plain) in stored.assessed.items()}
+    sets = {name: one.shared.tree(_of_set(one, plain, seed)) for name, (one, plain) in stored.assessed.items()}
     study = stored.study
     found: Told = {
         "steadyread": __version__, "name": study.get("name"), "scale": study.get("scale"), "sets": sets,

@@ -1,7 +1,7 @@
 """What a run's folder holds: plan, records, findings, examples, training. No model is needed, nor loaded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from steadyread.files import EXAMPLES, FINDINGS, SETTINGS, TRAINING, regular_fil
 from steadyread.metrics import Reads, reads_of
 from steadyread.metrics.aligned import SCORES, with_scores
 from steadyread.metrics.plan import bounds_of, part_of, stages_of
+from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.units import Bounds
 
 _EXAMPLE_ARRAYS = ("clean", "adversarial", "case_id", "label", "attack", "size", "clean_probabilities",
@@ -46,17 +47,19 @@ class Assessed:
         return bounds_of(self.run.plan)
 
 
-def assessed_of(folder: Path) -> Assessed | None:
+def assessed_of(folder: Path, shared: Shareable = AS_IT_IS) -> Assessed | None:
     """A run with the reads it is judged by, None where it has no records (yet)."""
     if not records.has_records(folder):
         return None
-    run = read_run(folder)
+    run = read_run(folder, shared=shared)
     stage = next(iter(stages_of(run.table)), None)
     return Assessed(run, reads_of(run.table, part_of(run.table), stage, bounds_of(run.plan)))
 
 
-def read_run(folder: Path, classes: tuple[str, ...] = ()) -> Run:
+def read_run(folder: Path, classes: tuple[str, ...] = (), shared: Shareable = AS_IT_IS) -> Run:
     """A run's folder. Settings, findings, training and examples may be absent; plan and records may not.
+
+    All but the records is as it is `shared`.
 
     Raises:
         InputRefused: no plan or records there, or a file that is not what it should be.
@@ -68,8 +71,9 @@ def read_run(folder: Path, classes: tuple[str, ...] = ()) -> Run:
     if isinstance(settings, dict):
         plan = {"name": settings.get("name"), "study": settings} | plan
     names = classes or tuple(str(name) for name in plan.get("data", {}).get("classes", ()))
-    return Run(folder, plan, read_records(folder), findings_of(folder / FINDINGS),
-               _optional(folder / TRAINING), read_examples(folder / EXAMPLES, names))
+    return Run(folder, shared.tree(plan), read_records(folder), findings_of(folder / FINDINGS, shared),
+               shared.tree(_optional(folder / TRAINING)),
+               [replace(one, case_id=shared.case(one.case_id)) for one in read_examples(folder / EXAMPLES, names)])
 
 
 def read_records(folder: Path) -> pa.Table:
@@ -111,12 +115,13 @@ def read_examples(path: Path, classes: tuple[str, ...]) -> list[Example]:
             for row in range(lengths["clean"])]
 
 
-def findings_of(path: Path) -> list[dict[str, Any]]:
+def findings_of(path: Path, shared: Shareable = AS_IT_IS) -> list[dict[str, Any]]:
     """A stored list of findings, each with every field, the worst first; empty where there is no file."""
     found = [] if (stored := _optional(path)) is None else stored
     if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
         raise InputRefused(f"{path} must hold a list of findings; remove it or run the assessment again")
-    known = [{"check": "", "severity": "note", "message": "", "value": None, "rows": ()} | each for each in found]
+    known = [{"check": "", "severity": "note", "message": "", "value": None, "rows": ()} | shared.finding(each)
+             for each in found]
     return sorted(known, key=lambda each: _SEVERITIES.index(each["severity"])
                   if each["severity"] in _SEVERITIES else 0)
 
