@@ -245,3 +245,41 @@ def test_the_bounds_of_a_set_are_those_of_its_values(tmp_path: Path) -> None:
     cases = open_cases(tmp_path)
     assert (cases.bounds.high, cases[0].image.flatten().tolist()) == (4095, [4000, 0])
     assert {found.check: found.severity for found in audit(cases)}["pixels outside the bounds"] == "ok"
+
+
+@pytest.mark.parametrize(("data", "words"), [
+    (b"", "is empty"), (b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 9\n", "Git LFS pointer"),
+    (b"<!doctype html><p>Log in", "is a web page, not a picture"), (b"Not Found at all", "is text, not a picture")])
+def test_what_stands_for_a_picture_is_named(tmp_path: Path, data: bytes, words: str) -> None:
+    (tmp_path / "x.png").write_bytes(data)
+    with pytest.raises(InputRefused, match=words) as caught:
+        read(tmp_path / "x.png")
+    assert str(caught.value).count("x.png") == 1
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4])
+def test_few_bits_are_stretched_and_said(tmp_path: Path, bits: int) -> None:
+    packed = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 1, bits, 0, 0, 0, 0))
+    packed += chunk(b"IDAT", zlib.compress(b"\0" + b"\x1b" * bits)) + chunk(b"IEND", b"")
+    (tmp_path / "x.png").write_bytes(b"\x89PNG\r\n\x1a\n" + packed)
+    pixels, how, high = read(tmp_path / "x.png")
+    assert (high, "1 of 1 are stored with 1, 2 or 4 bits" in how) == (255, True)
+    first = {1: [0, 0, 0, 255], 2: [0, 85, 170, 255], 4: [17, 187, 17, 187]}[bits]
+    assert pixels[0, 0, :4].tolist() == first
+    Image.new("L", (8, 8), 9).save(tmp_path / "y.png")
+    assert "bits a pixel" not in read(tmp_path / "y.png")[1]
+
+
+def test_highest_values_that_differ_are_said(tmp_path: Path) -> None:
+    (tmp_path / "x.pgm").write_bytes(b"P5 3 1 15\n\0\7\x0f")
+    (tmp_path / "y.pgm").write_bytes(b"P5 3 1 255\n\0\7\xff")
+    _, how = look_of([tmp_path / "x.pgm", tmp_path / "y.pgm"])
+    assert "highest value that they state differs (15 in 1, 255 in 1 of 2)" in how
+    assert "differs" not in look_of([tmp_path / "y.pgm"] * 2)[1]
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA"])
+def test_what_is_opaque_is_not_transparent(tmp_path: Path, mode: str) -> None:
+    Image.new("L", (4, 4), 90).convert(mode).save(tmp_path / "x.png")
+    assert "transparent" not in read(tmp_path / "x.png")[1]
+    assert read(tmp_path / "x.png")[0].max() == 90

@@ -357,6 +357,23 @@ def test_a_file_that_stands_for_weights_says_what_it_is(here: Path, suffix: str,
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(("suffix", "content", "told"), [
+    ("pt", b"\x1f\x8b\x08" + b"\0" * 20, "packed by gzip: unpack"), ("pth", b"BZh91AY&SY\0\0", "an archive"),
+    ("pt", b"\x08\x07\x12\x07pytorch\x1a\x052.0.0\xff", "ONNX"), ("pt", b"\x89HDF\r\n\x1a\n\0\0", "HDF5"),
+    ("safetensors", b"PK\3\4\0\0\xff", r"rename it to end in \.pt")])
+def test_weights_of_another_kind_are_named_by_their_first_bytes(here: Path, suffix: str, content: bytes, told: str
+                                                                ) -> None:
+    (here / f"w.{suffix}").write_bytes(content)
+    with pytest.raises(InputRefused, match=told):
+        load_classifier_module("bring_your_own:net", here / f"w.{suffix}")
+
+
+def test_safetensors_under_another_name_are_named(here: Path) -> None:
+    save_file({"a": torch.zeros(2)}, here / "w.pt")
+    with pytest.raises(InputRefused, match=r"rename it to end in \.safetensors"):
+        load_classifier_module("bring_your_own:net", here / "w.pt")
+
+
 @pytest.mark.parametrize(("name", "content", "told"), [
     ("w.h5", b"", r"expected weights as \.safetensors"), ("none.pt", None, "no weights file"),
     ("w.pt", {"epoch": 3}, "no state dict"), ("w.pt", [1, 2], "no state dict"), ("w.pt", {}, "no state dict")])

@@ -15,6 +15,7 @@ import stat
 import struct
 import unicodedata
 import zipfile
+from codecs import getincrementaldecoder
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
@@ -38,6 +39,8 @@ _KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK,
 # of zip archives: the first bytes of a member and of the last record; what stands where there are more members than
 # two bytes count; the longest of last records; what may stand between members (24 bytes), and the next's first ones
 _MEMBER, _END, _UNCOUNTED, _LONGEST_END, _BETWEEN = b"PK\3\4", b"PK\5\6", 0xFFFF, 22 + 0xFFFF, 28
+_TEXT = 8     # letters that are no accident
+_LFS, _ANNEX = b"version https://git-lfs", b"/annex/objects/"
 _NEAR = 500   # names of a folder that are compared with one that is not there
 
 
@@ -209,6 +212,33 @@ def _mode(path: Path) -> int:
         raise InputRefused(f"{path}: cannot be read ({_reason(problem)})") from None
     except (OSError, ValueError):
         return 0
+
+
+def refuse_stand_in(path: Path, head: bytes, sought: str) -> None:
+    """Nothing where a file that begins with `head` may hold what is `sought`: "weights", "a picture".
+
+    Raises:
+        InputRefused: it is empty, stands for a file that was not fetched, or is a web page or other text.
+    """
+    if not head:
+        raise InputRefused(f"{path} is empty: the copy or download was cut off, get the file again")
+    if head.startswith(_LFS):
+        raise InputRefused(f"{path} is a Git LFS pointer, a note of where the file is kept: fetch it with "
+                           "`git lfs pull` in the repository")
+    if _ANNEX in head:
+        raise InputRefused(f"{path} is a git-annex pointer, a note of where the file is kept: fetch it with "
+                           "`git annex get` in the repository")
+    try:
+        text = getincrementaldecoder("utf-8-sig")().decode(head)   # its last letter may be cut in two
+    except UnicodeDecodeError:
+        return
+    if len(text) < _TEXT or not all(mark.isprintable() or mark.isspace() for mark in text):
+        return
+    begins = " ".join(text.split())[:60]
+    if begins.lower().startswith(("<!doctype html", "<html")):
+        raise InputRefused(f"{path} is a web page, not {sought} (a page of an error or a login was saved under "
+                           "this name): download the file itself")
+    raise InputRefused(f"{path} is text, not {sought}; it begins '{begins}': download or copy the file itself")
 
 
 def _leads_back(target: Path, top: Path) -> bool:

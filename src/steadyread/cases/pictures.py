@@ -5,6 +5,7 @@ import math
 import struct
 import warnings
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from steadyread.cases.netpbm import is_netpbm, read_netpbm
 from steadyread.cases.png import refuse_changed
 from steadyread.errors import InputRefused, UsageError
-from steadyread.files import regular_file
+from steadyread.files import refuse_stand_in, regular_file
 from steadyread.types import Bounds
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())   # a damaged picture is refused once, in our words
@@ -34,6 +35,7 @@ _LARGEST, _MOST_TILE = 2**28, 2**24   # bytes of a file, pixels of a tile
 # A progressive JPEG of many scans is decoded as often: scans times pixels.
 _USUAL_SCANS, _MOST_SCANNED = 16, 2**29
 _SAMPLE = 256
+_HEAD = 512    # bytes that tell what a file is
 # An image counts as grey where its channels differ by no more than this on average: JPEG's chroma rounding
 # and faint tints stay below, stained and natural images do not.
 _GREY_DIFFERENCE = 2.0
@@ -61,14 +63,15 @@ class Look:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What one picture is like: bits per pixel as stored, the highest value that they allow, whether it is grey,
-    turned, transparent, and the largest value where that was looked at."""
+    """What one picture is like: bits per pixel as read, the highest value that they allow, whether it is grey,
+    turned, transparent anywhere, stored with fewer than 8 bits, and the largest value where that was looked at."""
 
     bits: int
     high: float
     grey: bool
     turned: bool
     transparent: bool
+    few: bool = False
     largest: int | None = None
 
 
@@ -138,9 +141,16 @@ def look_of(paths: Sequence[Path], channels: Channels = "auto") -> tuple[Look, s
 def _remarks(seen: Sequence[_Seen], look: Look) -> Iterator[str]:
     """What was done to pictures, or may be meant otherwise than it is read."""
     for count, words in ((sum(one.turned for one in seen), "are turned as their EXIF orientation says"),
-                         (sum(one.transparent for one in seen), "are transparent and laid over black")):
+                         (sum(one.transparent for one in seen), "are transparent and laid over black"),
+                         (sum(one.few for one in seen), "are stored with 1, 2 or 4 bits a pixel, whose values are "
+                          "stretched to 0 to 255")):
         if count:
             yield f"{count} of {len(seen)} {words}"
+    highs = Counter(one.high for one in seen if one.bits == look.bits)
+    if len(highs) > 1:
+        told = ", ".join(f"{high:g} in {count}" for high, count in sorted(highs.items()))
+        yield (f"the highest value that they state differs ({told} of {len(seen)}): values are taken as stored, so "
+               "the same grey may stand for different brightness; convert the set to one")
     largest = max((one.largest for one in seen if one.largest is not None), default=look.bounds.high)
     if 2 * largest < look.bounds.high:
         yield (f"their largest value is {largest} of {look.bounds.high:g}: if the scanner stores fewer than "
@@ -151,18 +161,32 @@ def _seen(path: Path, colour: bool) -> _Seen:
     """What a picture is like; whether it is grey is only looked at where `colour` matters."""
     with _opened(path) as (picture, turned):
         bits, high = _depth(picture)
+        few = _few_bits(picture)
         if bits == 16:
-            return _Seen(16, high, True, turned, "transparency" in picture.info, int(_deep(picture, path).max()))
+            clear = picture.info.get("transparency")
+            seen = isinstance(clear, int) and bool((np.asarray(picture) == clear).any())
+            return _Seen(16, high, True, turned, seen, largest=int(_deep(picture, path).max()))
         transparent = _is_transparent(picture)
-        if not colour or picture.mode in ("L", "LA", "1"):
-            return _Seen(8, high, True, turned, transparent)
-        picture.draft("RGB", (256, 256))
-        if transparent and picture.mode != "RGBA":
+        grey = picture.mode in ("L", "LA", "1")
+        if transparent:
             picture = picture.convert("RGBA")
+            transparent = picture.getextrema()[3][0] < 255
+        if not colour or grey:
+            return _Seen(8, high, True, turned, transparent, few)
+        picture.draft("RGB", (256, 256))
         if picture.mode in ("RGB", "RGBA"):
             picture.thumbnail((256, 256), Image.Resampling.BOX)
         pixels = np.asarray(_over_black(picture, path).convert("RGB")).astype(np.int16)
-    return _Seen(8, high, float((pixels.max(-1) - pixels.min(-1)).mean()) <= _GREY_DIFFERENCE, turned, transparent)
+    return _Seen(8, high, float((pixels.max(-1) - pixels.min(-1)).mean()) <= _GREY_DIFFERENCE, turned, transparent,
+                 few)
+
+
+def _few_bits(picture: Image.Image) -> bool:
+    """Whether grey values are stored in fewer than 8 bits, which Pillow stretches to 255."""
+    stored = _tags(picture).get(_BITS) or (8,)
+    raw = [str(tile[3][0] if isinstance(tile[3], tuple) else tile[3]) for tile in getattr(picture, "tile", ())]
+    return picture.mode == "1" or (picture.mode == "L" and (
+        max(stored) < 8 or any(name.endswith((";2", ";4", ";1")) for name in raw)))
 
 
 @contextmanager
@@ -200,6 +224,8 @@ def _identified(file: IO[bytes], path: Path) -> Image.Image:
     try:
         return Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError:
+        file.seek(0)
+        refuse_stand_in(path, file.read(_HEAD), "a picture")
         raise InputRefused(f"{path}: not a whole, readable picture (it holds no {', '.join(_FORMATS)})") from None
 
 

@@ -1,15 +1,16 @@
 """Which tensors of a weights file are a network's, whatever stands around them or before their names."""
 
-from codecs import getincrementaldecoder
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, takewhile
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from steadyread.errors import InputRefused
+from steadyread.files import refuse_stand_in
 from steadyread.progress import note
 
 Shapes = Mapping[str, Sequence[int]]
@@ -19,8 +20,29 @@ _WRAPPERS = ("module.", "_orig_mod.")                          # what DataParall
 _AVERAGED = ("ema", "shadow", "swa", "avg", "averag", "teacher", "momentum")   # beside the weights, not instead
 _DEPTH = 4
 _HEAD = 512                                                    # bytes that tell what a file is
-_TEXT = 8                                                      # letters that are no accident
-_LFS, _ANNEX = b"version https://git-lfs", b"/annex/objects/"
+_TORCH = (".pt", ".pth", ".bin", ".ckpt", ".tar")
+
+
+class _Kind(NamedTuple):
+    """What a file is that begins with `magic` at the byte `at`, where its name ends as one of `under`."""
+
+    at: int
+    magic: bytes
+    words: str
+    under: tuple[str, ...]
+
+
+_ANY = (*_TORCH, ".safetensors")
+_KINDS = (
+    _Kind(0, b"\x1f\x8b", "packed by gzip: unpack it with gunzip first", _ANY),
+    *(_Kind(0, magic, "an archive: unpack it first", _ANY)
+      for magic in (b"BZh", b"\xfd7zXZ", b"7z\xbc\xaf", b"Rar!", b"\x28\xb5\x2f\xfd")),
+    _Kind(8, b'{"', "a safetensors file under another name: rename it to end in .safetensors", _TORCH),
+    _Kind(0, b"\x08", f"no state dict, but as ONNX graphs begin: from PyTorch {SAVE}", _TORCH),
+    _Kind(0, b"\x89HDF", "an HDF5 file, as Keras writes: convert it to a PyTorch state dict", _ANY),
+    _Kind(4, b"TFL3", "a TensorFlow Lite model: convert it to a PyTorch state dict", _ANY),
+    _Kind(0, b"GGUF", "a GGUF file, which is not read: convert it to a PyTorch state dict", _ANY),
+    _Kind(0, b"PK\3\4", "a zip archive, as torch.save writes: rename it to end in .pt", (".safetensors",)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,25 +101,11 @@ def refuse_no_weights(path: Path) -> None:
             head = file.read(_HEAD)
     except OSError as problem:
         raise InputRefused(f"{path}: cannot be read ({problem.strerror})") from None
-    if not head:
-        raise InputRefused(f"{path} is empty: the copy or download was cut off, get the file again")
-    if head.startswith(_LFS):
-        raise InputRefused(f"{path} is a Git LFS pointer, a note of where the weights are kept: fetch them with "
-                           "`git lfs pull` in the repository")
-    if _ANNEX in head:
-        raise InputRefused(f"{path} is a git-annex pointer, a note of where the weights are kept: fetch them with "
-                           "`git annex get` in the repository")
-    try:
-        text = getincrementaldecoder("utf-8-sig")().decode(head)   # its last letter may be cut in two
-    except UnicodeDecodeError:
-        return
-    if len(text) < _TEXT or not all(mark.isprintable() or mark.isspace() for mark in text):
-        return
-    begins = " ".join(text.split())[:60]
-    if begins.lower().startswith(("<!doctype html", "<html")):
-        raise InputRefused(f"{path} is a web page, not weights (a page of an error or a login was saved under this "
-                           "name): download the file itself")
-    raise InputRefused(f"{path} is text, not weights; it begins '{begins}': download or copy the file itself")
+    refuse_stand_in(path, head, "weights")
+    suffix = path.suffix.lower()
+    kind = next((kind for kind in _KINDS if head[kind.at:].startswith(kind.magic)), None)
+    if kind is not None and suffix in kind.under:
+        raise InputRefused(f"{path} is {kind.words}")
 
 
 def _dictionaries(content: object, where: str, depth: int, seen: set[int]
