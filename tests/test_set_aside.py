@@ -91,7 +91,7 @@ def test_the_same_call_tries_those_again_and_nothing_else(tmp_path: Path) -> Non
 
 def test_a_network_that_fails_on_every_case_is_an_error() -> None:
     cases = made_cases(20)
-    with pytest.raises(InputRefused, match=r"not take images of shape \(1, 6, 6\): ValueError: no lung was found"):
+    with pytest.raises(InputRefused, match=r"failed on an image of shape \(1, 6, 6\): ValueError: no lung was found"):
         assess(picky(cases, tuple(range(20))), cases, ATTACKS)
 
 
@@ -215,5 +215,7 @@ def test_broken_pictures_and_cases_leave_a_report_of_the_others_and_exit_4(
     summary = json.loads((tmp_path / "run" / "summary.json").read_text())
     assert summary["images"] == json.loads((tmp_path / "run" / "plan.json").read_text())["data"]["parts"]["test"][
         "images"] - 1
-    told = steadyread(*command, "--json")
+    told = steadyread(*command, "--json", "--fail-below", "accuracy=0")
     assert len(json.loads(told.out)["set_aside"]) == 2
+    assert json.loads(told.out)["gates"][0]["message"].endswith(
+        f". It stands on {summary['images']} images; others are set aside")

@@ -4,7 +4,7 @@ Every step leaves a file that is written whole, and the same study in the same f
 stopped: a trained model and finished blocks of records are taken up, another study is refused.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from inspect import signature
@@ -29,6 +29,7 @@ from steadyread.material import Material, attacked_cases, gather, refuse_unnamed
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.gates import Judged, broken_checks, gate, judge, judge_noise
 from steadyread.metrics.intervals import clopper_pearson
+from steadyread.metrics.wording import counted
 from steadyread.names import folder_name
 from steadyread.networks import classifier_of, fitting, members_of, placed, taught_findings
 from steadyread.noise_study import carry_out_noise
@@ -102,8 +103,8 @@ def _carried_out(study: Study, folder: Path, progress: Progress, show_ids: bool)
     if study.noise is not None:
         report = carry_out_noise(study, folder, progress, show_ids)
         summary = records.read_json(folder / SUMMARY)
-        return Done(folder, report, summary, tuple(judge_noise(gate(text), summary)
-                                                   for text in study.gates.fail_below), set_aside.said(folder))
+        gates = (judge_noise(gate(text), summary) for text in study.gates.fail_below)
+        return _done(folder, report, summary, gates)
     return finish(begin(study, folder, progress), progress, show_ids)
 
 
@@ -173,8 +174,17 @@ def finish(begun: Begun, progress: Progress = quiet, show_ids: bool = False) -> 
     write_cases(folder, material.raw.rows)
     carry_out_hardening(material, classifier, begun.attacks, folder, progress, show_ids)
     report = at_work(progress, "writing the report", lambda: write_report(folder, study.seed, show_ids))
-    return Done(folder, report, records.read_json(folder / SUMMARY),
-                tuple(judged_gates(study.gates.fail_below, table, folder, study.seed)), set_aside.said(folder))
+    return _done(folder, report, records.read_json(folder / SUMMARY),
+                 judged_gates(study.gates.fail_below, table, folder, study.seed))
+
+
+def _done(folder: Path, report: Path, summary: dict[str, Any], gates: Iterable[Judged]) -> Done:
+    """A finished run; where cases are set aside its gates say how many images they stand on."""
+    aside, on = set_aside.said(folder), ""
+    if aside:
+        images = summary["images"] if "images" in summary else summary["parts"][summary["part"]]["cases"]
+        on = f". It stands on {counted(images, 'image')}; others are set aside"
+    return Done(folder, report, summary, tuple(replace(one, message=f"{one.message}{on}") for one in gates), aside)
 
 
 def train(study: Study, out: str | Path | None = None, progress: Progress = quiet, overwrite: bool = False
