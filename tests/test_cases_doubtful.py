@@ -110,10 +110,10 @@ def test_masks_of_any_kind_are_left_out(tmp_path: Path, mask: str) -> None:
 
 
 @pytest.mark.parametrize(("place", "data"), [
-    ("set/labels.csv.gz", gzip.compress(b"image,dx\n1.png,m\n2.png,b\n")), ("set/labels.csv.zip", b"PK"),
-    ("set/list.csv.gz", gzip.compress(b"1;m\n2;b\n")), ("set/labels", b"1.png m\n2.png b\n"),
+    ("set/labels.csv.gz", gzip.compress(b"image,dx\n1.png,m\n2.png,b\n", mtime=0)), ("set/labels.csv.zip", b"PK"),
+    ("set/list.csv.gz", gzip.compress(b"1;m\n2;b\n", mtime=0)), ("set/labels", b"1.png m\n2.png b\n"),
     ("labels.csv", b"image,dx\n1.png,m\n2.png,b\n"),
-    ("list.csv.gz", gzip.compress(b"1;m\n2;b\n")), ("set/all.yaml", b"m: [1.png]\nb: [2.png]\n"),
+    ("list.csv.gz", gzip.compress(b"1;m\n2;b\n", mtime=0)), ("set/all.yaml", b"m: [1.png]\nb: [2.png]\n"),
 ])
 def test_a_table_of_any_kind_is_never_overruled_by_folders(tmp_path: Path, place: str, data: bytes) -> None:
     save(tmp_path, "set/batch1/1.png", "set/batch2/2.png")
