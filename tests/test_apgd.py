@@ -342,3 +342,10 @@ def test_its_settings_stand_in_the_plan():
     assert describe_attack(apgd(5.6, 20)) == (
         "AutoPGD(threat=Linf(epsilon=5.6), steps=20, restarts=1, loss='margin', name='apgd')")
     assert apgd(5.6) == apgd(5.6)
+
+
+@pytest.mark.parametrize("sizes", [["2 grey levels", "2 grey levels"], ["2 grey levels", "8/1020"]])
+def test_a_size_stated_twice_is_named(sizes: list[str]) -> None:
+    study = read_study(None, {"name": "x", "attacks": {"epsilons": sizes}})
+    with pytest.raises(UsageError, match=rf"'{sizes[0]}' and '{sizes[1]}' are one size, .*2 grey levels"):
+        attacks_of(study, Bounds(0, 255, "grey level"))

@@ -199,3 +199,12 @@ def test_a_class_whose_folder_is_closed_is_not_left_out(mode: int) -> None:
                 os._exit(0 if "Permission denied" in told else 1)
         assert os.waitpid(process, 0)[1] == 0
         (Path(here) / "b").chmod(0o755)
+
+
+def test_folders_spelled_in_another_way_are_looked_into(tmp_path: Path) -> None:
+    (tmp_path / "Data" / "Images").mkdir(parents=True)
+    (tmp_path / "Data" / "Images" / "Scan.PNG").write_bytes(b"1")
+    with pytest.raises(InputRefused, match=r"did you mean '.*/Data/Images/Scan\.PNG'\?"):
+        regular_file(tmp_path / "data" / "images" / "scan.png")
+    with pytest.raises(InputRefused, match=r"no such file$"):
+        regular_file(tmp_path / "nothing" / "like" / "it.png")

@@ -1,5 +1,7 @@
 """What a search for smallest flips saw itself stands beside its sizes, without a pass more."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -125,3 +127,19 @@ def test_a_network_without_gradients_is_searched_by_square_and_attacks_by_gradie
     with pytest.raises(NoGradient, match="no gradient reaches the image"):
         attack(classifier, torch.rand(2, 1, 8, 8), torch.tensor([0, 1]), pgd(0.1))
     assert issubclass(NoGradient, InputRefused)
+
+
+def test_printing_a_result_shows_its_headline_and_its_unit() -> None:
+    from steadyread.attacks.flip_probability import FlipProbability
+    from steadyread.attacks.search import Attacked
+
+    found = replace(searched(2), unit="HU")
+    median = float(found.size[torch.isfinite(found.size) & (found.size > 0)].median())
+    assert f"median size {median:.4g} HU; no doubts" in repr(found)
+    ones = torch.ones(3, dtype=torch.int64)
+    attacked = Attacked(torch.zeros(3, 1, 2), torch.tensor([True, False, True]), ones, ones, ones, ones, ones, ones)
+    assert repr(attacked).startswith("Attacked(3 images: 2 flipped; fields: images, flipped")
+    share = torch.tensor([[0.1, 0.4], [0.3, 0.5], [0.2, 0.9]])
+    chances = FlipProbability(*[share] * 8)
+    assert "3 images at 2 doses: median and largest P(flip) 0.2 and 0.3; 0.5 and 0.9" in repr(chances)
+    assert "tensor" not in repr(attacked) + repr(chances)

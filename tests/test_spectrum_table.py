@@ -182,7 +182,7 @@ def test_a_study_is_told_of_another_thickness(spacing: tuple[float, ...] | None,
     ({"test": {"random": {"mas": [True]}}}, "must be doses in mAs"),
     ({"test": {"rings": {"mas": [5, 5]}}}, "each once"),
     ({"hardening": {"mas": [1e-320]}}, "expected a dose"), ({"hardening": {"rounds": 10**9}}, "less than or equal"),
-    ({"spectrum": ["a"]}, "valid string"), ({"spectrum": 3}, "valid string")])
+    ({"spectrum": ["a"]}, "expected text"), ({"spectrum": 3}, "expected text")])
 def test_noise_settings_that_cannot_be_are_one_line(stated: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said) as refused:
         read_study(None, {"name": "x", "noise": stated})

@@ -145,7 +145,7 @@ class Classifier:
         if not value.requires_grad:
             raise NoGradient("no gradient reaches the image: the model works under torch.no_grad, detaches its "
                              "input or returns a constant. Let it through, or take what needs none: "
-                             "Square(epsilon) or smallest_flip")
+                             "smallest_flip, or steadyread.attacks.square.Square(epsilon)")
         self.passes.backwards += len(at)
         found: Tensor = torch.autograd.grad(value, at, allow_unused=True, retain_graph=keep_graph)[0]
         return torch.zeros_like(at) if found is None else found

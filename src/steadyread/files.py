@@ -96,13 +96,26 @@ def file_or_folder(path: Path) -> Path:
 
 def nearest(path: Path) -> str:
     """"; did you mean 'NAME'?" of the likeliest name beside a file that is not there, or ""."""
+    found = _near(path)
+    if found is None:
+        return ""
+    return f"; did you mean '{found.name if found.parent == path.parent else found}'?"
+
+
+def _near(path: Path) -> Path | None:
+    """The likeliest path where this one is not, also through folders that are spelled in another way."""
+    if path.parent != path and not is_folder(path.parent):
+        folder = _near(path.parent)
+        there = folder is not None and is_folder(folder)
+        return (folder / path.name if _exists(folder / path.name) else _near(folder / path.name)) \
+            if folder is not None and there else None
     asked = _plain(path.name)
     plain = {_plain(name): name for name in reversed(_names_in(path.parent)[:_NEAR])
              if _digits(name) == _digits(path.name)}
     stems = {folded.split(".")[0]: name for folded, name in plain.items()}
     near = plain.get(asked) or stems.get(asked.split(".")[0]) or next(
         (plain[folded] for folded in difflib.get_close_matches(asked, plain, 1, 0.8)), None)
-    return f"; did you mean '{near}'?" if near else ""
+    return path.parent / near if near else None
 
 
 def _digits(name: str) -> str:

@@ -27,6 +27,7 @@ from steadyread.threats.spectrum import tube_load
 TABLE, SETTINGS, PICTURE = "noise.csv", "noise.json", "noise-power"
 # Ratios below which neighbours share something: of sigma with differences to that without, of the mean frequencies.
 _SHARED, _LOWER = 0.95, 0.97
+_LEAST_MAS, _MOST_MAS = 1.0, 2000.0   # of a slice of CT; beyond them a tag has another unit
 _DOSES_AGREE = 1.05    # ratio of the doses over which sigma is regressed on them
 _WIDE = 1.5            # ratio of the doses from which a law other than quantum noise's changes the figures
 _LAW_OFF = 0.1         # by which the exponent may differ from -1/2 before it needs a word
@@ -214,6 +215,11 @@ def _of_tags(series: Series, doses: Sequence[float | None], how: Measurement) ->
     if harmonic_mean(doses) is None and not any(finding.check == "dose" for finding in told):
         told.append(Finding("dose", "warning", "the dose is not known, so the spectrum holds for this scan only: "
                             "state it with --mas"))
+    strange = [dose for dose in doses if dose is not None and not _LEAST_MAS <= dose <= _MOST_MAS]
+    if strange:
+        told.append(Finding("dose range", "warning", f"the dose is {strange[0]:g} mAs; a slice of CT takes "
+                            f"{_LEAST_MAS:g} to {_MOST_MAS:g} mAs: is the tag in another unit? State it with --mas",
+                            strange[0]))
     if series.facts.get("of_patient"):
         told.append(Finding("patient", "warning", "the tags hold a patient's age: tissue has structure that counts "
                             "as noise; measure a phantom scanned with the same settings"))

@@ -4,6 +4,7 @@ Every step leaves a file that is written whole, and the same study in the same f
 stopped: a trained model and finished blocks of records are taken up, another study is refused.
 """
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -42,7 +43,7 @@ from steadyread.study import Study, laid_over
 from steadyread.study.reading import checked, reread
 from steadyread.study.sections import refuse_ignored
 from steadyread.training.fit import TrainingSettings
-from steadyread.units import Bounds, size_in_native
+from steadyread.units import Bounds, show_size, size_in_native
 
 
 @dataclass(frozen=True)
@@ -235,11 +236,12 @@ def attacks_of(study: Study, bounds: Bounds) -> dict[str, Sequence[Attack]]:
     """The study's attacks by part, in native units. Validation images only serve the threshold of triage."""
     stated = study.attacks
     fixed: list[Attack] = []
+    sizes = _sizes(stated.epsilons or (), bounds)
     for name in stated.use:
         settings = dict(stated.settings.get(name, {}))
         if "loss" in signature(RECIPES[name]).parameters:
             settings.setdefault("loss", stated.loss)
-        fixed += [RECIPES[name](size_in_native(size, bounds), **settings) for size in stated.epsilons or ()]
+        fixed += [RECIPES[name](size, **settings) for size in sizes]
     flip: list[Attack] = []
     if stated.smallest_flip:
         flip = [smallest_flip if stated.largest is None else
@@ -249,6 +251,19 @@ def attacks_of(study: Study, bounds: Bounds) -> dict[str, Sequence[Attack]]:
         if size is not None:
             size_in_native(size, bounds)
     return {"validation": flip, "test": [*fixed, *flip]}
+
+
+def _sizes(texts: Sequence[str], bounds: Bounds) -> list[float]:
+    """The sizes in native units, each of them once."""
+    sizes: dict[float, str] = {}
+    for text in texts:
+        size = size_in_native(text, bounds)
+        other = next((other for known, other in sizes.items() if math.isclose(known, size, rel_tol=1e-6)), None)
+        if other is not None:
+            raise UsageError(f"attacks.epsilons: '{other}' and '{text}' are one size, {show_size(size, bounds)}: "
+                             "state each size once")
+        sizes[size] = text
+    return list(sizes)
 
 
 def judged_gates(stated: Sequence[str], table: pa.Table, folder: Path, seed: int) -> Iterator[Judged]:

@@ -69,6 +69,11 @@ def size_in_native(text: str, bounds: Bounds) -> float:
     """
     native = f"'2 {unit_word(bounds.unit)}', " if bounds.unit else ""
     known = f"'0.002 range', {native}or '8/255', which is of the range"
+    percent = text.strip().removesuffix("%")
+    share = _parsed(percent)[0] / 100
+    if percent != text.strip() and share > 0:
+        raise UsageError(f"the size '{text.strip()}' is a per cent of what is not clear: write '{share:g} range' "
+                         "if of the range")
     value, unit = _parsed(text)
     if not 0 < value < float("inf"):
         raise UsageError(f"a size is a positive number with its unit, such as {known}; got '{text}'")

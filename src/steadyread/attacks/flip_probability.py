@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from steadyread.attacks.headlines import of_probability
 from steadyread.attacks.random_noise import DOSES, noisy_reads, sizes_at
 from steadyread.attacks.recipes import checked_reference, in_chunks
 from steadyread.classifier import Classifier, margin_of
@@ -27,7 +28,7 @@ FEWEST = 8        # draws, below which nothing can be said of normality
 _VOUCHED = 0.9    # share of the variance that is linear in the noise, beyond which the rest's shape does not matter
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class FlipProbability:
     """Probability of a flip under noise, each field (n, doses), on the CPU.
 
@@ -48,6 +49,9 @@ class FlipProbability:
     flips: Int[Tensor, "n d"]
     normal: Bool[Tensor, "n d"]
     widened: Bool[Tensor, "n d"]
+
+    def __repr__(self) -> str:
+        return of_probability(self, self.probability)
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from torch import Tensor
 from steadyread.attacks.blind import QUERIES
 from steadyread.findings import Finding
 from steadyread.types import Flags, Images, Labels, Logits, Values
+from steadyread.units import unit_word
 
 _SHOWN = 12   # images that a doubt names
 
@@ -36,6 +37,7 @@ class SmallestFlip:
     within_rounding: Flags
     unrepeatable: Flags
     stated: tuple[Finding, ...] = ()
+    unit: str = ""
 
     def columns(self) -> Mapping[str, Tensor]:
         """What goes into the records."""
@@ -74,9 +76,13 @@ class SmallestFlip:
                   (int((torch.isinf(self.size) & ~self.margin.isnan()).sum()), "never flipped"),
                   (int(self.margin.isnan().sum()), "undecided"))
         reads = ", ".join(f"{count} {words}" for count, words in counts if count)
-        median = f", median size {float(self.size[flipped].median()):.4g}" if bool(flipped.any()) else ""
+        median = f", median size {self._median(flipped)}" if bool(flipped.any()) else ""
         doubts = "".join(f"\n  in doubt: {doubt.message}" for doubt in self.doubts)
         return f"SmallestFlip({len(self.size)} images: {reads}{median}{doubts or '; no doubts'})"
+
+    def _median(self, flipped: Flags) -> str:
+        median = float(self.size[flipped].median())
+        return f"{median:.4g} {unit_word(self.unit, median)}".rstrip()
 
 
 def _share(values: Values, among: Flags) -> str:

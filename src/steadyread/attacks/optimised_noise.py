@@ -7,6 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
+from steadyread.attacks.headlines import of_flips
 from steadyread.attacks.paper_noise import PaperCTNoise
 from steadyread.attacks.search import Attacked, Search, climb
 from steadyread.classifier import Classifier
@@ -53,7 +54,7 @@ class OptimisedCTNoise:
         return WorstNoise(found, self.threat.likeness(batch, found.images - batch.images, size))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class WorstNoise:
     """What a search found, and the figures of the noise of the lowest margin."""
 
@@ -68,6 +69,9 @@ class WorstNoise:
     def columns(self) -> Mapping[str, Tensor]:
         """What goes into the records."""
         return {**self.found.columns(), "found_size": torch.full_like(self.found.margin, torch.nan), **self.likely}
+
+    def __repr__(self) -> str:
+        return of_flips(self, self.found.flipped)
 
 
 def optimised_ct_noise(noise: CTNoise, strength: Strength = "rings", *, starts: int = 1, steps: int = GRADIENTS,

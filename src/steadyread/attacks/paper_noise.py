@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from steadyread.attacks.headlines import of_flips
 from steadyread.attacks.search import Attacked, Found
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import UsageError
@@ -90,7 +91,7 @@ class PaperCTNoise:
         return PaperNoise(attacked, self.threat.likeness(batch, attacked.images - batch.images, size))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PaperNoise:
     """What all starts came to; `images` are those of the lowest margin among the last noises of the starts.
 
@@ -108,6 +109,9 @@ class PaperNoise:
     def columns(self) -> Mapping[str, Tensor]:
         """What goes into the records."""
         return {**self.found.columns(), "found_size": torch.full_like(self.found.margin, torch.nan), **self.likely}
+
+    def __repr__(self) -> str:
+        return of_flips(self, self.found.flipped)
 
 
 class _Ascent:

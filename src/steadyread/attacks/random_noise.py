@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from steadyread.attacks.headlines import of_flips
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import UsageError
 from steadyread.threats import CTNoise
@@ -100,7 +101,7 @@ class RandomCTNoise:
         return self.threat.likeness(batch, noise, noise.new_ones(len(batch)))
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class UnderNoise:
     """What K draws at one dose came to; `images` are those of the lowest margin.
 
@@ -122,6 +123,9 @@ class UnderNoise:
                 "found_size": torch.full_like(self.margin, torch.nan), "drift": self.margins.mean(1) - self.clean,
                 "jitter": self.margins.std(1) if draws > 1 else torch.full_like(self.margin, torch.nan),
                 "forwards": counted, "backwards": torch.zeros_like(counted), **self.likely}
+
+    def __repr__(self) -> str:
+        return of_flips(self, (self.margins < 0).any(1))
 
 
 def random_ct_noise(noise: CTNoise, mas: Sequence[float] = DOSES, draws: int = 50) -> RandomCTNoise:

@@ -18,6 +18,7 @@ from scipy import special
 from torch import Tensor
 
 from steadyread.attacks.flip_probability import clean_margins
+from steadyread.attacks.headlines import of_probability
 from steadyread.attacks.random_noise import DOSES, sizes_at
 from steadyread.attacks.recipes import checked_reference, in_chunks
 from steadyread.classifier import Classifier, margin_of
@@ -40,7 +41,7 @@ _ENOUGH = 10                          # effective draws, below which the interva
 _TRUSTED = 0.5                        # share of the estimate's variance that the control must explain to be used
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RareFlips:
     """Probability of a flip under noise, each field (n, doses), on the CPU.
 
@@ -55,6 +56,9 @@ class RareFlips:
     high: Float[Tensor, "n d"]
     effective: Float[Tensor, "n d"]
     flips: Int[Tensor, "n d"]
+
+    def __repr__(self) -> str:
+        return of_probability(self, self.probability)
 
 
 def rare_flip_probability(classifier: Classifier, images: Images | Batch, reference: Labels, noise: CTNoise,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from steadyread.attacks.headlines import of_flips
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import UsageError
 from steadyread.threats.threat import Threat
@@ -55,7 +56,7 @@ class Search:
         return self.last_step + (self.step - self.last_step) * share
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Attacked:
     """What a search found, one value an image, on the classifier's device.
 
@@ -76,6 +77,9 @@ class Attacked:
         """What goes into the records."""
         return {"trials": self.trials, "flips": self.flips, "logits": self.logits, "margin": self.margin,
                 "forwards": self.forwards, "backwards": self.backwards}
+
+    def __repr__(self) -> str:
+        return of_flips(self, self.flipped)
 
 
 def loss_of(logits: Logits, margin: Values, reference: Labels, loss: Loss) -> Values:

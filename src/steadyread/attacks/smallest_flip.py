@@ -92,7 +92,7 @@ def smallest_flip(classifier: Classifier, images: Images | Batch, reference: Lab
     with classifier.frozen():
         flips = SmallestFlip(**in_chunks(hunted, batch, reference))
     classifier.tell_doubts()
-    return replace(flips, stated=classifier.doubts)
+    return replace(flips, stated=classifier.doubts, unit=batch.bounds.unit)
 
 
 class _Hunt:

@@ -170,7 +170,7 @@ def _seen(path: Path, colour: bool) -> _Seen:
         grey = picture.mode in ("L", "LA", "1")
         if transparent:
             picture = picture.convert("RGBA")
-            transparent = picture.getextrema()[3][0] < 255
+            transparent = int(np.asarray(picture.getchannel("A")).min()) < 255
         if not colour or grey:
             return _Seen(8, high, True, turned, transparent, few)
         picture.draft("RGB", (256, 256))

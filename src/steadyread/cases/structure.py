@@ -25,6 +25,7 @@ _STILL = 1e-3         # share of the loudest region's SD below which a region is
 _ONE_MATERIAL = (5.0, 0.15)    # largest SD of the regions' means: in HU, or this share of sigma
 _COVERED, _LITTLE = 0.25, 0.1   # shares of what is not air below which that is said, and warned of
 _AIR_HU = -300.0
+_PHANTOM_HU, _EMPTY_HU = (-200.0, 300.0), -900.0   # water and plastics; the air around them
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,11 @@ def of_all(power: PowerEstimate, material: Material) -> list[Finding]:
         told.append(Finding("loud", "warning", f"sigma is {power.sigma_hu:.0f} HU; the noise of CT stays below "
                             f"{LOUDEST_HU:g} HU: the regions hold structure, or values that are not HU",
                             power.sigma_hu))
+    mean, (low, high) = float(np.median(material.means_hu)), _PHANTOM_HU
+    if not (low <= mean <= high or mean <= _EMPTY_HU):
+        told.append(Finding("scale in HU", "warning", f"the regions' mean is {mean:z.0f} HU, far from water (0) "
+                            "and air (-1000): are RescaleSlope and RescaleIntercept right? Sigma is in their scale",
+                            mean))
     spread, (most, share) = float(material.means_hu.std()), _ONE_MATERIAL
     if spread > max(most, share * power.sigma_hu):
         low, high = material.means_hu.min(), material.means_hu.max()

@@ -14,7 +14,7 @@ from steadyread.errors import InputRefused, UsageError
 from steadyread.files import regular_file
 from steadyread.limits import MOST_DEPTH, beyond_limits
 from steadyread.names import folder_name
-from steadyread.study.section import Settings, laid_over, nearest
+from steadyread.study.section import Settings, in_words, laid_over, nearest
 from steadyread.study.sections import Study
 
 _OUTSIDE = ("name", "scale", "scales", "sets", "equal")   # what stands outside of a set's own study
@@ -204,8 +204,7 @@ def _first(problem: ValidationError) -> str:
     place = [str(part) for part in found["loc"]]
     if found["type"] == "extra_forbidden":
         return f"unknown key '{'.'.join(place)}'{nearest(place[-1], _keys_at(place[:-1]))}"
-    message = found["msg"][0].lower() + found["msg"][1:]
-    return f"{'.'.join(part for part in place if '[' not in part)}: {message}; got {repr(found['input'])[:200]}"
+    return in_words(problem)
 
 
 def _keys_at(place: list[str]) -> list[str]:

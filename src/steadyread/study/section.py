@@ -1,5 +1,7 @@
 """What every section of a study file shares: frozen, no unknown keys, sizes with their unit."""
 
+import json
+import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
@@ -25,7 +27,7 @@ def _size(text: object) -> object:
 def _file_name(text: object) -> object:
     """Any name that a file can have, in UTF-8 or not, which a plain string of pydantic's refuses."""
     if not isinstance(text, str):
-        raise ValueError("input should be a valid string")
+        raise ValueError("expected text")
     return text
 
 
@@ -59,6 +61,28 @@ class Section(BaseModel):
     """A table of a study file."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+_WORDS = {"int_type": "a whole number", "int_parsing": "a whole number", "int_from_float": "a whole number",
+          "float_type": "a number", "float_parsing": "a number", "bool_type": "true or false",
+          "bool_parsing": "true or false", "string_type": "text", "tuple_type": "a list", "dict_type": "a table",
+          "model_type": "a table", "missing": "one more value"}
+# Names that pydantic gives the forms that a value may have: no keys of the user's.
+_INNER = re.compile(r".*\[.*|(constrained|function|lax|json|literal|is-instance)\b.*|int|float|str|bool")
+
+
+def in_words(problem: ValidationError) -> str:
+    """The first complaint of pydantic, where it is and in plain words."""
+    places = [[str(part) for part in one["loc"] if not _INNER.fullmatch(str(part))] for one in problem.errors()]
+    first = places[0]
+    at = max((at for at, place in enumerate(places) if place[:len(first)] == first), key=lambda at: len(places[at]))
+    error = problem.errors()[at]
+    value, told = error["input"], " ".join(error["msg"].removeprefix("Value error, ").split())
+    if error["type"] in _WORDS:
+        told = f"expected {_WORDS[error['type']]}"
+    if error["type"] == "tuple_type" and isinstance(value, str | int | float):
+        told += f", such as [{json.dumps(value)}]"
+    return f"{'.'.join(places[at])}: {told[0].lower()}{told[1:]}; got {repr(value)[:200]}"
 
 
 def refuse_unknown(stated: Mapping[str, Any], known: Sequence[str], before: str) -> None:
@@ -96,8 +120,5 @@ def compared_with(section: type[S], own: Mapping[str, Any], compare: Mapping[str
         try:
             found[name] = section.model_validate(laid_over(own, stated))
         except ValidationError as problem:
-            first = problem.errors()[0]
-            place = ".".join([where, name, *map(str, first["loc"])])
-            told = " ".join(first["msg"].split())
-            raise UsageError(f"{place}: {told[0].lower()}{told[1:]}; got {repr(first['input'])[:200]}") from problem
+            raise UsageError(f"{where}.{name}.{in_words(problem)}") from problem
     return found
