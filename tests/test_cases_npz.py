@@ -138,6 +138,38 @@ def test_members_that_overlap_are_refused(tmp_path: Path) -> None:
         open_cases(tmp_path)
 
 
+def test_more_members_than_any_file_has_are_refused_before_they_are_listed(tmp_path: Path) -> None:
+    np.savez(tmp_path / "toy.npz", **arrays())
+    data = (tmp_path / "toy.npz").read_bytes()
+    first, end = _entries(data)[0], data.rindex(b"PK\5\6")
+    for count, size in ((60_000, 60_000 * 46), (0xFFFF, 0xFFFFFFFF), (6, 2**23)):
+        record = struct.pack("<4s4H2IH", b"PK\5\6", 0, 0, count, count, size, first, 0)
+        (tmp_path / "toy.npz").write_bytes(data[:end] + bytes(size if size < 2**24 else 0) + record)
+        with pytest.raises(InputRefused, match=r"toy\.npz: .*more than 10,000 members"):
+            open_cases(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_arrays_of_one_name_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "toy.npz", **arrays())
+    with zipfile.ZipFile(tmp_path / "toy.npz", "a") as archive:
+        archive.writestr("train_images.npy", archive.read("val_images.npy"))
+    with pytest.raises(InputRefused, match=r"toy\.npz: .*two of its members have one name"):
+        open_cases(tmp_path)
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_the_record_of_archives_beyond_4_gb_is_read(counted: bool, tmp_path: Path,
+                                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other writers than Python's leave the count to it altogether."""
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 100)
+    np.savez(tmp_path / "toy.npz", **arrays())
+    data = (tmp_path / "toy.npz").read_bytes()
+    assert data[-98:-94] == b"PK\6\6"
+    (tmp_path / "toy.npz").write_bytes(data if counted else data[:-14] + b"\xff" * 12 + data[-2:])
+    assert len(open_cases(tmp_path)) == 12
+
+
 def test_other_ways_to_write_an_archive_are_read(tmp_path: Path) -> None:
     """To a pipe (sizes stand after the members), with something before and after it, and with an extra field."""
     class Pipe(io.BytesIO):

@@ -17,6 +17,7 @@ import unicodedata
 import zipfile
 from codecs import getincrementaldecoder
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -36,9 +37,10 @@ HUNT, ROUND = "hunt.json", "round"
 
 _KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"),
           (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"))
-# of zip archives: the first bytes of a member and of the last record; what stands where there are more members than
-# two bytes count; the longest of last records; what may stand between members (24 bytes), and the next's first ones
-_MEMBER, _END, _UNCOUNTED, _LONGEST_END, _BETWEEN = b"PK\3\4", b"PK\5\6", 0xFFFF, 22 + 0xFFFF, 28
+# Of zip archives: how members, the last record and that of large archives begin; the longest that stands last, and
+# between members (24 bytes, and the next one's first); and what none has that is read here.
+_MEMBER, _END, _LARGE, _LONGEST_END, _BETWEEN = b"PK\3\4", b"PK\5\6", b"PK\6\6", 76 + 22 + 0xFFFF, 28
+_MOST_MEMBERS, _MOST_DIRECTORY = 10_000, 2**22
 _TEXT = 8     # letters that are no accident
 _LFS, _ANNEX = b"version https://git-lfs", b"/annex/objects/"
 _NEAR = 500   # names of a folder that are compared with one that is not there
@@ -196,25 +198,35 @@ def member_begins(file: IO[bytes], member: zipfile.ZipInfo) -> int:
     return int(member.header_offset + 30 + name + extra)
 
 
-def refuse_unlisted(file: IO[bytes], archive: zipfile.ZipFile) -> None:
-    """Compares a zip's directory with what lies before it: a damaged one may have lost members, or list one twice.
+@contextmanager
+def whole_zip(file: IO[bytes]) -> Iterator[zipfile.ZipFile]:
+    """A zip archive whose directory lists all that lies before it: a damaged one may have lost members.
 
     Raises:
-        zipfile.BadZipFile: members that are not listed, or that overlap.
+        zipfile.BadZipFile: none, members that are not listed, that overlap or have one name, or more of them than
+            arrays and weights have.
     """
-    members = archive.infolist()
     file.seek(-min(file.seek(0, os.SEEK_END), _LONGEST_END), os.SEEK_END)
     end = file.read()
-    count = struct.unpack_from("<H", end, end.rindex(_END) + 10)[0]
-    reached, places = 0, sorted((each.header_offset, member_begins(file, each) + each.compress_size)
-                                for each in members)
-    for begin, ends in [*places, (archive.start_dir, 0)]:
-        if begin < reached:
-            raise zipfile.BadZipFile("its members overlap")
-        file.seek(reached)
-        if count not in (len(members), _UNCOUNTED) or _MEMBER in file.read(min(begin - reached, _BETWEEN)):
-            raise zipfile.BadZipFile("its directory does not list all of its members")
-        reached = ends
+    place = end.rfind(_END)
+    count, size = (0, 0) if place < 0 else struct.unpack_from("<HI", end, place + 10)
+    if end[place - 76:place - 72] == _LARGE:
+        count, size = struct.unpack_from("<2Q", end, place - 44)
+    if count > _MOST_MEMBERS or size > _MOST_DIRECTORY:
+        raise zipfile.BadZipFile(f"more than {_MOST_MEMBERS:,} members, or a directory larger than any")
+    with zipfile.ZipFile(file) as archive:
+        reached, places = 0, sorted((member.header_offset, member_begins(file, member) + member.compress_size)
+                                    for member in archive.infolist())
+        if len(set(archive.namelist())) < len(places):
+            raise zipfile.BadZipFile("two of its members have one name")
+        for begin, ends in [*places, (archive.start_dir, 0)]:
+            if begin < reached:
+                raise zipfile.BadZipFile("its members overlap")
+            file.seek(reached)
+            if count != len(places) or _MEMBER in file.read(min(begin - reached, _BETWEEN)):
+                raise zipfile.BadZipFile("its directory does not list all of its members")
+            reached = ends
+        yield archive
 
 
 def _mode(path: Path) -> int:

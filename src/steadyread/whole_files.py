@@ -4,7 +4,6 @@ import io
 import json
 import math
 import os
-import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from steadyread.errors import InputRefused, unwritable
-from steadyread.files import refuse_unlisted, regular_file
+from steadyread.files import regular_file, whole_zip
 from steadyread.limits import MOST_BYTES, MOST_UNPACKED, MOST_VALUES, beyond_limits
 from steadyread.names import in_json, shown
 
@@ -117,8 +116,7 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
     """
     path = regular_file(Path(path))
     try:
-        with path.open("rb") as file, zipfile.ZipFile(file) as archive:
-            refuse_unlisted(file, archive)
+        with path.open("rb") as file, whole_zip(file) as archive:
             declared = sum(member.file_size for member in archive.infolist())
             if declared > MOST_UNPACKED:
                 raise ValueError(f"it would unpack to {declared:,} bytes")

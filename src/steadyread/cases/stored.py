@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadyread.errors import InputRefused, Partial
-from steadyread.files import member_begins, refuse_unlisted, regular_file
+from steadyread.files import member_begins, regular_file, whole_zip
 
 # A member that claims more than this many times its stored size, and more than this many bytes, is taken
 # for a decompression bomb: real image arrays compress up to some 30-fold.
@@ -151,8 +151,7 @@ def broken_is_refused(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _zip(path: Path) -> Iterator[zipfile.ZipFile]:
-    with broken_is_refused(path), regular_file(path).open("rb") as file, zipfile.ZipFile(file) as archive:
-        refuse_unlisted(file, archive)
+    with broken_is_refused(path), regular_file(path).open("rb") as file, whole_zip(file) as archive:
         yield archive
 
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from steadyread.errors import InputRefused, SteadyreadError
-from steadyread.files import refuse_unlisted
+from steadyread.files import whole_zip
 from steadyread.limits import MOST_HEADER, MOST_VALUES, beyond_limits
 from steadyread.models.states import SAVE
 
@@ -121,8 +121,7 @@ def _refuse_unpacking(file: IO[bytes]) -> int:
     size = file.seek(0, io.SEEK_END)
     file.seek(0)
     if zipfile.is_zipfile(file):
-        with zipfile.ZipFile(file) as archive:
-            refuse_unlisted(file, archive)
+        with whole_zip(file) as archive:
             members = archive.infolist()
             claimed = sum(member.file_size for member in members)
             if claimed > size or any(member.compress_type != zipfile.ZIP_STORED for member in members):
