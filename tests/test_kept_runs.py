@@ -16,6 +16,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from fabricate import table, write_run
 from fabricate_pictures import Call, pictures
 from steadyread import checks, hardening, records, running
 from steadyread.errors import InputRefused, Partial, PlanDiffers, SteadyreadError
@@ -42,7 +43,7 @@ def study(**above: object) -> Study:
 def bare(patch: pytest.MonkeyPatch) -> None:
     """No pictures and pages, which have tests of their own, and few images for the checks."""
 
-    def write(folder: Path, seed: int = 0) -> Path:
+    def write(folder: Path, seed: int = 0, show_ids: bool = False) -> Path:
         records.write_json(folder / "summary.json", {})
         return folder / "report.html"
 
@@ -106,6 +107,44 @@ def test_damaged_hardened_weights_are_one_line_and_exit_3(here: Path, steadyread
     assert told.code == 3
     assert "hardened/model.safetensors is damaged" in told.err
     assert (here / "run" / "hardened" / "training.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("damage", ["gone", "another run's", "a failed run's"])
+def test_the_history_of_another_hardening_is_refused_and_nothing_is_overwritten(here: Path, damage: str) -> None:
+    path = here / "run" / "hardened" / "training.json"
+    told = json.loads(path.read_text())
+    path.unlink()
+    if damage == "another run's":
+        records.write_json(path, told | {"epsilon": 2 * told["epsilon"]})
+    elif damage == "a failed run's":
+        records.write_json(path, told | {"epsilon": None, "failed": "no size was found"})
+    before = contents(here / "run" / "hardened")
+    with pytest.raises(InputRefused, match=r"hardened/training.json is not that of the network beside it"):
+        carry_out(study(), "run")
+    assert contents(here / "run" / "hardened") == before
+
+
+@pytest.mark.parametrize("name", ["plan.json", "findings.json", "training.json", "examples.npz",
+                                  "records/part-*.parquet"])
+@pytest.mark.parametrize("damage", ["cut off", "empty", "a bit"])
+@pytest.mark.usefixtures("undrawn")
+def test_a_damaged_piece_of_a_run_is_refused_by_name_and_stays(steadyread: Call, name: str, damage: str) -> None:
+    path = next(write_run(Path("run"), table(n=20)).glob(name))
+    if damage == "a bit":
+        flip(path, 0)
+    else:
+        path.write_bytes(path.read_bytes()[:100 if damage == "cut off" else 0])
+    before = contents(Path("run"))
+    for command in ("report", "triage") if name.startswith("records") else ("report",):
+        told = steadyread(command, "run")
+        assert (told.code, told.err.count(str(path))) == (3, 1), told
+        assert contents(Path("run")) == before
+
+
+def test_triage_of_a_noise_study_says_what_it_is(steadyread: Call) -> None:
+    (Path("run") / "jobs").mkdir(parents=True)
+    told = steadyread("triage", "run")
+    assert (told.code, "is a study of CT noise" in told.err) == (3, True)
 
 
 def test_a_flipped_bit_anywhere_in_weights_is_seen(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from steadyread.examples import write_examples
 from steadyread.files import CHECKPOINT, EXAMPLES, HARDENED, MODEL, SETTINGS, TRAINING
 from steadyread.findings import Finding
 from steadyread.material import Material, attacked_cases, refuse_untaught
-from steadyread.models.loading import save_weights
+from steadyread.models.loading import read_card, save_weights
 from steadyread.networks import card_of, device_of, placed, taken_up, untrained
 from steadyread.progress import Progress, quiet
 from steadyread.report import write_report
@@ -112,7 +112,7 @@ def _hardened(material: Material, classifier: Classifier, how: Asked, folder: Pa
     digest, path = _digest(material, classifier, asked), folder / MODEL
     if path.exists():
         found = taken_up(material, path, digest)
-        epsilon = float(records.read_json(folder / TRAINING)["epsilon"])
+        epsilon = _epsilon_of(folder)
     else:
         stages = _stages(material, *how)
         begin = untrained(material, study.seed) if asked.scratch else classifier
@@ -129,6 +129,21 @@ def _hardened(material: Material, classifier: Classifier, how: Asked, folder: Pa
         remove_checkpoint(folder / CHECKPOINT)
         found, epsilon = fitted.classifier, stages.epsilons[-1]
     return placed(replace(found, name=classifier.name, stage=HARDENED), study), epsilon
+
+
+def _epsilon_of(folder: Path) -> float:
+    """The size that the hardened network of a folder learnt last, by the card beside its weights.
+
+    Raises:
+        InputRefused: its training.json, which the report goes by, tells of another training or is gone.
+    """
+    card = (read_card(folder / MODEL) or {}).get("hardening", {})
+    told = records.read_object(folder / TRAINING) or {}
+    if any(told.get(key) != card.get(key) for key in ("epsilon", "unit", "why")):
+        raise InputRefused(f"{folder / TRAINING} is not that of the network beside it (damaged, gone, or another "
+                           f"run's); nothing was overwritten: put it back from a copy, or remove {MODEL} there to "
+                           "have both computed again")
+    return float(card["epsilon"])
 
 
 def _stages(material: Material, asked: Hardening, useful: Callable[[], Useful]) -> Stages:

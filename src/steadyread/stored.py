@@ -42,6 +42,9 @@ def triage_run(folder: str | Path, withhold: float | None = None, seed: int = 0,
         InputRefused: no records there, or no smallest flips in them.
     """
     folder = Path(folder)
+    if (folder / JOBS).is_dir():
+        raise InputRefused(f"{folder} is a study of CT noise, which has no smallest flips for triage to go by: "
+                           "give the folder of a plain run")
     table = read_records(folder)
     stage = next(iter(stages_of(table)), None)
     reads = reads_of(table, part_of(table), stage)
