@@ -83,7 +83,7 @@ def exact_inside_bounds(slopes, gaps, images, low, high):
     return torch.where(corner == weights.shape[1], torch.inf, size)
 
 
-@pytest.mark.parametrize("bounds", [(-1000.0, 1000.0), (-1.0, 1.0)], ids=["bounds inactive", "bounds active"])
+@pytest.mark.parametrize("bounds", [(-20.0, 20.0), (-1.0, 1.0)], ids=["bounds inactive", "bounds active"])
 @pytest.mark.parametrize("spread", ["to a factor e", "e^(-1..1)", "log-normal"])
 @pytest.mark.parametrize("classes", [3, 5, 8, 20, 100])
 def test_many_classes_are_exact_whatever_the_norms_of_their_weights(classes, spread, bounds):
