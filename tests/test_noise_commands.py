@@ -1,6 +1,7 @@
 """`noise measure` and `noise show` as a user has them: files, figures, printed lines, refusals."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -242,3 +243,15 @@ def test_a_mean_that_rounds_to_zero_has_no_sign() -> None:
              "step_per_mm": 0.031, "mean_per_mm": 0.3, "mean_2d_per_mm": 0.4, "mean_hu": (-0.3, -0.1),
              "reference_mas": None, "dose_law": None, "findings": [], "table": "t", "pictures": ["p"]}
     assert "mean value  0 to 0 HU" in "\n".join(noise_lines(found))
+
+
+@pytest.mark.parametrize(("scale", "mas", "checks"), [
+    (1.0, 100.0, set()), (2.0, 0.1, {"scale in HU", "dose range"})])
+def test_a_scale_or_dose_that_cannot_well_be_is_said(tmp_path: Path, phantom: Pixels, scale: float, mas: float,
+                                                     checks: set[str]) -> None:
+    """Slope 2 for 1 on stored values of water, 1024, with the intercept -1024: water comes out at 1024 HU."""
+    np.savez(tmp_path / "x.npz", images_hu=scale * (phantom + 1024) - 1024, spacing_mm=SPACING, mas=mas)
+    found = measure_noise([tmp_path / "x.npz"], Measurement(rois=("64,64,32",)), tmp_path)
+    told = {one["check"]: one["message"] for one in found["findings"]}
+    assert set(told) & {"scale in HU", "dose range"} == checks
+    assert "scale in HU" not in checks or re.search(r"10[12]\d HU, far from water", told["scale in HU"])
