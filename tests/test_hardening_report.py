@@ -234,7 +234,7 @@ def test_whatever_a_training_says_is_inert(tmp_path: Path) -> None:
 def test_what_does_not_fit_the_plain_run_is_refused(tmp_path: Path) -> None:
     run = fabricate.write_run(tmp_path / "run")
     folder = harden(run, fabricate.rows(seed=9))
-    with pytest.raises(InputRefused, match="another label after hardening"):
+    with pytest.raises(InputRefused, match="another label in the reads after hardening"):
         told(run)
     harden(run, fabricate.rows(name="other"))
     for part in sorted((folder / records.PARTS).iterdir())[:-1]:
