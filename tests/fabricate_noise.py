@@ -6,7 +6,7 @@ jitter x sqrt(100 / m). Optimised noise moves it by so many SD away from the pre
 
 import csv
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from scipy.special import expit
 
 from steadyread import records
 from steadyread.metrics.dose import flip_probability_of
-from steadyread.metrics.reads import KNOWN
+from steadyread.metrics.noise_summary import NoiseStudy, summarise_noise
+from steadyread.metrics.reads import KNOWN, Reads
+from steadyread.words.noise import noise_verdict
 
 DOSES = (10.0, 50.0, 100.0, 200.0, 500.0)
 VARIANTS = ("original", "batch_norm", "dropout_0.1", "deeper", "narrower", "five_class", "strided")
@@ -288,3 +290,9 @@ def _write_cases(path: Path, made: Made) -> None:
 
 def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value))
+
+
+def summarised(study: NoiseStudy, networks: Mapping[str, Reads], seed: int = 0) -> dict[str, Any]:
+    """A study's summary with its verdict, as its page takes it."""
+    found = summarise_noise(study, networks, seed)
+    return found | {"verdict": noise_verdict(found)}

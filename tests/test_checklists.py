@@ -18,6 +18,7 @@ from steadyread.metrics.summary import as_json
 from steadyread.report.checklist_items import METRICS, METRICS_ITEMS, TRIPOD, TRIPOD_ITEMS
 from steadyread.report.checklists import Item, checklist, checklist_markdown, checklist_rows
 from steadyread.report.stored import Run, read_run
+from steadyread.words.plain import with_words
 
 HOSTILE = "</td><script>alert(1)</script> | a\n| *b* [c](d)"
 # Collins et al. 2024, table 2: 27 items, their parts, and which are of development (D) or of evaluation (E) alone.
@@ -96,7 +97,7 @@ def told_of(folder: Path, **added: Any) -> dict[str, Item]:
 def assessed(folder: Path) -> tuple[Run, dict[str, Any]]:
     """A run that is written, with its summary."""
     run = read_run(folder)
-    return run, summarise(run.table, run.plan, run.findings, run.training)
+    return run, with_words(summarise(run.table, run.plan, run.findings, run.training))
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ from steadyread.report.hardening_stored import hardening_summary, read_hardening
 from steadyread.report.page import render
 from steadyread.report.stored import Assessed, read_run
 from steadyread.units import Bounds
+from steadyread.words.plain import with_words
 
 HU, PLAIN = Bounds(-1000, 400, "HU"), Bounds(0, 1)
 NONE = np.zeros(0)
@@ -54,7 +55,7 @@ def harden(run: Path, rows: list[dict[str, Any]], name: str = "hardened", **chan
 def told(run: Path) -> dict[str, Any]:
     """A run's summary as `write_report` makes it, as plain values; the page is written, without its drawings."""
     read = read_run(run)
-    summary = summarise(read.table, read.plan, read.findings, read.training)
+    summary = with_words(summarise(read.table, read.plan, read.findings, read.training))
     plain = Assessed(read, reads_of(read.table, summary["part"], summary["stage"], bounds_of(read.plan)))
     hardened = read_hardenings(run)
     summary |= {"hardening": hardening_summary(plain, hardened)} if hardened else {}

@@ -21,17 +21,18 @@ FLOORS = {
     6: ("study", "material", "run_folder", "networks", "noise_job", "noise_study", "noise_measure", "noise_show",
         "noise_seeing", "noise_explain", "hardening", "noise_hardening", "running", "sets", "stored"),
     5: ("report",),
-    4: ("assessment", "set_aside", "examples", "referral", "training", "checks"),
+    4: ("assessment", "gates", "set_aside", "examples", "referral", "training", "checks"),
     3: ("attacks", "figures", "explain"),
-    2: ("threats", "classifier", "cases"),
+    2: ("threats", "classifier", "cases", "words"),
     1: ("types", "units", "errors", "names", "files", "heads", "limits", "locks", "convolutions", "findings",
         "progress", "folder_lock", "records", "metrics", "models", "whole_files", "workers", "_version"),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Rooms that count, draw or say: torch is never imported with them.
-WITHOUT_TORCH = ("metrics", "metrics.summary", "metrics.gates", "figures", "report", "records", "units", "errors",
-                 "files", "findings", "folder_lock", "progress", "console", "stored", "cli",
-                 "metrics.noise_summary", "report.noise_page", "report.sets_page")
+WITHOUT_TORCH = ("metrics", "metrics.summary", "metrics.noise_summary", "words.plain", "words.sets",
+                 "words.noise_hardening", "gates", "figures", "report", "report.noise_page", "report.sets_page",
+                 "records", "units", "errors", "files", "findings", "folder_lock", "progress", "console", "stored",
+                 "cli")
 
 
 def _name(path: Path) -> str:

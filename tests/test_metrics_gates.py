@@ -6,7 +6,7 @@ import pytest
 
 import fabricate
 from steadyread import records
-from steadyread.metrics.gates import broken_checks, gate, judge, judge_noise
+from steadyread.gates import broken_checks, gate, judge, judge_noise
 
 
 def table() -> Any:

@@ -12,21 +12,20 @@ from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.metrics import Estimate, Outcome, Reads, reads_of
 from steadyread.metrics.hardening import compared, pair_of_networks, sign_test
-from steadyread.metrics.hardening_wording import factor as factor_shown
-from steadyread.metrics.hardening_wording import (
+from steadyread.metrics.robustness import robust_curve
+from steadyread.metrics.summary import as_json
+from steadyread.metrics.verdicts import way_of_reads
+from steadyread.units import Bounds
+from steadyread.words.hardening import (
     failure,
     flips_said,
     hardening_short,
     hardening_verdict,
     headline,
-    p_shown,
-    points,
     under_attack,
 )
-from steadyread.metrics.robustness import robust_curve
-from steadyread.metrics.summary import as_json
-from steadyread.metrics.verdicts import way_of_reads
-from steadyread.units import Bounds
+from steadyread.words.numbers import factor as factor_shown
+from steadyread.words.numbers import p_shown, points
 
 HU = Bounds(-1000, 400, "HU")
 INF = np.inf

@@ -10,13 +10,15 @@ import pytest
 import fabricate
 from steadyread import figures, records
 from steadyread.errors import InputRefused, UsageError
-from steadyread.metrics import gate, judge, reads_of, show_native, summarise
+from steadyread.gates import gate, judge
+from steadyread.metrics import reads_of, summarise
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.robustness import robust_curve, step_curve
-from steadyread.metrics.sets_wording import flips_answer
 from steadyread.metrics.summary import as_json
-from steadyread.metrics.wording import digits, size_json, verdict
-from steadyread.units import Bounds
+from steadyread.units import Bounds, size_json
+from steadyread.words.numbers import digits, show_native
+from steadyread.words.plain import verdict, with_words
+from steadyread.words.sets import flips_answer
 
 
 def table_without(*attacks: str, **settings: Any) -> pa.Table:
@@ -45,15 +47,15 @@ TABLES = {
 
 @pytest.mark.parametrize("name", TABLES)
 def test_every_table_gives_strict_json_and_a_verdict(name: str) -> None:
-    found = summarise(TABLES[name](), fabricate.plan(classes=10 if name == "ten classes" else 2))
+    found = with_words(summarise(TABLES[name](), fabricate.plan(classes=10 if name == "ten classes" else 2)))
     text = json.dumps(as_json(found), allow_nan=False)
     assert json.loads(text)["verdict"].endswith(".")
     assert "nan" not in found["verdict"]
 
 
 def test_the_verdict_says_the_median_in_both_units() -> None:
-    verdict = summarise(fabricate.table(), fabricate.plan())["verdict"]
-    assert verdict == "Half of the correct reads flip by a change of 6.9 HU (0.0049 of the range) or less."
+    told = verdict(summarise(fabricate.table(), fabricate.plan()))
+    assert told == "Half of the correct reads flip by a change of 6.9 HU (0.0049 of the range) or less."
 
 
 @pytest.mark.parametrize(("name", "expected"), [
@@ -61,7 +63,7 @@ def test_the_verdict_says_the_median_in_both_units() -> None:
     ("clean only", "no attack has been run yet."), ("empty", "Nothing has been assessed yet."),
     ("no search", "the accuracy falls from")])
 def test_other_verdicts(name: str, expected: str) -> None:
-    assert expected in summarise(TABLES[name](), fabricate.plan())["verdict"]
+    assert expected in verdict(summarise(TABLES[name](), fabricate.plan()))
 
 
 def test_never_flipped_is_the_word_inf_in_json() -> None:

@@ -27,10 +27,10 @@ from steadyread.metrics.intervals import clopper_pearson
 from steadyread.metrics.paired_tests import holm
 from steadyread.metrics.summary import as_json, summarise
 from steadyread.metrics.triage import area, generalised_area, rank_correlation, with_combined
-from steadyread.metrics.wording import comparison
 from steadyread.report import write_report
 from steadyread.report.stored import read_records
 from steadyread.stored import triage_run
+from steadyread.words.plain import comparison
 
 
 def parts(**settings_: Any) -> tuple[Reads, Reads]:

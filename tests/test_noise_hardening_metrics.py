@@ -16,11 +16,11 @@ from steadyread.metrics.noise_hardening_pairs import (
     paired_areas,
     paired_row,
 )
-from steadyread.metrics.noise_hardening_wording import silent_said, undercounted_said
 from steadyread.metrics.paired_tests import holm, sign_flip_test
 from steadyread.metrics.pairs import paired
 from steadyread.metrics.reads import PLAUSIBLE, RANDOM, RINGS, Outcome, Reads
 from steadyread.metrics.verdicts import way_of_chances
+from steadyread.words.noise_hardening import hardening_words, silent_said, undercounted_said
 
 CASES, FOLDS = 60, 3
 
@@ -58,7 +58,8 @@ def method(after: Reads, *rounds: Reads, **changed: Any) -> HardenedMethod:
 
 def summary(*methods: HardenedMethod, before: Reads | None = None, **settings: Any) -> dict[str, Any]:
     told = {"method": methods[0].name, "noise": "rings", "auc_cost": 0.01} | settings
-    return summarise_noise_hardening(NoiseHardening(told, before or networks("before", 0.6), methods), 100.0)
+    found = summarise_noise_hardening(NoiseHardening(told, before or networks("before", 0.6), methods), 100.0)
+    return found | hardening_words(found)
 
 
 def test_the_papers_tables_agree_with_each_other_and_with_the_text() -> None:
@@ -309,6 +310,7 @@ def test_what_is_not_judged_yet_is_said() -> None:
             (networks("before"), HardenedMethod("adaptive", None), "after adaptive training have not been"),
             (networks("before"), failed, "failed (fold 0): the loss was not a number in epoch 2.")):
         found = summarise_noise_hardening(NoiseHardening(settings, before, (one,)), 100.0)
+        found |= hardening_words(found)
         assert said in found["verdict"]
         assert found["best"] is None
     other = summary(method(networks("adaptive", attack=PLAUSIBLE)))

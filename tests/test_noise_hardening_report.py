@@ -10,17 +10,19 @@ import numpy as np
 import pytest
 
 import fabricate_noise_hardening as made
+from fabricate_noise import summarised
 from fabricate_noise_hardening import Method
 from pages import HOSTILE, Page, refuse_outside
 from steadyread.errors import InputRefused
 from steadyread.metrics.noise_hardening import summarise_noise_hardening
-from steadyread.metrics.noise_summary import networks_by_variant, summarise_noise
+from steadyread.metrics.noise_summary import networks_by_variant
 from steadyread.metrics.summary import as_json
 from steadyread.report.noise_hardening_drawings import noise_hardening_drawings
 from steadyread.report.noise_hardening_stored import read_noise_hardening
 from steadyread.report.noise_hardening_tables import hardening_page_rows, signed, signed_interval
 from steadyread.report.noise_page import render, write_noise_report
 from steadyread.report.noise_stored import read_noise_run
+from steadyread.words.noise_hardening import hardening_words
 
 ALL = (Method("adaptive", (1.5, 2.5), "adaptive"), Method("fresh"), Method("mute", silent=True),
        Method("pgd", (0.4,), wrong=0.4, starts=3), Method("clean", (1.0,), folds=(0,), passes=60_000),
@@ -33,9 +35,10 @@ SMALL = replace(made.STUDY, cases=60, patients=54, doses=(100.0,))
 def page_of(folder: Path) -> tuple[str, dict[str, Any]]:
     """The page's text without drawing, and the summary of the hardening."""
     run = read_noise_run(folder)
-    found = summarise_noise(run.study, networks_by_variant(run.study.jobs))
+    found = summarised(run.study, networks_by_variant(run.study.jobs))
     if hardening := read_noise_hardening(folder, run.study.settings):
         found["hardening"] = summarise_noise_hardening(hardening, found["stated_mas"])
+        found["hardening"] |= hardening_words(found["hardening"])
     return Page(render(run, found, {})).text, found.get("hardening") or {}
 
 
@@ -194,10 +197,11 @@ def test_names_from_users_are_escaped(tmp_path: Path) -> None:
     folder = made.write_hardened(tmp_path, (replace(made.METHODS[1], failed=HOSTILE),),
                                  replace(SMALL, cases=20, folds=1))
     run = read_noise_run(folder)
-    found = summarise_noise(run.study, networks_by_variant(run.study.jobs))
+    found = summarised(run.study, networks_by_variant(run.study.jobs))
     hardening = read_noise_hardening(folder, run.study.settings)
     assert hardening is not None
     found["hardening"] = summarise_noise_hardening(hardening, found["stated_mas"])
+    found["hardening"] |= hardening_words(found["hardening"])
     text = render(run, found, {})
     assert "<script" not in text
     assert "&lt;script" in text

@@ -13,17 +13,18 @@ import numpy as np
 import pytest
 
 import fabricate_noise as made
+from fabricate_noise import summarised
 from pages import HOSTILE, Page, refuse_outside
 from steadyread.errors import InputRefused
 from steadyread.figures import svg
-from steadyread.metrics.noise_summary import networks_by_variant, summarise_noise
-from steadyread.metrics.noise_wording import noise_run_lines
+from steadyread.metrics.noise_summary import networks_by_variant
 from steadyread.metrics.summary import as_json
 from steadyread.report.inline import inline_svg
 from steadyread.report.noise_drawings import noise_drawings
 from steadyread.report.noise_page import render, window_of, write_noise_report
 from steadyread.report.noise_stored import read_noise_run
 from steadyread.report.shareable import Shareable
+from steadyread.words.noise import noise_run_lines
 
 SMALL = made.Made(cases=60, patients=40, folds=1, doses=(10.0, 100.0), draws=20)
 
@@ -31,7 +32,7 @@ SMALL = made.Made(cases=60, patients=40, folds=1, doses=(10.0, 100.0), draws=20)
 def page_of(folder: Path, settings: made.Made) -> tuple[str, dict[str, Any]]:
     """The page's text without drawing, and the summary, of a made study."""
     run = read_noise_run(made.write_study(folder, settings))
-    found = summarise_noise(run.study, networks_by_variant(run.study.jobs))
+    found = summarised(run.study, networks_by_variant(run.study.jobs))
     return Page(render(run, found, {})).text, found
 
 
@@ -77,7 +78,7 @@ def test_both_sigmas_of_a_noise_of_the_scanner_are_shown(tmp_path: Path) -> None
     told = json.loads(path.read_text())
     path.write_text(json.dumps(told | {"domain": "native", "sigma_native_hu": {"10": 77.7, "100": 24.6}}))
     run = read_noise_run(folder)
-    text = Page(render(run, summarise_noise(run.study, networks_by_variant(run.study.jobs)), {})).text
+    text = Page(render(run, summarised(run.study, networks_by_variant(run.study.jobs)), {})).text
     assert "σ on the image’s grid, HU" in text
     assert "77.7" in text
 
@@ -98,7 +99,7 @@ def test_the_same_folder_gives_the_same_bytes(whole: Path) -> None:
     shared = Shareable.of(whole)
     run = read_noise_run(whole, shared)
     networks = networks_by_variant(run.study.jobs)
-    found = summarise_noise(run.study, networks)
+    found = summarised(run.study, networks)
     again = json.dumps(shared.tree(as_json(found)), sort_keys=True)
     assert again == json.dumps(as_json(json.loads((whole / "summary.json").read_text())), sort_keys=True)
     drawings = noise_drawings(found, networks["original"], run.examples, window_of(run.study.settings))
@@ -118,7 +119,7 @@ def test_the_summary_is_plain_json_with_every_interval(whole: Path) -> None:
 
 def test_the_command_line_says_the_same(whole: Path) -> None:
     run = read_noise_run(whole)
-    found = summarise_noise(run.study, networks_by_variant(run.study.jobs))
+    found = summarised(run.study, networks_by_variant(run.study.jobs))
     text = "\n".join(noise_run_lines(found))
     assert found["verdict"] in text
     stored = json.loads((whole / "summary.json").read_text())
@@ -164,7 +165,7 @@ def test_what_is_absent_is_said_in_words(tmp_path: Path, changed: dict[str, Any]
 def test_every_figure_stands_without_its_numbers(tmp_path: Path, changed: dict[str, Any]) -> None:
     run = read_noise_run(made.write_study(tmp_path, replace(SMALL, cases=30, **changed)))
     networks = networks_by_variant(run.study.jobs)
-    found = summarise_noise(run.study, networks)
+    found = summarised(run.study, networks)
     drawings = noise_drawings(found, networks["original"], run.examples, (-1000, 400))
     assert len(drawings) >= 11
     for name, drawing in drawings.items():
@@ -181,7 +182,7 @@ def test_a_study_under_way_is_reported_as_far_as_it_is(tmp_path: Path) -> None:
     run = read_noise_run(folder)
     assert [(job.variant, job.fold) for job in run.study.jobs] == [
         ("deeper", 1), ("deeper", 2), ("original", 0), ("original", 2)]
-    found = summarise_noise(run.study, networks_by_variant(run.study.jobs))
+    found = summarised(run.study, networks_by_variant(run.study.jobs))
     assert found["folds"] == [0, 2]
     assert "No checks" not in Page(render(run, found, {})).text     # the networks' own are there
 
@@ -222,7 +223,7 @@ def test_names_from_users_are_escaped(tmp_path: Path) -> None:
     plan.write_text(json.dumps(told))
     run = read_noise_run(folder)
     networks = networks_by_variant(run.study.jobs)
-    found = summarise_noise(run.study, networks)
+    found = summarised(run.study, networks)
     drawings = noise_drawings(found, networks["original"], run.examples, (-1000, 400))
     text = render(run, found, {name: (inline_svg(svg(drawings[name].figure), name, drawings[name].caption), "")
                                for name in ("subgroups", "drift_jitter")})

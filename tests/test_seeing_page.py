@@ -12,13 +12,14 @@ from matplotlib.image import imread
 
 import fabricate_noise as noise
 import fabricate_seen as made
+from fabricate_noise import summarised
 from pages import HOSTILE, Page, refuse_outside
 from steadyread.errors import InputRefused
 from steadyread.figures.seeing import attention, outline, overlaid, planes, slices
 from steadyread.figures.seeing_features import features, most_changed, ranking
 from steadyread.figures.seeing_shift import attention_shift, sanity
 from steadyread.metrics.intervals import revived
-from steadyread.metrics.noise_summary import networks_by_variant, summarise_noise
+from steadyread.metrics.noise_summary import networks_by_variant
 from steadyread.metrics.seeing import summarise_seeing
 from steadyread.metrics.seeing_features import FeatureChange
 from steadyread.metrics.seeing_reads import SeenFold
@@ -270,7 +271,7 @@ def test_names_from_users_are_escaped(tmp_path: Path, whole: Path) -> None:
     place.write_text(json.dumps(stored | {"layer": HOSTILE, "measure": HOSTILE, "target": HOSTILE}))
     run, seen = read_noise_run(folder), read_seen_run(folder)
     assert seen is not None
-    found = summarise_noise(run.study, networks_by_variant(run.study.jobs))
+    found = summarised(run.study, networks_by_variant(run.study.jobs))
     found["seeing"] = summarise_seeing(seen.folds)
     text = render(run, found, {})
     assert "<script" not in text

@@ -25,7 +25,6 @@ from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.fragility import Alike, fragility, tally, way_of
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.robustness import robust_curve
-from steadyread.metrics.sets_wording import conditions_said, fragility_answer, hardening_answer, listed, outcome
 from steadyread.metrics.summary import as_json
 from steadyread.records import as_table
 from steadyread.report import sets_tables
@@ -34,6 +33,7 @@ from steadyread.report.sets_stored import read_sets
 from steadyread.report.sets_summary import summarise_sets
 from steadyread.report.shareable import Shareable
 from steadyread.units import Bounds
+from steadyread.words.sets import conditions_said, fragility_answer, hardening_answer, listed, outcome
 
 SMALL = {"images": 36, "patients": 36}
 BOUNDS = Bounds(0.0, 1000.0, "grey level")

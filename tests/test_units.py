@@ -3,7 +3,7 @@
 import pytest
 
 from steadyread.errors import UsageError
-from steadyread.metrics.gates import gate
+from steadyread.gates import gate
 from steadyread.units import Bounds, show_size, size_in_native, unit_of
 
 GREY, HU, NONE = Bounds(0, 255, "grey level"), Bounds(-1000, 400, "HU"), Bounds(0, 1)

@@ -5,12 +5,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from steadyread.ending import printed
-from steadyread.metrics.noise_wording import noise_run_lines
 from steadyread.metrics.seeing_reads import method_name
 from steadyread.metrics.summary import as_json
-from steadyread.metrics.wording import NONE, attack_name, counted, digits, percent, score_name
 from steadyread.names import shown
 from steadyread.units import unit_word
+from steadyread.words.noise import noise_run_lines
+from steadyread.words.numbers import NONE, attack_name, counted, digits, percent, score_name
 
 Lines = Callable[[Mapping[str, Any]], Iterator[str]]
 _SHOWN = 6   # findings that a run's summary names

@@ -25,12 +25,11 @@ from steadyread.errors import InputRefused, PlanDiffers, UsageError
 from steadyread.examples import write_attacked, write_examples
 from steadyread.files import ATTACKED, EXAMPLES, FINDINGS, IMAGES, MODEL, SETTINGS, SUMMARY, TRAINING
 from steadyread.findings import Finding
+from steadyread.gates import Judged, broken_checks, gate, judge, judge_noise
 from steadyread.hardening import carry_out_hardening, refuse_unfit
 from steadyread.material import Material, attacked_cases, gather, refuse_unnamed
 from steadyread.metrics.aligned import reads_of
-from steadyread.metrics.gates import Judged, broken_checks, gate, judge, judge_noise
 from steadyread.metrics.intervals import clopper_pearson
-from steadyread.metrics.wording import counted
 from steadyread.names import folder_name
 from steadyread.networks import classifier_of, fitting, members_of, placed, taught_findings
 from steadyread.noise_study import carry_out_noise
@@ -44,6 +43,7 @@ from steadyread.study.reading import checked, reread
 from steadyread.study.sections import refuse_ignored
 from steadyread.training.fit import TrainingSettings
 from steadyread.units import Bounds, show_size, size_in_native
+from steadyread.words.numbers import counted
 
 
 @dataclass(frozen=True)

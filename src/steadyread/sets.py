@@ -10,8 +10,8 @@ import torch
 from steadyread import records, set_aside
 from steadyread.errors import InputRefused, Partial, PlanDiffers, SteadyreadError
 from steadyread.files import EQUAL, FAILED, SETTINGS, SUMMARY
+from steadyread.gates import Judged
 from steadyread.material import refuse_absent
-from steadyread.metrics.gates import Judged
 from steadyread.progress import Named, Progress, at_work, lines, quiet
 from steadyread.report.sets_page import write_sets_report
 from steadyread.run_folder import in_its_folder, taken_up

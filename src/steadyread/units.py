@@ -6,6 +6,7 @@ flags) and what is printed carries another, and both pass through here.
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from numbers import Real
 from typing import Any
@@ -15,6 +16,7 @@ from steadyread.errors import UsageError
 _NUMBER = r"[0-9.]+(?:[eE][+-]?[0-9]+)?"
 _SIZE = re.compile(rf"^\s*({_NUMBER})(?:\s*/\s*({_NUMBER}))?\s*([A-Za-z][A-Za-z \-]*?)?\s*$")
 RANGE = "range"
+Size = dict[str, float | str | None]
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,21 @@ def as_number(value: Any) -> float:
 def unit_word(unit: str, count: float = math.inf) -> str:
     """The unit's name beside a number: grey levels have a plural, HU and whatever else a user states has none."""
     return "grey levels" if unit == "grey level" and count != 1 else unit
+
+
+def size_json(size: float, bounds: Bounds) -> Size:
+    """A size as plain values: native, its unit, and the share of the range. "inf" where none was found."""
+    if math.isnan(size):
+        return {"native": None, "unit": bounds.unit, "of_range": None}
+    if math.isinf(size):
+        return {"native": "inf", "unit": bounds.unit, "of_range": "inf"}
+    return {"native": size, "unit": bounds.unit, "of_range": size / bounds.range}
+
+
+def number_of(size: Mapping[str, Any] | None) -> float:
+    """The native value of `size_json`'s answer; NaN for null."""
+    native = size.get("native") if size else None
+    return float(native) if native is not None else math.nan
 
 
 def unit_of(text: str) -> str:

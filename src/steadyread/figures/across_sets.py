@@ -15,8 +15,8 @@ from steadyread.figures.robustness import AttackPoints
 from steadyread.figures.style import INK, SERIES, grid, look, nothing, panel, percent_axis
 from steadyread.metrics.intervals import Floats
 from steadyread.metrics.robustness import Curve
-from steadyread.metrics.wording import attack_name, digits
 from steadyread.units import Bounds, unit_word
+from steadyread.words.numbers import attack_name, digits
 
 _LOOKS = {"FGSM": SERIES[0], "BIM": SERIES[1], "PGD": SERIES[2]}
 _DOTTED = (0, (2, 3))

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from steadyread.figures.style import INK, SERIES, grid, look, nothing, panel, percent_axis
 from steadyread.metrics.discrimination import roc_curve
 from steadyread.metrics.intervals import Estimate, Floats, Ints
-from steadyread.metrics.wording import digits
+from steadyread.words.numbers import digits
 
 
 def roc(scores: Floats, label: Ints, classes: Sequence[str], area: Estimate) -> Figure:

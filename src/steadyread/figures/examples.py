@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from steadyread.figures.style import look, nothing, panel
 from steadyread.metrics.intervals import Floats
-from steadyread.metrics.wording import attack_name, show_native
 from steadyread.units import Bounds
+from steadyread.words.numbers import attack_name, show_native
 
 Pixels = NDArray[np.uint8]
 _SHOWN = 6

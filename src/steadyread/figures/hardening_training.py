@@ -12,8 +12,8 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 from steadyread.figures.hardening import AFTER, DOTTED, mark
 from steadyread.figures.style import GREEN, INK, VERMILION, grid, look, native_axis, nothing, panel, percent_axis
 from steadyread.metrics.intervals import Estimate, Floats
-from steadyread.metrics.wording import digits
 from steadyread.units import Bounds
+from steadyread.words.numbers import digits
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from steadyread.figures.style import (
     percent_axis,
 )
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.noise_wording import mas as said_mas
+from steadyread.words.noise import mas as said_mas
 
 Rows = Sequence[Mapping[str, Any]]
 DOSE_LOOKS = (Look(VERMILION, "-", "o"), Look(ORANGE, "--", "v"), Look(GREEN, "-.", "^"), Look(BLUE, ":", "s"),

@@ -22,8 +22,8 @@ from steadyread.figures.style import (
     percent_axis,
 )
 from steadyread.metrics.intervals import Estimate, Floats
-from steadyread.metrics.noise_wording import noise_name, variant_name
 from steadyread.metrics.published import variant_printed
+from steadyread.words.noise import noise_name, variant_name
 
 Rows = Sequence[Mapping[str, Any]]
 _NAMED = 6       # folds, beyond which a legend does not name each

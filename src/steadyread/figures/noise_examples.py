@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from steadyread.figures.examples import three_pictures
 from steadyread.figures.style import look, nothing, panel
 from steadyread.metrics.intervals import Floats
-from steadyread.metrics.noise_wording import noise_name
-from steadyread.metrics.wording import percent
+from steadyread.words.noise import noise_name
+from steadyread.words.numbers import percent
 
 Pixels = NDArray[np.uint8]
 _SHOWN = 4

@@ -23,8 +23,8 @@ from steadyread.figures.style import (
 )
 from steadyread.metrics.intervals import Floats
 from steadyread.metrics.robustness import Curve
-from steadyread.metrics.wording import digits
 from steadyread.units import Bounds, unit_word
+from steadyread.words.numbers import digits
 
 _LOOKS = {"FGSM": SERIES[0], "BIM": SERIES[1], "PGD": SERIES[2]}
 

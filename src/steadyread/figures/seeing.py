@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 from steadyread.figures.style import look, nothing, panel
 from steadyread.metrics.attention_shift import centre_distance_mm, overlap, share_inside
 from steadyread.metrics.intervals import Floats
-from steadyread.metrics.noise_wording import noise_name
 from steadyread.metrics.seeing_reads import method_name
-from steadyread.metrics.wording import percent
+from steadyread.words.noise import noise_name
+from steadyread.words.numbers import percent
 
 Window = tuple[float, float]
 Outline = list[tuple[tuple[float, float], tuple[float, float]]]

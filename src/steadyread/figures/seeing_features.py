@@ -13,7 +13,7 @@ from steadyread.figures.noise_examples import middle
 from steadyread.figures.seeing import Shown
 from steadyread.figures.style import INK, SERIES, VERMILION, grid, look, nothing, panel
 from steadyread.metrics.intervals import Ints
-from steadyread.metrics.wording import digits
+from steadyread.words.numbers import digits
 
 Rows = Sequence[Mapping[str, Any]]
 _SHOWN = 64          # features, as in [B]

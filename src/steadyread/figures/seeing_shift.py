@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 
 from steadyread.figures.style import BLUE, INK, ORANGE, VERMILION, grid, look, nothing, panel, percent_axis
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.noise_wording import short_name
 from steadyread.metrics.seeing_reads import method_name
 from steadyread.metrics.seeing_sanity import DEPENDS, HARDLY
+from steadyread.words.noise import short_name
 
 Found = Mapping[str, Any]
 _LOOKS = {"flipped": (VERMILION, "o"), "steady": (BLUE, "s")}

@@ -2,20 +2,16 @@
 
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.discrimination import discrimination, roc_curve
-from steadyread.metrics.gates import Gate, Judged, gate, judge
 from steadyread.metrics.guarantee import guarantee
 from steadyread.metrics.intervals import Estimate, bootstrap, clopper_pearson, share
 from steadyread.metrics.reads import Outcome, Reads
 from steadyread.metrics.robustness import Curve, Merged, accuracy_under_attack, merged_found_size, step_curve
 from steadyread.metrics.summary import summarise
 from steadyread.metrics.triage import risk_coverage, scores, threshold_for, triage
-from steadyread.metrics.wording import show_native, verdict
 
 __all__ = [
     "Curve",
     "Estimate",
-    "Gate",
-    "Judged",
     "Merged",
     "Outcome",
     "Reads",
@@ -23,19 +19,15 @@ __all__ = [
     "bootstrap",
     "clopper_pearson",
     "discrimination",
-    "gate",
     "guarantee",
-    "judge",
     "merged_found_size",
     "reads_of",
     "risk_coverage",
     "roc_curve",
     "scores",
     "share",
-    "show_native",
     "step_curve",
     "summarise",
     "threshold_for",
     "triage",
-    "verdict",
 ]

@@ -15,8 +15,7 @@ from steadyread.metrics.reads import Reads
 from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.triage import RANDOM, SMALLEST_FLIP
 from steadyread.metrics.verdicts import verdict
-from steadyread.metrics.wording import number_of, size_json
-from steadyread.units import Bounds
+from steadyread.units import Bounds, number_of, size_json
 
 Summary = Mapping[str, Any]
 _SAME = 1e-4     # two sizes that differ by less than this share of them are one

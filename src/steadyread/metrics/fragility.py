@@ -17,8 +17,7 @@ import numpy as np
 from steadyread.metrics.intervals import FEWEST, Estimate, Floats, enough, resamples, tails, weighted_median
 from steadyread.metrics.reads import Strings
 from steadyread.metrics.verdicts import verdict
-from steadyread.metrics.wording import size_json
-from steadyread.units import Bounds
+from steadyread.units import Bounds, size_json
 
 YARDSTICKS = ("of_range", "in_noise")
 

@@ -28,8 +28,7 @@ from steadyread.metrics.intervals import (
 from steadyread.metrics.pairs import Pair, key_of, paired
 from steadyread.metrics.reads import Reads
 from steadyread.metrics.robustness import Merged, median_flip, merged_found_size
-from steadyread.metrics.wording import size_json
-from steadyread.units import Bounds
+from steadyread.units import Bounds, size_json
 
 _ROUNDING = 1e-6     # of a size: what a plan's text or float32 may have lost of it
 _MERGED = "merged"

@@ -22,14 +22,6 @@ from steadyread.metrics.noise_hardening_methods import (
     method_row,
 )
 from steadyread.metrics.noise_hardening_pairs import flips_of, paired_row
-from steadyread.metrics.noise_hardening_wording import (
-    best_said,
-    claim_said,
-    controls_said,
-    doubt_of,
-    main_said,
-    reads_said,
-)
 from steadyread.metrics.paired_tests import holm
 from steadyread.metrics.pairs import paired
 from steadyread.metrics.reads import OPTIMISED, PARTS, PLAUSIBLE, RANDOM, RINGS, Reads
@@ -43,7 +35,7 @@ _ATTACK_OF = {"rings": RINGS, "plausible": PLAUSIBLE, "random": RANDOM}
 
 def summarise_noise_hardening(hardening: NoiseHardening, wanted_mas: float | None = None,
                               seed: int = 0) -> dict[str, Any]:
-    """Tables 4 and 5, every method against before at the stated dose, costs, and the verdict in words.
+    """Tables 4 and 5, every method against before at the stated dose, and costs.
 
     `Estimate`s and `Estimate` inside. The stated dose is the one tried that is nearest to `wanted_mas`.
 
@@ -65,10 +57,6 @@ def summarise_noise_hardening(hardening: NoiseHardening, wanted_mas: float | Non
         "drift": _drift(hardening, mas, part, seed)}
     found["best"] = _best(found, hardening, (attack, mas, part), seed)
     found["controls"] = _controls(found, hardening, (attack, mas, part), seed)
-    found["said"] = {"main": main_said(found) + doubt_of(found), "reads": reads_said(found),
-                     "controls": controls_said(found),
-                     "best": best_said(found), "claim": claim_said(found)}
-    found["verdict"] = " ".join(filter(None, found["said"].values()))
     return found
 
 

@@ -23,7 +23,6 @@ from steadyread.metrics.dose_fall import (
     own_dose_fall,
 )
 from steadyread.metrics.drift import dose_laws, drift_rows
-from steadyread.metrics.noise_wording import noise_verdict
 from steadyread.metrics.plan import class_names, section
 from steadyread.metrics.published import TABLE_3
 from steadyread.metrics.reads import PARTS, RANDOM, Reads, columns_of
@@ -108,7 +107,6 @@ def summarise_noise(study: NoiseStudy, networks: Mapping[str, Reads], seed: int 
         "fragile": _fragile(main, part, moments, mas), "samples": noise.sample_flips(main, part),
         "provenance": {key: plan.get(key) for key in ("seed", "block", "versions", "attacks")}
         | {"settings": dict(study.settings), "networks": _trained(study.jobs)}}
-    told["verdict"] = noise_verdict(told)
     return told
 
 

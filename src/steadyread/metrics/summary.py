@@ -36,8 +36,7 @@ from steadyread.metrics.robustness import (
     robust_curve,
 )
 from steadyread.metrics.triage import RANDOM, triage
-from steadyread.metrics.wording import comparison, size_json, verdict
-from steadyread.units import Bounds
+from steadyread.units import Bounds, size_json
 
 REFERENCES = ("label", "prediction")
 FRAGILE = 20
@@ -64,7 +63,7 @@ def summarise(table: pa.Table, plan: Plan, findings: Sequence[Mapping[str, Any]]
     classes = class_count(plan, reads)
     triaged = triage(reads, elsewhere, share_to_withhold(plan), seed)
     names = [row["score"] for row in triaged["rows"] if row["score"] not in (RANDOM, COMBINED)]
-    summary: dict[str, Any] = {
+    return {
         "steadyread": __version__, "name": plan.get("name"), "part": part or "all", "stage": stage,
         "stages": stages, "images": int(reads.there.sum()), "patients": len(np.unique(reads.patient)),
         "undecided": int(np.sum(reads.there & (reads.prediction < 0))),
@@ -74,7 +73,7 @@ def summarise(table: pa.Table, plan: Plan, findings: Sequence[Mapping[str, Any]]
         "classes": class_names(plan, classes), "range": bounds.range, "unit": bounds.unit,
         "discrimination": discrimination(reads, classes, seed),
         "robustness": {against: _robustness(reads, against, bounds, plan, seed) for against in REFERENCES},
-        "triage": triaged | {"comparison": comparison(triaged)},
+        "triage": triaged,
         "guarantees": [guarantee(elsewhere, reads, name, alpha, seed=seed)
                        for alpha in ALPHAS for name in names],
         "fragile": _fragile(reads, bounds),
@@ -83,8 +82,6 @@ def summarise(table: pa.Table, plan: Plan, findings: Sequence[Mapping[str, Any]]
         "provenance": {key: plan.get(key) for key in ("seed", "block", "against", "versions", "study")}
         | {"attacks": attacks_of(plan)},
     }
-    summary["verdict"] = verdict(summary)
-    return summary
 
 
 def as_json(value: Any) -> Any:

@@ -14,11 +14,11 @@ from steadyread.files import FINDINGS, MODEL, SETTINGS, SUMMARY, TRAINING
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.summary import as_json
-from steadyread.metrics.wording import NONE, digits, percent
 from steadyread.records import PARTS, PLAN
 from steadyread.report.stored import Run
 from steadyread.report.tables import interval
 from steadyread.units import unit_word
+from steadyread.words.numbers import NONE, digits, percent
 
 COUNTED = f"{PARTS}: part, patient_id, label"
 _PARTS = ("train", "validation", "test")

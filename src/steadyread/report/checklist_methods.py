@@ -3,8 +3,6 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from steadyread.metrics.hardening_wording import method_name
-from steadyread.metrics.wording import attack_name, percent, score_name
 from steadyread.records import PARTS
 from steadyread.report.checklist_known import (
     COUNTED,
@@ -17,6 +15,8 @@ from steadyread.report.checklist_known import (
     plain,
     sentences,
 )
+from steadyread.words.hardening import method_name
+from steadyread.words.numbers import attack_name, percent, score_name
 
 Answers = Callable[[Known], Iterator[Said]]
 _QUALITY = ("unreadable images", "non-finite pixels", "constant images", "pixels outside the bounds",

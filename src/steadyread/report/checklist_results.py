@@ -7,7 +7,6 @@ import numpy as np
 
 from steadyread.files import MODEL
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.wording import number_of, show_size_json
 from steadyread.report.checklist_known import (
     COUNTED,
     Known,
@@ -18,6 +17,8 @@ from steadyread.report.checklist_known import (
     share_said,
 )
 from steadyread.report.checklist_methods import Answers, attacks_said, updating
+from steadyread.units import number_of
+from steadyread.words.numbers import show_size_json
 
 _SOUND = ("repeatable", "zero gradients", "unbounded attack", "optimisation gap", "convergence", "one step",
           "random noise", "gradient-free attack", "planted example")

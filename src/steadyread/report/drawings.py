@@ -16,8 +16,8 @@ from steadyread.metrics.discrimination import class_scores
 from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.summary import judged_by, thinned
 from steadyread.metrics.triage import RANDOM, SMALLEST_FLIP, Scored, with_combined
-from steadyread.metrics.wording import attack_name, digits, number_of, score_name
-from steadyread.units import Bounds
+from steadyread.units import Bounds, number_of
+from steadyread.words.numbers import attack_name, digits, score_name
 
 Summary = Mapping[str, Any]
 

@@ -13,11 +13,12 @@ from steadyread.metrics.hardening import pair_of_networks
 from steadyread.metrics.plan import exact_up_to
 from steadyread.metrics.robustness import accuracy_under_attack, robust_curve
 from steadyread.metrics.summary import thinned
-from steadyread.metrics.wording import attack_name, number_of, show_size_json
 from steadyread.report.drawings import Drawing, training_drawing
 from steadyread.report.hardening_stored import Hardened
 from steadyread.report.hardening_tables import trained_sizes
 from steadyread.report.stored import Assessed
+from steadyread.units import number_of
+from steadyread.words.numbers import attack_name, show_size_json
 
 _STEPS = 300     # of a drawn curve
 

@@ -10,15 +10,14 @@ from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.files import HARDENED, SETTINGS, TRAINING
 from steadyread.metrics.hardening import compared
-from steadyread.metrics.hardening_wording import doubt_said, failure, hardening_short, hardening_verdict, headline
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.plan import exact_up_to
 from steadyread.metrics.robustness import median_flip
 from steadyread.metrics.summary import judged_by, tabled_sizes
-from steadyread.metrics.wording import number_of, size_json
 from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.report.stored import Assessed, Run, assessed_of
-from steadyread.units import Bounds
+from steadyread.units import Bounds, number_of, size_json
+from steadyread.words.hardening import doubt_said, failure, hardening_short, hardening_verdict, headline
 
 Told = dict[str, Any]
 

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from steadyread.figures.hardening_training import Trained
-from steadyread.metrics.hardening_wording import difference_said, factor, headline, method_name, points
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.wording import NONE, attack_name, digits, number_of, percent, show_native, show_size_json
 from steadyread.report.tables import EXACT, FEW, MERGED, bare
-from steadyread.units import Bounds
+from steadyread.units import Bounds, number_of
+from steadyread.words.hardening import difference_said, headline, method_name
+from steadyread.words.numbers import NONE, attack_name, digits, factor, percent, points, show_native, show_size_json
 
 Told = Mapping[str, Any]
 

@@ -13,10 +13,10 @@ from steadyread.metrics.dose_fall import critical_curve, moments_of
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.noise import row_of, sar_curve
 from steadyread.metrics.noise_classes import roc_curves
-from steadyread.metrics.noise_wording import noise_name
 from steadyread.metrics.reads import PAPER, PAPER_HU, PLAUSIBLE, POOLED, RANDOM, RINGS, Reads
 from steadyread.report import noise_tables as tables
 from steadyread.report.drawings import Drawing
+from steadyread.words.noise import noise_name
 
 Summary = Mapping[str, Any]
 _FEWEST_TRIALS = 5       # of an attack, for whose SAR a curve says anything

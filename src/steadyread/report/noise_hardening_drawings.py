@@ -14,9 +14,9 @@ from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.noise import sar_curve
 from steadyread.metrics.noise_hardening import BEFORE, step_networks
 from steadyread.metrics.noise_hardening_methods import HardenedMethod, NoiseHardening
-from steadyread.metrics.noise_hardening_wording import hardened_name, step_name, under
 from steadyread.metrics.reads import OPTIMISED, RANDOM
 from steadyread.report.drawings import Drawing
+from steadyread.words.noise_hardening import hardened_name, step_name, under
 
 Found = Mapping[str, Any]
 _SAR_MAS = 50.0          # [B] Fig. 11

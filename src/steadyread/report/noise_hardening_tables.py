@@ -4,9 +4,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from steadyread.metrics import published
-from steadyread.metrics.hardening_wording import points
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.noise_hardening_wording import (
+from steadyread.metrics.reads import KNOWN, OPTIMISED, ORIGINAL, PARTS
+from steadyread.words.noise import noise_name, starts_said, variant_name
+from steadyread.words.noise_hardening import (
     hardened_name,
     lost_said,
     method_said,
@@ -16,9 +17,7 @@ from steadyread.metrics.noise_hardening_wording import (
     undercounted_said,
     unequal_said,
 )
-from steadyread.metrics.noise_wording import noise_name, starts_said, variant_name
-from steadyread.metrics.reads import KNOWN, OPTIMISED, ORIGINAL, PARTS
-from steadyread.metrics.wording import NONE, digits, percent
+from steadyread.words.numbers import NONE, digits, percent, points
 
 Found = Mapping[str, Any]
 Rows = list[dict[str, Any]]

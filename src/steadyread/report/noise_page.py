@@ -13,14 +13,11 @@ from markupsafe import Markup
 from steadyread import records
 from steadyread.figures import save
 from steadyread.files import FIGURES, PAGE, SUMMARY
-from steadyread.metrics import noise_wording as wording
 from steadyread.metrics import published
-from steadyread.metrics.hardening_wording import p_shown
 from steadyread.metrics.noise_hardening import summarise_noise_hardening
 from steadyread.metrics.noise_summary import GIVEAWAYS, by_severity, networks_by_variant, summarise_noise
 from steadyread.metrics.seeing import summarise_seeing
 from steadyread.metrics.summary import as_json
-from steadyread.metrics.wording import counted, digits, percent
 from steadyread.report import noise_tables as tables
 from steadyread.report import seeing_tables
 from steadyread.report.inline import inline_svg
@@ -33,6 +30,9 @@ from steadyread.report.seeing_drawings import seeing_drawings
 from steadyread.report.seeing_stored import read_seen_run
 from steadyread.report.shareable import Shareable
 from steadyread.report.tables import tight
+from steadyread.words import noise as wording
+from steadyread.words.noise_hardening import hardening_words
+from steadyread.words.numbers import counted, digits, p_shown, percent
 
 _WINDOW = (-1000.0, 400.0)      # HU, for pictures where the study states no window of its own
 
@@ -52,10 +52,12 @@ def write_noise_report(folder: Path, seed: int = 0, show_ids: bool = False) -> P
     run = read_noise_run(Path(folder), shared)
     networks = networks_by_variant(run.study.jobs)
     found = shared.tree(summarise_noise(run.study, networks, seed))
+    found["verdict"] = wording.noise_verdict(found)
     window = window_of(run.study.settings)
     drawings = noise_drawings(found, next(iter(networks.values())), run.examples, window)
     if hardening := read_noise_hardening(run.folder, run.study.settings, shared):
         found["hardening"] = shared.tree(summarise_noise_hardening(hardening, found["stated_mas"], seed))
+        found["hardening"] |= hardening_words(found["hardening"])
         drawings |= noise_hardening_drawings(hardening, found["hardening"])
     if seen := read_seen_run(run.folder, found["classes"], shared):
         found["seeing"] = shared.tree(summarise_seeing(seen.folds, seed))

@@ -8,7 +8,9 @@ from steadyread.figures.noise_examples import NoiseExample
 from steadyread.metrics import published
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.noise import row_of
-from steadyread.metrics.noise_wording import (
+from steadyread.metrics.reads import KNOWN, OPTIMISED, RANDOM
+from steadyread.report.inline import data_uri
+from steadyread.words.noise import (
     class_name,
     mas,
     noise_name,
@@ -18,9 +20,7 @@ from steadyread.metrics.noise_wording import (
     variant_name,
     worst_rows,
 )
-from steadyread.metrics.reads import KNOWN, OPTIMISED, RANDOM
-from steadyread.metrics.wording import NONE, digits, percent
-from steadyread.report.inline import data_uri
+from steadyread.words.numbers import NONE, digits, percent
 
 Summary = Mapping[str, Any]
 _PICTURE_BYTES = 1_600_000

@@ -12,10 +12,8 @@ from steadyread import records
 from steadyread.figures import save
 from steadyread.files import FIGURES, PAGE, SUMMARY
 from steadyread.metrics import reads_of, summarise
-from steadyread.metrics.hardening_wording import p_shown, points
 from steadyread.metrics.plan import bounds_of
 from steadyread.metrics.summary import as_json
-from steadyread.metrics.wording import attack_name, counted, digits, percent, score_name, show_size_json
 from steadyread.report import hardening_tables, tables
 from steadyread.report.checklists import CHECKLIST, Runs, checklist_markdown, checklist_rows
 from steadyread.report.drawings import drawings
@@ -25,6 +23,17 @@ from steadyread.report.inline import inline_svg
 from steadyread.report.shareable import Shareable
 from steadyread.report.stored import Assessed, Run, read_run
 from steadyread.units import Bounds
+from steadyread.words.numbers import (
+    attack_name,
+    counted,
+    digits,
+    p_shown,
+    percent,
+    points,
+    score_name,
+    show_size_json,
+)
+from steadyread.words.plain import with_words
 
 
 def write_report(run_dir: Path, seed: int = 0, show_ids: bool = False) -> Path:
@@ -41,7 +50,7 @@ def write_report(run_dir: Path, seed: int = 0, show_ids: bool = False) -> Path:
     shared = Shareable.of(folder, show_ids)
     run = read_run(folder, shared=shared)
     bounds = bounds_of(run.plan)
-    summary = shared.tree(summarise(run.table, run.plan, run.findings, run.training, seed))
+    summary = with_words(shared.tree(summarise(run.table, run.plan, run.findings, run.training, seed)))
     reads = reads_of(run.table, None if summary["part"] == "all" else summary["part"], summary["stage"], bounds)
     drawn = drawings(reads, summary, run.examples, bounds)
     plain, hardened = Assessed(run, reads), read_hardenings(folder, shared)

@@ -11,10 +11,10 @@ from steadyread.figures import save
 from steadyread.figures.seeing import Shown, Window, attention, slices
 from steadyread.figures.seeing_features import features, ranking
 from steadyread.figures.seeing_shift import attention_shift, sanity
-from steadyread.metrics.noise_wording import short_name
 from steadyread.report.drawings import Drawing
 from steadyread.report.seeing_stored import read_shown
 from steadyread.report.shareable import AS_IT_IS, Shareable
+from steadyread.words.noise import short_name
 
 _SLICES, _ATTENDED = 2, 3     # images on the page; all are drawn for named cases
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")

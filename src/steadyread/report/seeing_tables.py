@@ -3,13 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from steadyread.metrics.hardening_wording import p_shown, points
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.noise_wording import short_name
 from steadyread.metrics.seeing import random_attack
 from steadyread.metrics.seeing_reads import TESTED, method_name
 from steadyread.metrics.verdicts import verdict
-from steadyread.metrics.wording import digits, percent
+from steadyread.words.noise import short_name
+from steadyread.words.numbers import digits, p_shown, percent, points
 
 Found = Mapping[str, Any]
 _AS_THERE = ("up", "down")       # area and share inside the nodule, as [B] saw them

@@ -3,10 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from steadyread.metrics.hardening_wording import factor, points
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.wording import NONE, digits, number_of
-from steadyread.units import unit_word
+from steadyread.units import number_of, unit_word
+from steadyread.words.numbers import NONE, digits, factor, points
 
 
 def told(estimate: Estimate | None, scale: float = 100.0, decimals: int = 1) -> str:

@@ -12,16 +12,17 @@ from steadyread.figures.across_sets import (
     under_attack,
 )
 from steadyread.figures.set_forests import Difference, Steady, forest, steadiness
-from steadyread.metrics.hardening_wording import headline
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.summary import thinned
 from steadyread.metrics.verdicts import way_of_reads
-from steadyread.metrics.wording import attack_name, number_of, score_name
 from steadyread.report.drawings import Drawing
 from steadyread.report.hardening_drawings import sides
 from steadyread.report.sets_stored import StoredSets
 from steadyread.report.stored import Assessed
+from steadyread.units import number_of
+from steadyread.words.hardening import headline
+from steadyread.words.numbers import attack_name, score_name
 
 Summary = Mapping[str, Any]
 _STEPS = 300     # of a drawn curve

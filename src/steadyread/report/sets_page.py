@@ -19,9 +19,7 @@ from steadyread.figures.across_sets import Attacked
 from steadyread.figures.examples import picture
 from steadyread.files import FIGURES, PAGE, SUMMARY, TEXT
 from steadyread.metrics import published_oncology as paper
-from steadyread.metrics.hardening_wording import factor, p_shown, points
 from steadyread.metrics.summary import as_json
-from steadyread.metrics.wording import attack_name, digits, percent, show_native, show_size_json
 from steadyread.report import sets_cells as cells
 from steadyread.report import sets_tables as tables
 from steadyread.report.checklists import CHECKLIST, checklist_markdown, checklist_rows
@@ -32,6 +30,16 @@ from steadyread.report.sets_summary import summarise_sets
 from steadyread.report.stored import Run
 from steadyread.report.tables import flip, interval, number, signed_interval, tight
 from steadyread.units import Bounds
+from steadyread.words.numbers import (
+    attack_name,
+    digits,
+    factor,
+    p_shown,
+    percent,
+    points,
+    show_native,
+    show_size_json,
+)
 
 _PICTURE_BYTES = 2_400_000
 _MARKS = re.compile(r"[\\`*|~$\[\]]")

@@ -8,14 +8,15 @@ from steadyread.metrics import published_oncology as paper
 from steadyread.metrics.across_sets import at_common_sizes, scores_by_set, where_it_stops
 from steadyread.metrics.fragility import Alike, fragility
 from steadyread.metrics.hardening import compared
-from steadyread.metrics.hardening_wording import method_name
 from steadyread.metrics.intervals import share
 from steadyread.metrics.plan import exact_up_to
-from steadyread.metrics.sets_wording import believed_said, beside_margin, conditions_said, listed, sets_answers
 from steadyread.metrics.summary import REFERENCES, judged_by, summarise
 from steadyread.report.hardening_stored import hardening_summary
 from steadyread.report.sets_stored import StoredSet, StoredSets
 from steadyread.report.stored import Assessed
+from steadyread.words.hardening import method_name
+from steadyread.words.plain import with_words
+from steadyread.words.sets import believed_said, beside_margin, conditions_said, listed, sets_answers
 
 Told = dict[str, Any]
 
@@ -65,7 +66,7 @@ def _said(found: Told) -> Told:
 
 def _of_set(one: StoredSet, plain: Assessed, seed: int) -> Told:
     run, reads, bounds = plain.run, plain.reads, plain.bounds
-    told = summarise(run.table, run.plan, run.findings, run.training, seed)
+    told = with_words(summarise(run.table, run.plan, run.findings, run.training, seed))
     told |= {"title": one.title, "failed": one.failed, "images_noise": one.images,
              "at": {against: at_common_sizes(reads, against, exact_up_to(run.plan, reads, against), bounds)
                     for against in REFERENCES},

@@ -6,14 +6,15 @@ from typing import Any
 from steadyread.metrics import published_oncology as paper
 from steadyread.metrics.across_sets import attack_at, findings_of, same_size, triage_row
 from steadyread.metrics.fragility import way_of
-from steadyread.metrics.hardening_wording import headline, method_name
 from steadyread.metrics.reads import rank
-from steadyread.metrics.sets_wording import FAILED, KEPT, UNREAD, outcome
 from steadyread.metrics.triage import MARGIN, RANDOM, SMALLEST_FLIP
-from steadyread.metrics.wording import NONE, attack_name, digits, number_of, score_name
 from steadyread.report.hardening_tables import other_rows
 from steadyread.report.sets_cells import rank_said, size_said, unit_said
 from steadyread.report.tables import EXACT, MERGED
+from steadyread.units import number_of
+from steadyread.words.hardening import headline, method_name
+from steadyread.words.numbers import NONE, attack_name, digits, score_name
+from steadyread.words.sets import FAILED, KEPT, UNREAD, outcome
 
 Summary = Mapping[str, Any]
 Row = dict[str, Any]

@@ -6,20 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from steadyread.figures.examples import Example, amplification, change, picture
-from steadyread.metrics.hardening_wording import points
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.wording import (
-    NONE,
-    attack_name,
-    digits,
-    flips_told,
-    number_of,
-    percent,
-    score_name,
-    show_native,
-)
 from steadyread.report.inline import data_uri
-from steadyread.units import Bounds, unit_word
+from steadyread.units import Bounds, number_of, unit_word
+from steadyread.words.numbers import NONE, attack_name, digits, percent, points, score_name, show_native
+from steadyread.words.plain import flips_told
 
 Summary = Mapping[str, Any]
 _SHOWN = 9

@@ -11,9 +11,9 @@ from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 from steadyread.attacks.registry import RECIPES
 from steadyread.cases import Preparation
 from steadyread.errors import UsageError
+from steadyread.gates import CLEAN, KEPT, STEADY, gate
 from steadyread.heads import Output
 from steadyread.limits import MOST_SEED
-from steadyread.metrics.gates import CLEAN, KEPT, STEADY, gate
 from steadyread.models.scales import Word
 from steadyread.names import folder_name
 from steadyread.study.hardening import Hardening

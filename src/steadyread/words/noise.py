@@ -16,7 +16,7 @@ from steadyread.metrics.reads import (
     RANDOM,
     RINGS,
 )
-from steadyread.metrics.wording import NONE, counted, digits, percent
+from steadyread.words.numbers import NONE, counted, digits, percent
 
 Summary = Mapping[str, Any]
 _NAMES = {RANDOM: "Random", INFLATED: "Random at 1.128 σ", POOLED: "[B] at the right rms", PAPER: "[B] as printed",

@@ -6,11 +6,13 @@ from typing import Any
 
 from steadyread.metrics.across_sets import findings_of, triage_row
 from steadyread.metrics.fragility import tally
-from steadyread.metrics.hardening_wording import factor, headline, points
 from steadyread.metrics.intervals import FEWEST, Estimate
 from steadyread.metrics.triage import SMALLEST_FLIP
 from steadyread.metrics.verdicts import ALPHA, verdict, way_of_reads
-from steadyread.metrics.wording import digits, flips_told, number_of, percent, score_name
+from steadyread.units import number_of
+from steadyread.words.hardening import headline
+from steadyread.words.numbers import digits, factor, percent, points, score_name
+from steadyread.words.plain import flips_told
 
 Summary = Mapping[str, Any]
 FAILED, KEPT, UNREAD = "failed", "kept", "unread"      # of a hardening, beside the ways of `verdicts`

@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from steadyread.metrics.hardening_wording import difference_said, doubt_said, p_shown
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.noise_wording import short_name
 from steadyread.metrics.published import DOSES, adapted_san_printed
 from steadyread.metrics.reads import RANDOM
 from steadyread.metrics.verdicts import way_of_chances
-from steadyread.metrics.wording import digits, percent
+from steadyread.words.hardening import difference_said, doubt_said
+from steadyread.words.noise import short_name
+from steadyread.words.numbers import digits, p_shown, percent
 
 Found = Mapping[str, Any]
 Row = Mapping[str, Any]
@@ -314,3 +314,11 @@ def _signed(value: float | None) -> str:
         return "–"
     rounded = round(value, 3) + 0.0
     return f"{'+' if rounded > 0 else ''}{rounded:.3f}".replace("-", "−")
+
+
+def hardening_words(found: Found) -> dict[str, Any]:
+    """What is said of a summary of `summarise_noise_hardening`: sentence by sentence, and all of them."""
+    said = {"main": main_said(found) + doubt_of(found), "reads": reads_said(found),
+            "controls": controls_said(found),
+            "best": best_said(found), "claim": claim_said(found)}
+    return {"said": said, "verdict": " ".join(filter(None, said.values()))}

@@ -5,84 +5,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from steadyread.metrics.intervals import FEWEST, LEVEL, Estimate
-from steadyread.units import Bounds, unit_word
+from steadyread.units import number_of
+from steadyread.words.numbers import NONE, attack_name, counted, percent, score_name, show_size_json
 
-Size = dict[str, float | str | None]
-NONE = "–"
-_ATTACKS = {"fgsm": "FGSM", "bim": "BIM", "pgd": "PGD", "apgd": "APGD", "clean": "Clean",
-            "smallest_flip": "Smallest flip"}
-_SCORES = {"smallest_flip": "Smallest flip", "margin": "Margin", "entropy": "Entropy", "random": "Random",
-           "views": "Mean over views", "members": "Mean over networks",
-           "disagreement": "Disagreement", "combined": "All combined",
-           "gradient": "Margin over its gradient"}
 _ALWAYS = ("smallest_flip", "margin", "entropy", "random")
-
-
-def digits(value: float, significant: int = 2) -> str:
-    """A number to so many significant digits, zeros kept: 9.8, 0.0070, 140. A true minus sign."""
-    if not math.isfinite(value):
-        return "none found" if value > 0 else NONE
-    if value == 0:
-        return "0"
-    exponent = math.floor(math.log10(abs(value)))
-    if exponent < -6:
-        return f"{value:.{significant - 1}e}".replace("-", "−")
-    decimals = max(0, significant - 1 - exponent)
-    return f"{value:.{decimals}f}".replace("-", "−")
-
-
-def show_native(size: float, bounds: Bounds) -> str:
-    """A size in native units for a sentence: `9.8 HU (0.0070 of the range)`."""
-    if not math.isfinite(size):
-        return "none found"
-    share = f"{digits(size / bounds.range)} of the range"
-    return f"{digits(size)} {unit_word(bounds.unit, size)} ({share})" if bounds.unit else share
-
-
-def size_json(size: float, bounds: Bounds) -> Size:
-    """A size as plain values: native, its unit, and the share of the range. "inf" where none was found."""
-    if math.isnan(size):
-        return {"native": None, "unit": bounds.unit, "of_range": None}
-    if math.isinf(size):
-        return {"native": "inf", "unit": bounds.unit, "of_range": "inf"}
-    return {"native": size, "unit": bounds.unit, "of_range": size / bounds.range}
-
-
-def number_of(size: Mapping[str, Any] | None) -> float:
-    """The native value of `size_json`'s answer; NaN for null."""
-    native = size.get("native") if size else None
-    return float(native) if native is not None else math.nan
-
-
-def show_size_json(size: Mapping[str, Any] | None) -> str:
-    """`show_native` of a stored size."""
-    value = number_of(size)
-    if size is None or math.isnan(value):
-        return NONE
-    if math.isinf(value):
-        return "none found"
-    share = f"{digits(float(size['of_range']))} of the range"
-    return f"{digits(value)} {unit_word(str(size['unit']), value)} ({share})" if size["unit"] else share
-
-
-def counted(number: int, name: str) -> str:
-    """`1 patient`, `40 patients`."""
-    return f"{number} {name}{'' if number == 1 else 's'}"
-
-
-def percent(value: float | None, decimals: int = 1) -> str:
-    """A share as `86.2 %`."""
-    return NONE if value is None else f"{100 * value:.{decimals}f} %".replace("-", "−")
-
-
-def attack_name(name: str) -> str:
-    """An attack's name as the literature writes it."""
-    return _ATTACKS.get(name, name.replace("_", " "))
-
-
-def score_name(name: str) -> str:
-    """A triage score's name."""
-    return _SCORES.get(name, name.replace("_", " "))
 
 
 def verdict(summary: Mapping[str, Any]) -> str:
@@ -221,3 +147,9 @@ def _value(found: Estimate | None) -> float | None:
 
 def _signed(value: float | None) -> str:
     return NONE if value is None else f"{value:+z.4f}".replace("-", "−")
+
+
+def with_words(summary: dict[str, Any]) -> dict[str, Any]:
+    """The summary of a run with what is said of it: the verdict, and how the scores of triage compare."""
+    return summary | {"triage": summary["triage"] | {"comparison": comparison(summary["triage"])},
+                      "verdict": verdict(summary)}

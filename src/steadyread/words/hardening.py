@@ -6,39 +6,15 @@ from typing import Any
 
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.verdicts import way_of_reads
-from steadyread.metrics.wording import NONE, counted, digits, number_of, percent, show_size_json
+from steadyread.units import number_of
+from steadyread.words.numbers import counted, factor, p_shown, percent, points, show_size_json
 
 Compared = Mapping[str, Any]
 _METHODS = {"pgd": "PGD adversarial training", "trades": "TRADES",
             "unsupervised": "unsupervised adversarial training", "clean": "further training without attack"}
-_MANY = 10.0     # a factor from which on no decimals are printed
-
-
 def method_name(method: str | None) -> str:
     """A hardening's name as the literature writes it."""
     return _METHODS.get(method or "", (method or "hardening").replace("_", " "))
-
-
-def points(value: float | None, decimals: int = 1) -> str:
-    """A difference of shares in points, signed: `+40.8`, `−2.0`, `0.0`."""
-    if value is None:
-        return NONE
-    rounded = round(100 * value, decimals) + 0.0
-    return f"{'+' if rounded > 0 else ''}{rounded:.{decimals}f}".replace("-", "−")
-
-
-def p_shown(p: float | None) -> str:
-    """A p-value for print, never 0."""
-    if p is None:
-        return NONE
-    return "< 0.001" if p < 0.001 else f"{p:.2f}" if p >= 0.1 else f"{p:.3f}"
-
-
-def factor(value: float | None) -> str:
-    """A ratio of sizes: `2.4`, `13`, `none found` where most are never flipped after."""
-    if value is None or math.isinf(value):
-        return NONE if value is None else "none found"
-    return f"{value:.0f}" if value >= _MANY else digits(value)
 
 
 def headline(found: Compared, epsilon: float | None) -> Mapping[str, Any] | None:

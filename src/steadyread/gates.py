@@ -17,8 +17,8 @@ from steadyread.metrics.plan import Plan, bounds_of, class_count, exact_up_to, p
 from steadyread.metrics.reads import Reads
 from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.triage import SMALLEST_FLIP, triage
-from steadyread.metrics.wording import show_native
 from steadyread.units import RANGE, Bounds, size_in_native, unit_of
+from steadyread.words.numbers import show_native
 
 ROBUST = "robust_accuracy"
 CLEAN = ("accuracy", "auc", "sensitivity", "specificity")

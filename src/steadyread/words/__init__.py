@@ -1,0 +1,1 @@
+"""Numbers and findings as words: the only room that makes sentences of what was measured."""
