@@ -60,8 +60,9 @@ def refuse_doubtful(path: Path, cases: Cases) -> tuple[str, ...]:
     Raises:
         InputRefused: what stands there may say that the folders' names are no classes.
     """
+    unread = _refuse_unread_table(path)
     _refuse_repeated(path, cases)
-    return _refuse_unread_table(path)
+    return unread
 
 
 def _refuse_repeated(path: Path, cases: Cases) -> None:
