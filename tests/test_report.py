@@ -15,7 +15,9 @@ from pages import HOSTILE, Page, refuse_outside
 from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.figures import style
+from steadyread.metrics.plan import bounds_of
 from steadyread.report import write_report
+from steadyread.report.stored import read_run
 from steadyread.report.tables import triage_rows
 from steadyread.units import Bounds
 
@@ -221,3 +223,13 @@ def test_the_report_never_loads_torch(run: Path) -> None:
             f"write_report(Path({str(run)!r})); print('torch' in sys.modules)")
     done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("data", [None, 1, [], {"bounds": [0, [[]]]}, {"bounds": ["0", "1"]}, {"bounds": [0, None]},
+                                  {"bounds": [0, 1, 2]}, {"bounds": "01"}, {"bounds": {"0": 1, "1": 2}}, {"classes": 2}])
+def test_a_plan_whose_data_are_none_is_refused_in_a_line(data: object, tmp_path: Path) -> None:
+    run = fabricate.write_run(tmp_path / "run", fabricate.table(n=20))
+    plan = json.loads((run / "plan.json").read_text())
+    (run / "plan.json").write_text(json.dumps(plan | {"data": data}))
+    with pytest.raises(InputRefused, match=r"plan\.json: data\.bounds must be \[low, high\]"):
+        bounds_of(read_run(run).plan)

@@ -35,7 +35,7 @@ def bounds_of(plan: Plan) -> Bounds:
     """
     data = section(plan, "data")
     stated = data.get("bounds")
-    if not isinstance(stated, Sequence) or len(stated) != 2:
+    if not isinstance(stated, list | tuple) or [isinstance(end, int | float) for end in stated] != [True, True]:
         raise InputRefused(f"plan.json: data.bounds must be [low, high]; got {stated!r}")
     return Bounds(float(stated[0]), float(stated[1]), str(data.get("unit") or ""))
 

@@ -13,7 +13,7 @@ from steadyread.figures.examples import Example
 from steadyread.files import EXAMPLES, FINDINGS, SETTINGS, TRAINING, regular_file
 from steadyread.metrics import Reads, reads_of
 from steadyread.metrics.aligned import SCORES, with_scores
-from steadyread.metrics.plan import bounds_of, part_of, stages_of
+from steadyread.metrics.plan import bounds_of, class_names, part_of, stages_of
 from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.units import Bounds
 
@@ -70,7 +70,7 @@ def read_run(folder: Path, classes: tuple[str, ...] = (), shared: Shareable = AS
     settings = _optional(folder / SETTINGS)
     if isinstance(settings, dict):
         plan = {"name": settings.get("name"), "study": settings} | plan
-    names = classes or tuple(str(name) for name in plan.get("data", {}).get("classes", ()))
+    names = classes or tuple(class_names(plan, 0))
     return Run(folder, shared.tree(plan), read_records(folder), findings_of(folder / FINDINGS, shared),
                shared.tree(_optional(folder / TRAINING)),
                [replace(one, case_id=shared.case(one.case_id)) for one in read_examples(folder / EXAMPLES, names)])
