@@ -226,7 +226,7 @@ def test_the_report_never_loads_torch(run: Path) -> None:
 
 
 @pytest.mark.parametrize("data", [None, 1, [], {"bounds": [0, [[]]]}, {"bounds": ["0", "1"]}, {"bounds": [0, None]},
-                                  {"bounds": [0, 1, 2]}, {"bounds": "01"}, {"bounds": {"0": 1, "1": 2}}, {"classes": 2}])
+                                  {"bounds": [0, 1, 2]}, {"bounds": "01"}, {"bounds": {"0": 1}}, {"classes": 2}])
 def test_a_plan_whose_data_are_none_is_refused_in_a_line(data: object, tmp_path: Path) -> None:
     run = fabricate.write_run(tmp_path / "run", fabricate.table(n=20))
     plan = json.loads((run / "plan.json").read_text())
