@@ -154,6 +154,7 @@ def test_triage_maps_back(tmp_path: Path) -> None:
     assert {rows[case]["case_id"][:5] for case in names} == {"case-"}
 
 
+@pytest.mark.slow
 def test_a_run_keeps_the_key_of_its_report(steadyread: Call, tmp_path: Path) -> None:
     pictures(tmp_path / "images", 30)
     lines = [f"{path.relative_to(tmp_path)},{path.parent.name},Doe-{at:03d}"
@@ -168,7 +169,7 @@ def test_a_run_keeps_the_key_of_its_report(steadyread: Call, tmp_path: Path) -> 
     before = json.loads((tmp_path / "run/summary.json").read_text())
     key = {row["patient_in_report"]: row["patient_id"] for row in read_cases(tmp_path / "run/cases.csv")}
     assert len(key) == 30
-    assert steadyread(*command, "--show-ids").code == 0
+    assert steadyread("report", tmp_path / "run", "--show-ids").code == 0
     shown = json.loads((tmp_path / "run/summary.json").read_text())
     assert [key[row["patient_id"]] for row in before["fragile"]] == [row["patient_id"] for row in shown["fragile"]]
     assert before["robustness"] == shown["robustness"]
