@@ -133,8 +133,8 @@ def open_store(folder: str | Path, plan: Mapping[str, Any], blocks: int | None =
         _refuse_another_plan(store.folder, there, wanted)
         return store
     if any(_parts(store.folder)):
-        raise InputRefused(f"{store.folder} holds records but no {PLAN} to tell what they are of: "
-                           "choose another --out folder")
+        raise InputRefused(f"{store.folder} holds records but no {PLAN} to tell what they are of: put it "
+                           "back, or choose another --out folder")
     write_whole(path, (json.dumps(wanted, indent=1, sort_keys=True) + "\n").encode())
     return store
 
