@@ -113,7 +113,13 @@ SeenAttack = Annotated[Literal["plausible", "rings", "random"] | None, typer.Opt
 
 
 def in_flags(message: str, known: Collection[str]) -> str:
-    """A message that names keys of a study, with those flags in their place that the command knows."""
+    """A message that names keys of a study, with those flags in their place that the command knows.
+
+    What a card beside the weights states is not what the user typed: its keys stay.
+    """
+    if "the card beside the weights" in message:
+        return message
+
     def flag(match: re.Match[str]) -> str:
         own = [name for name in FLAGS[match.group(1)] if name in known]
         return own[0] + " " * bool(match.group(2)) if own else match.group(0)
