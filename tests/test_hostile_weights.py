@@ -303,7 +303,7 @@ def test_a_sketch_has_the_names_and_shapes_of_the_network() -> None:
     ({"arguments": {"width": 4.0, "size": 4096}}, "the card beside the weights: the network 'vgg16' with "),
     ({"output": "class"}, "the card beside the weights: "), ({"preparation": {"size": -1}}, "preparation.size"),
     ({"preparation": {"sise": 1}}, "unknown key 'preparation.sise'"), ({"split": {"seed": -1}}, "split.seed"),
-    ({"normalise": {"a": 1}}, "the card beside the weights: the settings: --normalise"),
+    ({"normalise": {"a": 1}}, "the card beside the weights: the settings: model.normalise"),
     ({"limit": "x"}, "data.limit"), ({"preparation": {"size": 10**9}}, "would become 1000000000x"),
     ({"arguments": {"depth": 3}}, "the card beside the weights: "),
     ({"model": "os:abort"}, "which is not built in: if you trust that code")])
