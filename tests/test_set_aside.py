@@ -154,7 +154,7 @@ def test_images_that_cannot_be_read_or_are_no_numbers_are_left_out_and_named() -
     named = next(one for one in audit(left) if one.check == "images set aside")
     assert named.severity == "warning"
     assert named.rows == ("case-000", "case-004", "case-009")
-    assert named.message.startswith("3 of 30 images cannot be read and are left out; the first: case-000 OSError")
+    assert named.message.startswith("3 of 30 images cannot be read and are left out; the first: case-000: OSError")
     table = assess(made_classifier(), raw, [fgsm(0.05)])
     assert len(pc.unique(table["case_id"])) == 27
 
