@@ -320,6 +320,7 @@ def test_the_command_says_which_card_asks_for_what_cannot_be(changed: dict[str, 
     assert told in found.err
 
 
+@pytest.mark.slow
 def test_a_card_without_a_split_is_one_of_images_to_assess(steadyread: Call, tmp_path: Path) -> None:
     pictures(tmp_path / "images", 24)
     told = card(arguments=card()["arguments"] | {"norm": False, "convolutions": [2, 2, 3, 3, 3]})
