@@ -166,7 +166,7 @@ def test_a_run_of_given_weights_is_hardened_with_images_given_then(tmp_path: Pat
                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     """Against the noise that it was assessed with, on all of its images and on those alone."""
 
-    def write(folder: Path, _: int) -> Path:
+    def write(folder: Path, *_: object) -> Path:
         records.write_json(folder / "summary.json", {})
         return folder
 

@@ -117,6 +117,7 @@ def teach(trainee: Classifier, taught: PartImages, course: Course, generator: to
         PlanDiffers: the checkpoint is of another training.
     """
     began = time.perf_counter()
+    trainee.told.add("head")     # what a network says on its way is no sign of how its head was stated
     held = None if checkpoint is None else read_checkpoint(*checkpoint)
     standing, descent, before = _begun(trainee, held, taught, course, generator)
     total = sum(stage.epochs for stage in course.stages) - len(standing.epochs)
