@@ -31,7 +31,7 @@ SETTINGS = {
 
 def made(folder: Path, count: int = 40, patients: str = "p") -> Path:
     """Bright blobs are malignant, dim ones benign; one nodule a patient."""
-    rng = np.random.default_rng(ord(patients))
+    rng = np.random.default_rng(ord(patients) - ord("p"))
     rows = []
     for index in range(count):
         rating = (1, 5, 2, 4)[index % 4]
