@@ -30,10 +30,10 @@ demo: $(RUN)
 	@$(VENV)/bin/steadyread demo $(ARGS)
 
 test: $(DEV)
-	@$(VENV)/bin/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile $(ARGS)
 
 slow: $(DEV)
-	@$(VENV)/bin/python -m pytest -m slow -n $(JOBS) $(ARGS)
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m slow -n $(JOBS) $(ARGS)
 
 coverage: $(DEV)
 	@$(VENV)/bin/python -m pytest -q -s tests/test_coverage.py $(ARGS)
