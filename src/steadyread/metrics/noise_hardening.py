@@ -37,7 +37,7 @@ def summarise_noise_hardening(hardening: NoiseHardening, wanted_mas: float | Non
                               seed: int = 0) -> dict[str, Any]:
     """Tables 4 and 5, every method against before at the stated dose, and costs.
 
-    `Estimate`s and `Estimate` inside. The stated dose is the one tried that is nearest to `wanted_mas`.
+    `Estimate`s inside. The stated dose is the one tried that is nearest to `wanted_mas`.
 
     Raises:
         InputRefused: a method's cases have other labels, or another split, than those before.

@@ -73,7 +73,7 @@ def networks_by_variant(jobs: Iterable[NoiseJob]) -> dict[str, Reads]:
 
 
 def summarise_noise(study: NoiseStudy, networks: Mapping[str, Reads], seed: int = 0) -> dict[str, Any]:
-    """The summary of a noise study: `Estimate`s and `Estimate` inside, plain values by `plain`.
+    """The summary of a noise study: `Estimate`s inside, plain values by `summary.as_json`.
 
     The first variant (the original) is judged, on its test part where there is one.
     """

@@ -22,11 +22,6 @@ class Pair:
     only_before: int = 0
     only_after: int = 0
 
-    @property
-    def sides(self) -> tuple[Reads, Reads]:
-        """Before, after."""
-        return self.before, self.after
-
     def labelled(self) -> "Pair":
         """The cases whose label is known, and the attacks that both sides met.
 
