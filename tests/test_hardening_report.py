@@ -23,7 +23,7 @@ from steadyread.metrics.plan import bounds_of
 from steadyread.metrics.summary import as_json
 from steadyread.report import write_report
 from steadyread.report.hardening_stored import hardening_summary, read_hardenings
-from steadyread.report.page import render
+from steadyread.report.plain import Plain, page_of
 from steadyread.report.stored import Assessed, read_run
 from steadyread.units import Bounds
 from steadyread.words.plain import with_words
@@ -59,7 +59,7 @@ def told(run: Path) -> dict[str, Any]:
     plain = Assessed(read, reads_of(read.table, summary["part"], summary["stage"], bounds_of(read.plan)))
     hardened = read_hardenings(run)
     summary |= {"hardening": hardening_summary(plain, hardened)} if hardened else {}
-    (run / "report.html").write_text(render(read, summary, {}))
+    (run / "report.html").write_text(page_of(Plain(read, summary)).html({}))
     found: dict[str, Any] = as_json(summary)
     return found
 
@@ -126,7 +126,7 @@ def test_the_figures_are_written_and_in_the_page(run: Path) -> None:
 def test_the_checklists_are_folded_into_the_page_and_written_beside(run: Path) -> None:
     text = (run / "report.html").read_text()
     assert "<h2>Reporting checklists</h2>" in text
-    assert '<details class="checklist"><summary>TRIPOD+AI' in text
+    assert '<details><summary>TRIPOD+AI' in text
     verdict = json.loads((run / "summary.json").read_text())["hardening"]["short"]
     assert verdict in (run / "checklist.md").read_text()
 

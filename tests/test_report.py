@@ -17,8 +17,8 @@ from steadyread.errors import InputRefused
 from steadyread.figures import style
 from steadyread.metrics.plan import bounds_of
 from steadyread.report import write_report
+from steadyread.report.sections.triage import rule
 from steadyread.report.stored import read_run
-from steadyread.report.tables import triage_rows
 from steadyread.units import Bounds
 
 
@@ -175,9 +175,7 @@ def test_other_units(unit: str, tmp_path: Path) -> None:
 
 def test_a_margin_over_its_gradient_is_in_the_images_own_unit() -> None:
     """Logits over logits a unit: on a linear network the smallest flip itself."""
-    row = {"score": "gradient", "threshold": 2.8}
-    shown = [triage_rows({"triage": {"rows": [row | {"score": score}], "differences": []}},
-                         Bounds(-1000, 400, "HU"))[0]["rule"] for score in ("gradient", "smallest_flip", "margin")]
+    shown = [rule(score, 2.8, Bounds(-1000, 400, "HU")) for score in ("gradient", "smallest_flip", "margin")]
     assert shown == ["≤ 2.8 HU (0.0020 of the range)"] * 2 + ["≤ 2.8 logits"]
 
 

@@ -15,8 +15,8 @@ from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.summary import as_json
 from steadyread.records import PARTS, PLAN
+from steadyread.report.forms import interval
 from steadyread.report.stored import Run
-from steadyread.report.tables import interval
 from steadyread.units import unit_word
 from steadyread.words.numbers import NONE, digits, percent
 

@@ -14,8 +14,8 @@ from steadyread.metrics.plan import exact_up_to
 from steadyread.metrics.robustness import accuracy_under_attack, robust_curve
 from steadyread.metrics.summary import thinned
 from steadyread.report.drawings import Drawing, training_drawing
+from steadyread.report.hardened import trained_sizes
 from steadyread.report.hardening_stored import Hardened
-from steadyread.report.hardening_tables import trained_sizes
 from steadyread.report.stored import Assessed
 from steadyread.units import number_of
 from steadyread.words.numbers import attack_name, show_size_json

@@ -23,12 +23,13 @@ from steadyread.metrics.summary import as_json
 from steadyread.report import sets_cells as cells
 from steadyread.report import sets_tables as tables
 from steadyread.report.checklists import CHECKLIST, checklist_markdown, checklist_rows
+from steadyread.report.forms import flip, interval, number
 from steadyread.report.inline import data_uri, inline_svg
 from steadyread.report.sets_drawings import sets_drawings
 from steadyread.report.sets_stored import StoredSets, read_sets
 from steadyread.report.sets_summary import summarise_sets
 from steadyread.report.stored import Run
-from steadyread.report.tables import flip, interval, number, signed_interval, tight
+from steadyread.report.tables import signed_interval, tight
 from steadyread.units import Bounds
 from steadyread.words.numbers import (
     attack_name,

@@ -8,12 +8,12 @@ from steadyread.metrics.across_sets import attack_at, findings_of, same_size, tr
 from steadyread.metrics.fragility import way_of
 from steadyread.metrics.reads import rank
 from steadyread.metrics.triage import MARGIN, RANDOM, SMALLEST_FLIP
-from steadyread.report.hardening_tables import other_rows
+from steadyread.report.hardened import other_rows
 from steadyread.report.sets_cells import rank_said, size_said, unit_said
-from steadyread.report.tables import EXACT, MERGED
 from steadyread.units import number_of
 from steadyread.words.hardening import headline, method_name
 from steadyread.words.numbers import NONE, attack_name, digits, score_name
+from steadyread.words.plain import EXACT, MERGED
 from steadyread.words.sets import FAILED, KEPT, UNREAD, outcome
 
 Summary = Mapping[str, Any]

@@ -8,6 +8,7 @@ from steadyread.metrics.intervals import FEWEST, LEVEL, Estimate
 from steadyread.units import number_of
 from steadyread.words.numbers import NONE, attack_name, counted, percent, score_name, show_size_json
 
+EXACT, MERGED = "Smallest flip, found", "Merged from fixed sizes"    # rows of a table of attacks
 _ALWAYS = ("smallest_flip", "margin", "entropy", "random")
 
 

@@ -1,4 +1,4 @@
-"""A hardening as rows of words for the page: key figures, before and after, the other hardenings, the training."""
+"""A hardening in words: key figures, the other hardenings beside it, how it was trained."""
 
 import math
 from collections.abc import Mapping
@@ -6,23 +6,16 @@ from typing import Any
 
 from steadyread.figures.hardening_training import Trained
 from steadyread.metrics.intervals import Estimate
-from steadyread.report.tables import EXACT, FEW, MERGED, bare
+from steadyread.report.cards import FEW, bare, within
+from steadyread.report.items import Card
 from steadyread.units import Bounds, number_of
 from steadyread.words.hardening import difference_said, headline, method_name
-from steadyread.words.numbers import NONE, attack_name, digits, factor, percent, points, show_native, show_size_json
+from steadyread.words.numbers import NONE, digits, factor, percent, points, show_native, show_size_json
 
 Told = Mapping[str, Any]
 
 
-def page_rows(told: Told, bounds: Bounds) -> dict[str, Any]:
-    """All that the page's section prints of `hardening_summary`."""
-    found = told["compared"]
-    return {"cards": hardening_cards(told), "rows": compared_rows(found) if found else [],
-            "others": other_rows(told),
-            "training": training_rows(told["training"], bounds), "sizes": sizes_said(told, bounds)}
-
-
-def hardening_cards(told: Told) -> list[dict[str, str]]:
+def hardening_cards(told: Told) -> list[Card]:
     """The key figures: accuracy under attack and clean with their differences, and how the flips grew.
 
     None of a hardening that failed: its figures may look like a success.
@@ -38,30 +31,13 @@ def hardening_cards(told: Told) -> list[dict[str, str]]:
     flips = found["flips"]
     if flips["searched"] and flips["images"]:
         larger = flips["larger"]
-        made.append({"value": percent(larger.value), "name": f"of the {flips['images']} reads right in both need a "
-                     "larger change to flip", "note": _between(larger, percent)})
+        made.append(Card(percent(larger.value), f"of the {flips['images']} reads right in both need a larger change to "
+                         "flip", within(larger, percent)))
         if flips["ratio"].value is not None:
             ratio = flips["ratio"]
             value = factor(ratio.value) if math.isinf(ratio.value) else f"× {factor(ratio.value)}"
-            made.append({"value": value, "name": "median smallest flip after, over that before",
-                         "note": _between(ratio, factor)})
+            made.append(Card(value, "median smallest flip after, over that before", within(ratio, factor)))
     return made
-
-
-def compared_rows(found: Told) -> list[dict[str, Any]]:
-    """[A] Fig. 3 as a table: clean, then each attack and size, last the smallest flips over all attacks."""
-    rows: list[dict[str, Any]] = [{"attack": "Clean", "size": None, "row": found["clean"]}]
-    attacks = dict.fromkeys((row["attack"], row["threat"]) for at in found["sizes"] for row in at["attacks"])
-    rows += [{"attack": attack_name(name), "size": at["size"], "row": row}
-             for name, threat in attacks for at in found["sizes"] for row in at["attacks"]
-             if (row["attack"], row["threat"]) == (name, threat)]
-    for exact in (True, False):
-        rows += [{"attack": EXACT if exact else MERGED, "size": at["size"], "row": at["merged"]}
-                 for at in found["sizes"] if at["merged"] is not None and at["exact"] is exact]
-    first = None
-    for row in rows:
-        row["first"], first = row["attack"] != first, row["attack"]
-    return rows
 
 
 def other_rows(told: Told) -> list[dict[str, Any]]:
@@ -79,10 +55,10 @@ def other_rows(told: Told) -> list[dict[str, Any]]:
             {"name": "before hardening", "method": "", "epsilon": None, "epoch": "", "failed": False,
              "clean": found["clean"]["before"], "robust": merged["before"], "median": told["medians"]["before"]},
             {"name": "this study's", "method": method_name(training.get("method")), "epsilon": told["epsilon"],
-             "epoch": _epoch(training), "failed": bool(told["failed"]), "clean": found["clean"]["after"],
+             "epoch": epoch(training), "failed": bool(told["failed"]), "clean": found["clean"]["after"],
              "robust": merged["after"], "median": told["medians"]["after"]}]
     rows += [{"name": other["name"].replace("_", " ") + _doubted(other), "method": method_name(other["method"]),
-              "epsilon": other["epsilon"], "epoch": _epoch(other["training"]), "failed": bool(other["failed"]),
+              "epsilon": other["epsilon"], "epoch": epoch(other["training"]), "failed": bool(other["failed"]),
               "clean": other["clean"]["after"], "robust": other["robust"]["after"], "median": other["median"],
               "difference": other["robust"]["difference"], "p": other["robust"]["p"]} for other in told["others"]]
     return [{"difference": None, "p": None} | row for row in rows]
@@ -93,7 +69,7 @@ def _doubted(other: Told) -> str:
     return f" (not to be believed: {', '.join(other['doubt'])})" if other.get("doubt") else ""
 
 
-def training_rows(training: Told, bounds: Bounds) -> list[tuple[str, str]]:
+def training_terms(training: Told, bounds: Bounds) -> list[tuple[str, str]]:
     """How it was trained: a term and what it was, a row each, of what the training told."""
     if not training:
         return []
@@ -111,9 +87,17 @@ def training_rows(training: Told, bounds: Bounds) -> list[tuple[str, str]]:
         rows.append(("Useful sizes", f"{low} to {high}: between a tenth and nine tenths of {useful['images']} "
                      "training images flip there."))
     if training.get("chosen_epoch") is not None:
-        epoch = f"Epoch {_epoch(training)}" if training["chosen_epoch"] else "The network it started from"
-        rows.append(("Kept", f"{epoch}. {_sentence(training.get('rule'))}".strip()))
+        kept = f"Epoch {epoch(training)}" if training["chosen_epoch"] else "The network it started from"
+        rows.append(("Kept", f"{kept}. {_sentence(training.get('rule'))}".strip()))
     return rows
+
+
+def epoch(training: Told) -> str:
+    """Which epoch was kept, of how many."""
+    chosen = training.get("chosen_epoch")
+    if chosen is None:
+        return NONE
+    return f"{chosen} of {len(training.get('epochs') or ())}" if chosen else "none, the start"
 
 
 def trained_sizes(told: Mapping[str, Any]) -> list[Trained]:
@@ -155,27 +139,16 @@ def sizes_said(told: Told, bounds: Bounds) -> str:
     return " ".join(said)
 
 
-def _paired_card(name: str, row: Told) -> dict[str, str]:
+def _paired_card(name: str, row: Told) -> Card:
     if row["after"].value is None:
-        return {"value": NONE, "name": name, "note": "cannot be told from these images"}
-    return {"value": percent(row["after"].value), "name": f"{name}, {percent(row['before'].value)} before",
-            "note": difference_said(row["difference"]) if row["difference"].low is not None
-            else f"{points(row['difference'].value)} points; {FEW}"}
-
-
-def _between(told: Estimate, show: Any) -> str:
-    return FEW if told.low is None or told.high is None else f"95 %: {show(told.low)} to {show(told.high)}"
+        return Card(NONE, name, "cannot be told from these images")
+    return Card(percent(row["after"].value), f"{name}, {percent(row['before'].value)} before",
+                difference_said(row["difference"]) if row["difference"].low is not None
+                else f"{points(row['difference'].value)} points; {FEW}")
 
 
 def _of_range(one: Trained, bounds: Bounds) -> str:
     return digits(one.epsilon / bounds.range)
-
-
-def _epoch(training: Told) -> str:
-    chosen = training.get("chosen_epoch")
-    if chosen is None:
-        return NONE
-    return f"{chosen} of {len(training.get('epochs') or ())}" if chosen else "none, the start"
 
 
 def _sentence(text: Any) -> str:

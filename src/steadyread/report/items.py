@@ -1,0 +1,163 @@
+"""What a section of the report is made of; the page, Markdown and the terminal each write every kind."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadyread.report.inline import data_uri
+from steadyread.report.table import Table
+
+
+@dataclass(frozen=True)
+class Text:
+    """A paragraph. `tone` is a class of the page's: above, note, soft, told, kicker, verdict, banner."""
+
+    words: str
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A title within a section."""
+
+    words: str
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Terms with what is said of each."""
+
+    pairs: tuple[tuple[str, str], ...]
+    tone: str = "terms"
+
+
+@dataclass(frozen=True)
+class Card:
+    """A key figure: a value, what it is, and its interval."""
+
+    value: str
+    name: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Cards:
+    """Key figures side by side."""
+
+    cards: tuple[Card, ...]
+    tone: str = ""
+
+
+@dataclass(frozen=True)
+class Note:
+    """A finding: how grave, which check, what it says, and what it names."""
+
+    severity: str
+    check: str
+    message: str
+    rows: str = ""
+    networks: str = ""
+
+
+@dataclass(frozen=True)
+class Notes:
+    """Findings, below each other."""
+
+    notes: tuple[Note, ...]
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart of the run, by its name; nothing where the run has no such chart."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image with its words: what the network says of it."""
+
+    address: str
+    alt: str
+    says: str = ""
+    below: str = ""
+    tone: str = ""
+
+    @classmethod
+    def of(cls, pixels: NDArray[np.uint8], alt: str, says: str = "", below: str = "", tone: str = "") -> "Picture":
+        """Of an RGB picture (h, w, 3)."""
+        return cls(data_uri(pixels), alt, says, below, tone)
+
+
+@dataclass(frozen=True)
+class Strip:
+    """Images side by side under one caption."""
+
+    pictures: tuple[Picture, ...]
+    caption: str
+
+
+@dataclass(frozen=True)
+class Strips:
+    """Strips of images, as many beside each other as fit. `tone` is a class of the page's."""
+
+    strips: tuple[Strip, ...]
+    tone: str = "examples"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """Settings as they are."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Items that open at a click."""
+
+    title: str
+    items: "tuple[Item, ...]"
+    open: bool = False
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Items side by side where there is room: each a group of its own. `tone` is a class of the page's."""
+
+    groups: "tuple[tuple[Item, ...], ...]"
+    tone: str = "figures"
+
+
+Item = Text | Heading | Terms | Cards | Notes | Figure | Strips | Listing | Table | Fold | Grid
+
+
+def grid(*groups: "Item | Sequence[Item]", tone: str = "figures") -> Grid:
+    """A `Grid` of single items and of groups of items."""
+    return Grid(tuple(tuple(group) if isinstance(group, Sequence) else (group,) for group in groups), tone)
+
+
+def notes(findings: Iterable[Mapping[str, Any]], most: int = 12) -> Notes:
+    """Stored findings; of what each names the first so many."""
+    return Notes(tuple(Note(str(each["severity"]), str(each["check"]), str(each["message"]),
+                            _first(each.get("rows") or (), most, ", "), _first(each.get("networks") or (), 6, "; "))
+                       for each in findings))
+
+
+def _first(names: Sequence[Any], most: int, between: str) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return between.join(map(str, names[:most])) + rest
+
+
+def within_room(strips: Iterable[Strip], room: int = 1_600_000) -> list[Strip]:
+    """The first strips, as many as the page has room for, in letters of their addresses."""
+    shown = []
+    for strip in strips:
+        room -= sum(len(each.address) for each in strip.pictures)
+        if room < 0:
+            break
+        shown.append(strip)
+    return shown

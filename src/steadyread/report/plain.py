@@ -1,0 +1,148 @@
+"""One network on one data set under changes of any pixels: what its sections are written from, and its page."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from steadyread import records
+from steadyread.figures import save
+from steadyread.files import FIGURES, PAGE, SUMMARY
+from steadyread.metrics import reads_of, summarise
+from steadyread.metrics.plan import bounds_of
+from steadyread.metrics.summary import as_json
+from steadyread.report.cards import plain_cards
+from steadyread.report.checklists import CHECKLIST, Runs, checklist_markdown
+from steadyread.report.drawings import drawings
+from steadyread.report.hardening_drawings import hardening_drawings
+from steadyread.report.hardening_stored import hardening_summary, read_hardenings
+from steadyread.report.inline import inline_svg
+from steadyread.report.items import Cards, Item, Text, notes
+from steadyread.report.marks import bold
+from steadyread.report.page import Page, written
+from steadyread.report.shareable import Shareable
+from steadyread.report.stored import Assessed, Run, read_run
+from steadyread.units import Bounds
+from steadyread.words.numbers import counted
+from steadyread.words.plain import with_words
+
+FOOT = ("A measurement of a model, not a medical device: it must not decide on anyone's care. [A]: Joel et al. 2022, "
+        "doi:10.1200/CCI.21.00170.")
+_NAMED = 6   # classes
+
+
+@dataclass(frozen=True, eq=False)
+class Plain:
+    """A run under changes of any pixels: its stored files and its summary, as `metrics.summarise` has it, with the
+    words of `words.plain` and, where the network was hardened, `hardening`."""
+
+    run: Run
+    summary: Mapping[str, Any]
+
+    @property
+    def bounds(self) -> Bounds:
+        """The images' bounds."""
+        return bounds_of(self.run.plan)
+
+    @property
+    def hardening(self) -> Mapping[str, Any] | None:
+        """What came of hardening it."""
+        found: Mapping[str, Any] | None = self.summary.get("hardening")
+        return found
+
+    @property
+    def unit(self) -> str:
+        """The unit of the images in a column's head; "" where none is known."""
+        unit = str(self.summary["unit"])
+        return unit if unit in ("", "HU") else f"{unit}s"
+
+    @property
+    def patients(self) -> str:
+        """What intervals go over."""
+        return "patients" if self.summary["data"]["patients_known"] else "images"
+
+    @property
+    def flips(self) -> Mapping[str, Any]:
+        """The smallest flips against the label, where those were searched; else against the prediction."""
+        found = self.summary["robustness"]
+        told: Mapping[str, Any] = found["label" if found["label"]["smallest_flip"]["searched"] else "prediction"][
+            "smallest_flip"]
+        return told
+
+    @property
+    def runs(self) -> Runs:
+        """The run by its name, as the checklists take it."""
+        return {str(self.summary["name"] or self.summary["data"]["name"]): (self.run, self.summary)}
+
+
+def write_report(run_dir: Path, seed: int = 0, show_ids: bool = False) -> Path:
+    """Write report.html, summary.json, checklist.md and figures/ into a run's folder from its stored files alone.
+
+    `seed` is that of the bootstrap and of drawn subsets: the same folder gives the same bytes. Cases and
+    patients have pseudonyms (see `Shareable`), and files no folders, unless `show_ids`.
+
+    Raises:
+        InputRefused: no plan or records there, or a stored file that is not what it should be.
+        Partial: the disk is full.
+    """
+    folder = Path(run_dir)
+    shared = Shareable.of(folder, show_ids)
+    run = read_run(folder, shared=shared)
+    bounds = bounds_of(run.plan)
+    summary = with_words(shared.tree(summarise(run.table, run.plan, run.findings, run.training, seed)))
+    reads = reads_of(run.table, None if summary["part"] == "all" else summary["part"], summary["stage"], bounds)
+    drawn = drawings(reads, summary, run.examples, bounds)
+    plain, hardened = Assessed(run, reads), read_hardenings(folder, shared)
+    if hardened:
+        summary["hardening"] = hardening_summary(plain, hardened, seed)
+        drawn |= {each.name: each for each in hardening_drawings(plain, hardened, summary["hardening"])}
+    saved = {name: save(drawing.figure, folder / FIGURES, name)[1] for name, drawing in drawn.items()}
+    records.write_json(folder / SUMMARY, as_json(summary))
+    subject = Plain(run, summary)
+    records.write_text(folder / CHECKLIST, checklist_markdown(subject.runs))
+    captions = {name: drawing.caption for name, drawing in drawn.items() if name != "examples"}
+    records.write_text(folder / PAGE, page_of(subject).html({
+        name: (inline_svg(saved[name].read_text("utf-8"), name.replace("_", "-"), caption), caption)
+        for name, caption in captions.items()}))
+    return folder / PAGE
+
+
+def page_of(plain: Plain) -> Page:
+    """The page of one network on one data set."""
+    s = plain.summary
+    return Page(f"{s['model'].get('name')} on {s['data'].get('name')}",
+                f"How steady is {s['model'].get('name') or 'the model'} on {s['data'].get('name') or 'these images'}?",
+                tuple(head(plain)), written([plain]), FOOT)
+
+
+def head(plain: Plain) -> Iterator[Item]:
+    """What stands above every section: what was assessed, the verdict, what hardening did, the key figures."""
+    s, hardening = plain.summary, plain.hardening
+    yield Text(" · ".join(_kicker(plain)), "kicker")
+    if s["synthetic"]:
+        yield Text(f"{bold('SYNTHETIC')} The images are made by a computer, not taken of patients. Nothing here says "
+                   "how the model reads real ones.", "banner")
+    yield Text(s["verdict"], "verdict")
+    if hardening and hardening["failed"]:
+        yield failed(hardening["failed"])
+    elif hardening:
+        yield Text(hardening["short"])
+    yield Cards(tuple(plain_cards(s)))
+
+
+def failed(why: str) -> Item:
+    """That a hardening came to nothing."""
+    return notes([{"severity": "error", "check": "hardening failed", "message": why}])
+
+
+def _kicker(plain: Plain) -> Iterator[str]:
+    s, bounds = plain.summary, plain.bounds
+    images = counted(s["images"], "test image" if s["part"] == "test" else "image")
+    yield f"{images} of {counted(s['patients'], 'patient')}" if s["data"]["patients_known"] else (
+        f"{images} (patients unknown)")
+    more = f", {len(s['classes']) - _NAMED} more" if len(s["classes"]) > _NAMED else ""
+    yield f"{', '.join(s['classes'][:_NAMED])}{more}"
+    low, high = (f"{end:g}".replace("-", "−") for end in (bounds.low, bounds.high))
+    yield f"valid values {low} to {high}{' ' + plain.unit if plain.unit else ''}"
+    if s["stage"] == "hardened":
+        yield "hardened model"

@@ -1,0 +1,66 @@
+"""What the figures go by: data, network, attacks, seeds, versions, settings, and what reports are asked for."""
+
+import json
+from collections.abc import Iterator
+
+from steadyread.metrics.summary import as_json
+from steadyread.report import forms
+from steadyread.report.checklists import checklist_rows
+from steadyread.report.crossed import folds
+from steadyread.report.items import Fold, Item, Listing, Terms, Text
+from steadyread.report.marks import code
+from steadyread.report.plain import Plain
+from steadyread.report.section import section
+from steadyread.report.table import Column, table
+from steadyread.words.numbers import NONE, attack_name
+
+
+@section("Data", of=Plain, order=800)
+def data(plain: Plain) -> Iterator[Item]:
+    """The parts of the data set."""
+    s = plain.summary
+    known = ("Split and resampled by patient." if s["data"]["patients_known"] else
+             "No patients are known: each image counts as its own, so the intervals may be too narrow.")
+    yield Text(f"{s['data'].get('name')}{' (SYNTHETIC)' if s['synthetic'] else ''}, classes {', '.join(s['classes'])}. "
+               f"{known} What the audit found stands among the findings above.")
+    if s["data"].get("parts"):
+        yield table([Column("Part", forms.TEXT), Column("Images", forms.COUNT), Column("Patients", forms.COUNT)],
+                    [(name, part["images"], part["patients"]) for name, part in sorted(s["data"]["parts"].items())])
+
+
+@section("Provenance", of=Plain, order=810)
+def provenance(plain: Plain) -> Iterator[Item]:
+    """Model, data, attacks, seeds and versions; passes through the network; the study's settings."""
+    s, told = plain.summary, plain.summary["provenance"]
+    yield Terms((
+        ("Model", _model(plain)),
+        ("Data", str(s["data"].get("name")) + (f"\n{code('sha256 ' + s['data']['sha256'])}" if s["data"].get("sha256")
+                                               else "")),
+        ("Attacks", "\n".join(code(text) for text in told["attacks"]) or NONE),
+        ("Seed, block", f"{told['seed']}, {told['block']}"),
+        ("Versions", ", ".join(f"{name} {version}" for name, version in sorted((told["versions"] or {}).items())))))
+    if s["passes"]:
+        yield table([Column("Attack", forms.TEXT), Column("Forwards", forms.only(1, 1)),
+                     Column("Backwards", forms.only(1, 1))],
+                    [(attack_name(row["attack"]), row["forwards"], row["backwards"]) for row in s["passes"]],
+                    above="Passes through the network an image, over the images that were searched.")
+    if told["study"]:
+        yield Fold("Settings of the study", (Listing(json.dumps(as_json(told["study"]), indent=2,
+                                                                ensure_ascii=False)),))
+
+
+def _model(plain: Plain) -> str:
+    model = plain.summary["model"]
+    words = str(model.get("name"))
+    if "parameters" in model:
+        words += f", {model['parameters']:,} parameters"
+    words += "".join(f", {key} {model[key]}" for key in ("output", "threshold") if key in model)
+    return words + (f"\n{code('sha256 ' + model['sha256'])}" if "sha256" in model else "")
+
+
+@section("Reporting checklists", of=Plain, order=900)
+def checklists(plain: Plain) -> Iterator[Item]:
+    """What guidelines ask of a report, filled in as far as the run's files tell."""
+    yield Text("What TRIPOD+AI and METRICS ask of a report on such a model, filled in as far as this run's files tell; "
+               f"the same stands in {code('checklist.md')}.", "soft")
+    yield from folds(checklist_rows(plain.runs))

@@ -1,0 +1,228 @@
+"""A table, declared once and written as HTML (by the page), Markdown, lines for a terminal, and CSV."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from typing import Any
+
+from steadyread.metrics.intervals import Estimate
+from steadyread.report import marks
+
+INTERVAL = "95 % interval"
+Shown = Callable[[Any], str]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in one cell: words, small words beneath, a tooltip, how many columns it covers, its class."""
+
+    text: str
+    tone: str = ""
+    beneath: str = ""
+    hint: str = ""
+    span: int = 1
+    head: bool = False
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a value of a column is shown: in words, and what stands `beside` it in a column of its own, or `beneath`."""
+
+    show: Shown
+    tone: str = "num"
+    beside: Shown | None = None
+    beside_title: str = INTERVAL
+    beneath: Shown | None = None
+    hint: Shown | None = None
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column: its title, how its values are shown, and the group of columns that it stands in.
+
+    `head` marks the column that names the row: the first, unless a table says otherwise.
+    """
+
+    title: str
+    form: Form
+    group: str = ""
+    head: bool = False
+    tone: str = ""
+
+    @property
+    def titles(self) -> tuple[str, ...]:
+        """Its own title, and that of what stands beside its values."""
+        return (self.title,) if self.form.beside is None else (self.title, self.form.beside_title)
+
+    def cells(self, value: Any, head: bool) -> Iterator[Cell]:
+        """The cells of a value."""
+        form = self.form
+        if isinstance(value, Cell):
+            yield value
+            return
+        tone = " ".join(filter(None, (form.tone, self.tone)))
+        yield Cell(form.show(value), tone, form.beneath(value) if form.beneath else "",
+                   form.hint(value) if form.hint else "", head=head)
+        if form.beside is not None:
+            yield Cell(form.beside(value), "ci", head=False)
+
+
+@dataclass(frozen=True)
+class Head:
+    """A cell of a table's head."""
+
+    title: str
+    tone: str
+    across: int = 1
+    down: int = 1
+
+
+@dataclass(frozen=True)
+class Band:
+    """A row that is a title over those that follow."""
+
+    title: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """Values, a column each; `begins` draws a line above."""
+
+    values: tuple[Any, ...]
+    begins: bool = True
+
+
+@dataclass(frozen=True)
+class Table:
+    """Columns and rows, with what is said above and below. `tone` are classes of the page's."""
+
+    columns: tuple[Column, ...]
+    rows: tuple[Row | Band, ...]
+    above: str = ""
+    note: str = ""
+    tone: str = ""
+
+    @property
+    def width(self) -> int:
+        """How many columns are drawn."""
+        return sum(len(column.titles) for column in self.columns)
+
+    @cached_property
+    def head(self) -> list[list[Head]]:
+        """The rows of the head: one, or two where columns are grouped."""
+        grouped = any(column.group for column in self.columns)
+        first: list[Head] = []
+        second: list[Head] = []
+        for group, members in groupby(self.columns, key=lambda column: column.group):
+            titles = [Head(title, " ".join(filter(None, ("ci" if at else column.form.tone, column.tone))))
+                      for column in members for at, title in enumerate(column.titles)]
+            if not grouped:
+                first += titles
+            elif group:
+                first.append(Head(group, "group", across=len(titles)))
+                second += titles
+            else:
+                first += [Head(each.title, each.tone, down=2) for each in titles]
+        return [first, second] if grouped else [first]
+
+    @cached_property
+    def body(self) -> list[list[Cell] | Band]:
+        """The rows as cells."""
+        heads = [column.head for column in self.columns]
+        named = heads if any(heads) else [True, *[False] * (len(self.columns) - 1)]
+        return [row if isinstance(row, Band) else self._cells(row, named) for row in self.rows]
+
+    def _cells(self, row: Row, named: Sequence[bool]) -> list[Cell]:
+        cells: list[Cell] = []
+        for column, value, head in zip(self.columns, row.values, named, strict=False):
+            cells += column.cells(value, head)
+        return cells
+
+    @property
+    def titles(self) -> list[str]:
+        """The title of every column drawn, its group before it."""
+        return [f"{column.group}: {title}" if column.group else title
+                for column in self.columns for title in column.titles]
+
+    def texts(self) -> Iterator[list[str]]:
+        """Every row as plain words, what stands beneath behind in brackets."""
+        for row in self.body:
+            if isinstance(row, Band):
+                yield [row.title, *[""] * (self.width - 1)]
+                continue
+            words: list[str] = []
+            for cell in row:
+                words += [f"{cell.text} ({cell.beneath})" if cell.beneath else cell.text, *[""] * (cell.span - 1)]
+            yield words + [""] * (self.width - len(words))
+
+    def markdown(self) -> Iterator[str]:
+        """The lines of a Markdown table, with what is said above and below."""
+        if self.above:
+            yield from (marks.markdown(self.above), "")
+        yield f"| {' | '.join(marks.markdown(title) for title in self.titles)} |"
+        tones = [cell.tone for column in self.columns for cell in [Head("", column.form.tone)] * len(column.titles)]
+        yield f"|{'|'.join(' ---: ' if 'num' in tone else ' --- ' for tone in tones)}|"
+        for row in self.texts():
+            yield f"| {' | '.join(marks.markdown(text) for text in row)} |"
+        yield ""
+        if self.note:
+            yield from (marks.markdown(self.note), "")
+
+    def lines(self) -> Iterator[str]:
+        """The rows aligned for a terminal."""
+        rows = [[marks.plain(text) for text in row] for row in (self.titles, *self.texts())]
+        right = [column.form.tone == "num" for column in self.columns for _ in column.titles]
+        widths = [max(len(row[at]) for row in rows) for at in range(self.width)]
+        for row in rows:
+            yield "  ".join(text.rjust(width) if aside else text.ljust(width) for text, width, aside in zip(
+                row, widths, right, strict=True)).rstrip()
+
+    def csv(self) -> str:
+        """The values as they are, an estimate as value, low and high; titles in the first row."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        rows = [row for row in self.rows if isinstance(row, Row)]
+        wide = [any(isinstance(row.values[at], Estimate) for row in rows if at < len(row.values))
+                for at in range(len(self.columns))]
+        writer.writerow([title for column, several in zip(self.columns, wide, strict=True) for title in _named(
+            column, several)])
+        for row in rows:
+            writer.writerow([value for each, several in zip(row.values, wide, strict=False)
+                             for value in _values(each, several)])
+        return text.getvalue()
+
+
+def _named(column: Column, several: bool) -> list[str]:
+    title = marks.plain(f"{column.group}: {column.title}" if column.group else column.title)
+    return [title, f"{title}, low", f"{title}, high"] if several else [title]
+
+
+def _values(value: Any, several: bool) -> list[Any]:
+    if isinstance(value, Estimate):
+        return [value.value, value.low, value.high]
+    if isinstance(value, Cell):
+        value = marks.plain(value.text)
+    elif isinstance(value, str):
+        value = marks.plain(value)
+    return [value, "", ""] if several else [value]
+
+
+def table(columns: Sequence[Column], rows: Sequence[Row | Band | Sequence[Any]], *, above: str = "", note: str = "",
+          tone: str = "") -> Table:
+    """A `Table` of plain sequences."""
+    return Table(tuple(columns), tuple(row if isinstance(row, Row | Band) else Row(tuple(row)) for row in rows),
+                 above, note, tone)
+
+
+def begun(rows: Sequence[Sequence[Any]], by: int = 0) -> list[Row]:
+    """Rows of which those that share the value of a column with the row before leave it out, without a line."""
+    out: list[Row] = []
+    last: Any = object()
+    for values in rows:
+        same = values[by] == last
+        last = values[by]
+        out.append(Row((*values[:by], "" if same else values[by], *values[by + 1:]), not same))
+    return out
