@@ -25,9 +25,9 @@ from steadyread.attacks.flip_probability import (
 )
 from steadyread.attacks.random_noise import random_ct_noise, sizes_at
 from steadyread.classifier import Classifier
+from steadyread.jobs.networks import Window
 from steadyread.metrics.intervals import clopper_pearson
 from steadyread.models.nodule import nodule_cnn
-from steadyread.networks import Window
 from steadyread.threats.drawing import Field
 from steadyread.types import Bounds
 

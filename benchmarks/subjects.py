@@ -11,9 +11,9 @@ from benchmarks.setup import Setup
 from steadyread.cases import Cases, limit
 from steadyread.classifier import Classifier
 from steadyread.files import MODEL
-from steadyread.material import Material, gather
+from steadyread.jobs.material import Material, gather
+from steadyread.jobs.networks import card_of, classifier_of, placed, taken_up
 from steadyread.models.loading import save_weights
-from steadyread.networks import card_of, classifier_of, placed, taken_up
 from steadyread.progress import progress
 from steadyread.study import override, read_study
 from steadyread.training.harden import HardeningSettings, harden

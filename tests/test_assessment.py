@@ -22,7 +22,7 @@ from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.cases import Cases, Row
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
-from steadyread.examples import write_examples
+from steadyread.jobs.examples import write_examples
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.summary import smallest_flips_rounded
 from steadyread.types import Bounds

@@ -11,8 +11,8 @@ import pytest
 import typer
 
 from fabricate_pictures import Call, pictures
-from steadyread import material
 from steadyread.cli import app
+from steadyread.jobs import material
 from steadyread.options import in_flags
 from test_cli import OWN, QUICK, network
 from test_house import PACKAGE

@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 
 from fabricate_pictures import Call, pictures
-from steadyread import hardening, material, records, running
+from steadyread import hardening, records, running
 from steadyread.cases import fingerprint, image_marks, open_cases
 from steadyread.errors import InputRefused, UsageError
-from steadyread.material import attacked_cases, gather
+from steadyread.jobs import material
+from steadyread.jobs.material import attacked_cases, gather
 from steadyread.models.loading import load_classifier_module, save_weights
 from steadyread.noise_explain import explain_run
 from steadyread.study import Study, keyed, read_study

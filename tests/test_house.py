@@ -18,10 +18,10 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST = 400
 FLOORS = {
     7: ("cli", "console", "ending", "options", "starting", "__main__"),
-    6: ("study", "material", "run_folder", "networks", "noise_job", "noise_study", "noise_measure", "noise_show",
-        "noise_seeing", "noise_explain", "hardening", "noise_hardening", "running", "sets", "stored"),
+    6: ("study", "jobs", "noise_job", "noise_study", "noise_measure", "noise_show", "noise_explain", "hardening",
+        "noise_hardening", "running", "sets", "stored"),
     5: ("report",),
-    4: ("assessment", "gates", "set_aside", "examples", "referral", "training", "checks"),
+    4: ("assessment", "gates", "set_aside", "training", "checks"),
     3: ("attacks", "figures", "explain"),
     2: ("threats", "classifier", "cases", "words"),
     1: ("types", "units", "errors", "names", "files", "heads", "limits", "locks", "convolutions", "findings",

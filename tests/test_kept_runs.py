@@ -21,8 +21,8 @@ from fabricate_pictures import Call, pictures
 from steadyread import checks, hardening, records, running
 from steadyread.errors import InputRefused, Partial, PlanDiffers, SteadyreadError
 from steadyread.folder_lock import LOCK, locked, sweep
+from steadyread.jobs.folder import taken_up
 from steadyread.models.loading import read_card, read_state, save_weights, trained_state
-from steadyread.run_folder import taken_up
 from steadyread.running import carry_out, harden_run
 from steadyread.study import Study
 from steadyread.study.reading import checked

@@ -16,9 +16,9 @@ from steadyread.cases import Cases, Preparation, Row, open_cases, prepare, spool
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, UsageError
 from steadyread.explain.attention import METHODS
+from steadyread.jobs.folder import settle
+from steadyread.jobs.seeing import SEEN, SEEN_ARRAYS, Look, refuse_unseeable, seen_of, write_seen
 from steadyread.noise_job import Job, carry_out_job
-from steadyread.noise_seeing import SEEN, SEEN_ARRAYS, Look, refuse_unseeable, seen_of, write_seen
-from steadyread.run_folder import settle
 from steadyread.running import carry_out
 from steadyread.study import keyed, read_study
 from steadyread.study.noise import Seeing

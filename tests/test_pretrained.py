@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, UsageError
-from steadyread.material import gather
+from steadyread.jobs.material import gather
+from steadyread.jobs.networks import untrained
 from steadyread.models.pretrained import load_pretrained
 from steadyread.models.scales import caffe, imagenet
 from steadyread.models.vgg import Vgg, narrow_vgg, vgg16
-from steadyread.networks import untrained
 from steadyread.study import Study
 from steadyread.units import Bounds
 

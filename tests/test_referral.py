@@ -15,9 +15,9 @@ from steadyread.assessment import assess
 from steadyread.cases import Cases, Row
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, UsageError
+from steadyread.jobs.scores import FURTHER, own_draws, write_scores
 from steadyread.metrics import reads_of
 from steadyread.metrics.aligned import SCORES
-from steadyread.referral import FURTHER, own_draws, write_scores
 from steadyread.report.stored import read_records
 from steadyread.training.augment import moved
 from steadyread.training.fit import TrainingSettings

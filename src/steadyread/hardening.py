@@ -16,12 +16,12 @@ from steadyread.cases import audit
 from steadyread.checks import judged
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, TrainingFailed
-from steadyread.examples import write_examples
 from steadyread.files import CHECKPOINT, EXAMPLES, HARDENED, MODEL, SETTINGS, TRAINING
 from steadyread.findings import Finding
-from steadyread.material import Material, attacked_cases, refuse_untaught
+from steadyread.jobs.examples import write_examples
+from steadyread.jobs.material import Material, attacked_cases, refuse_untaught
+from steadyread.jobs.networks import card_of, device_of, placed, taken_up, untrained
 from steadyread.models.loading import read_card, save_weights
-from steadyread.networks import card_of, device_of, placed, taken_up, untrained
 from steadyread.progress import Progress, quiet
 from steadyread.report import write_report
 from steadyread.study import Hardening

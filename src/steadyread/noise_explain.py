@@ -13,9 +13,9 @@ from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, UsageError
 from steadyread.explain.attention import captum
 from steadyread.files import EXPLAINED, MODEL, SEEN, SEEN_ARRAYS, SETTINGS
-from steadyread.material import Material, refuse_unnamed
+from steadyread.jobs.material import Material, refuse_unnamed
+from steadyread.jobs.seeing import Look, looked_at, seen_of
 from steadyread.noise_job import Job, material_of, network_of, noise_of
-from steadyread.noise_seeing import Look, looked_at, seen_of
 from steadyread.progress import Progress, quiet
 from steadyread.report.seeing_drawings import draw_seen
 from steadyread.report.shareable import Shareable

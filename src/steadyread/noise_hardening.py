@@ -18,9 +18,9 @@ from steadyread.checks import silent
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import InputRefused, PlanDiffers, TrainingFailed, UsageError
 from steadyread.files import CHECKPOINT, CONVERGENCE, HARDENED, MODEL, ROUND, TRAINING
-from steadyread.material import Material, refuse_untaught
+from steadyread.jobs.material import Material, refuse_untaught
+from steadyread.jobs.networks import card_of, device_of
 from steadyread.models.loading import read_state, save_weights, trained_state
-from steadyread.networks import card_of, device_of
 from steadyread.noise_job import (
     Job,
     attacks_stated,

@@ -19,10 +19,10 @@ from steadyread.cases import Cases, collate, limit
 from steadyread.checks import silent
 from steadyread.classifier import Classifier, prediction_of
 from steadyread.files import CONVERGENCE, COUNTED, JOBS, NOISE_EXAMPLES
-from steadyread.material import Material, gather
+from steadyread.jobs.material import Material, gather
+from steadyread.jobs.networks import classifier_of, placed
+from steadyread.jobs.seeing import Look, write_seen
 from steadyread.metrics.dose import flip_probability_at
-from steadyread.networks import classifier_of, placed
-from steadyread.noise_seeing import Look, write_seen
 from steadyread.progress import Progress, at_work, quiet
 from steadyread.records import write_json
 from steadyread.study import Settings, Study

@@ -15,10 +15,12 @@ from steadyread.cases import Cases, audit, collate
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
 from steadyread.files import FINDINGS, JOBS, SPECTRUM
 from steadyread.findings import Finding
-from steadyread.material import Material
+from steadyread.jobs.folder import settle
+from steadyread.jobs.material import Material
+from steadyread.jobs.networks import fitting, taught_findings, untrained
+from steadyread.jobs.seeing import Look, refuse_unseeable
 from steadyread.metrics.noise_summary import nearest_to_stated
 from steadyread.models.loading import load_classifier_module
-from steadyread.networks import fitting, taught_findings, untrained
 from steadyread.noise_hardening import (
     HardeningJob,
     carry_out_hardening_job,
@@ -26,11 +28,9 @@ from steadyread.noise_hardening import (
     refuse_unfit_hardening,
 )
 from steadyread.noise_job import Job, carry_out_job, jobs_of, material_of, noise_of
-from steadyread.noise_seeing import Look, refuse_unseeable
 from steadyread.progress import Named, Progress, at_work, lines, quiet
 from steadyread.report.noise_page import write_noise_report
 from steadyread.report.shareable import write_cases
-from steadyread.run_folder import settle
 from steadyread.study import Study
 from steadyread.threats import CTNoise
 from steadyread.threats.spectrum import SpectrumWarning, ThicknessWarning

@@ -22,22 +22,22 @@ from steadyread.cases import Cases, audit, glance, noise_level, open_cases, spli
 from steadyread.checks import judged
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
-from steadyread.examples import write_attacked, write_examples
 from steadyread.files import ATTACKED, EXAMPLES, FINDINGS, IMAGES, MODEL, SETTINGS, SUMMARY, TRAINING
 from steadyread.findings import Finding
 from steadyread.gates import Judged, broken_checks, gate, judge, judge_noise
 from steadyread.hardening import carry_out_hardening, refuse_unfit
-from steadyread.material import Material, attacked_cases, gather, refuse_unnamed
+from steadyread.jobs.examples import write_attacked, write_examples
+from steadyread.jobs.folder import in_its_folder, settle, taken_up
+from steadyread.jobs.material import Material, attacked_cases, gather, refuse_unnamed
+from steadyread.jobs.networks import classifier_of, fitting, members_of, placed, taught_findings
+from steadyread.jobs.scores import write_scores
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.intervals import clopper_pearson
 from steadyread.names import folder_name
-from steadyread.networks import classifier_of, fitting, members_of, placed, taught_findings
 from steadyread.noise_study import carry_out_noise
 from steadyread.progress import Progress, at_work, quiet
-from steadyread.referral import write_scores
 from steadyread.report import write_report
 from steadyread.report.shareable import write_cases
-from steadyread.run_folder import in_its_folder, settle, taken_up
 from steadyread.study import Study, laid_over
 from steadyread.study.reading import checked, reread
 from steadyread.study.sections import refuse_ignored

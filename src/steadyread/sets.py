@@ -11,10 +11,10 @@ from steadyread import records, set_aside
 from steadyread.errors import InputRefused, Partial, PlanDiffers, SteadyreadError
 from steadyread.files import EQUAL, FAILED, SETTINGS, SUMMARY
 from steadyread.gates import Judged
-from steadyread.material import refuse_absent
+from steadyread.jobs.folder import in_its_folder, taken_up
+from steadyread.jobs.material import refuse_absent
 from steadyread.progress import Named, Progress, at_work, lines, quiet
 from steadyread.report.sets_page import write_sets_report
-from steadyread.run_folder import in_its_folder, taken_up
 from steadyread.running import begin, finish
 from steadyread.study import Sets, Study
 from steadyread.workers import side_by_side, workers_for

@@ -18,7 +18,7 @@ from steadyread.classifier import Classifier, Normalise
 from steadyread.errors import Doubt, UsageError
 from steadyread.files import CHECKPOINT, MEMBERS, MODEL, TRAINING
 from steadyread.findings import Finding
-from steadyread.material import Listed, Material, listed, refuse_absent
+from steadyread.jobs.material import Listed, Material, listed, refuse_absent
 from steadyread.models.loading import fill, load_classifier_module, read_card, save_weights, trained_state
 from steadyread.models.pretrained import load_pretrained
 from steadyread.models.scales import scale_of, stated_scale
