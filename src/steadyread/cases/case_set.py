@@ -115,6 +115,20 @@ class Cases(torch.utils.data.Dataset[Case]):
         """The cases of the part train, validation or test; none where the set has no such part."""
         return replace(self, rows=tuple(row for row in self.rows if row.part == name))
 
+    @classmethod
+    def from_arrays(cls, images: object, labels: object, **stated: Any) -> "Cases":
+        """Cases of images in memory: see `cases.given.from_arrays`; `bounds` must be stated."""
+        from steadyread.cases.given import from_arrays
+
+        return from_arrays(images, labels, **stated)
+
+    @classmethod
+    def from_dataset(cls, dataset: Any, **stated: Any) -> "Cases":
+        """Cases of a torch data set or loader: see `cases.given.from_dataset`; `bounds` must be stated."""
+        from steadyread.cases.given import from_dataset
+
+        return from_dataset(dataset, **stated)
+
     def labelled(self) -> "Cases":
         """The cases that have a label."""
         return replace(self, rows=tuple(row for row in self.rows if row.label is not None))
