@@ -98,7 +98,8 @@ def test_what_does_not_fit_is_refused(stated: dict[str, Any], message: str) -> N
 
 
 @pytest.mark.parametrize(("items", "message"), [
-    ([], "is empty"), ([3, 4], r"must be \(image, label\)"), ([{"pixels": 1}], "needs an image and a label; it has pixels"),
+    ([], "is empty"), ([3, 4], r"must be \(image, label\)"),
+    ([{"pixels": 1}], "needs an image and a label; it has pixels"),
     ([("scan.png", 0)], "must be a tensor, an array or a picture; got str"),
     ([(np.zeros((1, 2, 2)), 0), (np.zeros((1, 3, 2)), 1)], "several shapes"),
     ([lambda: (np.random.default_rng().random((1, 2, 2)), 0)], "another image each time it is read")])

@@ -23,7 +23,7 @@ FLOORS = {
     5: ("report",),
     4: ("assessment", "gates", "set_aside", "training", "checks"),
     3: ("attacks", "figures", "explain"),
-    2: ("threats", "classifier", "cases", "words"),
+    2: ("threats", "classifier", "cases", "words", "store"),
     1: ("types", "units", "errors", "names", "files", "heads", "limits", "locks", "convolutions", "findings",
         "progress", "folder_lock", "records", "metrics", "models", "whole_files", "workers", "_version"),
 }

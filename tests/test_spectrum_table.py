@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from steadyread.cases.case_set import Cases, Row
+from steadyread.cases.case_set import Cases
+from steadyread.cases.row import Row
 from steadyread.errors import InputRefused, SteadyreadError, UsageError
 from steadyread.noise_study import _other_thickness, carry_out_noise
 from steadyread.study import read_study

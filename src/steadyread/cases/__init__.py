@@ -3,12 +3,13 @@
 from steadyread.cases import phantom
 from steadyread.cases.audit import audit
 from steadyread.cases.batching import batches, collate
-from steadyread.cases.case_set import Cases, Row, beside, fingerprint, image_marks, patient_marks
+from steadyread.cases.case_set import Cases, beside, fingerprint, image_marks, patient_marks
 from steadyread.cases.geometry import Preparation, prepare
 from steadyread.cases.glance import glance
 from steadyread.cases.labels import relabelled
 from steadyread.cases.noise_level import noise_level
 from steadyread.cases.opening import LAYOUTS, Layout, open_cases, register
+from steadyread.cases.row import Row
 from steadyread.cases.splits import balance, fold, limit, split
 from steadyread.cases.spool import spooled
 

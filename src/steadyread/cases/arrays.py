@@ -4,7 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from steadyread.cases.case_set import Cases, Pixels, Row
+from steadyread.cases.case_set import Cases
+from steadyread.cases.row import Pixels, Row
 from steadyread.cases.stored import npz_array, npz_names, refuse_many
 from steadyread.errors import InputRefused
 from steadyread.files import entries, is_folder, is_regular

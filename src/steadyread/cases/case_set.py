@@ -3,44 +3,17 @@
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
-from typing import Any
+from typing import Any, Self, Unpack
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from steadyread.errors import InputRefused
+from steadyread.cases.given import Known, Valid, of_arrays, of_dataset
+from steadyread.cases.row import Pixels, Row
+from steadyread.errors import InputRefused, UsageError
 from steadyread.types import Bounds, Case, NativeGrid
 
-Pixels = NDArray[Any]
-NOTHING: Mapping[str, object] = MappingProxyType({})
 UNLABELLED = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """What is known of one image without reading it.
-
-    `label` is the class index, None where the labelling rule gives none; `raw_label` is what the data set
-    itself says. `shape` is (channels, *space) where known without decoding; `spacing_mm` has one value an
-    axis of space. `source` is whatever the loader needs; `where` names the row for messages. `scan_mas` is the
-    dose that a CT was taken at, None where unknown. `beyond` counts the image's pixels that lie beyond the scan
-    (padding), at either end of each axis of space; None where that is unknown.
-    """
-
-    id: str
-    patient: str
-    label: int | None
-    raw_label: str
-    spacing_mm: tuple[float, ...] | None = None
-    part: str = ""
-    source: Any = None
-    where: str = ""
-    extras: Mapping[str, object] = field(default_factory=lambda: NOTHING)
-    shape: tuple[int, ...] | None = None
-    scan_mas: float | None = None
-    beyond: tuple[tuple[int, int], ...] | None = None
 
 
 def unknown_grid(row: Row) -> NativeGrid | None:
@@ -116,18 +89,58 @@ class Cases(torch.utils.data.Dataset[Case]):
         return replace(self, rows=tuple(row for row in self.rows if row.part == name))
 
     @classmethod
-    def from_arrays(cls, images: object, labels: object, **stated: Any) -> "Cases":
-        """Cases of images in memory: see `cases.given.from_arrays`; `bounds` must be stated."""
-        from steadyread.cases.given import from_arrays
+    def from_arrays(cls, images: object, labels: object, *, bounds: Valid, **known: Unpack[Known]) -> Self:
+        """Cases of images that are in memory.
 
-        return from_arrays(images, labels, **stated)
+        Args:
+            images: (n, c, *space) in native units; grey ones may be (n, h, w), and colour may stand last, (n, h, w, 3).
+            labels: one class index an image, (n,).
+            bounds: the valid native values, (low, high), (low, high, unit) or `Bounds`.
+            known: patients, classes, parts, ids, spacing_mm, channels, name: see `cases.given.Known`.
+
+        Raises:
+            InputRefused, UsageError: not as stated here.
+        """
+        return cls(**of_arrays(images, labels, bounds, known))
 
     @classmethod
-    def from_dataset(cls, dataset: Any, **stated: Any) -> "Cases":
-        """Cases of a torch data set or loader: see `cases.given.from_dataset`; `bounds` must be stated."""
-        from steadyread.cases.given import from_dataset
+    def from_dataset(cls, dataset: Any, *, bounds: Valid, **known: Unpack[Known]) -> Self:
+        """Cases of a torch data set or loader. Its items are (image, label, ...), or a mapping with an image and a
+        label by their usual names, or `Case`s; images are tensors, arrays or pictures in native units, as its
+        transforms leave them.
 
-        return from_dataset(dataset, **stated)
+        Every item is read once for its label; its image is read again when it is assessed, unless the set can only be
+        gone through (then all images are held). Of a loader the data set is taken, in its own order, unless the loader
+        puts batches together in a way of its own. The other arguments are those of `from_arrays`; classes are the data
+        set's own (`classes`) unless stated.
+
+        Raises:
+            InputRefused: items of another kind, or an image that is another one each time it is read, as one is that
+                is augmented at random.
+        """
+        return cls(**of_dataset(dataset, bounds, known))
+
+    @classmethod
+    def of(cls, data: object, *, bounds: Valid | None = None, **known: Unpack[Known]) -> "Cases":
+        """Cases of whatever a caller has: `Cases` as they are, (images, labels), or a torch data set or loader.
+
+        Raises:
+            UsageError: no bounds for images that bring none, or bounds beside cases that have them.
+        """
+        if isinstance(data, Cases):
+            stated = [*known, *(["bounds"] if bounds is not None else [])]
+            if stated:
+                raise UsageError(f"{', '.join(stated)}: these cases say that themselves; leave it out")
+            return data
+        if bounds is None:
+            raise UsageError("bounds: state the valid values of the images, such as bounds=(-1000, 400, 'HU') or "
+                             "(0, 1)")
+        if isinstance(data, tuple | list) and len(data) == 2:
+            return cls.from_arrays(data[0], data[1], bounds=bounds, **known)
+        if hasattr(data, "__getitem__") or hasattr(data, "__iter__"):
+            return cls.from_dataset(data, bounds=bounds, **known)
+        raise UsageError("data must be Cases, (images, labels), or a torch Dataset or DataLoader; got "
+                         f"{type(data).__name__}")
 
     def labelled(self) -> "Cases":
         """The cases that have a label."""

@@ -4,8 +4,9 @@ from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from steadyread.cases.case_set import Cases, Row
+from steadyread.cases.case_set import Cases
 from steadyread.cases.pictures import SUFFIXES, Channels, look_of, read_picture
+from steadyread.cases.row import Row
 from steadyread.cases.set_aside import Exclude, without_excluded
 from steadyread.cases.tables import Line, has_columns, inside, read_table
 from steadyread.errors import InputRefused

@@ -5,7 +5,8 @@ from typing import Literal
 
 import numpy as np
 
-from steadyread.cases.case_set import Cases, Pixels, Row
+from steadyread.cases.case_set import Cases
+from steadyread.cases.row import Pixels, Row
 from steadyread.cases.stored import Mapped, refuse_many
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import is_folder, is_regular, regular_file

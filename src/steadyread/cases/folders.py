@@ -6,8 +6,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from steadyread.cases.case_set import Cases, Row
+from steadyread.cases.case_set import Cases
 from steadyread.cases.pictures import SUFFIXES, Channels, look_of, read_picture
+from steadyread.cases.row import Row
 from steadyread.cases.set_aside import IMAGE_FOLDERS, Exclude, without_excluded, without_masks
 from steadyread.errors import InputRefused
 from steadyread.files import entries, files_below, is_folder

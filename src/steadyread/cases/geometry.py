@@ -10,8 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from steadyread.cases.case_set import Cases, Pixels, Row, refuse_non_finite
+from steadyread.cases.case_set import Cases, refuse_non_finite
 from steadyread.cases.operators import Matrix, carried, composed, half_inside, padding_told
+from steadyread.cases.row import Pixels, Row
 from steadyread.errors import InputRefused, UsageError
 from steadyread.types import Bounds, NativeGrid
 

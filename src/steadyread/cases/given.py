@@ -1,15 +1,14 @@
 """Cases of what a program already holds: arrays, or a torch data set whose items are images with labels."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from typing import Any, Literal, TypedDict, Unpack
+from collections.abc import Iterator, Mapping, Sequence, Sized
+from typing import Any, Literal, TypedDict
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, IterableDataset, default_collate
+from torch.utils.data import DataLoader, IterableDataset, default_collate
 
-from steadyread.cases.case_set import Cases, Pixels, Row
-from steadyread.errors import InputRefused, UsageError
+from steadyread.cases.row import Pixels, Row
+from steadyread.errors import InputRefused
 from steadyread.metrics.reads import PARTS
 from steadyread.types import Bounds, Case, as_images, as_labels
 
@@ -37,75 +36,34 @@ class Known(TypedDict, total=False):
     name: str
 
 
-def from_arrays(images: object, labels: object, *, bounds: Valid, **known: Unpack[Known]) -> Cases:
-    """Cases of images that are in memory.
-
-    Args:
-        images: (n, c, *space) in native units; grey ones may be (n, h, w), and colour may stand last, (n, h, w, 3).
-        labels: one class index an image, (n,).
-        bounds: the valid native values, (low, high), (low, high, unit) or `Bounds`.
-        known: patients, classes, parts, ids, spacing_mm, channels, name: see `Known`.
-
-    Raises:
-        InputRefused, UsageError: not as stated here.
-    """
+def of_arrays(images: object, labels: object, bounds: Valid, known: Known) -> dict[str, Any]:
+    """The fields of `Cases` of images in memory, see `Cases.from_arrays`."""
     pixels = _channels_first(as_images(images).numpy(), known.get("channels"))
-    return _rows(pixels, labels, bounds, {"name": "arrays", **known})
+    return _fields(pixels, labels, bounds, {"name": "arrays", **known})
 
 
-def from_dataset(dataset: Any, *, bounds: Valid, **known: Unpack[Known]) -> Cases:
-    """Cases of a torch data set or loader. Its items are (image, label, ...), or a mapping with an image and a label
-    by their usual names, or `Case`s; images are tensors, arrays or pictures in native units, as its transforms leave
-    them.
-
-    Every item is read once for its label; its image is read again when it is assessed, unless the set can only be
-    gone through (then all images are held). Of a loader the data set is taken, in its own order, unless the loader
-    puts batches together in a way of its own. The other arguments are those of `from_arrays`; classes are the data
-    set's own (`classes`) unless stated.
-
-    Raises:
-        InputRefused: items of another kind, or an image that is another one each time it is read, as one is that is
-            augmented at random.
-    """
+def of_dataset(dataset: Any, bounds: Valid, known: Known) -> dict[str, Any]:
+    """The fields of `Cases` of a torch data set or loader, see `Cases.from_dataset`."""
     source = dataset.dataset if isinstance(dataset, DataLoader) else dataset
     own = getattr(source, "classes", None)
     known = {"name": type(source).__name__, **({"classes": own} if own is not None else {}), **known}
     if isinstance(dataset, DataLoader) and dataset.collate_fn is default_collate:
         dataset = source
-    if isinstance(dataset, DataLoader | IterableDataset) or not hasattr(dataset, "__getitem__"):
-        items = list(_gone_through(dataset, known["name"]))
-        return from_arrays([torch.from_numpy(image) for image, _ in items], [label for _, label in items],
-                           bounds=bounds, **known) if items else _empty(known["name"])
-    return _read_when_asked(dataset, bounds, known) if len(dataset) else _empty(known["name"])
+    if not isinstance(dataset, DataLoader | IterableDataset) and hasattr(dataset, "__getitem__"):
+        return _read_when_asked(dataset, bounds, known)
+    items = list(_gone_through(dataset, known["name"]))
+    _refuse_empty(items, known)
+    return of_arrays([torch.from_numpy(image) for image, _ in items], [label for _, label in items], bounds, known)
 
 
-def cases_of(data: object, **stated: Any) -> Cases:
-    """Cases of whatever a caller has: `Cases` as they are, (images, labels), or a torch data set or loader.
-
-    Raises:
-        UsageError: no bounds for images that bring none, or bounds beside cases that have them.
-    """
-    given = {key: value for key, value in stated.items() if value is not None}
-    if isinstance(data, Cases):
-        if given:
-            raise UsageError(f"{', '.join(given)}: these cases say that themselves; leave it out")
-        return data
-    if "bounds" not in given:
-        raise UsageError("bounds: state the valid values of the images, such as bounds=(-1000, 400, 'HU') or (0, 1)")
-    if isinstance(data, tuple | list) and len(data) == 2:
-        return from_arrays(data[0], data[1], **given)
-    if isinstance(data, Dataset | DataLoader) or hasattr(data, "__getitem__") or hasattr(data, "__iter__"):
-        return from_dataset(data, **given)
-    raise UsageError(f"data must be Cases, (images, labels), or a torch Dataset or DataLoader; got "
-                     f"{type(data).__name__}")
+def _refuse_empty(items: Sized, known: Known) -> None:
+    if not len(items):
+        raise InputRefused(f"{known['name']} is empty: no images to assess")
 
 
-def _empty(name: str) -> Cases:
-    raise InputRefused(f"{name} is empty: no images to assess")
-
-
-def _read_when_asked(dataset: Any, bounds: Valid, known: Known) -> Cases:
-    """Cases whose images are read from the data set each time."""
+def _read_when_asked(dataset: Any, bounds: Valid, known: Known) -> dict[str, Any]:
+    """Images that are read from the data set each time."""
+    _refuse_empty(dataset, known)
     name, channels, labels, shapes = known["name"], known.get("channels"), [], set()
     for at in range(len(dataset)):
         image, label = _parted(dataset[at], name)
@@ -125,11 +83,11 @@ def _read_when_asked(dataset: Any, bounds: Valid, known: Known) -> Cases:
         image: Pixels = _channels_first(_parted(dataset[row.source], name)[0][None], channels)[0]
         return image
 
-    return replace(_rows(_channels_first(like, channels), labels, bounds, known), load=load)
+    return _fields(_channels_first(like, channels), labels, bounds, known) | {"load": load}
 
 
-def _rows(pixels: Pixels, labels: object, bounds: Valid, known: Known) -> Cases:
-    """The cases of images (n, c, *space) with everything else that is known of them."""
+def _fields(pixels: Pixels, labels: object, bounds: Valid, known: Known) -> dict[str, Any]:
+    """The fields of images (n, c, *space) with everything else that is known of them."""
     count, name, parts = len(pixels), known["name"], known.get("parts", "test")
     index = as_labels(labels, count).tolist()
     names = _names(known.get("classes"), max(index, default=0))
@@ -147,8 +105,8 @@ def _rows(pixels: Pixels, labels: object, bounds: Valid, known: Known) -> Cases:
         image: Pixels = pixels[row.source]
         return image
 
-    return Cases(name, rows, load, names, bounds if isinstance(bounds, Bounds) else Bounds(*bounds),
-                 patients_known=patients is not None)
+    return {"name": name, "rows": rows, "load": load, "classes": names, "patients_known": patients is not None,
+            "bounds": bounds if isinstance(bounds, Bounds) else Bounds(*bounds)}
 
 
 def _gone_through(dataset: Any, name: str) -> Iterator[tuple[Pixels, int]]:

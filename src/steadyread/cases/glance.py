@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from steadyread.cases.case_set import Cases, Pixels
+from steadyread.cases.case_set import Cases
 from steadyread.cases.geometry import resample
 from steadyread.cases.readable import NO_CASE, reason
+from steadyread.cases.row import Pixels
 from steadyread.progress import Progress, quiet
 
 # A thumbnail has 256 values, whatever the number of axes.

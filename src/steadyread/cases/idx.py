@@ -8,7 +8,8 @@ from typing import IO, cast
 
 import numpy as np
 
-from steadyread.cases.case_set import Cases, Pixels, Row
+from steadyread.cases.case_set import Cases
+from steadyread.cases.row import Pixels, Row
 from steadyread.cases.stored import Mapped, broken_is_refused, refuse_bomb, refuse_many, unpacked
 from steadyread.errors import InputRefused
 from steadyread.files import is_regular, regular_file

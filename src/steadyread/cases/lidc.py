@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from steadyread.cases.case_set import Cases, Pixels, Row
+from steadyread.cases.case_set import Cases
 from steadyread.cases.operators import own_grid
+from steadyread.cases.row import Pixels, Row
 from steadyread.cases.stored import npz_array
 from steadyread.cases.tables import Line, read_table
 from steadyread.errors import InputRefused, UsageError

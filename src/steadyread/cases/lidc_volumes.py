@@ -7,10 +7,11 @@ from typing import Literal
 
 import numpy as np
 
-from steadyread.cases.case_set import Cases, Pixels, Row
+from steadyread.cases.case_set import Cases
 from steadyread.cases.labels import RATINGS, rating_class
 from steadyread.cases.nifti import Volume, centroid, nibabel, open_volume, voxels
 from steadyread.cases.operators import applied, copied, half_inside, linear, native_grid, outside, padding_told
+from steadyread.cases.row import Pixels, Row
 from steadyread.cases.tables import Line, has_columns, header_of, inside, read_table
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import is_folder, is_regular

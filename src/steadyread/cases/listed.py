@@ -6,9 +6,10 @@ from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
-from steadyread.cases.case_set import Cases, Row
+from steadyread.cases.case_set import Cases
 from steadyread.cases.folders import in_order, part_of, refuse_two_spellings
 from steadyread.cases.pictures import Channels, look_of, picture_shape, read_picture
+from steadyread.cases.row import Row
 from steadyread.cases.set_aside import Exclude, without_excluded
 from steadyread.cases.tables import Line, has_columns, inside, is_table, read_table
 from steadyread.errors import InputRefused, UsageError

@@ -4,9 +4,10 @@ import re
 from collections import Counter
 from pathlib import Path
 
-from steadyread.cases.case_set import Cases, Pixels, Row
+from steadyread.cases.case_set import Cases
 from steadyread.cases.geometry import box
 from steadyread.cases.pictures import SUFFIXES, Look, read_picture
+from steadyread.cases.row import Pixels, Row
 from steadyread.cases.set_aside import Exclude, without_excluded
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import entries, is_folder, is_regular, regular_file

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadyread.cases.case_set import Pixels
 from steadyread.cases.medical import library
+from steadyread.cases.row import Pixels
 from steadyread.errors import InputRefused
 from steadyread.files import regular_file
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.sparse import csr_array
 
-from steadyread.cases.case_set import Pixels, Row
+from steadyread.cases.row import Pixels, Row
 from steadyread.types import NativeGrid
 
 Matrix = NDArray[np.float32]

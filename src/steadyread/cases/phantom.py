@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft2, rfft2
 
-from steadyread.cases.case_set import Cases, Pixels, Row
+from steadyread.cases.case_set import Cases
 from steadyread.cases.operators import own_grid
+from steadyread.cases.row import Pixels, Row
 from steadyread.errors import UsageError
 from steadyread.types import Bounds
 

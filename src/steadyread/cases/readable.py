@@ -3,7 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import replace
 
-from steadyread.cases.case_set import Cases, Row, refuse_non_finite
+from steadyread.cases.case_set import Cases, refuse_non_finite
+from steadyread.cases.row import Row
 from steadyread.errors import Partial, UsageError
 from steadyread.progress import Progress, quiet
 

@@ -7,9 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 
-from steadyread.cases.case_set import Cases, Row
+from steadyread.cases.case_set import Cases
 from steadyread.cases.glance import Glances, digest_of, glance
 from steadyread.cases.likeness import exact_groups, joined, near_pairs
+from steadyread.cases.row import Row
 from steadyread.errors import InputRefused, UsageError
 
 # Up to so many images without known patients, near and exact duplicates are looked for and kept together.

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from steadyread.cases.case_set import Cases, Pixels, Row
+from steadyread.cases.case_set import Cases
 from steadyread.cases.readable import NO_CASE
+from steadyread.cases.row import Pixels, Row
 from steadyread.errors import InputRefused, Partial
 from steadyread.types import alike
 

@@ -21,7 +21,7 @@ from steadyread.assessment import model_digest
 from steadyread.attacks.optimised_noise import GRADIENTS, optimised_ct_noise
 from steadyread.attacks.random_noise import RandomCTNoise
 from steadyread.cases import Cases, collate, fingerprint
-from steadyread.cases.case_set import Pixels, Row
+from steadyread.cases.row import Pixels, Row
 from steadyread.classifier import Classifier, prediction_of
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
 from steadyread.files import HUNT

@@ -1,0 +1,71 @@
+"""Every number of a run as one row: of which data set, network and stage, under which threat and attack at which
+level, what was measured, and its interval."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from steadyread.metrics.discrimination import discrimination
+from steadyread.metrics.intervals import Estimate, share
+from steadyread.metrics.noise import attack_rows
+from steadyread.metrics.plan import Plan, bounds_of, class_count, exact_up_to
+from steadyread.metrics.reads import CT_NOISE, Reads
+from steadyread.metrics.robustness import accuracy_under_attack, median_flip, robust_curve
+from steadyread.metrics.summary import judged_by, tabled_sizes
+from steadyread.units import Bounds
+
+LINF, ALL = "Linf", "all"
+COLUMNS = ("set", "network", "stage", "part", "threat", "attack", "against", "level", "unit", "measure", "value", "low",
+           "high", "n")
+
+
+@dataclass(frozen=True)
+class Number:
+    """One number. `level` is on the threat's axis, in `unit` (the images' own for Linf, mAs for CT noise), None where
+    there is none; of a measure that is itself a size, `unit` is that of the value."""
+
+    measure: str
+    estimate: Estimate
+    threat: str = ""
+    attack: str = ""
+    against: str = ""
+    level: float | None = None
+    unit: str = ""
+
+    def row(self, where: Mapping[str, Any]) -> dict[str, Any]:
+        """A row of `COLUMNS`, with the set, network, stage and part that it is of."""
+        found = self.estimate
+        return {**where, "threat": self.threat, "attack": self.attack, "against": self.against, "level": self.level,
+                "unit": self.unit, "measure": self.measure, "value": found.value, "low": found.low, "high": found.high,
+                "n": found.n}
+
+
+def numbers_of(reads: Reads, plan: Plan, seed: int = 0) -> Iterator[Number]:
+    """The numbers of the reads of one part by the networks of one stage, clean ones first."""
+    found = discrimination(reads, class_count(plan, reads), seed)
+    yield from (Number({"auc": "AUC"}.get(name, name), found[name])
+                for name in ("auc", "accuracy", "sensitivity", "specificity") if found[name] is not None)
+    bounds = bounds_of(plan)
+    for against in ("label", "prediction"):
+        yield from _under_changes(reads, against, bounds, exact_up_to(plan, reads, against), seed)
+    for row in attack_rows(reads, seed):
+        for measure, name in (("changed_at_least_once", "san"), ("changed_by_one_draw", "one_draw")):
+            if row["part"] == reads.judged and row[name] is not None:
+                yield Number(measure, row[name], CT_NOISE, row["attack"], "prediction", row["mas"], "mAs")
+
+
+def _under_changes(reads: Reads, against: str, bounds: Bounds, limit: float, seed: int) -> Iterator[Number]:
+    rows = accuracy_under_attack(reads, against)
+    for row in rows:
+        yield Number("accuracy", row["accuracy"], row["threat"], row["attack"], against, row["size"], bounds.unit)
+    if reads.smallest_flip(against) is None:
+        return
+    curve = robust_curve(reads, against)
+    for size in tabled_sizes(reads, bounds):
+        if size <= limit * (1 + 1e-6):
+            yield Number("robust_accuracy", curve.at(size), LINF, ALL, against, size, bounds.unit)
+    flips, patients = judged_by(reads, against)
+    middle, low, high = median_flip(flips, patients, seed)
+    median = Estimate(None if middle != middle else middle, n=len(flips)).within((low, high))
+    yield Number("median_smallest_flip", median, LINF, ALL, against, None, bounds.unit)
+    yield Number("never_flipped", share(flips == float("inf"), patients), LINF, ALL, against)

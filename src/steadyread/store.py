@@ -1,0 +1,160 @@
+"""A run's folder opened: which networks stand where, and their reads by data set, network, stage and fold.
+
+Everything that varies is a value of a column: a plain run is one data set, one network, one fold, the stage plain.
+The report, the command line and Python all read a run through `open_cells`.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from steadyread import records
+from steadyread.errors import InputRefused
+from steadyread.files import EQUAL, FINDINGS, HARDENED, JOBS, ROUND, SETTINGS
+from steadyread.metrics.aligned import reads_of
+from steadyread.metrics.plan import bounds_of, part_of
+from steadyread.metrics.reads import ORIGINAL, Reads
+
+PLAIN = "plain"
+_FOLD, _ROUND = re.compile(r"fold-(\d+)"), re.compile(rf"{ROUND}-(\d+)")
+
+
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """One network assessed on one data set: `data` is "" where a run has one set, `stage` is plain or the name of a
+    hardening, `round` counts the rounds of one from 1 (0: its last network), `fold` is None without folds."""
+
+    folder: Path
+    data: str = ""
+    network: str = ORIGINAL
+    stage: str = PLAIN
+    fold: int | None = None
+    round: int = 0
+
+    @cached_property
+    def plan(self) -> dict[str, Any]:
+        """What the records depend on.
+
+        Raises:
+            InputRefused: not a JSON object.
+        """
+        plan = records.read_json(self.folder / records.PLAN)
+        if not isinstance(plan, dict):
+            raise InputRefused(f"{self.folder / records.PLAN} must hold one JSON object; it holds a "
+                               f"{type(plan).__name__}")
+        return plan
+
+    @cached_property
+    def table(self) -> pa.Table:
+        """The records."""
+        return records.read(self.folder)
+
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        """What the checks said of it, as stored."""
+        path = self.folder / FINDINGS
+        return [dict(each) for each in records.read_json(path)] if path.exists() else []
+
+
+@dataclass(frozen=True, eq=False)
+class Opened:
+    """A run's folder with all cells that have records, in a stable order."""
+
+    folder: Path
+    settings: Mapping[str, Any]
+    cells: tuple[Cell, ...]
+
+    def select(self, **where: Any) -> "Opened":
+        """The cells with these values, such as `stage="plain"`, `network="strided"`, `data="lung_ct"`."""
+        return Opened(self.folder, self.settings, tuple(
+            cell for cell in self.cells if all(getattr(cell, name) == value for name, value in where.items())))
+
+    def networks(self) -> Iterator["Opened"]:
+        """The cells of each data set, network and stage: one network, or one a fold."""
+        keys = dict.fromkeys((cell.data, cell.network, cell.stage, cell.round) for cell in self.cells)
+        for data, network, stage, number in keys:
+            yield self.select(data=data, network=network, stage=stage, round=number)
+
+    @property
+    def plan(self) -> Mapping[str, Any]:
+        """The plan of the first cell, with the study's settings."""
+        return {"name": self.settings.get("name"), "study": self.settings} | self.cells[0].plan
+
+    def reads(self, part: str | None = None) -> Reads:
+        """The reads of one network, or of those of its folds: n cases by f networks. `part` is the one that is judged
+        if None.
+
+        Raises:
+            InputRefused: the cells are of several networks, or of images of other bounds.
+        """
+        several = {(cell.data, cell.network, cell.stage, cell.round) for cell in self.cells}
+        if len(several) != 1:
+            raise InputRefused(f"reads are those of one network; these are of {len(several)}: select one")
+        bounds = {(found.low, found.high): found for found in (bounds_of(cell.plan) for cell in self.cells)}
+        if len(bounds) > 1:
+            raise InputRefused(f"{self.folder}: its folds have images of other bounds: {', '.join(map(str, bounds))}")
+        tables = {cell.fold or 0: cell.table for cell in self.cells}
+        first = next(iter(tables.values()))
+        wanted = part or part_of(first)
+        stages = first["stage"].unique().to_pylist()
+        return reads_of(tables if len(tables) > 1 else first, wanted, stages[0] if stages else None,
+                        next(iter(bounds.values())), next(iter(several))[1])
+
+
+def open_cells(folder: str | Path) -> Opened:
+    """A run's folder with every network that has records there, whatever kind of study it is of.
+
+    Raises:
+        InputRefused: none has.
+    """
+    root = Path(folder)
+    settings = records.read_object(root / SETTINGS) or {}
+    sets = settings.get("sets")
+    found = list(_of_sets(root, sets)) if isinstance(sets, Mapping) else list(_of_set(root, ""))
+    if not found:
+        raise InputRefused(f"no records in {root}: give the folder of a run, or run the command that began it again")
+    return Opened(root, settings, tuple(found))
+
+
+def _of_sets(root: Path, sets: Iterable[str]) -> Iterator[Cell]:
+    for name in sets:
+        yield from _of_set(root / name, name)
+        yield from _of_set(root / name / EQUAL, f"{name}, equal conditions")
+
+
+def _of_set(folder: Path, data: str) -> Iterator[Cell]:
+    """The cells of one data set, wherever a study puts them: the plain networks first."""
+    if records.has_records(folder):
+        yield Cell(folder, data)
+        yield from (Cell(place, data, stage=place.name.removeprefix(f"{HARDENED}-"))
+                    for place in sorted(folder.glob(f"{HARDENED}*")) if records.has_records(place))
+    for network in _in_order(folder / JOBS):
+        yield from (Cell(place, data, network.name, fold=fold) for place, fold in _folds(network))
+    for method in _in_order(folder / HARDENED):
+        for place, fold in _folds(method):
+            yield Cell(place, data, stage=method.name, fold=fold)
+            yield from (Cell(inner, data, stage=method.name, fold=fold, round=number)
+                        for inner, number in _numbered(place, _ROUND))
+
+
+def _in_order(folder: Path) -> list[Path]:
+    """The folders of networks or methods, the study's own network first."""
+    return sorted((place for place in folder.glob("*") if place.is_dir()),
+                  key=lambda place: (place.name != ORIGINAL, place.name))
+
+
+def _folds(folder: Path) -> list[tuple[Path, int]]:
+    return list(_numbered(folder, _FOLD))
+
+
+def _numbered(folder: Path, name: re.Pattern[str]) -> Iterator[tuple[Path, int]]:
+    """The folders with records that have such a name, with its number, in the order of their names."""
+    for place in sorted(folder.glob("*")):
+        number = name.fullmatch(place.name)
+        if number and records.has_records(place):
+            yield place, int(number[1])
