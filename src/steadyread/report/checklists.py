@@ -1,149 +1,205 @@
-"""TRIPOD+AI and METRICS item 17, filled in as far as a run's own files know, the rest left open for the author.
+"""Guidelines, crossed with what a run's own files say: filled in as far as they know, the rest left to the author.
 
-A tool that fills in what it measured saves an author's time and errors of copying; one that guessed the rest would
-cost both. So an answer names the file and the key where it stands, and what is not in the run is shown as open.
+A guideline is a TOML file in `crosswalks/`: name, address, how far its source is open to us, and items in our own
+words, each with sentences whose places the run's files fill in (`evidence`, `facts`, `sentences.toml`). A tool that
+fills in what it measured saves an author's time and errors of copying; one that guessed the rest would cost both.
+So an answer names the file and the key where it stands, and what is not in the run is shown as open.
 """
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import tomllib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from functools import cache
 from importlib import resources
-from typing import Any, Literal
+from importlib.resources.abc import Traversable
+from typing import Any, Literal, get_args
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
-
-from steadyread.report.checklist_items import ITEMS, METRICS, TRIPOD, Asked, Guideline
-from steadyread.report.checklist_known import Known, Said, known_of, sentences
-from steadyread.report.checklist_methods import METHODS, Answers
-from steadyread.report.checklist_results import RESULTS, ROBUSTNESS
+from steadyread.errors import InputRefused
+from steadyread.report.evidence import (
+    FINDING_STYLES,
+    PLACE,
+    ROOTS,
+    STYLES,
+    Fact,
+    Sentence,
+    evidence_of,
+    places_named,
+    sentences,
+)
+from steadyread.report.facts import FACTS
 from steadyread.report.stored import Run
 
-CHECKLIST = "checklist.md"
+CHECKLIST, CHECKLIST_JSON = "checklist.md", "checklist.json"
 State = Literal["answered", "partly", "open"]
 Runs = Mapping[str, tuple[Run, Mapping[str, Any]]]
-_ANSWERS: Mapping[Guideline, Mapping[str, Answers]] = {TRIPOD: {**METHODS, **RESULTS}, METRICS: ROBUSTNESS}
-_MARKED = re.compile(r"([\\`*\[\]|~$])|(?<!\w)_|_(?!\w)")
+_UNREAD = "what the item asks: its text is not open to us"
 
 
 @dataclass(frozen=True)
 class Item:
-    """One item of a checklist with what a run answers; `answer` is None where it knows nothing of it.
+    """One item of a guideline; `asks` is empty where only its heading is open to us.
 
-    `where` names file and key of every fact ("plan.json: data.name, seed; findings.json: patients"), `left` what
-    the author must add ("" for nothing), `marks` are TRIPOD+AI's D (development) and E (evaluation).
+    `marks` say when it applies, `left` what no run can say, for the author to add where the run answers the rest.
     """
 
-    guideline: Guideline
     number: str
     section: str
     topic: str
-    marks: str
-    asks: str
-    answer: str | None = None
-    where: str = ""
+    address: str
+    asks: str = ""
+    marks: str = ""
     left: str = ""
+    answers: tuple[Sentence, ...] = ()
+
+
+@dataclass(frozen=True)
+class Crosswalk:
+    """A guideline: its name as it is cited, what it is for, its address, how far its `source` is open to us, what
+    its items' `marks` mean, and its place among the others."""
+
+    name: str
+    about: str
+    address: str
+    source: str
+    items: tuple[Item, ...]
+    marks: str = ""
+    order: int = 100
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What runs say to an item: `text` (None for nothing) and `where`, file and key ("plan.json: data.name").
+
+    `runs` names those that say so; none are named where there is one run or all say the same.
+    """
+
+    text: str | None
+    where: str
+    runs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Row:
+    """An item with its answers; it is `answered` where every run answers it whole."""
+
+    item: Item
+    state: State
+    answers: tuple[Answer, ...]
+    left: str
+
+
+@dataclass(frozen=True)
+class Checklist:
+    """A guideline filled in."""
+
+    guide: Crosswalk
+    rows: tuple[Row, ...]
 
     @property
-    def state(self) -> State:
-        """How far the run answers it."""
-        return "open" if self.answer is None else "partly" if self.left else "answered"
+    def counts(self) -> dict[str, int]:
+        """How many items are answered, partly answered and open."""
+        return {state: sum(row.state == state for row in self.rows) for state in get_args(State)}
+
+    @property
+    def sections(self) -> dict[str, list[Row]]:
+        """The rows by section, in their order."""
+        names = dict.fromkeys(row.item.section for row in self.rows)
+        return {name: [row for row in self.rows if row.item.section == name] for name in names}
 
 
-def checklist(run: Run, summary: Mapping[str, Any]) -> list[Item]:
-    """All items of both checklists, in their order, for one run and its summary.
+def crosswalks(folder: Traversable) -> tuple[Crosswalk, ...]:
+    """The guidelines of a folder of TOML files, in their order.
 
-    `summary` is what `metrics.summarise` gives (with `hardening` where the run has it), or summary.json as read.
+    Raises:
+        InputRefused: a file that is no crosswalk: what is missing, or a place that nothing can fill.
     """
-    known = known_of(run, summary)
-    return [_item(guideline, asked, known) for guideline, items in ITEMS.items() for asked in items]
+    files = [file for file in folder.iterdir() if file.name.endswith(".toml")]
+    return tuple(sorted((_crosswalk(file) for file in files), key=lambda guide: (guide.order, guide.name)))
 
 
-def checklist_rows(runs: Runs) -> list[dict[str, Any]]:
-    """The checklists of one or several runs as rows, a dictionary each checklist, for the page and for Markdown.
+def checklist_rows(runs: Runs, guides: Sequence[Crosswalk] = ()) -> list[Checklist]:
+    """The guidelines (ours, unless others are given) filled in from one or several runs with their summaries.
 
-    `name`, `about`, `doi`, `count`, `counts` (by state) and `sections` of `rows`: `number`, `topic`, `marks`,
-    `asks`, `state` (answered where it is so of every run), `answers`, and what is `left` to the author. An answer
-    that several runs share stands there once, with the `runs` that it is of: none are named where there is one run
-    or all say the same.
+    A summary is what `metrics.summarise` gives (with `hardening` where the run has it), or summary.json as read.
     """
-    found = {name: checklist(run, summary) for name, (run, summary) in runs.items()}
-    columns = list(zip(*found.values(), strict=True))
-    made = []
-    for guideline, items in ITEMS.items():
-        rows = [_row(list(found), column) for column in columns if column[0].guideline == guideline]
-        names = dict.fromkeys(asked.section for asked in items)
-        made.append({"name": guideline.name, "about": guideline.about, "doi": guideline.doi, "count": len(rows),
-                     "counts": {state: sum(row["state"] == state for row in rows)
-                                for state in ("answered", "partly", "open")},
-                     "sections": [{"name": name, "rows": [row for row in rows if row["section"] == name]}
-                                  for name in names]})
-    return made
+    evidence = [evidence_of(run, summary, FACTS, _shared()) for run, summary in runs.values()]
+    return [Checklist(guide, tuple(_row(item, list(runs), [run.paragraph(item.answers) for run in evidence])
+                                   for item in guide.items)) for guide in guides or _ours()]
 
 
-def checklist_markdown(runs: Runs) -> str:
-    """The checklists of one or several runs as Markdown, a table a section; what a user named is escaped."""
-    return _template().render(checklists=checklist_rows(runs), runs=list(runs))
+def checklist_json(runs: Runs, guides: Sequence[Crosswalk] = ()) -> dict[str, Any]:
+    """The same as plain values."""
+    return {"runs": list(runs), "checklists": [
+        {"name": filled.guide.name, "about": filled.guide.about, "address": filled.guide.address,
+         "source": filled.guide.source, "marks": filled.guide.marks, "counts": filled.counts,
+         "items": [{key: value for key, value in asdict(row.item).items() if key != "answers"}
+                   | {"state": row.state, "answers": [asdict(answer) for answer in row.answers], "left": row.left}
+                   for row in filled.rows]}
+        for filled in checklist_rows(runs, guides)]}
 
 
-def _item(guideline: Guideline, asked: Asked, known: Known) -> Item:
-    answers = _ANSWERS[guideline].get(asked.number)
-    said = [one for one in answers(known) if one.words or one.left] if answers is not None else []
-    words = " ".join(one.words for one in said if one.words)
-    if not words:
-        return Item(guideline, asked.number, asked.section, asked.topic, asked.marks, asked.asks)
-    left = dict.fromkeys(filter(None, [asked.left, *(one.left for one in said)]))
-    return Item(guideline, asked.number, asked.section, asked.topic, asked.marks, asked.asks, words, _where(said),
-                "; ".join(left))
-
-
-def _where(said: Iterable[Said]) -> str:
-    """Every file once, with its keys: "plan.json: data.name, seed; records: label"."""
-    keys: dict[str, dict[str, None]] = {}
-    for place in (place for one in said for place in one.where):
-        file, _, key = place.partition(": ")
-        keys.setdefault(file, {}).update(dict.fromkeys(key.split(", ")))
-    return "; ".join(f"{file}: {', '.join(held)}" if any(held) else file for file, held in keys.items())
-
-
-def _row(names: Sequence[str], column: Sequence[Item]) -> dict[str, Any]:
-    first = column[0]
-    states = {item.state for item in column}
-    return {"number": first.number, "section": first.section, "topic": first.topic, "marks": first.marks,
-            "asks": first.asks, "state": first.state if len(states) == 1 else "partly",
-            "answers": list(_shared(names, column)) if states != {"open"} else [], "left": _left(column)}
-
-
-def _shared(names: Sequence[str], column: Sequence[Item]) -> Iterator[dict[str, Any]]:
-    """Each answer once, with the runs that give it."""
-    given: dict[tuple[str | None, str], list[str]] = {}
-    for name, item in zip(names, column, strict=True):
-        given.setdefault((item.answer, item.where), []).append(name)
-    for (answer, where), whose in given.items():
-        yield {"runs": whose if len(given) > 1 else [], "answer": answer, "where": where}
-
-
-def _left(column: Sequence[Item]) -> str:
-    """What is left to the author, over all runs, each thing once."""
-    opened = [item for item in column if item.answer is None]
-    if len(opened) == len(column):
-        return "Everything."
-    things = dict.fromkeys(thing for item in column if item.left for thing in item.left.split("; "))
-    return sentences(["; ".join([*things, *(["all of it where a run says nothing"] if opened else [])])])
-
-
-def _escaped(text: str) -> str:
-    """Text for a cell of a Markdown table: nothing in it is mark-up, a link or the end of the cell."""
-    flat = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return _MARKED.sub(lambda match: "\\" + match.group(0), flat)
+def _row(item: Item, names: Sequence[str], facts: Sequence[Fact | None]) -> Row:
+    known = [fact for fact in facts if fact is not None and fact.text]
+    if not known:
+        return Row(item, "open", (), "Everything.")
+    lefts = dict.fromkeys([item.left, *(fact.left for fact in known), "" if item.asks else _UNREAD])
+    left = [*filter(None, lefts), *(["all of it where a run says nothing"] if len(known) < len(facts) else [])]
+    shared: dict[tuple[str | None, str], list[str]] = {}
+    for name, fact in zip(names, facts, strict=True):
+        spoken = fact is not None and fact.text
+        shared.setdefault((fact.text, places_named(fact.where)) if fact and spoken else (None, ""), []).append(name)
+    answers = tuple(Answer(text, where, tuple(whose) if len(shared) > 1 else ())
+                    for (text, where), whose in shared.items())
+    return Row(item, "partly" if left else "answered", answers, sentences(["; ".join(left)]))
 
 
 @cache
-def _template() -> Template:
-    environment = Environment(autoescape=False, undefined=StrictUndefined, loader=FunctionLoader(_stored_text),
-                              trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    environment.filters["cell"] = _escaped
-    return environment.get_template("checklist.md.j2")
+def _ours() -> tuple[Crosswalk, ...]:
+    return crosswalks(resources.files("steadyread.report") / "crosswalks")
+
+
+@cache
+def _shared() -> Mapping[str, tuple[Sentence, ...]]:
+    entries = tomllib.loads(_stored_text("sentences.toml"))
+    return {name: tuple(map(_sentence, paragraph)) for name, paragraph in entries.items()}
+
+
+def _crosswalk(file: Traversable) -> Crosswalk:
+    try:
+        entries = tomllib.loads(file.read_text(encoding="utf-8"))
+        items = tuple(_item(entry, section, entries["address"])
+                      for section in entries.pop("sections") for entry in section["items"])
+        _check(sentence for item in items for sentence in item.answers)
+        return Crosswalk(items=items, **entries)
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        raise InputRefused(f"{file}: not a crosswalk of a guideline ({problem}); it has a name, about, address, "
+                           "source and sections of items, each with number, topic, asks and answers") from problem
+
+
+def _item(entry: Mapping[str, Any], section: Mapping[str, Any], address: str) -> Item:
+    stated = {"address": section.get("address", address), "section": section["name"], **entry}
+    return Item(**stated | {"answers": tuple(map(_sentence, entry.get("answers", ())))})
+
+
+def _sentence(entry: str | Mapping[str, Any]) -> Sentence:
+    """A template alone, or a table of a `Sentence`'s fields; `when` and `cites` may be one or several."""
+    if isinstance(entry, str):
+        return Sentence(entry)
+    listed = {key: (value,) if isinstance(value, str) else tuple(value)
+              for key, value in entry.items() if key in ("when", "cites")}
+    return Sentence(**{**entry, **listed})
+
+
+def _check(answers: Iterable[Sentence]) -> None:
+    """Refuses a place that nothing can fill and a style that there is not."""
+    for sentence in answers:
+        for place in sentence.places:
+            if place not in FACTS and place not in _shared() and place.partition(".")[0] not in ROOTS:
+                raise ValueError(f"'{place}' is no fact, and no path that begins with {', '.join(ROOTS)}")
+        for place, style in PLACE.findall(sentence.says):
+            known = FINDING_STYLES if place.startswith("findings.") else tuple(STYLES)
+            if style not in known:
+                raise ValueError(f"'{style}' of '{place}' is none of the styles {', '.join(filter(None, known))}")
 
 
 def _stored_text(name: str) -> str:

@@ -1,39 +1,61 @@
-"""The reporting checklists as items of a page."""
+"""The filled-in checklists as items of a page, and as Markdown of their own."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
 
 from steadyread.report import forms
-from steadyread.report.items import Fold, Item, Text
-from steadyread.report.marks import bold, code, italic, mark
-from steadyread.report.table import Band, Cell, Column, Row, table
+from steadyread.report.checklists import Answer, Checklist, Crosswalk, Row, Runs, checklist_rows
+from steadyread.report.items import Fold, Heading, Item, Text
+from steadyread.report.marks import bold, code, italic, mark, unmarked
+from steadyread.report.page import Page
+from steadyread.report.table import Cell, Column, Table, table
+from steadyread.report.table import Row as Line
 
 _TONES = {"answered": "ok", "partly": "warning", "open": "note-tag"}
 
 
-def folds(guides: Iterable[Mapping[str, Any]]) -> Iterator[Item]:
-    """A fold for each checklist, of `checklist_rows`."""
-    for guide in guides:
-        counts, count = guide["counts"], guide["count"]
-        rows: list[Row | Band] = []
-        for part in guide["sections"]:
-            rows += [Band(part["name"]), *(_row(item) for item in part["rows"])]
-        marked = " D: of development, E: of evaluation." if count > 1 else ""
-        yield Fold(f"{guide['name']}: {counts['answered']} of {count} {'item' if count == 1 else 'items'} answered "
-                   f"from the run's files, {counts['partly']} partly, {counts['open']} open", (
-            Text(f"{guide['name']} ({guide['about']}, doi:{guide['doi']}), in short words. An answer stands only where "
-                 "the run's own files give it, with file and key; all else is for the author." + marked, "soft"),
-            table([Column("Item", forms.TEXT), Column("Asks", forms.WRAPPED), Column("From the run's files",
-                                                                                    forms.WRAPPED)], rows)))
+def folds(checklists: Iterable[Checklist]) -> Iterator[Item]:
+    """A fold for each checklist with its counts: the items that the run's files answer, and which are open."""
+    for filled in checklists:
+        guide, counts = filled.guide, filled.counts
+        items: list[Item] = [Text(f"{guide.name}: {guide.about} ({guide.address}), in our own words. {guide.source} An "
+                                  "answer stands only where the run's own files give it, with file and key; "
+                                  f"everything else is for the author. {guide.marks}".rstrip(), "soft")]
+        if (answered := [row for row in filled.rows if row.answers]):
+            items.append(_table(answered))
+        if (left := [f"{row.item.number} {row.item.topic}" for row in filled.rows if not row.answers]):
+            items.append(Text(f"Open: {'; '.join(left)}.", "soft"))
+        yield Fold(f"{guide.name}: {counts['answered']} of {len(filled.rows)} items answered from the run's files, "
+                   f"{counts['partly']} partly, {counts['open']} open", tuple(items))
 
 
-def _row(item: Mapping[str, Any]) -> Row:
-    answers = [mark(f"tag {_TONES[item['state']]}", item["state"])]
-    for answer in item["answers"]:
-        runs = f"{bold(', '.join(answer['runs']))}: " if answer["runs"] else ""
-        where = f" {mark('under', '')}{code(answer['where'])}" if answer["where"] else ""
-        answers.append(f"{runs}{answer['answer'] if answer['answer'] is not None else 'nothing'}{where}")
-    if item["left"]:
-        answers.append(f"{italic('For the author:')} {item['left']}")
-    return Row((Cell(item["number"], "wrap", "\n".join((item["topic"], item["marks"])), head=True), item["asks"],
-                Cell("\n".join(answers), "wrap")))
+def checklist_markdown(runs: Runs, guides: Sequence[Crosswalk] = ()) -> str:
+    """The checklists of one or several runs as Markdown, every item of them; what a user named is escaped."""
+    checklists = checklist_rows(runs, guides)
+    counts = table([Column("Checklist", forms.TEXT),
+                    *(Column(title, forms.COUNT) for title in ("Items", "Answered", "Partly", "Open"))],
+                   [(filled.guide.name, len(filled.rows), *filled.counts.values()) for filled in checklists])
+    intro = Text("Filled in from the stored files, as far as they tell; everything else is for the author. The items "
+                 "are given in our own words; their full wording is at the address.")
+    title = f"Reporting checklists of {unmarked(', '.join(runs))}"
+    sections = tuple((f"{filled.guide.name}: {filled.guide.about}", tuple(_whole(filled))) for filled in checklists)
+    return Page(title, title, (intro, counts), sections, "A guideline's own text is what counts.").markdown()
+
+
+def _whole(filled: Checklist) -> Iterator[Item]:
+    yield Text(" ".join(filter(None, (f"{filled.guide.address}.", filled.guide.source, filled.guide.marks))))
+    for name, rows in filled.sections.items():
+        yield from (Heading(name), _table(rows))
+
+
+def _table(rows: Iterable[Row]) -> Table:
+    columns = ("Item", "Asks", "State", "From the run's files", "For the author")
+    return table([Column(title, forms.WRAPPED) for title in columns], [Line((
+        Cell(row.item.number, "wrap", ", ".join(filter(None, (row.item.topic, row.item.marks))), head=True),
+        row.item.asks or f"Not known here: {row.item.address}.", mark(f"tag {_TONES[row.state]}", row.state),
+        "\n".join(map(_answer, row.answers)), row.left)) for row in rows])
+
+
+def _answer(answer: Answer) -> str:
+    runs = f"{bold(', '.join(answer.runs))}: " if answer.runs else ""
+    where = f" {code(answer.where)}" if answer.where else ""
+    return f"{runs}{unmarked(answer.text) if answer.text is not None else italic('nothing')}{where}"

@@ -15,7 +15,7 @@ _CONTROL = re.compile(f"[{_OPEN}{_NAMED}{_CLOSE}]")
 _TAGS = {"b": "b", "i": "i", "code": "code", "sup": "sup"}
 _SIGNS = {"b": "**", "i": "*", "code": "`"}
 _PARTED = re.compile(r"(?<=\d) (?=(?:%|HU)(?![A-Za-z]))")
-_MARKDOWN = re.compile(r"[\\`*|~$\[\]]")
+_MARKDOWN = re.compile(r"[\\`*|~$\[\]]|(?<!\w)_|_(?!\w)")
 
 
 def unmarked(text: object) -> str:

@@ -12,7 +12,8 @@ from steadyread.metrics import reads_of, summarise
 from steadyread.metrics.plan import bounds_of
 from steadyread.metrics.summary import as_json
 from steadyread.report.cards import plain_cards
-from steadyread.report.checklists import CHECKLIST, Runs, checklist_markdown
+from steadyread.report.checklists import CHECKLIST, CHECKLIST_JSON, Runs, checklist_json
+from steadyread.report.crossed import checklist_markdown
 from steadyread.report.drawings import drawings
 from steadyread.report.hardening_drawings import hardening_drawings
 from steadyread.report.hardening_stored import hardening_summary, read_hardenings
@@ -76,7 +77,7 @@ class Plain:
 
 
 def write_report(run_dir: Path, seed: int = 0, show_ids: bool = False) -> Path:
-    """Write report.html, summary.json, checklist.md and figures/ into a run's folder from its stored files alone.
+    """Write report.html, summary.json, checklists and figures/ into a run's folder from its stored files alone.
 
     `seed` is that of the bootstrap and of drawn subsets: the same folder gives the same bytes. Cases and
     patients have pseudonyms (see `Shareable`), and files no folders, unless `show_ids`.
@@ -100,6 +101,7 @@ def write_report(run_dir: Path, seed: int = 0, show_ids: bool = False) -> Path:
     records.write_json(folder / SUMMARY, as_json(summary))
     subject = Plain(run, summary)
     records.write_text(folder / CHECKLIST, checklist_markdown(subject.runs))
+    records.write_json(folder / CHECKLIST_JSON, checklist_json(subject.runs))
     captions = {name: drawing.caption for name, drawing in drawn.items() if name != "examples"}
     records.write_text(folder / PAGE, page_of(subject).html({
         name: (inline_svg(saved[name].read_text("utf-8"), name.replace("_", "-"), caption), caption)

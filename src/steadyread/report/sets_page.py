@@ -22,7 +22,8 @@ from steadyread.metrics import published_oncology as paper
 from steadyread.metrics.summary import as_json
 from steadyread.report import sets_cells as cells
 from steadyread.report import sets_tables as tables
-from steadyread.report.checklists import CHECKLIST, checklist_markdown, checklist_rows
+from steadyread.report.checklists import CHECKLIST, CHECKLIST_JSON, checklist_json, checklist_rows
+from steadyread.report.crossed import checklist_markdown
 from steadyread.report.forms import flip, interval, number
 from steadyread.report.inline import data_uri, inline_svg
 from steadyread.report.sets_drawings import sets_drawings
@@ -47,7 +48,7 @@ _MARKS = re.compile(r"[\\`*|~$\[\]]")
 
 
 def write_sets_report(folder: Path, seed: int = 0, show_ids: bool = False) -> Path:
-    """Write report.html, report.md, checklist.md, summary.json and figures/ into the folder of a study of sets.
+    """Write report.html, report.md, checklists, summary.json and figures/ into the folder of a study of sets.
 
     From stored files alone; `seed` is that of the bootstrap: the same folder gives the same bytes. A set without
     records, or one that failed, is said with its reason. Cases and patients have pseudonyms (see `Shareable`), and
@@ -67,6 +68,7 @@ def write_sets_report(folder: Path, seed: int = 0, show_ids: bool = False) -> Pa
                                   for name, drawing in drawings.items() if name != "fig1"})
     records.write_text(stored.folder / TEXT, markdown(found))
     records.write_text(stored.folder / CHECKLIST, checklist_markdown(_runs(stored, found)))
+    records.write_json(stored.folder / CHECKLIST_JSON, checklist_json(_runs(stored, found)))
     records.write_text(stored.folder / PAGE, page)
     return stored.folder / PAGE
 

@@ -61,6 +61,6 @@ def _model(plain: Plain) -> str:
 @section("Reporting checklists", of=Plain, order=900)
 def checklists(plain: Plain) -> Iterator[Item]:
     """What guidelines ask of a report, filled in as far as the run's files tell."""
-    yield Text("What TRIPOD+AI and METRICS ask of a report on such a model, filled in as far as this run's files tell; "
-               f"the same stands in {code('checklist.md')}.", "soft")
+    yield Text("What guidelines and regulators ask of a report on such a model, filled in as far as this run's files "
+               f"tell. Every item is in {code('checklist.md')} and {code('checklist.json')}.", "soft")
     yield from folds(checklist_rows(plain.runs))
