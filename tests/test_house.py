@@ -17,7 +17,8 @@ PACKAGE = ROOT / "src" / "steadyread"
 MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST = 400
 FLOORS = {
-    7: ("cli", "console", "ending", "options", "starting", "__main__"),
+    8: ("workflows",),
+    7: ("assessed", "comparing", "frames", "cli", "console", "ending", "options", "starting", "__main__"),
     6: ("study", "jobs", "noise_job", "noise_study", "noise_measure", "noise_show", "noise_explain", "hardening",
         "noise_hardening", "running", "sets", "stored"),
     5: ("report",),
@@ -93,9 +94,9 @@ def test_importing_the_counting_half_leaves_torch_alone() -> None:
 
 def test_public_names_are_exact() -> None:
     assert set(steadyread.__all__) == {
-        "Bounds", "CTNoise", "Classifier", "Linf", "Spectrum", "SteadyreadError", "__version__", "apgd", "assess",
-        "attack", "bim", "fgsm", "flip_probability", "open_cases", "optimised_ct_noise", "pgd", "random_ct_noise",
-        "rare_flip_probability", "smallest_flip"}
+        "Assessment", "Bounds", "CTNoise", "Cases", "Classifier", "Linf", "Spectrum", "SteadyreadError", "__version__",
+        "apgd", "assess", "attack", "audit", "bim", "fgsm", "flip_probability", "harden", "open_cases", "open_run",
+        "optimised_ct_noise", "pgd", "random_ct_noise", "rare_flip_probability", "run", "smallest_flip", "triage"}
     for name in steadyread.__all__:
         assert getattr(steadyread, name) is not None
         assert name in dir(steadyread)

@@ -121,13 +121,30 @@ def test_other_labels_are_refused_with_the_images_named() -> None:
         compared(reads, other, [], HU)
 
 
-def test_no_common_image_and_several_folds_are_refused() -> None:
+def test_no_common_image_and_no_common_fold_are_refused() -> None:
     reads = linear()
     with pytest.raises(InputRefused, match="no image in common"):
         compared(reads, linear(name="other"), [], HU)
-    twice = reads_of(records.as_table([row | {"fold": fold} for fold in range(2) for row in fabricate.rows()]))
-    with pytest.raises(InputRefused, match="are of 1 and 2 folds"):
-        compared(reads, twice, [], HU)
+    with pytest.raises(InputRefused, match=r"folds \(-1,\) and \(0, 1\), which have none in common"):
+        compared(reads, in_folds(0.1), [], HU)
+
+
+def in_folds(slope: float) -> Reads:
+    """The reads of two alike networks, a fold each."""
+    rows = fabricate.rows(slope=slope)
+    return reads_of(records.as_table([row | {"fold": fold} for fold in range(2) for row in rows]), "test", None, HU)
+
+
+def test_two_folds_of_alike_networks_tell_what_one_tells_but_test_by_patients() -> None:
+    """The networks of two folds read the same images: their changes are no further evidence."""
+    alone, both = (compared(before, after, [2.8], HU) for before, after in (
+        (linear(slope=0.25), linear(slope=0.1)), (in_folds(0.25), in_folds(0.1))))
+    first, second = (found["sizes"][0]["merged"] for found in (alone, both))
+    assert second["gained"] == 2 * first["gained"] > 0
+    assert second["difference"].value == pytest.approx(first["difference"].value)
+    assert (second["difference"].low, second["difference"].high) == pytest.approx(
+        (first["difference"].low, first["difference"].high))
+    assert second["p"] >= first["p"]
 
 
 def test_images_without_a_label_are_left_out() -> None:

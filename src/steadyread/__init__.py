@@ -12,7 +12,7 @@ from steadyread.errors import SteadyreadError
 from steadyread.units import Bounds
 
 if TYPE_CHECKING:
-    from steadyread.assessment import assess
+    from steadyread.assessed import Assessment, assess, open_run
     from steadyread.attacks.apgd import apgd
     from steadyread.attacks.flip_probability import flip_probability
     from steadyread.attacks.optimised_noise import optimised_ct_noise
@@ -20,20 +20,23 @@ if TYPE_CHECKING:
     from steadyread.attacks.rare_flips import rare_flip_probability
     from steadyread.attacks.recipes import attack, bim, fgsm, pgd
     from steadyread.attacks.smallest_flip import smallest_flip
-    from steadyread.cases import open_cases
+    from steadyread.cases import Cases, open_cases
     from steadyread.classifier import Classifier
     from steadyread.threats import CTNoise, Linf, Spectrum
+    from steadyread.workflows import audit, harden, run, triage
 
-__all__ = ["Bounds", "CTNoise", "Classifier", "Linf", "Spectrum", "SteadyreadError", "__version__", "apgd",
-           "assess", "attack", "bim", "fgsm", "flip_probability", "open_cases", "optimised_ct_noise", "pgd",
-           "random_ct_noise", "rare_flip_probability", "smallest_flip"]
+__all__ = ["Assessment", "Bounds", "CTNoise", "Cases", "Classifier", "Linf", "Spectrum", "SteadyreadError",
+           "__version__", "apgd", "assess", "attack", "audit", "bim", "fgsm", "flip_probability", "harden",
+           "open_cases", "open_run", "optimised_ct_noise", "pgd", "random_ct_noise", "rare_flip_probability", "run",
+           "smallest_flip", "triage"]
 
-_HOME = {"CTNoise": "threats", "Classifier": "classifier", "Linf": "threats", "Spectrum": "threats",
-         "apgd": "attacks.apgd", "assess": "assessment", "attack": "attacks.recipes", "bim": "attacks.recipes",
-         "fgsm": "attacks.recipes", "flip_probability": "attacks.flip_probability", "open_cases": "cases",
-         "optimised_ct_noise": "attacks.optimised_noise", "pgd": "attacks.recipes",
-         "random_ct_noise": "attacks.random_noise", "rare_flip_probability": "attacks.rare_flips",
-         "smallest_flip": "attacks.smallest_flip"}
+_ROOMS = {
+    "assessed": "Assessment assess open_run", "attacks.apgd": "apgd", "attacks.flip_probability": "flip_probability",
+    "attacks.optimised_noise": "optimised_ct_noise", "attacks.random_noise": "random_ct_noise",
+    "attacks.rare_flips": "rare_flip_probability", "attacks.recipes": "attack bim fgsm pgd",
+    "attacks.smallest_flip": "smallest_flip", "cases": "Cases open_cases", "classifier": "Classifier",
+    "threats": "CTNoise Linf Spectrum", "workflows": "audit harden run triage"}
+_HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
 
 def __getattr__(name: str) -> Any:

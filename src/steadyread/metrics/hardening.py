@@ -25,6 +25,7 @@ from steadyread.metrics.intervals import (
     ratio,
     share,
 )
+from steadyread.metrics.paired_tests import sign_flip_test
 from steadyread.metrics.pairs import Pair, key_of, paired
 from steadyread.metrics.reads import Reads
 from steadyread.metrics.robustness import Merged, median_flip, merged_found_size
@@ -64,7 +65,8 @@ def compared(before: Reads, after: Reads, sizes: Sequence[float], bounds: Bounds
         before, after   shares right of the images that both judged, each with its interval
         difference      after minus before, over the same resampled patients
         gained, lost    images that only the second, or only the first network reads right
-        p               exact McNemar, two-sided
+        p               exact McNemar, two-sided; of several folds, whose networks read the same images, the test of
+                        `sign_flip_test`, by patients
 
     `flips` are of the reads that are right in both: `larger` the share that needs a larger change after, with
     `p` of the sign test; `ratio` the median of after / before (infinite where most are never flipped after);
@@ -77,7 +79,7 @@ def compared(before: Reads, after: Reads, sizes: Sequence[float], bounds: Bounds
             that were tried on both are told, and `exact` is False.
 
     Raises:
-        InputRefused: several folds, no image in both, or an image whose labels differ.
+        InputRefused: no fold or no image in both, or an image whose labels differ.
     """
     pair = pair_of_networks(before, after)
     rights = {_CLEAN: Right(pair.before.correct, pair.after.correct, pair.before.there & pair.after.there)}
@@ -102,12 +104,12 @@ def pair_of_networks(before: Reads, after: Reads) -> Pair:
     """The labelled images that two networks read, and the attacks that both met.
 
     Raises:
-        InputRefused: several folds, no image in both, or an image whose labels differ.
+        InputRefused: no fold or no image in both, or an image whose labels differ.
     """
     pair = paired(before, after)
-    if pair is None or len(pair.before.folds) > 1:
-        raise InputRefused(f"the reads before and after hardening are of {len(before.folds)} and "
-                           f"{len(after.folds)} folds: compare the reads of one network with those of one other")
+    if pair is None:
+        raise InputRefused(f"the reads before and after are of the folds {before.folds} and {after.folds}, which have "
+                           "none in common: assess both on the same folds")
     return pair.labelled()
 
 
@@ -155,16 +157,20 @@ def _rows(rights: Sequence[Right], pair: Pair, seed: int) -> list[dict[str, Any]
     change = judged * np.stack([(right.after.astype(float) - right.before).ravel() for right in rights], axis=1)
     values = ratio(change.sum(0), judged.sum(0))
     intervals = bootstrap(lambda weights: ratio(weights @ change, weights @ judged), patients, seed)
-    return [_row(right, pair.before.patients, estimate(value, interval, int(right.judged.sum())))
+    return [_row(right, pair, estimate(value, interval, int(right.judged.sum())), seed)
             for right, value, interval in zip(rights, values, intervals, strict=True)]
 
 
-def _row(right: Right, patients: np.ndarray[Any, Any], difference: Estimate) -> dict[str, Any]:
+def _row(right: Right, pair: Pair, difference: Estimate, seed: int) -> dict[str, Any]:
+    patients = pair.before.patients
     gained = int(np.sum(right.judged & right.after & ~right.before))
     lost = int(np.sum(right.judged & right.before & ~right.after))
     sides = {name: share(flags[right.judged], patients[right.judged])
              for name, flags in (("before", right.before), ("after", right.after))}
-    return {**sides, "difference": difference, "gained": gained, "lost": lost, "p": sign_test(gained, lost)}
+    change = np.where(right.judged, right.after.astype(float) - right.before, 0.0)
+    return {**sides, "difference": difference, "gained": gained, "lost": lost,
+            "p": sign_test(gained, lost) if len(pair.before.folds) == 1 else sign_flip_test(
+                change.sum(1), pair.before.patient, seed)}
 
 
 def _flips(pair: Pair, against: str, bounds: Bounds, seed: int) -> dict[str, Any]:
@@ -172,6 +178,7 @@ def _flips(pair: Pair, against: str, bounds: Bounds, seed: int) -> dict[str, Any
     sides = [merged_found_size(reads, against) for reads in (pair.before, pair.after)]
     chosen = pair.before.correct & pair.after.correct & sides[0].present & sides[1].present
     chosen &= _searched(pair, against)
+    several = len(pair.before.folds) > 1
     first, second = (side.found[chosen] for side in sides)
     patients = pair.before.patients[chosen]
     larger, smaller = second > first * (1 + _ROUNDING), first > second * (1 + _ROUNDING)
@@ -180,7 +187,9 @@ def _flips(pair: Pair, against: str, bounds: Bounds, seed: int) -> dict[str, Any
         grown = second[finite] / first[finite]
     return {"searched": _searched(pair, against), "images": len(first),
             "larger": share(larger, patients), "smaller": share(smaller, patients),
-            "ties": int(np.sum(~larger & ~smaller)), "p": sign_test(int(larger.sum()), int(smaller.sum())),
+            "ties": int(np.sum(~larger & ~smaller)),
+            "p": sign_flip_test(larger.astype(np.float64) - smaller, patients, seed)
+            if several else sign_test(int(larger.sum()), int(smaller.sum())),
             "ratio": _median(grown, patients[finite], seed),
             "medians": {name: size_json(median_flip(found, patients, seed)[0], bounds)
                         for name, found in (("before", first), ("after", second))},

@@ -8,6 +8,8 @@ from functools import cached_property
 from itertools import groupby
 from typing import Any
 
+from markupsafe import Markup, escape
+
 from steadyread.metrics.intervals import Estimate
 from steadyread.report import marks
 
@@ -158,12 +160,29 @@ class Table:
                 words += [f"{cell.text} ({cell.beneath})" if cell.beneath else cell.text, *[""] * (cell.span - 1)]
             yield words + [""] * (self.width - len(words))
 
+    def html(self) -> Markup:
+        """An HTML table that scrolls where it is too wide, with what is said above and below."""
+        lines = [f'<p class="above">{marks.html(self.above)}</p>'] if self.above else []
+        lines.append(f'<div class="scroll"><table{_class(self.tone)}>\n<thead>')
+        lines += [f"<tr>{''.join(map(_head, heads))}</tr>" for heads in self.head]
+        lines.append("</thead>\n<tbody>")
+        for row, cells in zip(self.rows, self.body, strict=True):
+            if isinstance(cells, Band):
+                lines.append(f'<tr><th{_spans(self.width)} class="over">{marks.html(cells.title)}</th></tr>')
+            else:
+                begins = isinstance(row, Row) and row.begins
+                lines.append(f"<tr{_class('first' if begins else '')}>{''.join(map(_cell, cells))}</tr>")
+        lines.append("</tbody></table></div>")
+        if self.note:
+            lines.append(f'<p class="note">{marks.html(self.note)}</p>')
+        return Markup("\n".join(lines))   # every text in it went through marks.html, which escapes
+
     def markdown(self) -> Iterator[str]:
         """The lines of a Markdown table, with what is said above and below."""
         if self.above:
             yield from (marks.markdown(self.above), "")
         yield f"| {' | '.join(marks.markdown(title) for title in self.titles)} |"
-        tones = [cell.tone for column in self.columns for cell in [Head("", column.form.tone)] * len(column.titles)]
+        tones = [column.form.tone for column in self.columns for _ in column.titles]
         yield f"|{'|'.join(' ---: ' if 'num' in tone else ' --- ' for tone in tones)}|"
         for row in self.texts():
             yield f"| {' | '.join(marks.markdown(text) for text in row)} |"
@@ -193,6 +212,25 @@ class Table:
             writer.writerow([value for each, several in zip(row.values, wide, strict=False)
                              for value in _values(each, several)])
         return text.getvalue()
+
+
+def _head(head: Head) -> str:
+    return f"<th{_spans(head.across, head.down)}{_class(head.tone)}>{marks.html(head.title)}</th>"
+
+
+def _cell(cell: Cell) -> str:
+    tag = "th" if cell.head else "td"
+    beneath = f'<span class="under">{marks.html(cell.beneath)}</span>' if cell.beneath else ""
+    hint = f' title="{escape(cell.hint)}"' if cell.hint else ""
+    return f"<{tag}{_spans(cell.span)}{_class(cell.tone)}{hint}>{marks.html(cell.text)}{beneath}</{tag}>"
+
+
+def _class(tone: str) -> str:
+    return f' class="{tone}"' if tone else ""
+
+
+def _spans(across: int, down: int = 1) -> str:
+    return (f' colspan="{across}"' if across > 1 else "") + (f' rowspan="{down}"' if down > 1 else "")
 
 
 def _named(column: Column, several: bool) -> list[str]:

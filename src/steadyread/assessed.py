@@ -1,0 +1,247 @@
+"""What Python users get: an assessment, made of a classifier and images or opened from a folder.
+
+    found = steadyread.assess(classifier, dataset, bounds=(0, 1))
+    found                       # its headline and a small table
+    found.summary()             # every number as one row
+    found.report("report")      # the page
+"""
+
+import shutil
+import sys
+import tempfile
+import weakref
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from steadyread import records, set_aside
+from steadyread.assessment import Against, Attack
+from steadyread.assessment import assess as assess_cases
+from steadyread.cases import Cases, audit
+from steadyread.checks import judged
+from steadyread.classifier import Classifier
+from steadyread.comparing import COMPARED, compared_rows
+from steadyread.errors import UsageError
+from steadyread.files import FIGURES, FINDINGS
+from steadyread.findings import Finding, worst_first
+from steadyread.frames import Frame, frame
+from steadyread.jobs.examples import write_examples
+from steadyread.metrics.plan import part_of
+from steadyread.metrics.reads import ORIGINAL
+from steadyread.metrics.tidy import COLUMNS, numbers_of
+from steadyread.progress import Progress, quiet
+from steadyread.progress import progress as spoken
+from steadyread.running import attacks_of
+from steadyread.store import PLAIN, Opened, open_cells
+from steadyread.stored import report_run, triage_run
+from steadyread.study import Study
+
+_SHOWN = tuple(name for name in COLUMNS if name != "part")
+Attacks = Sequence[Attack] | Mapping[str, Sequence[Attack]]
+_USUAL = ("0.001 range", "0.002 range", "0.004 range", "0.006 range")     # of [A] Table 1
+_KEY = ("AUC", "accuracy", "median_smallest_flip", "robust_accuracy", "changed_by_one_draw")
+
+
+def assess(classifier: Classifier, data: object, attacks: Attacks | None = None, *, against: Against = "both",
+           store: str | Path | None = None, seed: int = 0, progress: Progress | None = None, **known: Any
+           ) -> "Assessment":
+    """How steady a classifier's reads of some images are.
+
+    Args:
+        data: `Cases`, (images, labels), or a torch `Dataset` or `DataLoader`. All but cases need `bounds`, and may have
+            whatever else is known of them: patients, classes, parts, ids, spacing_mm (see `Cases.from_arrays`).
+            Images of the part `test` are judged; those of `validation` set the threshold of triage.
+        attacks: what is tried, see `assessment.assess`; FGSM, BIM and PGD at the usual sizes and the search for the
+            smallest flip if None.
+        against: what must be lost for a flip: the true `label`, the clean `prediction`, or `both`.
+        store: a folder in which everything is kept, and from which an interrupted assessment goes on; a temporary one,
+            gone with the assessment, if None.
+        progress: `progress.quiet` for silence; a bar on a terminal or in a notebook if None.
+
+    Raises:
+        InputRefused, UsageError: images, labels or the model's output are not as stated.
+        PlanDiffers: the store holds another assessment.
+    """
+    cases = Cases.of(data, **known)
+    usual = Study.model_validate({"attacks": {"epsilons": _USUAL}})
+    tried = attacks if attacks is not None else attacks_of(usual, cases.bounds)
+    told = progress or watched()
+    temporary = Temporary() if store is None else None
+    folder = temporary.folder if temporary is not None else Path(str(store))
+    table = assess_cases(classifier, cases, tried, against=against, store=folder, seed=seed, progress=told)
+    read = set_aside.assessed(cases, table)
+    test = read.part("test") if part_of(table) else read
+    set_aside.write_findings(folder, lambda: [*judged(classifier, test, table, seed, told), *audit(cases, read)])
+    write_examples(classifier, test, table, folder, seed)
+    return Assessment(open_cells(folder), seed, temporary)
+
+
+def open_run(folder: str | Path) -> "Assessment":
+    """A finished run of any kind, opened: of the command line, of `run`, or a store of `assess`.
+
+    Raises:
+        InputRefused: no records there.
+    """
+    return Assessment(open_cells(folder))
+
+
+class Temporary:
+    """A folder that is there as long as this object is."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.mkdtemp(prefix="steadyread-"))
+        weakref.finalize(self, shutil.rmtree, self.folder, ignore_errors=True)
+
+
+@dataclass(frozen=True, repr=False)
+class Assessment:
+    """What came of an assessment, read from its folder.
+
+    `select` narrows it to some of its data sets, networks or stages.
+    """
+
+    opened: Opened
+    seed: int = 0
+    kept: Temporary | None = field(default=None, compare=False)
+
+    @property
+    def folder(self) -> Path:
+        """Where its files are."""
+        return self.opened.folder
+
+    def select(self, **where: Any) -> "Assessment":
+        """The part with these values: `select(stage="hardened")`, `select(set="lung_ct", network="original")`.
+
+        Raises:
+            UsageError: no such part.
+        """
+        named = {"data" if name == "set" else name: value for name, value in where.items()}
+        unknown = named.keys() - {"data", "network", "stage", "fold", "round"}
+        if unknown:
+            raise UsageError(f"select by set, network, stage, fold or round; got {', '.join(sorted(unknown))}")
+        chosen = self.opened.select(**named)
+        if not chosen.cells:
+            known = sorted({(cell.data, cell.network, cell.stage) for cell in self.opened.cells})
+            raise UsageError(f"nothing of {where} in {self.folder}; it has (set, network, stage) "
+                             + ", ".join(map(str, known)))
+        return replace(self, opened=chosen)
+
+    @property
+    def records(self) -> pa.Table:
+        """Every row of the records, `set`, `network` and `stage` before the columns of `records.SCHEMA`."""
+        tables = []
+        for cell in self.opened.cells:
+            table = cell.table.drop_columns(["stage"])
+            for name, value in (("stage", cell.stage), ("network", cell.network), ("set", cell.data or cell.plan[
+                    "data"].get("name", ""))):
+                table = table.add_column(0, name, pa.array([value] * len(table), pa.string()))
+            tables.append(table)
+        return pa.concat_tables(tables, promote_options="default")
+
+    def summary(self) -> Frame:
+        """Every number as one row: set, network, stage, threat, attack, level, unit, measure, value, low, high, n; with
+        the part that it is of and what it is against. Intervals are 95 %, over patients."""
+        rows: list[dict[str, Any]] = []
+        for network in self.opened.networks():
+            cell, reads = network.cells[0], network.reads()
+            where = {"set": cell.data or str(cell.plan["data"].get("name", "")), "network": cell.network,
+                     "stage": f"{cell.stage}, round {cell.round}" if cell.round else cell.stage, "part": reads.judged}
+            rows += [number.row(where) for number in numbers_of(reads, network.plan, self.seed)]
+        return frame(COLUMNS, rows, _SHOWN)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """Whether the evaluation can be trusted: what the checks and the audit said, the worst first."""
+        stored = [*(each for cell in self.opened.cells for each in cell.findings),
+                  *(records.read_json(self.folder / FINDINGS) if (self.folder / FINDINGS).exists() else [])]
+        known = {(each["check"], each["message"]): Finding(each["check"], each["severity"], each["message"],
+                                                           each.get("value"), tuple(each.get("rows") or ()))
+                 for each in stored}
+        return tuple(worst_first(known.values()))
+
+    def report(self, path: str | Path | None = None, show_ids: bool = False) -> Path:
+        """Writes the page and its figures, and returns the page; they are copied to the folder `path` where given.
+
+        Cases and patients have pseudonyms unless `show_ids`.
+        """
+        found = report_run(self.folder, self.seed, path, show_ids)
+        return Path(found["report"])
+
+    def plot(self, name: str) -> Path:
+        """A figure of the report, as the path of its SVG (a PNG stands beside it).
+
+        Raises:
+            UsageError: no such figure; the message names those that there are.
+        """
+        if not (self.folder / FIGURES).is_dir():
+            self.report()
+        found = self.folder / FIGURES / f"{name}.svg"
+        if not found.exists():
+            known = sorted(path.stem for path in (self.folder / FIGURES).glob("*.svg"))
+            raise UsageError(f"no figure '{name}'; this run has {', '.join(known)}")
+        return found
+
+    def compare(self, other: "Assessment") -> Frame:
+        """This assessment beside another of the same images, this one as before: another network, stage or run.
+
+        A row a measure: both values, the difference (other minus this) with its interval over the same patients, p, and
+        the verdict (better, worse, alike, same, few).
+
+        Raises:
+            InputRefused: several networks on either side (select one), or no image in common.
+        """
+        return frame(COMPARED, compared_rows(self._network(), other._network(), self.seed))
+
+    def _network(self) -> Opened:
+        """The one network that this is of; the plain one of the study's own where there are several."""
+        several = len(list(self.opened.networks())) > 1
+        return self.opened.select(stage=PLAIN, network=ORIGINAL) if several else self.opened
+
+    def triage(self, withhold: float | None = None) -> Frame:
+        """Which share of the errors each score would have a human catch, withholding so many of the reads."""
+        found = triage_run(self.folder, withhold, self.seed)
+        measures = ("withheld", "accuracy", "area")
+        rows = [{"score": row["score"], **{name: row[name]["value"] for name in measures},
+                 **{f"{name}_{end}": row[name][end] for name in measures for end in ("low", "high")}}
+                for row in found["rows"]]
+        return frame(tuple(rows[0]) if rows else (), rows, ("score", *measures))
+
+    def headline(self) -> Frame:
+        """The key figures of each network."""
+        whole = self.summary()
+        sizes = sorted({row["level"] for row in whole if row["measure"] == "robust_accuracy"})
+        middle = sizes[len(sizes) // 2] if sizes else None
+        return Frame(whole.columns, tuple(row for row in whole if row["measure"] in _KEY and (
+            row["against"] != "prediction" or row["measure"] == "changed_by_one_draw") and not (
+            row["attack"] not in ("", "all", "random_ct_noise")) and (
+            row["measure"] != "robust_accuracy" or row["level"] == middle)), whole.shown)
+
+    def __repr__(self) -> str:
+        return "\n".join([self._line(), "", repr(self.headline()), "", self._doubts()])
+
+    def _repr_html_(self) -> str:
+        from markupsafe import escape
+
+        return f"<p><b>{escape(self._line())}</b></p>{self.headline()._repr_html_()}<p>{escape(self._doubts())}</p>"
+
+    def _line(self) -> str:
+        cells = self.opened.cells
+        sets = list(dict.fromkeys(cell.data or str(cell.plan["data"].get("name", "")) for cell in cells))
+        return f"Assessment of {', '.join(dict.fromkeys(str(cell.plan['model'].get('name')) for cell in cells))} on " \
+               f"{', '.join(sets)}"
+
+    def _doubts(self) -> str:
+        grave = [each for each in self.findings if each.severity in ("error", "warning")]
+        if not grave:
+            return "No check gave an error or a warning."
+        rest = f" (and {len(grave) - 1} more in .findings)" if len(grave) > 1 else ""
+        return f"{grave[0].severity.capitalize()}: {grave[0].check}: {grave[0].message}{rest}"
+
+
+def watched() -> Progress:
+    """The progress to tell of where nothing is stated: a bar or lines where somebody looks on, at a terminal or in a
+    notebook."""
+    return spoken if sys.stderr.isatty() or "ipykernel" in sys.modules else quiet

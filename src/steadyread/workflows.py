@@ -1,0 +1,95 @@
+"""The commands as functions: a study carried out, a network hardened, data audited, reads left to a human."""
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+from steadyread.assessed import Assessment, open_run, watched
+from steadyread.cases import Cases, open_cases, split
+from steadyread.cases.audit import audit as audit_cases
+from steadyread.classifier import Classifier
+from steadyread.errors import Partial, TrainingFailed, UsageError
+from steadyread.findings import Finding
+from steadyread.frames import Frame
+from steadyread.progress import Progress
+from steadyread.running import carry_out
+from steadyread.sets import carry_out_sets
+from steadyread.study import Sets, Study, read_studies
+from steadyread.training.epsilon import useful_epsilons
+from steadyread.training.harden import HardeningSettings
+from steadyread.training.harden import harden as harden_network
+from steadyread.units import size_in_native
+
+
+def run(study: str | Path | Study | Sets | Mapping[str, Any], out: str | Path | None = None, *,
+        data_root: str | Path | None = None, overwrite: bool = False, show_ids: bool = False,
+        progress: Progress | None = None) -> Assessment:
+    """A whole study, as `steadyread run` carries it out: of one data set or several, under every threat it states.
+
+    Args:
+        study: a TOML file, its content as a mapping, or a study that was read.
+        out: the run's folder; `runs/NAME` if None. Finished work there is kept.
+        data_root: what relative paths of data begin at.
+        overwrite: another study in the folder is kept beside it, and this one begins anew.
+
+    Raises:
+        UsageError, InputRefused: a setting, the data or the model is not as stated.
+        PlanDiffers: `out` holds another study.
+        Partial: a data set failed, or the disk is full; what was finished is kept.
+    """
+    stated = read_studies(None, study) if isinstance(study, Mapping) else (
+        study if isinstance(study, Study | Sets) else read_studies(study))
+    told, root = progress or watched(), None if data_root is None else Path(data_root)
+    if isinstance(stated, Sets):
+        done = carry_out_sets(stated.rooted(root), out, told, False, overwrite, show_ids)
+        if done.failures:
+            raise Partial("; ".join(done.failures.values()))
+        return open_run(done.folder)
+    return open_run(carry_out(stated.rooted(root), out, told, overwrite, show_ids).folder)
+
+
+def harden(classifier: Classifier, data: object, epsilon: str = "auto", *, seed: int = 0,
+           progress: Progress | None = None, settings: Mapping[str, Any] | None = None, **known: Any) -> Classifier:
+    """A copy of the classifier, trained further on attacked images; the given one is left as it is.
+
+    Args:
+        data: images to learn from, see `assess`. Where no image is of the part `validation`, a fifth of the patients
+            choose the epoch.
+        epsilon: the size of the attacks with its unit, such as "2.8 HU" or "0.002 range"; "auto": that which flips half
+            of the training images.
+        settings: of `training.harden.HardeningSettings`, such as {"method": "trades", "epochs": (10,)}.
+        known: what else is known of the images, see `Cases.from_arrays`.
+
+    Raises:
+        TrainingFailed: no epoch is fit to be kept; the message says why.
+        InputRefused, UsageError: images, labels or settings that do not fit.
+    """
+    cases = Cases.of(data, **known)
+    if not len(cases.part("validation")):
+        rows = tuple(replace(row, part="train" if row.part == "test" else row.part) for row in cases.rows)
+        cases = split(replace(cases, rows=rows), seed, test_share=0.0)
+    training, validation = cases.part("train"), cases.part("validation")
+    size = (useful_epsilons(classifier, training, seed=seed).median if epsilon == "auto"
+            else size_in_native(epsilon, cases.bounds))
+    unknown = set(settings or ()) - {field.name for field in fields(HardeningSettings)}
+    if unknown:
+        raise UsageError(f"settings: no {', '.join(sorted(unknown))}; HardeningSettings has "
+                         + ", ".join(field.name for field in fields(HardeningSettings)))
+    fitted = harden_network(classifier, training, validation, HardeningSettings(**{"epsilons": (size,), **(
+        settings or {})}), seed=seed, progress=progress or watched())
+    if fitted.history["failed"] is not None:
+        raise TrainingFailed(str(fitted.history["failed"]))
+    return fitted.classifier
+
+
+def audit(data: object, **known: Any) -> tuple[Finding, ...]:
+    """What a data set holds that would spoil a study, worst first: of a path, or of whatever `assess` takes."""
+    if isinstance(data, str | Path):
+        return audit_cases(open_cases(data, every_row=True, **known))
+    return audit_cases(Cases.of(data, **known))
+
+
+def triage(found: Assessment | str | Path, withhold: float | None = None) -> Frame:
+    """Which reads to leave to a human: what each score would catch, withholding a share of the reads."""
+    return (found if isinstance(found, Assessment) else open_run(found)).triage(withhold)

@@ -1,0 +1,185 @@
+"""What Python users get: assessments of whatever they hold, opened runs, comparisons, and the commands as functions."""
+
+import csv
+import io
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import TensorDataset
+
+import fabricate
+import fabricate_noise
+import steadyread
+from steadyread import Assessment, Cases, Classifier
+from steadyread.errors import InputRefused, PlanDiffers, TrainingFailed, UsageError
+from steadyread.frames import Frame, frame
+from steadyread.metrics.tidy import COLUMNS
+from steadyread.training.fit import TrainingSettings
+from test_hardening_report import harden as add_hardened
+
+CLASSES, SIDE = ("benign", "malignant"), 6
+
+
+def images(count: int = 60, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Images in 0 to 1, the label of each by a plane through them, and the plane's normal (side * side,)."""
+    draw = torch.Generator().manual_seed(seed)
+    pixels, plane = torch.rand(count, 1, SIDE, SIDE, generator=draw), torch.randn(SIDE * SIDE, generator=draw)
+    score = pixels.flatten(1) @ plane
+    return pixels, (score > score.median()).long(), plane
+
+
+def linear(plane: torch.Tensor, pixels: torch.Tensor, name: str = "plane") -> Classifier:
+    """A network whose smallest flip is |margin| / ||2 plane||_1."""
+    net = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 2))
+    middle = (pixels.flatten(1) @ plane).median()
+    with torch.no_grad():
+        net[1].weight.copy_(torch.stack([-plane, plane]))
+        net[1].bias.copy_(torch.tensor([middle, -middle]))
+    return Classifier(net, (0, 1), "logits", name=name)
+
+
+@pytest.fixture(scope="module")
+def found() -> Assessment:
+    pixels, labels, plane = images()
+    return steadyread.assess(linear(plane, pixels), (pixels, labels), bounds=(0, 1), classes=CLASSES)
+
+
+def test_an_assessment_has_every_number_as_a_row(found: Assessment) -> None:
+    pixels, _, plane = images()
+    summary = found.summary()
+    assert summary.columns == COLUMNS
+    assert all(tuple(row) == COLUMNS for row in summary)
+    assert summary.where(measure="accuracy", attack="")[0]["value"] == pytest.approx(1.0, abs=0.02)
+    margin = (2 * (pixels.flatten(1) @ plane - (pixels.flatten(1) @ plane).median())).abs()
+    true = torch.sort(margin / (2 * plane).abs().sum()).values
+    (median,) = summary.where(measure="median_smallest_flip", against="prediction")
+    assert median["value"] == pytest.approx(float(true[(len(true) - 1) // 2]), rel=0.02)
+    (robust,) = summary.where(measure="robust_accuracy", against="prediction", level=0.004)
+    assert robust["value"] == pytest.approx(float((true > 0.004).float().mean()), abs=0.02)
+    assert summary.to_arrow().column_names == list(COLUMNS)
+    assert len(list(csv.DictReader(io.StringIO(summary.to_csv())))) == len(summary)
+
+
+def test_it_shows_its_headline_short_and_as_html(found: Assessment) -> None:
+    shown, page = repr(found), found._repr_html_()
+    assert shown.startswith("Assessment of plane on arrays")
+    assert len(shown.splitlines()) < 15
+    assert max(map(len, shown.splitlines())) < 200
+    assert "tensor" not in shown
+    assert "<table>" in page
+    assert "median smallest flip" in page or "median_smallest_flip" in page
+
+
+def test_findings_figures_page_records_and_triage(found: Assessment, tmp_path: Path) -> None:
+    assert any(each.check == "images" for each in found.findings)
+    assert [each.severity for each in found.findings] == sorted(
+        (each.severity for each in found.findings), key=("error", "warning", "note", "ok").index)
+    page = found.report(tmp_path / "report")
+    assert "How steady is plane on arrays?" in page.read_text()
+    assert found.plot("roc").read_text().startswith("<?xml") or "<svg" in found.plot("roc").read_text()
+    with pytest.raises(UsageError, match="no figure 'rock'; this run has"):
+        found.plot("rock")
+    assert {"set", "network", "stage", "case_id", "size"} < set(found.records.column_names)
+    withheld = steadyread.triage(found, 0.2)
+    assert withheld.where(score="margin")[0]["withheld"] == pytest.approx(0.2, abs=0.02)
+
+
+def test_a_store_goes_on_and_opens_again_with_the_same_numbers(tmp_path: Path) -> None:
+    pixels, labels, plane = images(24)
+    settings: dict[str, Any] = {"bounds": (0, 1), "store": tmp_path / "run", "attacks": [steadyread.fgsm(0.01)]}
+    first = steadyread.assess(linear(plane, pixels), TensorDataset(pixels, labels), **settings)
+    again = steadyread.assess(linear(plane, pixels), TensorDataset(pixels, labels), **settings)
+    opened = steadyread.open_run(tmp_path / "run")
+    assert first.summary().rows == again.summary().rows == opened.summary().rows
+    with pytest.raises(PlanDiffers):
+        steadyread.assess(linear(plane, pixels), TensorDataset(pixels, labels), **settings | {"seed": 1})
+    with pytest.raises(InputRefused, match="no records in"):
+        steadyread.open_run(tmp_path)
+
+
+def test_two_networks_are_compared_on_the_same_images(found: Assessment) -> None:
+    """Twice the weights move nothing; a plane of another direction reads worse."""
+    pixels, labels, plane = images()
+    twice = steadyread.assess(linear(2 * plane, pixels), (pixels, labels), [steadyread.smallest_flip], bounds=(0, 1))
+    rows = found.compare(twice)
+    assert set(rows.where(measure="robust_accuracy").column("verdict")) == {"same"}
+    assert set(rows.where(measure="robust_accuracy").column("difference")) == {0.0}
+    draw = torch.Generator().manual_seed(3)
+    other = steadyread.assess(linear(plane + 2 * torch.randn(SIDE * SIDE, generator=draw), pixels), (pixels, labels),
+                              [steadyread.smallest_flip], bounds=(0, 1))
+    (clean,) = found.compare(other).where(measure="accuracy")
+    assert clean["verdict"] == "worse"
+    assert clean["difference"] == pytest.approx(clean["after"] - clean["before"])
+    assert clean["low"] < clean["difference"] < clean["high"] < 0
+
+
+def test_stages_of_a_run_are_selected_and_compared(tmp_path: Path) -> None:
+    run = fabricate.write_run(tmp_path / "run", fabricate.table(spread=0.5))
+    add_hardened(run, fabricate.rows(slope=0.1, spread=0.6))
+    opened = steadyread.open_run(run)
+    assert set(opened.summary().column("stage")) == {"plain", "hardened"}
+    rows = opened.compare(opened.select(stage="hardened"))
+    assert set(rows.where(level=5.6, attack="all").column("verdict")) == {"better"}
+    assert rows.where(measure="smallest_flip_ratio")[0]["difference"] > 1
+    with pytest.raises(UsageError, match=r"nothing of .*it has \(set, network, stage\)"):
+        opened.select(stage="hard")
+    with pytest.raises(UsageError, match="select by set, network, stage, fold or round; got colour"):
+        opened.select(colour="red")
+
+
+def test_a_noise_study_opens_with_doses_as_levels_over_its_folds(tmp_path: Path) -> None:
+    study = fabricate_noise.Made(cases=30, patients=30, folds=2, doses=(50.0, 100.0), draws=20, starts=2)
+    fabricate_noise.write_study(tmp_path / "run", study)
+    summary = steadyread.open_run(tmp_path / "run").summary()
+    rows = summary.where(measure="changed_by_one_draw", attack="random_ct_noise", network="original")
+    assert [(row["level"], row["unit"]) for row in rows] == [(50.0, "mAs"), (100.0, "mAs")]
+    assert rows[0]["value"] > rows[1]["value"]
+
+
+def test_a_network_is_hardened_or_the_failure_is_said() -> None:
+    pixels, labels, plane = images(80)
+    cases = Cases.from_arrays(pixels, labels, bounds=(0, 1))
+    settings = {"epochs": (3,), "steps": 2, "judged": 20}
+    hardened = steadyread.harden(linear(plane, pixels), cases, "0.01 range", settings=settings)
+    assert hardened.stage == "hardened"
+    wrong = Cases.from_arrays(pixels, 1 - labels, bounds=(0, 1))
+    with pytest.raises(TrainingFailed, match="after none of the 3 epochs"):
+        steadyread.harden(linear(plane, pixels), wrong, "0.01 range",
+                          settings=settings | {"training": TrainingSettings(learning_rate=1e-9)})
+    with pytest.raises(UsageError, match="no epoch; HardeningSettings has epsilons"):
+        steadyread.harden(linear(plane, pixels), cases, "0.01 range", settings={"epoch": 3})
+
+
+def test_data_are_audited_wherever_they_are() -> None:
+    pixels, labels, _ = images(12)
+    pixels[3] = pixels[4]
+    found = steadyread.audit((pixels, labels), bounds=(0, 1))
+    assert any("duplicate" in each.check for each in found)
+
+
+@pytest.mark.parametrize(("data", "stated", "message"), [
+    (Cases.from_arrays(np.zeros((2, 1, 3, 3)), [0, 1], bounds=(0, 1)), {"bounds": (0, 1)},
+     "bounds: these cases say that themselves"),
+    ((np.zeros((2, 1, 3, 3)), [0, 1]), {}, "bounds: state the valid values"),
+    (3, {"bounds": (0, 1)}, "data must be Cases")])
+def test_what_is_missing_or_said_twice_is_refused(data: Any, stated: dict[str, Any], message: str) -> None:
+    pixels, _, plane = images(4)
+    with pytest.raises(UsageError, match=message):
+        steadyread.assess(linear(plane, pixels), data, **stated)
+
+
+def test_a_frame_prints_short_and_marks_what_is_not_known() -> None:
+    rows = frame(("name", "value"), [{"name": f"n{at}", "value": value} for at, value in enumerate(
+        [1.23456, math.inf, math.nan, None, *range(30)])])
+    shown = repr(rows).splitlines()
+    assert len(shown) == 22
+    assert shown[1].split() == ["n0", "1.235"]
+    assert shown[2].endswith("none found")
+    assert shown[-1] == "14 more rows"
+    assert repr(Frame((), ())) == "no rows"
+    assert len(rows.where(name="n3")) == 1
