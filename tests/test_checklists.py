@@ -24,7 +24,7 @@ from steadyread.report.page import Page as Written
 from steadyread.report.stored import Run, read_run
 from steadyread.words.plain import with_words
 
-HOSTILE = "</td><script>alert(1)</script> | a\n| *b* [c](d)"
+HOSTILE = "</td><script>alert(1)</script> | a\n| *b* [c](d) \x01i\x02e\x03"
 # Collins et al. 2024, table 2: 27 items, their parts, and which are of development (D) or of evaluation (E) alone.
 PARTS = {3: "abc", 5: "ab", 6: "abc", 8: "abc", 9: "abc", 12: "abcdefg", 18: "abcdef", 20: "abc", 23: "ab",
          27: "abc"}
@@ -48,7 +48,8 @@ FINDINGS = [
     ("missing files", "warning", "2 of 212 rows have no file or no mask and are left out; the first: a.npy"),
     ("data", "note", "31 of 243 nodules have no label: fewer than 2 readers"),
     ("data", "note", "read as one grey channel"),
-    ("near duplicates", "warning", "2 images occur twice"), ("exact duplicates", "ok", "no exact duplicates"),
+    ("near duplicates", "warning", "2 images occur twice"), ("near duplicates", "ok", "of others"),
+    ("exact duplicates", "ok", "no exact duplicates"),
     ("drawn images", "note", "210 of 500 images are used, drawn by class"),
     ("unbounded attack", "ok", "PGD flips all"), ("convergence", "warning", "so few steps have not converged")]
 SMALL = records.as_table(fabricate.rows(n=24) + fabricate.rows(n=16, part="validation", name="valid"))
@@ -204,11 +205,13 @@ def test_plan_and_records_alone_answer_less_and_invent_nothing(tmp_path: Path) -
 def test_findings_that_tell_the_whole_leave_nothing(tmp_path: Path) -> None:
     parts = "train: 30 images of 20 patients; validation: 60; test: 120"
     found = rows_of(write(tmp_path / "run", findings=[("missing files", "ok", "all 210 images are there"),
-                                                      ("parts", "note", parts)]))
+                                                      ("parts", "note", parts),
+                                                      *[("one class", "error", f"network {at}") for at in range(5)]]))
     assert tripod(found)["11"] == "All 210 images are there. Nothing is imputed."
     assert f"T{parts[1:]}." in tripod(found)["21"]
     assert [found["TRIPOD+AI", number].state for number in ("11", "21", "6b")] == ["answered", "answered", "open"]
     assert found["TRIPOD+AI", "20c"].left == "Demographics and predictors."
+    assert tripod(found)["26"] == "One class: network 0; network 1; network 2 (and 2 more)."
 
 
 def test_given_weights_are_not_said_to_be_trained(tmp_path: Path) -> None:
@@ -273,6 +276,7 @@ def test_ten_classes(tmp_path: Path) -> None:
     found = tripod(rows_of(write(tmp_path / "run", table=table, data=fabricate.plan(classes=10)["data"])))
     assert "the class with the highest probability" in found["15"]
     assert "macro AUC" in found["12e"]
+    assert len(max(found.values(), key=len)) < 1500
 
 
 def test_several_runs_share_what_they_say_alike(full: Path, tmp_path: Path) -> None:
@@ -310,14 +314,16 @@ def test_what_a_user_named_stays_words(full: Path, tmp_path: Path) -> None:
     assert "<script" not in text
     for line in (line for line in text.splitlines() if line.startswith("|")):
         assert len(re.split(r"(?<!\\)\|", line)) == 7, line
-    assert not re.search(r"(?<!\\)\*b", text)
+    assert not re.search(r"(?<!\\)\*[be]", text)
     assert not re.search(r"(?<!\\)\[c", text)
     assert r"\_b\_" in text
     assert text.startswith("# Reporting checklists of &lt;/td&gt;&lt;script&gt;")
     folded = folds(checklist_rows(runs_of(full) | runs))
-    page = Page(Written("", "", (), (("Reporting checklists", tuple(folded)),), "").html({}))
+    html = Written("", "", (), (("Reporting checklists", tuple(folded)),), "").html({})
+    page = Page(html)
     assert Counter(tag for tag, _ in page.tags)["details"] == 8
     assert not {"script", "img", "a"} & page.names
+    assert "<i>e" not in html
 
 
 OWN = """
@@ -332,7 +338,7 @@ items = [
   {number = "1", topic = "Name", asks = "Its name", answers = [
     "The network {plan.model.name}[ in {plan.model.colour}][, read above {plan.model.threshold}].",
     "Of {plan.model.age} years."]},
-  {number = "2", topic = "Kind", answers = ["{identity}"]},
+  {number = "2", topic = "Kind", answers = [{says = "{identity}", cites = ["plan.model.colour", "plan.seed"]}]},
 ]
 """
 
@@ -345,6 +351,7 @@ def test_a_list_of_one_s_own_is_a_file_more(full: Path, tmp_path: Path) -> None:
         ("https://example.org/list", "answered"), ("https://example.org/list", "partly")]
     assert filled[0].rows[0].answers == (
         Answer("The network linear, read above 0.5.", "plan.json: model.name, model.threshold"),)
+    assert filled[0].rows[1].answers[0].where == "plan.json: model.name, model.sha256, seed"
     assert "Not known here: https://example.org/list." in checklist_markdown(runs_of(full), crosswalks(tmp_path))
 
 

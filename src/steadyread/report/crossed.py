@@ -10,7 +10,7 @@ from steadyread.report.page import Page
 from steadyread.report.table import Cell, Column, Table, table
 from steadyread.report.table import Row as Line
 
-_TONES = {"answered": "ok", "partly": "warning", "open": "note-tag"}
+_TONES = {"answered": "ok", "partly": "warning"}
 
 
 def folds(checklists: Iterable[Checklist]) -> Iterator[Item]:
@@ -21,7 +21,7 @@ def folds(checklists: Iterable[Checklist]) -> Iterator[Item]:
                                   "answer stands only where the run's own files give it, with file and key; "
                                   f"everything else is for the author. {guide.marks}".rstrip(), "soft")]
         if (answered := [row for row in filled.rows if row.answers]):
-            items.append(_table(answered))
+            items.append(_narrow(answered))
         if (left := [f"{row.item.number} {row.item.topic}" for row in filled.rows if not row.answers]):
             items.append(Text(f"Open: {'; '.join(left)}.", "soft"))
         yield Fold(f"{guide.name}: {counts['answered']} of {len(filled.rows)} items answered from the run's files, "
@@ -49,10 +49,22 @@ def _whole(filled: Checklist) -> Iterator[Item]:
 
 def _table(rows: Iterable[Row]) -> Table:
     columns = ("Item", "Asks", "State", "From the run's files", "For the author")
-    return table([Column(title, forms.WRAPPED) for title in columns], [Line((
-        Cell(row.item.number, "wrap", ", ".join(filter(None, (row.item.topic, row.item.marks))), head=True),
-        row.item.asks or f"Not known here: {row.item.address}.", mark(f"tag {_TONES[row.state]}", row.state),
-        "\n".join(map(_answer, row.answers)), row.left)) for row in rows])
+    return table([Column(title, forms.WRAPPED) for title in columns], [
+        Line((*_asked(row), row.state, "\n".join(map(_answer, row.answers)), row.left)) for row in rows])
+
+
+def _narrow(rows: Iterable[Row]) -> Table:
+    """The same in three columns, for a page that may be a phone's."""
+    return table([Column(title, forms.WRAPPED) for title in ("Item", "Asks", "From the run's files")], [
+        Line((*_asked(row), "\n".join((mark(f"tag {_TONES[row.state]}", row.state), *map(_answer, row.answers),
+                                       *([f"{italic('For the author:')} {row.left}"] if row.left else [])))))
+        for row in rows])
+
+
+def _asked(row: Row) -> tuple[Cell, str]:
+    beneath = ", ".join(filter(None, (row.item.topic, row.item.marks)))
+    return (Cell(row.item.number, "wrap", beneath, head=True),
+            row.item.asks or f"Not known here: {row.item.address}.")
 
 
 def _answer(answer: Answer) -> str:

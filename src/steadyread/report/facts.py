@@ -16,6 +16,7 @@ from steadyread.words.numbers import attack_name, score_name, show_size_json
 
 FACTS: dict[str, Callable[[Evidence], Fact | None]] = {}
 _SIZES = 4     # at which the accuracy under attack is given
+_FEW = 3       # classes of which labels are told by predictions
 _SCALINGS = {"none": "The network takes native values as they are", "unit": "Valid values are scaled to 0 to 1",
              "symmetric": "Valid values are scaled to −1 to 1",
              "imagenet": "Values are standardised as for torchvision's ImageNet weights",
@@ -172,14 +173,16 @@ def measures(run: Evidence) -> Fact | None:
 
 @fact
 def confusion(run: Evidence) -> Fact | None:
-    """`benign images: read as benign 42, malignant 12; malignant images: ...`."""
-    table = run.at("summary.discrimination.confusion")
+    """`benign images: read as benign 42, malignant 12; malignant images: ...`; of many classes where it stands."""
+    path = "summary.discrimination.confusion"
+    table = run.at(path)
     if not table or len(table) != len(run.classes):
         return None
-    reads = {label: dict(zip(run.classes, row, strict=True)) for label, row in zip(run.classes, table, strict=True)}
-    rows = (f"{label} images: read as " + ", ".join(f"{name} {count}" for name, count in row.items())
-            for label, row in reads.items() if any(row.values()))
-    return Fact("; ".join(rows), ("summary.discrimination.confusion",))
+    if len(table) > _FEW:
+        return Fact(f"The {len(table)} labels by predictions stand in summary.json", (path,))
+    reads = (", ".join(f"{name} {count}" for name, count in zip(run.classes, row, strict=True)) for row in table)
+    return Fact("; ".join(f"{label} images: read as {text}" for label, text in zip(run.classes, reads, strict=True)),
+                (path,))
 
 
 @fact
