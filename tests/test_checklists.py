@@ -25,11 +25,6 @@ from steadyread.report.stored import Run, read_run
 from steadyread.words.plain import with_words
 
 HOSTILE = "</td><script>alert(1)</script> | a\n| *b* [c](d) \x01i\x02e\x03"
-# Collins et al. 2024, table 2: 27 items, their parts, and which are of development (D) or of evaluation (E) alone.
-PARTS = {3: "abc", 5: "ab", 6: "abc", 8: "abc", 9: "abc", 12: "abcdefg", 18: "abcdef", 20: "abc", 23: "ab",
-         27: "abc"}
-DEVELOPMENT = {"9a", "12a", "12b", "12c", "15", "22", "27a", "27b"}
-EVALUATION = {"12f", "12g", "20c", "24"}
 # What no run can know: people, places, money, ethics, and what it all means.
 NEVER = {"2", "3a", "3b", "3c", "5b", "6a", "6c", "8b", "8c", "9c", "12d", "14", "17", "18a", "18b", "18c", "18d",
          "19", "23b", "25", "27a", "27b", "27c"}
@@ -134,11 +129,7 @@ def rows(full: Path) -> dict[tuple[str, str], Row]:
     return rows_of(full)
 
 
-def test_items_are_those_of_the_guidelines(rows: dict[tuple[str, str], Row]) -> None:
-    marks = {number: row.item.marks for (guide, number), row in rows.items() if guide == "TRIPOD+AI"}
-    assert list(marks) == [f"{number}{part}" for number in range(1, 28) for part in PARTS.get(number, "") or [""]]
-    assert {number for number in marks if marks[number] == "D"} == DEVELOPMENT
-    assert {number for number in marks if marks[number] == "E"} == EVALUATION
+def test_guidelines_are_whole(rows: dict[tuple[str, str], Row]) -> None:
     counts = Counter(guide for guide, _ in rows)
     assert counts == {"TRIPOD+AI": 52, "METRICS": 30, "CLAIM 2024": 44, "STARD-AI": 48, "FUTURE-AI": 30,
                       "ISO/IEC 24029": 22, "EU AI Act, Article 15": 11, "FDA": 23}
@@ -229,20 +220,17 @@ def test_given_weights_are_not_said_to_be_trained(tmp_path: Path) -> None:
     assert "theirs.pt" not in str([row.answers for row in found.values()])
 
 
-def test_synthetic_images_are_named_so(tmp_path: Path) -> None:
+def test_synthetic_images_and_unknown_patients_are_named_so(tmp_path: Path) -> None:
     study = STUDY | {"data": STUDY["data"] | {"path": None}}
-    found = tripod(rows_of(write(tmp_path / "made", study, data={"synthetic": True})))
-    assert all("SYNTHETIC" in found[number] for number in ("5a", "23a", "26"))
-    assert "anyone can make them again" in found["18e"]
+    made = tripod(rows_of(write(tmp_path / "made", study, data={"synthetic": True})))
+    assert all("SYNTHETIC" in made[number] for number in ("5a", "23a", "26"))
+    assert "anyone can make them again" in made["18e"]
     read = tripod(rows_of(write(tmp_path / "read", data={"synthetic": True})))
     assert "anyone can make them again" not in read["18e"]
-
-
-def test_unknown_patients_are_not_counted(tmp_path: Path) -> None:
-    found = tripod(rows_of(write(tmp_path / "run", findings=[], data={"patients_known": False})))
-    assert "test: 24 images (benign" in found["10"]
-    assert found["12a"].startswith("Divided by image: no patients are known.")
-    assert "No patients are known" in found["26"]
+    unknown = tripod(rows_of(write(tmp_path / "unknown", findings=[], data={"patients_known": False})))
+    assert "test: 24 images (benign" in unknown["10"]
+    assert unknown["12a"].startswith("Divided by image: no patients are known.")
+    assert "No patients are known" in unknown["26"]
 
 
 def test_without_an_attack_robustness_is_open(tmp_path: Path) -> None:
