@@ -8,14 +8,15 @@ from typing import Any
 
 from steadyread import records
 from steadyread.errors import InputRefused
-from steadyread.files import HARDENED, SETTINGS, TRAINING
+from steadyread.files import HARDENED, JOBS, SETTINGS, TRAINING
 from steadyread.metrics.hardening import compared
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.plan import exact_up_to
 from steadyread.metrics.robustness import median_flip
 from steadyread.metrics.summary import judged_by, tabled_sizes
 from steadyread.report.shareable import AS_IT_IS, Shareable
-from steadyread.report.stored import Assessed, Run, assessed_of
+from steadyread.report.stored import Assessed, Run, judged_of, read_network
+from steadyread.store import Cell
 from steadyread.units import Bounds, number_of, size_json
 from steadyread.words.hardening import doubt_said, failure, hardening_short, hardening_verdict, headline
 
@@ -40,18 +41,19 @@ def read_hardenings(folder: Path, shared: Shareable = AS_IT_IS) -> list[Hardened
     Raises:
         InputRefused: a stored file that is not what it should be.
     """
-    main = folder / HARDENED
-    others = sorted(path for path in folder.glob(f"{HARDENED}-*") if path.is_dir() and _asked(folder, path.name))
-    found = [_read(path, path.name.removeprefix(HARDENED).removeprefix("-"), shared)
-             for path in (main, *others)]
-    return [one for one in found if one is not None] if found[0] is not None else []
-
-
-def _asked(folder: Path, name: str) -> bool:
-    """Whether the run's study still compares with this one; all are where it does not say."""
-    settings = records.read_object(folder / SETTINGS) or {}
-    stated = (settings.get("hardening") or {}).get("compare")
-    return stated is None or name.removeprefix(f"{HARDENED}-") in stated
+    stated = (records.read_object(folder / SETTINGS) or {}).get("hardening") or {}
+    if (folder / JOBS).is_dir():      # of several networks or folds
+        own = str(stated.get("method") or "")
+        names = {"": own, **{name: name for name in stated.get("compare") or ()}} if own else {}
+        found = [_read(sorted((folder / HARDENED / place).glob("fold-*")), name, shared)
+                 for name, place in names.items()]
+    else:
+        asked = stated.get("compare")
+        others = sorted(path for path in folder.glob(f"{HARDENED}-*") if path.is_dir() and (
+            asked is None or path.name.removeprefix(f"{HARDENED}-") in asked))
+        found = [_read([path], path.name.removeprefix(HARDENED).removeprefix("-"), shared)
+                 for path in (folder / HARDENED, *others)]
+    return [one for one in found if one is not None] if found and found[0] is not None else []
 
 
 def hardening_summary(plain: Assessed, hardened: Sequence[Hardened], seed: int = 0) -> Told | None:
@@ -82,9 +84,12 @@ def hardening_summary(plain: Assessed, hardened: Sequence[Hardened], seed: int =
                               for other in hardened[1:]), key=_by_method)}
 
 
-def _read(folder: Path, name: str, shared: Shareable) -> Hardened | None:
-    training = shared.tree(records.read_object(folder / TRAINING) or {})
-    assessed = assessed_of(folder, shared)
+def _read(folders: Sequence[Path], name: str, shared: Shareable) -> Hardened | None:
+    """A hardening in the folders of its networks, one a fold; of its trainings the first is told."""
+    trainings = [shared.tree(records.read_object(folder / TRAINING) or {}) for folder in folders]
+    cells = [Cell(folder, stage=name or HARDENED) for folder in folders if records.has_records(folder)]
+    assessed = judged_of(read_network(cells, cells[0].folder, shared=shared)) if cells else None
+    training: Told = next(filter(None, trainings), {})
     return Hardened(name, training, assessed) if training or assessed else None
 
 

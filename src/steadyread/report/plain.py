@@ -14,7 +14,7 @@ from steadyread.metrics.summary import as_json
 from steadyread.report.cards import plain_cards
 from steadyread.report.checklists import CHECKLIST, CHECKLIST_JSON, Runs, checklist_json
 from steadyread.report.crossed import checklist_markdown
-from steadyread.report.drawings import drawings
+from steadyread.report.drawings import Drawing, drawings
 from steadyread.report.hardening_drawings import hardening_drawings
 from steadyread.report.hardening_stored import hardening_summary, read_hardenings
 from steadyread.report.inline import inline_svg
@@ -88,18 +88,9 @@ def write_report(run_dir: Path, seed: int = 0, show_ids: bool = False) -> Path:
     """
     folder = Path(run_dir)
     shared = Shareable.of(folder, show_ids)
-    run = read_run(folder, shared=shared)
-    bounds = bounds_of(run.plan)
-    summary = with_words(shared.tree(summarise(run.table, run.plan, run.findings, run.training, seed)))
-    reads = reads_of(run.table, None if summary["part"] == "all" else summary["part"], summary["stage"], bounds)
-    drawn = drawings(reads, summary, run.examples, bounds)
-    plain, hardened = Assessed(run, reads), read_hardenings(folder, shared)
-    if hardened:
-        summary["hardening"] = hardening_summary(plain, hardened, seed)
-        drawn |= {each.name: each for each in hardening_drawings(plain, hardened, summary["hardening"])}
+    subject, drawn = plain_of(read_run(folder, shared=shared), shared, seed)
     saved = {name: save(drawing.figure, folder / FIGURES, name)[1] for name, drawing in drawn.items()}
-    records.write_json(folder / SUMMARY, as_json(summary))
-    subject = Plain(run, summary)
+    records.write_json(folder / SUMMARY, as_json(subject.summary))
     records.write_text(folder / CHECKLIST, checklist_markdown(subject.runs))
     records.write_json(folder / CHECKLIST_JSON, checklist_json(subject.runs))
     captions = {name: drawing.caption for name, drawing in drawn.items() if name != "examples"}
@@ -107,6 +98,19 @@ def write_report(run_dir: Path, seed: int = 0, show_ids: bool = False) -> Path:
         name: (inline_svg(saved[name].read_text("utf-8"), name.replace("_", "-"), caption), caption)
         for name, caption in captions.items()}))
     return folder / PAGE
+
+
+def plain_of(run: Run, shared: Shareable, seed: int = 0) -> tuple[Plain, dict[str, Drawing]]:
+    """A run under changes of any pixels, with its hardenings where its folder has any, and its charts by name."""
+    bounds = bounds_of(run.plan)
+    summary = with_words(shared.tree(summarise(run.table, run.plan, run.findings, run.training, seed)))
+    reads = reads_of(run.table, None if summary["part"] == "all" else summary["part"], summary["stage"], bounds)
+    drawn = drawings(reads, summary, run.examples, bounds)
+    plain, hardened = Assessed(run, reads), read_hardenings(run.folder, shared)
+    if hardened:
+        summary["hardening"] = hardening_summary(plain, hardened, seed)
+        drawn |= {each.name: each for each in hardening_drawings(plain, hardened, summary["hardening"])}
+    return Plain(run, summary), drawn
 
 
 def page_of(plain: Plain) -> Page:

@@ -1,6 +1,6 @@
 """What a run's folder holds: plan, records, findings, examples, training. No model is needed, nor loaded."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from steadyread.metrics import Reads, reads_of
 from steadyread.metrics.aligned import SCORES, with_scores
 from steadyread.metrics.plan import bounds_of, class_names, part_of, stages_of
 from steadyread.report.shareable import AS_IT_IS, Shareable
+from steadyread.store import Cell
 from steadyread.units import Bounds
 
 _EXAMPLE_ARRAYS = ("clean", "adversarial", "case_id", "label", "attack", "size", "clean_probabilities",
@@ -49,9 +50,11 @@ class Assessed:
 
 def assessed_of(folder: Path, shared: Shareable = AS_IT_IS) -> Assessed | None:
     """A run with the reads it is judged by, None where it has no records (yet)."""
-    if not records.has_records(folder):
-        return None
-    run = read_run(folder, shared=shared)
+    return judged_of(read_run(folder, shared=shared)) if records.has_records(folder) else None
+
+
+def judged_of(run: Run) -> Assessed:
+    """A run with the reads it is judged by."""
     stage = next(iter(stages_of(run.table)), None)
     return Assessed(run, reads_of(run.table, part_of(run.table), stage, bounds_of(run.plan)))
 
@@ -64,16 +67,30 @@ def read_run(folder: Path, classes: tuple[str, ...] = (), shared: Shareable = AS
     Raises:
         InputRefused: no plan or records there, or a file that is not what it should be.
     """
-    plan = records.read_json(folder / records.PLAN)
-    if not isinstance(plan, dict):
-        raise InputRefused(f"{folder / 'plan.json'} must hold one JSON object; it holds a {type(plan).__name__}")
-    settings = _optional(folder / SETTINGS)
-    if isinstance(settings, dict):
-        plan = {"name": settings.get("name"), "study": settings} | plan
+    return read_network([Cell(folder)], folder, classes, shared)
+
+
+def read_network(cells: Sequence[Cell], folder: Path, classes: tuple[str, ...] = (), shared: Shareable = AS_IT_IS
+                 ) -> Run:
+    """One network, or those of its folds, of the run in a folder: records of all, with what the first says of itself.
+
+    Findings are those of the cells and of the run, each once; the settings are the run's.
+
+    Raises:
+        InputRefused: no plan or records there, or a file that is not what it should be.
+    """
+    first, settings = cells[0], _optional(folder / SETTINGS)
+    plan = ({"name": settings.get("name"), "study": settings} if isinstance(settings, dict) else {}) | first.plan
     names = classes or tuple(class_names(plan, 0))
-    return Run(folder, shared.tree(plan), read_records(folder), findings_of(folder / FINDINGS, shared),
-               shared.tree(_optional(folder / TRAINING)),
-               [replace(one, case_id=shared.case(one.case_id)) for one in read_examples(folder / EXAMPLES, names)])
+    tables = [read_records(cell.folder) for cell in cells]
+    places = dict.fromkeys((*(cell.folder for cell in cells), folder))
+    findings = {(each["check"], each["message"]): each for place in places
+                for each in findings_of(place / FINDINGS, shared)}
+    shown = next((cell.folder for cell in cells if (cell.folder / EXAMPLES).exists()), first.folder)
+    return Run(folder, shared.tree(plan), tables[0] if len(tables) == 1 else pa.concat_tables(
+        tables, promote_options="default"), _worst_first(findings.values()),
+        shared.tree(_optional(first.folder / TRAINING)),
+        [replace(one, case_id=shared.case(one.case_id)) for one in read_examples(shown / EXAMPLES, names)])
 
 
 def read_records(folder: Path) -> pa.Table:
@@ -122,7 +139,11 @@ def findings_of(path: Path, shared: Shareable = AS_IT_IS) -> list[dict[str, Any]
         raise InputRefused(f"{path} must hold a list of findings; remove it or run the assessment again")
     known = [{"check": "", "severity": "note", "message": "", "value": None, "rows": ()} | shared.finding(each)
              for each in found]
-    return sorted(known, key=lambda each: _SEVERITIES.index(each["severity"])
+    return _worst_first(known)
+
+
+def _worst_first(findings: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(findings, key=lambda each: _SEVERITIES.index(each["severity"])
                   if each["severity"] in _SEVERITIES else 0)
 
 
