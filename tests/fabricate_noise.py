@@ -6,7 +6,7 @@ jitter x sqrt(100 / m). Optimised noise moves it by so many SD away from the pre
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,8 @@ from scipy.special import expit
 
 from steadyread import records
 from steadyread.metrics.dose import flip_probability_of
-from steadyread.metrics.noise_summary import NoiseStudy, summarise_noise
-from steadyread.metrics.reads import KNOWN, Reads
-from steadyread.words.noise import noise_verdict
+from steadyread.metrics.reads import KNOWN
+from steadyread.report.noise import noise_of, page_of, read_noise
 
 DOSES = (10.0, 50.0, 100.0, 200.0, 500.0)
 VARIANTS = ("original", "batch_norm", "dropout_0.1", "deeper", "narrower", "five_class", "strided")
@@ -292,7 +291,7 @@ def _write_json(path: Path, value: Any) -> None:
     path.write_text(json.dumps(value))
 
 
-def summarised(study: NoiseStudy, networks: Mapping[str, Reads], seed: int = 0) -> dict[str, Any]:
-    """A study's summary with its verdict, as its page takes it."""
-    found = summarise_noise(study, networks, seed)
-    return found | {"verdict": noise_verdict(found)}
+def noise_page(folder: Path) -> tuple[str, dict[str, Any]]:
+    """The page of a study's folder, without charts, and its summary."""
+    noise = noise_of(read_noise(folder))
+    return page_of(noise).html({}), dict(noise.summary)

@@ -1,7 +1,6 @@
 """A noise study's page: inert and whole, with every part in it, and in words where a part is absent."""
 
 import json
-import re
 import shutil
 import subprocess
 import sys
@@ -13,27 +12,18 @@ import numpy as np
 import pytest
 
 import fabricate_noise as made
-from fabricate_noise import summarised
+from fabricate_noise import noise_page
 from pages import HOSTILE, Page, refuse_outside
 from steadyread.errors import InputRefused
 from steadyread.figures import svg
-from steadyread.metrics.noise_summary import networks_by_variant
 from steadyread.metrics.summary import as_json
 from steadyread.report.inline import inline_svg
-from steadyread.report.noise_drawings import noise_drawings
-from steadyread.report.noise_page import render, window_of, write_noise_report
+from steadyread.report.noise import drawings_of, noise_of, page_of, read_noise, write_noise_report
 from steadyread.report.noise_stored import read_noise_run
 from steadyread.report.shareable import Shareable
 from steadyread.words.noise import noise_run_lines
 
 SMALL = made.Made(cases=60, patients=40, folds=1, doses=(10.0, 100.0), draws=20)
-
-
-def page_of(folder: Path, settings: made.Made) -> tuple[str, dict[str, Any]]:
-    """The page's text without drawing, and the summary, of a made study."""
-    run = read_noise_run(made.write_study(folder, settings))
-    found = summarised(run.study, networks_by_variant(run.study.jobs))
-    return Page(render(run, found, {})).text, found
 
 
 @pytest.fixture(scope="module")
@@ -42,43 +32,12 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_noise_report(made.write_study(tmp_path_factory.mktemp("runs") / "ct_noise", settings)).parent
 
 
-def test_the_page_has_every_part(whole: Path) -> None:
-    text = Page((whole / "report.html").read_text()).text
-    for part in ("How much CT noise do reads of made nodules stand?", "SYNTHETIC", "in a single draw and",
-                 "at least once in 50", "How to read the terms", "still allows a SAR of 7.1 %",
-                 "Is this evaluation to be believed?", "diameter tells the label", "For physicists",
-                 "after Pontana et al. 2015", "σ realised", "How far could the dose fall?", "Median critical mAs",
-                 "Classification of the clean images", "0.91 ± 0.008", "Padding of the image",
-                 "Random noise", "52.3 ± 2.9", "SAR5", "Optimised noise", "Rings (ours)", "61.8 ± 5.5",
-                 "What the gap between random and optimised noise is made of", "27 % more variance",
-                 "Does it still look like noise?", "Excess kurtosis", "Would a longer search find more?",
-                 "Drift and jitter", "towards malignant", "The drift is a matter of the architecture",
-                 "Is P(flip) to be believed?", "smaller than the", "Who is fragile?", "SIEMENS", "8 to 15 mm",
-                 "groups are looked at", "Cases a human should read", "Architectures", "Five classes",
-                 "86.5 ± 15.3", "the worst noise found (K = 2 starts), rings: ", ", plausible: ", "copied slices",
-                 "up to 1.25 mm", "images without copied slices", "the worst dose", "corrected for its own error",
-                 "most frequent rating", "5 × 24 × 24 mm", "Flipped images", "their doses: median",
-                 "blocks of up to 64 images", "joint 99 %",
-                 "Examples", Shareable.of(whole).case("case-0000"), "How this differs from the paper",
-                 "10.1088/1361-6560/abc812",
-                 "Settings and versions", "torch 2.13.0", "not a medical device"):
-        assert part in text, part
-
-
-def test_nothing_is_called_what_it_is_not(whole: Path) -> None:
-    text = Page((whole / "report.html").read_text()).text
-    assert "upper bound" not in text
-    assert "mean over draws" not in text
-    assert re.search(r"could fall to [0-9.]+.mAs \([a-z0-9. ]+ to [a-z0-9. ]+\) before", text)
-
-
 def test_both_sigmas_of_a_noise_of_the_scanner_are_shown(tmp_path: Path) -> None:
     folder = made.write_study(tmp_path, replace(SMALL, cases=20, attacks=("random_ct_noise",)))
     path = folder / "spectrum.json"
     told = json.loads(path.read_text())
     path.write_text(json.dumps(told | {"domain": "native", "sigma_native_hu": {"10": 77.7, "100": 24.6}}))
-    run = read_noise_run(folder)
-    text = Page(render(run, summarised(run.study, networks_by_variant(run.study.jobs)), {})).text
+    text = Page(noise_page(folder)[0]).text
     assert "σ on the image’s grid, HU" in text
     assert "77.7" in text
 
@@ -97,12 +56,11 @@ def test_the_figures_are_there_and_in_the_page(whole: Path) -> None:
 
 def test_the_same_folder_gives_the_same_bytes(whole: Path) -> None:
     shared = Shareable.of(whole)
-    run = read_noise_run(whole, shared)
-    networks = networks_by_variant(run.study.jobs)
-    found = summarised(run.study, networks)
-    again = json.dumps(shared.tree(as_json(found)), sort_keys=True)
+    files = read_noise(whole, shared)
+    noise = noise_of(files, shared=shared)
+    again = json.dumps(as_json(noise.summary), sort_keys=True)
     assert again == json.dumps(as_json(json.loads((whole / "summary.json").read_text())), sort_keys=True)
-    drawings = noise_drawings(found, networks["original"], run.examples, window_of(run.study.settings))
+    drawings = drawings_of(files, noise)
     for name in ("dose_fall", "subgroups"):
         assert svg(drawings[name].figure) == (whole / "figures" / f"{name}.svg").read_text()
 
@@ -118,8 +76,7 @@ def test_the_summary_is_plain_json_with_every_interval(whole: Path) -> None:
 
 
 def test_the_command_line_says_the_same(whole: Path) -> None:
-    run = read_noise_run(whole)
-    found = summarised(run.study, networks_by_variant(run.study.jobs))
+    found = noise_page(whole)[1]
     text = "\n".join(noise_run_lines(found))
     assert found["verdict"] in text
     stored = json.loads((whole / "summary.json").read_text())
@@ -153,9 +110,10 @@ def test_the_command_line_says_the_same(whole: Path) -> None:
 ])
 def test_what_is_absent_is_said_in_words(tmp_path: Path, changed: dict[str, Any],
                                          sentences: tuple[str, ...]) -> None:
-    text, found = page_of(tmp_path, replace(SMALL, **changed))
-    for said in sentences:
-        assert said in text, said
+    page, found = noise_page(made.write_study(tmp_path, replace(SMALL, **changed)))
+    text = Page(page).text
+    for words in sentences:
+        assert words in text, words
     assert list(noise_run_lines(found))
     json.dumps(as_json(found), allow_nan=False)
 
@@ -163,10 +121,8 @@ def test_what_is_absent_is_said_in_words(tmp_path: Path, changed: dict[str, Any]
 @pytest.mark.parametrize("changed", [{"attacks": ()}, {"attacks": ("rings_ct_noise",), "examples": False},
                                      {"spectrum": False, "counted": False, "doses": (10.0,), "facts": False}])
 def test_every_figure_stands_without_its_numbers(tmp_path: Path, changed: dict[str, Any]) -> None:
-    run = read_noise_run(made.write_study(tmp_path, replace(SMALL, cases=30, **changed)))
-    networks = networks_by_variant(run.study.jobs)
-    found = summarised(run.study, networks)
-    drawings = noise_drawings(found, networks["original"], run.examples, (-1000, 400))
+    files = read_noise(made.write_study(tmp_path, replace(SMALL, cases=30, **changed)))
+    drawings = drawings_of(files, noise_of(files))
     assert len(drawings) >= 11
     for name, drawing in drawings.items():
         drawing.figure.draw_without_rendering()
@@ -182,9 +138,9 @@ def test_a_study_under_way_is_reported_as_far_as_it_is(tmp_path: Path) -> None:
     run = read_noise_run(folder)
     assert [(job.variant, job.fold) for job in run.study.jobs] == [
         ("deeper", 1), ("deeper", 2), ("original", 0), ("original", 2)]
-    found = summarised(run.study, networks_by_variant(run.study.jobs))
+    page, found = noise_page(folder)
     assert found["folds"] == [0, 2]
-    assert "No checks" not in Page(render(run, found, {})).text     # the networks' own are there
+    assert "No checks" not in page     # the networks' own are there
 
 
 def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
@@ -221,16 +177,15 @@ def test_names_from_users_are_escaped(tmp_path: Path) -> None:
     told = json.loads(plan.read_text())
     told["data"] |= {"name": HOSTILE, "classes": ["benign", HOSTILE]}
     plan.write_text(json.dumps(told))
-    run = read_noise_run(folder)
-    networks = networks_by_variant(run.study.jobs)
-    found = summarised(run.study, networks)
-    drawings = noise_drawings(found, networks["original"], run.examples, (-1000, 400))
-    text = render(run, found, {name: (inline_svg(svg(drawings[name].figure), name, drawings[name].caption), "")
-                               for name in ("subgroups", "drift_jitter")})
+    files = read_noise(folder)
+    noise = noise_of(files)
+    drawings = drawings_of(files, noise)
+    text = page_of(noise).html({name: (inline_svg(svg(drawings[name].figure), name, drawings[name].caption), "")
+                                for name in ("subgroups", "drift_jitter")})
     assert "<script" not in text
     assert text.count("&lt;script") > 5
 
 
 def test_no_torch_is_needed() -> None:
-    code = "import sys, steadyread.report.noise_page; sys.exit('torch' in sys.modules)"
+    code = "import sys, steadyread.report.noise; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

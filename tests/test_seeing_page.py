@@ -12,23 +12,20 @@ from matplotlib.image import imread
 
 import fabricate_noise as noise
 import fabricate_seen as made
-from fabricate_noise import summarised
-from pages import HOSTILE, Page, refuse_outside
+from pages import HOSTILE, refuse_outside
 from steadyread.errors import InputRefused
 from steadyread.figures.seeing import attention, outline, overlaid, planes, slices
 from steadyread.figures.seeing_features import features, most_changed, ranking
 from steadyread.figures.seeing_shift import attention_shift, sanity
-from steadyread.metrics.intervals import revived
-from steadyread.metrics.noise_summary import networks_by_variant
 from steadyread.metrics.seeing import summarise_seeing
 from steadyread.metrics.seeing_features import FeatureChange
 from steadyread.metrics.seeing_reads import SeenFold
-from steadyread.report import noise_page
-from steadyread.report.noise_page import render, write_noise_report
-from steadyread.report.noise_stored import read_noise_run
+from steadyread.report import noise as report_noise
+from steadyread.report.noise import Seeing, write_noise_report
+from steadyread.report.sections.seeing import seeing
 from steadyread.report.seeing_drawings import draw_seen, seeing_drawings
 from steadyread.report.seeing_stored import read_seen, read_seen_run, read_shown
-from steadyread.report.seeing_tables import claim_said, page_rows
+from steadyread.words.seeing import claim_said
 
 CLASSES = ("benign", "malignant")
 STUDY = noise.Made(cases=40, patients=30, folds=2, doses=(100.0,), draws=10, attacks=("random_ct_noise",),
@@ -42,7 +39,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for fold in range(2):
         made.write_seen(folder / f"jobs/original/fold-{fold}", made.Seen(fold=fold))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(noise_page, "noise_drawings", lambda *_: {})      # the others' figures have their own tests
+        patch.setattr(report_noise, "noise_drawings", lambda *_: {})      # the others' figures have their own tests
         return write_noise_report(folder).parent
 
 
@@ -55,22 +52,6 @@ def told(one: made.Seen, **changed: Any) -> dict[str, Any]:
     return found
 
 
-def test_the_page_has_every_part(whole: Path) -> None:
-    text = Page((whole / "report.html").read_text()).text.replace("\u00a0", " ")
-    for part in ("What the network sees, with noise and without", "Are the maps to be believed?",
-                 "Grad-CAM maps of randomised weights", "median of 16 maps, 2 networks", "arXiv:1810.03292",
-                 "Attention: a larger area beyond the nodule?",
-                 "Grad-CAM: [B]'s claim is confirmed: a larger area, and",
-                 "40 flipped reads of 15 patients", "after Holm", "read as malignant",
-                 "Integrated gradients, plausible noise",
-                 "Does attention move more where the read changes?", "they move more on reads that flip",
-                 "under random noise of the same dose", "Features of the first layer", "with the trained network's",
-                 "The ranking is nearly the same in two halves", "What features.0 hands on", "after [B] Fig. 10",
-                 "after [B] Fig. 9", "after [B] Fig. 5", "on that layer's grid", "features.9",
-                 "40 test images of 30 patients by 2 networks", "A map alike everywhere would have"):
-        assert part in text, part
-
-
 def test_the_figures_and_numbers_are_stored(whole: Path) -> None:
     drawn = {path.stem for path in (whole / "figures").glob("*.svg")}
     names = {"seeing_slices", "seeing_attention", "seeing_features", "seeing_ranking", "seeing_shift",
@@ -79,8 +60,6 @@ def test_the_figures_and_numbers_are_stored(whole: Path) -> None:
     page = (whole / "report.html").read_text()
     assert all(f'id="{name.replace("_", "-")}-' in page for name in names)
     summary = json.loads((whole / "summary.json").read_text())
-    again = revived(summary["seeing"])
-    assert page_rows(again, CLASSES) is not None
     assert {one["check"] for one in summary["findings"]} >= {"Grad-CAM maps of randomised weights"}
 
 
@@ -133,12 +112,9 @@ def test_half_a_claim_and_one_of_one_class_are_called_so() -> None:
     ({"attacks": ("plausible_ct_noise",)}, ("their centres lie",))])
 def test_what_cannot_be_told_is_said_in_words(changed: dict[str, Any], sentences: tuple[str, ...]) -> None:
     found = told(replace(SMALL, **changed))
-    rows = page_rows(found, CLASSES)
-    assert rows is not None
-    text = " ".join([*(part for claim in rows["claims"] for part in claim), *rows["moved"], rows["ranking"],
-                     rows["causes"]])
-    for said in sentences:
-        assert said in text, (said, text)
+    text = " ".join(str(item) for item in seeing(Seeing(found, CLASSES, "test", synthetic=False)))
+    for words in sentences:
+        assert words in text, (words, text)
 
 
 @pytest.mark.parametrize("changed", [{"flat": 24}, {"masks": False, "attacks": ("plausible_ct_noise",)}])
@@ -269,10 +245,6 @@ def test_names_from_users_are_escaped(tmp_path: Path, whole: Path) -> None:
     place = folder / "jobs/original/fold-0/seen.json"
     stored = json.loads(place.read_text())
     place.write_text(json.dumps(stored | {"layer": HOSTILE, "measure": HOSTILE, "target": HOSTILE}))
-    run, seen = read_noise_run(folder), read_seen_run(folder)
-    assert seen is not None
-    found = summarised(run.study, networks_by_variant(run.study.jobs))
-    found["seeing"] = summarise_seeing(seen.folds)
-    text = render(run, found, {})
+    text = noise.noise_page(folder)[0]
     assert "<script" not in text
     assert text.count("&lt;script") >= 3

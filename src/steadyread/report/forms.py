@@ -2,12 +2,13 @@
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.published import Printed
 from steadyread.report.table import Form
 from steadyread.units import number_of
+from steadyread.words.noise import plus_minus
 from steadyread.words.numbers import NONE, digits, factor, p_shown, points
 
 Ends = Callable[[float], str]
@@ -19,12 +20,17 @@ def number(value: float | None, scale: float = 100.0, decimals: int = 1) -> str:
 
 
 def interval(found: Estimate | None, scale: float = 100.0, decimals: int = 1) -> str:
-    """The interval alone, `79.1 to 92.3`; a dash where a value has none, empty where there is no value."""
+    """The interval alone, `79.1 to 92.3`; a dash where a value has none or one of no width, empty without a value."""
+    low, _, high = (ends := _ends(found, scale, decimals)).partition(" to ")
+    return NONE if low == high else ends
+
+
+def _ends(found: Estimate | None, scale: float, decimals: int) -> str:
     return between(found, lambda end: number(end, scale, decimals))
 
 
 def between(found: Estimate | None, show: Ends) -> str:
-    """The ends of an interval in words, as `interval` has it."""
+    """The ends of an interval in words; a dash where a value has none, empty where there is no value."""
     if found is None or found.value is None:
         return ""
     return NONE if found.low is None or found.high is None else f"{show(found.low)} to {show(found.high)}"
@@ -58,17 +64,54 @@ def stacked(scale: float = 100.0, decimals: int = 1) -> Form:
 def signed(scale: float = 100.0, decimals: int = 1) -> Form:
     """A difference with its sign, its interval beside."""
     return Form(lambda found: _signed(_value(found), scale, decimals),
-                beside=lambda found: interval(found, scale, decimals))
+                beside=lambda found: _ends(found, scale, decimals))
 
 
 def signed_stacked(scale: float = 100.0, decimals: int = 1) -> Form:
     """A difference with its sign, its interval beneath."""
     return Form(lambda found: _signed(_value(found), scale, decimals),
-                beneath=_known(lambda found: interval(found, scale, decimals)))
+                beneath=_known(lambda found: _ends(found, scale, decimals)))
 
 
-def _points(found: Estimate | None) -> str:
-    return between(found, points)
+def change(scale: float = 100.0, decimals: int = 1) -> Form:
+    """A difference with its sign, `+4.1` or `0.0`, its interval beneath with the signs of both ends."""
+    def show(value: float | None) -> str:
+        return points(None if value is None else scale * value / 100, decimals)
+
+    return Form(lambda found: show(_value(found)), beneath=lambda found: between(found, show))
+
+
+def mean_sd(scale: float = 100.0, decimals: int = 1) -> Form:
+    """Mean and standard deviation over folds, `11.2 ± 4.1`, the values of the folds as a tooltip."""
+    return Form(lambda found: plus_minus(found, scale, decimals), hint=lambda found: _folds(found, scale, decimals))
+
+
+def folded(scale: float = 100.0, decimals: int = 1) -> Form:
+    """As `mean_sd`, the interval over patients beside; also of a share as [B] prints it."""
+    def show(value: Estimate | Printed | None) -> str:
+        if isinstance(value, Printed):
+            return f"{scale * value.mean:.{decimals - 1}f} ± {scale * value.sd:.{decimals}f}"
+        return plus_minus(value, scale, decimals)
+
+    def beside(value: Estimate | Printed | None) -> str:
+        return "" if isinstance(value, Printed) else interval(value, scale, decimals)
+
+    return Form(show, beside=beside, hint=lambda value: _folds(value, scale, decimals))
+
+
+def _folds(value: Any, scale: float, decimals: int) -> str:
+    if not isinstance(value, Estimate) or len(value.folds) < 2:
+        return ""
+    return "folds: " + ", ".join(NONE if each is None else f"{scale * each:.{decimals}f}" for each in value.folds)
+
+
+def printed(value: Printed | None) -> str:
+    """A percentage of [B]'s as it stands there."""
+    return NONE if value is None else f"{value.mean:.1f} ± {value.sd:.1f}"
+
+
+def _digits(value: float | None) -> str:
+    return NONE if value is None else digits(value)
 
 
 def only(decimals: int = 1, scale: float = 100.0) -> Form:
@@ -76,27 +119,20 @@ def only(decimals: int = 1, scale: float = 100.0) -> Form:
     return Form(lambda found: number(found.value if isinstance(found, Estimate) else found, scale, decimals))
 
 
-@dataclass(frozen=True)
-class Mixed:
-    """An estimate that brings its own scale and decimals, for a column of unlike rows."""
-
-    found: Estimate
-    scale: float = 100.0
-    decimals: int = 1
-
-
-MIXED = Form(lambda mixed: number(_value(mixed.found), mixed.scale, mixed.decimals),
-             beside=lambda mixed: interval(mixed.found, mixed.scale, mixed.decimals))
 TEXT = Form(str, tone="")
+TEXTS = Form(lambda pair: str(pair[0]), beside=lambda pair: str(pair[1]))   # both as words
 WRAPPED = Form(str, tone="wrap")
 COUNT = Form(str)
-POINTS = Form(lambda found: points(_value(found)), beside=_points)
-POINTS_STACKED = Form(lambda found: points(_value(found)), beneath=_known(_points))
+OPTIONAL = Form(lambda count: NONE if count is None else f"{count:,}")
+DOSE = Form(lambda mas: mas if isinstance(mas, str) else f"{mas:g}")
+PRINTED = Form(printed, tone="num theirs")
+POINTS = Form(lambda found: points(_value(found)), beside=lambda found: between(found, points))
+POINTS_STACKED = change()
 P_VALUE = Form(p_shown)
-DIGITS = Form(lambda value: NONE if value is None else digits(value))
+DIGITS = Form(_digits)
+DIGITS_BESIDE = Form(lambda found: _digits(_value(found)), beside=lambda found: between(found, digits))
 FACTOR_STACKED = Form(lambda found: factor(_value(found)), beneath=_known(lambda found: between(found, factor)))
-DIGITS_STACKED = Form(lambda found: NONE if found is None or found.value is None else digits(found.value),
-                      beneath=_known(lambda found: between(found, digits)))
+DIGITS_STACKED = Form(lambda found: _digits(_value(found)), beneath=_known(lambda found: between(found, digits)))
 
 
 def of_range(size: Mapping[str, Any] | None) -> str:

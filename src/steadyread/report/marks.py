@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 _OPEN, _NAMED, _CLOSE = "\x01", "\x02", "\x03"
 _MARK = re.compile(f"{_OPEN}([a-z -]+){_NAMED}([^{_OPEN}{_CLOSE}]*){_CLOSE}")
 _CONTROL = re.compile(f"[{_OPEN}{_NAMED}{_CLOSE}]")
-_TAGS = {"b": "b", "i": "i", "code": "code", "sup": "sup"}
+_TAGS = {"b": "b", "i": "i", "code": "code", "sub": "sub", "sup": "sup"}
 _SIGNS = {"b": "**", "i": "*", "code": "`"}
 _PARTED = re.compile(r"(?<=\d) (?=(?:%|HU)(?![A-Za-z]))")
 _MARKDOWN = re.compile(r"[\\`*|~$\[\]]|(?<!\w)_|_(?!\w)")
@@ -24,7 +24,7 @@ def unmarked(text: object) -> str:
 
 
 def mark(name: str, text: object) -> str:
-    """Words under a mark: `b`, `i`, `code`, `sup`, or the name of a class of the page's."""
+    """Words under a mark: `b`, `i`, `code`, `sub`, `sup`, or the name of a class of the page's."""
     return f"{_OPEN}{name}{_NAMED}{unmarked(text)}{_CLOSE}"
 
 

@@ -14,9 +14,8 @@ from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.noise import row_of, sar_curve
 from steadyread.metrics.noise_classes import roc_curves
 from steadyread.metrics.reads import PAPER, PAPER_HU, PLAUSIBLE, POOLED, RANDOM, RINGS, Reads
-from steadyread.report import noise_tables as tables
 from steadyread.report.drawings import Drawing
-from steadyread.words.noise import noise_name
+from steadyread.words.noise import group_rows, noise_name
 
 Summary = Mapping[str, Any]
 _FEWEST_TRIALS = 5       # of an attack, for whose SAR a curve says anything
@@ -36,14 +35,15 @@ def noise_drawings(found: Summary, main: Reads, examples: Sequence[NoiseExample]
         Drawing("counted", checks.counted_against_estimated(
             counted["points"] if counted else None, " or ".join(map(str, counted["draws"])) if counted else "16"),
             "P(flip) against the count of many draws, where it is hard; vertical lines are 95 % intervals."),
-        Drawing("plausibility", checks.plausibility(tables.plausible_rows(found)),
+        Drawing("plausibility", checks.plausibility(
+            [row for row in found["plausibility"] if row["mas"] == found["stated_mas"]]),
                 "Median (mark) to 95th percentile over the reads, at one dose. The further from random, the less "
                 "the noise looks like a scanner's."),
         Drawing("roc", checks.fold_rocs(roc_curves(main, found["part"]), clean["auc"] if clean else None),
                 "Receiver operating characteristic of each fold's network on the clean images."),
         Drawing("spectrum", checks.spectrum(found["spectrum"], found["doses"]),
                 "The noise power spectrum at each dose; the power goes as 1/mAs."),
-        Drawing("subgroups", checks.forest(tables.group_rows(found), found["stated_mas"] or 0.0),
+        Drawing("subgroups", checks.forest(group_rows(found), found["stated_mas"] or 0.0),
                 "Reads changed by random noise by group (number of cases), with 95 % intervals over patients; "
                 "dashed: all cases. A cross: too few patients for an interval."),
         Drawing("variants", checks.variants(found["table_3"]),

@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from steadyread._version import __version__
 from steadyread.report import marks
-from steadyread.report.items import Card, Cards, Fold, Grid, Heading, Item, Listing, Notes, Terms, Text
+from steadyread.report.items import Card, Cards, Fold, Grid, Heading, Item, Listing, Note, Notes, Terms, Text
 from steadyread.report.section import sections
 from steadyread.report.table import Table
 
@@ -77,6 +77,11 @@ def _card(card: Card) -> str:
     return f"- **{marks.markdown(card.value)}** {marks.markdown(card.name)}{note}"
 
 
+def _note(note: Note) -> str:
+    check = f"**{marks.markdown(note.check)}**: " if note.check else ""
+    return f"- {note.severity}: {check}{marks.markdown(note.message)}"
+
+
 # Charts and images are not in Markdown.
 _MARKDOWN: dict[type[Any], Callable[[Any], Iterable[str]]] = {
     Table: lambda item: item.markdown(), Fold: _folded, Grid: _side_by_side,
@@ -84,8 +89,7 @@ _MARKDOWN: dict[type[Any], Callable[[Any], Iterable[str]]] = {
     Heading: lambda item: (f"### {marks.markdown(item.words)}", ""),
     Terms: lambda item: (*(f"- **{marks.markdown(term)}**: {marks.markdown(words)}" for term, words in item.pairs), ""),
     Cards: lambda item: (*map(_card, item.cards), ""),
-    Notes: lambda item: (*(f"- {each.severity}: **{marks.markdown(each.check)}**: {marks.markdown(each.message)}"
-                           for each in item.notes), ""),
+    Notes: lambda item: (*(_note(each) for each in item.notes), ""),
     Listing: lambda item: ("```", item.text.replace("```", "'''"), "```", "")}
 
 

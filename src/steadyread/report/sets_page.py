@@ -19,12 +19,13 @@ from steadyread.figures.across_sets import Attacked
 from steadyread.figures.examples import picture
 from steadyread.files import FIGURES, PAGE, SUMMARY, TEXT
 from steadyread.metrics import published_oncology as paper
+from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.summary import as_json
 from steadyread.report import sets_cells as cells
 from steadyread.report import sets_tables as tables
 from steadyread.report.checklists import CHECKLIST, CHECKLIST_JSON, checklist_json, checklist_rows
 from steadyread.report.crossed import checklist_markdown
-from steadyread.report.forms import flip, interval, number
+from steadyread.report.forms import between, flip, number
 from steadyread.report.inline import data_uri, inline_svg
 from steadyread.report.sets_drawings import sets_drawings
 from steadyread.report.sets_stored import StoredSets, read_sets
@@ -124,12 +125,16 @@ def _picture_row(shown: Attacked, bounds: Bounds) -> dict[str, Any]:
         for place, name in enumerate(shown.attacks)]}
 
 
+def _interval(found: Estimate | None, scale: float = 100.0, decimals: int = 1) -> str:
+    return between(found, lambda end: number(end, scale, decimals))
+
+
 @cache
 def _environment(escaped: bool) -> Environment:
     environment = Environment(autoescape=escaped, undefined=StrictUndefined, loader=FunctionLoader(_stored_text),
                               trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
     environment.filters |= {
-        "percent": percent, "digits": digits, "size": show_size_json, "interval": interval, "number": number,
+        "percent": percent, "digits": digits, "size": show_size_json, "interval": _interval, "number": number,
         "tight": tight, "points": points, "factor": factor, "signed_interval": signed_interval,
         "p": p_shown, "flip": flip, "told": cells.told, "told_points": cells.told_points,
         "told_digits": cells.told_digits, "times": cells.times, "size_native": cells.native, "cell": _cell,

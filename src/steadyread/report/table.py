@@ -42,6 +42,14 @@ class Form:
 
 
 @dataclass(frozen=True)
+class As:
+    """A value that is shown by another form than its column's."""
+
+    value: Any
+    form: Form
+
+
+@dataclass(frozen=True)
 class Column:
     """A column: its title, how its values are shown, and the group of columns that it stands in.
 
@@ -62,6 +70,8 @@ class Column:
     def cells(self, value: Any, head: bool) -> Iterator[Cell]:
         """The cells of a value."""
         form = self.form
+        if isinstance(value, As):
+            value, form = value.value, value.form
         if isinstance(value, Cell):
             yield value
             return
@@ -69,7 +79,7 @@ class Column:
         yield Cell(form.show(value), tone, form.beneath(value) if form.beneath else "",
                    form.hint(value) if form.hint else "", head=head)
         if form.beside is not None:
-            yield Cell(form.beside(value), "ci", head=False)
+            yield Cell(form.beside(value), "ci")
 
 
 @dataclass(frozen=True)
@@ -91,10 +101,11 @@ class Band:
 
 @dataclass(frozen=True)
 class Row:
-    """Values, a column each; `begins` draws a line above."""
+    """Values, a column each; `begins` draws a line above, `tone` is a class of the page's."""
 
     values: tuple[Any, ...]
     begins: bool = True
+    tone: str = ""
 
 
 @dataclass(frozen=True)
@@ -170,8 +181,8 @@ class Table:
             if isinstance(cells, Band):
                 lines.append(f'<tr><th{_spans(self.width)} class="over">{marks.html(cells.title)}</th></tr>')
             else:
-                begins = isinstance(row, Row) and row.begins
-                lines.append(f"<tr{_class('first' if begins else '')}>{''.join(map(_cell, cells))}</tr>")
+                tone = " ".join(filter(None, ("first" if row.begins else "", row.tone))) if isinstance(row, Row) else ""
+                lines.append(f"<tr{_class(tone)}>{''.join(map(_cell, cells))}</tr>")
         lines.append("</tbody></table></div>")
         if self.note:
             lines.append(f'<p class="note">{marks.html(self.note)}</p>')
@@ -203,13 +214,13 @@ class Table:
         """The values as they are, an estimate as value, low and high; titles in the first row."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        rows = [row for row in self.rows if isinstance(row, Row)]
-        wide = [any(isinstance(row.values[at], Estimate) for row in rows if at < len(row.values))
-                for at in range(len(self.columns))]
+        rows = [[value.value if isinstance(value, As) else value for value in row.values]
+                for row in self.rows if isinstance(row, Row)]
+        wide = [any(isinstance(row[at], Estimate) for row in rows if at < len(row)) for at in range(len(self.columns))]
         writer.writerow([title for column, several in zip(self.columns, wide, strict=True) for title in _named(
             column, several)])
         for row in rows:
-            writer.writerow([value for each, several in zip(row.values, wide, strict=False)
+            writer.writerow([value for each, several in zip(row, wide, strict=False)
                              for value in _values(each, several)])
         return text.getvalue()
 

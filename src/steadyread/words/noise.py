@@ -34,6 +34,8 @@ _VARIANTS = {"original": "Original", "batch_norm": "Batch normalisation", "dropo
              "dropout_0.2": "Dropout 0.2", "deeper": "Deeper", "shallower": "Shallower", "wider": "Wider",
              "narrower": "Narrower", "five_class": "Five classes", "strided": "Strided convolutions"}
 
+_KINDS = {"readers": "number of readers"}
+
 
 def noise_name(attack: str) -> str:
     """A noise attack's short name."""
@@ -167,6 +169,22 @@ def drift_said(found: Summary) -> str:
         said.append(f"{name}: {digits(row['size'].value)} logits{way}, {digits(row['ratio'].value)} times the "
                     f"jitter of {digits(row['jitter'].value)}")
     return f"Median drift at {found['stated_mas']:g} mAs among reads predicted {'; '.join(said)}."
+
+
+def kind_name(kind: str) -> str:
+    """What cases are grouped by, in words."""
+    return _KINDS.get(kind, kind)
+
+
+def group_rows(found: Summary) -> list[dict[str, Any]]:
+    """The subgroups with the `name` of each and what they go by (`said`), `first` where that is another than above."""
+    before, rows = None, []
+    for row in found["subgroups"]["rows"] if found["subgroups"] else ():
+        name = class_name(found, int(row["group"])) if row["kind"] == "predicted class" and row["group"].isdigit() \
+            else "all cases" if not row["kind"] else row["group"]
+        rows.append(row | {"name": name, "said": kind_name(row["kind"]), "first": row["kind"] != before})
+        before = row["kind"]
+    return rows
 
 
 def class_name(found: Summary, number: int) -> str:

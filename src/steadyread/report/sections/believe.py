@@ -1,27 +1,42 @@
 """Whether the evaluation can be trusted: what the checks and the audit found."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
-from steadyread.report.items import Fold, Item, Text, notes
+from steadyread.report.items import Fold, Heading, Item, Text, notes
+from steadyread.report.noise import Noise
 from steadyread.report.plain import Plain
 from steadyread.report.section import section
+from steadyread.report.sections.terms import noise_terms
 
 
 @section("Is this evaluation to be believed?", of=Plain, order=100)
 def believe(plain: Plain) -> Iterator[Item]:
     """The findings, those that passed behind a fold."""
     s = plain.summary
-    passed = [each for each in s["findings"] if each["severity"] == "ok"]
-    open_ = [each for each in s["findings"] if each["severity"] != "ok"]
-    if open_:
-        yield notes(open_)
-    else:
-        yield Text("Every check passed." if passed else "No checks were run.")
-    if passed:
-        yield Fold(f"{len(passed)} {'check' if len(passed) == 1 else 'checks'} passed", (notes(passed),))
+    yield from _checks(s["findings"])
     if s["undecided"]:
         yield Text(f"{s['undecided']} clean {'read is' if s['undecided'] == 1 else 'reads are'} undecided (a logit "
                    "that is not finite): counted as wrong, and withheld first.")
     if len(s["stages"]) > 1:
         yield Text(f"The records hold several stages ({', '.join(s['stages'])}); this page is of the {s['stage']} "
                    "model.")
+
+
+@section("Is this evaluation to be believed?", of=Noise, order=1000)
+def believe_noise(noise: Noise) -> Iterator[Item]:
+    """The findings, and how to read the terms of a study of CT noise."""
+    yield from _checks(noise.summary["findings"])
+    yield Heading("How to read the terms")
+    yield noise_terms(noise)
+
+
+def _checks(findings: Sequence[Mapping[str, Any]]) -> Iterator[Item]:
+    passed = [each for each in findings if each["severity"] == "ok"]
+    open_ = [each for each in findings if each["severity"] != "ok"]
+    if open_:
+        yield notes(open_)
+    else:
+        yield Text("Every check passed." if passed else "No checks were run.")
+    if passed:
+        yield Fold(f"{len(passed)} {'check' if len(passed) == 1 else 'checks'} passed", (notes(passed),))

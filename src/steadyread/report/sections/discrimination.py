@@ -6,7 +6,7 @@ from steadyread.report import forms
 from steadyread.report.items import Figure, Fold, Item, grid
 from steadyread.report.plain import Plain
 from steadyread.report.section import section
-from steadyread.report.table import Column, table
+from steadyread.report.table import As, Column, table
 
 
 @section("Discrimination of the clean images", of=Plain, order=200)
@@ -21,8 +21,8 @@ def discrimination(plain: Plain) -> Iterator[Item]:
                  (f"Specificity ({s['classes'][0]}), %", d["specificity"], 100.0, 1)]
     else:
         rows += [(f"Recall of {s['classes'][at]}, %", found, 100.0, 1) for at, found in enumerate(d["recall"])]
-    values = table([Column("Figure", forms.TEXT), Column("Value", forms.MIXED), Column("Images", forms.COUNT)],
-                   [(name, forms.Mixed(found, scale, decimals), found.n) for name, found, scale, decimals in rows])
+    values = table([Column("Figure", forms.TEXT), Column("Value", forms.share()), Column("Images", forms.COUNT)],
+                   [(name, As(found, forms.share(scale, decimals)), found.n) for name, found, scale, decimals in rows])
     counts = table([Column("Label", forms.TEXT),
                     *(Column(f"read as {name}", forms.COUNT) for name in s["classes"][:d["classes"]])],
                    [(s["classes"][at], *row) for at, row in enumerate(d["confusion"])])

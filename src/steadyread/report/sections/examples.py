@@ -1,13 +1,16 @@
-"""Images before and after the smallest change that flips them."""
+"""Images before and after a change, or noise, that flips them."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from steadyread.figures.examples import Example, amplification, change, picture
+from steadyread.figures.noise_examples import NoiseExample
 from steadyread.report.items import Item, Picture, Strip, Strips, Text, within_room
 from steadyread.report.marks import bold, code
+from steadyread.report.noise import Noise
 from steadyread.report.plain import Plain
 from steadyread.report.section import section
 from steadyread.units import Bounds
+from steadyread.words.noise import noise_name
 from steadyread.words.numbers import attack_name, percent, show_native
 
 _SHOWN = 9
@@ -16,14 +19,27 @@ _SHOWN = 9
 @section("Examples", of=Plain, order=400)
 def examples(plain: Plain) -> Iterator[Item]:
     """Clean image, change, attacked image, with what the network says."""
-    shown = within_room(_strip(each, plain.bounds) for each in plain.run.examples[:_SHOWN])
-    if not shown:
+    yield from _shown((_strip(each, plain.bounds) for each in plain.run.examples[:_SHOWN]),
+                      "Clean image, the change amplified (blue lower, white unchanged, red higher), attacked image. "
+                      "Percentages are the model's own probabilities.", plain.summary["synthetic"])
+
+
+@section("Examples", of=Noise, order=1110)
+def noise_examples(noise: Noise) -> Iterator[Item]:
+    """[B] Fig. 6: clean image, noise, noisy image, with the probability that the network gives."""
+    low, high = (f"{end:g}".replace("-", "−") for end in noise.window)
+    yield from _shown((_noise_strip(each, noise.window) for each in noise.examples[:_SHOWN]),
+                      f"Clean image, the noise alone, noisy image: the middle axial slice, {low} to {high} HU from "
+                      f"black to white, with the probability of {noise.class_name(1)}.", noise.summary["synthetic"])
+
+
+def _shown(strips: Iterable[Strip], words: str, synthetic: bool) -> Iterator[Item]:
+    shown = within_room(strips)
+    if shown:
+        yield Text(f"{words} {bold('SYNTHETIC images.')}" if synthetic else words, "soft")
+        yield Strips(tuple(shown))
+    else:
         yield Text("No example images were stored.")
-        return
-    made = f" {bold('SYNTHETIC images.')}" if plain.summary["synthetic"] else ""
-    yield Text("Clean image, the change amplified (blue lower, white unchanged, red higher), attacked image. "
-               f"Percentages are the model's own probabilities.{made}", "soft")
-    yield Strips(tuple(shown))
 
 
 def _strip(example: Example, bounds: Bounds) -> Strip:
@@ -41,3 +57,13 @@ def _strip(example: Example, bounds: Bounds) -> Strip:
 
 def _percent(probability: float | None) -> str:
     return "" if probability is None else percent(probability)
+
+
+def _noise_strip(example: NoiseExample, window: tuple[float, float]) -> Strip:
+    clean, noise, noisy = example.pictures(window)
+    return Strip((
+        Picture.of(clean, "clean image", percent(example.clean_probability)),
+        Picture.of(noise, "the noise alone", below=f"noise, ±{example.noise_window_hu:g} HU"),
+        Picture.of(noisy, "noisy image", percent(example.noisy_probability))),
+        f"{code(example.case_id)}, {example.label}. {noise_name(example.attack)}, {example.mas:g} mAs; fold "
+        f"{example.fold}.")

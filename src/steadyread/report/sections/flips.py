@@ -13,7 +13,7 @@ from steadyread.words.numbers import percent, show_size_json
 @section("The smallest flips", of=Plain, order=310)
 def flips(plain: Plain) -> Iterator[Item]:
     """The median with its interval, what never flips, and whether the search can be trusted."""
-    yield grid((Text(_words(plain)), Text("")), Figure("smallest_flips"))
+    yield grid(Text(_words(plain)), Figure("smallest_flips"))
 
 
 def _words(plain: Plain) -> str:

@@ -1,7 +1,8 @@
 """What the figures go by: data, network, attacks, seeds, versions, settings, and what reports are asked for."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from steadyread.metrics.summary import as_json
 from steadyread.report import forms
@@ -9,10 +10,11 @@ from steadyread.report.checklists import checklist_rows
 from steadyread.report.crossed import folds
 from steadyread.report.items import Fold, Item, Listing, Terms, Text
 from steadyread.report.marks import code
+from steadyread.report.noise import Noise
 from steadyread.report.plain import Plain
 from steadyread.report.section import section
 from steadyread.report.table import Column, table
-from steadyread.words.numbers import NONE, attack_name
+from steadyread.words.numbers import NONE, attack_name, counted
 
 
 @section("Data", of=Plain, order=800)
@@ -34,19 +36,46 @@ def provenance(plain: Plain) -> Iterator[Item]:
     s, told = plain.summary, plain.summary["provenance"]
     yield Terms((
         ("Model", _model(plain)),
-        ("Data", str(s["data"].get("name")) + (f"\n{code('sha256 ' + s['data']['sha256'])}" if s["data"].get("sha256")
-                                               else "")),
+        ("Data", _data(s["data"])),
         ("Attacks", "\n".join(code(text) for text in told["attacks"]) or NONE),
         ("Seed, block", f"{told['seed']}, {told['block']}"),
-        ("Versions", ", ".join(f"{name} {version}" for name, version in sorted((told["versions"] or {}).items())))))
+        ("Versions", _versions(told["versions"]))))
     if s["passes"]:
         yield table([Column("Attack", forms.TEXT), Column("Forwards", forms.only(1, 1)),
                      Column("Backwards", forms.only(1, 1))],
                     [(attack_name(row["attack"]), row["forwards"], row["backwards"]) for row in s["passes"]],
                     above="Passes through the network an image, over the images that were searched.")
     if told["study"]:
-        yield Fold("Settings of the study", (Listing(json.dumps(as_json(told["study"]), indent=2,
-                                                                ensure_ascii=False)),))
+        yield _settings(told["study"])
+
+
+@section("Settings and versions", of=Noise, order=1130)
+def noise_provenance(noise: Noise) -> Iterator[Item]:
+    """Data, seed, versions, every network, the study's settings."""
+    provenance = noise.summary["provenance"]
+    yield Terms((("Data", _data(noise.summary["data"])), ("Seed", str(provenance["seed"])),
+                 ("Versions", _versions(provenance["versions"]))))
+    columns = [Column("Network", forms.TEXT), *(Column(title, forms.OPTIONAL) for title in (
+        "Fold", "Parameters", "Epochs", "Kept", "Seconds")), Column("sha256", forms.TEXT)]
+    networks = provenance["networks"]
+    yield Fold(counted(len(networks), "network"), (table(columns, [
+        (row["variant"], row["fold"], row["parameters"], row["epochs"] or None, row["chosen_epoch"],
+         None if row["seconds"] is None else round(row["seconds"]), code((row["sha256"] or NONE)[:16]))
+        for row in networks]),))
+    if provenance["settings"]:
+        yield _settings(provenance["settings"])
+
+
+def _data(data: Mapping[str, Any]) -> str:
+    return str(data.get("name")) + (f"\n{code('sha256 ' + data['sha256'])}" if data.get("sha256") else "")
+
+
+def _versions(versions: Mapping[str, str] | None) -> str:
+    return ", ".join(f"{name} {version}" for name, version in sorted((versions or {}).items())) or NONE
+
+
+def _settings(study: Mapping[str, Any]) -> Item:
+    return Fold("Settings of the study", (Listing(json.dumps(as_json(study), indent=2, ensure_ascii=False)),))
 
 
 def _model(plain: Plain) -> str:

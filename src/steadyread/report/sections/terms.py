@@ -2,10 +2,13 @@
 
 from collections.abc import Iterator
 
+from steadyread.metrics import published
 from steadyread.report.items import Item, Terms
-from steadyread.report.marks import italic
+from steadyread.report.marks import italic, mark
+from steadyread.report.noise import PRINTED_AT, Noise
 from steadyread.report.plain import Plain
 from steadyread.report.section import section
+from steadyread.words.numbers import percent
 
 
 @section("How to read the terms", of=Plain, order=110)
@@ -27,3 +30,31 @@ def terms(plain: Plain) -> Iterator[Item]:
          "images, all else by resampling patients. A dash stands where there are too few of them (below 10, or below "
          "30 where all resamples agree). An AUC of exactly 1 or 0 has the one-sided bound of as many independent pairs "
          "as there are patients on its smaller side.")))
+
+
+def noise_terms(noise: Noise) -> Terms:
+    """The words that the tables of a study of CT noise go by."""
+    s = noise.summary
+    over = "patients" if s["data"]["patients_known"] else "images, each taken as a patient of its own"
+    allows = "" if s["zero_allows"] is None else (
+        f" No flip in {s['trials']} draws still allows a SAR of {percent(s['zero_allows'])}.")
+    return Terms((
+        ("mAs", f"The dose of a scan that would have the noise that is "
+         f"{italic('inserted' if noise.simulated else 'added')}. Lower dose, more noise: its power goes as 1/mAs, its "
+         "sigma as 1/√mAs."),
+        ("Flip", "The prediction under noise is not the one of the clean image, right or wrong."),
+        ("SAN", "The share of images that flip at least once in K draws (or starts of a search). It grows with K: the "
+         "flip rate of one draw does not."),
+        ("SAR", f"Of one image, the share of the K draws that flip it; {italic('SAR5')} is the SAR that 5 % of the "
+         f"images reach or exceed.{allows}"),
+        ("Margin", "The logit of the clean prediction minus the other one; flipped where it is below 0."),
+        ("Drift, jitter", "Mean of the margin under noise minus the clean margin, and its standard deviation, in "
+         f"logits. Drift is told by predicted class and, signed, towards {noise.class_name(1)}."),
+        ("P(flip)", "The chance that one draw of noise flips an image: Φ(−(margin + drift) / jitter). Its "
+         f"{italic('critical mAs')} is the dose below which P(flip) exceeds a stated level."),
+        ("±, intervals", "± is the standard deviation over the folds' networks, as in [B]: how much training varies. "
+         f"Intervals are 95 % over {over}, resampled for all folds at once: how much another sample would. A dash "
+         "stands where there are too few."),
+        ("[B]", f"Shen et al. 2020, doi:{published.DOI}. {mark('theirs', 'Figures like this')} are the paper's own: "
+         f"other data, network, spectrum and {PRINTED_AT}. They show what was found there, not what should be found "
+         "here.")))

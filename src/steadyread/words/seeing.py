@@ -1,11 +1,11 @@
-"""What a network sees, as rows of words and sentences that are right whichever way the figures fell."""
+"""What a network sees, in sentences that are right whichever way the values fell."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.seeing import random_attack
-from steadyread.metrics.seeing_reads import TESTED, method_name
+from steadyread.metrics.seeing_reads import method_name
 from steadyread.metrics.verdicts import verdict
 from steadyread.words.noise import short_name
 from steadyread.words.numbers import digits, p_shown, percent, points
@@ -23,69 +23,6 @@ _INSIDE = {"up": "less of it beyond the nodule", "down": "more of it beyond the 
            "none": "no more of it beyond the nodule that could be told"}
 _HELD = ("[B]'s claim is not confirmed", "half of [B]'s claim is confirmed", "[B]'s claim is confirmed")
 _STABLE = 0.9      # rank correlation of two halves, from which on a ranking is called the same
-_GROUPS = {"flipped": "flipped", "steady": "did not flip"}
-
-
-def page_rows(found: Found | None, classes: Sequence[str]) -> dict[str, Any] | None:
-    """Everything that the page's section prints; None where nothing was stored."""
-    if found is None:
-        return None
-    return {"shift": shift_table(found), "paired": paired_table(found, classes), "features": feature_table(found),
-            "claims": [claim_said(found, method, classes) for method in found["methods"]],
-            "moved": [moved_said(found, method) for method in found["methods"]],
-            "sanity": found["findings"], "ranking": ranking_said(found), "causes": causes_said(found),
-            "even": even_share(found), "grid": grid_said(found)}
-
-
-def grid_said(found: Found) -> str:
-    """The grid of Grad-CAM's layer; empty where it is not stored."""
-    grid = found.get("layer_grid")
-    return "" if not grid else " × ".join(map(str, grid))
-
-
-def shift_table(found: Found) -> list[dict[str, Any]]:
-    """A method and noise a block: the flipped and the steady reads a row, flipped minus steady behind them."""
-    held = [row for row in found["shift"] if row["group"] in TESTED and row["reads"]]
-    blocks = []
-    for key in dict.fromkeys((row["method"], row["attack"]) for row in held):
-        rows = [dict(row) | {"said": _GROUPS[row["group"]]} for row in held
-                if (row["method"], row["attack"]) == key]
-        blocks.append({"name": _block(*key), "rows": rows,
-                       "against": _against(found, *key) if len(rows) == len(TESTED) else None,
-                       "p": {row["measure"]: row["p_holm"] for row in found["against"]
-                             if (row["method"], row["attack"]) == key}})
-    return blocks
-
-
-def paired_table(found: Found, classes: Sequence[str]) -> list[dict[str, Any]]:
-    """A method and noise a block: area and share inside, clean and noisy, of a group of reads a row.
-
-    Under the study's own noise those of each class read, too.
-    """
-    blocks = []
-    held = [row for row in found["paired"] if row["group"] in TESTED and (
-        row["read_as"] is None or row["attack"] == found["attack"])]
-    for method, attack in dict.fromkeys((row["method"], row["attack"]) for row in held):
-        own = [row for row in held if (row["method"], row["attack"]) == (method, attack)]
-        rows = []
-        for group, read_as in dict.fromkeys((row["group"], row["read_as"]) for row in own):
-            told = {row["measure"]: row for row in own if (row["group"], row["read_as"]) == (group, read_as)}
-            most = max(told.values(), key=lambda row: row["reads"])
-            rows.append({"said": _GROUPS[group] if read_as is None else f"– read as {_class(read_as, classes)}",
-                         "under": read_as is not None, "reads": most["reads"], "patients": most["patients"],
-                         "area": told.get("area"), "inside": told.get("inside")})
-        blocks.append({"name": _block(method, attack), "rows": rows})
-    return blocks
-
-
-def _block(method: str, attack: str) -> str:
-    return f"{method_name(method)}, {short_name(attack)} noise"
-
-
-def feature_table(found: Found) -> list[dict[str, Any]]:
-    """A network a row: its most changed feature beside the middle one, and beside those of random weights."""
-    return [dict(row) | {"top": row["ranked"][0] if row["ranked"] else None,
-                         "random_ratio": _over_middle(row["random"])} for row in found["features"]]
 
 
 def claim_said(found: Found, method: str, classes: Sequence[str] = ()) -> tuple[str, str]:
@@ -104,7 +41,7 @@ def claim_said(found: Found, method: str, classes: Sequence[str] = ()) -> tuple[
                f"half of the attention goes from {_change(row)}; {second}.")
     return (f"{name}: {_verdict(told, by_class, classes)}.",
             figures + (_by_class(by_class, classes) if len(by_class) > 1 and inside else "")
-            + _beside_steady(_against(found, method, found["attack"])))
+            + _beside_steady(against(found, method, found["attack"])))
 
 
 def way(row: Found) -> str:
@@ -140,7 +77,7 @@ def ranking_said(found: Found) -> str:
     ratios = [row["ratio"].value for row in rows]
     said = (f"The most changed feature changes {_range(ratios)} times as much as the middle one "
             f"({_networks(len(rows))}, {rows[0]['images']} images of {rows[0]['patients']} patients)")
-    drawn = [ratio for row in rows if (ratio := _over_middle(row["random"])) is not None]
+    drawn = [ratio for row in rows if (ratio := over_middle(row["random"])) is not None]
     if drawn:
         said += f", with weights drawn anew {_range(drawn)} times"
     agreed = [row["agreement"].value for row in rows if row["agreement"].value is not None]
@@ -171,16 +108,11 @@ def causes_said(found: Found) -> str:
             "reads flip; it does not prove a cause.")
 
 
-def even_share(found: Found) -> float | None:
-    """The share of the image that the mask covers (median): what a map alike everywhere has inside."""
-    return next((row["mask_share"] for row in found["shift"] if row["group"] == "all" and row["mask_share"]), None)
-
-
 def _verdict(told: Mapping[str, Found], by_class: Mapping[int, Mapping[str, Found]],
              classes: Sequence[str]) -> str:
     """[B]'s sentence, a larger area and beyond the nodule, held against both figures; by class where these part."""
     area, inside = way(told["area"]), way(told["inside"]) if "inside" in told else "unknown"
-    ways = {_class(number, classes): _ways(one) for number, one in by_class.items()}
+    ways = {class_said(number, classes): _ways(one) for number, one in by_class.items()}
     held = [name for name, one in ways.items() if one == _AS_THERE]
     if held and (area, inside) != _AS_THERE:
         against = [name for name, (one, other) in ways.items() if one == "down" or other == "up"]
@@ -199,14 +131,14 @@ def _verdict(told: Mapping[str, Found], by_class: Mapping[int, Mapping[str, Foun
 
 def _by_class(by_class: Mapping[int, Mapping[str, Found]], classes: Sequence[str]) -> str:
     """Both changes of the flipped reads of each class, in short."""
-    each = [f"read as {_class(number, classes)} ({told['area']['reads']} reads) "
+    each = [f"read as {class_said(number, classes)} ({told['area']['reads']} reads) "
             f"{points(told['area']['difference'].value)} and {points(told['inside']['difference'].value)}, "
             f"{_SHORT.get(_ways(told), 'too few patients to tell')}"
             for number, told in by_class.items() if {"area", "inside"} <= told.keys()]
     return f" In points of area and share, by class: {'; '.join(each)}."
 
 
-def _against(found: Found, method: str, attack: str) -> dict[str, Estimate]:
+def against(found: Found, method: str, attack: str) -> dict[str, Estimate]:
     """Flipped minus steady by measure."""
     return {row["measure"]: row["difference"] for row in found["against"]
             if (row["method"], row["attack"]) == (method, attack)}
@@ -229,7 +161,7 @@ def _ways(told: Mapping[str, Found]) -> tuple[str, str]:
     return area, inside
 
 
-def _class(number: int | None, classes: Sequence[str]) -> str:
+def class_said(number: int | None, classes: Sequence[str]) -> str:
     return classes[number] if number is not None and 0 <= number < len(classes) else f"class {number}"
 
 
@@ -247,7 +179,7 @@ def _change(row: Found) -> str:
 
 def _flipped_said(found: Found, method: str) -> str:
     """Whether flipped reads' maps move more than steady ones'."""
-    difference = _against(found, method, found["attack"]).get("overlap")
+    difference = against(found, method, found["attack"]).get("overlap")
     if difference is None or difference.value is None:
         return "Flipped and steady reads cannot be compared."
     if difference.low is None or difference.high is None:
@@ -266,7 +198,7 @@ def _shift(found: Found, method: str, attack: str, group: str) -> Found | None:
                  if (row["method"], row["attack"], row["group"]) == (method, attack, group)), None)
 
 
-def _over_middle(ranked: Sequence[float]) -> float | None:
+def over_middle(ranked: Sequence[float]) -> float | None:
     """The largest over the middle one of values from the largest down."""
     if not ranked:
         return None

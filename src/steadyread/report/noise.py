@@ -1,0 +1,277 @@
+"""A study of CT noise: its summary, and its report, from stored files alone."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from steadyread import records
+from steadyread.figures import save
+from steadyread.figures.noise_examples import NoiseExample
+from steadyread.files import FIGURES, PAGE, SUMMARY
+from steadyread.metrics import published
+from steadyread.metrics.noise import row_of
+from steadyread.metrics.noise_hardening import summarise_noise_hardening
+from steadyread.metrics.noise_hardening_methods import NoiseHardening as HardenedNetworks
+from steadyread.metrics.noise_summary import SIMULATE, by_severity, networks_by_variant, summarise_noise
+from steadyread.metrics.plan import class_names
+from steadyread.metrics.reads import KNOWN, PARTS, RANDOM, Reads
+from steadyread.metrics.seeing import summarise_seeing
+from steadyread.metrics.summary import as_json
+from steadyread.report.cards import estimated, within
+from steadyread.report.drawings import Drawing
+from steadyread.report.inline import inline_svg
+from steadyread.report.items import Card, Cards, Item, Text
+from steadyread.report.marks import bold
+from steadyread.report.noise_drawings import noise_drawings
+from steadyread.report.noise_hardening_drawings import noise_hardening_drawings
+from steadyread.report.noise_hardening_stored import read_noise_hardening
+from steadyread.report.noise_stored import NoiseRun, read_noise_run
+from steadyread.report.page import Page, written
+from steadyread.report.seeing_drawings import seeing_drawings
+from steadyread.report.seeing_stored import SeenRun, read_seen_run
+from steadyread.report.shareable import AS_IT_IS, Shareable
+from steadyread.words import noise as words
+from steadyread.words.noise_hardening import hardening_words
+from steadyread.words.numbers import counted, percent
+
+Summary = Mapping[str, Any]
+FOOT = ("A measurement of networks, not a medical device: it must not decide on anyone's care. [B]: Shen et al. 2020, "
+        f"doi:{published.DOI}.")
+PRINTED_AT = f"K = {published.TRIALS}"
+_WINDOW = (-1000.0, 400.0)      # HU, for pictures where the study states no window of its own
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """A study of CT noise: its summary, as `metrics.noise_summary.summarise_noise` has it, with the `verdict` of
+    `words.noise`; its example images; and the HU window that the networks see."""
+
+    summary: Summary
+    examples: Sequence[NoiseExample] = ()
+    window: tuple[float, float] = _WINDOW
+
+    @property
+    def part(self) -> str:
+        """The part of the data set that is judged."""
+        return str(self.summary["part"])
+
+    @property
+    def parts(self) -> list[str]:
+        """The parts that there are, in order."""
+        return [part for part in PARTS if part in self.summary["parts"]]
+
+    @property
+    def dose(self) -> str:
+        """The dose at which tables without one of their own speak."""
+        mas = self.summary["stated_mas"]
+        return f"{mas:g} mAs" if mas else "no dose"
+
+    @property
+    def over_folds(self) -> str:
+        """How a value over the folds is printed."""
+        folds = len(self.summary["folds"])
+        return "One fold" if folds == 1 else f"Mean ± SD over {folds} folds"
+
+    @property
+    def simulated(self) -> bool:
+        """Whether a dose is what a noisy image then has; else it is added to the scan's own noise."""
+        return (self.summary["spectrum"] or {}).get("mode") == SIMULATE
+
+    def class_name(self, number: int) -> str:
+        """The name of one of two classes, `class 1` of others."""
+        classes = self.summary["classes"]
+        return str(classes[number]) if len(classes) == 2 else f"class {number}"
+
+    def critical(self, mas: float | None) -> str:
+        """A critical dose in mAs without its unit, `below 50` and `above 100` beyond the doses tried."""
+        doses = self.summary["doses"]
+        return words.mas(mas, doses[-1] if doses else None, doses[0] if doses else None).removesuffix(" mAs")
+
+    def row(self, attack: str, mas: float, part: str) -> Summary | None:
+        """What an attack did at a dose in a part; None where it was not tried."""
+        return row_of(self.summary["rows"], attack, mas, part)
+
+    def attacks(self, part: str) -> list[str]:
+        """The attacks that were tried on a part, in the paper's order."""
+        tried = {row["attack"] for row in self.summary["rows"] if row["part"] == part}
+        return [*(name for name in KNOWN if name in tried), *sorted(tried - set(KNOWN))]
+
+    def trials(self, part: str) -> str:
+        """K of each attack on a part, those of equal K together."""
+        names: dict[str, list[str]] = {}
+        for attack in self.attacks(part):
+            row = next(row for row in self.summary["rows"] if (row["attack"], row["part"]) == (attack, part))
+            count = str(row["trials"]) if row["trials"] else f"up to {row['most_trials']}, stopping at a flip"
+            names.setdefault(count, []).append(words.noise_name(attack))
+        return "; ".join(f"{', '.join(alike)}: {count}" for count, alike in names.items())
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseHardening:
+    """What hardening against CT noise did, as `metrics.noise_hardening` has it, with the words of
+    `words.noise_hardening`; and the names of the classes."""
+
+    summary: Summary
+    classes: Sequence[str]
+
+
+@dataclass(frozen=True, eq=False)
+class Seeing:
+    """What the networks of a study see with noise and without, as `metrics.seeing` has it; the study's classes, the
+    part that was looked at, and whether its images are made by a computer."""
+
+    summary: Summary
+    classes: Sequence[str]
+    part: str
+    synthetic: bool
+
+
+def write_noise_report(folder: Path, seed: int = 0, show_ids: bool = False) -> Path:
+    """Write report.html, summary.json and figures/ into a noise study's folder from its stored files alone.
+
+    `seed` is that of the bootstrap: the same folder gives the same bytes. Networks that are not assessed yet are
+    left out, so a study under way can be reported on. Cases and patients have pseudonyms (see `Shareable`), and
+    files no folders, unless `show_ids`.
+
+    Raises:
+        InputRefused: no network's records there, or a stored file that is not what it should be.
+        Partial: the disk is full.
+    """
+    shared = Shareable.of(Path(folder), show_ids)
+    files = read_noise(Path(folder), shared)
+    noise = noise_of(files, seed, shared)
+    place = files.run.folder
+    drawings = drawings_of(files, noise)
+    saved = {name: save(drawing.figure, place / FIGURES, name)[1] for name, drawing in drawings.items()}
+    records.write_json(place / SUMMARY, as_json(noise.summary))
+    records.write_text(place / PAGE, page_of(noise).html({
+        name: (inline_svg(saved[name].read_text("utf-8"), name.replace("_", "-"), drawing.caption), drawing.caption)
+        for name, drawing in drawings.items() if name != "examples"}))
+    return place / PAGE
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseFiles:
+    """The stored files of a study of CT noise, its networks by variant, and what was hardened and looked into."""
+
+    run: NoiseRun
+    networks: Mapping[str, Reads]
+    hardening: HardenedNetworks | None
+    seen: SeenRun | None
+
+
+def read_noise(folder: Path, shared: Shareable = AS_IT_IS) -> NoiseFiles:
+    """The files of a study's folder.
+
+    Raises:
+        InputRefused: no network's records there, or a stored file that is not what it should be.
+    """
+    run = read_noise_run(folder, shared)
+    networks = networks_by_variant(run.study.jobs)
+    main = next(iter(networks.values()))
+    plan = next(job.plan for job in run.study.jobs if job.variant == main.variant)
+    return NoiseFiles(run, networks, read_noise_hardening(run.folder, run.study.settings, shared),
+                      read_seen_run(run.folder, class_names(plan, main.logits.shape[2]), shared))
+
+
+def noise_of(files: NoiseFiles, seed: int = 0, shared: Shareable = AS_IT_IS) -> Noise:
+    """The study as its report takes it; `seed` is that of the bootstrap."""
+    study = files.run.study
+    summary = shared.tree(summarise_noise(study, files.networks, seed))
+    summary["verdict"] = words.noise_verdict(summary)
+    if files.hardening:
+        hardened = shared.tree(summarise_noise_hardening(files.hardening, summary["stated_mas"], seed))
+        summary["hardening"] = hardened | hardening_words(hardened)
+    if files.seen:
+        summary["seeing"] = shared.tree(summarise_seeing(files.seen.folds, seed))
+        summary["findings"] = by_severity([*summary["findings"], *summary["seeing"]["findings"]])
+    return Noise(summary, files.run.examples, window_of(study.settings))
+
+
+def drawings_of(files: NoiseFiles, noise: Noise) -> dict[str, Drawing]:
+    """Every chart of the report by its name."""
+    s = noise.summary
+    drawings = noise_drawings(s, next(iter(files.networks.values())), noise.examples, noise.window)
+    if files.hardening:
+        drawings |= noise_hardening_drawings(files.hardening, s["hardening"])
+    if files.seen:
+        drawings |= seeing_drawings(s["seeing"], files.seen.shown, noise.window, s["classes"])
+    return drawings
+
+
+def window_of(settings: Mapping[str, Any]) -> tuple[float, float]:
+    """The HU window that the network sees: what the study states, else -1000 to 400."""
+    for section in ("model", "preparation"):
+        window = (settings.get(section) or {}).get("window")
+        if isinstance(window, list | tuple) and len(window) == 2:
+            return float(window[0]), float(window[1])
+    return _WINDOW
+
+
+def page_of(noise: Noise) -> Page:
+    """The page of a study of CT noise."""
+    name = noise.summary["data"]["name"]
+    return Page(f"CT noise on {name}", f"How much CT noise do reads of {name or 'these images'} stand?",
+                tuple(head(noise)), written(subjects(noise)), FOOT)
+
+
+def subjects(noise: Noise) -> list[object]:
+    """All that sections are written of: the study, what hardening did, and what its networks see."""
+    s = noise.summary
+    return [noise, *([NoiseHardening(s["hardening"], s["classes"])] if s.get("hardening") else []),
+            *([Seeing(s["seeing"], s["classes"], noise.part, s["synthetic"])] if s.get("seeing") else [])]
+
+
+def head(noise: Noise) -> Iterator[Item]:
+    """What stands above every section: what was assessed, the verdict, what hardening did, the key figures."""
+    s = noise.summary
+    yield Text(" · ".join(_kicker(noise)), "kicker")
+    if s["synthetic"]:
+        yield Text(f"{bold('SYNTHETIC')} The images are made by a computer, not taken of patients. Nothing here says "
+                   "how the networks read real ones.", "banner")
+    yield Text(s["verdict"], "verdict")
+    if s.get("hardening") and s["hardening"]["said"]["main"]:
+        yield Text(s["hardening"]["said"]["main"])
+    yield Cards(tuple(noise_cards(noise)), "many")
+
+
+def _kicker(noise: Noise) -> Iterator[str]:
+    s = noise.summary
+    sizes = s["parts"].get(noise.part, {"cases": 0, "patients": 0})
+    patients = f"of {counted(sizes['patients'], 'patient')}" if s["data"]["patients_known"] else "(patients unknown)"
+    yield f"{counted(sizes['cases'], f'{noise.part} image')} {patients}"
+    yield counted(len(s["folds"]), "fold")
+    if len(s["variants"]) > 1:
+        yield f"{len(s['variants'])} variants of the network"
+    if s["doses"]:
+        yield f"{', '.join(f'{mas:g}' for mas in s['doses'])} mAs"
+    if s["spectrum"]:
+        yield f"spectrum “{s['spectrum']['name']}”"
+
+
+def noise_cards(noise: Noise) -> Iterator[Card]:
+    """The key figures of a study of CT noise."""
+    s = noise.summary
+    random = row_of(s["rows"], RANDOM, s["stated_mas"], noise.part)
+    if random:
+        if random["one_draw"]:
+            yield estimated(f"of reads changed by one draw at {noise.dose}", random["one_draw"], percent, "reads")
+        yield estimated(f"changed at least once in {random['trials'] or random['most_trials']} draws at {noise.dose}",
+                        random["san"], percent, "reads")
+    for share in ("0.01", "0.05") if s["dose_fall"] is not None else ():
+        dose = s["dose_fall"]["dose_of_share"][share]
+        yield Card(_mas(noise, dose.value), f"dose below which more than {100 * float(share):g} % of reads change",
+                   within(dose, lambda end: _mas(noise, end)))
+    for row in words.worst_rows(s):
+        yield estimated(f"changed by the worst noise found ({words.starts_said(row)}), "
+                        f"{words.short_name(row['attack'])}, at {row['mas']:g} mAs", row["san"], percent, "reads")
+    clean = next((row for row in s["classification"] if row["part"] == noise.part), None)
+    if clean and clean["auc"].value is not None:
+        yield estimated(f"AUC, mean of {counted(len(s['folds']), 'fold')}", clean["auc"],
+                        lambda value: f"{value:.3f}")
+
+
+def _mas(noise: Noise, value: float | None) -> str:
+    doses = noise.summary["doses"]
+    return words.mas(value, doses[-1], doses[0])

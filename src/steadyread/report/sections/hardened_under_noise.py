@@ -1,0 +1,285 @@
+"""What hardening against CT noise did: before and after, round by round, and method by method."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from steadyread.metrics import published
+from steadyread.metrics.reads import KNOWN, OPTIMISED, ORIGINAL, PARTS
+from steadyread.report import forms
+from steadyread.report.items import Card, Cards, Figure, Fold, Heading, Item, Note, Notes, Terms, Text, grid, notes
+from steadyread.report.marks import bold, italic, mark
+from steadyread.report.noise import PRINTED_AT, NoiseHardening
+from steadyread.report.section import section
+from steadyread.report.table import Cell, Column, Form, Row, Table, begun, table
+from steadyread.words.noise import class_name, noise_name, starts_said, variant_name
+from steadyread.words.noise_hardening import (
+    hardened_name,
+    lost_said,
+    method_said,
+    silent_said,
+    step_name,
+    under,
+    undercounted_said,
+    unequal_said,
+)
+from steadyread.words.numbers import NONE, digits, percent
+
+Values = Mapping[str, Any]
+_HALVED = {"yes": "yes", "no": "no", "unclear": "unclear", "few": NONE}
+_READS = (("accuracy", "Accuracy, %"), ("sensitivity", "Sensitivity, %"), ("specificity", "Specificity, %"),
+          ("random_draw", "Random, one draw, %"), ("plausible", "Plausible, once in K, %"))
+_BLANK = Cell("")
+_AUC = forms.change(1, 3)
+
+
+@section("Hardening against noise", of=NoiseHardening, order=1070)
+def hardened_under_noise(hardening: NoiseHardening) -> Iterator[Item]:
+    """[B] Tables 4 and 5, and every method beside the networks before."""
+    s = hardening.summary
+    yield from (Text(words) for words in s["said"].values() if words)
+    if cards := tuple(_cards(s)):
+        yield Cards(cards, "many")
+    open_ = notes([each for each in s["findings"] if each["severity"] in ("error", "warning")])
+    if warnings := (*(Note("warning", "", words) for words in _warnings(s)), *open_.notes):
+        yield Notes(warnings)
+    if unjudged := [hardened_name(row["name"]) for row in s["methods"] if not row["auc"]]:
+        yield Text(f"Trained, not judged (yet): {', '.join(unjudged)}.", "soft")
+    yield Terms(tuple((hardened_name(row["name"]), " ".join(_teaching(s, row))) for row in s["methods"]))
+    yield from _by_step(s)
+    if any(row["auc"] for row in s["methods"]):
+        yield from _by_method(s)
+    if s["drift"]:
+        yield _drift(hardening)
+    if any(row["rounds"] for row in s["methods"]):
+        yield _trainings(s)
+
+
+def _cards(s: Values) -> Iterator[Card]:
+    """The main method's values, and the best one's where that is another."""
+    rows = {row["name"]: row for row in s["methods"] if row["san"] and row["san"]["after"].value is not None}
+    best = s["best"]["name"] if s["best"] else s["main"]
+    for name in dict.fromkeys(str(name) for name in (s["main"], best) if name in rows):
+        row, method = rows[name], hardened_name(name)
+        san, robust, auc = row["san"], row["robust"], row["auc"]
+        yield Card(f"{100 * san['before'].value:.0f}→{percent(san['after'].value, 0)}",
+                   f"flipped by {under(s)}, {method}", _change(san, forms.POINTS_STACKED, " points"))
+        if robust and robust["after"].value is not None:
+            yield Card(percent(robust["after"].value), f"right and not flipped by it, {method}",
+                       _change(robust, forms.POINTS_STACKED, " points"))
+        if auc and auc["after"].value is not None:
+            yield Card(f"{auc['after'].value:.3f}", f"AUC, {method}", _change(auc, _AUC, " from before"))
+
+
+def _change(pair: Values, form: Form, unit: str) -> str:
+    difference = pair["difference"]
+    interval = f", 95 %: {form.beneath(difference)}" if form.beneath and difference.low is not None else ""
+    return f"{form.show(difference)}{unit}{interval}"
+
+
+def _warnings(s: Values) -> Iterator[str]:
+    """What takes a method's values back; the first that a reader must see."""
+    for row in s["methods"]:
+        name = f"“{hardened_name(row['name'])}”"
+        yield from (f"{name} failed ({_folds(folds)}): {text}" for text, folds in _together(row["failed"]).items())
+        if row["silent"]:
+            yield silent_said(row, len(row["folds"]))
+        elif row["lost_reads"]:
+            yield lost_said(row)
+        yield from filter(None, (undercounted_said(row), unequal_said(row)))
+        if row["folds"] and set(s["folds"]) - set(row["folds"]):
+            yield f"{name} is judged on {_folds(row['folds'])} alone, before and after."
+
+
+def _together(sentences: Sequence[Values]) -> dict[str, list[int]]:
+    """The folds of each sentence."""
+    folds: dict[str, list[int]] = {}
+    for each in sentences:
+        folds.setdefault(str(each["said"]), []).append(each["fold"])
+    return folds
+
+
+def _folds(folds: Sequence[int]) -> str:
+    return f"fold{'' if len(folds) == 1 else 's'} {', '.join(map(str, folds))}"
+
+
+def _teaching(s: Values, row: Values) -> Iterator[str]:
+    """How a method teaches."""
+    yield method_said(row)
+    yield from (f"Stopped ({_folds(folds)}): {text}" for text, folds in _together(row["stopped"]).items())
+    if row["shifts"]:
+        shifts = "; ".join(f"{float(mas):g} mAs: {_logits(shift)}" for mas, shift in row["shifts"].items())
+        yield f"Taken off the logit of reads as class 0 and as class 1, mean over folds: {shifts}."
+    if row["variant"] and row["variant"] != (s["settings"].get("variant") or ORIGINAL):
+        yield f"Begins with the network “{variant_name(row['variant'])}”."
+
+
+def _logits(values: Any) -> str:
+    each = values if isinstance(values, list) else [values]
+    return " and ".join(digits(float(value)) if isinstance(value, int | float) else NONE for value in each)
+
+
+def _by_step(s: Values) -> Iterator[Item]:
+    """[B] Tables 4 and 5: a table for each attack and part."""
+    main, others = list(_step_tables(s, True)), tuple(_step_tables(s, False))
+    if not main and not others:
+        return
+    variant = f" ({s['settings']['variant']})" if s["settings"].get("variant") else ""
+    yield Heading("Round by round")
+    yield from main
+    yield Text(f"Of each method the last network is judged, of the main one that of every round. Before: the study's "
+               f"own networks{variant}, judged again by these same attacks and draws. The paper's search is another "
+               "than ours, and noise that a search does not find is not noise that a network stands.", "note")
+    yield grid(Figure("hardened_doses"))
+    yield grid(Figure("hardened_sar"), tone="figures wide")
+    if others:
+        yield Fold("The same under the other noises", others)
+
+
+def _step_tables(s: Values, main: bool) -> Iterator[Table]:
+    attacks = [attack for attack in {step["attack"] for step in s["steps"]} if (attack == s["attack"]) is main]
+    for attack in sorted(attacks, key=lambda name: (KNOWN.index(name) if name in KNOWN else len(KNOWN), name)):
+        for part in (s["part"], *(part for part in PARTS if part != s["part"])):
+            steps = [step for step in s["steps"] if (step["attack"], step["part"]) == (attack, part)]
+            if len(steps) > 1 or (steps and main):
+                yield _step_table(s, steps, main and attack in OPTIMISED)
+
+
+def _step_table(s: Values, steps: Sequence[Values], beside: bool) -> Table:
+    """SAN of each step at each dose; `beside` the paper's."""
+    doses = sorted({float(mas) for step in steps for mas in step["cells"]})
+    uneven = len({step["folds"] for step in steps}) > 1
+    rows, papers = [], 0
+    for step in steps:
+        cells = {float(mas): cell["san"] for mas, cell in step["cells"].items()}
+        folds = [step["folds"]] if uneven else []
+        rows.append(Row((step_name(step["name"], step["round"], s), *folds, step["auc"], *map(cells.get, doses))))
+        paper = published.adapted_printed(step["part"], step["round"]) if beside and step["round"] is not None else None
+        if paper:
+            papers += 1
+            san = dict(zip(published.DOSES, paper.san, strict=True))
+            auc = Cell(f"{paper.auc.mean:.2f} ± {paper.auc.sd:.3f}", "num")
+            rows.append(Row(("[B]", *([_BLANK] if uneven else []), auc,
+                             *(Cell(forms.printed(san.get(mas)), "num") for mas in doses)), False, "theirs"))
+    trials = sorted({starts_said(cell).replace("start", "trial") for step in steps for cell in step["cells"].values()})
+    number = 4 if steps[0]["part"] == "train" else 5
+    printed = f" {mark('theirs', f'[B] Table {number}')}, {PRINTED_AT}, ten folds." if papers else ""
+    return table([Column("Network", forms.TEXT), *([Column("Folds", forms.COUNT)] if uneven else []),
+                  Column("AUC", forms.mean_sd(1, 3)), *(Column(f"{mas:g} mAs", forms.mean_sd()) for mas in doses)],
+                 rows, tone="snug", above=f"SAN in {steps[0]['part']} under {noise_name(steps[0]['attack'])}, %: mean "
+                 f"± SD over folds. {', '.join(trials)}.{printed}")
+
+
+def _by_method(s: Values) -> Iterator[Item]:
+    judged = [row for row in s["methods"] if row["auc"]]
+    first: Values = next((row for row in s["methods"] if row["san"]), {})
+    before = {name: pair["before"] for name, pair in first.items()
+              if isinstance(pair, Mapping) and "difference" in pair}
+    noise = under(s) if s["attack"] else "noise"
+    yield Heading("Every method beside the networks before")
+    yield _flip_table(s, judged, before, noise)
+    cost, best = f"{s['auc_cost']:g}", s["best"]
+    among = "" if not best else f"{bold('Bold')}: the fewest flips " + (
+        f"among those whose AUC fell by no more than {cost}" if best["within_cost"] else
+        f"; none kept its AUC within {cost}") + ", picked on these very images, so a little too good. "
+    yield Text(f"{among}Right and not flipped is against the label: a network that has lost its reads flips little and "
+               "is right little. Intervals and p are of these networks on other patients; how much another training "
+               "would differ, the spread over folds tells.", "note")
+    yield grid(Figure("hardened_methods"), tone="figures wide")
+    yield _reads_table(judged, before)
+
+
+def _pair(title: str, form: Form, scale: float = 100, decimals: int = 1) -> list[Column]:
+    """The mean after, and its difference from before."""
+    return [Column("Mean", forms.only(decimals, scale), title), Column("Difference", form, title)]
+
+
+def _of_pair(pair: Values | None) -> tuple[Any, Any]:
+    return (pair["after"], pair["difference"]) if pair else (None, None)
+
+
+def _flip_table(s: Values, judged: Sequence[Values], before: Values, noise: str) -> Item:
+    best = s["best"]["name"] if s["best"] else None
+    columns = [Column("Method", forms.TEXT), *_pair("Flipped (SAN), %", forms.POINTS_STACKED),
+               Column("p (Holm)", forms.P_VALUE), Column("After / before", forms.DIGITS_STACKED),
+               Column("Halved", forms.TEXT), *_pair("Right and not flipped, %", forms.POINTS_STACKED),
+               *_pair("AUC", _AUC, 1, 3)]
+    rows: list[Sequence[Any]] = [("before", before.get("san"), *[_BLANK] * 4, before.get("robust"), _BLANK,
+                                  before.get("auc"), _BLANK)]
+    for row in judged:
+        name = hardened_name(row["name"])
+        halved = "silent" if row["silent"] else "reads lost" if row["lost_reads"] else _HALVED[row["halved"]]
+        rows.append((bold(name) if row["name"] == best else name, *_of_pair(row["san"]), row["p_holm"],
+                     row["san"]["ratio"] if row["san"] else None, halved, *_of_pair(row["robust"]),
+                     *_of_pair(row["auc"])))
+    return table(columns, rows, tone="snug", above=(
+        f"{s['part'].capitalize()} images, {noise}: mean over folds, and the difference from before (AUC apart, in "
+        "points), its 95 % interval over the same resampled patients below it. Each method is set against the networks "
+        "that it began with, on its own folds. p: the sign of each patient's difference exchanged, two-sided, "
+        f"corrected after Holm for the {len(judged)} {'method' if len(judged) == 1 else 'methods'}. "
+        f"{italic('Halved')}: the ratio's whole interval below one half."))
+
+
+def _reads_table(judged: Sequence[Values], before: Values) -> Item:
+    columns = [Column("Method", forms.TEXT),
+               *(column for _, title in _READS for column in _pair(title, forms.POINTS_STACKED)),
+               Column("10 × the gradients", forms.COUNT), Column("Missed", forms.COUNT),
+               Column("Passes, thousands", Form(_passes, beneath=_cost))]
+    rows = [("before", *(value for name, _ in _READS for value in (before.get(name), _BLANK)), *[_BLANK] * 3),
+            *((hardened_name(row["name"]), *(value for name, _ in _READS for value in _of_pair(row[name])),
+               _harder(row["harder"]), row["missed"]["missed"] if row["missed"] else NONE, row) for row in judged)]
+    return table(columns, rows, tone="snug", note=(
+        "10 × the gradients: reads flipped by one search from one start, and by one of ten times the gradients, of so "
+        "many reads. Missed: reads that random or plausible noise of the dose flips and the search of the first table, "
+        "which may make that noise too, does not. Passes: images through the network, forwards and backwards, mean "
+        "over folds; below them, how many times the main method's. Methods compare fairly at equal cost."))
+
+
+def _harder(search: Values | None) -> str:
+    return f"{search['flips']} → {search['flips_more']} of {search['images']}" if search else NONE
+
+
+def _passes(row: Values) -> str:
+    passes = row["training"]["passes"]
+    return NONE if passes is None else f"{passes / 1000:,.0f}"
+
+
+def _cost(row: Values) -> str:
+    return "" if row["cost"] is None else f"{digits(row['cost'])} ×, {row['training']['epochs'] or 0:.0f} epochs"
+
+
+def _drift(hardening: NoiseHardening) -> Item:
+    s, two = hardening.summary, len(hardening.classes) == 2
+    columns = [Column("Network", forms.TEXT), Column("Read as", forms.TEXT), Column("Reads", forms.COUNT),
+               Column("Margin", forms.DIGITS),
+               Column(f"Drift{f' towards {hardening.classes[1]}' if two else ''}", forms.DIGITS_BESIDE),
+               Column("Jitter", forms.DIGITS_BESIDE), Column("|drift| / jitter", forms.DIGITS_BESIDE)]
+    rows = [(hardened_name(row["name"]), class_name({"classes": hardening.classes}, row["class"]), row["reads"],
+             row["margin"].value, row["towards"] or row["drift"], row["jitter"], row["ratio"]) for row in s["drift"]]
+    return Fold("Drift and jitter before and after", (table(columns, begun(rows), tone="snug", note=(
+        f"Random noise at {s['stated_mas']:g} mAs, {s['part']} images; medians over the reads, in logits.")),))
+
+
+def _trainings(s: Values) -> Item:
+    """What each round of each method did, the main one's SAN against the round before beside."""
+    def kept_and_last(name: str, scale: float, decimals: int) -> Form:
+        return Form(lambda made: forms.number(made[name], scale, decimals),
+                    beneath=lambda made: forms.number(made[f"last_{name}"], scale, decimals))
+
+    columns = [Column("Method", forms.TEXT), Column("Round", forms.COUNT),
+               *(Column(title, forms.only(0, 1)) for title in ("Attacks", "Found", "Training set then")),
+               Column("Epoch kept, by fold", forms.COUNT),
+               Column("Validation AUC", kept_and_last("validation_auc", 1, 3)),
+               Column("Validation right and not flipped, %", kept_and_last("validation_steady", 100, 1)),
+               Column("SAN against the round before, points", forms.POINTS_STACKED)]
+    rows = []
+    for row in s["methods"]:
+        san = {each["round"]: each["san"]["difference"] for each in row["by_round"] if each["san"]}
+        rows += [(hardened_name(row["name"]), each["round"], each["attacked"], each["found"], each["taught"],
+                  ", ".join(NONE if epoch is None else str(epoch) for epoch in each["chosen"]), each, each,
+                  san.get(each["round"])) for each in row["rounds"]]
+    rule = next((row["rule"] for row in s["methods"] if row["rule"]), None)
+    main = s["methods"][0]["name"].replace("_", " ")
+    kept = f" Kept, of {main}: {rule}. The others by the same rule." if rule else ""
+    return Fold("What the trainings did, round by round", (
+        table(columns, begun(rows), tone="snug", note="Means over the folds, of the epoch kept and below of the last "
+              f"one.{kept}"), grid(Figure("hardened_validation"), tone="figures wide")))
