@@ -18,7 +18,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST = 400
 FLOORS = {
     8: ("workflows",),
-    7: ("assessed", "comparing", "frames", "cli", "console", "ending", "options", "starting", "__main__"),
+    7: ("assessed", "comparing", "frames", "cli", "console", "ending", "options", "flags", "starting", "__main__"),
     6: ("study", "jobs", "noise_job", "noise_study", "noise_measure", "noise_show", "noise_explain", "hardening",
         "noise_hardening", "running", "sets", "stored"),
     5: ("report",),

@@ -1,75 +1,18 @@
 """The command line: each command hands its flags to one library function. Imports torch only when it works."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from steadyread import flags
 from steadyread._version import __version__
 from steadyread.ending import exit_code_of, printed
 from steadyread.errors import GateFailed, InputRefused, Partial, UsageError
-from steadyread.names import folder_name
-from steadyread.options import (
-    Against,
-    Array,
-    BoundsPair,
-    CaseIds,
-    Crop,
-    DataPath,
-    Detrend,
-    Difference,
-    Epochs,
-    Epsilons,
-    Exclude,
-    FoldNumber,
-    Gates,
-    HardeningEpochs,
-    Head,
-    Json,
-    KeepGoing,
-    LayerName,
-    Layout,
-    Limit,
-    Mas,
-    Method,
-    ModelName,
-    Normalise,
-    Offset,
-    Out,
-    Overwrite,
-    PixelSpacing,
-    Rois,
-    Run,
-    RunFolder,
-    Scratch,
-    Seed,
-    SeenAttack,
-    SeenMas,
-    SeriesUid,
-    Sets,
-    ShowIds,
-    Side,
-    Size,
-    Slices,
-    Sources,
-    Spacing,
-    StudyPath,
-    Taper,
-    TestData,
-    Threads,
-    Threshold,
-    TrainingSize,
-    Weights,
-    Window,
-    flags_of,
-    in_flags,
-    named,
-    normalised,
-    numbers,
-    pair,
-    prepared,
-)
+from steadyread.flags import Flag
+from steadyread.options import Given, flags_of, in_flags, named, named_by_data
 from steadyread.progress import doubts_noted, note
 from steadyread.starting import begin, use_threads
 
@@ -77,7 +20,6 @@ if TYPE_CHECKING:
     from steadyread.running import Done
     from steadyread.sets import SetsDone
 
-Place = tuple[Path | None, bool, bool]   # --out, --overwrite and --show-ids
 app = typer.Typer(name="steadyread", add_completion=False, no_args_is_help=True, rich_markup_mode=None,
                   pretty_exceptions_enable=False, help="How steady is an imaging classifier's read? Finds the "
                   "smallest change that flips each image, and the cases that a human should read instead.",
@@ -88,178 +30,162 @@ noise = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Noise pow
                     "phantom's, show what noise of one looks like.")
 app.add_typer(noise, name="noise")
 
+_RESULTS = (flags.OUT, flags.OVERWRITE, flags.SHOW_IDS, flags.JSON, flags.GATES, flags.SETS, flags.THREADS)
+_PREPARED = (flags.WINDOW, flags.CROP, flags.SIZE, flags.SPACING)
+_NETWORK = (flags.MODEL, flags.WEIGHTS, flags.BOUNDS, flags.HEAD, flags.NORMALISE)
 
-@app.command()
-def demo(data: DataPath = None, layout: Layout = None, limit: Limit = None, epochs: Epochs = None,
-         seed: Seed = None, out: Out = None, overwrite: Overwrite = False, show_ids: ShowIds = False,
-         json: Json = False, fail_below: Gates = None, sets: Sets = None, threads: Threads = None) -> None:
+
+def command(*known: Flag, of: typer.Typer = app) -> Callable[[Callable[[Given], None]], Callable[[Given], None]]:
+    """Makes a function a command with these flags: its docstring is the help, what was typed its argument."""
+    def made(work: Callable[[Given], None]) -> Callable[[Given], None]:
+        def call(**typed: Any) -> None:
+            work(Given(known, typed))
+
+        parameters = [(flag.word, *flag.parameter()) for flag in known]
+        call.__signature__ = Signature([   # type: ignore[attr-defined]
+            Parameter(word, Parameter.KEYWORD_ONLY, annotation=annotation,
+                      default=Parameter.empty if default is ... else default) for word, annotation,
+        default in parameters])
+        call.__annotations__ = {word: annotation for word, annotation, _ in parameters}
+        of.command(work.__name__, help=work.__doc__)(call)
+        return work
+
+    return made
+
+
+@command(flags.DATA_PATH, flags.LAYOUT, flags.LIMIT, flags.EPOCHS, flags.SEED, *_RESULTS)
+def demo(given: Given) -> None:
     """The whole job: train a small network, assess it, write the report. Without --data on SYNTHETIC nodules."""
-    name = f"demo-{folder_name(Path(data).resolve().stem)}" if data else "demo"
-    flags = {"name": name, "data__path": data, "data__layout": layout, "attacks__limit": limit,
-             "training__epochs": epochs, "seed": seed, "gates__fail_below": fail_below}
-    _carry_out(None, flags, sets, (out, overwrite, show_ids), json, threads)
+    _carry_out(given, {"name": named_by_data("demo", given[flags.DATA_PATH])})
 
 
-@app.command()
-def run(study: Annotated[Path, typer.Argument(metavar="STUDY.toml", help="The experiment.")],
-        data_root: Annotated[Path | None, typer.Option("--data-root", help="What a relative data.path begins at. "
-                                                       "Default: the current folder.")] = None,
-        scale: Annotated[str | None, typer.Option("--scale", help="Which of the study's [scales] tables.")] = None,
-        data: DataPath = None, limit: Limit = None, epochs: Epochs = None, seed: Seed = None,
-        keep_going: KeepGoing = False, out: Out = None, overwrite: Overwrite = False, show_ids: ShowIds = False,
-        json: Json = False, fail_below: Gates = None, sets: Sets = None, threads: Threads = None) -> None:
+@command(flags.STUDY_FILE, flags.DATA_ROOT, flags.SCALE, flags.DATA_PATH, flags.LIMIT, flags.EPOCHS, flags.SEED,
+         flags.KEEP_GOING, *_RESULTS)
+def run(given: Given) -> None:
     """A whole experiment from a file, of one data set or several. Every flag overrides one of its keys.
 
     A study file that names package.module:factory runs that code: read a stranger's before you run it.
     """
-    flags = {"data__path": data, "attacks__limit": limit, "training__epochs": epochs, "seed": seed,
-             "gates__fail_below": fail_below, "scale": scale}
-    _carry_out(study, flags, sets, (out, overwrite, show_ids), json, threads, data_root, keep_going)
+    _carry_out(given)
 
 
-@app.command()
-def train(data: DataPath = None, study: StudyPath = None, layout: Layout = None, model: ModelName = None,
-          epochs: Epochs = None, window: Window = None, crop: Crop = None, size: Size = None,
-          spacing: Spacing = None, seed: Seed = None, out: Out = None, overwrite: Overwrite = False,
-          json: Json = False, sets: Sets = None, threads: Threads = None) -> None:
+@command(flags.DATA_PATH, flags.STUDY, flags.LAYOUT, flags.MODEL, flags.EPOCHS, *_PREPARED, flags.SEED, flags.OUT,
+         flags.OVERWRITE, flags.JSON, flags.SETS, flags.THREADS)
+def train(given: Given) -> None:
     """Train a network and keep the epoch that is best on validation images. SYNTHETIC nodules without --data."""
-    flags = {"data__path": data, "data__layout": layout, "model__name": model, "training__epochs": epochs,
-             "seed": seed} | prepared(window, crop, size, spacing)
-    if study is None:
-        flags["name"] = f"train-{folder_name(Path(data).resolve().stem)}" if data else "train"
-    _train(study, flags, sets, (out, overwrite, False), json, threads)
+    settings = given.settings | ({} if given[flags.STUDY] else {"name": named_by_data("train", given[flags.DATA_PATH])})
+    begin(settings, given[flags.STUDY])
+    use_threads(given[flags.THREADS])
+    from steadyread.progress import progress
+    from steadyread.running import train as train_study
+    from steadyread.study import read_study
+
+    stated = read_study(given[flags.STUDY], *_above(given, settings))
+    _say(given, train_study(stated, given[flags.OUT], progress, given[flags.OVERWRITE]), "train_lines")
 
 
-@app.command()
-def assess(data: DataPath = None, model: ModelName = None, weights: Weights = None, bounds: BoundsPair = None,
-           output: Head = None, limit: Limit = None, layout: Layout = None, study: StudyPath = None,
-           normalise: Normalise = None, threshold: Threshold = None, window: Window = None, crop: Crop = None,
-           size: Size = None, spacing: Spacing = None, epsilon: Epsilons = None, against: Against = None,
-           seed: Seed = None, out: Out = None, overwrite: Overwrite = False, show_ids: ShowIds = False,
-           json: Json = False, fail_below: Gates = None, sets: Sets = None, threads: Threads = None) -> None:
+@command(flags.DATA_PATH, *_NETWORK, flags.THRESHOLD, flags.LIMIT, flags.LAYOUT, flags.STUDY, *_PREPARED,
+         flags.EPSILONS, flags.AGAINST, flags.SEED, *_RESULTS)
+def assess(given: Given) -> None:
     """Assess a trained network: attacks, checks, triage, report. Weights written by `train` need no other flag."""
-    flags = {"data__path": data, "data__layout": layout, "model__name": model, "model__weights": weights,
-             "model__bounds": pair(bounds, "--bounds"), "model__output": output, "model__threshold": threshold,
-             "model__normalise": normalised(normalise), "attacks__limit": limit, "attacks__epsilons": epsilon,
-             "attacks__against": against, "seed": seed, "gates__fail_below": fail_below}
-    flags |= prepared(window, crop, size, spacing) | named(study, data, weights)
-    _carry_out(study, flags, sets, (out, overwrite, show_ids), json, threads)
+    _carry_out(given, named(given))
 
 
-@app.command()
-def harden(folder: Run = None, epsilon: TrainingSize = None, method: Method = None, epochs: HardeningEpochs = None,
-           from_scratch: Scratch = None, data: DataPath = None, test_data: TestData = None, model: ModelName = None,
-           weights: Weights = None, bounds: BoundsPair = None, output: Head = None, limit: Limit = None,
-           layout: Layout = None, study: StudyPath = None, normalise: Normalise = None, window: Window = None,
-           crop: Crop = None, size: Size = None, spacing: Spacing = None, seed: Seed = None, out: Out = None,
-           overwrite: Overwrite = False, show_ids: ShowIds = False, json: Json = False, fail_below: Gates = None,
-           sets: Sets = None, threads: Threads = None) -> None:
+@command(flags.SOME_RUN, flags.TRAINING_SIZE, flags.METHOD, flags.HARDENING_EPOCHS, flags.SCRATCH, flags.DATA_PATH,
+         flags.TEST_DATA, *_NETWORK, flags.LIMIT, flags.LAYOUT, flags.STUDY, *_PREPARED, flags.SEED, *_RESULTS)
+def harden(given: Given) -> None:
     """Train a network further on attacked images, assess it anew, and compare: steadier, and at what cost?
 
     With a RUN, --data gives the images to train on where the run kept none, as one of given weights does.
     """
-    flags = {"hardening__epsilon": epsilon, "hardening__method": method, "hardening__epochs": epochs,
-             "hardening__scratch": from_scratch, "data__path": test_data or data, "data__layout": layout,
-             "data__train": data if test_data else None, "model__name": model, "model__weights": weights,
-             "model__bounds": pair(bounds, "--bounds"), "model__output": output,
-             "model__normalise": normalised(normalise), "attacks__limit": limit, "seed": seed,
-             "gates__fail_below": fail_below} | prepared(window, crop, size, spacing)
+    folder, data, test_data = given[flags.SOME_RUN], given[flags.DATA_PATH], given[flags.TEST_DATA]
+    more = {} if given[flags.TRAINING_SIZE] or given[flags.STUDY] else {"hardening__epsilon": "auto"}
     if test_data is not None and (data is None or folder is not None):
         raise UsageError("--test-data gives the images that are assessed where those of --data are to harden with; "
                          f"{'give --data too' if folder is None else 'a RUN has its own'}")
-    if epsilon is None and study is None:
-        flags["hardening__epsilon"] = "auto"
     if folder is not None:
-        if out is not None or overwrite:
-            raise UsageError(f"--{'overwrite' if out is None else 'out'}: the run {folder} is hardened in its own "
-                             "folder. To compare with another method or size, add --set "
+        if given[flags.OUT] is not None or given[flags.OVERWRITE]:
+            raise UsageError(f"--{'overwrite' if given[flags.OUT] is None else 'out'}: the run {folder} is hardened in "
+                             "its own folder. To compare with another method or size, add --set "
                              "'hardening.compare.NAME={method=\"trades\"}'")
-        _harden_run(folder, {key: value for key, value in flags.items() if value is not None}, sets, json, threads,
-                    show_ids)
+        _harden_run(given, folder, given.settings | more)
         return
-    if study is None:
-        flags["name"] = f"harden-{folder_name(Path(data).resolve().stem)}" if data else "harden"
-    _carry_out(study, flags, sets, (out, overwrite, show_ids), json, threads)
+    if test_data is not None:
+        more |= {"data__path": test_data, "data__train": data}
+    if given[flags.STUDY] is None:
+        more["name"] = named_by_data("harden", data)
+    _carry_out(given, more)
 
 
-@app.command()
-def triage(folder: RunFolder, withhold: Annotated[float | None, typer.Option(
-        "--withhold", min=0.01, max=0.99, help="Share of the reads that a human takes. Default: 0.2.")] = None,
-        seed: Seed = None, out: Out = None, json: Json = False) -> None:
+@command(flags.RUN, flags.WITHHOLD, flags.SEED, flags.OUT, flags.JSON)
+def triage(given: Given) -> None:
     """Which reads of a run to withhold for a human; writes the list as triage.csv. Needs no model."""
     from steadyread.stored import triage_run
 
-    _say(triage_run(folder, withhold, seed or 0, out), json, "triage_lines")
+    _say(given, triage_run(given[flags.RUN], given[flags.WITHHOLD], given[flags.SEED] or 0, given[flags.OUT]),
+         "triage_lines")
 
 
-@app.command()
-def explain(folder: RunFolder, case: CaseIds = None, fold: FoldNumber = 0,
-            layer: LayerName = None, mas: SeenMas = None, attack: SeenAttack = None, model: ModelName = None,
-            show_ids: ShowIds = False, out: Out = None, json: Json = False, threads: Threads = None) -> None:
-    """What a network of a noise study sees in some cases, with and without noise: attention, features, slices."""
-    begin({"data__path": folder})
-    use_threads(threads)
+@command(flags.RUN, flags.CASE_IDS, flags.FOLD, flags.LAYER, flags.SEEN_MAS, flags.SEEN_ATTACK, flags.MODEL,
+         flags.SHOW_IDS, flags.OUT, flags.JSON, flags.THREADS)
+def explain(given: Given) -> None:
+    """What a network of a noise study looks at in some cases, with and without noise: attention, features, slices."""
+    begin({"data__path": given[flags.RUN]})
+    use_threads(given[flags.THREADS])
     from steadyread.noise_explain import Explaining, explain_run
     from steadyread.progress import progress
 
-    how = Explaining(tuple(case or ()), fold, layer, mas, attack, model)
-    _say(explain_run(folder, how, out, progress, show_ids), json, "explain_lines")
+    how = Explaining(tuple(given[flags.CASE_IDS] or ()), *(given[flag] for flag in (
+        flags.FOLD, flags.LAYER, flags.SEEN_MAS, flags.SEEN_ATTACK, flags.MODEL)))
+    _say(given, explain_run(given[flags.RUN], how, given[flags.OUT], progress, given[flags.SHOW_IDS]), "explain_lines")
 
 
-@app.command()
-def report(folder: RunFolder, seed: Seed = None, show_ids: ShowIds = False, out: Out = None,
-           json: Json = False) -> None:
+@command(flags.RUN, flags.SEED, flags.SHOW_IDS, flags.OUT, flags.JSON)
+def report(given: Given) -> None:
     """Write the report of a run anew from its stored files. Needs no model."""
     from steadyread.stored import report_run
 
-    _say(report_run(folder, seed or 0, out, show_ids), json, "run_lines")
+    _say(given, report_run(given[flags.RUN], given[flags.SEED] or 0, given[flags.OUT], given[flags.SHOW_IDS]),
+         "run_lines")
 
 
-@app.command()
-def audit(data: Annotated[str, typer.Argument(metavar="DATA", help="A folder or a file.")], layout: Layout = None,
-          exclude: Exclude = None,
-          strict: Annotated[bool, typer.Option("--strict", help="Exit with 3 on errors or missing files.")] = False,
-          seed: Seed = None, out: Out = None, json: Json = False) -> None:
+@command(flags.AUDITED, flags.LAYOUT, flags.EXCLUDE, flags.STRICT, flags.SEED, flags.OUT, flags.JSON)
+def audit(given: Given) -> None:
     """What a data set holds that would spoil a study: duplicates, leaks, split patients, missing files."""
+    data = given[flags.AUDITED]
     begin({"data__path": data})
     from steadyread.progress import progress
     from steadyread.running import audit_data
 
-    found = audit_data(data, layout, seed or 0, out, exclude or (), progress)
-    _say(found, json, "audit_lines")
-    if strict and found["refused"]:
+    found = audit_data(data, given[flags.LAYOUT], given[flags.SEED] or 0, given[flags.OUT], given[flags.EXCLUDE] or (),
+                       progress)
+    _say(given, found, "audit_lines")
+    if given[flags.STRICT] and found["refused"]:
         raise InputRefused(f"{data}: {found['refused']}")
 
 
-@noise.command()
-def measure(sources: Sources, difference: Difference = False, roi: Rois = None,
-            side: Side = None, slices: Slices = None, detrend: Detrend = "plane",
-            taper: Taper = "none", mas: Mas = None, spacing: PixelSpacing = None,
-            array: Array = None, offset: Offset = 0.0, series: SeriesUid = None,
-            out: Out = None, json: Json = False) -> None:
+@command(flags.SOURCES, flags.DIFFERENCE, flags.ROIS, flags.SIDE, flags.SLICES, flags.DETREND, flags.TAPER, flags.MAS,
+         flags.PIXEL_SPACING, flags.ARRAY, flags.OFFSET, flags.SERIES, flags.OUT, flags.JSON, of=noise)
+def measure(given: Given) -> None:
     """The noise power spectrum of a phantom series: CSV, picture, sigma, peak and mean frequency."""
-    note(f"reading {sources[0]}")
+    note(f"reading {given[flags.SOURCES][0]}")
     from steadyread.noise_measure import Measurement, measure_noise
 
-    how = Measurement(difference, tuple(roi or ()), side, slices, detrend, taper, mas, spacing, array, offset,
-                      series)
-    _say(measure_noise(sources, how, out), json, "noise_lines")
+    how = Measurement(given[flags.DIFFERENCE], tuple(given[flags.ROIS] or ()), *(given[flag] for flag in (
+        flags.SIDE, flags.SLICES, flags.DETREND, flags.TAPER, flags.MAS, flags.PIXEL_SPACING, flags.ARRAY, flags.OFFSET,
+        flags.SERIES)))
+    _say(given, measure_noise(given[flags.SOURCES], how, given[flags.OUT]), "noise_lines")
 
 
-@noise.command()
-def show(spectrum: Annotated[str, typer.Argument(metavar="SPECTRUM", help="soft, lung, or a CSV of `measure`.")],
-         mas: Annotated[str, typer.Option("--mas", metavar="DOSES", help="Such as 10,50,100.")] = "10,50,100",
-         size: Annotated[int, typer.Option("--size", help="Pixels a side.")] = 64,
-         spacing: Annotated[float, typer.Option("--spacing", metavar="MM", help="Of the pixels.")] = 1.0,
-         draws: Annotated[int, typer.Option("--draws", help="That are measured.")] = 1000,
-         reference_mas: Annotated[float | None, typer.Option("--reference-mas", help="Dose of a CSV's values. "
-                                                             "Default: as measured.")] = None,
-         seed: Seed = None, out: Out = None, json: Json = False) -> None:
+@command(flags.SPECTRUM, flags.DOSES, flags.PIXELS, flags.GRID, flags.DRAWS, flags.REFERENCE_MAS, flags.SEED, flags.OUT,
+         flags.JSON, of=noise)
+def show(given: Given) -> None:
     """A spectrum at each dose: given, one draw of it, and what is measured in many ([B] Fig. A1)."""
     from steadyread.noise_show import Showing, show_noise
 
-    how = Showing(size, spacing, draws, seed or 0, reference_mas)
-    _say(show_noise(spectrum, numbers(mas, "--mas"), how, out), json, "noise_shown_lines")
+    how = Showing(given[flags.PIXELS], given[flags.GRID], given[flags.DRAWS], given[flags.SEED] or 0,
+                  given[flags.REFERENCE_MAS])
+    _say(given, show_noise(given[flags.SPECTRUM], given[flags.DOSES], how, given[flags.OUT]), "noise_shown_lines")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -283,84 +209,73 @@ def _whole(context: typer.Context,
         raise typer.Exit
 
 
-def _carry_out(study: Path | None, flags: dict[str, Any], sets: list[str] | None, out: Place, json: bool,
-               threads: int | None, data_root: Path | None = None, keep_going: bool = False) -> None:
-    begin(flags, study)
-    use_threads(threads)
+def _above(given: Given, settings: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The settings that are laid over a study: flags, and then --set."""
     from steadyread.study import keyed, override
 
-    above = [keyed(**flags), *[override(text) for text in sets or ()]]
+    return [keyed(**settings), *(override(text) for text in given[flags.SETS] or ())]
+
+
+def _carry_out(given: Given, more: Mapping[str, Any] | None = None) -> None:
+    """The study that the flags, and `more` settings, come to, to its end and its exit code."""
+    study, settings = given[flags.STUDY_FILE] or given[flags.STUDY], given.settings | dict(more or {})
+    begin(settings, study)
+    use_threads(given[flags.THREADS])
+    above = _above(given, settings)
     try:
-        done = _done(study, above, out, data_root, keep_going)
+        done = _done(given, study, above)
     except UsageError as problem:
         if study is None:
             raise
         raise InputRefused(str(problem)) from problem   # the study is the input, and what it says is refused
-    _say(done.as_json(), json, "run_lines")
+    _told(given, done)
+
+
+def _told(given: Given, done: "Done | SetsDone") -> None:
+    """What came of a study, and the exit code of a gate that was not met, of data sets that failed, or of what was set
+    aside."""
+    _say(given, done.as_json(), "run_lines")
     if done.failed:
         raise GateFailed("; ".join(judged.message for judged in done.failed))
     failures = getattr(done, "failures", {})
     if failures:
         raise Partial(f"{len(failures)} of {len(done.summary['titles'])} data sets failed: "
                       + "; ".join(failures.values()))
-    _refuse_whole(done)
-
-
-def _refuse_whole(done: "Done | SetsDone") -> None:
-    """What was set aside makes a result partial."""
     if done.set_aside:
         raise Partial(f"{'; '.join(done.set_aside)}. The others are done")
 
 
-def _done(study: Path | None, above: list[dict[str, Any]], out: Place, data_root: Path | None,
-          keep_going: bool) -> "Done | SetsDone":
+def _done(given: Given, study: Path | None, above: list[Mapping[str, Any]]) -> "Done | SetsDone":
     from steadyread.progress import progress
     from steadyread.running import carry_out
     from steadyread.study import Sets, read_studies
 
-    stated = read_studies(study, *above)
+    stated, root = read_studies(study, *above), given[flags.DATA_ROOT]
+    out, overwrite, show_ids = given[flags.OUT], bool(given[flags.OVERWRITE]), bool(given[flags.SHOW_IDS])
     if isinstance(stated, Sets):
         from steadyread.sets import carry_out_sets
 
-        return carry_out_sets(stated.rooted(data_root), out[0], progress, keep_going, *out[1:])
-    return carry_out(stated.rooted(data_root), out[0], progress, *out[1:])
+        return carry_out_sets(stated.rooted(root), out, progress, bool(given[flags.KEEP_GOING]), overwrite, show_ids)
+    return carry_out(stated.rooted(root), out, progress, overwrite, show_ids)
 
 
-def _harden_run(folder: Path, flags: dict[str, Any], sets: list[str] | None, json: bool,
-                threads: int | None, show_ids: bool) -> None:
+def _harden_run(given: Given, folder: Path, settings: dict[str, Any]) -> None:
     """The study of a finished run with a hardening added, carried out in the run's own folder."""
     begin({"data__path": folder})
-    use_threads(threads)
+    use_threads(given[flags.THREADS])
     from steadyread.progress import progress
     from steadyread.running import harden_run
-    from steadyread.study import keyed, override
 
-    if "data__path" in flags:
-        flags["data__train"] = str(Path(flags.pop("data__path")).expanduser().resolve())
-    own = [key for key in flags if not key.startswith(("hardening__", "gates__", "data__train", "model__name"))]
+    if "data__path" in settings:
+        settings["data__train"] = str(Path(settings.pop("data__path")).expanduser().resolve())
+    own = [key for key in settings if not key.startswith(("hardening__", "gates__", "data__train", "model__name"))]
     if own:
         raise UsageError(f"--{own[0].split('__')[-1]}: the run {folder} has its own images and network; give only "
                          "what says how to harden it (and --data, images to train on), or leave the run out")
-    done = harden_run(folder, [keyed(**flags), *[override(text) for text in sets or ()]], progress, show_ids)
-    _say(done.as_json(), json, "run_lines")
-    if done.failed:
-        raise GateFailed("; ".join(judged.message for judged in done.failed))
-    _refuse_whole(done)
+    _told(given, harden_run(folder, _above(given, settings), progress, bool(given[flags.SHOW_IDS])))
 
 
-def _train(study: Path | None, flags: dict[str, Any], sets: list[str] | None, out: Place, json: bool,
-           threads: int | None) -> None:
-    begin(flags, study)
-    use_threads(threads)
-    from steadyread.progress import progress
-    from steadyread.running import train as train_study
-    from steadyread.study import keyed, override, read_study
-
-    stated = read_study(study, keyed(**flags), *[override(text) for text in sets or ()])
-    _say(train_study(stated, out[0], progress, out[1]), json, "train_lines")
-
-
-def _say(found: Mapping[str, Any], json: bool, lines: str) -> None:
+def _say(given: Given, found: Mapping[str, Any], lines: str) -> None:
     from steadyread import console
 
-    console.say(found, json, getattr(console, lines))
+    console.say(found, given[flags.JSON], getattr(console, lines))

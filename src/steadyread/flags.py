@@ -1,0 +1,197 @@
+"""Every flag of the command line, once: its name, the key of a study that it stands for, and what it says of itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from steadyread.errors import UsageError
+from steadyread.limits import MOST_SEED
+
+
+@dataclass(frozen=True)
+class Flag:
+    """A flag. `key` is that of the study, "" where it is the command's own; `reads` makes a setting of what was typed.
+
+    Without dashes in its name it is an argument, which must be given unless `default` says otherwise.
+    """
+
+    name: str
+    help: str
+    key: str = ""
+    type: Any = str
+    default: Any = None
+    metavar: str | None = None
+    least: float | None = None
+    most: float | None = None
+    reads: Callable[[Any, str], Any] | None = None
+
+    @property
+    def word(self) -> str:
+        """By which a command knows it."""
+        return self.name.lstrip("-").replace("-", "_").lower()
+
+    @property
+    def argument(self) -> bool:
+        """Whether it stands without a name."""
+        return not self.name.startswith("-")
+
+    def parameter(self) -> tuple[Any, Any]:
+        """Its annotation and its default, as typer takes them."""
+        kind = self.type if self.type is bool or self.default is not None else self.type | None
+        if self.argument:
+            return Annotated[kind, typer.Argument(metavar=self.metavar or self.name, help=self.help)], self.default
+        default = False if self.type is bool else self.default
+        return Annotated[kind, typer.Option(self.name, help=self.help, metavar=self.metavar, min=self.least,
+                                            max=self.most)], default
+
+    def value(self, typed: Any) -> Any:
+        """The setting that was typed.
+
+        Raises:
+            UsageError: it is none.
+        """
+        return typed if typed is None or self.reads is None else self.reads(typed, self.name)
+
+
+def pair(text: str, flag: str) -> list[float]:
+    """LO,HI as two numbers.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        low, high = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"{flag} takes two numbers, LO,HI, such as -1000,400; got '{text}'") from None
+    if not low < high:
+        raise UsageError(f"{flag} takes LO,HI with LO below HI; got '{text}'")
+    return [low, high]
+
+
+def numbers(text: str, flag: str) -> list[float]:
+    """Numbers with commas between.
+
+    Raises:
+        UsageError: they are none.
+    """
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"{flag} takes numbers with commas between, such as 10,50,100; got '{text}'") from None
+
+
+def normalised(text: str, flag: str) -> str | list[float]:
+    """A word, or MEAN,SD as numbers.
+
+    Raises:
+        UsageError: neither.
+    """
+    if "," not in text:
+        return text
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise UsageError(f"{flag} takes none, unit, symmetric or MEAN,SD; got '{text}'") from None
+
+
+_MANY = list[str]
+OUT = Flag("--out", "Folder for the results. Default: one under runs/, and the next free one where that holds a run of "
+           "other settings.", type=Path)
+OVERWRITE = Flag("--overwrite", "Where the folder holds a run of other settings, keep that as NAME.old-1 and begin "
+                 "anew. Nothing is deleted.", type=bool)
+SHOW_IDS = Flag("--show-ids", "Show ids of cases and patients and whole paths in reports, not pseudonyms and file "
+                "names. Not for sharing.", type=bool)
+JSON = Flag("--json", "Print one JSON object on stdout instead of text.", type=bool)
+GATES = Flag("--fail-below", "Exit with 1 below this, such as 'robust_accuracy@0.002 range=0.5' or 'auc=0.8'. "
+             "Repeatable.", "gates.fail_below", _MANY, metavar="GATE")
+SEED = Flag("--seed", "Seed for the split, training and all random draws. Default: 0.", "seed", int, metavar="N",
+            least=0, most=MOST_SEED)
+THREADS = Flag("--threads", "CPU threads. Default: all cores.", type=int, metavar="N", least=1)
+SETS = Flag("--set", "Any key of a study, such as attacks.settings.pgd.steps=20. Repeatable.", type=_MANY,
+            metavar="KEY=VALUE")
+STUDY = Flag("--study", "Begin with this study's keys.", type=Path, metavar="FILE")
+STUDY_FILE = Flag("study", "The experiment.", type=Path, default=..., metavar="STUDY.toml")
+RUN = Flag("folder", "The folder of a run.", type=Path, default=..., metavar="RUN")
+SOME_RUN = Flag("folder", "The folder of a finished run, whose network is hardened. Else state data and network as for "
+                "assess.", type=Path, metavar="[RUN]")
+
+DATA_PATH = Flag("--data", "Images: a folder or a file.", "data.path", metavar="PATH")
+TEST_DATA = Flag("--test-data", "The images to assess; those of --data are then for hardening alone. Default: a third "
+                 "of --data, by patient.", metavar="PATH")
+AUDITED = Flag("data", "A folder or a file.", default=..., metavar="DATA")
+LAYOUT = Flag("--layout", "Layout of the data. Default: recognised.", "data.layout", metavar="NAME")
+EXCLUDE = Flag("--exclude", "Pictures or folders to leave out, such as '*_overlay*'. Repeatable. In a study: "
+               "data.options.exclude.", type=_MANY, metavar="PATTERN")
+LIMIT = Flag("--limit", "Attack at most N images per split, sampled by class.", "attacks.limit", int, metavar="N")
+WINDOW = Flag("--window", "Clip the images to this.", "preparation.window", metavar="LO,HI", reads=pair)
+CROP = Flag("--crop", "Crop to the central N pixels per axis.", "preparation.crop", int, metavar="N")
+SIZE = Flag("--size", "Resize to N pixels per axis, the ends of longer sides cut off first.", "preparation.size", int,
+            metavar="N")
+SPACING = Flag("--spacing", "Resample to this pixel spacing.", "preparation.spacing_mm", float, metavar="MM")
+DATA_ROOT = Flag("--data-root", "What a relative data.path begins at. Default: the current folder.", type=Path)
+SCALE = Flag("--scale", "Which of the study's [scales] tables.", "scale", metavar="NAME")
+KEEP_GOING = Flag("--keep-going", "A data set that fails does not stop the others; exit code 4 then.", type=bool)
+
+MODEL = Flag("--model", "vgg16, or package.module:factory.", "model.name", metavar="NAME")
+WEIGHTS = Flag("--weights", ".safetensors or a .pt state dict.", "model.weights", metavar="FILE")
+BOUNDS = Flag("--bounds", "Valid native values.", "model.bounds", metavar="LO,HI", reads=pair)
+HEAD = Flag("--output", "What the network returns: logit, logits, probability or probabilities.", "model.output",
+            metavar="HEAD")
+NORMALISE = Flag("--normalise", "Before the network: none, unit (the bounds become 0 to 1), symmetric (-1 to 1), or "
+                 "MEAN,SD in native units (or all channels' means, then their SDs).", "model.normalise",
+                 metavar="HOW", reads=normalised)
+THRESHOLD = Flag("--threshold", "Probability above which class 1 is predicted.", "model.threshold", float, metavar="P")
+EPOCHS = Flag("--epochs", "Epochs of the training, at most.", "training.epochs", int, metavar="N")
+EPSILONS = Flag("--epsilon", "A size with its unit, such as '0.002 range' or '5.6 HU'. Repeatable.", "attacks.epsilons",
+                _MANY, metavar="SIZE")
+AGAINST = Flag("--against", "Which class counts as lost: label, prediction or both.", "attacks.against",
+               metavar="WHICH")
+
+TRAINING_SIZE = Flag("--epsilon", "Size of the changes trained on: with its unit, or auto (found from the "
+                     "training images' smallest flips). Default: auto.", "hardening.epsilon",
+                     metavar="SIZE")
+METHOD = Flag("--method", "pgd (half of each batch attacked), trades, unsupervised (no labels on the attacked half), "
+              "clean (no attack). For a run of CT noise: adaptive, fresh, augment, drift, pgd or clean. Default: pgd, "
+              "adaptive.", "hardening.method", metavar="NAME")
+HARDENING_EPOCHS = Flag("--epochs", "Epochs of the hardening. Default: 15; for a run of CT noise what its study says, "
+                        "or 10 a round.", "hardening.epochs", int, metavar="N")
+SCRATCH = Flag("--from-scratch", "Begin with an untrained network.", "hardening.scratch", bool)
+WITHHOLD = Flag("--withhold", "Share of the reads that a human takes. Default: 0.2.", type=float,
+                least=0.01, most=0.99)
+STRICT = Flag("--strict", "Exit with 3 on errors or missing files.", type=bool)
+
+CASE_IDS = Flag("--case", "A case to explain. Repeatable. Default: some that flip, and a steady one.", type=_MANY,
+                metavar="ID")
+FOLD = Flag("--fold", "The fold whose network is explained.", type=int, default=0,
+            least=0)
+LAYER = Flag("--layer", "Convolution of the Grad-CAM maps. Default: the study's, else the last.",
+             metavar="NAME")
+SEEN_MAS = Flag("--mas", "Dose of the noise. Default: the study's, else 100.",
+                type=float)
+SEEN_ATTACK = Flag("--attack", "The noise: optimised and plausible, optimised by rings, or one random draw. Default: "
+                   "the study's, else plausible.", type=Literal["plausible", "rings", "random"])
+
+SOURCES = Flag("sources", "A folder or files of DICOM slices, or an npz.", type=list[Path], default=...,
+               metavar="SERIES...")
+DIFFERENCE = Flag("--difference", "Subtract neighbouring slices, so that structure cancels.", type=bool)
+ROIS = Flag("--roi", "A region in pixels: upper left pixel and side. Repeatable. Default: uniform ones are found.",
+            type=_MANY, metavar="ROW,COLUMN,SIZE")
+SIDE = Flag("--side", "Side of the regions that are found. Default: as large as fits.", type=float, metavar="MM")
+SLICES = Flag("--slices", "Slices of the series, counted from 0.", metavar="FIRST:END")
+DETREND = Flag("--detrend", "What is taken off each region.", type=Literal["plane", "mean", "quadratic", "none"],
+               default="plane")
+TAPER = Flag("--taper", "Window before the Fourier transform.", type=Literal["none", "hann"], default="none")
+MAS = Flag("--mas", "Tube load in mAs. Default: from the DICOM tags.", type=float)
+PIXEL_SPACING = Flag("--spacing", "Pixel spacing. Default: what the file says.", type=float, metavar="MM")
+ARRAY = Flag("--array", "Array of an npz.", metavar="NAME")
+OFFSET = Flag("--offset", "What an npz stores for water.", type=float, default=0.0)
+SERIES = Flag("--series", "Which series, where there are several: its uid or the end of it.", metavar="UID")
+SPECTRUM = Flag("spectrum", "soft, lung, or a CSV of `measure`.", default=..., metavar="SPECTRUM")
+DOSES = Flag("--mas", "Doses, such as 10,50,100.", default="10,50,100", metavar="DOSES", reads=numbers)
+PIXELS = Flag("--size", "Pixels per side.", type=int, default=64)
+GRID = Flag("--spacing", "Pixel spacing.", type=float, default=1.0, metavar="MM")
+DRAWS = Flag("--draws", "Draws that are measured.", type=int, default=1000)
+REFERENCE_MAS = Flag("--reference-mas", "Dose of a CSV's values. Default: as measured.", type=float)
