@@ -181,6 +181,15 @@ def test_robustness_is_told_with_what_speaks_against_it(rows: dict[tuple[str, st
                                                       ("FDA", "F: robustness"))} == {robust(rows)}
 
 
+def test_a_dose_is_not_told_as_a_size_of_each_pixel(tmp_path: Path) -> None:
+    noise = [row | {"attack": "random_ct_noise", "threat": "CTNoise", "against": "prediction", "size": 50.0, "unit": "mAs"}
+             for row in fabricate.rows() if row["attack"] == "fgsm"]
+    found = robust(rows_of(write(tmp_path / "run", table=records.as_table([*fabricate.rows(), *noise]))))
+    assert "a search for the smallest flip and CT noise" not in robust(rows_of(write(tmp_path / "other")))
+    assert "CT noise, each by at most a stated size or at a stated dose" in found
+    assert "any pixel" not in found
+
+
 def test_plan_and_records_alone_answer_less_and_invent_nothing(tmp_path: Path) -> None:
     folder = fabricate.write_run(tmp_path / "run")
     for name in ("findings.json", "training.json", "examples.npz"):

@@ -1,6 +1,6 @@
 """Guidelines, crossed with what a run's own files say: filled in as far as they know, the rest left to the author.
 
-A guideline is a TOML file in `crosswalks/`: name, address, how far its source is open to us, and items in our own
+A guideline is a TOML file in `crosswalks/`: name, address, the source that it follows, and items in our own
 words, each with sentences whose places the run's files fill in (`evidence`, `facts`, `sentences.toml`). A tool that
 fills in what it measured saves an author's time and errors of copying; one that guessed the rest would cost both.
 So an answer names the file and the key where it stands, and what is not in the run is shown as open.
@@ -54,15 +54,15 @@ class Item:
 
 @dataclass(frozen=True)
 class Crosswalk:
-    """A guideline: its name as it is cited, what it is for, its address, how far its `source` is open to us, what
-    its items' `marks` mean, and its place among the others."""
+    """A guideline: its name as it is cited, what it is for, its address, the `source` that its items follow, `notes`
+    (what its items' marks mean, what it does not show), and its place among the others."""
 
     name: str
     about: str
     address: str
     source: str
     items: tuple[Item, ...]
-    marks: str = ""
+    notes: str = ""
     order: int = 100
 
 
@@ -131,7 +131,7 @@ def checklist_json(runs: Runs, guides: Sequence[Crosswalk] = ()) -> dict[str, An
     """The same as plain values."""
     return {"runs": list(runs), "checklists": [
         {"name": filled.guide.name, "about": filled.guide.about, "address": filled.guide.address,
-         "source": filled.guide.source, "marks": filled.guide.marks, "counts": filled.counts,
+         "source": filled.guide.source, "notes": filled.guide.notes, "counts": filled.counts,
          "items": [{key: value for key, value in asdict(row.item).items() if key != "answers"}
                    | {"state": row.state, "answers": [asdict(answer) for answer in row.answers], "left": row.left}
                    for row in filled.rows]}

@@ -19,7 +19,7 @@ def folds(checklists: Iterable[Checklist]) -> Iterator[Item]:
         guide, counts = filled.guide, filled.counts
         items: list[Item] = [Text(f"{guide.name}: {guide.about} ({guide.address}), in our own words. {guide.source} An "
                                   "answer stands only where the run's own files give it, with file and key; "
-                                  f"everything else is for the author. {guide.marks}".rstrip(), "soft")]
+                                  f"everything else is for the author. {guide.notes}".rstrip(), "soft")]
         if (answered := [row for row in filled.rows if row.answers]):
             items.append(_narrow(answered))
         if (left := [f"{row.item.number} {row.item.topic}" for row in filled.rows if not row.answers]):
@@ -42,7 +42,7 @@ def checklist_markdown(runs: Runs, guides: Sequence[Crosswalk] = ()) -> str:
 
 
 def _whole(filled: Checklist) -> Iterator[Item]:
-    yield Text(" ".join(filter(None, (f"{filled.guide.address}.", filled.guide.source, filled.guide.marks))))
+    yield Text(" ".join(filter(None, (f"{filled.guide.address}.", filled.guide.source, filled.guide.notes))))
     for name, rows in filled.sections.items():
         yield from (Heading(name), _table(rows))
 

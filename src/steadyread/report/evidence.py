@@ -168,6 +168,11 @@ class Evidence:
                  or ({"all": reads_of(clean, None)} if len(clean) else {}))
         return {name: f"{name}: {self._counted(part)}" for name, part in reads.items()}
 
+    @cached_property
+    def threats(self) -> set[str]:
+        """The threats under which the records hold reads."""
+        return {str(name) for name in pc.unique(self.table["threat"]).to_pylist()} - {"none"}
+
     def of_checks(self, names: str) -> list[Mapping[str, Any]]:
         """The findings of checks ("class counts, parts"), of groups of checks, of all `warnings`, and the reader's
         notes on what it could not use (`unusable data`) and others (`notes on data`)."""

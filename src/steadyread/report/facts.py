@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.reads import CT_NOISE
 from steadyread.report.evidence import COUNTED, Evidence, Fact, between, estimate_said, listed, sentences, setting
 from steadyread.units import number_of
 from steadyread.words.numbers import attack_name, score_name, show_size_json
@@ -194,12 +195,19 @@ def resampled(run: Evidence) -> Fact | None:
 
 @fact
 def attacks(run: Evidence) -> Fact | None:
-    """`FGSM, PGD and a search for the smallest flip`."""
+    """`FGSM, PGD, a search for the smallest flip and CT noise`."""
     sides = run.section("summary.robustness").values()
     keys = dict.fromkeys(str(row["attack"]) for side in sides for row in side["attacks"])
     names = [attack_name(key) for key in keys]
     names += ["a search for the smallest flip"] if any(side["smallest_flip"]["searched"] for side in sides) else []
+    names += ["CT noise"] if CT_NOISE in run.threats else []
     return Fact(listed(names), ("plan.attacks", "summary.robustness")) if names else None
+
+
+@fact
+def pixelwise(run: Evidence) -> Fact | None:
+    """Known where the size of every attack bounds the change of each pixel."""
+    return Fact("", ("records.threat",)) if run.threats == {"Linf"} else None
 
 
 @fact
