@@ -18,7 +18,8 @@ from scipy.special import expit
 from steadyread import records
 from steadyread.metrics.dose import flip_probability_of
 from steadyread.metrics.reads import KNOWN
-from steadyread.report.noise import noise_of, page_of, read_noise
+from steadyread.report.run import told_of
+from steadyread.report.shareable import AS_IT_IS
 
 DOSES = (10.0, 50.0, 100.0, 200.0, 500.0)
 VARIANTS = ("original", "batch_norm", "dropout_0.1", "deeper", "narrower", "five_class", "strided")
@@ -293,5 +294,5 @@ def _write_json(path: Path, value: Any) -> None:
 
 def noise_page(folder: Path) -> tuple[str, dict[str, Any]]:
     """The page of a study's folder, without charts, and its summary."""
-    noise = noise_of(read_noise(folder))
-    return page_of(noise).html({}), dict(noise.summary)
+    told = told_of(folder, AS_IT_IS)
+    return told.page().html({}), told.summary

@@ -23,7 +23,8 @@ from steadyread.metrics.plan import bounds_of
 from steadyread.metrics.summary import as_json
 from steadyread.report import write_report
 from steadyread.report.hardening_stored import hardening_summary, read_hardenings
-from steadyread.report.plain import Plain, page_of
+from steadyread.report.plain import Plain
+from steadyread.report.run import Told
 from steadyread.report.stored import Assessed, read_run
 from steadyread.units import Bounds
 from steadyread.words.plain import with_words
@@ -59,7 +60,7 @@ def told(run: Path) -> dict[str, Any]:
     plain = Assessed(read, reads_of(read.table, summary["part"], summary["stage"], bounds_of(read.plan)))
     hardened = read_hardenings(run)
     summary |= {"hardening": hardening_summary(plain, hardened)} if hardened else {}
-    (run / "report.html").write_text(page_of(Plain(read, summary)).html({}))
+    (run / "report.html").write_text(Told(Plain(read, summary), None, None, {}).page().html({}))
     found: dict[str, Any] = as_json(summary)
     return found
 

@@ -14,7 +14,8 @@ from fabricate_noise_hardening import Method
 from pages import HOSTILE, Page, refuse_outside
 from steadyread.errors import InputRefused
 from steadyread.metrics.summary import as_json
-from steadyread.report.noise import read_noise, write_noise_report
+from steadyread.report import write_report
+from steadyread.report.noise import read_noise
 from steadyread.report.noise_hardening_drawings import noise_hardening_drawings
 from steadyread.report.noise_hardening_stored import read_noise_hardening
 from steadyread.report.noise_stored import read_noise_run
@@ -30,7 +31,7 @@ SMALL = replace(made.STUDY, cases=60, patients=54, doses=(100.0,))
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = made.write_hardened(tmp_path_factory.mktemp("runs") / "ct_noise", ALL)
-    write_noise_report(folder)
+    write_report(folder)
     return folder
 
 

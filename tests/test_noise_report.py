@@ -17,10 +17,12 @@ from pages import HOSTILE, Page, refuse_outside
 from steadyread.errors import InputRefused
 from steadyread.figures import svg
 from steadyread.metrics.summary import as_json
+from steadyread.report import write_report
 from steadyread.report.inline import inline_svg
-from steadyread.report.noise import drawings_of, noise_of, page_of, read_noise, write_noise_report
+from steadyread.report.noise import drawings_of, noise_of, read_noise
 from steadyread.report.noise_stored import read_noise_run
-from steadyread.report.shareable import Shareable
+from steadyread.report.run import told_of
+from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.words.noise import noise_run_lines
 
 SMALL = made.Made(cases=60, patients=40, folds=1, doses=(10.0, 100.0), draws=20)
@@ -29,7 +31,7 @@ SMALL = made.Made(cases=60, patients=40, folds=1, doses=(10.0, 100.0), draws=20)
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     settings = made.Made(cases=100, patients=70, folds=2, variants=("original", "strided", "five_class"))
-    return write_noise_report(made.write_study(tmp_path_factory.mktemp("runs") / "ct_noise", settings)).parent
+    return write_report(made.write_study(tmp_path_factory.mktemp("runs") / "ct_noise", settings)).parent
 
 
 def test_both_sigmas_of_a_noise_of_the_scanner_are_shown(tmp_path: Path) -> None:
@@ -144,8 +146,8 @@ def test_a_study_under_way_is_reported_as_far_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputRefused, match="no network's records"):
-        write_noise_report(tmp_path)
+    with pytest.raises(InputRefused, match="no such file"):
+        write_report(tmp_path)
 
 
 @pytest.mark.parametrize(("name", "content"), [("study.json", "[]"), ("spectrum.json", "3"),
@@ -177,11 +179,10 @@ def test_names_from_users_are_escaped(tmp_path: Path) -> None:
     told = json.loads(plan.read_text())
     told["data"] |= {"name": HOSTILE, "classes": ["benign", HOSTILE]}
     plan.write_text(json.dumps(told))
-    files = read_noise(folder)
-    noise = noise_of(files)
-    drawings = drawings_of(files, noise)
-    text = page_of(noise).html({name: (inline_svg(svg(drawings[name].figure), name, drawings[name].caption), "")
-                                for name in ("subgroups", "drift_jitter")})
+    told = told_of(folder, AS_IT_IS)
+    charts = {name: told.drawings[name] for name in ("subgroups", "drift_jitter")}
+    text = told.page().html({name: (inline_svg(svg(chart.figure), name, chart.caption), "")
+                             for name, chart in charts.items()})
     assert "<script" not in text
     assert text.count("&lt;script") > 5
 

@@ -21,7 +21,8 @@ from steadyread.metrics.seeing import summarise_seeing
 from steadyread.metrics.seeing_features import FeatureChange
 from steadyread.metrics.seeing_reads import SeenFold
 from steadyread.report import noise as report_noise
-from steadyread.report.noise import Seeing, write_noise_report
+from steadyread.report import write_report
+from steadyread.report.noise import Seeing
 from steadyread.report.sections.seeing import seeing
 from steadyread.report.seeing_drawings import draw_seen, seeing_drawings
 from steadyread.report.seeing_stored import read_seen, read_seen_run, read_shown
@@ -40,7 +41,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
         made.write_seen(folder / f"jobs/original/fold-{fold}", made.Seen(fold=fold))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(report_noise, "noise_drawings", lambda *_: {})      # the others' figures have their own tests
-        return write_noise_report(folder).parent
+        return write_report(folder).parent
 
 
 def told(one: made.Seen, **changed: Any) -> dict[str, Any]:

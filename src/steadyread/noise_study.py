@@ -29,7 +29,7 @@ from steadyread.noise_hardening import (
 )
 from steadyread.noise_job import Job, carry_out_job, jobs_of, material_of, noise_of
 from steadyread.progress import Named, Progress, at_work, lines, quiet
-from steadyread.report.noise import write_noise_report
+from steadyread.report import write_report as write_noise_report
 from steadyread.report.shareable import write_cases
 from steadyread.study import Study
 from steadyread.threats import CTNoise

@@ -21,7 +21,6 @@ from steadyread.metrics.summary import as_json
 from steadyread.metrics.triage import FREE, SMALLEST_FLIP, scores, triage, with_combined
 from steadyread.names import cell
 from steadyread.report import write_report
-from steadyread.report.noise import write_noise_report
 from steadyread.report.sets_page import write_sets_report
 from steadyread.report.shareable import IN_REPORT, Shareable, secret_of
 from steadyread.report.stored import read_records
@@ -81,8 +80,6 @@ def report_run(folder: str | Path, seed: int = 0, out: str | Path | None = None,
 
 def _writer(folder: Path) -> Callable[[Path, int, bool], Path]:
     """What writes the report of this kind of run."""
-    if (folder / JOBS).is_dir():
-        return write_noise_report
     settings = records.read_object(folder / SETTINGS) or {}
     return write_sets_report if "sets" in settings else write_report
 

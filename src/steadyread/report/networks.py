@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from steadyread.metrics.plan import bounds_of
 from steadyread.metrics.reads import CT_NOISE, RANDOM
@@ -38,6 +39,7 @@ class Network:
 class Networks:
     """The networks of a run, those of one data set or of several."""
 
+    label: ClassVar[str] = "networks"
     networks: tuple[Network, ...]
 
     @property

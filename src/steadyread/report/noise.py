@@ -3,12 +3,9 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from steadyread import records
-from steadyread.figures import save
 from steadyread.figures.noise_examples import NoiseExample
-from steadyread.files import FIGURES, PAGE, SUMMARY
 from steadyread.metrics import published
 from steadyread.metrics.noise import row_of
 from steadyread.metrics.noise_hardening import summarise_noise_hardening
@@ -17,17 +14,14 @@ from steadyread.metrics.noise_summary import SIMULATE, by_severity, networks_by_
 from steadyread.metrics.plan import class_names
 from steadyread.metrics.reads import KNOWN, PARTS, RANDOM, Reads
 from steadyread.metrics.seeing import summarise_seeing
-from steadyread.metrics.summary import as_json
 from steadyread.report.cards import estimated, within
 from steadyread.report.drawings import Drawing
-from steadyread.report.inline import inline_svg
 from steadyread.report.items import Card, Cards, Item, Text
 from steadyread.report.marks import bold
 from steadyread.report.noise_drawings import noise_drawings
 from steadyread.report.noise_hardening_drawings import noise_hardening_drawings
 from steadyread.report.noise_hardening_stored import read_noise_hardening
 from steadyread.report.noise_stored import NoiseRun, read_noise_run
-from steadyread.report.page import Page, written
 from steadyread.report.seeing_drawings import seeing_drawings
 from steadyread.report.seeing_stored import SeenRun, read_seen_run
 from steadyread.report.shareable import AS_IT_IS, Shareable
@@ -36,8 +30,8 @@ from steadyread.words.noise_hardening import hardening_words
 from steadyread.words.numbers import counted, percent
 
 Summary = Mapping[str, Any]
-FOOT = ("A measurement of networks, not a medical device: it must not decide on anyone's care. [B]: Shen et al. 2020, "
-        f"doi:{published.DOI}.")
+SOURCE = f"[B]: Shen et al. 2020, doi:{published.DOI}."
+FOOT = f"A measurement of networks, not a medical device: it must not decide on anyone's care. {SOURCE}"
 PRINTED_AT = f"K = {published.TRIALS}"
 _WINDOW = (-1000.0, 400.0)      # HU, for pictures where the study states no window of its own
 
@@ -47,6 +41,7 @@ class Noise:
     """A study of CT noise: its summary, as `metrics.noise_summary.summarise_noise` has it, with the `verdict` of
     `words.noise`; its example images; and the HU window that the networks see."""
 
+    label: ClassVar[str] = "CT noise"
     summary: Summary
     examples: Sequence[NoiseExample] = ()
     window: tuple[float, float] = _WINDOW
@@ -112,6 +107,7 @@ class NoiseHardening:
     """What hardening against CT noise did, as `metrics.noise_hardening` has it, with the words of
     `words.noise_hardening`; and the names of the classes."""
 
+    label: ClassVar[str] = "CT noise"
     summary: Summary
     classes: Sequence[str]
 
@@ -121,34 +117,11 @@ class Seeing:
     """What the networks of a study see with noise and without, as `metrics.seeing` has it; the study's classes, the
     part that was looked at, and whether its images are made by a computer."""
 
+    label: ClassVar[str] = "CT noise"
     summary: Summary
     classes: Sequence[str]
     part: str
     synthetic: bool
-
-
-def write_noise_report(folder: Path, seed: int = 0, show_ids: bool = False) -> Path:
-    """Write report.html, summary.json and figures/ into a noise study's folder from its stored files alone.
-
-    `seed` is that of the bootstrap: the same folder gives the same bytes. Networks that are not assessed yet are
-    left out, so a study under way can be reported on. Cases and patients have pseudonyms (see `Shareable`), and
-    files no folders, unless `show_ids`.
-
-    Raises:
-        InputRefused: no network's records there, or a stored file that is not what it should be.
-        Partial: the disk is full.
-    """
-    shared = Shareable.of(Path(folder), show_ids)
-    files = read_noise(Path(folder), shared)
-    noise = noise_of(files, seed, shared)
-    place = files.run.folder
-    drawings = drawings_of(files, noise)
-    saved = {name: save(drawing.figure, place / FIGURES, name)[1] for name, drawing in drawings.items()}
-    records.write_json(place / SUMMARY, as_json(noise.summary))
-    records.write_text(place / PAGE, page_of(noise).html({
-        name: (inline_svg(saved[name].read_text("utf-8"), name.replace("_", "-"), drawing.caption), drawing.caption)
-        for name, drawing in drawings.items() if name != "examples"}))
-    return place / PAGE
 
 
 @dataclass(frozen=True, eq=False)
@@ -209,13 +182,6 @@ def window_of(settings: Mapping[str, Any]) -> tuple[float, float]:
     return _WINDOW
 
 
-def page_of(noise: Noise) -> Page:
-    """The page of a study of CT noise."""
-    name = noise.summary["data"]["name"]
-    return Page(f"CT noise on {name}", f"How much CT noise do reads of {name or 'these images'} stand?",
-                tuple(head(noise)), written(subjects(noise)), FOOT)
-
-
 def subjects(noise: Noise) -> list[object]:
     """All that sections are written of: the study, what hardening did, and what its networks see."""
     s = noise.summary
@@ -231,6 +197,16 @@ def head(noise: Noise) -> Iterator[Item]:
         yield Text(f"{bold('SYNTHETIC')} The images are made by a computer, not taken of patients. Nothing here says "
                    "how the networks read real ones.", "banner")
     yield Text(s["verdict"], "verdict")
+    if s.get("hardening") and s["hardening"]["said"]["main"]:
+        yield Text(s["hardening"]["said"]["main"])
+    yield Cards(tuple(noise_cards(noise)), "many")
+
+
+def head_beside(noise: Noise) -> Iterator[Item]:
+    """The same below the head of a page that is about another threat too."""
+    s = noise.summary
+    yield Text("Under CT noise · " + " · ".join(list(_kicker(noise))[1:]), "kicker")
+    yield Text(s["verdict"])
     if s.get("hardening") and s["hardening"]["said"]["main"]:
         yield Text(s["hardening"]["said"]["main"])
     yield Cards(tuple(noise_cards(noise)), "many")

@@ -47,13 +47,14 @@ class Page:
 
 def written(subjects: Sequence[object]) -> tuple[tuple[str, tuple[Item, ...]], ...]:
     """Every section that has something to say of the subjects, in the order of the sections."""
-    made = []
+    made: dict[str, tuple[Item, ...]] = {}
     for section in sections():
         for subject in subjects:
             if isinstance(subject, section.of):
                 items = tuple(section.write(subject))
-                made += [(section.title, items)] if items else []
-    return tuple(made)
+                title = f"{section.title} ({section.of.label})" if section.title in made else section.title
+                made |= {title: items} if items else {}
+    return tuple(made.items())
 
 
 def _markdown(item: Item) -> Iterator[str]:

@@ -2,27 +2,19 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-from steadyread import records
-from steadyread.figures import save
-from steadyread.files import FIGURES, PAGE, SUMMARY
 from steadyread.metrics import reads_of, summarise
 from steadyread.metrics.plan import bounds_of
-from steadyread.metrics.summary import as_json
 from steadyread.report.cards import plain_cards
-from steadyread.report.checklists import CHECKLIST, CHECKLIST_JSON, Runs, checklist_json
-from steadyread.report.crossed import checklist_markdown
+from steadyread.report.checklists import Runs
 from steadyread.report.drawings import Drawing, drawings
 from steadyread.report.hardening_drawings import hardening_drawings
 from steadyread.report.hardening_stored import hardening_summary, read_hardenings
-from steadyread.report.inline import inline_svg
 from steadyread.report.items import Cards, Item, Text, notes
 from steadyread.report.marks import bold
-from steadyread.report.page import Page, written
 from steadyread.report.shareable import Shareable
-from steadyread.report.stored import Assessed, Run, read_run
+from steadyread.report.stored import Assessed, Run
 from steadyread.units import Bounds
 from steadyread.words.numbers import counted
 from steadyread.words.plain import with_words
@@ -37,6 +29,7 @@ class Plain:
     """A run under changes of any pixels: its stored files and its summary, as `metrics.summarise` has it, with the
     words of `words.plain` and, where the network was hardened, `hardening`."""
 
+    label: ClassVar[str] = "any pixels"
     run: Run
     summary: Mapping[str, Any]
 
@@ -76,30 +69,6 @@ class Plain:
         return {str(self.summary["name"] or self.summary["data"]["name"]): (self.run, self.summary)}
 
 
-def write_report(run_dir: Path, seed: int = 0, show_ids: bool = False) -> Path:
-    """Write report.html, summary.json, checklists and figures/ into a run's folder from its stored files alone.
-
-    `seed` is that of the bootstrap and of drawn subsets: the same folder gives the same bytes. Cases and
-    patients have pseudonyms (see `Shareable`), and files no folders, unless `show_ids`.
-
-    Raises:
-        InputRefused: no plan or records there, or a stored file that is not what it should be.
-        Partial: the disk is full.
-    """
-    folder = Path(run_dir)
-    shared = Shareable.of(folder, show_ids)
-    subject, drawn = plain_of(read_run(folder, shared=shared), shared, seed)
-    saved = {name: save(drawing.figure, folder / FIGURES, name)[1] for name, drawing in drawn.items()}
-    records.write_json(folder / SUMMARY, as_json(subject.summary))
-    records.write_text(folder / CHECKLIST, checklist_markdown(subject.runs))
-    records.write_json(folder / CHECKLIST_JSON, checklist_json(subject.runs))
-    captions = {name: drawing.caption for name, drawing in drawn.items() if name != "examples"}
-    records.write_text(folder / PAGE, page_of(subject).html({
-        name: (inline_svg(saved[name].read_text("utf-8"), name.replace("_", "-"), caption), caption)
-        for name, caption in captions.items()}))
-    return folder / PAGE
-
-
 def plain_of(run: Run, shared: Shareable, seed: int = 0) -> tuple[Plain, dict[str, Drawing]]:
     """A run under changes of any pixels, with its hardenings where its folder has any, and its charts by name."""
     bounds = bounds_of(run.plan)
@@ -111,14 +80,6 @@ def plain_of(run: Run, shared: Shareable, seed: int = 0) -> tuple[Plain, dict[st
         summary["hardening"] = hardening_summary(plain, hardened, seed)
         drawn |= {each.name: each for each in hardening_drawings(plain, hardened, summary["hardening"])}
     return Plain(run, summary), drawn
-
-
-def page_of(plain: Plain) -> Page:
-    """The page of one network on one data set."""
-    s = plain.summary
-    return Page(f"{s['model'].get('name')} on {s['data'].get('name')}",
-                f"How steady is {s['model'].get('name') or 'the model'} on {s['data'].get('name') or 'these images'}?",
-                tuple(head(plain)), written([plain]), FOOT)
 
 
 def head(plain: Plain) -> Iterator[Item]:

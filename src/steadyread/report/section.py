@@ -14,12 +14,20 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import entry_points
-from typing import Any, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from steadyread.report.items import Item
 
 GROUP = "steadyread"
-T = TypeVar("T")
+
+
+class Subject(Protocol):
+    """What sections are written from; `label` tells sections of one title on one page apart."""
+
+    label: ClassVar[str]
+
+
+T = TypeVar("T", bound=Subject)
 Written = Callable[[T], Iterable[Item]]
 
 
