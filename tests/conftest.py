@@ -5,12 +5,11 @@ from pathlib import Path
 
 import pytest
 import torch
-from matplotlib.figure import Figure
 
 from fabricate_pictures import Call, Told
 from steadyread import progress
+from steadyread.charts import Chart
 from steadyread.cli import main
-from steadyread.figures import style
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 
@@ -33,9 +32,8 @@ def shared_data() -> Callable[[str], Path]:
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are laid out and saved as nothing: for tests of what a report says, in a fifth of the time."""
-    monkeypatch.setattr(style, "svg", lambda figure: "<svg></svg>")
-    monkeypatch.setattr(style, "_settle", lambda figure: None)
-    monkeypatch.setattr(Figure, "savefig", lambda figure, buffer, **settings: None)
+    monkeypatch.setattr(Chart, "svg", lambda chart: "<svg></svg>")
+    monkeypatch.setattr("steadyread.charts.chart.png", lambda svg, scale=2: b"")
 
 
 @pytest.fixture

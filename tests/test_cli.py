@@ -200,7 +200,7 @@ def test_version_and_help(steadyread: Call) -> None:
 
 
 def test_help_imports_no_torch() -> None:
-    heavy = ("torch", "numpy", "pyarrow", "pydantic", "matplotlib")
+    heavy = ("torch", "numpy", "pyarrow", "pydantic", "altair", "vl_convert")
     code = ("import sys\nfrom steadyread.cli import main\nmain(['--help'])\n"
             f"sys.exit(any(name in sys.modules for name in {heavy}))")
     assert subprocess.run([sys.executable, "-c", code], capture_output=True).returncode == 0

@@ -1,27 +1,24 @@
 """The report's section on hardening: every part from stored files alone, and never a success that is none."""
 
 import json
-import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-from xml.etree import ElementTree as Xml
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 import fabricate
 from pages import HOSTILE, Page, refuse_outside
-from steadyread import figures, records
+from steadyread import records
+from steadyread.charts import Panel
 from steadyread.errors import InputRefused
-from steadyread.figures import AttackPoints
-from steadyread.figures.hardening import Side, before_and_after, flip_scatter, legend_of
-from steadyread.figures.hardening_training import Trained, by_training_size, hardening_curve
 from steadyread.metrics import Estimate, reads_of, step_curve, summarise
 from steadyread.metrics.plan import bounds_of
 from steadyread.metrics.summary import as_json
 from steadyread.report import write_report
+from steadyread.report.accuracy_drawings import AttackPoints, Side, Trained, before_and_after, reach
+from steadyread.report.drawings import hardening_course
+from steadyread.report.hardening_drawings import by_training_size, flips_before_and_after
 from steadyread.report.hardening_stored import hardening_summary, read_hardenings
 from steadyread.report.plain import Plain
 from steadyread.report.run import Told
@@ -264,49 +261,49 @@ CURVE = step_curve(np.array([0.0, 2.0, 3.0, np.inf]), np.array([False, True, Tru
 EMPTY = step_curve(NONE, NONE.astype(bool), NONE.astype(bool), NONE.astype(str))
 POINTS = [AttackPoints("FGSM", [1.4, 2.8], [0.7, 0.6]), AttackPoints(HOSTILE, [1.4], [0.5])]
 ONE = Trained(2.8, Estimate(0.8, 0.7, 0.9), Estimate(0.5))
-DRAWN: dict[str, Callable[[], Figure]] = {
-    "both": lambda: before_and_after(Side(CURVE, POINTS), Side(CURVE, POINTS[:1]), HU, 2.8),
-    "fixed only": lambda: before_and_after(Side(EMPTY, POINTS), Side(CURVE.until(0), POINTS), PLAIN),
-    "neither": lambda: before_and_after(Side(EMPTY, []), Side(EMPTY, []), HU, 2.8),
-    "flips": lambda: flip_scatter(np.array([1.0, 2.0, np.inf, 4.0, 0.0]),
-                                  np.array([3.0, 2.0, 1.0, np.inf, 1.0]), HU),
-    "many flips": lambda: flip_scatter(np.geomspace(1e-6, 1, 3000), np.geomspace(1e-3, 2, 3000), PLAIN),
-    "one flip": lambda: flip_scatter(np.array([2.0]), np.array([2.0]), HU),
-    "no flip": lambda: flip_scatter(NONE, NONE, HU),
-    "never": lambda: flip_scatter(np.full(3, np.inf), np.full(3, np.inf), HU),
-    "epochs": lambda: hardening_curve(history(), HU),
-    "one class": lambda: hardening_curve({"epochs": [history()["epochs"][0] | {"predicted_classes": 1}],
-                                          "chosen_epoch": 0}, HU),
-    "no epochs": lambda: hardening_curve({}, HU),
-    "sizes": lambda: by_training_size([ONE, Trained(28.0, Estimate(None), Estimate(None), True)], Estimate(0.9),
-                                      Estimate(0.3), HU),
-    "one size": lambda: by_training_size([ONE], Estimate(None), Estimate(None), PLAIN),
-    "no size": lambda: by_training_size([], Estimate(None), Estimate(None), PLAIN)}
 
 
-@pytest.mark.parametrize("name", DRAWN)
-def test_a_figure_is_the_same_valid_svg_each_time(name: str) -> None:
-    first, second = figures.svg(DRAWN[name]()), figures.svg(DRAWN[name]())
-    assert first == second
-    assert not [element for element in Xml.fromstring(first).iter() if element.tag.endswith("script")]
+def words(panel: Panel) -> str:
+    """All that a panel's tables say, and its key."""
+    return " ".join(str(row.get("text", "")) for rows in panel.tables.values() for row in rows) + " ".join(
+        entry.name for entry in panel.key)
+
+
+def test_figures_without_numbers_say_so() -> None:
+    assert "no attack has been run" in words(before_and_after(Side(EMPTY, []), Side(EMPTY, []), HU, "label", 2.8))
+    for flips in (NONE, np.full(3, np.inf)):
+        assert "no read that is right in both was flipped" in words(flips_before_and_after(flips, flips, HU))
+    assert "no epoch of hardening" in words(hardening_course({}, HU))
+    assert "no hardening to compare" in words(by_training_size([], Estimate(None), Estimate(None), PLAIN))
 
 
 def test_the_curves_are_drawn_where_they_are() -> None:
-    figure = before_and_after(Side(CURVE, []), Side(CURVE, []), HU, 2.8)
-    steps = [line for line in figure.axes[0].lines if line.get_drawstyle() == "steps-post"]
-    assert len(steps) == 2
-    assert steps[0].get_linestyle() != steps[1].get_linestyle()
-    for line in steps:
-        assert np.allclose(np.asarray(line.get_xdata())[:3] * HU.range, CURVE.sizes)
-        assert np.allclose(np.asarray(line.get_ydata())[:3], CURVE.accuracy)
-    assert math.isclose(float(np.asarray(figure.axes[0].lines[-1].get_xdata())[0]), 0.002)
-    assert legend_of(Side(CURVE, POINTS), Side(CURVE, POINTS))[1] == [
-        "before, every size, as found", "after, every size, as found", "FGSM", HOSTILE]
+    panel = before_and_after(Side(CURVE, POINTS), Side(CURVE, POINTS[:1]), HU, "label", 2.8)
+    steps = panel.tables["steps"]
+    assert [row["x"] for row in steps[:3]] == pytest.approx(CURVE.sizes)
+    assert [row["y"] for row in steps[:3]] == pytest.approx(CURVE.accuracy)
+    assert len({(row["colour"], tuple(row["dash"])) for row in steps}) == 2
+    assert panel.tables["rules"][0]["x"] == 2.8
+    assert [entry.name for entry in panel.key] == ["before", "after", "FGSM", HOSTILE]
+    assert (panel.x.domain or (0, 0))[1] == reach([Side(CURVE, POINTS)] * 2, HU, 2.8) > CURVE.half_way
+    ended = before_and_after(Side(EMPTY, POINTS), Side(CURVE.until(0), POINTS), PLAIN, "label")
+    assert not ended.tables["steps"]
 
 
 def test_a_flip_that_was_never_found_stands_beyond_all_others() -> None:
-    figure = flip_scatter(np.array([1.0, 2.0]), np.array([3.0, np.inf]), PLAIN)
-    heights = np.sort(np.concatenate([np.asarray(points.get_offsets())[:, 1] for points in
-                                      figure.axes[0].collections]))
+    panel = flips_before_and_after(np.array([1.0, 2.0, 0.0]), np.array([3.0, np.inf, 1.0]), PLAIN)
+    heights = sorted(row["y"] for row in panel.tables["marks"])
     assert heights[0] == 3.0
-    assert 3.0 < heights[1] < figure.axes[0].get_ylim()[1]
+    assert 3.0 < heights[1] < (panel.y.domain or (0, 0))[1]
+    assert "never flipped after" in words(panel)
+
+
+def test_a_training_that_reads_one_class_and_one_that_failed_are_marked() -> None:
+    course = hardening_course({"epochs": [history()["epochs"][0] | {"predicted_classes": 1}], "chosen_epoch": 0}, HU)
+    assert "one class for every image" in words(course)
+    assert "kept: the start" in words(course)
+    assert "stage 2: 0.002" in words(hardening_course(history(), HU))
+    sizes = by_training_size([ONE, Trained(28.0, Estimate(0.5), Estimate(0.5), True)], Estimate(0.9), Estimate(0.3), HU)
+    hollow = [row["x"] for row in sizes.tables["marks"] if row["fill"] != row["colour"]]
+    assert hollow == [28.0, 28.0]
+    assert "clean, before: 90.0" in words(sizes)

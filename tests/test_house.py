@@ -23,7 +23,7 @@ FLOORS = {
         "noise_hardening", "running", "sets", "stored"),
     5: ("report",),
     4: ("assessment", "gates", "set_aside", "training", "checks"),
-    3: ("attacks", "figures", "explain"),
+    3: ("attacks", "charts", "explain"),
     2: ("threats", "classifier", "cases", "words", "store"),
     1: ("types", "units", "errors", "names", "files", "heads", "limits", "locks", "convolutions", "findings",
         "progress", "folder_lock", "records", "metrics", "models", "whole_files", "workers", "_version"),
@@ -31,7 +31,7 @@ FLOORS = {
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Rooms that count, draw or say: torch is never imported with them.
 WITHOUT_TORCH = ("metrics", "metrics.summary", "metrics.noise_summary", "words.plain", "words.sets",
-                 "words.noise_hardening", "gates", "figures", "report", "report.noise", "report.sets_page",
+                 "words.noise_hardening", "gates", "charts", "report", "report.noise", "report.sets_page",
                  "records", "units", "errors", "files", "findings", "folder_lock", "progress", "console", "stored",
                  "cli")
 

@@ -8,13 +8,14 @@ import pyarrow as pa
 import pytest
 
 import fabricate
-from steadyread import figures, records
+from steadyread import records
 from steadyread.errors import InputRefused, UsageError
 from steadyread.gates import gate, judge
 from steadyread.metrics import reads_of, summarise
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.robustness import robust_curve, step_curve
 from steadyread.metrics.summary import as_json
+from steadyread.report.accuracy_drawings import AttackPoints, Side, reach
 from steadyread.units import Bounds, size_json
 from steadyread.words.numbers import digits, show_native
 from steadyread.words.plain import verdict, with_words
@@ -234,8 +235,7 @@ def test_the_drawn_curve_reaches_the_headline() -> None:
     curve = step_curve(np.r_[np.arange(1.0, 11), np.linspace(50, 51, 40)], np.ones(50, bool), np.zeros(50, bool),
                        np.arange(50).astype(str))
     assert curve.half_way == pytest.approx(50, abs=0.5)
-    figure = figures.accuracy_curve(curve, [figures.AttackPoints("PGD", [1.0, 8.0], [0.98, 0.8])], bounds)
-    assert figure.axes[0].get_xlim()[1] > curve.half_way / bounds.range
+    assert reach([Side(curve, [AttackPoints("PGD", [1.0, 8.0], [0.98, 0.8])])], bounds) > curve.half_way
     for flips in (np.full(5, np.inf), np.zeros(0)):
         right = np.ones(len(flips), bool)
         assert step_curve(flips, right, ~right, np.arange(len(flips)).astype(str)).half_way == 0

@@ -98,7 +98,7 @@ def test_a_study_under_way_is_told_as_far_as_it_is(tmp_path: Path, gone: tuple[s
     hardening = read_noise_hardening(folder, read_noise_run(folder).study.settings)
     assert hardening is not None
     for drawing in noise_hardening_drawings(hardening, found).values():
-        drawing.figure.draw_without_rendering()
+        assert drawing.svg()
         assert drawing.caption
 
 

@@ -15,7 +15,6 @@ import fabricate_noise as made
 from fabricate_noise import noise_page
 from pages import HOSTILE, Page, refuse_outside
 from steadyread.errors import InputRefused
-from steadyread.figures import svg
 from steadyread.metrics.summary import as_json
 from steadyread.report import write_report
 from steadyread.report.inline import inline_svg
@@ -64,7 +63,7 @@ def test_the_same_folder_gives_the_same_bytes(whole: Path) -> None:
     assert again == json.dumps(as_json(json.loads((whole / "summary.json").read_text())), sort_keys=True)
     drawings = drawings_of(files, noise)
     for name in ("dose_fall", "subgroups"):
-        assert svg(drawings[name].figure) == (whole / "figures" / f"{name}.svg").read_text()
+        assert drawings[name].svg() == (whole / "figures" / f"{name}.svg").read_text()
 
 
 def test_the_summary_is_plain_json_with_every_interval(whole: Path) -> None:
@@ -127,7 +126,7 @@ def test_every_figure_stands_without_its_numbers(tmp_path: Path, changed: dict[s
     drawings = drawings_of(files, noise_of(files))
     assert len(drawings) >= 11
     for name, drawing in drawings.items():
-        drawing.figure.draw_without_rendering()
+        assert drawing.svg()
         assert drawing.caption, name
 
 
@@ -181,7 +180,7 @@ def test_names_from_users_are_escaped(tmp_path: Path) -> None:
     plan.write_text(json.dumps(told))
     told = told_of(folder, AS_IT_IS)
     charts = {name: told.drawings[name] for name in ("subgroups", "drift_jitter")}
-    text = told.page().html({name: (inline_svg(svg(chart.figure), name, chart.caption), "")
+    text = told.page().html({name: (inline_svg(chart.svg(), name, chart.caption), "")
                              for name, chart in charts.items()})
     assert "<script" not in text
     assert text.count("&lt;script") > 5

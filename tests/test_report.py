@@ -13,8 +13,8 @@ import pytest
 import fabricate
 from pages import HOSTILE, Page, refuse_outside
 from steadyread import records
+from steadyread.charts import look as style
 from steadyread.errors import InputRefused
-from steadyread.figures import style
 from steadyread.metrics.plan import bounds_of
 from steadyread.report import write_report
 from steadyread.report.sections.triage import rule
@@ -64,7 +64,7 @@ def test_drawings_follow_light_and_dark_and_share_no_names(run: Path) -> None:
     for drawing in drawings:
         assert "currentColor" in drawing
         assert style.INK not in drawing
-        assert f"fill: {style.PAPER}" not in drawing
+        assert style.PAPER not in drawing
         used = set(re.findall(r'(?:href="#|url\(#)([^")]+)', drawing))
         assert used <= set(re.findall(r'\bid="([^"]+)"', drawing))
     names = [attributes["id"] for _, attributes in page.tags if "id" in attributes]

@@ -15,19 +15,18 @@ import fabricate
 import fabricate_sets as made
 from fabricate_sets import FIVE, Made
 from pages import HOSTILE, Page, refuse_outside
+from steadyread.charts.examples import attacked_grid
+from steadyread.charts.look import BLUE, INK, VERMILION
 from steadyread.errors import InputRefused
-from steadyread.figures import AttackPoints, svg
-from steadyread.figures.across_sets import UnderAttack, attacked_grid, before_and_after_panels, under_attack
-from steadyread.figures.set_forests import Difference, Steady, forest, steadiness
 from steadyread.metrics import published_oncology as paper
 from steadyread.metrics.across_sets import at_common_sizes
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.fragility import Alike, fragility, tally, way_of
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.summary import as_json
 from steadyread.records import as_table
 from steadyread.report import sets_tables
+from steadyread.report.sets_drawings import Difference, forest, steadiness
 from steadyread.report.sets_page import markdown, render, write_sets_report
 from steadyread.report.sets_stored import read_sets
 from steadyread.report.sets_summary import summarise_sets
@@ -379,23 +378,10 @@ def test_attacked_images_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         read_sets(tmp_path / "nowhere")
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 4])
-def test_a_panel_a_set_however_many_there_are(count: int) -> None:
-    bounds = Bounds(0.0, fabricate.RANGE, "HU")
-    reads = reads_of(as_table(fabricate.rows(30)), bounds=bounds)
-    curve = robust_curve(reads, "label")
-    points = [AttackPoints("FGSM", [1.4], [0.5]), AttackPoints("mine", [2.8], [0.4])]
-    one = UnderAttack("set", bounds, curve, points)
-    drawn = svg(under_attack([one] * count, "label"))
-    assert drawn.count(">set<") + drawn.count("  set<") == count
-    assert ("no attack has been run" in drawn) == (count == 0)
-
-
 def test_figures_of_nothing_say_so() -> None:
-    assert "no attacked images" in svg(attacked_grid([]))
-    assert "no hardened network" in svg(before_and_after_panels([]))
-    assert "no set has reads" in svg(steadiness([Steady("set", Estimate(None))], "size"))
-    assert "nothing to compare" in svg(forest([], "points", ("worse", "better"), 1))
+    assert "no attacked images" in attacked_grid([]).svg()
+    assert "no set has reads" in str(steadiness([("set", Estimate(None), None)], "size").tables)
+    assert "nothing to compare" in str(forest([], "points", ("worse", "better"), 1).tables)
 
 
 def test_a_forest_draws_what_is_sure_and_what_is_not() -> None:
@@ -403,12 +389,13 @@ def test_a_forest_draws_what_is_sure_and_what_is_not() -> None:
             Difference("one", "worse", steady(0.2, 0.1, 0.3)),
             Difference("two", "alike", steady(0.0, -0.1, 0.1)),
             Difference("two", "few", steady(0.1, None, None))]
-    drawn = svg(forest(rows, "area", ("better", "worse"), -1))
-    for said in ("one", "two", "better", "worse", "few", "← better", "worse →"):
-        assert said in drawn, said
-    never = svg(steadiness([Steady("held", Estimate(math.inf, math.inf, math.inf)),
-                            Steady("other", steady(0.1, 0.05, 0.2), True)], "share"))
-    assert "half never flipped" in never
+    marks = forest(rows, "area", ("better", "worse"), -1).tables["marks"]
+    assert [row["colour"] for row in marks] == [BLUE, VERMILION, INK, INK]
+    assert len({row["shape"] for row in marks}) == 4
+    never = steadiness([("held", Estimate(math.inf, math.inf, math.inf), None),
+                        ("other", steady(0.1, 0.05, 0.2), True)], "share")
+    assert [row["text"] for row in never.tables["names"]] == ["other", "held"]
+    assert "half never flipped" in str(never.tables)
 
 
 def test_small_words() -> None:

@@ -15,12 +15,12 @@ from steadyread.cases.dicom import read_dicom
 from steadyread.cases.series import Series, harmonic_mean, read_npz, slice_range
 from steadyread.cases.structure import Material, covered_share, not_uniform, of_all
 from steadyread.cases.uniform import Floats, Region, cut, find_regions
+from steadyread.charts import Chart
 from steadyread.errors import InputRefused, UsageError
-from steadyread.figures import save
-from steadyread.figures.noise_power import MeasuredPower, measured_power
 from steadyread.findings import Finding, worst_first
 from steadyread.metrics.dose_law import QUANTUM, DoseLaw, dose_law
 from steadyread.names import shown as safe
+from steadyread.report.noise_power_drawings import MeasuredPower, measured_power
 from steadyread.threats.power import Detrend, PowerEstimate, Window, noise_power, pixel_spacing, without_trend
 from steadyread.threats.spectrum import tube_load
 
@@ -101,7 +101,7 @@ def measure_noise(sources: Sequence[str | Path], how: Measurement | None = None,
     records.write_json(folder / SETTINGS, found | {
         "regions": [[one.image, one.row, one.column, one.side] for one in regions],
         "frequency_per_mm": power.frequency_per_mm.tolist(), "power_hu2_mm2": power.power_hu2_mm2.tolist()})
-    found["pictures"] = [str(path) for path in save(_drawn(series, regions, power, found), folder, PICTURE)]
+    found["pictures"] = [str(path) for path in _drawn(series, regions, power, found).save(folder)]
     return found
 
 
@@ -300,7 +300,7 @@ def _table(power: PowerEstimate, found: dict[str, Any]) -> str:
     return text.getvalue()
 
 
-def _drawn(series: Series, regions: list[Region], power: PowerEstimate, found: dict[str, Any]) -> Any:
+def _drawn(series: Series, regions: list[Region], power: PowerEstimate, found: dict[str, Any]) -> Chart:
     """The slice with the most regions, the 2-D spectrum and the radial one."""
     images = [one.image for one in regions]
     shown = max(set(images), key=lambda image: (images.count(image), -abs(image - len(series) // 2), -image))
@@ -309,7 +309,7 @@ def _drawn(series: Series, regions: list[Region], power: PowerEstimate, found: d
     spread = 1 / np.sqrt(power.rois * np.maximum(power.samples / 2, 1))
     title = " ".join(str(found.get(key) or "") for key in ("manufacturer", "model", "kernel")).strip()
     dose = f"{found['reference_mas']:.3g} mAs" if found["reference_mas"] else ""
-    return measured_power(MeasuredPower(
+    return measured_power(PICTURE, MeasuredPower(
         ", ".join(part for part in (title or series.name, dose) if part), series.images_hu[shown],
         series.slice_names[shown], squares, power.spacing_mm, power.power_2d, power.frequency_per_mm,
         power.power_hu2_mm2, spread, power.sigma_hu, power.peak_per_mm, power.mean_per_mm))

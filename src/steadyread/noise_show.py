@@ -11,9 +11,8 @@ import numpy as np
 from steadyread import records
 from steadyread._version import __version__
 from steadyread.errors import UsageError
-from steadyread.figures import save
-from steadyread.figures.noise_power import ShownNoise, shown_noise
 from steadyread.findings import Finding
+from steadyread.report.noise_power_drawings import ShownNoise, shown_noise
 from steadyread.threats.ct_noise import CTNoise
 from steadyread.threats.power import Floats, noise_power, radial_frequency, ring_average
 from steadyread.threats.spectrum import Spectrum, tube_load
@@ -63,7 +62,7 @@ def show_noise(name: str, mas: Sequence[float], how: Showing | None = None, out:
     findings = [Finding("spectrum", "warning", str(one.message)) for one in caught]
     shown = [_at(spectrum, dose, drawn * np.sqrt(doses[0] / dose), how.spacing_mm) for dose in doses]
     folder = Path(out) if out is not None else Path("runs") / f"noise-show-{spectrum.name}"
-    pictures = [str(path) for path in save(shown_noise(shown, spectrum.name), folder, PICTURE)]
+    pictures = [str(path) for path in shown_noise(PICTURE, shown, spectrum.name).save(folder)]
     found = {"name": spectrum.name, "provenance": spectrum.provenance, "peak_per_mm": spectrum.peak_per_mm,
              "mean_per_mm": spectrum.mean_per_mm, "size_px": how.size, "spacing_mm": how.spacing_mm,
              "draws": how.draws, "seed": how.seed, "doses": [_figures(one) for one in shown],

@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from steadyread.figures.hardening_training import Trained
 from steadyread.metrics.intervals import Estimate
+from steadyread.report.accuracy_drawings import Trained
 from steadyread.report.cards import FEW, bare, within
 from steadyread.report.items import Card
 from steadyread.units import Bounds, number_of

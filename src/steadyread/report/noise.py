@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from steadyread.figures.noise_examples import NoiseExample
+from steadyread.charts.examples import NoiseExample
 from steadyread.metrics import published
 from steadyread.metrics.noise import row_of
 from steadyread.metrics.noise_hardening import summarise_noise_hardening

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from steadyread import records
+from steadyread.charts.examples import NoiseExample
 from steadyread.errors import InputRefused
-from steadyread.figures.noise_examples import NoiseExample
 from steadyread.files import (
     CASES,
     CONVERGENCE,

@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow.compute as pc
 
 from steadyread import records
+from steadyread.charts import save
 from steadyread.errors import InputRefused
-from steadyread.figures import save
 from steadyread.files import FIGURES, JOBS, PAGE, SPECTRUM, SUMMARY
 from steadyread.metrics.reads import CT_NOISE, ORIGINAL
 from steadyread.metrics.summary import as_json

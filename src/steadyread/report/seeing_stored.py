@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from steadyread import records
+from steadyread.charts.seeing import Shown
 from steadyread.errors import InputRefused
-from steadyread.figures.seeing import Shown
 from steadyread.files import JOBS, SEEN, SEEN_ARRAYS
 from steadyread.metrics.seeing_features import FeatureChange
 from steadyread.metrics.seeing_reads import MEASURES, SeenFold, attack_key

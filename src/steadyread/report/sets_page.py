@@ -14,9 +14,9 @@ from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from steadyread import records
-from steadyread.figures import save
-from steadyread.figures.across_sets import Attacked
-from steadyread.figures.examples import picture
+from steadyread.charts import save
+from steadyread.charts.examples import Attacked
+from steadyread.charts.pictures import picture
 from steadyread.files import FIGURES, PAGE, SUMMARY, TEXT
 from steadyread.metrics import published_oncology as paper
 from steadyread.metrics.intervals import Estimate

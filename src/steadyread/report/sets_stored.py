@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from steadyread import records
+from steadyread.charts.examples import Attacked
 from steadyread.errors import InputRefused
-from steadyread.figures.across_sets import Attacked
 from steadyread.files import ATTACKED, EQUAL, FAILED, IMAGES, SETTINGS
 from steadyread.report.hardening_stored import Hardened, read_hardenings
 from steadyread.report.shareable import AS_IT_IS, Shareable

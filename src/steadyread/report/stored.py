@@ -8,8 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from steadyread import records
+from steadyread.charts.examples import Example
 from steadyread.errors import InputRefused
-from steadyread.figures.examples import Example
 from steadyread.files import EXAMPLES, FINDINGS, SETTINGS, TRAINING, regular_file
 from steadyread.metrics import Reads, reads_of
 from steadyread.metrics.aligned import SCORES, with_scores

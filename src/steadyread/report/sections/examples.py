@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Iterator
 
-from steadyread.figures.examples import Example, amplification, change, picture
-from steadyread.figures.noise_examples import NoiseExample
+from steadyread.charts.examples import Example, NoiseExample
+from steadyread.charts.pictures import amplification, change, picture
 from steadyread.report.items import Item, Picture, Strip, Strips, Text, within_room
 from steadyread.report.marks import bold, code
 from steadyread.report.noise import Noise
