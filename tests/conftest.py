@@ -33,7 +33,7 @@ def shared_data() -> Callable[[str], Path]:
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
     """Figures are laid out and saved as nothing: for tests of what a report says, in a fifth of the time."""
     monkeypatch.setattr(Chart, "svg", lambda chart: "<svg></svg>")
-    monkeypatch.setattr("steadyread.charts.chart.png", lambda svg, scale=2: b"")
+    monkeypatch.setattr("steadyread.charts.panels.png", lambda svg, scale=2: b"")
 
 
 @pytest.fixture

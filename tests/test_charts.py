@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree as Xml
 
+import altair
 import numpy as np
 import pytest
 
@@ -90,6 +91,7 @@ def column(rows: list[dict[str, Any]], name: str) -> list[Any]:
 def test_a_chart_is_plain_json_and_the_same_inert_svg_each_time(kind: str) -> None:
     first, second = (chart("name", "caption", PANELS[kind]()) for _ in range(2))
     assert json.dumps(first.spec, allow_nan=False) == json.dumps(second.spec)
+    altair.Chart.from_dict(dict(first.spec), validate=True)
     drawing = first.svg()
     assert drawing == second.svg()
     assert not [element for element in Xml.fromstring(drawing).iter() if element.tag.endswith("script")]

@@ -3,7 +3,11 @@
 `sheet` lays out pictures. Nothing here imports altair or the renderer before something is drawn.
 """
 
-from steadyread.charts.chart import (
+from steadyread.charts.curve import Line, Rule, curve
+from steadyread.charts.heat import Matrix, heat
+from steadyread.charts.histogram import histogram
+from steadyread.charts.interval import Interval, interval
+from steadyread.charts.panels import (
     Axis,
     Chart,
     Entry,
@@ -14,10 +18,6 @@ from steadyread.charts.chart import (
     save,
     size_axis,
 )
-from steadyread.charts.curve import Line, Rule, curve
-from steadyread.charts.heat import Matrix, heat
-from steadyread.charts.histogram import histogram
-from steadyread.charts.interval import Interval, interval
 from steadyread.charts.scatter import Cloud, scatter
 from steadyread.charts.sheet import Cell, Row, Sheet, sheet
 

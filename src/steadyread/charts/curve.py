@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from steadyread.charts.chart import HEIGHT, MARKS, Axis, Entry, Layer, Panel, Rows, as_drawn, layer, mark_columns
 from steadyread.charts.look import DOTTED, INK, Look
+from steadyread.charts.panels import HEIGHT, MARKS, Axis, Entry, Layer, Panel, Rows, as_drawn, layer, mark_columns
 
 _MARKS = 14      # at most, on a line
 

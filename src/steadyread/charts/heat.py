@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from steadyread.charts.chart import Axis, Layer, Panel, layer, pixels
 from steadyread.charts.look import ORANGE
+from steadyread.charts.panels import Axis, Layer, Panel, layer, pixels
 from steadyread.charts.pictures import GREY, data_uri, mapped
 
 

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from steadyread.charts.chart import HEIGHT, Axis, Panel, as_drawn, layer
 from steadyread.charts.curve import Rule, rule_layers, rule_tables
 from steadyread.charts.look import BLUE, PAPER
+from steadyread.charts.panels import HEIGHT, Axis, Panel, as_drawn, layer
 
 
 def histogram(values: np.ndarray[Any, Any], x: Axis, y: Axis, rules: Sequence[Rule] = (), bins: int = 24,

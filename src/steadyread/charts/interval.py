@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from steadyread.charts.chart import MARKS, Axis, Entry, Panel, Rows, as_drawn, layer, mark_columns
 from steadyread.charts.curve import Rule, rule_layers, rule_tables
 from steadyread.charts.look import CROSS, TICK, Look, text_width
+from steadyread.charts.panels import MARKS, Axis, Entry, Panel, Rows, as_drawn, layer, mark_columns
 
 _STEP, _LONGEST = 21, 34
 

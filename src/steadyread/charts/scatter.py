@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from steadyread.charts.chart import MARKS, Axis, Entry, Panel, as_drawn, layer, mark_columns
 from steadyread.charts.curve import Rule, rule_layers, rule_tables
 from steadyread.charts.look import DOTTED, INK, Look
+from steadyread.charts.panels import MARKS, Axis, Entry, Panel, as_drawn, layer, mark_columns
 
 Numbers = np.ndarray[Any, Any]
 _MOST = 1200     # marks drawn

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from html import escape
 from pathlib import Path
 
-from steadyread.charts.chart import pdf, png, save
 from steadyread.charts.look import FONT, INK, PAPER, VERMILION
+from steadyread.charts.panels import pdf, png, save
 from steadyread.charts.pictures import Outline, Pixels, data_uri
 
 _LINE, _GAP = 14, 8

@@ -19,8 +19,8 @@ from steadyread.charts import (
     scatter,
     size_axis,
 )
-from steadyread.charts.chart import log_ticks
 from steadyread.charts.look import BLUE, DASHED, GREEN, INK, PLUS, VERMILION, Look
+from steadyread.charts.panels import log_ticks
 from steadyread.metrics.hardening import pair_of_networks
 from steadyread.metrics.intervals import Estimate, Floats
 from steadyread.metrics.plan import exact_up_to

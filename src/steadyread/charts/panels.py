@@ -254,8 +254,6 @@ def _top(panel: Panel) -> int:
 
 def _layered(panel: Panel, above: Sequence[Sequence[tuple[float, Entry]]], prefix: str) -> dict[str, Any]:
     """A panel's declaration with its tables, its second axis, its title and the key above."""
-    import altair as alt
-
     tables, around = dict(panel.tables), []
     if panel.x.second and panel.x.domain:
         title, factor = panel.x.second
@@ -270,19 +268,21 @@ def _layered(panel: Panel, above: Sequence[Sequence[tuple[float, Entry]]], prefi
     if above:
         around += _key_layers()
         tables |= _key_tables(above, _top(panel))
-    whole = alt.layer(alt.layer(*panel.layers), *around).resolve_scale(x="independent", y="independent")
-    declared = (whole if around else alt.layer(*panel.layers)).to_dict()
-    del declared["config"], declared["$schema"]
-    named: dict[str, Any] = _renamed(declared, prefix)
-    return named | {"datasets": {prefix + name: rows for name, rows in tables.items()}}
+    main = {"layer": [_declared(part, prefix) for part in panel.layers]}
+    named = {prefix + name: rows for name, rows in tables.items()}
+    if not around:
+        return main | {"datasets": named}
+    return {"layer": [main, *(_declared(part, prefix) for part in around)], "datasets": named,
+            "resolve": {"scale": {"x": "independent", "y": "independent"}}}
 
 
-def _renamed(declared: Any, prefix: str) -> Any:
-    """The declaration with each table's name behind `prefix`."""
-    if isinstance(declared, dict):
-        return {key: {"name": prefix + value["name"]} if key == "data" else _renamed(value, prefix)
-                for key, value in declared.items()}
-    return [_renamed(part, prefix) for part in declared] if isinstance(declared, list) else declared
+def _declared(part: Layer, prefix: str) -> dict[str, Any]:
+    """A layer as plain values, its table's name behind `prefix`. Whether it is valid Vega-Lite is a test's matter:
+    it is the same for all numbers, and to look each time would take longer than drawing.
+    """
+    declared: dict[str, Any] = part.to_dict(validate=False)
+    return {"mark": declared["mark"], "encoding": declared["encoding"],
+            "data": {"name": prefix + declared["data"]["name"]}}
 
 
 def pixels(drawn: Layer) -> Layer:
