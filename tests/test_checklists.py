@@ -182,7 +182,8 @@ def test_robustness_is_told_with_what_speaks_against_it(rows: dict[tuple[str, st
 
 
 def test_a_dose_is_not_told_as_a_size_of_each_pixel(tmp_path: Path) -> None:
-    noise = [row | {"attack": "random_ct_noise", "threat": "CTNoise", "against": "prediction", "size": 50.0, "unit": "mAs"}
+    noise = [row | {"attack": "random_ct_noise", "threat": "CTNoise", "against": "prediction", "size": 50.0,
+                    "unit": "mAs"}
              for row in fabricate.rows() if row["attack"] == "fgsm"]
     found = robust(rows_of(write(tmp_path / "run", table=records.as_table([*fabricate.rows(), *noise]))))
     assert "a search for the smallest flip and CT noise" not in robust(rows_of(write(tmp_path / "other")))

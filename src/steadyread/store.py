@@ -134,12 +134,13 @@ def _of_set(folder: Path, data: str) -> Iterator[Cell]:
         yield from (Cell(place, data, stage=place.name.removeprefix(f"{HARDENED}-"))
                     for place in sorted(folder.glob(f"{HARDENED}*")) if records.has_records(place))
     for network in _in_order(folder / JOBS):
-        yield from (Cell(place, data, network.name, fold=fold) for place, fold in _folds(network))
+        yield from (Cell(place, data, network.name, fold=fold) for fold, place in folds_in(network).items()
+                    if records.has_records(place))
     for method in _in_order(folder / HARDENED):
-        for place, fold in _folds(method):
-            yield Cell(place, data, stage=method.name, fold=fold)
+        for fold, place in folds_in(method).items():
+            yield from [Cell(place, data, stage=method.name, fold=fold)] if records.has_records(place) else ()
             yield from (Cell(inner, data, stage=method.name, fold=fold, round=number)
-                        for inner, number in _numbered(place, _ROUND))
+                        for number, inner in rounds_in(place).items())
 
 
 def _in_order(folder: Path) -> list[Path]:
@@ -148,13 +149,19 @@ def _in_order(folder: Path) -> list[Path]:
                   key=lambda place: (place.name != ORIGINAL, place.name))
 
 
-def _folds(folder: Path) -> list[tuple[Path, int]]:
-    return list(_numbered(folder, _FOLD))
+def folds_in(folder: Path) -> dict[int, Path]:
+    """The folders of a network's folds, with records or without, by number."""
+    return dict(sorted((number, place) for place, number in _numbered(folder, _FOLD)))
+
+
+def rounds_in(folder: Path) -> dict[int, Path]:
+    """The folders of the rounds of a hardening that have records, by number."""
+    return {number: place for place, number in _numbered(folder, _ROUND) if records.has_records(place)}
 
 
 def _numbered(folder: Path, name: re.Pattern[str]) -> Iterator[tuple[Path, int]]:
-    """The folders with records that have such a name, with its number, in the order of their names."""
+    """The folders that have such a name, with its number, in the order of their names."""
     for place in sorted(folder.glob("*")):
         number = name.fullmatch(place.name)
-        if number and records.has_records(place):
+        if number and place.is_dir():
             yield place, int(number[1])

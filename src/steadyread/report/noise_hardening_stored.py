@@ -1,6 +1,5 @@
 """The networks that were hardened against CT noise, as they stand in `hardened/` of a noise study's folder."""
 
-import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,10 @@ from steadyread.files import CONVERGENCE, FINDINGS, HARDENED, TRAINING
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.noise_hardening import BEFORE
 from steadyread.metrics.noise_hardening_methods import HardenedMethod, NoiseHardening
-from steadyread.report.noise_stored import fold_of
 from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.report.stored import findings_of
+from steadyread.store import folds_in, rounds_in
 
-_FOLD, _ROUND = re.compile(r"fold-\d+"), re.compile(r"round-(\d+)")
 Tables = dict[int, pa.Table]
 
 
@@ -52,7 +50,7 @@ def _order(stated: Mapping[str, Any], names: Sequence[str]) -> list[str]:
 
 
 def _method(place: Path, main: bool, shared: Shareable) -> HardenedMethod:
-    folds = _folds(place)
+    folds = folds_in(place)
     trainings = {fold: shared.tree(told) for fold, path in folds.items() if (told := _training(path / TRAINING))}
     last = _tables(place)
     findings = [(fold, finding) for fold, path in folds.items() for finding in findings_of(path / FINDINGS, shared)]
@@ -65,9 +63,7 @@ def _method(place: Path, main: bool, shared: Shareable) -> HardenedMethod:
 
 def _rounds(folds: Mapping[int, Path], trainings: Mapping[int, Mapping[str, Any]], last: Tables) -> list[Tables]:
     """The records after each round, by fold: a fold that needed fewer rounds keeps its last network's."""
-    own = {fold: {int(match.group(1)): path for path in sorted(place.glob("round-*"))
-                  if (match := _ROUND.fullmatch(path.name)) and records.has_records(path)}
-           for fold, place in folds.items()}
+    own = {fold: rounds_in(place) for fold, place in folds.items()}
     made = {fold: sum(one.get("kept", True) for one in trainings.get(fold, {}).get("rounds") or ())
             for fold in folds}
     most = max([*made.values(), *(number for rounds in own.values() for number in rounds)], default=0)
@@ -80,13 +76,8 @@ def _rounds(folds: Mapping[int, Path], trainings: Mapping[int, Mapping[str, Any]
     return told
 
 
-def _folds(place: Path) -> dict[int, Path]:
-    found = {fold_of(path): path for path in place.glob("fold-*") if _FOLD.fullmatch(path.name) and path.is_dir()}
-    return dict(sorted(found.items()))
-
-
 def _tables(place: Path) -> Tables:
-    return {fold: records.read(path) for fold, path in _folds(place).items() if records.has_records(path)}
+    return {fold: records.read(path) for fold, path in folds_in(place).items() if records.has_records(path)}
 
 
 def _training(path: Path) -> dict[str, Any] | None:

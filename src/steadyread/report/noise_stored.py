@@ -1,6 +1,5 @@
 """What the folder of a noise study holds, read: settings, spectrum, cases, audit, and every network's files."""
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -23,8 +22,8 @@ from steadyread.files import (
 from steadyread.metrics.noise_summary import NoiseJob, NoiseStudy
 from steadyread.report.shareable import AS_IT_IS, Shareable, read_cases
 from steadyread.report.stored import class_name, findings_of
+from steadyread.store import folds_in
 
-_FOLD = re.compile(r"fold-(\d+)")
 _ARRAYS = ("clean", "noisy", "case_id", "label", "attack", "mas", "clean_probability", "noisy_probability")
 
 
@@ -47,9 +46,8 @@ def read_noise_run(folder: Path, shared: Shareable = AS_IT_IS) -> NoiseRun:
     Raises:
         InputRefused: no network with records, or a file that is not what it should be.
     """
-    places = [(variant, fold) for variant in sorted((folder / JOBS).glob("*")) if variant.is_dir()
-              for fold in sorted(variant.glob("fold-*")) if _FOLD.fullmatch(fold.name)]
-    jobs = [_job(variant.name, place, shared) for variant, place in places
+    networks = [place for place in sorted((folder / JOBS).glob("*")) if place.is_dir()]
+    jobs = [_job(network.name, fold, place, shared) for network in networks for fold, place in folds_in(network).items()
             if records.has_records(place)]
     if not jobs:
         raise InputRefused(f"no network's records in {folder}: expected jobs/VARIANT/fold-NUMBER/records there; "
@@ -63,15 +61,9 @@ def read_noise_run(folder: Path, shared: Shareable = AS_IT_IS) -> NoiseRun:
                                     for one in reversed(shown.values())])
 
 
-def fold_of(place: Path) -> int:
-    """The number of a folder `fold-NUMBER`; 0 for another."""
-    match = _FOLD.fullmatch(place.name)
-    return int(match.group(1)) if match else 0
-
-
-def _job(variant: str, place: Path, shared: Shareable) -> NoiseJob:
+def _job(variant: str, fold: int, place: Path, shared: Shareable) -> NoiseJob:
     plan = records.read_object(place / records.PLAN)
-    return NoiseJob(variant, fold_of(place), shared.tree(plan or {}), records.read(place),
+    return NoiseJob(variant, fold, shared.tree(plan or {}), records.read(place),
                     findings_of(place / FINDINGS, shared), shared.tree(records.read_object(place / TRAINING)),
                     records.read_object(place / COUNTED), records.read_object(place / CONVERGENCE))
 

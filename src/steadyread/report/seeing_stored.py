@@ -1,6 +1,5 @@
 """What a fold's network sees, read back: seen.json (attention, sanity) and seen.npz (features, shown images)."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,10 +11,12 @@ from steadyread import records
 from steadyread.charts.seeing import Shown
 from steadyread.errors import InputRefused
 from steadyread.files import JOBS, SEEN, SEEN_ARRAYS
+from steadyread.metrics.reads import ORIGINAL
 from steadyread.metrics.seeing_features import FeatureChange
 from steadyread.metrics.seeing_reads import MEASURES, SeenFold, attack_key
 from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.report.stored import class_name
+from steadyread.store import folds_in
 
 Arrays = Mapping[str, np.ndarray[Any, np.dtype[Any]]]
 _TOLD = {"attack": str, "mas": int | float, "layer": str, "feature_layer": str, "measure": str, "target": str,
@@ -28,8 +29,6 @@ _SHOWN = ("case_id", "label", "attack", "mas", "clean_probability", "noisy_proba
 _CHANGE = ("feature_case_id", "feature_patient_id", "feature_change")
 _IMAGES = ("clean", "noisy", "mask")
 _AGAIN = "remove it and run the study again"
-_ORIGINAL = "original"      # the study's own network, the only variant that is looked into
-_FOLD = re.compile(r"fold-(\d+)")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +45,8 @@ def read_seen_run(run: Path, classes: Sequence[str] = (), shared: Shareable = AS
     Raises:
         InputRefused: a file that is not what it should be.
     """
-    places = {int(match.group(1)): place for place in (run / JOBS / _ORIGINAL).glob("fold-*")
-              if (match := _FOLD.fullmatch(place.name))}
-    folds = [(places[fold], seen) for fold in sorted(places) if (seen := read_seen(places[fold], fold))]
+    folds = [(place, seen) for fold, place in folds_in(run / JOBS / ORIGINAL).items()
+             if (seen := read_seen(place, fold))]
     if not folds:
         return None
     return SeenRun([seen for _, seen in folds],
