@@ -19,7 +19,9 @@ from benchmarks.subjects import Subject, subjects
 from benchmarks.success import SLACK, flip_sizes
 from benchmarks.table import Goal, Part, Table
 from steadyread import attack
-from steadyread.attacks.recipes import bim, fgsm, pgd
+from steadyread.attacks.recipes.bim import bim
+from steadyread.attacks.recipes.fgsm import fgsm
+from steadyread.attacks.recipes.pgd import pgd
 from steadyread.attacks.smallest_flip import THOROUGH, Effort
 
 STARTS = {"fgsm": 1, "bim": 1, "pgd": 5}     # [A]'s

@@ -16,8 +16,11 @@ from benchmarks.subjects import STAGES, Subject, subjects
 from benchmarks.success import flipped_within
 from benchmarks.table import Goal, Part, Table
 from steadyread import attack
-from steadyread.attacks.apgd import apgd
-from steadyread.attacks.recipes import Recipe, bim, fgsm, pgd
+from steadyread.attacks.recipe import Recipe
+from steadyread.attacks.recipes.apgd import apgd
+from steadyread.attacks.recipes.bim import bim
+from steadyread.attacks.recipes.fgsm import fgsm
+from steadyread.attacks.recipes.pgd import pgd
 from steadyread.attacks.search import Search
 from steadyread.convolutions import channels_last
 from steadyread.threats import Linf

@@ -15,7 +15,7 @@ from benchmarks.peers import ATTACKS, BARE, TELLS
 from benchmarks.setup import Setup
 from benchmarks.success import flipped_within
 from benchmarks.table import Goal, Part, Table
-from steadyread.attacks.recipes import Recipe, attack
+from steadyread.attacks.recipe import Recipe, attack
 from steadyread.attacks.search import Search, climb
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.classifier import Classifier

@@ -20,7 +20,7 @@ from benchmarks.clock import Counted
 from benchmarks.libraries import library
 from benchmarks.setup import Setup
 from benchmarks.table import Goal, Part, Table
-from steadyread.attacks.recipes import Recipe, attack, chunks
+from steadyread.attacks.recipe import Recipe, attack, chunks
 from steadyread.attacks.search import Search
 from steadyread.attacks.smallest_flip import Effort, smallest_flip
 from steadyread.classifier import Classifier, margin_of

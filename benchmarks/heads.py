@@ -16,8 +16,8 @@ from benchmarks.situations import Situation, columns, situations
 from benchmarks.success import flipped_within
 from benchmarks.table import Goal, Part, Table
 from steadyread import Classifier, attack
-from steadyread.attacks.apgd import apgd
-from steadyread.attacks.recipes import pgd
+from steadyread.attacks.recipes.apgd import apgd
+from steadyread.attacks.recipes.pgd import pgd
 
 TITLE = "Heads, shapes, and networks as they come"
 OURS = "steadyread"

@@ -11,8 +11,10 @@ from torch import nn
 from fabricate_training import QUICK, spots
 from fabricate_training import classifier as plain_classifier
 from steadyread.assessment import assess, describe_attack
-from steadyread.attacks.apgd import apgd, checkpoints
-from steadyread.attacks.recipes import attack, pgd
+from steadyread.attacks.apgd import checkpoints
+from steadyread.attacks.recipe import attack
+from steadyread.attacks.recipes.apgd import apgd
+from steadyread.attacks.recipes.pgd import pgd
 from steadyread.attacks.smallest_flip import Effort, smallest_flip
 from steadyread.classifier import Classifier
 from steadyread.errors import UsageError

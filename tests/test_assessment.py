@@ -17,7 +17,8 @@ from torch import nn
 
 from steadyread import records
 from steadyread.assessment import BLOCK, assess, describe_attack
-from steadyread.attacks.recipes import fgsm, pgd
+from steadyread.attacks.recipes.fgsm import fgsm
+from steadyread.attacks.recipes.pgd import pgd
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.cases import Cases, Row
 from steadyread.classifier import Classifier

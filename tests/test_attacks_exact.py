@@ -8,7 +8,10 @@ import torch
 from scipy.optimize import linprog
 from torch import nn
 
-from steadyread.attacks.recipes import attack, bim, fgsm, pgd
+from steadyread.attacks.recipe import attack
+from steadyread.attacks.recipes.bim import bim
+from steadyread.attacks.recipes.fgsm import fgsm
+from steadyread.attacks.recipes.pgd import pgd
 from steadyread.attacks.smallest_flip import THOROUGH, Effort, smallest_flip
 from steadyread.attacks.square import Square
 from steadyread.classifier import Classifier

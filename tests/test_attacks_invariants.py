@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from steadyread.attacks import square
-from steadyread.attacks.recipes import attack, bim, fgsm, pgd
+from steadyread.attacks.recipe import attack
+from steadyread.attacks.recipes.bim import bim
+from steadyread.attacks.recipes.fgsm import fgsm
+from steadyread.attacks.recipes.pgd import pgd
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.attacks.square import Square, _moved
 from steadyread.classifier import Classifier

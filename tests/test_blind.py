@@ -7,9 +7,10 @@ import pytest
 import torch
 from torch import nn
 
-from steadyread import Classifier, assess, attack, fgsm, pgd, smallest_flip
-from steadyread.attacks.apgd import apgd
+from steadyread import Classifier, attack, fgsm, pgd, smallest_flip
+from steadyread.assessment import assess
 from steadyread.attacks.blind import QUERIES, without_gradients
+from steadyread.attacks.recipes.apgd import apgd
 from steadyread.attacks.square import Square
 from steadyread.checks import believed
 from steadyread.errors import Doubt, NoGradient

@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from steadyread.attacks.recipes import attack, fgsm
+from steadyread.attacks.recipe import attack
+from steadyread.attacks.recipes.fgsm import fgsm
 from steadyread.classifier import Classifier, margin_of, prediction_of
 from steadyread.errors import InputRefused, UsageError
 

@@ -5,7 +5,8 @@ import warnings
 import pytest
 import torch
 
-from steadyread.attacks.recipes import attack, fgsm
+from steadyread.attacks.recipe import attack
+from steadyread.attacks.recipes.fgsm import fgsm
 from steadyread.attacks.search import Search, climb
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.classifier import Classifier

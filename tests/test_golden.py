@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from steadyread.assessment import name_of
-from steadyread.attacks.registry import RECIPES
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.classifier import Classifier
+from steadyread.registry import ATTACKS
 from steadyread.types import Batch, Bounds
 
 GOLDEN = Path(__file__).with_name("golden_rows.json")
@@ -43,7 +43,7 @@ def rows():
     with torch.no_grad():
         reference = classifier.logits(batch.images).argmax(1)
     found = {}
-    for attack in [*(make(60.0) for make in RECIPES.values()), smallest_flip]:
+    for attack in [*(maker.make(60.0) for maker in ATTACKS.values()), smallest_flip]:
         outcome = attack(classifier, classifier.batch(batch), reference, 5)
         size = (outcome.images - batch.images).flatten(1).abs().amax(1)
         found[name_of(attack)] = {"margin": outcome.margin.tolist(), "size": size.tolist(),
@@ -56,7 +56,7 @@ def now():
     return rows()
 
 
-@pytest.mark.parametrize("name", [*RECIPES, "smallest_flip"])
+@pytest.mark.parametrize("name", [*ATTACKS, "smallest_flip"])
 def test_every_registered_attack_has_its_golden_row(name, now):
     kept = json.loads(GOLDEN.read_text())[name]
     assert now[name]["size"] == pytest.approx(kept["size"], rel=2e-3)

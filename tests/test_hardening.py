@@ -13,7 +13,8 @@ import torch
 from torch import nn
 
 from fabricate_training import BOUNDS, QUICK, accuracy, classifier, spots
-from steadyread.attacks.recipes import attack, pgd
+from steadyread.attacks.recipe import attack
+from steadyread.attacks.recipes.pgd import pgd
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.cases import Cases, Row, collate
 from steadyread.classifier import Classifier

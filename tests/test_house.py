@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import steadyread
-from steadyread.attacks.registry import RECIPES
+from steadyread.registry import ATTACKS, METHODS, Maker
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "steadyread"
@@ -26,7 +26,7 @@ FLOORS = {
     3: ("attacks", "charts", "explain"),
     2: ("threats", "classifier", "cases", "words", "store"),
     1: ("types", "units", "errors", "names", "files", "heads", "limits", "locks", "convolutions", "findings",
-        "progress", "folder_lock", "records", "metrics", "models", "whole_files", "workers", "_version"),
+        "progress", "folder_lock", "records", "metrics", "models", "registry", "whole_files", "workers", "_version"),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Rooms that count, draw or say: torch is never imported with them.
@@ -104,10 +104,10 @@ def test_public_names_are_exact() -> None:
         _ = steadyread.atack
 
 
-@pytest.mark.parametrize("name", sorted(RECIPES))
-def test_every_attack_names_its_source(name: str) -> None:
-    source = RECIPES[name].__doc__ or ""
-    assert "doi:10." in source, f"{name} has no DOI in its docstring"
+@pytest.mark.parametrize("maker", [*ATTACKS.values(), *METHODS.values()], ids=lambda maker: maker.name)
+def test_every_attack_and_hardening_names_its_source(maker: Maker) -> None:
+    assert maker.doi.startswith("10.") or maker is METHODS["clean"]
+    assert maker.make.__doc__
 
 
 @pytest.mark.parametrize("path", MODULES, ids=_name)

@@ -6,8 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from steadyread.attacks.apgd import apgd
-from steadyread.attacks.recipes import attack, bim, fgsm, pgd
+from steadyread.attacks.recipe import attack
+from steadyread.attacks.recipes.apgd import apgd
+from steadyread.attacks.recipes.bim import bim
+from steadyread.attacks.recipes.fgsm import fgsm
+from steadyread.attacks.recipes.pgd import pgd
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.attacks.square import Square
 from steadyread.classifier import Classifier

@@ -11,7 +11,7 @@ from torch import nn
 
 from steadyread.attacks.flip_probability import flip_probability, margins_under_noise
 from steadyread.attacks.random_noise import Noisy, _worse, random_ct_noise, sizes_at
-from steadyread.attacks.recipes import attack
+from steadyread.attacks.recipe import attack
 from steadyread.classifier import Classifier, prediction_of
 from steadyread.errors import InputRefused, UsageError
 from steadyread.threats import CTNoise, Spectrum

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from fabricate_pictures import Call, pictures
 from steadyread import checks, records
 from steadyread.assessment import assess
-from steadyread.attacks.recipes import fgsm
+from steadyread.attacks.recipes.fgsm import fgsm
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.cases import Cases, audit, spooled
 from steadyread.cases.readable import readable

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from steadyread.attacks.registry import RECIPES
 from steadyread.errors import InputRefused, UsageError
 from steadyread.names import folder_name
+from steadyread.registry import ATTACKS
 from steadyread.running import train
 from steadyread.study import (
     DEFAULTS,
@@ -173,7 +173,7 @@ def test_every_layouts_defaults_are_valid(layout: str) -> None:
     whole = completed(read_study(), layout)
     assert whole.model.normalise == "symmetric"
     assert with_epsilons(whole, Bounds(0, 255, "grey level")).attacks.epsilons
-    assert set(whole.attacks.use) <= set(RECIPES)
+    assert set(whole.attacks.use) <= set(ATTACKS)
 
 
 def test_defaults_are_for_known_layouts() -> None:

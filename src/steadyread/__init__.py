@@ -13,12 +13,15 @@ from steadyread.units import Bounds
 
 if TYPE_CHECKING:
     from steadyread.assessed import Assessment, assess, open_run
-    from steadyread.attacks.apgd import apgd
     from steadyread.attacks.flip_probability import flip_probability
     from steadyread.attacks.optimised_noise import optimised_ct_noise
     from steadyread.attacks.random_noise import random_ct_noise
     from steadyread.attacks.rare_flips import rare_flip_probability
-    from steadyread.attacks.recipes import attack, bim, fgsm, pgd
+    from steadyread.attacks.recipe import attack
+    from steadyread.attacks.recipes.apgd import apgd
+    from steadyread.attacks.recipes.bim import bim
+    from steadyread.attacks.recipes.fgsm import fgsm
+    from steadyread.attacks.recipes.pgd import pgd
     from steadyread.attacks.smallest_flip import smallest_flip
     from steadyread.cases import Cases, open_cases
     from steadyread.classifier import Classifier
@@ -31,9 +34,10 @@ __all__ = ["Assessment", "Bounds", "CTNoise", "Cases", "Classifier", "Linf", "Sp
            "smallest_flip", "triage"]
 
 _ROOMS = {
-    "assessed": "Assessment assess open_run", "attacks.apgd": "apgd", "attacks.flip_probability": "flip_probability",
+    "assessed": "Assessment assess open_run", "attacks.flip_probability": "flip_probability",
     "attacks.optimised_noise": "optimised_ct_noise", "attacks.random_noise": "random_ct_noise",
-    "attacks.rare_flips": "rare_flip_probability", "attacks.recipes": "attack bim fgsm pgd",
+    "attacks.rare_flips": "rare_flip_probability", "attacks.recipe": "attack",
+    **{f"attacks.recipes.{name}": name for name in ("apgd", "bim", "fgsm", "pgd")},
     "attacks.smallest_flip": "smallest_flip", "cases": "Cases open_cases", "classifier": "Classifier",
     "threats": "CTNoise Linf Spectrum", "workflows": "audit harden run triage"}
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from steadyread.attacks.blind import QUERIES, reached
-from steadyread.attacks.recipes import Recipe, fgsm, pgd
+from steadyread.attacks.recipe import Recipe
+from steadyread.attacks.recipes.fgsm import fgsm
+from steadyread.attacks.recipes.pgd import pgd
 from steadyread.attacks.search import Search, climb
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.attacks.square import Square

@@ -10,7 +10,7 @@ from typing import Any
 
 from steadyread import records, set_aside
 from steadyread.assessment import Attack, assess, model_digest, name_of
-from steadyread.attacks.recipes import pgd
+from steadyread.attacks.recipes.pgd import pgd
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.cases import audit
 from steadyread.checks import judged

@@ -8,7 +8,6 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +15,8 @@ import pyarrow as pa
 
 from steadyread import records, set_aside
 from steadyread.assessment import Attack, assess
-from steadyread.attacks.registry import RECIPES
 from steadyread.attacks.smallest_flip import smallest_flip
+from steadyread.attacks.stated import stated_attacks
 from steadyread.cases import Cases, audit, glance, noise_level, open_cases, split
 from steadyread.checks import judged
 from steadyread.classifier import Classifier
@@ -238,10 +237,7 @@ def attacks_of(study: Study, bounds: Bounds) -> dict[str, Sequence[Attack]]:
     fixed: list[Attack] = []
     sizes = _sizes(stated.epsilons or (), bounds)
     for name in stated.use:
-        settings = dict(stated.settings.get(name, {}))
-        if "loss" in signature(RECIPES[name]).parameters:
-            settings.setdefault("loss", stated.loss)
-        fixed += [RECIPES[name](size, **settings) for size in sizes]
+        fixed += stated_attacks(name, stated.settings.get(name, {}), sizes, stated.loss)
     flip: list[Attack] = []
     if stated.smallest_flip:
         flip = [smallest_flip if stated.largest is None else

@@ -9,7 +9,7 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from steadyread.attacks.recipes import in_chunks
+from steadyread.attacks.recipe import in_chunks
 from steadyread.attacks.search import Attacked, Found, Loss, loss_of
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import UsageError
@@ -25,7 +25,7 @@ _INTERVALS = (22, 3, 6)     # between checkpoints, in percent of the steps: the 
 
 @dataclass(frozen=True)
 class AutoPGD:
-    """A threat and how hard it is tried; made by `apgd`, called as `recipe(classifier, batch, reference, seed)`."""
+    """A threat and how hard it is tried; made by `recipes.apgd`, called as (classifier, batch, reference, seed)."""
 
     threat: Linf
     steps: int = 100
@@ -173,24 +173,6 @@ class _Going:
                                self.size)
         moved = self.delta + forward * (ahead - self.delta) + (1 - forward) * (self.delta - self.before)
         return replace(self, delta=threat.project(self.part, moved, self.size), before=self.delta)
-
-
-def apgd(epsilon: float, steps: int = 100, restarts: int = 1, loss: Loss = "margin") -> AutoPGD:
-    """Sign steps from random starts that begin at 2 epsilon (native units), carry momentum, and are halved, back at
-    the best point met, for each image that no longer climbs. doi:10.48550/arXiv.2003.01690, Algorithm 1.
-
-    Deviations from the paper: an image leaves at its first flip, so that further starts go to survivors only; a
-    projection is one clamp to ball and bounds together; whether to halve is decided as soon as the loss at
-    checkpoint w_j is known, as in the authors' code, not one gradient later as printed; and the paper's DLR loss is
-    left out. It is undefined below 3 classes (4 where targeted), and what it is for, indifference to the scale of
-    the logits, the margin has here already: neither sign steps nor comparisons of losses see a scale.
-
-    Args:
-        steps: gradients a start. Where the step may be halved follows from it (`checkpoints`).
-        restarts: random starts an image, each from its own stream.
-        loss: what is climbed, as in `Search`. The paper's first attack climbs `cross_entropy`.
-    """
-    return AutoPGD(Linf(epsilon), steps, restarts, loss)
 
 
 def checkpoints(steps: int) -> frozenset[int]:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from steadyread.attacks.apgd import AutoPGD
-from steadyread.attacks.recipes import Recipe
+from steadyread.attacks.recipe import Recipe
 from steadyread.attacks.search import Attacked, Found, Search
 from steadyread.attacks.square import Square, Tries, squares
 from steadyread.classifier import Classifier, margin_of

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from steadyread.attacks.blind import smallest_by_squares
 from steadyread.attacks.flips import SmallestFlip
-from steadyread.attacks.recipes import checked_reference, in_chunks
+from steadyread.attacks.recipe import checked_reference, in_chunks
 from steadyread.attacks.search import Search, climb
 from steadyread.attacks.slopes import ROUNDS, Nearest, Slope, gaps
 from steadyread.classifier import Classifier, margin_of

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from steadyread.attacks.recipes import in_chunks
+from steadyread.attacks.recipe import in_chunks
 from steadyread.attacks.search import Attacked, Found
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import UsageError

@@ -8,6 +8,7 @@ import pyarrow.compute as pc
 import torch
 
 from steadyread import records
+from steadyread.attacks.blind import reached
 from steadyread.attacks.search import Search, climb
 from steadyread.cases import Cases, collate
 from steadyread.classifier import Classifier
@@ -67,13 +68,16 @@ def write_attacked(classifier: Classifier, cases: Cases, table: pa.Table, folder
 
 def _pictured(classifier: Classifier, cases: Cases, table: pa.Table, ranks: tuple[float, ...]
               ) -> tuple[Batch, Labels, Logits, Values] | None:
-    """The chosen images, their labels, their clean logits, and twice their smallest flips."""
+    """The chosen images, their labels, their clean logits, and twice their smallest flips; None where nothing was
+    flipped, or no gradient reaches the images, which PGD climbs."""
     place_of = {row.id: place for place, row in enumerate(cases.rows)}
     chosen = [(name, size) for name, size in _chosen(table, ranks) if name in place_of]
     if not chosen:
         return None
     loaded, labels = collate([cases[place_of[name]] for name, _ in chosen], classifier.valid)
     batch = classifier.batch(loaded)
+    if not reached(classifier, batch.images):
+        return None
     sizes = torch.tensor([2 * size for _, size in chosen], device=batch.images.device)
     return batch, labels, classifier.examine(batch.images), sizes
 

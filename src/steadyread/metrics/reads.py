@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadyread.metrics.intervals import Flags, Floats, Ints
+from steadyread.registry import ATTACKS, LAST
 
 Strings = NDArray[np.str_]
 UNDECIDED = -1
@@ -196,10 +197,9 @@ class Reads:
             scores={name: score[rows] for name, score in self.scores.items()})
 
 
-def rank(attack: str) -> tuple[int, str]:
-    """Where an attack stands in tables: FGSM, BIM, PGD as in the paper, then the others by name."""
-    known = ("fgsm", "bim", "pgd")
-    return (known.index(attack) if attack in known else len(known), attack)
+def rank(attack: str) -> tuple[float, str]:
+    """Where an attack stands in tables: by its order (FGSM, BIM, PGD as in the paper), then by name."""
+    return (ATTACKS[attack].order if attack in ATTACKS else LAST, attack)
 
 
 def decided(logits: Floats) -> Flags:

@@ -5,20 +5,15 @@
         yield Text(...)
 
 The order says where on the page; `of` is what it is written from, and a run that has no such thing has no such
-section. Packages of others give theirs by the entry-point group `steadyread`.
+section. Other people's packages bring theirs by the entry-point group of `steadyread.registry`.
 """
 
-import importlib
-import pkgutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from functools import cache
-from importlib.metadata import entry_points
 from typing import Any, ClassVar, Protocol, TypeVar
 
+from steadyread.registry import Registry
 from steadyread.report.items import Item
-
-GROUP = "steadyread"
 
 
 class Subject(Protocol):
@@ -37,22 +32,22 @@ class Section:
 
     title: str
     of: type[Any]
-    order: int
+    order: float
     write: Callable[[Any], Iterable[Item]]
 
     @property
     def name(self) -> str:
-        """Under which it can be asked for."""
-        return self.write.__name__
+        """The function's full name."""
+        return f"{self.write.__module__}.{self.write.__name__}"
 
 
-_KNOWN: dict[str, Section] = {}
+SECTIONS: Registry[Section] = Registry("section", "steadyread.report.sections")
 
 
-def section(title: str, *, of: type[T], order: int) -> Callable[[Written[T]], Written[T]]:
+def section(title: str, *, of: type[T], order: float) -> Callable[[Written[T]], Written[T]]:
     """Registers a function as the section of that title."""
     def registered(write: Written[T]) -> Written[T]:
-        _KNOWN[f"{write.__module__}.{write.__name__}"] = Section(title, of, order, write)
+        SECTIONS.add(Section(title, of, order, write))
         return write
 
     return registered
@@ -60,14 +55,4 @@ def section(title: str, *, of: type[T], order: int) -> Callable[[Written[T]], Wr
 
 def sections() -> list[Section]:
     """Every section in its order: those of `sections/`, and those of installed packages."""
-    _discovered()
-    return sorted(_KNOWN.values(), key=lambda each: each.order)
-
-
-@cache
-def _discovered() -> None:
-    package = importlib.import_module("steadyread.report.sections")
-    for module in pkgutil.iter_modules(package.__path__):
-        importlib.import_module(f"{package.__name__}.{module.name}")
-    for entry in entry_points(group=GROUP):
-        entry.load()
+    return list(SECTIONS.values())

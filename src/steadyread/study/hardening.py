@@ -4,14 +4,18 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from steadyread.errors import UsageError
+from steadyread.registry import METHODS
 from steadyread.study.section import Positive, Section, Settings, Size, compared_with, refuse_unknown
 from steadyread.training.fit import TrainingSettings
-from steadyread.training.harden import Method
 
 AUTO = "auto"
+
+
+def _method(name: str) -> str:
+    return METHODS.named(name, "hardening.method").name
 
 
 class Hardening(Section):
@@ -24,7 +28,7 @@ class Hardening(Section):
     The other keys are those of `steadyread.training.harden.HardeningSettings`.
     """
 
-    method: Method = "pgd"
+    method: Annotated[str, AfterValidator(_method)] = "pgd"
     epsilon: Literal["auto"] | Size | tuple[Size, ...] = AUTO
     epochs: Positive | tuple[Positive, ...] = 15
     steps: Positive = 7

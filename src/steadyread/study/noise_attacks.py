@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 
 from steadyread.errors import UsageError
-from steadyread.study.section import LEAST_MAS, MOST, MOST_MAS, Settings, is_dose, nearest, refuse_unknown
+from steadyread.registry import nearest
+from steadyread.study.section import LEAST_MAS, MOST, MOST_MAS, Settings, is_dose, refuse_unknown
 
 _STARTS = ("mas", "starts")
 NOISE_ATTACKS: Mapping[str, tuple[str, ...]] = {

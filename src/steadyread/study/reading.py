@@ -14,7 +14,8 @@ from steadyread.errors import InputRefused, UsageError
 from steadyread.files import regular_file
 from steadyread.limits import MOST_DEPTH, beyond_limits
 from steadyread.names import folder_name
-from steadyread.study.section import Settings, in_words, laid_over, nearest
+from steadyread.registry import nearest
+from steadyread.study.section import Settings, in_words, laid_over
 from steadyread.study.sections import Study
 
 _OUTSIDE = ("name", "scale", "scales", "sets", "equal")   # what stands outside of a set's own study

@@ -3,12 +3,12 @@
 import json
 import re
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator, ValidationError
 
 from steadyread.errors import UsageError
+from steadyread.registry import nearest
 from steadyread.units import RANGE, Bounds, size_in_native, unit_of
 
 Settings = dict[str, Any]
@@ -89,11 +89,6 @@ def refuse_unknown(stated: Mapping[str, Any], known: Sequence[str], before: str)
     for key in stated:
         if key not in known:
             raise UsageError(f"unknown key '{before}{key}'{nearest(key, known)}")
-
-
-def nearest(key: str, known: Any) -> str:
-    near = get_close_matches(key, list(known), 1, 0.5)
-    return f": did you mean '{near[0]}'?" if near else f"; known are {', '.join(known)}"
 
 
 def laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> Settings:

@@ -1,6 +1,5 @@
 """The sections of a study file, each checked key by key."""
 
-import inspect
 from collections.abc import Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -8,7 +7,6 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
-from steadyread.attacks.registry import RECIPES
 from steadyread.cases import Preparation
 from steadyread.errors import UsageError
 from steadyread.gates import CLEAN, KEPT, STEADY, gate
@@ -16,6 +14,7 @@ from steadyread.heads import Output
 from steadyread.limits import MOST_SEED
 from steadyread.models.scales import Word
 from steadyread.names import folder_name
+from steadyread.registry import ATTACKS
 from steadyread.study.hardening import Hardening
 from steadyread.study.noise import Noise, Variant
 from steadyread.study.section import (
@@ -26,7 +25,6 @@ from steadyread.study.section import (
     Section,
     Settings,
     Size,
-    nearest,
     refuse_unknown,
 )
 from steadyread.training.fit import TrainingSettings
@@ -157,10 +155,9 @@ class Attacks(Section):
     @model_validator(mode="after")
     def _known(self) -> Self:
         for name in (*self.use, *self.settings):
-            if name not in RECIPES:
-                raise UsageError(f"attacks: no attack '{name}'{nearest(name, RECIPES)}")
+            ATTACKS.named(name, "attacks")
         for name, stated in self.settings.items():
-            takes = [key for key in inspect.signature(RECIPES[name]).parameters if key not in ("epsilon", "name")]
+            takes = [key for key in ATTACKS[name].arguments if key != "epsilon"]
             refuse_unknown(stated, takes, f"attacks.settings.{name}.")
         if not (self.use and self.epsilons != ()) and not self.smallest_flip:
             raise UsageError("attacks: nothing to try; state 'use' and 'epsilons', or smallest_flip = true")

@@ -4,17 +4,18 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any, Literal, Unpack, get_args
+from typing import Any, Unpack
 
 import torch
 
-from steadyread.attacks.recipes import attack, pgd
+from steadyread.attacks.recipe import attack
+from steadyread.attacks.recipes.pgd import pgd
 from steadyread.cases import Cases, limit
 from steadyread.classifier import Classifier
 from steadyread.errors import UsageError
 from steadyread.progress import quiet
+from steadyread.registry import METHODS
 from steadyread.training.checkpoint import digest_of
-from steadyread.training.crafts import SignSteps
 from steadyread.training.fit import Fitted
 from steadyread.training.images import PartImages
 from steadyread.training.judging import examine, logits_of, validated
@@ -32,11 +33,9 @@ from steadyread.training.loop import (
     trainee_of,
     weights_of,
 )
-from steadyread.training.recipes import Adversarial, Clean, Trades, Unsupervised
 from steadyread.training.settings import TrainingSettings
 from steadyread.units import show_size
 
-Method = Literal["pgd", "trades", "unsupervised", "clean"]
 _JUDGE_STEPS, _JUDGE_STEP = 10, 0.25
 _ROUNDING = 1e-9
 
@@ -50,8 +49,8 @@ class HardeningSettings:
     network before hardening. Here the epoch is chosen on validation images attacked anew.
 
     Args:
-        method: `pgd` (`recipes.Adversarial`), `trades` (`recipes.Trades`), `unsupervised`
-            (`recipes.Unsupervised`), or `clean`: the control, as many epochs without any attack, judged alike.
+        method: one of `steadyread.registry.METHODS`: `pgd`, `trades`, `unsupervised`, `clean` (the control, as many
+            epochs without any attack, judged alike), or what an installed package brings.
         epsilons: the sizes of the attacks, native units, one a stage, rising.
         epochs: of each stage; its learning-rate schedule spans them.
         steps, step: of the attack on training images; a step's length is a share of epsilon.
@@ -68,7 +67,7 @@ class HardeningSettings:
 
     epsilons: tuple[float, ...]
     epochs: tuple[int, ...] = (20,)
-    method: Method = "pgd"
+    method: str = "pgd"
     steps: int = 7
     step: float = 0.25
     share: float = 0.5
@@ -79,8 +78,7 @@ class HardeningSettings:
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
     def __post_init__(self) -> None:
-        if self.method not in get_args(Method):
-            raise UsageError(f"method must be one of {', '.join(get_args(Method))}; got '{self.method}'")
+        METHODS.named(self.method, "method")
         if not self.epsilons or len(self.epochs) != len(self.epsilons):
             raise UsageError(f"epochs must be one number a stage, as epsilons; got {len(self.epochs)} of them for "
                              f"{len(self.epsilons)} epsilons")
@@ -98,14 +96,8 @@ class HardeningSettings:
 
     def recipe(self, epsilon: float) -> Recipe:
         """How one stage teaches."""
-        loss = self.training.loss
-        if self.method == "clean":
-            return Clean(loss)
-        craft = SignSteps(epsilon, self.steps, self.step)
-        if self.method == "pgd":
-            return Adversarial(craft, self.share, loss)
-        made = Trades if self.method == "trades" else Unsupervised
-        return made(craft, self.beta, self.share, loss)
+        recipe: Recipe = METHODS[self.method].make(self, epsilon)
+        return recipe
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,15 +6,16 @@ from typing import Any
 
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.verdicts import way_of_reads
+from steadyread.registry import METHODS
 from steadyread.units import number_of
 from steadyread.words.numbers import counted, factor, p_shown, percent, points, show_size_json
 
 Compared = Mapping[str, Any]
-_METHODS = {"pgd": "PGD adversarial training", "trades": "TRADES",
-            "unsupervised": "unsupervised adversarial training", "clean": "further training without attack"}
+
+
 def method_name(method: str | None) -> str:
     """A hardening's name as the literature writes it."""
-    return _METHODS.get(method or "", (method or "hardening").replace("_", " "))
+    return METHODS.title(method or "hardening")
 
 
 def headline(found: Compared, epsilon: float | None) -> Mapping[str, Any] | None:

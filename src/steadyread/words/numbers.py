@@ -4,11 +4,11 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from steadyread.registry import ATTACKS
 from steadyread.units import Bounds, number_of, unit_word
 
 NONE = "–"
-_ATTACKS = {"fgsm": "FGSM", "bim": "BIM", "pgd": "PGD", "apgd": "APGD", "clean": "Clean",
-            "smallest_flip": "Smallest flip"}
+_BESIDE = {"clean": "Clean", "smallest_flip": "Smallest flip"}     # what stands in records beside attacks
 _SCORES = {"smallest_flip": "Smallest flip", "margin": "Margin", "entropy": "Entropy", "random": "Random",
            "views": "Mean over views", "members": "Mean over networks",
            "disagreement": "Disagreement", "combined": "All combined",
@@ -60,7 +60,7 @@ def percent(value: float | None, decimals: int = 1) -> str:
 
 def attack_name(name: str) -> str:
     """An attack's name as the literature writes it."""
-    return _ATTACKS.get(name, name.replace("_", " "))
+    return _BESIDE.get(name) or ATTACKS.title(name)
 
 
 def score_name(name: str) -> str:

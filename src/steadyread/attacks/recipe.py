@@ -1,4 +1,5 @@
-"""Named settings of the one search, with their sources, and the function that runs one on images."""
+"""A recipe: a threat and a search under a name, and the function that runs one on images. Those with a name in studies
+stand in `recipes/`."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import MISSING, dataclass, fields
@@ -7,7 +8,7 @@ from typing import Any
 
 import torch
 
-from steadyread.attacks.search import Attacked, Loss, Search, climb
+from steadyread.attacks.search import Attacked, Search, climb
 from steadyread.classifier import Classifier
 from steadyread.errors import UsageError
 from steadyread.threats import Linf
@@ -38,27 +39,6 @@ class Recipe:
             return climb(classifier, part, lost, self.threat, self.search, size, seed)
 
         return Attacked(**in_chunks(climbed, batch, reference))
-
-
-def fgsm(epsilon: float, loss: Loss = "margin") -> Recipe:
-    """One sign step of epsilon (native units) from the image. doi:10.48550/arXiv.1412.6572"""
-    return Recipe("fgsm", Linf(epsilon), Search(steps=1, step=1.0, loss=loss))
-
-
-def bim(epsilon: float, steps: int = 10, loss: Loss = "margin") -> Recipe:
-    """Sign steps of epsilon / steps from the image. doi:10.48550/arXiv.1607.02533
-
-    Deviation from the papers: an image leaves at its first flip, so an iterate that flips on the way counts.
-    """
-    return Recipe("bim", Linf(epsilon), Search(steps=steps, step=1 / steps, loss=loss))
-
-
-def pgd(epsilon: float, steps: int = 10, step: float = 0.25, restarts: int = 5, loss: Loss = "margin") -> Recipe:
-    """Sign steps of step * epsilon from random starts. doi:10.48550/arXiv.1706.06083
-
-    The defaults are paper [A]'s (doi:10.1200/CCI.21.00170): 10 steps of epsilon / 4, 5 starts.
-    """
-    return Recipe("pgd", Linf(epsilon), Search(steps, step, starts=restarts, random_start=True, loss=loss))
 
 
 def attack(classifier: Classifier, images: Images | Batch, reference: Labels,
