@@ -81,8 +81,10 @@ def test_findings_figures_page_records_and_triage(found: Assessment, tmp_path: P
         (each.severity for each in found.findings), key=("error", "warning", "note", "ok").index)
     page = found.report(tmp_path / "report")
     assert "How steady is plane on arrays?" in page.read_text()
-    assert found.plot("roc").read_text().startswith("<?xml") or "<svg" in found.plot("roc").read_text()
-    with pytest.raises(UsageError, match="no figure 'rock'; this run has"):
+    assert "<svg" in found.plot("roc").svg()
+    assert found.plot("roc")._repr_svg_() == found.plot("roc").svg()
+    assert found.plot("roc").spec["$schema"].endswith(".json")
+    with pytest.raises(UsageError, match="no chart 'rock'; this run has"):
         found.plot("rock")
     assert {"set", "network", "stage", "case_id", "size"} < set(found.records.column_names)
     withheld = steadyread.triage(found, 0.2)

@@ -12,6 +12,7 @@ import tempfile
 import weakref
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from steadyread.checks import judged
 from steadyread.classifier import Classifier
 from steadyread.comparing import COMPARED, compared_rows
 from steadyread.errors import UsageError
-from steadyread.files import FIGURES, FINDINGS
+from steadyread.files import FINDINGS
 from steadyread.findings import Finding, worst_first
 from steadyread.frames import Frame, frame
 from steadyread.jobs.examples import write_examples
@@ -34,6 +35,9 @@ from steadyread.metrics.reads import ORIGINAL
 from steadyread.metrics.tidy import COLUMNS, numbers_of
 from steadyread.progress import Progress, quiet
 from steadyread.progress import progress as spoken
+from steadyread.report.drawings import Drawing
+from steadyread.report.run import told_of
+from steadyread.report.shareable import Shareable
 from steadyread.running import attacks_of
 from steadyread.store import PLAIN, Opened, open_cells
 from steadyread.stored import report_run, triage_run
@@ -170,19 +174,29 @@ class Assessment:
         found = report_run(self.folder, self.seed, path, show_ids)
         return Path(found["report"])
 
-    def plot(self, name: str) -> Path:
-        """A figure of the report, as the path of its SVG (a PNG stands beside it).
+    def plot(self, name: str) -> Drawing:
+        """A chart of the report by its name: it shows itself in a notebook, and has `svg()`, `png()`, `pdf()` and its
+        Vega-Lite `spec`. A sheet of pictures has `png()` alone.
 
         Raises:
-            UsageError: no such figure; the message names those that there are.
+            UsageError: no such chart (the message names those that there are), or those of several data sets.
         """
-        if not (self.folder / FIGURES).is_dir():
-            self.report()
-        found = self.folder / FIGURES / f"{name}.svg"
-        if not found.exists():
-            known = sorted(path.stem for path in (self.folder / FIGURES).glob("*.svg"))
-            raise UsageError(f"no figure '{name}'; this run has {', '.join(known)}")
-        return found
+        if name not in self.plots:
+            raise UsageError(f"no chart '{name}'; this run has {', '.join(sorted(self.plots))}")
+        return self.plots[name]
+
+    @cached_property
+    def plots(self) -> Mapping[str, Drawing]:
+        """The charts of the report by name.
+
+        Raises:
+            UsageError: they are of several data sets.
+        """
+        sets = list(dict.fromkeys(cell.data for cell in self.opened.cells))
+        if len(sets) > 1:
+            raise UsageError(f"charts are of one data set: select(set=...) one of {', '.join(sets)}")
+        folder = self.folder / sets[0]
+        return told_of(folder, Shareable.of(folder), self.seed).drawings
 
     def compare(self, other: "Assessment") -> Frame:
         """This assessment beside another of the same images, this one as before: another network, stage or run.

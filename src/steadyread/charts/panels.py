@@ -136,6 +136,9 @@ class Chart:
 
         return _settled(vl_convert.vegalite_to_svg(dict(self.spec), vl_version=_VEGA_LITE, allowed_base_urls=[]))
 
+    def _repr_svg_(self) -> str:
+        return self.svg()
+
     def png(self, scale: float = 2) -> bytes:
         """The chart as PNG, `scale` pixels a unit."""
         return png(self.svg(), scale)
