@@ -14,7 +14,7 @@ from steadyread.gates import Judged
 from steadyread.jobs.folder import in_its_folder, taken_up
 from steadyread.jobs.material import refuse_absent
 from steadyread.progress import Named, Progress, at_work, lines, quiet
-from steadyread.report.sets_page import write_sets_report
+from steadyread.report.sets import write_sets_report
 from steadyread.running import begin, finish
 from steadyread.study import Sets, Study
 from steadyread.workers import side_by_side, workers_for

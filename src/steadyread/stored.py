@@ -21,7 +21,7 @@ from steadyread.metrics.summary import as_json
 from steadyread.metrics.triage import FREE, SMALLEST_FLIP, scores, triage, with_combined
 from steadyread.names import cell
 from steadyread.report import write_report
-from steadyread.report.sets_page import write_sets_report
+from steadyread.report.sets import write_sets_report
 from steadyread.report.shareable import IN_REPORT, Shareable, secret_of
 from steadyread.report.stored import read_records
 from steadyread.words.plain import comparison

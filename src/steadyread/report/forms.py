@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from steadyread.metrics.intervals import Estimate
@@ -103,6 +104,18 @@ def _folds(value: Any, scale: float, decimals: int) -> str:
     if not isinstance(value, Estimate) or len(value.folds) < 2:
         return ""
     return "folds: " + ", ".join(NONE if each is None else f"{scale * each:.{decimals}f}" for each in value.folds)
+
+
+def theirs(decimals: int) -> Form:
+    """A number of a paper's as it stands there; empty without one."""
+    return Form(lambda value: "" if value is None else number(value, 1, decimals), tone="num theirs")
+
+
+def optional(form: Form) -> Form:
+    """The same, empty where there is no value."""
+    beneath = form.beneath
+    return replace(form, show=lambda value: "" if value is None else form.show(value),
+                   beneath=None if beneath is None else lambda value: "" if value is None else beneath(value))
 
 
 def printed(value: Printed | None) -> str:

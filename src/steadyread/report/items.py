@@ -53,13 +53,14 @@ class Cards:
 
 @dataclass(frozen=True)
 class Note:
-    """A finding: how grave, which check, what it says, and what it names."""
+    """A finding: how grave, which check, what it says, and what it names; `tag` where another word stands before it."""
 
     severity: str
     check: str
     message: str
     rows: str = ""
     networks: str = ""
+    tag: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,18 +79,19 @@ class Figure:
 
 @dataclass(frozen=True)
 class Picture:
-    """An image with its words: what the network says of it."""
+    """An image with its words: its name, and what the network says of it."""
 
     address: str
     alt: str
     says: str = ""
     below: str = ""
     tone: str = ""
+    name: str = ""
 
     @classmethod
-    def of(cls, pixels: NDArray[np.uint8], alt: str, says: str = "", below: str = "", tone: str = "") -> "Picture":
+    def of(cls, pixels: NDArray[np.uint8], alt: str, says: str = "", below: str = "", **more: str) -> "Picture":
         """Of an RGB picture (h, w, 3)."""
-        return cls(data_uri(pixels), alt, says, below, tone)
+        return cls(data_uri(pixels), alt, says, below, **more)
 
 
 @dataclass(frozen=True)

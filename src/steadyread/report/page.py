@@ -80,7 +80,7 @@ def _card(card: Card) -> str:
 
 def _note(note: Note) -> str:
     check = f"**{marks.markdown(note.check)}**: " if note.check else ""
-    return f"- {note.severity}: {check}{marks.markdown(note.message)}"
+    return f"- {note.tag or note.severity}: {check}{marks.markdown(note.message)}"
 
 
 # Charts and images are not in Markdown.

@@ -27,7 +27,7 @@ from steadyread.report.shareable import Shareable
 from steadyread.report.stored import read_network
 from steadyread.store import PLAIN, Cell, Opened, open_cells
 
-PICTURES = "examples"     # that the page shows as images of its own
+PICTURES = ("examples", "fig1")     # that the page shows as images of its own
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +117,7 @@ def drawn(drawings: Iterable[Drawing], folder: Path) -> Drawn:
     charts = {}
     for drawing in drawings:
         svg = save(drawing.figure, folder / FIGURES, drawing.name)[1].read_text("utf-8")
-        if drawing.name != PICTURES:
+        if drawing.name not in PICTURES:
             charts[drawing.name] = (inline_svg(svg, drawing.name.replace("_", "-"), drawing.caption), drawing.caption)
     return charts
 

@@ -3,11 +3,13 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from steadyread.report.items import Fold, Heading, Item, Text, notes
+from steadyread.metrics.across_sets import findings_of
+from steadyread.report.items import Fold, Heading, Item, Note, Notes, Text, notes
 from steadyread.report.noise import Noise
 from steadyread.report.plain import Plain
 from steadyread.report.section import section
 from steadyread.report.sections.terms import noise_terms
+from steadyread.report.sets import Sets
 
 
 @section("Is this evaluation to be believed?", of=Plain, order=100)
@@ -29,6 +31,17 @@ def believe_noise(noise: Noise) -> Iterator[Item]:
     yield from _checks(noise.summary["findings"])
     yield Heading("How to read the terms")
     yield noise_terms(noise)
+
+
+@section("Are these evaluations to be believed?", of=Sets, order=2020)
+def believe_sets(sets: Sets) -> Iterator[Item]:
+    """The errors of all sets."""
+    errors = tuple(Note("error", f"{each['title']}, {row['check']}", row["message"])
+                   for each in sets.each.values() for row in findings_of(each) if row["severity"] == "error")
+    if errors:
+        yield Notes(errors)
+    if sets.each:
+        yield Text(sets.summary["believed"])
 
 
 def _checks(findings: Sequence[Mapping[str, Any]]) -> Iterator[Item]:

@@ -2,18 +2,20 @@
 
 from collections.abc import Iterable, Iterator
 
-from steadyread.charts.examples import Example, NoiseExample
+from steadyread.charts.examples import Attacked, Example, NoiseExample
 from steadyread.charts.pictures import amplification, change, picture
 from steadyread.report.items import Item, Picture, Strip, Strips, Text, within_room
 from steadyread.report.marks import bold, code
 from steadyread.report.noise import Noise
 from steadyread.report.plain import Plain
 from steadyread.report.section import section
+from steadyread.report.sets import Sets
 from steadyread.units import Bounds
 from steadyread.words.noise import noise_name
 from steadyread.words.numbers import attack_name, percent, show_native
 
 _SHOWN = 9
+_ROOM = 2_400_000     # letters of the images of several sets
 
 
 @section("Examples", of=Plain, order=400)
@@ -31,6 +33,33 @@ def noise_examples(noise: Noise) -> Iterator[Item]:
     yield from _shown((_noise_strip(each, noise.window) for each in noise.examples[:_SHOWN]),
                       f"Clean image, the noise alone, noisy image: the middle axial slice, {low} to {high} HU from "
                       f"black to white, with the probability of {noise.class_name(1)}.", noise.summary["synthetic"])
+
+
+@section("What it looks like", of=Sets, order=2040)
+def attacked_images(sets: Sets) -> Iterator[Item]:
+    """[A] Fig. 1: one or two images of each set, clean and under each attack."""
+    strips = within_room((_attacked(shown, each.title, plain.bounds)
+                          for each, plain in sets.stored.assessed.values() for shown in each.attacked), _ROOM)
+    if strips:
+        yield Text("One or two test images of each set, clean and under each attack, all of one size ([A] Fig. 1): "
+                   "twice the change that flips that image, so that it is well past its flip. Percentages are the "
+                   "network's own probabilities of the class it names; in colour where that class is another than for "
+                   "the clean image.", "soft")
+        yield Strips(tuple(strips), "shots")
+    elif sets.each:
+        yield Text("No attacked images were stored.")
+
+
+def _attacked(shown: Attacked, title: str, bounds: Bounds) -> Strip:
+    clean = shown.says(shown.attacks.index("clean") if "clean" in shown.attacks else 0)[0]
+    pictures = []
+    for place, attack in enumerate(shown.attacks):
+        says, probability = shown.says(place)
+        name = attack_name(attack)
+        pictures.append(Picture.of(picture(shown.images[place], bounds), f"{name} image of {title}", says,
+                                   _percent(probability), tone="flipped" if says != clean else "", name=name))
+    return Strip(tuple(pictures), f"{title}, {code(shown.case_id)}, label {shown.label}. Changed by at most "
+                 f"{show_native(shown.size, bounds)}.")
 
 
 def _shown(strips: Iterable[Strip], words: str, synthetic: bool) -> Iterator[Item]:

@@ -18,10 +18,6 @@ from steadyread.words.plain import EXACT, MERGED
 Told = Mapping[str, Any]
 _NAME = Form(lambda row: str(row["name"]), tone="", beneath=lambda row: "\n".join(filter(None, (
     row["method"], mark("tag error", "failed") if row["failed"] else ""))))
-_DIFFERENCE = Form(lambda found: "" if found is None else forms.POINTS_STACKED.show(found),
-                   beneath=lambda found: "" if found is None else (forms.POINTS_STACKED.beneath or str)(found))
-_SIZE = Form(lambda size: "" if size is None else forms.of_range(size))
-_NATIVE = Form(lambda size: "" if size is None else forms.native(size))
 
 
 @section("Before and after hardening", of=Plain, order=500)
@@ -116,12 +112,13 @@ def _others(plain: Plain, found: Told) -> Iterator[Item]:
     yield Heading("Other hardenings of the same network")
     at = (f"{italic('Under attack')}: accuracy under changes of at most {show_size_json(found['at'])}. "
           if found["at"] else "")
-    unit = [Column(plain.unit, _NATIVE)] if plain.unit else []
+    unit = [Column(plain.unit, forms.optional(forms.NATIVE))] if plain.unit else []
     keep = [mark("keep", words) for words in ("Trained at,", "of range", "Under", "attack, %", "Median flip,")]
-    columns = [Column("Hardening", _NAME), Column(f"{keep[0]}\n{keep[1]}", _SIZE), *unit,
+    columns = [Column("Hardening", _NAME), Column(f"{keep[0]}\n{keep[1]}", forms.optional(forms.OF_RANGE)), *unit,
                Column("Kept epoch", forms.COUNT), Column("Clean, %", forms.stacked()),
-               Column(f"{keep[2]} {keep[3]}", forms.stacked()), Column("Difference", _DIFFERENCE),
-               Column("p", forms.COUNT), Column(f"{keep[4]}\n{keep[1]}", forms.COUNT)]
+               Column(f"{keep[2]} {keep[3]}", forms.stacked()),
+               Column("Difference", forms.optional(forms.POINTS_STACKED)), Column("p", forms.COUNT),
+               Column(f"{keep[4]}\n{keep[1]}", forms.COUNT)]
     yield table(columns, [(row, row["epsilon"], *([row["epsilon"]] if unit else []), row["epoch"], row["clean"],
                            row["robust"], row["difference"],
                            forms.P_VALUE.show(row["p"]) if row["difference"] else "", forms.flip(row["median"]))

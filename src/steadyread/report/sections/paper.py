@@ -1,13 +1,16 @@
-"""How a study of CT noise differs from the paper that it repeats."""
+"""How a study differs from the paper that it repeats, and where that paper disagrees with itself."""
 
 from collections.abc import Iterator
 
 from steadyread.metrics import published
 from steadyread.metrics.reads import PAPER, PAPER_HU
+from steadyread.report import forms
 from steadyread.report.items import Item, Terms
 from steadyread.report.noise import Noise
 from steadyread.report.section import section
 from steadyread.report.sections.physics import size
+from steadyread.report.sets import Sets
+from steadyread.report.table import Column, table
 from steadyread.words.numbers import counted
 
 
@@ -54,3 +57,14 @@ def _network(noise: Noise) -> str:
     scale = f", scale “{s['scale']}”" if s["scale"] else ""
     return ("[B]: four convolutions of 64 to 512 features, four dense layers, sigmoid, squared error, ten folds. Here: "
             f"{s['model']['name']}{parameters}, {counted(len(s['folds']), 'fold')}{scale}.")
+
+
+@section("Where the paper's own figures disagree", of=Sets, order=2080)
+def slips(sets: Sets) -> Iterator[Item]:
+    """What [A] printed, and what follows from its own tables."""
+    if sets.printed:
+        yield table([Column("Figure", forms.WRAPPED), Column("Printed", forms.COUNT),
+                     Column("Follows from its figures", forms.TEXT)],
+                    [(slip["where"], slip["printed"], slip["follows"]) for slip in sets.summary["paper"]["slips"]],
+                    tone="snug", above="What it printed, and what follows from its own tables or its code instead. The "
+                    "tables above quote its tables.")

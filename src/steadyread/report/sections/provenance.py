@@ -13,6 +13,7 @@ from steadyread.report.marks import code
 from steadyread.report.noise import Noise
 from steadyread.report.plain import Plain
 from steadyread.report.section import section
+from steadyread.report.sets import Sets
 from steadyread.report.table import Column, table
 from steadyread.words.numbers import NONE, attack_name, counted
 
@@ -93,3 +94,21 @@ def checklists(plain: Plain) -> Iterator[Item]:
     yield Text("What guidelines and regulators ask of a report on such a model, filled in as far as this run's files "
                f"tell. Every item is in {code('checklist.md')} and {code('checklist.json')}.", "soft")
     yield from folds(checklist_rows(plain.runs))
+
+
+@section("Reporting checklists", of=Sets, order=2100)
+def set_checklists(sets: Sets) -> Iterator[Item]:
+    """The same of several data sets, answered set by set."""
+    if sets.each:
+        yield Text("What the runs' own files answer, set by set, and what is left for the author. Every item, the open "
+                   f"ones too, is in {code('checklist.md')} and {code('checklist.json')}, and every table of this page "
+                   f"in {code('report.md')}.", "soft")
+        yield from folds(checklist_rows(sets.runs))
+
+
+@section("Provenance", of=Sets, order=2110)
+def set_provenance(sets: Sets) -> Iterator[Item]:
+    """Where everything comes from, and the study's settings."""
+    yield Text("Every figure comes from the records of the runs below this folder; settings, seeds, checksums and "
+               "versions stand on each set's own page.")
+    yield _settings(sets.stored.study)

@@ -8,6 +8,7 @@ from steadyread.report.marks import italic, mark
 from steadyread.report.noise import PRINTED_AT, Noise
 from steadyread.report.plain import Plain
 from steadyread.report.section import section
+from steadyread.report.sets import Sets
 from steadyread.words.numbers import percent
 
 
@@ -58,3 +59,21 @@ def noise_terms(noise: Noise) -> Terms:
         ("[B]", f"Shen et al. 2020, doi:{published.DOI}. {mark('theirs', 'Figures like this')} are the paper's own: "
          f"other data, network, spectrum and {PRINTED_AT}. They show what was found there, not what should be found "
          "here.")))
+
+
+@section("How to read the terms", of=Sets, order=2010)
+def set_terms(sets: Sets) -> Iterator[Item]:
+    """The words that the tables of several data sets go by."""
+    if sets.each:
+        yield Terms((
+            ("Change", "The largest change of any one pixel, as a share of the range of valid values, so that sets of "
+             "different units can be set side by side. An attack looks for the change within that size that hurts "
+             "most."),
+            ("Against the label", "Every image is pushed away from the truth. A read that is wrong before any change "
+             "counts as flipped at size 0, so the accuracy goes to 0: this is the standard robust accuracy."),
+            ("Against the prediction", "Every image is pushed away from what the network said of it, right or wrong. "
+             "So wrong reads are pushed to right. This is what [A] did."),
+            ("Smallest flip", "The smallest change found that flips the image. The true one may be smaller still, "
+             "never larger."),
+            ("Intervals", "95 %, over patients; below a figure in small print. None is given where there are too few "
+             "patients. Statements hold one at a time: of twenty that are not so, one will look so.")))

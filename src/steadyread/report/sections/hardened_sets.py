@@ -1,0 +1,159 @@
+"""What hardening did in each of several data sets, and what the paper measured."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from steadyread.metrics import published_oncology as published
+from steadyread.metrics.across_sets import same_size
+from steadyread.report import forms
+from steadyread.report.hardened import other_rows
+from steadyread.report.items import Figure, Fold, Heading, Item, Note, Notes, Text, grid
+from steadyread.report.marks import italic, mark
+from steadyread.report.section import section
+from steadyread.report.sets import OUTCOMES, THEIRS, Sets, Summary, unit_of
+from steadyread.report.table import Column, Form, begun, table
+from steadyread.units import number_of
+from steadyread.words.hardening import headline, method_name
+from steadyread.words.numbers import digits, show_size_json
+from steadyread.words.sets import FAILED, outcome
+
+_TONES = {"better": "better", "worse": "worse", FAILED: "worse"}
+_SIDES = ("before", "after", "difference")
+_NONE, _NO_GAIN = (None,) * 3, (None,) * 4
+
+
+def _named(each: Summary) -> str:
+    """What became of the reads under attack, by what method, and at what size they were attacked."""
+    hardening, way = each["hardening"], str(outcome(each))
+    method, at = hardening["training"].get("method"), hardening["at"]
+    here = not (hardening["epsilon"] and at) or same_size(number_of(hardening["epsilon"]), number_of(at))
+    return "\n".join(filter(None, (
+        mark(_TONES[way], OUTCOMES[way]) if way in _TONES else OUTCOMES[way],
+        "" if method == "pgd" else method_name(method),
+        f"attacked at {digits(at['of_range'])}" if at and not here else "")))
+
+
+def _unit(sized: tuple[Summary, str]) -> str:
+    return f"{forms.native(sized[0])} {sized[1]}" if sized[0] and sized[1] else ""
+
+
+_NAME = Form(lambda each: str(each["title"]), tone="", beneath=_named)
+_SIZE = Form(lambda sized: forms.DIGITS.show(sized[0] and sized[0]["of_range"]), beneath=_unit)
+
+
+@section("Before and after hardening", of=Sets, order=2060)
+def hardened_sets(sets: Sets) -> Iterator[Item]:
+    """[A] Fig. 3, and its text's gains beside ours."""
+    hardened = [each for each in sets.each.values() if each["hardening"] is not None]
+    if not hardened:
+        yield Text("No network was hardened.")
+        return
+    failed = tuple(Note("error", f"{each['title']}, hardening failed", each["hardening"]["failed"])
+                   for each in hardened if each["hardening"]["failed"])
+    if failed:
+        yield Notes(failed)
+    yield _table(sets, hardened)
+    yield grid(Figure("fig3"), tone=sets.panels)
+    yield grid(Figure("gains"))
+    yield from _as_printed(sets)
+    yield from _every_size(sets)
+    for each in hardened:
+        yield from _others(each)
+
+
+def _pair(pair: Mapping[str, Any] | None) -> tuple[Any, ...]:
+    return tuple(pair[side] for side in _SIDES) if pair else _NONE
+
+
+def _columns(group: str = "") -> list[Column]:
+    return [Column("Before", forms.stacked(), group), Column("After", forms.stacked(), group),
+            Column("Difference", forms.POINTS_STACKED, group)]
+
+
+def _table(sets: Sets, hardened: list[Summary]) -> Item:
+    s = sets.summary
+    rows = []
+    for each in hardened:
+        hardening = each["hardening"]
+        compared = hardening["compared"]
+        row = headline(compared, number_of(hardening["at"])) if compared and hardening["at"] else None
+        flips = compared["flips"] if compared and compared["flips"]["searched"] else {}
+        rows.append((each, (hardening["epsilon"], unit_of(each)), *_pair(row["merged"] if row else None),
+                     *_pair(compared["clean"] if compared else None), flips.get("larger"), flips.get("ratio")))
+    columns = [Column("Set", _NAME), Column("Trained at,\nof range", _SIZE), *_columns("Under attack, %"),
+               *_columns("Clean, %"), Column("Larger, %", forms.stacked(), "Smallest flips"),
+               Column("Ratio", forms.FACTOR_STACKED, "Smallest flips")]
+    methods = f" ({s['methods']})" if s["methods"] else ""
+    return table(columns, rows, tone="snug close", above=(
+        f"The network of each set was trained on adversarial images{methods}, and both networks were then attacked "
+        f"anew on the same test images. {italic('Under attack')}: accuracy under changes of at most the size it was "
+        f"trained at, where no other is given, against the {s['hardened_against'] or 'label'}, by the smallest flips "
+        "of all attacks. Differences in points, after minus before, over the same resampled patients. "
+        f"{italic('Larger')}: of the reads right in both, the share that takes a larger change to flip after; "
+        f"{italic('ratio')}: the median of the sizes after over before. Below a set's name: what became of its reads "
+        "under attack."))
+
+
+def _as_printed(sets: Sets) -> Iterator[Item]:
+    """PGD at 0.002 of the range before and after hardening, pushed from the prediction as [A]; its own beside."""
+    rows = []
+    for name, each in sets.each.items():
+        at = next((row for row in (each["hardened_at"] or {}).get("prediction", ())
+                   if same_size(float(row["size"]["of_range"]), published.HARDENED_AT)), None)
+        pgd = next((row for row in at["attacks"] if row["attack"] == "pgd"), None) if at else None
+        ours, gain = pgd or (at["merged"] if at else None), published.GAINS.get(published.key_of(name))
+        if ours is not None:
+            paper = (gain.before, gain.after, round(gain.after - gain.before, 1), gain.printed) if gain else _NO_GAIN
+            rows.append((each["title"], "PGD" if pgd else "smallest flip", *_pair(ours), *paper))
+    if not rows:
+        return
+    printed = any(row[-1] is not None for row in rows)
+    own = (" In grey italics what the paper's text says of its own networks, and the gain that follows from it."
+           if printed else "")
+    group = mark("theirs", f"{THEIRS}, PGD")
+    theirs = [Column(title, forms.theirs(1), group) for title in (
+        "Before", "After", "After − before", "Gain as printed") if printed]
+    yield Heading("As [A] measured it")
+    yield table([Column("Set", forms.TEXT), Column("Attack", forms.TEXT), *_columns("Ours"), *theirs],
+                rows if printed else [row[:-4] for row in rows], tone="snug", above=(
+        "Accuracy in % at 0.002 of the range, pushed away from the prediction, before and after hardening. With two "
+        "classes such an accuracy has a floor at 100 minus the clean accuracy, which hardening moves too: see the "
+        f"table above for what it gained.{own}"))
+
+
+def _every_size(sets: Sets) -> Iterator[Item]:
+    """Against the label at each size of [A] Table 1, from the merged flips."""
+    rows = [(each["title"], (row["size"], unit_of(each)), *_pair(row["merged"]),
+             *(row["merged"][name] for name in ("gained", "lost", "p")))
+            for each in sets.each.values() for row in (each["hardened_at"] or {}).get("label", ())
+            if row["merged"] is not None]
+    if rows:
+        columns = [Column("Set", forms.TEXT), Column("Change,\nof range", _SIZE),
+                   Column("Before, %", forms.stacked()), Column("After, %", forms.stacked()),
+                   Column("Difference", forms.POINTS_STACKED), Column("Gained", forms.COUNT),
+                   Column("Lost", forms.COUNT), Column("p", forms.P_VALUE)]
+        yield Fold("At each size of [A] Table 1, against the label", (table(columns, begun(rows), tone="snug", note=(
+            f"{italic('Gained')} and {italic('lost')} count the images that only one of the two networks reads right; "
+            "p is McNemar's of the two (exact), which takes images as independent.")),))
+
+
+def _others(each: Summary) -> Iterator[Item]:
+    rows = other_rows(each["hardening"])
+    if not rows:
+        return
+    name = Form(lambda row: str(row["name"]), tone="",
+                beneath=lambda row: mark("tag error", "failed") if row["failed"] else "")
+    at = each["hardening"]["at"]
+    under = f"{italic('Under attack')}: accuracy under changes of at most {show_size_json(at)}. " if at else ""
+    columns = [Column("Hardening", name), Column("Method", forms.TEXT),
+               Column("Trained at,\nof range", forms.optional(forms.OF_RANGE)), Column("Kept epoch", forms.COUNT),
+               Column("Clean, %", forms.stacked()), Column("Under attack, %", forms.stacked()),
+               Column("Difference", forms.optional(forms.POINTS_STACKED)), Column("p", forms.COUNT),
+               Column("Median flip,\nof range", forms.COUNT)]
+    yield Heading(f"{each['title']}: other hardenings of the same network")
+    yield table(columns, [(row, row["method"], row["epsilon"], row["epoch"], row["clean"], row["robust"],
+                           row["difference"], forms.P_VALUE.show(row["p"]) if row["difference"] else "",
+                           forms.flip(row["median"])) for row in rows], tone="snug", above=(
+        f"{under}The difference in points is to this study's own hardening, over the same resampled patients. [A] "
+        "warns that too small a size in training limits the gain and too large a one keeps the network from "
+        "learning."))

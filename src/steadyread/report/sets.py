@@ -1,0 +1,145 @@
+"""A study of several data sets: its summary, and its report, from stored files alone."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from steadyread import records
+from steadyread.files import PAGE, SUMMARY, TEXT
+from steadyread.metrics import published_oncology as published
+from steadyread.metrics.summary import as_json
+from steadyread.metrics.triage import SMALLEST_FLIP
+from steadyread.report.checklists import CHECKLIST, CHECKLIST_JSON, Runs, checklist_json
+from steadyread.report.crossed import checklist_markdown
+from steadyread.report.items import Card, Cards, Item, Note, Notes, Terms, Text
+from steadyread.report.marks import bold
+from steadyread.report.page import Page, written
+from steadyread.report.run import drawn
+from steadyread.report.sets_drawings import sets_drawings
+from steadyread.report.sets_stored import StoredSets, read_sets
+from steadyread.report.sets_summary import summarise_sets
+from steadyread.units import unit_word
+from steadyread.words.numbers import digits
+from steadyread.words.sets import FAILED, KEPT, UNREAD, outcome
+
+Summary = Mapping[str, Any]
+FOOT = ("A measurement of networks, not a medical device: it must not decide on anyone's care. [A]: Joel et al. 2022, "
+        f"doi:{published.DOI}.")
+OUTCOMES = {"better": "steadier", "worse": "less steady", "alike": "no difference told", "same": "unchanged",
+            "few": "too few patients", FAILED: "failed", KEPT: "start kept", UNREAD: "not assessed"}
+THEIRS = "[A], its own data"
+
+
+@dataclass(frozen=True, eq=False)
+class Sets:
+    """A study of several data sets: its stored files and its summary, as `sets_summary.summarise_sets` has it."""
+
+    label: ClassVar[str] = "data sets"
+    stored: StoredSets
+    summary: Summary
+
+    @property
+    def each(self) -> Mapping[str, Summary]:
+        """The summaries of the sets that were assessed, by name."""
+        sets: Mapping[str, Summary] = self.summary["sets"]
+        return sets
+
+    @property
+    def printed(self) -> Mapping[str, str]:
+        """The title of the paper's column, by the name of each set that has one."""
+        columns: Mapping[str, str] = self.summary["paper"]["columns"]
+        return columns
+
+    @property
+    def panels(self) -> str:
+        """The class of charts with a panel a set."""
+        count = len(self.each)
+        return f"panels {'broad' if count > 2 else 'pair' if count == 2 else 'one'}"
+
+    @property
+    def runs(self) -> Runs:
+        """Every assessed set's run with its summary, by title, for the checklists."""
+        return {each.title: (plain.run, self.each[name]) for name, (each, plain) in self.stored.assessed.items()}
+
+
+def unit_of(each: Summary) -> str:
+    """The unit of a set's images in a column's head."""
+    return unit_word(str(each["unit"]))
+
+
+def fragile_rows(summary: Summary) -> list[Summary]:
+    """The sets at equal conditions, the most fragile first by share of the range."""
+    rows = summary["fragility"]["rows"] if summary["fragility"] else []
+    return sorted(rows, key=lambda row: (row["of_range"].value is None, row["of_range"].value or 0.0))
+
+
+def write_sets_report(folder: Path, seed: int = 0, show_ids: bool = False) -> Path:
+    """Write report.html, report.md, checklists, summary.json and figures/ into the folder of a study of sets.
+
+    From stored files alone; `seed` is that of the bootstrap: the same folder gives the same bytes. A set without
+    records, or one that failed, is said with its reason. Cases and patients have pseudonyms (see `Shareable`), and
+    files no folders, unless `show_ids`.
+
+    Raises:
+        InputRefused: no such study there, or a stored file that is not what it should be.
+        Partial: the disk is full.
+    """
+    stored = read_sets(Path(folder), show_ids)
+    sets = Sets(stored, summarise_sets(stored, seed))
+    drawings = sets_drawings(stored, sets.summary)
+    place = stored.folder
+    records.write_json(place / SUMMARY, as_json(sets.summary))
+    page = page_of(sets)
+    records.write_text(place / TEXT, page.markdown())
+    records.write_text(place / CHECKLIST, checklist_markdown(sets.runs))
+    records.write_json(place / CHECKLIST_JSON, checklist_json(sets.runs))
+    records.write_text(place / PAGE, page.html(drawn(drawings.values(), place)))
+    return place / PAGE
+
+
+def page_of(sets: Sets) -> Page:
+    """The page of several data sets."""
+    s, count = sets.summary, len(sets.summary["titles"])
+    return Page(s["name"] or "several data sets",
+                f"How steady are the reads of {'one data set' if count == 1 else f'{count} data sets'}?",
+                tuple(head(sets)), written([sets]), FOOT)
+
+
+def head(sets: Sets) -> Iterator[Item]:
+    """What stands above every section: the sets, those that are missing, questions with answers, key figures."""
+    s = sets.summary
+    scale = [f"scale “{s['scale']}”"] if s["scale"] else []
+    yield Text(" · ".join([s["name"] or "A study of several data sets", *scale, ", ".join(s["titles"].values())]),
+               "kicker")
+    if s["synthetic"]:
+        yield Text(f"{bold('SYNTHETIC')} The images of {s['synthetic_said']} are made by a computer, not taken of "
+                   f"patients. Nothing said of {'it' if len(s['synthetic']) == 1 else 'them'} tells how a model reads "
+                   "real ones.", "banner")
+    if s["absent"]:
+        yield Notes(tuple(Note("error", s["titles"][name], why, tag="missing") for name, why in s["absent"].items()))
+    yield Terms(tuple((each["question"], each["answer"]) for each in s["answers"]), "answers")
+    if sets.each:
+        yield Cards(tuple(set_cards(s)))
+
+
+def set_cards(summary: Summary) -> Iterator[Card]:
+    """The key figures over all sets: how many, how fragile, what hardening and the smallest flip gained."""
+    count, whole = len(summary["sets"]), len(summary["titles"])
+    yield Card(f"{count}" if count == whole else f"{count} of {whole}",
+               "data set assessed" if count == whole == 1 else "data sets assessed")
+    rows = [row for row in fragile_rows(summary) if row["of_range"].value is not None]
+    if len(rows) > 1:
+        (first, least), (last, most) = ((summary["titles"][row["name"]], digits(row["of_range"].value))
+                                        for row in (rows[0], rows[-1]))
+        yield Card(least, f"of the range flips half of the reads in {first} at equal conditions",
+                   f"the most fragile; in {last} {most}")
+    ways = [way for each in summary["sets"].values() if (way := outcome(each)) is not None]
+    if ways:
+        others = (f"{OUTCOMES[way]}: {ways.count(way)}" for way in dict.fromkeys(ways) if way != "better")
+        yield Card(f"{ways.count('better')} of {len(ways)}", "networks made steadier by hardening", "; ".join(others))
+    flips = [row["way"] for row in summary["scores"] if row["score"] == SMALLEST_FLIP and not row["perfect"]]
+    if flips:
+        yield Card(f"{flips.count('better')} of {len(flips)}",
+                   "sets in which the smallest flip sorts reads better than the free margin",
+                   f"worse in {flips.count('worse')}")
