@@ -32,7 +32,7 @@ from steadyread.study import Settings, laid_over
 GOLDEN = Path(__file__).parent / "golden" / "rows.json"
 KEYS = ("case_id", "patient_id", "data", "part", "fold", "model", "stage", "label", "against", "attack", "threat",
         "size", "unit", "seed")
-_UNTOLD = {"versions", "version", "seconds"}
+_UNTOLD = {"versions", "version", "seconds", "topic"}
 _NOT_COMPUTED = {"study.json", "salt.txt", "summary.json", "report.html", "report.md"}
 
 VGG = {"arguments": {"width": 0.05, "norm": True, "convolutions": [1, 1, 1, 1, 1]}}

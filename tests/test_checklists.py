@@ -13,6 +13,7 @@ import fabricate
 from pages import Page
 from steadyread import records
 from steadyread.errors import InputRefused
+from steadyread.findings import SOUNDNESS
 from steadyread.metrics import summarise
 from steadyread.metrics.summary import as_json
 from steadyread.report import checklists, marks
@@ -56,7 +57,8 @@ def write(folder: Path, study: dict[str, Any] | None = None, findings: list[tupl
     data = fabricate.plan()["data"] | {"name": "lidc", "synthetic": False} | changed.pop("data", {})
     written = fabricate.write_run(folder, changed.pop("table", SMALL), data=data, **changed)
     (folder / "study.json").write_text(json.dumps(STUDY if study is None else study))
-    rows = [{"check": check, "severity": severity, "message": message, "value": None, "rows": []}
+    rows = [{"check": check, "severity": severity, "message": message, "value": None, "rows": [],
+             "topic": SOUNDNESS if check in ("unbounded attack", "convergence") else ""}
             for check, severity, message in (FINDINGS if findings is None else findings)]
     (folder / "findings.json").write_text(json.dumps(rows))
     (folder / "model.safetensors").write_bytes(b"weights")

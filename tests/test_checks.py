@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import nn
 
-from steadyread.checks import Evidence, _at_least_as_strong, _severity, believed, reads, repeatable, zero_gradients
+from steadyread.checks import Evidence, believed, reads
+from steadyread.checks.evidence import at_least_as_strong, severity_of
+from steadyread.checks.gradients import zero_gradients
+from steadyread.checks.repeatable import repeatable
 from steadyread.classifier import Classifier, prediction_of
 from steadyread.types import Bounds
 from test_assessment import made_cases, made_classifier
@@ -154,13 +157,13 @@ def evidence(n=20, sizes=1.0, after=lambda z: z):
     (0, 20, "ok"), (1, 20, "note"), (2, 20, "note"), (3, 20, "error"), (3, 48, "note"), (4, 48, "error"),
     (0, 0, "ok")])
 def test_a_share_is_judged_by_how_many_images_it_stands_on(count, images, severity):
-    assert _severity(count, images, (("error", 0.02),)) == severity
+    assert severity_of(count, images, (("error", 0.02),)) == severity
 
 
 @pytest.mark.parametrize(("missed", "severity"), [(0, "ok"), (1, "note"), (6, "error")])
 def test_what_a_weaker_attack_found_first_is_an_error_only_where_more_than_chance(missed, severity):
     seen = evidence()
-    finding = _at_least_as_strong(seen, "one step", torch.arange(20) < missed, "FGSM", 0.5)
+    finding = at_least_as_strong(seen, "one step", torch.arange(20) < missed, "FGSM", 0.5)
     assert (finding.severity, finding.value, len(finding.rows)) == (severity, missed / 20, missed)
     assert f"missed {missed} at that size" in finding.message
 

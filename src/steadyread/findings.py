@@ -5,22 +5,25 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 Severity = Literal["error", "warning", "note", "ok"]
+SOUNDNESS = "soundness"     # the topic of those that say whether the attacks are sound
 _ORDER: tuple[Severity, ...] = ("error", "warning", "note", "ok")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence for a reader, with the figure behind it and the rows that it names."""
+    """One sentence for a reader, with the figure behind it and the rows that it names; `topic` where what is said of
+    several findings goes by it."""
 
     check: str
     severity: Severity
     message: str
     value: float | None = None
     rows: tuple[str, ...] = ()
+    topic: str = ""
 
     def as_json(self) -> dict[str, object]:
-        """The finding as plain values."""
-        return asdict(self)
+        """The finding as plain values; without a topic where it has none."""
+        return {name: value for name, value in asdict(self).items() if name != "topic" or value}
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:

@@ -40,8 +40,6 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
                      "exact duplicates", "exact duplicates across parts",
                      "exact duplicates with conflicting labels", "near duplicates", "near duplicates across parts",
                      "near duplicates with conflicting labels", *_SHORTCUTS),
-    "soundness": ("repeatable", "zero gradients", "unbounded attack", "optimisation gap", "convergence", "one step",
-                  "random noise", "gradient-free attack", "planted example"),
     "doubts": ("head", "undecided", "one class", "no better than one class", "worse than chance")}
 PLACE = re.compile(r"\{([^{}:]+)(?::(\w+))?\}")
 _OPTIONAL = re.compile(r"\[([^\[\]]*\{[^\[\]]*)\]")
@@ -174,8 +172,8 @@ class Evidence:
         return {str(name) for name in pc.unique(self.table["threat"]).to_pylist()} - {"none"}
 
     def of_checks(self, names: str) -> list[Mapping[str, Any]]:
-        """The findings of checks ("class counts, parts"), of groups of checks, of all `warnings`, and the reader's
-        notes on what it could not use (`unusable data`) and others (`notes on data`)."""
+        """The findings of checks ("class counts, parts"), of groups of checks, of a topic (`soundness`), of all
+        `warnings`, and the reader's notes on what it could not use (`unusable data`) and others (`notes on data`)."""
         checks = [check for name in names.split(", ") for check in _GROUPS.get(name, (name,))]
         return [finding for finding in self.findings if finding["check"] in checks or _kind(finding) in checks
                 or ("warnings" in checks and finding["severity"] in ("error", "warning"))]
@@ -353,7 +351,7 @@ def _of_findings(findings: Sequence[Mapping[str, Any]], style: str) -> Fact | No
 
 def _kind(finding: Mapping[str, Any]) -> str:
     if finding["check"] != "data" or finding["severity"] == "ok":
-        return ""
+        return str(finding.get("topic", ""))
     return "unusable data" if _LACKING.search(str(finding["message"])) else "notes on data"
 
 
