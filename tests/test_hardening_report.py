@@ -303,8 +303,8 @@ def test_a_training_that_reads_one_class_and_one_that_failed_are_marked() -> Non
     course = hardening_course(history(epochs=silent, chosen_epoch=0), HU)
     assert "one class for every image" in words(course)
     assert "kept: the start" in words(course)
-    assert "stage 2: 0.002" in words(hardening_course(history(), HU))
+    assert "stage 2: 2.8 HU" in words(hardening_course(history(), HU))
     sizes = by_training_size([ONE, Trained(28.0, Estimate(0.5), Estimate(0.5), True)], Estimate(0.9), Estimate(0.3), HU)
     hollow = [row["x"] for row in sizes.tables["marks"] if row["fill"] != row["colour"]]
     assert hollow == [28.0, 28.0]
-    assert "clean, before: 90.0" in words(sizes)
+    assert "clean, before: 90.0 %" in words(sizes)

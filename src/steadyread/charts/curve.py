@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from steadyread.charts.look import DOTTED, INK, Look
+from steadyread.charts.look import DOTTED, INK, Look, text_width
 from steadyread.charts.panels import HEIGHT, MARKS, Axis, Entry, Layer, Panel, Rows, as_drawn, layer, mark_columns
 
 _MARKS = 14      # at most, on a line
+_ACROSS = 410    # about how many pixels a panel is wide
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,14 +113,14 @@ def _tables(lines: Sequence[Line], x: Axis, y: Axis) -> dict[str, Rows]:
 def _rows(line: Line, at: int, y: Axis) -> Rows:
     """A series as rows of plain numbers, those without a y left out."""
     low, high = (side if len(side) else [None] * len(line.x) for side in (line.low, line.high))
-    return [{"series": f"{at} {line.name}", "x": float(x), "y": _shown(value, y), "low": _shown(below, y),
+    return [{"series": f"{at} {line.name}", "x": float(x), "y": float(value), "low": _shown(below, y),
              "high": _shown(above, y), "colour": line.look.colour}
             for x, value, below, above in zip(line.x, line.y, low, high, strict=True)
             if np.isfinite(x) and value is not None and np.isfinite(value) and (value > 0 or not y.log)]
 
 
 def _shown(value: float | None, axis: Axis) -> float | None:
-    """A number of a table: none where it is not known, and on a log axis nothing below its end."""
+    """An end of an interval: none where it is not known, and on a log axis nothing below its end."""
     if value is None or not np.isfinite(value):
         return None
     return max(float(value), axis.domain[0]) if axis.log and axis.domain else float(value)
@@ -146,6 +147,7 @@ def rule_layers(rules: Sequence[Rule], x: Axis, y: Axis) -> list[Layer]:
 def rule_tables(rules: Sequence[Rule], x: Axis, y: Axis, height: int) -> dict[str, Rows]:
     """The tables of rules and of their words, which stand below the upper end of an x rule, one below another."""
     tables: dict[str, Rows] = {"rules": [], "rule_words_left": [], "rule_words_right": []}
+    taken: list[tuple[int, float, float]] = []       # row, and from where to where
     ends = {"x": x.domain or (0.0, 1.0), "y": y.domain or (0.0, 1.0)}
     for rule in rules:
         if not _inside(rule.at, x if rule.along == "x" else y):
@@ -161,8 +163,12 @@ def rule_tables(rules: Sequence[Rule], x: Axis, y: Axis, height: int) -> dict[st
             tables[f"rule_words_{align}"].append({"x": ends["x"][0 if rule.left else 1], "y": rule.at,
                                                   "text": rule.words})
         else:
-            align = "left" if _share(rule.at, x) < 0.55 else "right"
-            row = sum(len(tables[f"rule_words_{side}"]) for side in ("left", "right"))
+            at, wide = _share(rule.at, x), (text_width(rule.words) + 10) / _ACROSS
+            align = "left" if at + wide < 1 else "right"
+            start = at if align == "left" else at - wide
+            row = next(row for row in range(len(rules) + 1) if not any(
+                row == other and start < last and first < start + wide for other, first, last in taken))
+            taken.append((row, start, start + wide))
             tables[f"rule_words_{align}"].append({"x": rule.at, "text": rule.words,
                                                   "y": _at_share(1 - (17 + 14 * row) / height, y)})
     return tables if rules else {}

@@ -44,7 +44,8 @@ def heat(matrix: Matrix, x: Axis, y: Axis, width: int, title: str = "") -> Panel
             align="left", baseline="middle", fontSize=10)).encode(text="text:N")]
         tables["scale"] = [{"x": width + 8, "y": 0, "url": data_uri(scale)}]
         words = ((0, matrix.levels[1]), (height / 2, sum(matrix.levels) / 2), (height, matrix.levels[0]))
-        tables["scale_words"] = [{"x": width + 22, "y": at, "text": f"{level:.3g}".replace("-", "−")}
+        tables["scale_words"] = [{"x": width + 22, "y": at,
+                                  "text": f"{level:{'.0f' if abs(level) >= 100 else '.3g'}}".replace("-", "−")}
                                  for at, level in words]
         tables["scale_words"].append({"x": width + 8, "y": -11, "text": matrix.unit})
     return Panel(layers, tables, x, y, height=height, right=62 if matrix.unit else 4, title=title)

@@ -112,9 +112,8 @@ def smallest_flips(flips: Floats, bounds: Bounds) -> Panel:
     if not len(shown):
         return nothing("no image was flipped" if len(flips) else "no smallest flip has been searched")
     low = float(shown.min())
-    middle = float(np.sort(flips)[(len(flips) - 1) // 2]) / per_size(bounds)
-    unit = f" {unit_word(bounds.unit, middle)}" if bounds.unit else ""
-    rules = [Rule("x", middle, f"half of the images: {digits(middle)}{unit}")] if (
+    middle = float(np.sort(flips)[(len(flips) - 1) // 2])
+    rules = [Rule("x", middle / per_size(bounds), f"half of the images: {show_size(middle, bounds)}")] if (
         0 < middle < np.inf) else []
     never, before = float(np.isinf(flips).mean()), int(np.sum(flips == 0))
     beside = [f"never flipped: {100 * never:.1f} %"] + ([f"wrong before any change: {before}"] if before else [])
@@ -262,7 +261,8 @@ def hardening_course(training: Summary, bounds: Bounds) -> Panel:
         rules.append(Rule("x", chosen, f"kept, epoch {chosen}" if chosen else "kept: the start", colour=BLUE))
     return curve(lines, Axis("epoch (0: the network it started from)" if start else "epoch",
                              (rows[0]["epoch"] - 0.35, rows[-1]["epoch"] + 0.35)),
-                 Axis("validation images right, %", (0, 1.02), percent=True), rules)
+                 Axis("validation images right, %", (0, 1.02 + 0.07 * len(rules)), percent=True,
+                      ticks=(0, 0.2, 0.4, 0.6, 0.8, 1)), rules)
 
 
 def _stage_rules(epochs: Sequence[Summary], bounds: Bounds) -> list[Rule]:
@@ -270,8 +270,14 @@ def _stage_rules(epochs: Sequence[Summary], bounds: Bounds) -> list[Rule]:
     stages = list(dict.fromkeys(row.get("stage") for row in epochs))
     firsts = [next(row for row in epochs if row.get("stage") == stage) for stage in stages]
     return [Rule("x", row["epoch"] - 0.5, f"stage {at + 1}" + (
-        f": {digits(row['epsilon'] / bounds.range)}" if row.get("epsilon") is not None else ""))
+        f": {show_size(row['epsilon'], bounds)}" if row.get("epsilon") is not None else ""))
         for at, row in enumerate(firsts)] if len(stages) > 1 else []
+
+
+def show_size(size: float, bounds: Bounds) -> str:
+    """A size on a chart: in the images' own unit, or as a share of the range where none is known."""
+    value = size / per_size(bounds)
+    return f"{digits(value)} {unit_word(bounds.unit, value)}" if bounds.unit else digits(value)
 
 
 def _by_epoch(rows: Sequence[Summary], key: str) -> tuple[list[float], list[float]]:

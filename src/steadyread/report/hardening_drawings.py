@@ -1,6 +1,7 @@
 """The figures of a hardening: [A] Fig. 3, the flips before and after, the training, and other sizes of it."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ from steadyread.charts import (
     Axis,
     Chart,
     Cloud,
+    Entry,
     Line,
     Panel,
     Rule,
@@ -19,7 +21,7 @@ from steadyread.charts import (
     scatter,
     size_axis,
 )
-from steadyread.charts.look import BLUE, DASHED, GREEN, INK, PLUS, VERMILION, Look
+from steadyread.charts.look import BLUE, DASHED, DOTTED, GREEN, INK, PLUS, VERMILION, Look
 from steadyread.charts.panels import log_ticks
 from steadyread.metrics.hardening import pair_of_networks
 from steadyread.metrics.intervals import Estimate, Floats
@@ -105,7 +107,7 @@ def by_training_size(hardened: Sequence[Trained], clean: Estimate, robust: Estim
     if not shown:
         return nothing("no hardening to compare with")
     x = [network.epsilon / per_size(bounds) for network in shown]
-    lines, rules = [], []
+    lines, rules, levels = [], [], []
     for name, values, level, look in (
             ("clean", [network.clean for network in shown], clean, Look(GREEN)),
             ("under attack", [network.robust for network in shown], robust, Look(BLUE, DASHED, "square"))):
@@ -115,9 +117,11 @@ def by_training_size(hardened: Sequence[Trained], clean: Estimate, robust: Estim
         lines.append(Line(name, look, [x[at] for at in failed], [_number(values[at].value) for at in failed],
                           marked=None, joined=False, hollow=True, listed=False))
         if level.value is not None:
-            rules.append(Rule("y", level.value, f"{name}, before: {100 * level.value:.1f}", colour=look.colour))
+            rules.append(Rule("y", level.value, colour=look.colour))
+            levels.append(Entry(f"{name}, before: {100 * level.value:.1f} %", Look(look.colour, DOTTED), mark=False))
     axis = size_axis(bounds, "size of change in training", (x[0] / 1.35, x[-1] * 1.35), log=True)
-    return curve(lines, axis, Axis("accuracy, %", (0, 1.04), percent=True), rules)
+    panel = curve(lines, axis, Axis("accuracy, %", (0, 1.04), percent=True), rules)
+    return replace(panel, key=(*panel.key, *levels))
 
 
 def _number(value: float | None) -> float:

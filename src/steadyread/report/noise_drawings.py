@@ -252,7 +252,7 @@ def spectrum(stored: Mapping[str, Any] | None, doses: Sequence[float]) -> Panel:
     lines = []
     for mas, look in zip(doses, DOSE_LOOKS * (1 + len(doses) // len(DOSE_LOOKS)), strict=False):
         sigma = stored["sigma_hu"].get(f"{mas:g}")
-        name = f"{mas:g} mAs" + (f": {sigma:.1f} HU" if sigma is not None else "")
+        name = f"{mas:g} mAs" + (f": σ {sigma:.1f} HU" if sigma is not None else "")
         lines.append(Line(name, look, frequency, power * stored["reference_mas"] / mas))
     spacing = stored.get("grid_mm")
     rules = [Rule("x", 0.5 / spacing, "Nyquist of the image's grid")] if (
@@ -260,11 +260,11 @@ def spectrum(stored: Mapping[str, Any] | None, doses: Sequence[float]) -> Panel:
     lowest = power.max() / 100 * min(doses) / max(doses)
     top, bottom = (float(power.max() * stored["reference_mas"] / mas) for mas in (min(doses), max(doses)))
     return curve(lines, Axis("spatial frequency, 1/mm", (0, 1.05 * float(frequency[power >= lowest].max()))),
-                 Axis("noise power, HU² mm²", (bottom / 100, top * 1.6), log=True), rules, title="sigma on the grid")
+                 Axis("noise power, HU² mm²", (bottom / 100, top * 1.6), log=True), rules)
 
 
 def subgroups(rows: Rows) -> list[Panel]:
-    """SAN and expected flip rate of each group, with 95 % intervals; dotted lines at the value of all cases."""
+    """SAN and expected flip rate of each group, with 95 % intervals; dashed lines at the value of all cases."""
     if len(rows) < 2:
         return [nothing("nothing is known of the cases to group them by")]
     panels = []
@@ -275,7 +275,7 @@ def subgroups(rows: Rows) -> list[Panel]:
                  for row, share in zip(rows, shares, strict=True)]
         whole = shares[0].value
         panels.append(interval(lines, Axis(f"reads changed {words}", percent=True),
-                               [Rule("x", whole)] if whole is not None else [], named=at == 0))
+                               [Rule("x", whole, dash=DASHED)] if whole is not None else [], named=at == 0))
     return panels
 
 

@@ -160,9 +160,9 @@ def sanity(found: Found | None) -> Panel:
     found = found or {"methods": ()}
     for method in found["methods"]:
         for table, words, look in (("sanity", "{randomised} drawn anew", Look(ORANGE, marker="diamond")),
-                                   ("alike", "clean, and {noise} noise", Look(BLUE))):
-            lines += [Interval(f"{method_name(method)}: {_words(words, row)} ({row['maps']})", row["median"],
-                               row["low"], row["high"], look, inner=(row["quartile_1"], row["quartile_3"]))
+                                   ("alike", "clean and noisy, {noise} noise", Look(BLUE))):
+            lines += [Interval(f"{_words(words, row)} ({row['maps']})", row["median"], row["low"], row["high"],
+                               look, method_name(method), inner=(row["quartile_1"], row["quartile_3"]))
                       for row in found[table] if row["method"] == method and row["median"] is not None]
     if not lines:
         return nothing("maps of random weights were not made")
