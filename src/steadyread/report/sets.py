@@ -1,7 +1,7 @@
 """A study of several data sets: its summary, and its report, from stored files alone."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -28,7 +28,7 @@ FOOT = ("A measurement of networks, not a medical device: it must not decide on 
         f"doi:{published.DOI}.")
 OUTCOMES = {"better": "steadier", "worse": "less steady", "alike": "no difference told", "same": "unchanged",
             "few": "too few patients", FAILED: "failed", KEPT: "start kept", UNREAD: "not assessed"}
-THEIRS = "[A], its own data"
+THEIRS, CHECKLISTS = "[A], its own data", "Reporting checklists"
 
 
 @dataclass(frozen=True, eq=False)
@@ -91,11 +91,16 @@ def write_sets_report(folder: Path, seed: int = 0, show_ids: bool = False) -> Pa
     place = stored.folder
     records.write_json(place / SUMMARY, as_json(sets.summary))
     page = page_of(sets)
-    records.write_text(place / TEXT, page.markdown())
+    records.write_text(place / TEXT, text_of(page))
     records.write_text(place / CHECKLIST, checklist_markdown(sets.runs))
     records.write_json(place / CHECKLIST_JSON, checklist_json(sets.runs))
     records.write_text(place / PAGE, page.html(drawn(drawings.values(), place)))
     return place / PAGE
+
+
+def text_of(page: Page) -> str:
+    """The page as Markdown without its checklists, which have files of their own."""
+    return replace(page, sections=tuple(each for each in page.sections if each[0] != CHECKLISTS)).markdown()
 
 
 def page_of(sets: Sets) -> Page:

@@ -16,6 +16,7 @@ from steadyread.words.numbers import NONE, factor
 _KINDS = {True: "medical", False: "everyday", None: NONE}
 _RATIOS = {"more": "the medical set", "less": "the everyday set", "alike": "cannot be told",
            "few": "too few patients"}
+_NATIVE = Form(lambda row: forms.native(row["median"]), beneath=unit_of)
 
 
 @section("Which set is the most fragile, all else equal?", of=Sets, order=2050)
@@ -42,15 +43,14 @@ def _table(sets: Sets) -> Item:
     facts = {row["name"]: row for row in s["fragility"]["conditions"]}
     columns = [Column("Set", forms.TEXT), Column("Kind", forms.TEXT), Column("Right reads", forms.COUNT),
                Column("Accuracy,\n%", forms.stacked()), Column("Half flip at,\nof range", forms.DIGITS_STACKED),
-               Column("Rank", forms.COUNT), Column("Native", forms.COUNT), Column("Finest\nscale, SD", forms.DIGITS),
+               Column("Rank", forms.COUNT), Column("Native", _NATIVE), Column("Finest\nscale, SD", forms.DIGITS),
                Column("Half flip,\nin those SDs", forms.DIGITS_STACKED), Column("Rank", forms.COUNT),
                Column("Size", forms.COUNT), Column("Classes", forms.COUNT)]
     rows = [(s["titles"][row["name"]], _KINDS[row["medical"]], row["images"], row["accuracy"], row["of_range"],
-             _rank(row["ranks"]["of_range"]), f"{forms.native(row['median'])} {unit_of(row)}", row["noise"],
-             row["in_noise"], _rank(row["ranks"]["in_noise"]), size(facts[row["name"]]["size"]),
-             facts[row["name"]]["classes"]) for row in fragile_rows(s)]
+             _rank(row["ranks"]["of_range"]), row, row["noise"], row["in_noise"], _rank(row["ranks"]["in_noise"]),
+             size(facts[row["name"]]["size"]), facts[row["name"]]["classes"]) for row in fragile_rows(s)]
     missing = f"Not run at equal conditions: {s['missing_said']}." if s["fragility"]["missing"] else ""
-    return table(columns, rows, note=missing, tone="snug", above=(
+    return table(columns, rows, note=missing, tone="snug close", above=(
         "Smallest flips of the reads that are right, against the label. Rank 1 is the most fragile; its interval is "
         "that of the rank over the same resampled patients. The SD of what is finest in the images stands for their "
         "noise; it holds their fine structure too, more of it the more an image was shrunk, so nothing is concluded "

@@ -13,7 +13,7 @@ from steadyread.report.marks import code
 from steadyread.report.noise import Noise
 from steadyread.report.plain import Plain
 from steadyread.report.section import section
-from steadyread.report.sets import Sets
+from steadyread.report.sets import CHECKLISTS, Sets
 from steadyread.report.table import Column, table
 from steadyread.words.numbers import NONE, attack_name, counted
 
@@ -96,7 +96,7 @@ def checklists(plain: Plain) -> Iterator[Item]:
     yield from folds(checklist_rows(plain.runs))
 
 
-@section("Reporting checklists", of=Sets, order=2100)
+@section(CHECKLISTS, of=Sets, order=2100)
 def set_checklists(sets: Sets) -> Iterator[Item]:
     """The same of several data sets, answered set by set."""
     if sets.each:
