@@ -143,6 +143,15 @@ def _of_set(folder: Path, data: str) -> Iterator[Cell]:
                         for number, inner in rounds_in(place).items())
 
 
+def own_network(folder: Path) -> list[Cell]:
+    """The plain network of a study on one data set, or those of its folds, wherever it puts them; none without
+    records."""
+    if records.has_records(folder):
+        return [Cell(folder)]
+    return [Cell(place, fold=fold) for fold, place in folds_in(folder / JOBS / ORIGINAL).items()
+            if records.has_records(place)]
+
+
 def _in_order(folder: Path) -> list[Path]:
     """The folders of networks or methods, the study's own network first."""
     return sorted((place for place in folder.glob("*") if place.is_dir()),

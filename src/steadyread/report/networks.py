@@ -60,11 +60,11 @@ class Networks:
 
     @property
     def told_elsewhere(self) -> bool:
-        """Whether a page of one threat alone tells of every one of them: nothing is to be set side by side then."""
-        threats = self.threats
-        alone = threats == [LINF] and not self.folded and len(self.sets) < 2 and len(
-            {network.cell.network for network in self.networks}) < 2
-        return threats != [LINF, CT_NOISE] and (alone or threats == [CT_NOISE])
+        """Whether the sections of one threat tell of every one of them: nothing is to be set side by side then."""
+        if len(self.sets) > 1 or len(self.threats) > 1:
+            return False
+        several = len({network.cell.network for network in self.networks}) > 1
+        return self.threats == [CT_NOISE] or not (several or self.folded)
 
 
 def networks_of(opened: Sequence[Opened], seed: int = 0) -> Networks:

@@ -14,11 +14,13 @@ from steadyread.report.checklists import CHECKLIST, CHECKLIST_JSON, Runs, checkl
 from steadyread.report.crossed import checklist_markdown
 from steadyread.report.items import Card, Cards, Item, Note, Notes, Terms, Text
 from steadyread.report.marks import bold
+from steadyread.report.networks import Networks, networks_of
 from steadyread.report.page import Page, written
 from steadyread.report.run import drawn
 from steadyread.report.sets_drawings import sets_drawings
 from steadyread.report.sets_stored import StoredSets, read_sets
 from steadyread.report.sets_summary import summarise_sets
+from steadyread.store import open_cells
 from steadyread.units import unit_word
 from steadyread.words.numbers import digits
 from steadyread.words.sets import FAILED, KEPT, UNREAD, outcome
@@ -90,7 +92,7 @@ def write_sets_report(folder: Path, seed: int = 0, show_ids: bool = False) -> Pa
     drawings = sets_drawings(stored, sets.summary)
     place = stored.folder
     records.write_json(place / SUMMARY, as_json(sets.summary))
-    page = page_of(sets)
+    page = page_of(sets, networks_told(place, seed))
     records.write_text(place / TEXT, text_of(page))
     records.write_text(place / CHECKLIST, checklist_markdown(sets.runs))
     records.write_json(place / CHECKLIST_JSON, checklist_json(sets.runs))
@@ -103,12 +105,19 @@ def text_of(page: Page) -> str:
     return replace(page, sections=tuple(each for each in page.sections if each[0] != CHECKLISTS)).markdown()
 
 
-def page_of(sets: Sets) -> Page:
+def networks_told(folder: Path, seed: int = 0) -> Networks | None:
+    """The networks of all sets side by side, where a set has several, or folds, or noise; None else: the sections of
+    the sets tell of one network each."""
+    opened = open_cells(folder)
+    return networks_of([opened], seed) if any(cell.fold is not None for cell in opened.cells) else None
+
+
+def page_of(sets: Sets, networks: Networks | None = None) -> Page:
     """The page of several data sets."""
     s, count = sets.summary, len(sets.summary["titles"])
     return Page(s["name"] or "several data sets",
                 f"How steady are the reads of {'one data set' if count == 1 else f'{count} data sets'}?",
-                tuple(head(sets)), written([sets]), FOOT)
+                tuple(head(sets)), written([sets, *([networks] if networks else [])]), FOOT)
 
 
 def head(sets: Sets) -> Iterator[Item]:

@@ -15,7 +15,7 @@ from steadyread.metrics import Reads, reads_of
 from steadyread.metrics.aligned import SCORES, with_scores
 from steadyread.metrics.plan import bounds_of, class_names, part_of, stages_of
 from steadyread.report.shareable import AS_IT_IS, Shareable
-from steadyread.store import Cell
+from steadyread.store import Cell, own_network
 from steadyread.units import Bounds
 
 _EXAMPLE_ARRAYS = ("clean", "adversarial", "case_id", "label", "attack", "size", "clean_probabilities",
@@ -49,8 +49,9 @@ class Assessed:
 
 
 def assessed_of(folder: Path, shared: Shareable = AS_IT_IS) -> Assessed | None:
-    """A run with the reads it is judged by, None where it has no records (yet)."""
-    return judged_of(read_run(folder, shared=shared)) if records.has_records(folder) else None
+    """A run on one data set with the reads it is judged by, None where it has no records (yet)."""
+    cells = own_network(folder)
+    return judged_of(read_network(cells, folder, shared=shared)) if cells else None
 
 
 def judged_of(run: Run) -> Assessed:
