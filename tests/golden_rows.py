@@ -11,7 +11,7 @@ import hashlib
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,10 @@ from safetensors.torch import load_file
 
 from fabricate_pictures import pictures
 from steadyread import checks, records
+from steadyread.jobs import run
 from steadyread.models.loading import load_classifier_module, save_weights
 from steadyread.report import shareable
-from steadyread.study import Settings, laid_over
+from steadyread.study import Settings, laid_over, read_studies
 
 GOLDEN = Path(__file__).parent / "golden" / "rows.json"
 KEYS = ("case_id", "patient_id", "data", "part", "fold", "model", "stage", "label", "against", "attack", "threat",
@@ -174,7 +175,25 @@ def _digest(*parts: str | bytes) -> str:
     return digest.hexdigest()[:8]
 
 
-def write(kinds: Iterable[str], carried_out: Callable[[Settings, Path], Path]) -> None:
+def undrawn(patch: pytest.MonkeyPatch) -> None:
+    """No pages, which have tests of their own."""
+
+    def page(folder: Path, *_: object) -> Path:
+        records.write_json(folder / "summary.json", {"images": 0})
+        return folder / "report.html"
+
+    patch.setattr(run, "write_reports", page)
+    patch.setattr(run, "write_sets_report", page)
+
+
+def carried_out(settings: Settings, folder: Path) -> Path:
+    """The study into the folder, without its pages."""
+    with pytest.MonkeyPatch.context() as patch:
+        undrawn(patch)
+        return run.carry_out(read_studies(None, settings), folder).folder
+
+
+def write(kinds: Iterable[str]) -> None:
     """The digests of some kinds anew, the others as they are."""
     stored: dict[str, Any] = json.loads(GOLDEN.read_text()) if GOLDEN.exists() else {}
     for kind in kinds:
@@ -199,6 +218,4 @@ def differing(stored: Mapping[str, Any], found: Mapping[str, Any], place: str = 
 
 
 if __name__ == "__main__":
-    from test_golden_rows import carried_out
-
-    write(sys.argv[1:] or KINDS, carried_out)
+    write(sys.argv[1:] or KINDS)

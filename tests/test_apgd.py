@@ -18,7 +18,7 @@ from steadyread.attacks.recipes.pgd import pgd
 from steadyread.attacks.smallest_flip import Effort, smallest_flip
 from steadyread.classifier import Classifier
 from steadyread.errors import UsageError
-from steadyread.running import attacks_of
+from steadyread.jobs.attacks import pixel_attacks
 from steadyread.study import keyed, read_study
 from steadyread.training.fit import fit
 from steadyread.types import Batch, Bounds
@@ -328,7 +328,7 @@ def test_it_is_known_by_name_in_a_study(tmp_path):
     path = tmp_path / "mine.toml"
     path.write_text('[attacks]\nuse = ["apgd"]\nepsilons = ["0.01 range"]\nsmallest_flip = false\n'
                     "[attacks.settings.apgd]\nsteps = 12\nrestarts = 2\n", encoding="utf-8")
-    made = attacks_of(read_study(path, keyed(attacks__loss="cross_entropy")), Bounds(-4, 4, "HU"))["test"]
+    made = pixel_attacks(read_study(path, keyed(attacks__loss="cross_entropy")), Bounds(-4, 4, "HU"))["test"]
     assert made == [apgd(0.08, 12, 2, loss="cross_entropy")]
     rows = assess(made_classifier(), made_cases(20), made).to_pylist()
     found = [row for row in rows if row["attack"] == "apgd"]
@@ -350,4 +350,4 @@ def test_its_settings_stand_in_the_plan():
 def test_a_size_stated_twice_is_named(sizes: list[str]) -> None:
     study = read_study(None, {"name": "x", "attacks": {"epsilons": sizes}})
     with pytest.raises(UsageError, match=rf"'{sizes[0]}' and '{sizes[1]}' are one size, .*2 grey levels"):
-        attacks_of(study, Bounds(0, 255, "grey level"))
+        pixel_attacks(study, Bounds(0, 255, "grey level"))

@@ -10,10 +10,11 @@ import torch
 from PIL import Image
 
 from fabricate_pictures import Call, pictures
-from steadyread import hardening, records, running
+from steadyread import records
 from steadyread.cases import fingerprint, image_marks, open_cases
 from steadyread.errors import InputRefused, UsageError
 from steadyread.jobs import material
+from steadyread.jobs import run as running
 from steadyread.jobs.material import attacked_cases, gather
 from steadyread.models.loading import load_classifier_module, save_weights
 from steadyread.noise_explain import explain_run
@@ -83,7 +84,7 @@ def test_official_training_images_without_validation_are_hardened_with_and_never
     assert counts(plain) == {"train": 40, "validation": 0, "test": 12}
     assert counts(hardened) == {"train": 32, "validation": 8, "test": 12}
     there, before = gather(hardened), gather(plain)
-    hardening.refuse_unfit(there)
+    material.refuse_untaught(there)
     assert {row.part for row in attacked_cases(there).rows} == {"test"}
     assert fingerprint(attacked_cases(there)) == fingerprint(attacked_cases(before))
 

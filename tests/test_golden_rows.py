@@ -8,28 +8,9 @@ import pytest
 pytest.importorskip("nibabel")
 pytest.importorskip("captum")
 
-from golden_rows import GOLDEN, KINDS, differing, digests, here, material, small
-from steadyread import hardening, noise_study, records, running, sets
-from steadyread.running import carry_out
-from steadyread.sets import carry_out_sets
-from steadyread.study import Sets, Settings, read_studies
+from golden_rows import GOLDEN, KINDS, carried_out, differing, digests, here, material, small
 
 pytestmark = pytest.mark.slow
-
-
-def carried_out(settings: Settings, folder: Path) -> Path:
-    """The study into the folder, without its pages."""
-
-    def page(folder: Path, *_: object) -> Path:
-        records.write_json(folder / "summary.json", {"images": 0})
-        return folder / "report.html"
-
-    with pytest.MonkeyPatch.context() as patch:
-        for room, name in ((running, "write_report"), (hardening, "write_report"),
-                           (noise_study, "write_noise_report"), (sets, "write_sets_report")):
-            patch.setattr(room, name, page)
-        study = read_studies(None, settings)
-        return (carry_out_sets(study, folder) if isinstance(study, Sets) else carry_out(study, folder)).folder
 
 
 @pytest.mark.parametrize("kind", KINDS)

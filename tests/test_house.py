@@ -19,8 +19,7 @@ LONGEST = 400
 FLOORS = {
     8: ("workflows",),
     7: ("assessed", "comparing", "frames", "cli", "console", "ending", "options", "flags", "starting", "__main__"),
-    6: ("study", "jobs", "noise_job", "noise_study", "noise_measure", "noise_show", "noise_explain", "hardening",
-        "noise_hardening", "running", "sets", "stored"),
+    6: ("study", "jobs", "noise_measure", "noise_show", "noise_explain", "stored"),
     5: ("report",),
     4: ("assessment", "gates", "set_aside", "training", "checks"),
     3: ("attacks", "charts", "explain"),

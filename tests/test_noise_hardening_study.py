@@ -9,12 +9,13 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 
-from steadyread import noise_study, records
+from steadyread import records
 from steadyread.cases import image_marks, open_cases
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
+from steadyread.jobs import reports
+from steadyread.jobs.plan import Cell, cells_of, place
+from steadyread.jobs.run import carry_out, harden_run
 from steadyread.models.loading import load_classifier_module, load_saved, save_weights
-from steadyread.noise_hardening import HardeningJob, hardening_jobs
-from steadyread.running import carry_out, harden_run
 from steadyread.study import NoiseHardening, Study, laid_over
 from steadyread.study.reading import checked
 from test_noise_study import SETTINGS, made
@@ -55,12 +56,13 @@ def rows(folder: Path, attack: str) -> list[dict[str, Any]]:
     return table.filter(pc.equal(table["attack"], attack)).to_pylist()
 
 
-def test_every_hardening_and_fold_is_a_job(data: Path) -> None:
-    first, then = hardening_jobs(stated(data))
-    assert [(job.name, job.fold, job.main) for job in first] == [
+def test_every_hardening_and_fold_is_a_cell(data: Path) -> None:
+    study = stated(data)
+    _, first, then = cells_of(study)
+    assert [(cell.hardening, cell.fold, cell.main) for cell in first] == [
         ("adaptive", 0, True), ("adaptive", 1, True), ("before", 0, False), ("before", 1, False)]
-    assert [job.name for job in then] == ["fresh", "fresh", "drift", "drift", "strided", "strided"]
-    assert HardeningJob("fresh", 1).folder(Path("run")) == Path("run/hardened/fresh/fold-1")
+    assert [cell.hardening for cell in then] == ["fresh", "fresh", "drift", "drift", "strided", "strided"]
+    assert place(study, Cell(fold=1, hardening="fresh")) == Path("hardened/fresh/fold-1")
 
 
 def test_all_networks_are_judged_alike_on_the_same_images(run: Path) -> None:
@@ -170,7 +172,7 @@ def test_a_run_of_given_weights_is_hardened_with_images_given_then(tmp_path: Pat
         records.write_json(folder / "summary.json", {})
         return folder
 
-    monkeypatch.setattr(noise_study, "write_noise_report", write)
+    monkeypatch.setattr(reports, "write_noise_report", write)
     tested, others = made(tmp_path / "tested", 12), made(tmp_path / "others", 32, patients="q")
     mine, theirs = (set(image_marks(open_cases(place, "lidc-3d", **PLAIN["data"]["options"])))
                     for place in (tested, others))
@@ -195,8 +197,8 @@ def test_a_run_of_given_weights_is_hardened_with_images_given_then(tmp_path: Pat
     harden_run(run, [hardening, {"data": {"train": str(others)}}])
     carry_out(study, run)                 # the study as it was keeps what was added
     assert {path: path.read_bytes() for path in (job / "records").iterdir()} == parts
-    for place in (job, run / "hardened/before/fold-0", run / "hardened/fresh/fold-0"):
-        assert set(records.read(place)["case_id"].to_pylist()) == {f"n{index}" for index in range(12)}
+    for path in (job, run / "hardened/before/fold-0", run / "hardened/fresh/fold-0"):
+        assert set(records.read(path)["case_id"].to_pylist()) == {f"n{index}" for index in range(12)}
     card = load_saved(run / "hardened/fresh/fold-0/model.safetensors")[1]
     assert set(card["taught"]["images"]) == theirs
 

@@ -17,9 +17,10 @@ from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, UsageError
 from steadyread.explain.attention import METHODS
 from steadyread.jobs.folder import settle
+from steadyread.jobs.job import Materials, carry_out_job
+from steadyread.jobs.plan import Branch, Cell, Job
+from steadyread.jobs.run import carry_out
 from steadyread.jobs.seeing import SEEN, SEEN_ARRAYS, Look, refuse_unseeable, seen_of, write_seen
-from steadyread.noise_job import Job, carry_out_job
-from steadyread.running import carry_out
 from steadyread.study import keyed, read_study
 from steadyread.study.noise import Seeing
 from steadyread.threats import CTNoise, Spectrum
@@ -47,7 +48,7 @@ def run(data: Path, tmp_path_factory) -> Path:
     study = read_study(None, stated, keyed(data__path=str(data)))
     folder = tmp_path_factory.mktemp("run") / "out"
     settle(folder, study)
-    carry_out_job(study, Job(), folder)
+    carry_out_job(Job(Branch("", False, study, folder), Cell()), Materials())
     return folder
 
 
@@ -232,7 +233,7 @@ def test_wrong_settings_are_named(stated, told: str) -> None:
 # a whole study, and the command
 
 def test_a_study_stores_what_its_networks_see(run: Path) -> None:
-    folder = Job().folder(run)
+    folder = run / "jobs/original/fold-0"
     told = records.read_json(folder / SEEN)
     assert (told["attack"], told["mas"]) == ("plausible", 20.0)
     assert (told["layer"], told["feature_layer"]) == ("features.8", "features.0")
@@ -250,7 +251,7 @@ def test_a_study_stores_what_its_networks_see(run: Path) -> None:
 
 
 def test_the_command_explains_named_cases(run: Path, steadyread: Call) -> None:
-    named = records.read(Job().folder(run)).to_pylist()[0]["case_id"]
+    named = records.read(run / "jobs/original/fold-0").to_pylist()[0]["case_id"]
     told = steadyread("explain", run, "--case", named, "--attack", "rings", "--mas", "50", "--json", "--threads", 1)
     assert told.code == 0, told.err
     found = json.loads(told.out)

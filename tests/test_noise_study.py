@@ -11,10 +11,13 @@ import torch
 from steadyread import records
 from steadyread.checks import silent
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
-from steadyread.noise_job import COUNTED, ORIGINAL, Job, jobs_of, material_of
-from steadyread.running import carry_out
+from steadyread.files import COUNTED
+from steadyread.jobs.job import material_of
+from steadyread.jobs.plan import Cell, cells_of, place
+from steadyread.jobs.run import carry_out
+from steadyread.metrics.reads import ORIGINAL
 from steadyread.study import Study, completed, keyed, read_study
-from steadyread.study.sections import Attacks, Gates
+from steadyread.study.sections import Gates
 
 nib = pytest.importorskip("nibabel")
 SETTINGS = {
@@ -69,26 +72,26 @@ def run(study: Study, tmp_path_factory) -> Path:
 
 
 def test_every_fold_and_variant_is_a_job(study: Study) -> None:
-    jobs = jobs_of(study)
+    jobs = cells_of(study)[0]
     assert len(jobs) == 6
-    assert jobs[:2] == [Job(ORIGINAL, 0), Job(ORIGINAL, 1)]
+    assert jobs[:2] == [Cell(ORIGINAL, 0), Cell(ORIGINAL, 1)]
 
 
 def test_all_jobs_judge_the_same_test_images(study: Study) -> None:
-    tested = {tuple(row.id for row in material_of(study, job).ready.part("test").rows) for job in jobs_of(study)}
+    tested = {tuple(row.id for row in material_of(study, job).ready.part("test").rows) for job in cells_of(study)[0]}
     assert len(tested) == 1
     assert tested.pop()
 
 
 def test_a_run_holds_every_row(run: Path, study: Study) -> None:
-    for job in jobs_of(study):
-        rows = records.read(job.folder(run)).to_pylist()
+    for job in cells_of(study)[0]:
+        rows = records.read(run / place(study, job)).to_pylist()
         assert {row["fold"] for row in rows} == {job.fold}
-        assert {row["model"] for row in rows} == {job.variant}
+        assert {row["model"] for row in rows} == {job.network}
         noisy = [row for row in rows if row["threat"] == "CTNoise"]
         assert {row["unit"] for row in noisy} == {"mAs"}
         assert {row["attack"] for row in noisy} == (
-            {"random_ct_noise", "rings_ct_noise"} if job.variant == ORIGINAL else {"random_ct_noise"})
+            {"random_ct_noise", "rings_ct_noise"} if job.network == ORIGINAL else {"random_ct_noise"})
         random = [row for row in noisy if row["attack"] == "random_ct_noise" and row["against"] == "prediction"]
         assert {row["trials"] for row in random} == {8}
         assert all(np.isfinite(row["drift"]) and row["jitter"] > 0 for row in random)
@@ -98,8 +101,8 @@ def test_a_run_holds_every_row(run: Path, study: Study) -> None:
     assert "diameter_mm" in listed[0]
 
 
-def test_optimised_noise_flips_at_least_what_random_noise_does(run: Path) -> None:
-    rows = records.read(Job(ORIGINAL, 0).folder(run)).to_pylist()
+def test_optimised_noise_flips_at_least_what_random_noise_does(run: Path, study: Study) -> None:
+    rows = records.read(run / place(study, Cell(ORIGINAL, 0))).to_pylist()
     for mas in (10.0, 100.0):
         flipped = {attack: {row["case_id"] for row in rows if row["attack"] == attack and row["size"] == mas
                             and row["part"] == "test" and row["against"] == "prediction" and row["flips"]}
@@ -108,15 +111,15 @@ def test_optimised_noise_flips_at_least_what_random_noise_does(run: Path) -> Non
 
 
 def test_the_same_study_goes_on_where_it_was_stopped(run: Path, study: Study) -> None:
-    part = next((Job(ORIGINAL, 0).folder(run) / "records").glob("part-*"))
+    part = next(((run / place(study, Cell(ORIGINAL, 0))) / "records").glob("part-*"))
     before = part.read_bytes()
     part.unlink()
-    (Job(ORIGINAL, 1).folder(run) / COUNTED).unlink()
-    weights = Job("strided", 0).folder(run) / "model.safetensors"
+    ((run / place(study, Cell(ORIGINAL, 1))) / COUNTED).unlink()
+    weights = (run / place(study, Cell("strided", 0))) / "model.safetensors"
     stamp = weights.stat().st_mtime_ns
     carry_out(study, run)
     assert part.read_bytes() == before
-    assert (Job(ORIGINAL, 1).folder(run) / COUNTED).exists()
+    assert ((run / place(study, Cell(ORIGINAL, 1))) / COUNTED).exists()
     assert weights.stat().st_mtime_ns == stamp
 
 
@@ -136,7 +139,7 @@ def test_a_gate_on_steady_reads_is_judged(run: Path, study: Study) -> None:
 
 
 def test_a_network_that_always_says_the_same_is_told_of(run: Path, study: Study) -> None:
-    rows = records.read(Job(ORIGINAL, 0).folder(run)).to_pylist()
+    rows = records.read(run / place(study, Cell(ORIGINAL, 0))).to_pylist()
     for row in rows:
         row["logits"], row["prediction"] = [0.0, row["label"] - 0.5], row["label"]
     assert not list(silent(records.as_table(rows)))
@@ -144,11 +147,6 @@ def test_a_network_that_always_says_the_same_is_told_of(run: Path, study: Study)
         row["logits"], row["prediction"] = [2.0, 0.0], 0
     told = {one.check: one.severity for one in silent(records.as_table(rows))}
     assert told == {"one class": "error", "no better than one class": "warning"}
-
-
-def test_a_limit_is_refused_rather_than_ignored(study: Study, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"data\.limit"):
-        carry_out(study.model_copy(update={"attacks": Attacks(limit=5)}), tmp_path / "out")
 
 
 def test_a_spectrum_that_the_grid_cuts_off_is_a_finding(study: Study, tmp_path: Path) -> None:
@@ -164,8 +162,8 @@ def test_a_spectrum_that_the_grid_cuts_off_is_a_finding(study: Study, tmp_path: 
     assert "sharp" in (run / "report.html").read_text()
 
 
-def test_a_counted_pair_has_both_estimates(run: Path) -> None:
-    found = json.loads((Job(ORIGINAL, 0).folder(run) / COUNTED).read_text())
+def test_a_counted_pair_has_both_estimates(run: Path, study: Study) -> None:
+    found = json.loads(((run / place(study, Cell(ORIGINAL, 0))) / COUNTED).read_text())
     assert found["draws"] == 16
     for pair in found["pairs"]:
         assert 0 <= pair["counted_flips"] <= pair["counted_trials"] == 30
@@ -233,7 +231,6 @@ def test_grey_levels_are_asked_about(tmp_path: Path) -> None:
     ({"noise": {"test": {"ring": {}}}}, "no attack 'ring': did you mean 'rings'"),
     ({"noise": {"test": {"random": {"draw": 5}}}}, "unknown key 'noise.test.random.draw': did you mean 'draws'"),
     ({"noise": {"spectrums": "soft"}}, "unknown key 'noise.spectrums': did you mean 'spectrum'"),
-    ({"variants": {"strided": {}}}, r"add a \[noise\] section"),
     ({"noise": {"test": {"random": {"draws": "many"}}}}, "whole number of at least 1; got 'many'"),
     ({"noise": {"test": {"random": {"draws": 1.5}}}}, "whole number of at least 1; got 1.5"),
     ({"noise": {"test": {"rings": {"mas": []}}}}, "must be doses in mAs"),

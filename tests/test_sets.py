@@ -89,7 +89,6 @@ def test_a_file_of_sets_is_one_study_each_with_the_common_keys_below(tmp_path: P
     ("[hardening.compare.soft]\nepsilons = '1 range'", "unknown key 'hardening.compare.soft.epsilons'"),
     ("[hardening.training]\nepoch = 3", "unknown key 'hardening.training.epoch'"),
     ("[hardening.compare.soft]\nmethod = 'tradez'", "hardening.compare.soft.method: input should be 'pgd'"),
-    ("[hardening]\n[noise]\n", "against CT noise"),
     ("[model]\nweights = 'a.pt'\npretrained = 'b.pt'", "state one"),
     ("[model]\nweights = 'a.pt'\n[triage]\nmembers = 2", "no training to repeat"),
 ])

@@ -12,7 +12,8 @@ import torch
 from steadyread.cases.case_set import Cases
 from steadyread.cases.row import Row
 from steadyread.errors import InputRefused, SteadyreadError, UsageError
-from steadyread.noise_study import _other_thickness, carry_out_noise
+from steadyread.jobs.begin import other_thickness
+from steadyread.jobs.run import carry_out
 from steadyread.study import read_study
 from steadyread.threats import CTNoise, Spectrum
 from steadyread.threats.spectrum import ThicknessWarning
@@ -165,9 +166,9 @@ def test_a_study_is_told_of_another_thickness(spacing: tuple[float, ...] | None,
     spectrum = Spectrum("s", "", 100.0, tuple(FREQUENCY), tuple(POWER), 5.0)
     rows = tuple(Row(str(place), "p", 0, "0", spacing, "", None, "", extras) for place in range(3))
     cases = Cases("c", rows, lambda row: np.zeros((1, 8, 8)), ("a", "b"), Bounds(-1024, 3071, "HU"), True)
-    found = list(_other_thickness(CTNoise(spectrum), cases))
+    found = list(other_thickness(CTNoise(spectrum), cases))
     assert [one.value for one in found] == ([] if value is None else [value])
-    assert not list(_other_thickness(CTNoise(Spectrum.soft()), cases))
+    assert not list(other_thickness(CTNoise(Spectrum.soft()), cases))
 
 
 @pytest.mark.parametrize(("stated", "said"), [
@@ -198,5 +199,5 @@ def test_a_spectrum_that_is_not_there_is_said_before_data_are_read(name: str, tm
     (tmp_path / "folder").mkdir()
     study = read_study(None, {"name": "x", "noise": {"spectrum": name}, "data": {"path": "nowhere"}})
     with pytest.raises(UsageError, match="there is no spectrum"):
-        carry_out_noise(study, tmp_path / "run")
+        carry_out(study, tmp_path / "run")
     assert not (tmp_path / "run").exists()

@@ -10,7 +10,6 @@ import pytest
 from steadyread.errors import InputRefused, UsageError
 from steadyread.names import folder_name
 from steadyread.registry import ATTACKS
-from steadyread.running import train
 from steadyread.study import (
     DEFAULTS,
     Sets,
@@ -133,12 +132,13 @@ def test_sizes_not_stated_are_whole_grey_levels_of_8_bit_pictures(bounds: Bounds
 
 
 @pytest.mark.parametrize(("text", "told"), [
-    ("[noise]\n[attacks]\nlimit = 5", "[attacks] is not carried out in a study of CT noise"),
-    ("[noise]\n[attacks]\nepsilons = ['2 HU']", "[attacks] is not carried out"),
-    ("[noise]\n[triage]\nwithhold = 0.1", "[triage] is not carried out"),
-    ("[noise]\n[hardening]", "[noise.hardening]"),
-    ("[variants.wider]", "variants and split.folds are for studies of CT noise"),
-    ("[split]\nfolds = 3", "variants and split.folds are for studies of CT noise"),
+    ("threats = ['CTNoise']\n[noise]\n[attacks]\nepsilons = ['2 HU']", "add 'Linf' to threats"),
+    ("threats = ['Linf']\n[noise]", "threats must name CTNoise where there is a [noise] section"),
+    ("threats = ['Linf', 'CTNoise']", "threats must name CTNoise where there is a [noise] section, and only there"),
+    ("[noise]\n[triage]\nwithhold = 0.1", "a study about CT noise alone has none"),
+    ("[noise]\n[attacks]\nagainst = 'label'", "against label and prediction both: leave it out"),
+    ("[noise.hardening]\n[hardening]\n[hardening.compare.adaptive]", "another hardening of the study has that name"),
+    ("[noise.hardening.compare.pgd]\nmethod = 'pgd'\n[hardening]", "is the name of a hardening in [noise.hardening]"),
     ("[noise]\n[split]\nfolds = 3\nvalidation_share = 0.1", "split.validation_share is not used with split.folds"),
     ("[data]\nlayout = 'lidc'", "there is none: state data.path"),
     ("[data.options]\nchannels = 'grey'", "there is none: state data.path"),
@@ -147,25 +147,16 @@ def test_sizes_not_stated_are_whole_grey_levels_of_8_bit_pictures(bounds: Bounds
     ("[noise]\n[gates]\nfail_below = ['steady_reads@70 mAs=0.9']", "tried at; these are: 10, 50, 100, 200, 500"),
     ("[noise.test.rings]\n[gates]\nfail_below = ['steady_reads@50 mAs=0.9']", "these are: none mAs"),
     ("[attacks]\nsmallest_flip = false\n[gates]\nfail_below = ['kept_accuracy=0.9']", "needs the smallest flips"),
-    ("[noise]\n[sets.one]\n[sets.two]", "[sets.one] has a [noise] section"),
-    ("[sets.one]\n[sets.two.noise]", "[sets.two] has a [noise] section"),
     ("[attacks]\nsmallest_flip = false\nlargest = '2 HU'", "attacks.largest is how far"),
     ("[data]\npath = 'a'\ntrain = 'b'\n[split]\ntest_share = 0.2", "split.test_share is not used with data.train"),
     ("[equal.hardening]\n[sets.one]", "[equal.hardening] is not carried out"),
     ("[equal]\n[sets.one.equal.gates]\nfail_below = ['auc=0.5']", "[equal.gates] is not carried out"),
-    ("[equal.noise]\n[sets.one]", "has a [noise] section"),
 ])
 def test_what_would_be_ignored_is_refused(text: str, told: str, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as refused:
         read_studies(_written(tmp_path, text))
     assert told in str(refused.value)
     assert "\n" not in str(refused.value)
-
-
-def test_a_study_of_noise_is_not_trained_by_train(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="`steadyread run` does that"):
-        train(read_study(None, {"noise": {}}), tmp_path / "out")
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("layout", sorted(DEFAULTS))

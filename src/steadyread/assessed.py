@@ -29,6 +29,7 @@ from steadyread.errors import UsageError
 from steadyread.files import FINDINGS
 from steadyread.findings import Finding, worst_first
 from steadyread.frames import Frame, frame
+from steadyread.jobs.attacks import pixel_attacks
 from steadyread.jobs.examples import write_examples
 from steadyread.metrics.plan import part_of
 from steadyread.metrics.reads import ORIGINAL
@@ -38,7 +39,6 @@ from steadyread.progress import progress as spoken
 from steadyread.report.drawings import Drawing
 from steadyread.report.run import told_of
 from steadyread.report.shareable import Shareable
-from steadyread.running import attacks_of
 from steadyread.store import PLAIN, Opened, open_cells
 from steadyread.stored import report_run, triage_run
 from steadyread.study import Study
@@ -71,7 +71,7 @@ def assess(classifier: Classifier, data: object, attacks: Attacks | None = None,
     """
     cases = Cases.of(data, **known)
     usual = Study.model_validate({"attacks": {"epsilons": _USUAL}})
-    tried = attacks if attacks is not None else attacks_of(usual, cases.bounds)
+    tried = attacks if attacks is not None else pixel_attacks(usual, cases.bounds)
     told = progress or watched()
     temporary = Temporary() if store is None else None
     folder = temporary.folder if temporary is not None else Path(str(store))

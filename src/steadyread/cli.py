@@ -17,8 +17,7 @@ from steadyread.progress import doubts_noted, note
 from steadyread.starting import begin, use_threads
 
 if TYPE_CHECKING:
-    from steadyread.running import Done
-    from steadyread.sets import SetsDone
+    from steadyread.jobs.run import Done
 
 app = typer.Typer(name="steadyread", add_completion=False, no_args_is_help=True, rich_markup_mode=None,
                   pretty_exceptions_enable=False, help="How steady is an imaging classifier's read? Finds the "
@@ -76,11 +75,11 @@ def train(given: Given) -> None:
     settings = given.settings | ({} if given[flags.STUDY] else {"name": named_by_data("train", given[flags.DATA_PATH])})
     begin(settings, given[flags.STUDY])
     use_threads(given[flags.THREADS])
+    from steadyread.jobs.run import train as train_study
     from steadyread.progress import progress
-    from steadyread.running import train as train_study
-    from steadyread.study import read_study
+    from steadyread.study import read_studies
 
-    stated = read_study(given[flags.STUDY], *_above(given, settings))
+    stated = read_studies(given[flags.STUDY], *_above(given, settings))
     _say(given, train_study(stated, given[flags.OUT], progress, given[flags.OVERWRITE]), "train_lines")
 
 
@@ -154,8 +153,8 @@ def audit(given: Given) -> None:
     """What a data set holds that would spoil a study: duplicates, leaks, split patients, missing files."""
     data = given[flags.AUDITED]
     begin({"data__path": data})
+    from steadyread.jobs.audit import audit_data
     from steadyread.progress import progress
-    from steadyread.running import audit_data
 
     found = audit_data(data, given[flags.LAYOUT], given[flags.SEED] or 0, given[flags.OUT], given[flags.EXCLUDE] or (),
                        progress)
@@ -231,40 +230,35 @@ def _carry_out(given: Given, more: Mapping[str, Any] | None = None) -> None:
     _told(given, done)
 
 
-def _told(given: Given, done: "Done | SetsDone") -> None:
+def _told(given: Given, done: "Done") -> None:
     """What came of a study, and the exit code of a gate that was not met, of data sets that failed, or of what was set
     aside."""
     _say(given, done.as_json(), "run_lines")
     if done.failed:
         raise GateFailed("; ".join(judged.message for judged in done.failed))
-    failures = getattr(done, "failures", {})
-    if failures:
-        raise Partial(f"{len(failures)} of {len(done.summary['titles'])} data sets failed: "
-                      + "; ".join(failures.values()))
+    if done.failures:
+        raise Partial(f"{len(done.failures)} of {len(done.summary['titles'])} data sets failed: "
+                      + "; ".join(done.failures.values()))
     if done.set_aside:
         raise Partial(f"{'; '.join(done.set_aside)}. The others are done")
 
 
-def _done(given: Given, study: Path | None, above: list[Mapping[str, Any]]) -> "Done | SetsDone":
+def _done(given: Given, study: Path | None, above: list[Mapping[str, Any]]) -> "Done":
+    from steadyread.jobs.run import carry_out
     from steadyread.progress import progress
-    from steadyread.running import carry_out
-    from steadyread.study import Sets, read_studies
+    from steadyread.study import read_studies
 
-    stated, root = read_studies(study, *above), given[flags.DATA_ROOT]
-    out, overwrite, show_ids = given[flags.OUT], bool(given[flags.OVERWRITE]), bool(given[flags.SHOW_IDS])
-    if isinstance(stated, Sets):
-        from steadyread.sets import carry_out_sets
-
-        return carry_out_sets(stated.rooted(root), out, progress, bool(given[flags.KEEP_GOING]), overwrite, show_ids)
-    return carry_out(stated.rooted(root), out, progress, overwrite, show_ids)
+    overwrite, show_ids, keep_going = (bool(given[flag]) for flag in (flags.OVERWRITE, flags.SHOW_IDS, flags.KEEP_GOING))
+    return carry_out(read_studies(study, *above).rooted(given[flags.DATA_ROOT]), given[flags.OUT], progress, overwrite,
+                     show_ids, keep_going)
 
 
 def _harden_run(given: Given, folder: Path, settings: dict[str, Any]) -> None:
     """The study of a finished run with a hardening added, carried out in the run's own folder."""
     begin({"data__path": folder})
     use_threads(given[flags.THREADS])
+    from steadyread.jobs.run import harden_run
     from steadyread.progress import progress
-    from steadyread.running import harden_run
 
     if "data__path" in settings:
         settings["data__train"] = str(Path(settings.pop("data__path")).expanduser().resolve())

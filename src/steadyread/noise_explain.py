@@ -13,9 +13,11 @@ from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, UsageError
 from steadyread.explain.attention import captum
 from steadyread.files import EXPLAINED, MODEL, SEEN, SEEN_ARRAYS, SETTINGS
+from steadyread.jobs.attacks import noise_of
+from steadyread.jobs.job import material_of, network_of
 from steadyread.jobs.material import Material, refuse_unnamed
+from steadyread.jobs.plan import Cell, place
 from steadyread.jobs.seeing import Look, looked_at, seen_of
-from steadyread.noise_job import Job, material_of, network_of, noise_of
 from steadyread.progress import Progress, quiet
 from steadyread.report.seeing_drawings import draw_seen
 from steadyread.report.shareable import Shareable
@@ -58,17 +60,17 @@ def explain_run(folder: str | Path, how: Explaining | None = None, out: str | Pa
     how, folder = how or Explaining(), Path(folder)
     captum()
     study = _study(folder, how)
-    job = _job(study, how.fold)
-    place = job.folder(folder)
-    if study.training is not None and not (place / MODEL).is_file():
-        raise InputRefused(f"the network of fold {how.fold} is not trained yet: {place / MODEL} is not there. Let "
+    cell = _cell(study, how.fold)
+    own = folder / place(study, cell)
+    if study.training is not None and not (own / MODEL).is_file():
+        raise InputRefused(f"the network of fold {how.fold} is not trained yet: {own / MODEL} is not there. Let "
                            "the study go on, or name another fold with --fold")
-    material, shared = material_of(study, job), Shareable.of(folder, show_ids)
-    classifier = network_of(study, job, material, folder)
+    material, shared = material_of(study, cell), Shareable.of(folder, show_ids)
+    classifier = network_of(study, cell, material, own)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpectrumWarning)   # the study's own report says it
         how = _by_id(how, material.ready, shared)
-        told, arrays, shown = _seen(classifier, material, (study, job), how, progress)
+        told, arrays, shown = _seen(classifier, material, (study, cell), how, progress)
     target = Path(out) if out is not None else folder / EXPLAINED / f"fold-{how.fold}"
     records.write_npz(target / SEEN_ARRAYS, arrays)
     records.write_json(target / SEEN, told)
@@ -95,23 +97,23 @@ def _study(folder: Path, how: Explaining) -> Study:
     return reread(laid_over(stated, {"noise": {"seeing": seeing}}), str(path))
 
 
-def _job(study: Study, fold: int) -> Job:
+def _cell(study: Study, fold: int) -> Cell:
     """The study's own network on that fold."""
     folds = study.split.folds or 1
     if not 0 <= fold < folds:
         raise UsageError(f"--fold {fold}: the study has " + (
             f"the folds 0 to {folds - 1}" if folds > 1 else "no folds: leave --fold out"))
-    return Job(fold=fold if study.split.folds else None)
+    return Cell(fold=fold if study.split.folds else None)
 
 
-def _seen(classifier: Classifier, material: Material, asked: tuple[Study, Job], how: Explaining, progress: Progress
+def _seen(classifier: Classifier, material: Material, asked: tuple[Study, Cell], how: Explaining, progress: Progress
           ) -> tuple[dict[str, Any], dict[str, Any], Sequence[str]]:
     """What is seen of the named cases, the features judged on the test cases besides; and which cases are shown."""
-    study, job = asked
+    study, cell = asked
     seeing = study.ct_noise.seeing or Seeing()
     test = looked_at(material.ready.part("test"), seeing)
     cases, shown = _with(test, material.ready, how.cases)
-    look = Look(seeing, noise_of(study), job.draws(study), shown, every=False)
+    look = Look(seeing, noise_of(study), cell.draws(study), shown, every=False)
     told, arrays = seen_of(classifier, cases, look, progress)
     return told, arrays, [str(name) for name in arrays["case_id"]]
 

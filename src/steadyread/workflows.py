@@ -9,12 +9,11 @@ from steadyread.assessed import Assessment, open_run, watched
 from steadyread.cases import Cases, open_cases, split
 from steadyread.cases.audit import audit as audit_cases
 from steadyread.classifier import Classifier
-from steadyread.errors import Partial, TrainingFailed, UsageError
+from steadyread.errors import TrainingFailed, UsageError
 from steadyread.findings import Finding
 from steadyread.frames import Frame
+from steadyread.jobs.run import carry_out
 from steadyread.progress import Progress
-from steadyread.running import carry_out
-from steadyread.sets import carry_out_sets
 from steadyread.study import Sets, Study, read_studies
 from steadyread.training.epsilon import useful_epsilons
 from steadyread.training.harden import HardeningSettings
@@ -36,16 +35,11 @@ def run(study: str | Path | Study | Sets | Mapping[str, Any], out: str | Path | 
     Raises:
         UsageError, InputRefused: a setting, the data or the model is not as stated.
         PlanDiffers: `out` holds another study.
-        Partial: a data set failed, or the disk is full; what was finished is kept.
+        Partial: the disk is full; what was finished is kept.
     """
     stated = read_studies(None, study) if isinstance(study, Mapping) else (
         study if isinstance(study, Study | Sets) else read_studies(study))
     told, root = progress or watched(), None if data_root is None else Path(data_root)
-    if isinstance(stated, Sets):
-        done = carry_out_sets(stated.rooted(root), out, told, False, overwrite, show_ids)
-        if done.failures:
-            raise Partial("; ".join(done.failures.values()))
-        return open_run(done.folder)
     return open_run(carry_out(stated.rooted(root), out, told, overwrite, show_ids).folder)
 
 

@@ -4,29 +4,27 @@ import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stdout, suppress
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from typing import Any, TypeVar
 
 from steadyread import records
 from steadyread.errors import PlanDiffers, UsageError, unwritable
-from steadyread.files import CHECKPOINT, HARDENED, JOBS, MODEL, SEEN, SETTINGS, is_regular
+from steadyread.files import CHECKPOINT, JOBS, MODEL, ROUND, SEEN, SETTINGS, is_regular
 from steadyread.folder_lock import LOCK, locked, sweep
+from steadyread.jobs.plan import Cell, folds_of, place
 from steadyread.progress import note
 from steadyread.study import Study
+from steadyread.study.sections import Under
 
 T = TypeVar("T")
 
-# What a run may go on with otherwise than it was begun.
+# What a run may go on with otherwise than it was begun; and what may be added to a run that was begun without it, and
+# then holds as soon as it has begun. Where it is left out later, it stays as it was.
 _FREE = ("gates", "name", "device", "data.path", "model.weights")
-# What may be added to a run that was begun without it, and then holds as soon as there is a file like these; and
-# what each table of its own below `compare` has begun. Where it is left out later, it stays as it was.
-_ADDED = {"data.train": (MODEL, CHECKPOINT, f"{HARDENED}/{MODEL}", f"{HARDENED}/{CHECKPOINT}",
-                         f"{HARDENED}/*/fold-*"),
-          "hardening": (f"{HARDENED}/{MODEL}", f"{HARDENED}/{CHECKPOINT}"),
-          "noise.hardening": (f"{HARDENED}/*/fold-*",),
-          "noise.seeing": (f"{JOBS}/*/fold-*/{SEEN}",)}
-_COMPARED = {"hardening": f"{HARDENED}-{{}}/{MODEL}", "noise.hardening": f"{HARDENED}/{{}}/fold-*"}
+_ADDED = ("data.train", "hardening", "noise.hardening", "noise.seeing")
+_HARDENINGS: tuple[Under, ...] = ("hardening", "noise.hardening")
 
 
 def in_its_folder(work: Callable[[Path], T], studies: Iterable[Study], name: str, out: str | Path | None = None,
@@ -112,21 +110,21 @@ def settle(folder: Path, study: Study) -> None:
         for key in _ADDED:
             if _at(wanted, key) is None:
                 _put(wanted, key, _at(held, key))
-        _refuse_other(folder, held, wanted)
+        _refuse_other(folder, study, held, wanted)
     records.write_json(path, wanted)
 
 
-def _refuse_other(folder: Path, held: Any, wanted: Mapping[str, Any]) -> None:
+def _refuse_other(folder: Path, study: Study, held: Any, wanted: Mapping[str, Any]) -> None:
     """Settings that differ from those that began the run, but for those that change none of its results."""
     there, now = dict(_flat(held)), dict(_flat(json.loads(json.dumps(wanted))))
-    free = (*_FREE, *(f"{key}.compare" for key in _COMPARED),
-            *(key for key, files in _ADDED.items() if not any(any(folder.glob(file)) for file in files)))
+    begun = [key for key in _ADDED if _has_begun(folder, study, key, held)]
+    free = (*_FREE, *(f"{key}.compare" for key in _HARDENINGS), *(key for key in _ADDED if key not in begun))
     differing = [key for key in sorted(there.keys() | now.keys()) if there.get(key) != now.get(key)
                  and not any(key == one or key.startswith(f"{one}.") for one in free)]
-    for section, files in _COMPARED.items():
+    for section in _HARDENINGS:
         for name, stated in (_at(wanted, f"{section}.compare") or {}).items():
             before = (_at(held, f"{section}.compare") or {}).get(name)
-            if before != stated and any(folder.glob(files.format(name))):
+            if before != stated and _any_of(folder, study, Cell(hardening=name, under=section)):
                 key = f"{section}.compare.{name}"
                 there[key], now[key] = before, stated
                 differing.append(key)
@@ -134,6 +132,22 @@ def _refuse_other(folder: Path, held: Any, wanted: Mapping[str, Any]) -> None:
         told = "; ".join(f"{key} is {json.dumps(there.get(key))} there and {json.dumps(now.get(key))} now"
                          for key in differing[:4])
         raise PlanDiffers(f"{folder} holds the run of other settings: {told}")
+
+
+def _has_begun(folder: Path, study: Study, key: str, held: Any) -> bool:
+    """Whether what may be added to a run has begun there with the settings that it `held`."""
+    if key == "data.train":
+        return any(next(folder.rglob(name), None) for name in (MODEL, CHECKPOINT)) or _has_begun(
+            folder, study, "noise.hardening", held)
+    if key == "noise.seeing":
+        return any((folder / place(study, Cell(fold=fold)) / SEEN).exists() for fold in folds_of(study))
+    return _any_of(folder, study, Cell(hardening=str((_at(held, key) or {}).get("method")), main=True))
+
+
+def _any_of(folder: Path, study: Study, cell: Cell) -> bool:
+    """Whether a hardening has begun on any fold."""
+    places = [folder / place(study, replace(cell, fold=fold)) for fold in folds_of(study)]
+    return any((path / name).exists() for path in places for name in (MODEL, CHECKPOINT, records.PLAN, f"{ROUND}-1"))
 
 
 def _at(settings: Any, key: str) -> Any:

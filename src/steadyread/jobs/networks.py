@@ -119,9 +119,9 @@ def taken_up(material: Material, path: Path, digest: str) -> Classifier:
     return made
 
 
-def members_of(material: Material, folder: Path, progress: Progress = quiet) -> tuple[Classifier, ...]:
-    """Further networks trained as the study's own, each from other weights and in another order."""
-    asked, seed = material.study.triage.members, material.study.seed
+def members_of(material: Material, folder: Path, seed: int, progress: Progress = quiet) -> tuple[Classifier, ...]:
+    """Further networks trained as that of the `seed`, each from other weights and in another order."""
+    asked = material.study.triage.members
     return tuple(placed(classifier_of(material, folder / MEMBERS / str(number), progress, seed + _APART * number),
                         material.study) for number in range(1, asked + 1))
 

@@ -46,7 +46,7 @@ _SHARES = tuple(f"{share} range" for share in (0.001, 0.002, 0.004, 0.006))
 
 def with_epsilons(study: Study, bounds: Bounds) -> Study:
     """The study with the sizes of its attacks, by the images' unit and range where none are stated."""
-    if study.attacks.epsilons is not None or study.noise is not None:
+    if study.attacks.epsilons is not None or not study.linf:
         return study
     sizes = _GREY_LEVELS if (bounds.unit, bounds.range) == ("grey level", 255.0) else _SHARES
     return study.model_copy(update={"attacks": study.attacks.model_copy(update={"epsilons": sizes})})
@@ -71,7 +71,8 @@ def completed(study: Study, layout: str, card: Mapping[str, Any] | None = None) 
     else:
         below.pop("preparation", None)
     if study.noise is not None:
-        below = _noise_before_the_window(below)
+        below = _noise_before_the_window(below if study.linf else
+                                         {key: value for key, value in below.items() if key != "attacks"})
     whole = laid_over(laid_over(below, card or {}), _stated(study))
     if study.hardening is not None:
         taught = laid_over(DEFAULTS.get(layout, {}).get("training", {}), whole.get("training") or {})
@@ -90,7 +91,6 @@ def _pretrained(path: str) -> Settings:
 
 def _noise_before_the_window(below: Settings) -> Settings:
     """Where noise is added the images stay whole, and the network clips them to the window that it wants."""
-    below = {key: value for key, value in below.items() if key != "attacks"}    # those of [noise] are carried out
     preparation = dict(below.get("preparation", {}))
     window = preparation.pop("window", None)
     model = {} if window is None else {"model": {"window": window}}

@@ -37,12 +37,6 @@ class Sets:
     equal: Mapping[str, Study]
     scale: str | None = None
 
-    def __post_init__(self) -> None:
-        for name, study in (*self.studies.items(), *self.equal.items()):
-            if study.noise is not None:
-                raise UsageError(f"[sets.{name}] has a [noise] section, and a study of several data sets is not "
-                                 "carried out under CT noise yet: make a study of each set with [noise]")
-
     def rooted(self, folder: Path | None) -> "Sets":
         """The same with the relative paths of all data beginning at `folder`."""
         return Sets(self.name, {name: one.rooted(folder) for name, one in self.studies.items()},

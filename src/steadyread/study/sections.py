@@ -1,6 +1,6 @@
 """The sections of a study file, each checked key by key."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -52,10 +52,8 @@ def _training(stated: dict[str, Any] | None) -> dict[str, Any] | None:
 
 Gate = Annotated[str, AfterValidator(_gate)]
 Draws = Annotated[int, Field(ge=0, le=MOST_SEED)]   # a seed
-# Sections by the kind of study that does not carry them out, with what to do instead.
-_UNDER_NOISE = {"attacks": "what is tried under CT noise stands in [noise]; for fewer images state data.limit",
-                "triage": "reads under CT noise are not triaged yet",
-                "hardening": "against CT noise a network is hardened by [noise.hardening]"}
+Threat = Literal["Linf", "CTNoise"]
+Under = Literal["hardening", "noise.hardening"]     # the sections that state how networks are hardened
 
 
 class Data(Section):
@@ -186,6 +184,10 @@ class Study(Section):
     """One experiment. `training` is None where the weights are given.
 
     `scale` names which of a study file's tables under [scales] was laid over the rest.
+
+    `threats` says what the study is about: changes of any pixels (`Linf`), CT noise (`CTNoise`) or both. Where it is
+    not stated, a study without [noise] is about the first, and one with [noise] about CT noise alone; but about both
+    where [attacks] states anything besides `limit`. Every network, plain or hardened, is judged under all of them.
     """
 
     name: Annotated[str, AfterValidator(_run_name)] = "study"
@@ -199,10 +201,23 @@ class Study(Section):
     triage: Triage = Triage()
     gates: Gates = Gates()
     noise: Noise | None = None
+    threats: tuple[Threat, ...] | None = None
     variants: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")], Variant] = {}
     scale: str | None = None
     hardening: Hardening | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"   # a GPU where there is one
+
+    @model_validator(mode="before")
+    @classmethod
+    def _about(cls, stated: Any) -> Any:
+        """With [noise], any attack that is stated makes the study one of both threats; a section that was stored
+        whole, with its defaults, states none."""
+        if not isinstance(stated, Mapping) or stated.get("noise") is None or stated.get("threats") is not None:
+            return stated
+        attacks = stated.get("attacks") or {}
+        keys = attacks.model_fields_set if isinstance(attacks, Attacks) else set(attacks)
+        both = keys - {"limit"} and not keys >= set(Attacks.model_fields)
+        return {**stated, "threats": ("Linf", "CTNoise")} if both else stated
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -221,6 +236,16 @@ class Study(Section):
         """Whether part of data.path is kept to harden the network with: there are no other images for it."""
         hardening = self.hardening or (self.noise and self.noise.hardening)
         return hardening is not None and self.data.train is None
+
+    @property
+    def linf(self) -> bool:
+        """Whether the study is about changes of any pixels."""
+        return self.noise is None if self.threats is None else "Linf" in self.threats
+
+    @property
+    def alone(self) -> bool:
+        """Whether there is one plain network, judged without noise, which then writes into the run's own folder."""
+        return self.noise is None and not self.variants and self.split.folds is None
 
     @property
     def ct_noise(self) -> Noise:
@@ -247,9 +272,18 @@ def refuse_ignored(study: Study) -> None:
 def _ignored(study: Study) -> Iterator[str]:
     """One sentence for each thing that is stated and not carried out."""
     noise, split, given = study.noise is not None, study.split, study.model.weights is not None
+    named = study.threats or ()
     said = (
-        (not noise and (study.variants or split.folds),
-         "variants and split.folds are for studies of CT noise: add a [noise] section, or leave them out"),
+        (bool(named) and ("CTNoise" in named) != noise,
+         "threats must name CTNoise where there is a [noise] section, and only there"),
+        (not study.linf and study.attacks != Attacks(limit=study.attacks.limit),
+         "[attacks] is for changes of any pixels, and threats leaves those out: add 'Linf' to threats, or state "
+         "attacks.limit alone"),
+        (not study.linf and study.triage != Triage(),
+         "[triage] goes by the smallest flips, and a study about CT noise alone has none: state what to try in "
+         "[attacks], or leave it out"),
+        (noise and study.linf and study.attacks.against != "both",
+         "attacks.against: with CT noise every read is judged against label and prediction both: leave it out"),
         (split.folds and split.validation_share != Splitting().validation_share,
          "split.validation_share is not used with split.folds, whose folds take turns to validate: state one"),
         (study.data.path is None and (study.data.layout or study.data.options),
@@ -264,27 +298,37 @@ def _ignored(study: Study) -> Iterator[str]:
          "attacks.largest is how far the smallest flip is searched, and attacks.smallest_flip is false: leave one "
          "out"),
         (given and split.folds, "split.folds trains a network a fold, and model.weights are given: leave one out"),
-        (given and study.variants, "variants are trained, and model.weights are given: leave one out"),
-        *((noise and getattr(study, name) != getattr(Study(), name),
-           f"[{name}] is not carried out in a study of CT noise: leave it out; {instead}")
-          for name, instead in _UNDER_NOISE.items()))
+        (given and study.variants, "variants are trained, and model.weights are given: leave one out"))
     yield from (reason for ignored, reason in said if ignored)
+    yield from _names(study)
     yield from _gates(study)
+
+
+def _names(study: Study) -> Iterator[str]:
+    """Two hardenings of one name, which would write into one folder."""
+    if study.hardening is None or study.alone:
+        return
+    noise = study.noise.hardening if study.noise is not None else None
+    taken = {"before", study.hardening.method, *((noise.method, *noise.compare) if noise else ())}
+    for name in study.hardening.compare:
+        if name in taken:
+            yield f"hardening.compare.{name}: another hardening of the study has that name; give it another"
+    if noise is not None and study.hardening.method in (noise.method, *noise.compare):
+        yield (f"hardening.method '{study.hardening.method}' is the name of a hardening in [noise.hardening] too: "
+               "compare it under another name there")
 
 
 def _gates(study: Study) -> Iterator[str]:
     """Gates on what is never measured."""
     for text in study.gates.fail_below:
         stated = gate(text)
-        if study.noise is None:
-            if stated.metric == STEADY:
-                yield f"the gate '{stated}' is for studies of CT noise: add a [noise] section"
-            if stated.metric == KEPT and not study.attacks.smallest_flip:
-                yield f"the gate '{stated}' needs the smallest flips, and attacks.smallest_flip is false"
-            continue
-        if stated.metric not in (STEADY, *CLEAN):
-            yield f"a study of CT noise has no {stated.metric}; it has {', '.join((STEADY, *CLEAN))}"
-        if stated.metric == STEADY:
+        if study.noise is None and stated.metric == STEADY:
+            yield f"the gate '{stated}' is for studies of CT noise: add a [noise] section"
+        if not study.linf and stated.metric not in (STEADY, *CLEAN):
+            yield f"a study about CT noise alone has no {stated.metric}; it has {', '.join((STEADY, *CLEAN))}"
+        if stated.metric == KEPT and not study.attacks.smallest_flip:
+            yield f"the gate '{stated}' needs the smallest flips, and attacks.smallest_flip is false"
+        if study.noise is not None and stated.metric == STEADY:
             asked = size_in_native(stated.at or "", Bounds(0, 1, "mAs"))
             random = study.noise.test.get("random")
             tried = () if random is None else random.get("mas", study.noise.mas)

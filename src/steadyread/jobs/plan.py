@@ -1,0 +1,188 @@
+"""What a study comes to: its cells, each one network, where each of them writes, and which come after which.
+
+Everything that varies is a value of a column of the records: data set, network, stage and hardening, fold. A plain
+run is one set, one network, one fold, stage plain.
+"""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from steadyread.errors import UsageError
+from steadyread.files import EQUAL, HARDENED, JOBS
+from steadyread.metrics.reads import ORIGINAL
+from steadyread.study import Hardening, NoiseHardening, Sets, Study
+from steadyread.study.noise_hardening import BEFORE
+from steadyread.study.sections import Under
+
+_APART = 1_000_003   # between the draws of two folds
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One network of one data set: a variant of the study's on one fold, as it is or as a hardening leaves it.
+
+    `fold` is None without cross-validation. `hardening` is a hardening's name, "" for the plain network; `before` is
+    the plain network judged as the hardened ones are. `under` names the section that states it, and `main` says that
+    it is the section's own rather than one that it is compared with.
+    """
+
+    network: str = ORIGINAL
+    fold: int | None = None
+    hardening: str = ""
+    under: Under = "hardening"
+    main: bool = False
+
+    @property
+    def plain(self) -> "Cell":
+        """The network that it begins with."""
+        return Cell(self.network, self.fold)
+
+    def __str__(self) -> str:
+        name = f"hardening {self.hardening}" if self.hardening else self.network
+        return name if self.fold is None else f"{name}, fold {self.fold}"
+
+    def draws(self, study: Study) -> int:
+        """The seed of its attacks: another for every fold, the same for all variants, which are compared."""
+        return study.seed + _APART * (self.fold or 0)
+
+    def seed(self, study: Study) -> int:
+        """Of its weights and its training: another for every network of a study, so that they vary as trainings do;
+        the study's own where there is one."""
+        if study.alone:
+            return study.seed
+        told = f"{study.seed} {self.network} {self.fold or 0}".encode()
+        return int.from_bytes(hashlib.blake2b(told, digest_size=4).digest(), "big") >> 1
+
+
+def place(study: Study, cell: Cell) -> Path:
+    """Where a cell writes, below the folder of its data set: the one place that says so.
+
+    A study of one network writes into that folder itself, hardened ones into hardened/ and hardened-NAME/. Of several
+    networks, and under CT noise, they go to jobs/NETWORK/fold-K/ and hardened/NAME/fold-K/.
+    """
+    if study.alone:
+        return Path(HARDENED if cell.main else f"{HARDENED}-{cell.hardening}") if cell.hardening else Path()
+    return Path(HARDENED, cell.hardening, f"fold-{cell.fold or 0}") if cell.hardening else Path(
+        JOBS, cell.network, f"fold-{cell.fold or 0}")
+
+
+def folds_of(study: Study) -> Sequence[int | None]:
+    """The folds; one that is None without cross-validation."""
+    return range(study.split.folds) if study.split.folds else (None,)
+
+
+def cells_of(study: Study) -> tuple[list[Cell], ...]:
+    """The cells in three steps, each of which needs those before it alone: the plain networks; each section's own
+    hardening; those that it is compared with, which go by its size or its cost."""
+    folds = folds_of(study)
+    plain = [Cell(network, fold) for network in (ORIGINAL, *study.variants) for fold in folds]
+    hardened = [cell for cell, _ in hardenings_of(study)]
+    if hardened and study.noise is not None:
+        hardened.append(Cell(hardening=BEFORE, under="noise.hardening"))
+    first = [cell for cell in hardened if cell.main or cell.hardening == BEFORE]
+    then = [cell for cell in hardened if cell not in first]
+    return plain, *([replace(cell, fold=fold) for cell in cells for fold in folds] for cells in (first, then))
+
+
+def hardenings_of(study: Study) -> Iterator[tuple[Cell, Hardening | NoiseHardening]]:
+    """Every hardening that the study states, whole, with its cell on no fold; a section's own is called by its
+    method."""
+    if study.hardening is not None:
+        yield Cell(hardening=study.hardening.method, main=True), study.hardening
+        yield from ((Cell(hardening=name), other) for name, other in study.hardening.compared.items())
+    if study.noise is not None and study.noise.hardening is not None:
+        own = study.noise.hardening.method
+        yield from ((Cell(other.variant, None, name, "noise.hardening", name == own), other)
+                    for name, other in study.noise.hardening.whole.items())
+
+
+def hardening_of(study: Study, cell: Cell) -> Hardening | NoiseHardening:
+    """How a cell is hardened; `before` is the network as it is.
+
+    Raises:
+        UsageError: the study states no such hardening.
+    """
+    if cell.hardening == BEFORE:
+        return NoiseHardening(method="none")
+    for other, asked in hardenings_of(study):
+        if (other.hardening, other.under, other.main) == (cell.hardening, cell.under, cell.main):
+            return asked
+    raise UsageError(f"the study has no hardening '{cell.hardening}'; state one")
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One data set of a plan, at its own conditions or at the equal ones: its study, and where it writes.
+
+    `name` is "" where the study is of one data set.
+    """
+
+    name: str
+    equal: bool
+    study: Study
+    folder: Path
+
+    @property
+    def title(self) -> str:
+        """What it is called where it is spoken of."""
+        return f"{self.name} at equal conditions" if self.equal else self.name
+
+    def __str__(self) -> str:
+        return self.title
+
+
+def branches_of(study: Study | Sets, folder: Path) -> list[Branch]:
+    """The data sets of a study in its folder, those at equal conditions after the others."""
+    if isinstance(study, Study):
+        return [Branch("", False, study, folder)]
+    return [*(Branch(name, False, own, folder / name) for name, own in study.studies.items()),
+            *(Branch(name, True, own, folder / name / EQUAL) for name, own in study.equal.items())]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One cell of a branch to be carried out."""
+
+    branch: Branch
+    cell: Cell
+
+    @property
+    def study(self) -> Study:
+        """That of its data set, as it was asked."""
+        return self.branch.study
+
+    @property
+    def name(self) -> str:
+        """Of its data set."""
+        return self.branch.name
+
+    @property
+    def equal(self) -> bool:
+        """Whether it is one of the equal conditions."""
+        return self.branch.equal
+
+    @property
+    def title(self) -> str:
+        """What its data set is called."""
+        return self.branch.title
+
+    @property
+    def folder(self) -> Path:
+        """Where it writes."""
+        return self.folder_of(self.cell)
+
+    def folder_of(self, cell: Cell) -> Path:
+        """Where another cell of the same data set writes."""
+        return self.branch.folder / place(self.study, cell)
+
+    def __str__(self) -> str:
+        own = "" if self.study.alone and not self.cell.hardening else str(self.cell)
+        return ", ".join(filter(None, (self.branch.title, own)))
+
+
+def jobs_of(branches: Sequence[Branch]) -> list[list[Job]]:
+    """The jobs of all data sets, step by step; steps without jobs are left out."""
+    steps = [[Job(branch, cell) for branch in branches for cell in cells_of(branch.study)[step]] for step in range(3)]
+    return [step for step in steps if step]

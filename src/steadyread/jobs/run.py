@@ -1,0 +1,310 @@
+"""A study carried out: its plan worked off, every job an independent piece that resumes, then one report.
+
+Every step leaves a file that is written whole, and the same study in the same folder goes on where it was stopped:
+trained networks and finished blocks of records are taken up, another study is refused.
+"""
+
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import redirect_stdout
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+
+import torch
+
+from steadyread import records, set_aside
+from steadyread.errors import InputRefused, Partial, PlanDiffers, SteadyreadError, UsageError
+from steadyread.files import FAILED, MODEL, SETTINGS, SUMMARY, TRAINING
+from steadyread.folder_lock import locked
+from steadyread.gates import Judged
+from steadyread.jobs.attacks import noise_of
+from steadyread.jobs.begin import begin
+from steadyread.jobs.folder import in_its_folder, taken_up
+from steadyread.jobs.job import Materials, carry_out_job, network_of
+from steadyread.jobs.material import refuse_absent, refuse_unnamed
+from steadyread.jobs.plan import Branch, Job, branches_of, jobs_of
+from steadyread.jobs.reports import judged_gates, write_reports
+from steadyread.progress import Named, Progress, at_work, lines, quiet
+from steadyread.report.sets_page import write_sets_report
+from steadyread.study import Sets, Study, laid_over
+from steadyread.study.reading import checked, reread
+from steadyread.study.sections import refuse_ignored
+from steadyread.workers import side_by_side, workers_for
+
+T = TypeVar("T")
+_AGAINST_NOISE = ("adaptive", "fresh", "augment", "drift", "none")   # methods that [hardening] does not have
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished run: its folder, the report, what `summary.json` holds, the gates with what came of them, why data
+    sets failed, and what was set aside."""
+
+    folder: Path
+    report: Path
+    summary: dict[str, Any]
+    gates: tuple[Judged, ...]
+    failures: Mapping[str, str] = field(default_factory=dict)
+    set_aside: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """What `summary.json` holds, with the rest as plain values."""
+        gates = [{"gate": str(one.gate), "value": one.value, "passed": one.passed, "message": one.message}
+                 for one in self.gates]
+        return self.summary | {"folder": str(self.folder), "report": str(self.report), "gates": gates,
+                               "failures": dict(self.failures), "set_aside": list(self.set_aside)}
+
+    @property
+    def failed(self) -> tuple[Judged, ...]:
+        """The gates that were not met."""
+        return tuple(judged for judged in self.gates if not judged.passed)
+
+
+def carry_out(study: Study | Sets, out: str | Path | None = None, progress: Progress = quiet,
+              overwrite: bool = False, show_ids: bool = False, keep_going: bool = False) -> Done:
+    """The whole study: every network of every data set trained (unless weights are given), hardened, assessed and
+    checked; then the report over all of them.
+
+    Everything is checked before any network is trained. Jobs run side by side, one process each, as many as there are
+    threads (one after another on a GPU).
+
+    Args:
+        out: the run's folder. If None it is `runs/<name of the study>`; where that holds another study, `-2`, `-3`
+            and so on are added to the name.
+        overwrite: another study in the folder is kept as `<folder>.old-1`, and this one begins anew.
+        show_ids: the report names cases, patients and folders as they are. Not for sharing.
+        keep_going: a data set of several that is refused or fails is written down with its reason, and the others
+            go on.
+
+    Raises:
+        UsageError, InputRefused: a setting, the data or the model is not as stated (of several data sets the set is
+            named), or another process works in the folder.
+        PlanDiffers: `out` holds another study.
+        Partial: the disk is full; what was finished is kept.
+    """
+    for own in _studies(study):
+        refuse_ignored(own)
+    return in_its_folder(lambda folder: _Running(study, folder, progress, keep_going).done(show_ids), _studies(study),
+                         study.name, out, overwrite)
+
+
+def harden_run(folder: str | Path, above: Sequence[Mapping[str, Any]], progress: Progress = quiet,
+               show_ids: bool = False) -> Done:
+    """The study of a run's folder carried out again with a hardening added: the rest is taken up as it is.
+
+    Args:
+        above: settings laid over the run's own, those of `hardening` above all.
+        show_ids: as `carry_out` has it.
+
+    Raises:
+        InputRefused: no run there, or one that was stopped before its study was written.
+        PlanDiffers: the run was hardened otherwise already.
+    """
+    folder = Path(folder)
+    if not (folder / SETTINGS).is_file():
+        raise InputRefused(f"{folder} is no run: it has no {SETTINGS}. Give the folder that a run has written")
+    try:
+        with taken_up(folder):
+            return _Running(_with_hardening(folder, above), folder, progress).done(show_ids)
+    except PlanDiffers as problem:
+        raise PlanDiffers(f"{problem}. A run is hardened in one way: repeat it, or compare with another method or "
+                          "size, --set 'hardening.compare.NAME={method=\"trades\"}'") from problem
+
+
+def _with_hardening(folder: Path, above: Sequence[Mapping[str, Any]]) -> Study:
+    """The study of a run's folder with further settings laid over it."""
+    stated = records.read_object(folder / SETTINGS) or {}
+    if "sets" in stated:
+        raise InputRefused(f"{folder} holds runs of several data sets: give the folder of one of them, such as "
+                           f"{folder / next(iter(stated['sets']))}")
+    if stated.get("training") is not None and any("train" in settings.get("data", {}) for settings in above):
+        raise UsageError(f"--data: the run {folder} was trained on images of its own, and is hardened with those: "
+                         "leave it out")
+    refuse_unnamed(stated, folder, next((settings["model"].get("name") for settings in reversed(above)
+                                         if "model" in settings), None))
+    under_noise = stated.get("noise") is not None
+    for settings in above:
+        stated = laid_over(stated, _against_what_it_is_about(stated, settings))
+    return (reread if under_noise else checked)(stated, str(folder / SETTINGS))
+
+
+def _against_what_it_is_about(stated: Mapping[str, Any], settings: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings of `hardening` as those of `noise.hardening`, where the run is about noise: alone, or where the method
+    is one against noise."""
+    hardening = settings.get("hardening")
+    alone = "Linf" not in (stated.get("threats") or ())
+    if stated.get("noise") is None or hardening is None or not (alone or hardening.get("method") in _AGAINST_NOISE):
+        return settings
+    return laid_over({key: value for key, value in settings.items() if key != "hardening"},
+                     {"noise": {"hardening": hardening}})
+
+
+def train(study: Study | Sets, out: str | Path | None = None, progress: Progress = quiet, overwrite: bool = False
+          ) -> dict[str, Any]:
+    """The study up to its trained networks: what `training.json` of the first holds, the path of its weights, and
+    under `networks` the weights of all.
+
+    `out` and `overwrite` are those of `carry_out`.
+
+    Raises:
+        InputRefused: weights are given, so there is nothing to train.
+    """
+    if any(own.model.weights is not None for own in _studies(study)):
+        raise InputRefused("there is nothing to train: the study states weights; leave model.weights out")
+
+    def work(folder: Path) -> dict[str, Any]:
+        running = _Running(_unhardened(study), folder, progress)
+        running.begin()
+        jobs = jobs_of(running.branches)[0]
+        running.work(_trained, jobs, "networks")
+        first = jobs[0].folder
+        material = running.materials.of(jobs[0].study, jobs[0].cell, progress)
+        return {**records.read_json(first / TRAINING), "weights": str(first / MODEL),
+                "networks": {str(job) or job.cell.network: str(job.folder / MODEL) for job in jobs},
+                "synthetic": material.raw.synthetic}
+
+    return in_its_folder(work, _studies(study), study.name, out, overwrite)
+
+
+def _unhardened(study: Study | Sets) -> Study | Sets:
+    if isinstance(study, Sets):
+        return replace(study, studies={name: _plain(own) for name, own in study.studies.items()},
+                       equal={name: _plain(own) for name, own in study.equal.items()})
+    return _plain(study)
+
+
+def _plain(study: Study) -> Study:
+    noise = study.noise if study.noise is None else study.noise.model_copy(update={"hardening": None})
+    return study.model_copy(update={"hardening": None, "noise": noise})
+
+
+def _studies(study: Study | Sets) -> list[Study]:
+    return [study] if isinstance(study, Study) else [*study.studies.values(), *study.equal.values()]
+
+
+@dataclass(eq=False)
+class _Running:
+    """A study on its way: the data sets that are begun and have not failed, and why the others have."""
+
+    study: Study | Sets
+    folder: Path
+    progress: Progress
+    keep_going: bool = False
+    branches: list[Branch] = field(default_factory=list)
+    failures: dict[str, str] = field(default_factory=dict)
+    materials: Materials = field(default_factory=Materials)
+
+    def done(self, show_ids: bool = False) -> Done:
+        """The study to its end."""
+        self.begin()
+        for number, step in enumerate(jobs_of(self.branches)):
+            jobs = [job for job in step if job.branch in self.branches]
+            self.work(carry_out_job, jobs, "networks" if number == 0 else "hardenings")
+        answers = self.work(partial(_reported, show_ids), self.branches, "reports")
+        gates = tuple(gate for _, judged in answers for gate in judged)
+        if isinstance(self.study, Study):
+            report, aside = answers[0][0], set_aside.said(self.folder)
+        else:
+            seed = next(iter(self.study.studies.values())).seed
+            report = at_work(self.progress, "writing the report",
+                             lambda: write_sets_report(self.folder, seed, show_ids))
+            aside = tuple(f"{branch.name}: {text}" for branch in self.branches if not branch.equal
+                          for text in set_aside.said(branch.folder))
+        return Done(self.folder, report, records.read_json(self.folder / SUMMARY), gates, self.failures, aside)
+
+    def begin(self) -> None:
+        """Everything that can be refused before any training."""
+        if isinstance(self.study, Sets):
+            _refuse_other(self.folder, self.study)
+        self.branches = branches_of(self.study, self.folder)
+        for branch in self.branches:
+            self._ended(branch, _attempted(branch.name, _unread, branch.study))
+        for branch in self.branches:
+            if branch.name in self.failures:
+                continue
+            self._ended(branch, _attempted(branch.name, _begun, branch, self.materials, self.progress))
+            if branch.name and branch.name not in self.failures:
+                (self.folder / branch.name / FAILED).unlink(missing_ok=True)
+        if not self.branches:
+            raise InputRefused("no data set could be begun: " + "; ".join(self.failures.values()))
+        if isinstance(self.study, Sets):
+            records.write_json(self.folder / SETTINGS, self.study.as_json())
+
+    def work(self, work: Callable[..., T], pieces: Sequence[Any], label: str) -> list[T]:
+        """The work on every piece, a job or a data set, side by side: what it returned, in their order. A data set
+        that fails is left out from then on."""
+        aloud = lines if self.progress is not quiet and workers_for(len(pieces)) > 1 else self.progress
+        calls = [(piece.name, work, piece, self.materials, Named(aloud, str(piece)) if str(piece) else aloud)
+                 for piece in pieces]
+        ended: Iterator[tuple[int, T | SteadyreadError]] = side_by_side(_attempted, calls)
+        answers: dict[int, T] = {}
+        for at, answer in self.progress(ended, len(pieces), label) if len(pieces) > 1 else ended:
+            self._ended(pieces[at], answer)
+            if not isinstance(answer, SteadyreadError):
+                answers[at] = answer
+        return [answers[at] for at in sorted(answers)]
+
+    def _ended(self, piece: Branch | Job, answer: object) -> None:
+        """Why a data set failed, where that is the answer: written down, or said, and then everything stops."""
+        if not isinstance(answer, SteadyreadError):
+            return
+        reason = f"{piece.title}: {' '.join(str(answer).split())}"
+        if not self.keep_going or isinstance(answer, Partial | PlanDiffers):
+            raise type(answer)(reason) from answer
+        self.failures[piece.name] = reason
+        records.write_json(self.folder / piece.name / FAILED, {"reason": reason.removeprefix(f"{piece.title}: ")})
+        self.branches = [branch for branch in self.branches if (branch.name, branch.equal) != (piece.name, piece.equal)]
+
+
+def _attempted(name: str, work: Callable[..., T], *of: Any) -> T | SteadyreadError:
+    """What the work returns, in whatever process; of a data set with a name, why it failed."""
+    try:
+        return work(*of)
+    except Partial:
+        raise
+    except SteadyreadError as problem:
+        if not name:
+            raise
+        return problem
+    except torch.OutOfMemoryError as problem:
+        if not name:
+            raise
+        return InputRefused(f"no memory left on the device ({str(problem).splitlines()[0]}): take smaller batches")
+
+
+def _unread(study: Study) -> None:
+    """What can be refused before any image is read."""
+    if study.noise is not None:
+        noise_of(study)
+    refuse_absent(study)
+
+
+def _begun(branch: Branch, materials: Materials, progress: Progress) -> None:
+    with taken_up(branch.folder):
+        begin(branch.study, branch.folder, materials, Named(progress, branch.name) if branch.name else progress)
+
+
+def _trained(job: Job, materials: Materials, progress: Progress) -> None:
+    with locked(job.folder), redirect_stdout(sys.stderr):
+        network_of(job.study, job.cell, materials.of(job.study, job.cell, progress), job.folder, progress)
+
+
+def _reported(show_ids: bool, branch: Branch, _: Materials, progress: Progress) -> tuple[Path, tuple[Judged, ...]]:
+    with locked(branch.folder):
+        page = at_work(progress, "writing the report", lambda: write_reports(branch.folder, branch.study, show_ids))
+        return page, judged_gates(branch)
+
+
+def _refuse_other(folder: Path, sets: Sets) -> None:
+    """The folder of another study is refused; each set settles its own settings."""
+    path, wanted = folder / SETTINGS, sets.as_json()
+    if path.exists():
+        held = records.read_json(path)
+        if not isinstance(held, dict) or "sets" not in held:
+            raise PlanDiffers(f"{folder} holds another study")
+        if held.get("scale") != wanted["scale"] or list(held["sets"]) != list(wanted["sets"]):
+            scale = f"scale {held['scale']}" if held.get("scale") else "no scale"
+            raise PlanDiffers(f"{folder} holds the study of other sets or another scale ({scale}; sets "
+                              f"{', '.join(held['sets'])})")
