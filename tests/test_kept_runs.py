@@ -18,12 +18,13 @@ from safetensors.torch import load_file, save_file
 
 from fabricate import table, write_run
 from fabricate_pictures import Call, pictures
-from steadyread import checks, hardening, records, running
+from golden_rows import undrawn
+from steadyread import checks, records
 from steadyread.errors import InputRefused, Partial, PlanDiffers, SteadyreadError
 from steadyread.folder_lock import LOCK, locked, sweep
 from steadyread.jobs.folder import taken_up
+from steadyread.jobs.run import carry_out, harden_run
 from steadyread.models.loading import read_card, read_state, save_weights, trained_state
-from steadyread.running import carry_out, harden_run
 from steadyread.study import Study
 from steadyread.study.reading import checked
 
@@ -41,14 +42,8 @@ def study(**above: object) -> Study:
 
 
 def bare(patch: pytest.MonkeyPatch) -> None:
-    """No pictures and pages, which have tests of their own, and few images for the checks."""
-
-    def write(folder: Path, seed: int = 0, show_ids: bool = False) -> Path:
-        records.write_json(folder / "summary.json", {})
-        return folder / "report.html"
-
-    for room in (running, hardening):
-        patch.setattr(room, "write_report", write)
+    """No pages, which have tests of their own, and few images for the checks."""
+    undrawn(patch)
     patch.setattr(checks, "SAMPLE", 4)
 
 

@@ -12,9 +12,9 @@ import torch
 
 from fabricate import write_run
 from fabricate_pictures import pictures
-from steadyread import noise_study, records
+from steadyread import records
+from steadyread.jobs.run import carry_out
 from steadyread.report import shareable, write_report
-from steadyread.running import carry_out
 from steadyread.stored import report_run
 from steadyread.study.reading import checked
 from test_kept_runs import bare, study
@@ -80,7 +80,6 @@ def test_a_hardening_killed_every_few_writes_goes_on_and_ends_bit_for_bit_the_sa
         kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     bare(monkeypatch)
-    monkeypatch.setattr(noise_study, "write_noise_report", stubbed)
     monkeypatch.setattr(shareable.secrets, "token_hex", lambda: "0" * 64)     # of both runs' pseudonyms
     torch.set_num_threads(1)
     if kind == "plain":
