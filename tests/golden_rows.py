@@ -77,6 +77,18 @@ KINDS: dict[str, Settings] = {
         "noise": laid_over(NOISE, {"counted": 0, "converged": 4, "hardening": NOISE_HARDENING}) | {
             "seeing": None, "test": {"random": {"draws": 2}}, "train": {}},
         "variants": {"strided": {}}}),
+    "folds": laid_over(NODULES, {
+        "attacks": {"use": ["fgsm"], "epsilons": ["5 HU"], "limit": 8}, "variants": {"strided": {}},
+        "hardening": {"epsilon": "5 HU", "epochs": 1, "steps": 1, "compare": {"control": {"method": "clean"}}}}),
+    "both": laid_over(NODULES, {
+        "attacks": {"use": ["fgsm"], "epsilons": ["5 HU"], "limit": 8}, "hardening": HARDENING | {"epsilon": "5 HU"},
+        "split": {"folds": None}, "noise": laid_over(NOISE, {"counted": 0, "hardening": NOISE_HARDENING}) | {
+            "seeing": None, "test": {"random": {"draws": 2}}, "train": {}}, "variants": {"strided": {}}}),
+    "combined": laid_over(NODULES, {
+        "name": "combined", "attacks": {"use": ["fgsm"], "epsilons": ["5 HU"]}, "split": {"folds": None},
+        "noise": {"mas": [1.0, 100.0], "test": {"random": {"draws": 2}}, "counted": 0, "converged": 0},
+        "hardening": {"epsilon": "5 HU", "epochs": 1, "steps": 1},
+        "sets": {"one": {}, "two": {"data": {"path": "more"}}}}),
 }
 
 
@@ -108,6 +120,7 @@ def material(folder: Path) -> None:
     pictures(folder / "images", 48)
     pictures(folder / "others", 40)
     nodules(folder / "nodules")
+    nodules(folder / "more", 32, "q")
     arguments = VGG["arguments"] | {"classes": 2, "channels": 1, "size": 12}
     save_weights(load_classifier_module("vgg16", None, seed=0, **arguments), folder / "given.safetensors", {
         "model": "vgg16", "arguments": arguments, "output": "logits", "normalise": "symmetric",

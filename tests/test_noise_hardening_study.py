@@ -12,7 +12,7 @@ import pytest
 from steadyread import records
 from steadyread.cases import image_marks, open_cases
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
-from steadyread.jobs import reports
+from steadyread.jobs import run as run_module
 from steadyread.jobs.plan import Cell, cells_of, place
 from steadyread.jobs.run import carry_out, harden_run
 from steadyread.models.loading import load_classifier_module, load_saved, save_weights
@@ -172,7 +172,7 @@ def test_a_run_of_given_weights_is_hardened_with_images_given_then(tmp_path: Pat
         records.write_json(folder / "summary.json", {})
         return folder
 
-    monkeypatch.setattr(reports, "write_noise_report", write)
+    monkeypatch.setattr(run_module, "write_reports", write)
     tested, others = made(tmp_path / "tested", 12), made(tmp_path / "others", 32, patients="q")
     mine, theirs = (set(image_marks(open_cases(place, "lidc-3d", **PLAIN["data"]["options"])))
                     for place in (tested, others))

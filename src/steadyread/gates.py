@@ -13,8 +13,10 @@ from steadyread.errors import UsageError
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.discrimination import discrimination
 from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.noise import attack_row
+from steadyread.metrics.noise_classes import classification
 from steadyread.metrics.plan import Plan, bounds_of, class_count, exact_up_to, part_of, share_to_withhold, stages_of
-from steadyread.metrics.reads import Reads
+from steadyread.metrics.reads import RANDOM, Reads
 from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.triage import SMALLEST_FLIP, triage
 from steadyread.units import RANGE, Bounds, size_in_native, unit_of
@@ -27,19 +29,24 @@ STEADY = "steady_reads"
 KNOWN = (ROBUST, *CLEAN, KEPT, STEADY)
 _SIZED = {ROBUST: "0.002 range", STEADY: "100 mAs"}   # with an example of the size each needs
 _ROUNDING = 1e-6
-_SHAPE = re.compile(r"^\s*([A-Za-z_]+)\s*(?:@\s*([^=]*?))?\s*=\s*([^=]+?)\s*$")
+_DOSES = Bounds(0, 1, "mAs")
+_SHAPE = re.compile(r"^\s*(?:([A-Za-z0-9][\w.-]*)\s*:\s*)?([A-Za-z_]+)\s*(?:@\s*([^=]*?))?\s*=\s*([^=]+?)\s*$")
 
 
 @dataclass(frozen=True)
 class Gate:
-    """`metric` must be at least `least` (a share, 0 to 1), `at` a size as typed for those that have one."""
+    """`metric` must be at least `least` (a share, 0 to 1), `at` a size as typed for those that have one.
+
+    `of` is the network that is judged: a variant or a hardening by its name, "" for the study's own.
+    """
 
     metric: str
     at: str | None
     least: float
+    of: str = ""
 
     def __str__(self) -> str:
-        return f"{self.metric}{'@' + self.at if self.at else ''}={self.least:g}"
+        return f"{self.of}{':' if self.of else ''}{self.metric}{'@' + self.at if self.at else ''}={self.least:g}"
 
 
 @dataclass(frozen=True)
@@ -56,7 +63,8 @@ def gate(text: str) -> Gate:
     """The gate that `text` states: `metric=share`, `robust_accuracy@SIZE=share` or `steady_reads@DOSE mAs=share`.
 
     Robust accuracy is against the label; `kept_accuracy` is triage's, among the reads kept by smallest flip;
-    `steady_reads` are those that no draw of random CT noise changed.
+    `steady_reads` are those that no draw of random CT noise changed. `NAME:metric=share` is of a variant or a
+    hardening, such as `pgd:robust_accuracy@2 HU=0.7`.
 
     Raises:
         UsageError: another shape, an unknown metric (the nearest is named), a size without a unit, or a
@@ -66,7 +74,7 @@ def gate(text: str) -> Gate:
     if match is None:
         raise UsageError(f"a gate is a figure and its least value, such as '{ROBUST}@0.002 range=0.5' or "
                          f"'auc=0.8'; got '{text}'")
-    metric, at, least = match.groups()
+    of, metric, at, least = match.groups()
     if metric not in KNOWN:
         near = get_close_matches(metric, KNOWN, 1)
         raise UsageError(f"no gate on '{metric}'; " + (f"did you mean '{near[0]}'? " if near else "")
@@ -76,11 +84,11 @@ def gate(text: str) -> Gate:
             f"needs a size: '{metric}@{_SIZED[metric]}={least}'" if metric in _SIZED else
             f"has a size, but {metric} has none: '{metric}={least}'"))
     if metric == STEADY:
-        size_in_native(at, Bounds(0, 1, "mAs"))
+        size_in_native(at, _DOSES)
     elif at:
         unit = unit_of(at)
         size_in_native(at, Bounds(0, 1, "" if unit == RANGE else unit))
-    return Gate(metric, at or None, _share(least, text))
+    return Gate(metric, at or None, _share(least, text), of or "")
 
 
 def judge(stated: Gate, table: pa.Table, plan: Plan, seed: int = 0) -> Judged:
@@ -90,18 +98,21 @@ def judge(stated: Gate, table: pa.Table, plan: Plan, seed: int = 0) -> Judged:
         UsageError: the size is not in the images' unit or lies beyond what was searched or tried, or the
             records hold nothing to judge by.
     """
-    if stated.metric == STEADY:
-        raise UsageError(f"the gate '{stated}' is for studies of CT noise: add a [noise] section")
     bounds = bounds_of(plan)
     stage = next(iter(stages_of(table)), None)
     reads, validation = (reads_of(table, part, stage, bounds) for part in (part_of(table), "validation"))
-    found, said = _measured(stated, reads, validation, plan, seed)
+    under_noise = stated.metric == STEADY or (stated.metric in CLEAN and len(reads.folds) > 1)
+    found, said = (_over_folds(stated, reads, seed) if under_noise else
+                   _measured(stated, reads, validation, plan, seed))
     if found.value is None:
         raise UsageError(f"the gate '{stated}' cannot be judged: the records hold nothing to measure it by")
     passed = found.value >= stated.least
-    at = f" at {show_native(size_in_native(stated.at, bounds), bounds)}" if stated.at else ""
+    of, at = f"{stated.of}: " if stated.of else "", ""
+    if stated.at:
+        at = f" at {size_in_native(stated.at, _DOSES):g} mAs" if stated.metric == STEADY else (
+            f" at {show_native(size_in_native(stated.at, bounds), bounds)}")
     return Judged(stated, found.value, passed,
-                  f"{stated.metric.replace('_', ' ')}{at} is {_shown(found.value, stated.least)}, "
+                  f"{of}{stated.metric.replace('_', ' ')}{at} is {_shown(found.value, stated.least)}, "
                   f"{'at least' if passed else 'below'} {stated.least:g}{said}")
 
 
@@ -111,32 +122,25 @@ def _shown(found: float, least: float) -> str:
     return short if (float(short) >= least) == (found >= least) else repr(float(found))
 
 
-def judge_noise(stated: Gate, summary: Mapping[str, Any]) -> Judged:
-    """The gate against the summary of a study of CT noise: the mean over its folds, on the judged part.
+def _over_folds(stated: Gate, reads: Reads, seed: int) -> tuple[Estimate, str]:
+    """The mean over the folds: of the reads that no draw of random noise changed, or of a figure of the clean ones.
 
     Raises:
-        UsageError: a figure that such a study does not have, or a dose that was not tried with random noise.
+        UsageError: a dose that was not tried with random noise.
     """
-    if stated.metric == STEADY:
-        dose = size_in_native(stated.at or "", Bounds(0, 1, "mAs"))
-        rows = [row for row in summary["rows"] if row["attack"] == "random_ct_noise"
-                and row["part"] == summary["part"]]
-        found = next((1 - row["san"]["value"] for row in rows if abs(row["mas"] - dose) < 1e-6 * dose), None)
-        if found is None:
-            tried = ", ".join(f"{row['mas']:g}" for row in rows) or "none"
-            raise UsageError(f"the gate '{stated}' asks for a dose that was not tried with random noise; these "
-                             f"were: {tried} mAs")
-        said, at = " (reads that no draw changed)", f" at {dose:g} mAs"
-    elif stated.metric in CLEAN:
-        row = next((row for row in summary["classification"] if row["part"] == summary["part"]), None)
-        found, said, at = (row[stated.metric]["value"] if row else None), "", ""
-    else:
-        raise UsageError(f"a study of CT noise has no {stated.metric}; it has {', '.join((STEADY, *CLEAN))}")
-    if found is None:
-        raise UsageError(f"the gate '{stated}' cannot be judged: the records hold nothing to measure it by")
-    passed = found >= stated.least
-    return Judged(stated, found, passed, f"{stated.metric.replace('_', ' ')}{at} is {_shown(found, stated.least)}, "
-                  f"{'at least' if passed else 'below'} {stated.least:g}{said}")
+    part = reads.judged
+    if stated.metric in CLEAN:
+        clean = next((row for row in classification(reads, seed) if row["part"] == part), {})
+        return clean.get(stated.metric) or Estimate(None), ""
+    asked = size_in_native(stated.at or "", _DOSES)
+    dose = next((dose for dose in reads.doses() if abs(dose - asked) < _ROUNDING * asked), None)
+    row = None if dose is None else attack_row(reads, RANDOM, dose, part, seed)
+    if row is None:
+        tried = ", ".join(f"{dose:g}" for dose in reads.doses()) or "none"
+        raise UsageError(f"the gate '{stated}' asks for a dose that was not tried with random noise; these "
+                         f"were: {tried} mAs")
+    changed: Estimate = row["san"]
+    return Estimate(None if changed.value is None else 1 - changed.value), " (reads that no draw changed)"
 
 
 def broken_checks(findings: Sequence[Mapping[str, Any]], table: pa.Table) -> list[str]:

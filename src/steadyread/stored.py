@@ -42,8 +42,8 @@ def triage_run(folder: str | Path, withhold: float | None = None, seed: int = 0,
     """
     folder = Path(folder)
     if (folder / JOBS).is_dir():
-        raise InputRefused(f"{folder} is a study of CT noise, which has no smallest flips for triage to go by: "
-                           "give the folder of a plain run")
+        raise InputRefused(f"{folder} is a study of CT noise, or of several networks, and triage goes by the smallest "
+                           f"flips of one: give the folder of one with such, below {folder / JOBS}")
     table = read_records(folder)
     stage = next(iter(stages_of(table)), None)
     reads = reads_of(table, part_of(table), stage)

@@ -4,7 +4,6 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from inspect import signature
 from typing import Any, cast
 
 import torch
@@ -12,9 +11,9 @@ import torch
 from steadyread.assessment import Attack, name_of
 from steadyread.attacks.optimised_noise import Strength, optimised_ct_noise
 from steadyread.attacks.random_noise import RandomCTNoise
-from steadyread.attacks.recipes import pgd
-from steadyread.attacks.registry import RECIPES
+from steadyread.attacks.recipes.pgd import pgd
 from steadyread.attacks.smallest_flip import smallest_flip
+from steadyread.attacks.stated import stated_attacks
 from steadyread.cases import Cases, limit
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import UsageError
@@ -66,10 +65,7 @@ def pixel_attacks(study: Study, bounds: Bounds) -> ByPart:
     fixed: list[Attack] = []
     sizes = _sizes(stated.epsilons or (), bounds)
     for name in stated.use:
-        settings = dict(stated.settings.get(name, {}))
-        if "loss" in signature(RECIPES[name]).parameters:
-            settings.setdefault("loss", stated.loss)
-        fixed += [RECIPES[name](size, **settings) for size in sizes]
+        fixed += stated_attacks(name, stated.settings.get(name, {}), sizes, stated.loss)
     for asked in map(gate, study.gates.fail_below):
         if asked.metric == ROBUST:
             size_in_native(asked.at or "", bounds)
@@ -114,8 +110,10 @@ def noise_tried(study: Study, cell: Cell) -> Mapping[str, Mapping[str, Settings]
 
 
 def judged_of(study: Study, cell: Cell) -> Judged:
-    """The noise by which a hardened network is judged, or `before`: as [noise.hardening] says, or its defaults."""
-    own = study.ct_noise.hardening or NoiseHardening()
+    """The noise by which a hardened network is judged, or `before`: as [noise.hardening] says, else as the study's own
+    network is."""
+    asked = study.ct_noise
+    own = asked.hardening or NoiseHardening(judged=Judged(test=asked.test, train=asked.train))
     if cell.under == "noise.hardening" and cell.hardening in own.whole:
         return own.whole[cell.hardening].judged
     return own.judged if cell.main or cell.hardening == BEFORE else own.judged_compared or own.judged

@@ -16,17 +16,18 @@ import torch
 
 from steadyread import records, set_aside
 from steadyread.errors import InputRefused, Partial, PlanDiffers, SteadyreadError, UsageError
-from steadyread.files import FAILED, MODEL, SETTINGS, SUMMARY, TRAINING
+from steadyread.files import FAILED, HARDENED, MODEL, SETTINGS, SUMMARY, TRAINING
 from steadyread.folder_lock import locked
 from steadyread.gates import Judged
 from steadyread.jobs.attacks import noise_of
 from steadyread.jobs.begin import begin
 from steadyread.jobs.folder import in_its_folder, taken_up
 from steadyread.jobs.job import Materials, carry_out_job, network_of
+from steadyread.jobs.judge import judged_gates
 from steadyread.jobs.material import refuse_absent, refuse_unnamed
 from steadyread.jobs.plan import Branch, Job, branches_of, jobs_of
-from steadyread.jobs.reports import judged_gates, write_reports
 from steadyread.progress import Named, Progress, at_work, lines, quiet
+from steadyread.report import write_report
 from steadyread.report.sets_page import write_sets_report
 from steadyread.study import Sets, Study, laid_over
 from steadyread.study.reading import checked, reread
@@ -292,8 +293,12 @@ def _trained(job: Job, materials: Materials, progress: Progress) -> None:
 
 
 def _reported(show_ids: bool, branch: Branch, _: Materials, progress: Progress) -> tuple[Path, tuple[Judged, ...]]:
-    with locked(branch.folder):
-        page = at_work(progress, "writing the report", lambda: write_reports(branch.folder, branch.study, show_ids))
+    """The page of a data set, and of its hardened network where that stands beside the plain one; and its gates."""
+    folder, seed = branch.folder, branch.study.seed
+    with locked(folder):
+        if branch.study.alone and records.has_records(folder / HARDENED):
+            at_work(progress, "writing the report", lambda: write_report(folder / HARDENED, seed, show_ids))
+        page = at_work(progress, "writing the report", lambda: write_report(folder, seed, show_ids))
         return page, judged_gates(branch)
 
 

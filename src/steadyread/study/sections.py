@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from steadyread.cases import Preparation
 from steadyread.errors import UsageError
-from steadyread.gates import CLEAN, KEPT, STEADY, gate
+from steadyread.gates import CLEAN, KEPT, STEADY, Gate, gate
 from steadyread.heads import Output
 from steadyread.limits import MOST_SEED
 from steadyread.models.scales import Word
@@ -50,7 +50,7 @@ def _training(stated: dict[str, Any] | None) -> dict[str, Any] | None:
     return stated
 
 
-Gate = Annotated[str, AfterValidator(_gate)]
+GateText = Annotated[str, AfterValidator(_gate)]
 Draws = Annotated[int, Field(ge=0, le=MOST_SEED)]   # a seed
 Threat = Literal["Linf", "CTNoise"]
 Under = Literal["hardening", "noise.hardening"]     # the sections that state how networks are hardened
@@ -177,7 +177,7 @@ class Triage(Section):
 class Gates(Section):
     """Figures that must be reached, such as "robust_accuracy@0.002 range=0.5"; else the exit code is 1."""
 
-    fail_below: tuple[Gate, ...] = ()
+    fail_below: tuple[GateText, ...] = ()
 
 
 class Study(Section):
@@ -320,18 +320,29 @@ def _names(study: Study) -> Iterator[str]:
 
 def _gates(study: Study) -> Iterator[str]:
     """Gates on what is never measured."""
-    for text in study.gates.fail_below:
-        stated = gate(text)
-        if study.noise is None and stated.metric == STEADY:
-            yield f"the gate '{stated}' is for studies of CT noise: add a [noise] section"
-        if not study.linf and stated.metric not in (STEADY, *CLEAN):
+    noise = study.noise.hardening if study.noise is not None else None
+    hardenings = {*((study.hardening.method, *study.hardening.compare) if study.hardening else ()),
+                  *((noise.method, *noise.compare) if noise else ())}
+    for stated in map(gate, study.gates.fail_below):
+        if stated.of and stated.of not in {*study.variants, *hardenings}:
+            yield (f"the gate '{stated}': no network or hardening '{stated.of}'"
+                   f"{nearest(stated.of, sorted({*study.variants, *hardenings}))}")
+        elif stated.metric == STEADY:
+            yield from _doses(study, stated, stated.of in hardenings)
+        elif not study.linf and stated.metric not in CLEAN:
             yield f"a study about CT noise alone has no {stated.metric}; it has {', '.join((STEADY, *CLEAN))}"
-        if stated.metric == KEPT and not study.attacks.smallest_flip:
+        elif stated.metric == KEPT and not study.attacks.smallest_flip:
             yield f"the gate '{stated}' needs the smallest flips, and attacks.smallest_flip is false"
-        if study.noise is not None and stated.metric == STEADY:
-            asked = size_in_native(stated.at or "", Bounds(0, 1, "mAs"))
-            random = study.noise.test.get("random")
-            tried = () if random is None else random.get("mas", study.noise.mas)
-            if not any(abs(dose - asked) < 1e-6 * asked for dose in tried):
-                yield (f"the gate '{stated}' asks for a dose that random noise is not tried at; these are: "
-                       f"{', '.join(f'{dose:g}' for dose in tried) or 'none'} mAs")
+
+
+def _doses(study: Study, stated: Gate, hardened: bool) -> Iterator[str]:
+    """A gate on steady reads at a dose that the network is not tried at; hardened ones are by doses of their own."""
+    if study.noise is None:
+        yield f"the gate '{stated}' is for studies of CT noise: add a [noise] section"
+        return
+    asked = size_in_native(stated.at or "", Bounds(0, 1, "mAs"))
+    random = (study.noise.variants if stated.of in study.variants else study.noise.test).get("random")
+    tried = () if random is None else random.get("mas", study.noise.mas)
+    if not hardened and not any(abs(dose - asked) < 1e-6 * asked for dose in tried):
+        yield (f"the gate '{stated}' asks for a dose that random noise is not tried at; these are: "
+               f"{', '.join(f'{dose:g}' for dose in tried) or 'none'} mAs")

@@ -1,0 +1,56 @@
+"""The gates of a data set: what they come to, by the records of the networks that they name."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from steadyread import records, set_aside
+from steadyread.errors import UsageError
+from steadyread.files import FINDINGS, SETTINGS, SUMMARY
+from steadyread.gates import ROBUST, Gate, Judged, broken_checks, gate, judge
+from steadyread.jobs.plan import Branch, Cell, cells_of, place
+from steadyread.study import Study
+from steadyread.words.numbers import counted
+
+
+def judged_gates(branch: Branch) -> tuple[Judged, ...]:
+    """Every gate of a data set; where cases are set aside, with how many images it stands on."""
+    folder, study = branch.folder, branch.study
+    if not study.gates.fail_below:
+        return ()
+    on = ""
+    if set_aside.said(folder):
+        summary = records.read_json(folder / SUMMARY)
+        images = summary["images"] if "images" in summary else summary["parts"][summary["part"]]["cases"]
+        on = f". It stands on {counted(images, 'image')}; others are set aside"
+    before = f"{branch.name}: " if branch.name else ""
+    return tuple(replace(judged, message=f"{before}{judged.message}{on}")
+                 for asked in map(gate, study.gates.fail_below) for judged in _judged(folder, study, asked))
+
+
+def _judged(folder: Path, study: Study, asked: Gate) -> Iterator[Judged]:
+    """One gate. No robustness is passed that the checks do not believe."""
+    places = [folder / place(study, cell) for cell in _cells(study, asked.of)]
+    if not all(records.has_records(path) for path in places):
+        raise UsageError(f"the gate '{asked}' cannot be judged: '{asked.of}' came to no network")
+    table = pa.concat_tables([records.read(path) for path in places])
+    judged = judge(asked, table, {"study": records.read_json(folder / SETTINGS),
+                                  **records.read_json(places[0] / records.PLAN)}, study.seed)
+    findings: list[dict[str, Any]] = [finding for path in dict.fromkeys((folder, *places))
+                                      for finding in records.read_json(path / FINDINGS)]
+    broken = broken_checks(findings, table)
+    if judged.passed and broken and asked.metric == ROBUST:
+        judged = replace(judged, passed=False, message=f"{judged.message} But this is not to be believed while "
+                         f"these checks fail: {', '.join(broken)}")
+    yield judged
+
+
+def _cells(study: Study, name: str) -> list[Cell]:
+    """The cells of a network, on every fold: the study's own, a variant, or what a hardening left."""
+    plain, *hardened = cells_of(study)
+    if not name or name in study.variants:
+        return [cell for cell in plain if cell.network == (name or plain[0].network)]
+    return [cell for step in hardened for cell in step if cell.hardening == name]
