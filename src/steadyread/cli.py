@@ -248,7 +248,8 @@ def _done(given: Given, study: Path | None, above: list[Mapping[str, Any]]) -> "
     from steadyread.progress import progress
     from steadyread.study import read_studies
 
-    overwrite, show_ids, keep_going = (bool(given[flag]) for flag in (flags.OVERWRITE, flags.SHOW_IDS, flags.KEEP_GOING))
+    overwrite, show_ids, keep_going = (bool(given[flag])
+                                       for flag in (flags.OVERWRITE, flags.SHOW_IDS, flags.KEEP_GOING))
     return carry_out(read_studies(study, *above).rooted(given[flags.DATA_ROOT]), given[flags.OUT], progress, overwrite,
                      show_ids, keep_going)
 
