@@ -44,7 +44,8 @@ def drift(noise: Noise) -> Iterator[Item]:
 
 def _laws(noise: Noise) -> str:
     laws = [f"read as {class_name(noise.summary, row['class'])}, |drift| ~ mAs{_power(row['size'].value)}, jitter ~ "
-            f"mAs{_power(row['jitter'].value)}" for row in noise.summary["laws"]]
+            f"mAs{_power(row['jitter'].value)}" for row in noise.summary["laws"]
+            if row["size"].value is not None and row["jitter"].value is not None]
     return f" Fitted over the doses: {'; '.join(laws)}. Small noise would give −1 and −0.5." if laws else ""
 
 
