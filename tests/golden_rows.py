@@ -195,7 +195,7 @@ def undrawn(patch: pytest.MonkeyPatch) -> None:
         records.write_json(folder / "summary.json", {"images": 0})
         return folder / "report.html"
 
-    patch.setattr(run, "write_reports", page)
+    patch.setattr(run, "write_report", page)
     patch.setattr(run, "write_sets_report", page)
 
 

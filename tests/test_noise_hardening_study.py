@@ -172,7 +172,7 @@ def test_a_run_of_given_weights_is_hardened_with_images_given_then(tmp_path: Pat
         records.write_json(folder / "summary.json", {})
         return folder
 
-    monkeypatch.setattr(run_module, "write_reports", write)
+    monkeypatch.setattr(run_module, "write_report", write)
     tested, others = made(tmp_path / "tested", 12), made(tmp_path / "others", 32, patients="q")
     mine, theirs = (set(image_marks(open_cases(place, "lidc-3d", **PLAIN["data"]["options"])))
                     for place in (tested, others))

@@ -14,7 +14,7 @@ from steadyread.heads import Output
 from steadyread.limits import MOST_SEED
 from steadyread.models.scales import Word
 from steadyread.names import folder_name
-from steadyread.registry import ATTACKS
+from steadyread.registry import ATTACKS, nearest
 from steadyread.study.hardening import Hardening
 from steadyread.study.noise import Noise, Variant
 from steadyread.study.section import (
