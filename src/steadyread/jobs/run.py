@@ -28,7 +28,7 @@ from steadyread.jobs.material import refuse_absent, refuse_unnamed
 from steadyread.jobs.plan import Branch, Job, branches_of, jobs_of
 from steadyread.progress import Named, Progress, at_work, lines, quiet
 from steadyread.report import write_report
-from steadyread.report.sets_page import write_sets_report
+from steadyread.report.sets import write_sets_report
 from steadyread.study import Sets, Study, laid_over
 from steadyread.study.reading import checked, reread
 from steadyread.study.sections import refuse_ignored
