@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from steadyread.cases import Preparation, collate, open_cases, phantom, prepare, register
-from steadyread.cases.opening import LAYOUTS
+from steadyread.cases import READERS, Preparation, collate, open_cases, phantom, prepare
 from steadyread.errors import InputRefused, UsageError
 
 
@@ -44,10 +43,10 @@ def test_missing_empty_and_unknown_folders(tmp_path: Path) -> None:
     refusal(lambda: open_cases(tmp_path, layout="dicom"), "dicom", "lidc", kind=UsageError)
 
 
-@pytest.mark.parametrize("layout", list(LAYOUTS))
+@pytest.mark.parametrize("layout", list(READERS))
 def test_a_named_layout_that_is_not_there(tmp_path: Path, layout: str) -> None:
     (tmp_path / "readme.txt").write_text("hello")
-    refusal(lambda: open_cases(tmp_path, layout=layout), layout, LAYOUTS[layout].looked_for)
+    refusal(lambda: open_cases(tmp_path, layout=layout), layout, READERS[layout].looked_for)
     refusal(lambda: open_cases(tmp_path / "readme.txt", layout=layout), layout)
 
 
@@ -56,7 +55,7 @@ def test_unknown_options_and_double_layouts(tmp_path: Path) -> None:
     save(tmp_path / "b" / "1.png")
     refusal(lambda: open_cases(tmp_path, chanels="grey"), "chanels", "channels", kind=UsageError)
     refusal(lambda: open_cases(tmp_path, channels="green"), "green", kind=UsageError)
-    refusal(lambda: register(LAYOUTS["lidc"]), "lidc", kind=UsageError)
+    refusal(lambda: READERS.add(READERS["lidc"]), "lidc", kind=UsageError)
 
 
 def test_one_class_only(tmp_path: Path) -> None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
+from steadyread.cases import READERS
 from steadyread.errors import InputRefused, UsageError
 from steadyread.names import folder_name
 from steadyread.registry import ATTACKS
 from steadyread.study import (
-    DEFAULTS,
     Sets,
     completed,
     keyed,
@@ -159,18 +159,12 @@ def test_what_would_be_ignored_is_refused(text: str, told: str, tmp_path: Path) 
     assert "\n" not in str(refused.value)
 
 
-@pytest.mark.parametrize("layout", sorted(DEFAULTS))
+@pytest.mark.parametrize("layout", ["synthetic", *READERS])
 def test_every_layouts_defaults_are_valid(layout: str) -> None:
     whole = completed(read_study(), layout)
     assert whole.model.normalise == "symmetric"
     assert with_epsilons(whole, Bounds(0, 255, "grey level")).attacks.epsilons
     assert set(whole.attacks.use) <= set(ATTACKS)
-
-
-def test_defaults_are_for_known_layouts() -> None:
-    from steadyread.cases import LAYOUTS
-
-    assert set(DEFAULTS) == {*LAYOUTS, "synthetic"}
 
 
 def test_toml_larger_than_any_study_is_refused_unread(tmp_path: Path) -> None:

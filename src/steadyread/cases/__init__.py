@@ -8,11 +8,12 @@ from steadyread.cases.geometry import Preparation, prepare
 from steadyread.cases.glance import glance
 from steadyread.cases.labels import relabelled
 from steadyread.cases.noise_level import noise_level
-from steadyread.cases.opening import LAYOUTS, Layout, open_cases, register
+from steadyread.cases.opening import open_cases
+from steadyread.cases.reader import READERS, Reader, reader
 from steadyread.cases.row import Row
 from steadyread.cases.splits import balance, fold, limit, split
 from steadyread.cases.spool import spooled
 
-__all__ = ["LAYOUTS", "Cases", "Layout", "Preparation", "Row", "audit", "balance", "batches", "beside", "collate",
+__all__ = ["READERS", "Cases", "Preparation", "Reader", "Row", "audit", "balance", "batches", "beside", "collate",
            "fingerprint", "fold", "glance", "image_marks", "limit", "noise_level", "open_cases", "patient_marks",
-           "phantom", "prepare", "register", "relabelled", "split", "spooled"]
+           "phantom", "prepare", "reader", "relabelled", "split", "spooled"]

@@ -10,8 +10,8 @@ from itertools import islice
 from pathlib import Path
 
 from steadyread.cases.case_set import Cases
-from steadyread.cases.folders import counted, is_picture, part_of
 from steadyread.cases.pictures import SUFFIXES
+from steadyread.cases.readers.folders import counted, is_picture, part_of
 from steadyread.cases.set_aside import IMAGE_FOLDERS
 from steadyread.cases.stored import npz_names
 from steadyread.cases.tables import header_of, is_table

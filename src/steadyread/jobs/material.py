@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from steadyread.cases import (
-    LAYOUTS,
+    READERS,
     Cases,
     balance,
     beside,
@@ -31,9 +31,9 @@ from steadyread.models import loading as models
 from steadyread.models.loading import BUILT_IN, read_card
 from steadyread.progress import Progress, at_work, quiet
 from steadyread.study import Study, completed, with_epsilons
+from steadyread.study.defaults import SYNTHETIC
 from steadyread.units import Bounds, unit_word
 
-SYNTHETIC = "synthetic"
 _LOOKED_AT = 8        # images, to find two that can be read
 _VALIDATION = 0.2    # share of data.train, where the study states none
 
@@ -328,7 +328,7 @@ def _opened(study: Study) -> tuple[str, Cases]:
         return SYNTHETIC, phantom.nodules(study.data.synthetic, _seed_of_split(study))
     path = Path(study.data.path).expanduser()
     cases = open_cases(path, study.data.layout, **study.data.options)
-    found = study.data.layout or next(layout.name for layout in LAYOUTS.values() if layout.recognises(path))
+    found = study.data.layout or next(layout.name for layout in READERS.values() if layout.recognises(path))
     return found, cases
 
 

@@ -1,10 +1,10 @@
 """A whole experiment as a file: data, preparation, split, model, training, attacks and gates, checked key by key.
 
 A study is read from TOML, every flag of the command line overrides one of its keys, and what neither states
-comes from the table of `DEFAULTS` for the layout that the data turn out to have.
+comes from the reader of the layout that the data turn out to have.
 """
 
-from steadyread.study.defaults import DEFAULTS, completed, with_epsilons
+from steadyread.study.defaults import completed, with_epsilons
 from steadyread.study.hardening import Hardening
 from steadyread.study.noise import Noise, Variant
 from steadyread.study.noise_hardening import NoiseHardening
@@ -12,5 +12,5 @@ from steadyread.study.reading import Sets, keyed, override, read_studies, read_s
 from steadyread.study.section import Settings, laid_over
 from steadyread.study.sections import Model, Study
 
-__all__ = ["DEFAULTS", "Hardening", "Model", "Noise", "NoiseHardening", "Sets", "Settings", "Study", "Variant",
+__all__ = ["Hardening", "Model", "Noise", "NoiseHardening", "Sets", "Settings", "Study", "Variant",
            "completed", "keyed", "laid_over", "override", "read_studies", "read_study", "with_epsilons"]

@@ -4,32 +4,15 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from steadyread.cases import READERS
 from steadyread.study.reading import checked
 from steadyread.study.section import Settings, laid_over
 from steadyread.study.sections import Study
 from steadyread.training.fit import TrainingSettings
 from steadyread.units import Bounds
 
-_LUNG: Settings = {"preparation": {"window": (-1000.0, 400.0), "crop": 64}}
-# By the layout that the data turn out to have; what a study or a flag states stands above it. The sizes are
-# what a narrow VGG learns from in minutes on two CPU cores.
-DEFAULTS: Mapping[str, Settings] = {
-    "synthetic": {"preparation": {"window": (-1000.0, 400.0), "crop": 48}, "training": {"epochs": 30}},
-    "lidc": _LUNG,
-    "mini-mias": {"preparation": {"size": 64}},
-    "cbis-ddsm": {"preparation": {"size": 96}},
-    "idx": {"data": {"limit": 12_000}, "training": {"epochs": 6, "flips": False, "rotation_degrees": 10.0},
-            "attacks": {"epsilons": ("0.05 range", "0.1 range", "0.2 range", "0.3 range"), "limit": 500}},
-    "cifar-10": {"model": {"arguments": {"dropout": 0.2}},
-                 "training": {"epochs": 25, "weight_decay": 0.005, "max_norm": None, "rotation_degrees": 0.0},
-                 "attacks": {"limit": 500}},
-    "lidc-3d": {"model": {"name": "nodule_cnn"},
-                "training": {"epochs": 40, "weight_decay": 0.1, "max_norm": None,
-                             "rotation_degrees": (180.0, 5.0, 5.0), "shift_pixels": (0.5, 1.0, 1.0)}},
-    "medmnist": {"data": {"limit": 12_000}, "attacks": {"limit": 500}},
-    "csv": {"preparation": {"size": 64}},
-    "folders": {"preparation": {"size": 64}},
-}
+SYNTHETIC = "synthetic"      # the layout of images that are made
+_SYNTHETIC: Settings = {"preparation": {"window": (-1000.0, 400.0), "crop": 48}, "training": {"epochs": 30}}
 # What a network of ours is made and fed with, unless stated: 16 to 128 features, one convolution a stage.
 _VGG: Settings = {"model": {"arguments": {"width": 0.25, "norm": True, "convolutions": [1, 1, 1, 1, 1]},
                             "normalise": "symmetric"}}
@@ -42,6 +25,11 @@ _GIVEN: Settings = {"split": {"test_share": 1.0, "validation_share": 0.0}}
 # Of 8-bit pictures whole grey levels: what lies below one is no change of a stored picture. Else [A] Table 1's.
 _GREY_LEVELS = tuple(f"{count} grey levels" for count in (1, 2, 4, 8))
 _SHARES = tuple(f"{share} range" for share in (0.001, 0.002, 0.004, 0.006))
+
+
+def defaults_of(layout: str) -> Settings:
+    """What a study has by the layout that its data turn out to have; what it states, or a flag, stands above it."""
+    return _SYNTHETIC if layout == SYNTHETIC else dict(READERS[layout].defaults) if layout in READERS else {}
 
 
 def with_epsilons(study: Study, bounds: Bounds) -> Study:
@@ -58,7 +46,8 @@ def completed(study: Study, layout: str, card: Mapping[str, Any] | None = None) 
     A network of the user's own gets images as they are unless it is said what to do with them: only we know
     what ours wants. `card` is what given weights say of themselves, in settings; it stands above the defaults.
     """
-    below = dict(DEFAULTS.get(layout, {}))
+    usual = defaults_of(layout)
+    below = dict(usual)
     if study.model.weights is not None:
         below = laid_over({key: value for key, value in below.items() if key != "training"},
                           {} if study.keeps_for_hardening else _GIVEN)
@@ -75,7 +64,7 @@ def completed(study: Study, layout: str, card: Mapping[str, Any] | None = None) 
                                          {key: value for key, value in below.items() if key != "attacks"})
     whole = laid_over(laid_over(below, card or {}), _stated(study))
     if study.hardening is not None:
-        taught = laid_over(DEFAULTS.get(layout, {}).get("training", {}), whole.get("training") or {})
+        taught = laid_over(usual.get("training", {}), whole.get("training") or {})
         whole["hardening"]["training"] = asdict(TrainingSettings(**laid_over(taught, study.hardening.training)))
     if study.model.weights is not None:
         whole["training"] = None

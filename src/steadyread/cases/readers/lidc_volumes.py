@@ -11,6 +11,7 @@ from steadyread.cases.case_set import Cases
 from steadyread.cases.labels import RATINGS, rating_class
 from steadyread.cases.nifti import Volume, centroid, nibabel, open_volume, voxels
 from steadyread.cases.operators import applied, copied, half_inside, linear, native_grid, outside, padding_told
+from steadyread.cases.reader import reader
 from steadyread.cases.row import Pixels, Row
 from steadyread.cases.tables import Line, has_columns, header_of, inside, read_table
 from steadyread.errors import InputRefused, UsageError
@@ -23,7 +24,6 @@ _SCAN = ("manufacturer", "manufacturer_model", "convolution_kernel", "kvp", "sli
 _GRADES = ("diameter_mm", "subtlety", "internalstructure", "calcification", "sphericity", "margin", "lobulation",
            "spiculation", "texture")
 _LOW, _HIGH = -1024.0, 3071.0
-LOOKED_FOR = "images/, masks/ and nodules.csv with malignancy_rating and file (LIDC-IDRI volumes)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,11 @@ def recognises(path: Path) -> bool:
     return here and has_columns(path / "nodules.csv", ("malignancy_rating", "file"))
 
 
+@reader("lidc-3d", recognises=recognises, order=20, defaults={
+    "model": {"name": "nodule_cnn"},
+    "training": {"epochs": 40, "weight_decay": 0.1, "max_norm": None, "rotation_degrees": (180.0, 5.0, 5.0),
+                 "shift_pixels": (0.5, 1.0, 1.0)}},
+        looked_for="images/, masks/ and nodules.csv with malignancy_rating and file (LIDC-IDRI volumes)")
 def read(path: Path, box_mm: float | Sequence[float] = 32.0, spacing_mm: float = 1.0, readers: int = 1,
          labels: Literal["malignancy", "rating"] = "malignancy", scan_table: Path | str | None = None) -> Cases:
     """A box around each nodule, (1, z, y, x) in HU: z towards the head, y the back, x the patient's left.

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from steadyread.cases.case_set import Cases
+from steadyread.cases.reader import reader
 from steadyread.cases.row import Pixels, Row
 from steadyread.cases.stored import npz_array, npz_names, refuse_many
 from steadyread.errors import InputRefused
@@ -21,6 +22,8 @@ def recognises(path: Path) -> bool:
     return _file(path) is not None
 
 
+@reader("medmnist", recognises=recognises, order=70, defaults={"data": {"limit": 12_000}, "attacks": {"limit": 500}},
+        looked_for=LOOKED_FOR)
 def read(path: Path) -> Cases:
     """The cases of a MedMNIST file: uint8 images (n, *space) or (n, *space, 3), labels (n,) or (n, 1).
 

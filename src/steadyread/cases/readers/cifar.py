@@ -6,6 +6,7 @@ from typing import Literal
 import numpy as np
 
 from steadyread.cases.case_set import Cases
+from steadyread.cases.reader import reader
 from steadyread.cases.row import Pixels, Row
 from steadyread.cases.stored import Mapped, refuse_many
 from steadyread.errors import InputRefused, UsageError
@@ -16,7 +17,6 @@ from steadyread.types import Bounds
 _RECORD = 1 + 3 * 32 * 32
 _NAMES = 2**16   # bytes that hold the names of the classes
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
-LOOKED_FOR = "data_batch_*.bin and test_batch.bin (CIFAR-10, the binary version)"
 
 
 def recognises(path: Path) -> bool:
@@ -24,6 +24,11 @@ def recognises(path: Path) -> bool:
     return is_folder(path) and any(_batches(path).values())
 
 
+@reader("cifar-10", recognises=recognises, order=50, defaults={
+    "model": {"arguments": {"dropout": 0.2}},
+    "training": {"epochs": 25, "weight_decay": 0.005, "max_norm": None, "rotation_degrees": 0.0},
+    "attacks": {"limit": 500}},
+        looked_for="data_batch_*.bin and test_batch.bin (CIFAR-10, the binary version)")
 def read(path: Path, channels: Literal["colour", "grey"] = "colour") -> Cases:
     """The cases of a CIFAR-10 folder: records of one label and 3 x 32 x 32 bytes, official parts kept.
 

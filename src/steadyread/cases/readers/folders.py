@@ -8,6 +8,7 @@ from pathlib import Path
 
 from steadyread.cases.case_set import Cases
 from steadyread.cases.pictures import SUFFIXES, Channels, look_of, read_picture
+from steadyread.cases.reader import reader
 from steadyread.cases.row import Row
 from steadyread.cases.set_aside import IMAGE_FOLDERS, Exclude, without_excluded, without_masks
 from steadyread.errors import InputRefused
@@ -16,7 +17,6 @@ from steadyread.names import shown
 
 _PART = re.compile(r"(?:(?P<train>train(?:ing)?)|(?P<validation>val(?:id(?:ation|ate)?)?|dev)|"
                    r"(?P<test>test(?:ing)?))(?:[ _-]*(?:set|data|dataset|images?|imgs?|split))?", re.IGNORECASE)
-LOOKED_FOR = "sub-folders of PNG or JPEG files, one a class (also below train/, val/, test/)"
 # Images of other kinds: a class that is stored so must not vanish from among the pictures.
 OTHER_IMAGES = (".dcm", ".dicom", ".ima", ".nii", ".gz", ".mha", ".mhd", ".nrrd", ".gif", ".webp", ".jp2", ".j2k",
                 ".heic", ".avif", ".jxl", ".npy", ".svs", ".ndpi", ".czi", ".dng", ".raw", ".pfm", ".tga")
@@ -37,11 +37,16 @@ def is_picture(file: Path) -> bool:
     return file.suffix.lower() in SUFFIXES
 
 
+LOOKED_FOR = "sub-folders of PNG or JPEG files, one a class (also below train/, val/, test/)"
+
+
 def recognises(path: Path) -> bool:
     """Whether `path` is a folder with pictures in sub-folders."""
     return is_folder(path) and any(file.parent != path and is_picture(file) for file in files_below(path))
 
 
+@reader("folders", recognises=recognises, order=90, defaults={"preparation": {"size": 64}},
+        looked_for=LOOKED_FOR)
 def read(path: Path, channels: Channels = "auto", exclude: Exclude = ()) -> Cases:
     """The cases of class folders; the class is the folder's name, the classes in order of their names.
 

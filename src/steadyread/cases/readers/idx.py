@@ -9,6 +9,7 @@ from typing import IO, cast
 import numpy as np
 
 from steadyread.cases.case_set import Cases
+from steadyread.cases.reader import reader
 from steadyread.cases.row import Pixels, Row
 from steadyread.cases.stored import Mapped, broken_is_refused, refuse_bomb, refuse_many, unpacked
 from steadyread.errors import InputRefused
@@ -17,7 +18,6 @@ from steadyread.names import shown
 from steadyread.types import Bounds
 
 _PARTS = {"train": "train", "t10k": "test"}
-LOOKED_FOR = "train-images-idx3-ubyte and t10k-images-idx3-ubyte with their -labels-idx1-ubyte, .gz or not (MNIST)"
 
 
 def recognises(path: Path) -> bool:
@@ -25,6 +25,11 @@ def recognises(path: Path) -> bool:
     return any(_file(path, part, "images", 3) for part in _PARTS)
 
 
+@reader("idx", recognises=recognises, order=60, defaults={
+    "data": {"limit": 12_000}, "training": {"epochs": 6, "flips": False, "rotation_degrees": 10.0},
+    "attacks": {"epsilons": ("0.05 range", "0.1 range", "0.2 range", "0.3 range"), "limit": 500}},
+        looked_for="train-images-idx3-ubyte and t10k-images-idx3-ubyte with their -labels-idx1-ubyte, .gz or not "
+                   "(MNIST)")
 def read(path: Path) -> Cases:
     """The cases of an IDX folder, with the official parts train and test.
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from steadyread.cases.case_set import Cases
 from steadyread.cases.operators import own_grid
+from steadyread.cases.reader import reader
 from steadyread.cases.row import Pixels, Row
 from steadyread.cases.stored import npz_array
 from steadyread.cases.tables import Line, read_table
@@ -17,7 +18,6 @@ from steadyread.types import Bounds
 _RATINGS = tuple(f"malignancy_{reader}" for reader in (1, 2, 3, 4))
 _COLUMNS = ("row", "nodule_id", "patient_id", "pixel_spacing_mm", *_RATINGS)
 _EXTRAS = ("nodule_id", "series_uid", "manufacturer", "equivalent_diameter_px")
-LOOKED_FOR = "patches.npz and nodules.csv (LIDC-IDRI patches)"
 
 
 def recognises(path: Path) -> bool:
@@ -25,6 +25,8 @@ def recognises(path: Path) -> bool:
     return is_regular(path / "patches.npz") and is_regular(path / "nodules.csv")
 
 
+@reader("lidc", recognises=recognises, order=10, defaults={"preparation": {"window": (-1000.0, 400.0), "crop": 64}},
+        looked_for="patches.npz and nodules.csv (LIDC-IDRI patches)")
 def read(path: Path, readers: int = 2) -> Cases:
     """The nodules of the patches, int16 HU, one row each.
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from steadyread.cases.case_set import Cases
 from steadyread.cases.geometry import box
 from steadyread.cases.pictures import SUFFIXES, Look, read_picture
+from steadyread.cases.reader import reader
 from steadyread.cases.row import Pixels, Row
 from steadyread.cases.set_aside import Exclude, without_excluded
 from steadyread.errors import InputRefused, UsageError
@@ -28,6 +29,8 @@ def recognises(path: Path) -> bool:
     return _table(path) is not None
 
 
+@reader("mini-mias", recognises=recognises, order=40, defaults={"preparation": {"size": 64}},
+        looked_for=LOOKED_FOR)
 def read(path: Path, box_mm: float = 48.0, follow_lesion: bool = False, exclude: Exclude = ()) -> Cases:
     """The lesions with coordinates, benign or malignant, one grey channel of 0..255.
 

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 
 from steadyread.cases.case_set import Cases
 from steadyread.cases.pictures import SUFFIXES, Channels, look_of, read_picture
+from steadyread.cases.reader import reader
 from steadyread.cases.row import Row
 from steadyread.cases.set_aside import Exclude, without_excluded
 from steadyread.cases.tables import Line, has_columns, inside, read_table
@@ -26,6 +27,8 @@ def recognises(path: Path) -> bool:
     return bool(_tables(path))
 
 
+@reader("cbis-ddsm", recognises=recognises, order=30, defaults={"preparation": {"size": 96}},
+        looked_for=LOOKED_FOR)
 def read(path: Path, channels: Channels = "grey", exclude: Exclude = ()) -> Cases:
     """The lesions of the case descriptions; the part is train or test by the CSV's name.
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from steadyread.cases.case_set import Cases
-from steadyread.cases.folders import in_order, part_of, refuse_two_spellings
 from steadyread.cases.pictures import Channels, look_of, picture_shape, read_picture
+from steadyread.cases.reader import reader
+from steadyread.cases.readers.folders import in_order, part_of, refuse_two_spellings
 from steadyread.cases.row import Row
 from steadyread.cases.set_aside import Exclude, without_excluded
 from steadyread.cases.tables import Line, has_columns, inside, is_table, read_table
@@ -22,7 +23,6 @@ _OWN = ("file", "label", "patient", "part", "spacing_mm")
 _ALSO = {"patient": ("patientid", "subject", "subjectid"), "part": ("split", "subset", "partition")}
 # What programs write where there is no value.
 _NONE = frozenset(("", "nan", "na", "n/a", "<na>", "#n/a", "null"))
-LOOKED_FOR = "a CSV with the columns file and label (patient, part and spacing_mm where known), beside its files"
 
 
 def recognises(path: Path) -> bool:
@@ -30,6 +30,8 @@ def recognises(path: Path) -> bool:
     return bool(_tables(path))
 
 
+@reader("csv", recognises=recognises, order=80, defaults={"preparation": {"size": 64}},
+        looked_for="a CSV with the columns file and label (patient, part and spacing_mm where known), beside its files")
 def read(path: Path, channels: Channels = "auto", classes: tuple[str, ...] | None = None, exclude: Exclude = ()
          ) -> Cases:
     """The cases of a CSV; its paths count from its own folder and may not leave it.

@@ -1,0 +1,1 @@
+"""The readers, a file a layout."""
