@@ -103,7 +103,8 @@ def _tables(lines: Sequence[Line], x: Axis, y: Axis) -> dict[str, Rows]:
         count = len(rows) if line.marked is None else line.marked
         last = [row for row in rows[len(rows) - count:] if _inside(row["x"], x) and _inside(row["y"], y)]
         thin = max(1, -(-len(last) // _MARKS)) if line.joined else 1
-        tables["marks"] += [{**row, **mark_columns(line.look, line.hollow)} for row in last[::thin]]
+        tables["marks"] += [{**row, **mark_columns(line.look, line.hollow), "series": line.name}
+                            for row in last[::thin]]
     keep = {"lines": ("series", "x", "y", "colour", "dash", "width"),
             "marks": ("series", "x", "y", "colour", "fill", "shape"), "bands": ("series", "x", "low", "high", "colour")}
     keep |= {"steps": keep["lines"], "step_bands": keep["bands"], "whiskers": keep["bands"]}

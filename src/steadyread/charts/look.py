@@ -38,11 +38,11 @@ def config() -> dict[str, Any]:
     """The theme as the `config` of a Vega-Lite declaration."""
     axis = {f"{part}Color": INK for part in ("domain", "tick", "label", "title", "grid")}
     return {
-        "background": PAPER, "font": FONT, "aria": False, "padding": 4,
+        "background": PAPER, "font": FONT, "aria": False,
         "view": {"stroke": None}, "title": {"color": INK},
         "axis": axis | {"gridOpacity": 0.12, "gridWidth": 0.8, "labelFontSize": 11, "titleFontSize": TEXT,
                         "titleFontWeight": "normal", "titlePadding": 7, "labelOverlap": "greedy", "tickSize": 4,
-                        "labelSeparation": 4, "labelFlush": False, "titleLimit": 700},
+                        "labelSeparation": 12, "labelFlush": False, "titleLimit": 700},
         "text": {"fill": INK, "fontSize": 11}, "line": {"strokeWidth": 1.9}, "point": {"strokeWidth": 1.3},
         "rule": {"stroke": INK},
     }

@@ -66,12 +66,14 @@ class Axis:
 
 
 def log_ticks(low: float, high: float) -> tuple[float, ...]:
-    """Round values of a log axis: 1, 2, 5 of each decade, only 1 over more than two."""
-    steps = (1,) if high / low > 200 else (1, 2, 5)
+    """Round values of a log axis: 1 of each decade over more than two, else 1, 2, 5, or as many as make two."""
     decades = range(int(np.floor(np.log10(low))), int(np.ceil(np.log10(high))) + 1)
-    inside = [float(f"{step}e{power}") for power in decades for step in steps]
-    kept = tuple(tick for tick in inside if low * 0.999 <= tick <= high * 1.001)
-    return kept if len(kept) > 1 else (low, high)
+    for steps in ((1,), (1, 2, 5), (1, 1.5, 2, 3, 4, 5, 6, 8), tuple(np.arange(1, 10, 0.2).round(1))):
+        ticks = [float(f"{step}e{power}") for power in decades for step in steps]
+        kept = tuple(tick for tick in ticks if low * 0.999 <= tick <= high * 1.001)
+        if len(kept) > 1 and (len(steps) > 1 or high / low > 200):
+            return kept
+    return low, high
 
 
 def size_axis(bounds: Bounds, what: str, domain: tuple[float, float] | None = None, log: bool = False) -> Axis:
@@ -193,9 +195,11 @@ def chart(name: str, caption: str, *panels: Panel, columns: int = 3, widths: Seq
     panels').
     """
     spec = _alone(panels[0]) if len(panels) == 1 else _beside(panels, min(columns, len(panels)), widths)
+    aside = max(panels[0].left - 52, 0) // 8      # names may be drawn in a wider font than they were measured in
+    padding = {"left": 4 + aside, "right": 6, "top": 4, "bottom": 4}
     heading = {"title": {"text": title, "anchor": "start", "fontSize": 13, "offset": 12}} if title else {}
     return Chart(name, caption, {"$schema": f"https://vega.github.io/schema/vega-lite/v{_VEGA_LITE}.json",
-                                 "config": config()} | heading | spec)
+                                 "config": config(), "padding": padding} | heading | spec)
 
 
 def _alone(panel: Panel) -> dict[str, Any]:
