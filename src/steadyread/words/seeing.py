@@ -8,9 +8,10 @@ from steadyread.metrics.seeing import random_attack
 from steadyread.metrics.seeing_reads import method_name
 from steadyread.metrics.verdicts import verdict
 from steadyread.words.noise import short_name
-from steadyread.words.numbers import digits, p_shown, percent, points
+from steadyread.words.numbers import counted, digits, p_shown, percent, points
 
-Found = Mapping[str, Any]
+Summary = Mapping[str, Any]
+Row = Mapping[str, Any]
 _AS_THERE = ("up", "down")       # area and share inside the nodule, as [B] saw them
 _SHORT = {("up", "down"): "as [B] says", ("down", "up"): "the other way round",
           ("up", "none"): "a larger area only", ("none", "down"): "beyond the nodule only",
@@ -21,201 +22,181 @@ _SHORT = {("up", "down"): "as [B] says", ("down", "up"): "the other way round",
 _AREA = {"up": "a larger area", "down": "a smaller area", "none": "no larger area that could be told"}
 _INSIDE = {"up": "less of it beyond the nodule", "down": "more of it beyond the nodule",
            "none": "no more of it beyond the nodule that could be told"}
-_HELD = ("[B]'s claim is not confirmed", "half of [B]'s claim is confirmed", "[B]'s claim is confirmed")
+_CLAIM = ("[B]'s claim is not confirmed", "half of [B]'s claim is confirmed", "[B]'s claim is confirmed")
 _STABLE = 0.9      # rank correlation of two halves, from which on a ranking is called the same
 
 
-def claim_said(found: Found, method: str, classes: Sequence[str] = ()) -> tuple[str, str]:
-    """[B] Fig. 10's claim, a larger area beyond the nodule, on the flipped reads: the verdict, then the figures."""
-    name = method_name(method)
-    held = [row for row in found["paired"]
-            if (row["method"], row["attack"], row["group"]) == (method, found["attack"], "flipped")]
-    told = {row["measure"]: row for row in held if row["read_as"] is None}
-    if "area" not in told:
-        return f"{name}: no read flipped whose maps could be compared.", ""
-    row, inside = told["area"], told.get("inside")
-    by_class = {number: {one["measure"]: one for one in held if one["read_as"] == number}
-                for number in sorted({one["read_as"] for one in held if one["read_as"] is not None})}
+def claim_said(summary: Summary, method: str, classes: Sequence[str] = ()) -> tuple[str, str]:
+    """[B] Fig. 10's claim, a larger area beyond the nodule, on the flipped reads: the verdict, then the numbers."""
+    rows = [row for row in summary["paired"]
+            if (row["method"], row["attack"], row["group"]) == (method, summary["attack"], "flipped")]
+    groups: dict[int | None, dict[str, Row]] = {None: {}}
+    for row in sorted(rows, key=lambda row: -1 if row["read_as"] is None else row["read_as"]):
+        groups.setdefault(row["read_as"], {})[row["measure"]] = row
+    whole = groups.pop(None)
+    area, inside = whole.get("area"), whole.get("inside")
+    if area is None:
+        return f"{method_name(method)}: no read flipped whose maps could be compared.", ""
+    by_class = {class_said(number, classes): measures for number, measures in groups.items()}
     second = f"the share inside the nodule goes from {_change(inside)}" if inside else "no mask is known"
-    figures = (f"On {row['reads']} flipped reads of {row['patients']} patients the part of the image that holds "
-               f"half of the attention goes from {_change(row)}; {second}.")
-    return (f"{name}: {_verdict(told, by_class, classes)}.",
-            figures + (_by_class(by_class, classes) if len(by_class) > 1 and inside else "")
-            + _beside_steady(against(found, method, found["attack"])))
+    numbers = (f"On {area['reads']} flipped reads of {area['patients']} patients the part of the image that holds "
+               f"half of the attention goes from {_change(area)}; {second}.")
+    return (f"{method_name(method)}: {_verdict(whole, by_class)}.",
+            numbers + (_by_class(by_class) if len(by_class) > 1 and inside else "")
+            + _beside_steady(against(summary, method, summary["attack"])))
 
 
-def way(row: Found) -> str:
+def way(row: Row) -> str:
     """Which way a paired change went: up, down, none, or few where too few patients allow an interval.
 
     A way is told where the interval leaves out 0 and Holm's p is below 0.05.
     """
-    way = verdict(row["difference"], 1.0 if row["p_holm"] is None else row["p_holm"])
-    return {"better": "up", "worse": "down", "alike": "none"}.get(way, way)
+    name = verdict(row["difference"], 1.0 if row["p_holm"] is None else row["p_holm"])
+    return {"better": "up", "worse": "down", "alike": "none"}.get(name, name)
 
 
-def moved_said(found: Found, method: str) -> str:
+def moved_said(summary: Summary, method: str) -> str:
     """How far the maps move under the study's noise and under random noise, and on flipped reads against steady."""
-    main = _shift(found, method, found["attack"], "all")
-    if main is None or main["overlap"].value is None:
+    moved = {row["attack"]: row for row in summary["shift"] if (row["method"], row["group"]) == (method, "all")
+             and row["overlap"].value is not None}
+    main, plain = moved.get(summary["attack"]), moved.get(random_attack(summary))
+    if main is None:
         return f"{method_name(method)}: no maps could be compared."
-    said = (f"{method_name(method)}: the strongest tenths of the clean and the noisy map share "
-            f"{percent(main['overlap'].value, 0)} (median; {main['reads'] - main['none']} reads), their centres "
-            f"lie {digits(main['distance_mm'].value)} mm apart")
-    other = random_attack(found)
-    plain = _shift(found, method, other, "all") if other else None
-    if plain is not None and plain["overlap"].value is not None:
-        said += (f"; under random noise of the same dose {percent(plain['overlap'].value, 0)} and "
-                 f"{digits(plain['distance_mm'].value)} mm")
-    return f"{said}. {_flipped_said(found, method)}"
+    beside = "" if plain is None else (f"; under random noise of the same dose {percent(plain['overlap'].value, 0)} "
+                                       f"and {digits(plain['distance_mm'].value)} mm")
+    return (f"{method_name(method)}: the strongest tenths of the clean and the noisy map share "
+            f"{percent(main['overlap'].value, 0)} (median; {main['reads'] - main['none']} reads), their centres lie "
+            f"{digits(main['distance_mm'].value)} mm apart{beside}. {_flipped_said(summary, method)}")
 
 
-def ranking_said(found: Found) -> str:
+def ranking_said(summary: Summary) -> str:
     """How far apart the features' changes are, and whether their ranking is one of the images."""
-    rows = [row for row in found["features"] if row["ranked"] and row["ratio"].value is not None]
+    rows = [row for row in summary["features"] if row["ranked"] and row["ratio"].value is not None]
     if not rows:
         return "No feature's change could be measured."
-    ratios = [row["ratio"].value for row in rows]
-    said = (f"The most changed feature changes {_range(ratios)} times as much as the middle one "
-            f"({_networks(len(rows))}, {rows[0]['images']} images of {rows[0]['patients']} patients)")
-    drawn = [ratio for row in rows if (ratio := over_middle(row["random"])) is not None]
-    if drawn:
-        said += f", with weights drawn anew {_range(drawn)} times"
-    agreed = [row["agreement"].value for row in rows if row["agreement"].value is not None]
-    if not agreed:
-        return f"{said}."
-    how = "is nearly the same in" if min(agreed) >= _STABLE else "differs between"
-    return f"{said}. The ranking {how} two halves of the patients (rank correlation {_range(agreed)})."
+    random = [ratio for row in rows if (ratio := over_middle(row["random"])) is not None]
+    anew = f", with weights drawn anew {_range(random)} times" if random else ""
+    halves = [row["agreement"].value for row in rows if row["agreement"].value is not None]
+    stable = "is nearly the same in" if min(halves, default=0) >= _STABLE else "differs between"
+    ranking = f" The ranking {stable} two halves of the patients (rank correlation {_range(halves)})." if halves else ""
+    return (f"The most changed feature changes {_range([row['ratio'].value for row in rows])} times as much as the "
+            f"middle one ({counted(len(rows), 'network')}, {rows[0]['images']} images of {rows[0]['patients']} "
+            f"patients){anew}.{ranking}")
 
 
-def causes_said(found: Found) -> str:
+def causes_said(summary: Summary) -> str:
     """Whether the images that flip are those whose most changed feature changes most; empty where unknown."""
-    told = found["feature_flips"]
-    if told is None or told["difference"].value is None:
+    difference: Estimate = (summary["feature_flips"] or {}).get("difference") or Estimate(None)
+    if difference.value is None:
         return ""
-    difference = told["difference"]
-    if difference.low is None:
+    if difference.low is None or difference.high is None:
         return "Whether images that flip are those whose most changed feature changes most: too few to tell."
-    numbers = (f"{points(difference.value)} % of its median change; 95 %: {points(difference.low)} to "
-               f"{points(difference.high)}")
+    numbers = f"{points(difference.value)} % of its median change{_interval(difference)}"
     if difference.low <= 0 <= difference.high:
         return ("[B] supposes that such features make reads flip. That cannot be seen here: in how much random "
                 "noise changes the most changed feature, no difference can be told between the images that flip "
                 f"under the study's own noise and those that do not ({numbers}).")
-    more = "more" if difference.value > 0 else "less"
-    agrees = "which fits" if difference.value > 0 else "which does not fit"
+    more, fits = ("more", "fits") if difference.value > 0 else ("less", "does not fit")
     return ("In images that flip under the study's own noise, random noise changes the most changed feature "
-            f"{more} than in those that do not ({numbers}), {agrees} [B]'s supposition that such features make "
+            f"{more} than in those that do not ({numbers}), which {fits} [B]'s supposition that such features make "
             "reads flip; it does not prove a cause.")
 
 
-def _verdict(told: Mapping[str, Found], by_class: Mapping[int, Mapping[str, Found]],
-             classes: Sequence[str]) -> str:
-    """[B]'s sentence, a larger area and beyond the nodule, held against both figures; by class where these part."""
-    area, inside = way(told["area"]), way(told["inside"]) if "inside" in told else "unknown"
-    ways = {class_said(number, classes): _ways(one) for number, one in by_class.items()}
-    held = [name for name, one in ways.items() if one == _AS_THERE]
-    if held and (area, inside) != _AS_THERE:
-        against = [name for name, (one, other) in ways.items() if one == "down" or other == "up"]
-        return f"[B]'s claim is confirmed for reads as {' and '.join(held)}, and " + (
-            f"not for reads as {' and '.join(against)}" if against else "cannot be told for the others")
-    if "few" in (area, inside):
-        return "too few patients to tell whether [B]'s claim holds"
-    said = _AREA[area]
-    if inside != "unknown":
-        said += f", {'but' if (area == 'up') != (inside == 'down') else 'and'} {_INSIDE[inside]}"
-    count = (area == "up") + (inside == "down")
-    if area == "down" or inside == "up":
-        return f"[B]'s claim does not hold: {said}"
-    return f"{_HELD[count]}: {said}"
-
-
-def _by_class(by_class: Mapping[int, Mapping[str, Found]], classes: Sequence[str]) -> str:
-    """Both changes of the flipped reads of each class, in short."""
-    each = [f"read as {class_said(number, classes)} ({told['area']['reads']} reads) "
-            f"{points(told['area']['difference'].value)} and {points(told['inside']['difference'].value)}, "
-            f"{_SHORT.get(_ways(told), 'too few patients to tell')}"
-            for number, told in by_class.items() if {"area", "inside"} <= told.keys()]
-    return f" In points of area and share, by class: {'; '.join(each)}."
-
-
-def against(found: Found, method: str, attack: str) -> dict[str, Estimate]:
+def against(summary: Summary, method: str, attack: str) -> dict[str, Estimate]:
     """Flipped minus steady by measure."""
-    return {row["measure"]: row["difference"] for row in found["against"]
+    return {row["measure"]: row["difference"] for row in summary["against"]
             if (row["method"], row["attack"]) == (method, attack)}
 
 
-def _beside_steady(against: Mapping[str, Estimate]) -> str:
-    """How much more both change than on steady reads; empty where too few patients tell."""
-    told = [(said, held) for name, said in (("area_change", "area"), ("inside_change", "share"))
-            if (held := against.get(name)) is not None and held.low is not None and held.high is not None]
-    if not told:
-        return ""
-    each = [f"{said} {points(held.value)} (95 %: {points(held.low)} to {points(held.high)})" for said, held in told]
-    return (" Beyond what the same noise does to reads of the same class and fold that do not flip (medians): "
-            f"{', '.join(each)}.")
-
-
-def _ways(told: Mapping[str, Found]) -> tuple[str, str]:
-    """The ways of area and share inside, `few` where one is not known."""
-    area, inside = (way(told[name]) if name in told else "few" for name in ("area", "inside"))
-    return area, inside
-
-
 def class_said(number: int | None, classes: Sequence[str]) -> str:
+    """A class's name; its number where it has none."""
     return classes[number] if number is not None and 0 <= number < len(classes) else f"class {number}"
-
-
-def _change(row: Found) -> str:
-    """`23.6 % to 16.6 %`, the difference with its interval, the folds' where they disagree, and Holm's p."""
-    difference: Estimate = row["difference"]
-    sides = [percent(row[side].value) for side in ("clean", "noisy")]
-    interval = f"; 95 %: {points(difference.low)} to {points(difference.high)}" if difference.low is not None and \
-        difference.high is not None else ""
-    known = [one for one in difference.folds if one is not None]
-    apart = f"; folds {', '.join(points(one) for one in known)}" if min(known) < 0 < max(known) else ""
-    return (f"{' to '.join(sides)} ({points(difference.value)} points{interval}{apart}; "
-            f"p\u00a0{_p(row['p_holm'])} after Holm)")
-
-
-def _flipped_said(found: Found, method: str) -> str:
-    """Whether flipped reads' maps move more than steady ones'."""
-    difference = against(found, method, found["attack"]).get("overlap")
-    if difference is None or difference.value is None:
-        return "Flipped and steady reads cannot be compared."
-    if difference.low is None or difference.high is None:
-        return "Too few patients to set flipped reads against steady ones."
-    p = next(row["p_holm"] for row in found["against"] if (row["method"], row["attack"], row["measure"]) == (
-        method, found["attack"], "overlap"))
-    how = {"better": "less", "worse": "more"}.get(verdict(difference, 1.0 if p is None else p),
-                                                  "neither more nor less, as far as these data show,")
-    return (f"Under {short_name(found['attack'])} noise they move {how} on reads that flip than on reads of the "
-            f"same class and fold that do not (overlap {points(difference.value)} points; 95 %: "
-            f"{points(difference.low)} to {points(difference.high)}; p\u00a0{_p(p)} after Holm).")
-
-
-def _shift(found: Found, method: str, attack: str, group: str) -> Found | None:
-    return next((row for row in found["shift"]
-                 if (row["method"], row["attack"], row["group"]) == (method, attack, group)), None)
 
 
 def over_middle(ranked: Sequence[float]) -> float | None:
     """The largest over the middle one of values from the largest down."""
     if not ranked:
         return None
-    count = len(ranked)
-    middle = (ranked[(count - 1) // 2] + ranked[count // 2]) / 2
+    middle = (ranked[(len(ranked) - 1) // 2] + ranked[len(ranked) // 2]) / 2
     return ranked[0] / middle if middle > 0 else None
 
 
+def _verdict(whole: Mapping[str, Row], by_class: Mapping[str, Mapping[str, Row]]) -> str:
+    """[B]'s sentence, a larger area and beyond the nodule, held against both numbers; by class where these part."""
+    area, inside = way(whole["area"]), way(whole["inside"]) if "inside" in whole else "unknown"
+    ways = {name: _ways(measures) for name, measures in by_class.items()}
+    confirmed = " and ".join(name for name, pair in ways.items() if pair == _AS_THERE)
+    if confirmed and (area, inside) != _AS_THERE:
+        refuted = " and ".join(name for name, pair in ways.items() if pair[0] == "down" or pair[1] == "up")
+        return (f"[B]'s claim is confirmed for reads as {confirmed}, and "
+                f"{f'not for reads as {refuted}' if refuted else 'cannot be told for the others'}")
+    if "few" in (area, inside):
+        return "too few patients to tell whether [B]'s claim holds"
+    join = "but" if (area == "up") != (inside == "down") else "and"
+    both = _AREA[area] + (f", {join} {_INSIDE[inside]}" if inside != "unknown" else "")
+    if area == "down" or inside == "up":
+        return f"[B]'s claim does not hold: {both}"
+    return f"{_CLAIM[(area == 'up') + (inside == 'down')]}: {both}"
+
+
+def _by_class(by_class: Mapping[str, Mapping[str, Row]]) -> str:
+    """Both changes of the flipped reads of each class, in short."""
+    each = [f"read as {name} ({measures['area']['reads']} reads) {points(measures['area']['difference'].value)} and "
+            f"{points(measures['inside']['difference'].value)}, "
+            f"{_SHORT.get(_ways(measures), 'too few patients to tell')}"
+            for name, measures in by_class.items() if {"area", "inside"} <= measures.keys()]
+    return f" In points of area and share, by class: {'; '.join(each)}."
+
+
+def _beside_steady(differences: Mapping[str, Estimate]) -> str:
+    """How much more both change than on steady reads; empty where too few patients tell."""
+    each = [f"{name} {points(difference.value)} ({_interval(difference)[2:]})"
+            for measure, name in (("area_change", "area"), ("inside_change", "share"))
+            if (difference := differences.get(measure)) is not None and _interval(difference)]
+    return "" if not each else (" Beyond what the same noise does to reads of the same class and fold that do not flip "
+                                f"(medians): {', '.join(each)}.")
+
+
+def _ways(measures: Mapping[str, Row]) -> tuple[str, str]:
+    """The ways of area and share inside, `few` where one is not known."""
+    area, inside = (way(measures[name]) if name in measures else "few" for name in ("area", "inside"))
+    return area, inside
+
+
+def _change(row: Row) -> str:
+    """`23.6 % to 16.6 %`, the difference with its interval, the folds' where they disagree, and Holm's p."""
+    difference: Estimate = row["difference"]
+    folds = [value for value in difference.folds if value is not None]
+    apart = f"; folds {', '.join(map(points, folds))}" if min(folds) < 0 < max(folds) else ""
+    return (f"{percent(row['clean'].value)} to {percent(row['noisy'].value)} ({points(difference.value)} points"
+            f"{_interval(difference)}{apart}; {_p(row['p_holm'])})")
+
+
+def _flipped_said(summary: Summary, method: str) -> str:
+    """Whether flipped reads' maps move more than steady ones'."""
+    row = next((row for row in summary["against"] if (row["method"], row["attack"], row["measure"]) == (
+        method, summary["attack"], "overlap") and row["difference"].value is not None), None)
+    if row is None:
+        return "Flipped and steady reads cannot be compared."
+    if not _interval(row["difference"]):
+        return "Too few patients to set flipped reads against steady ones."
+    how = {"up": "less", "down": "more"}.get(way(row), "neither more nor less, as far as these data show,")
+    return (f"Under {short_name(summary['attack'])} noise they move {how} on reads that flip than on reads of the "
+            f"same class and fold that do not (overlap {points(row['difference'].value)} points"
+            f"{_interval(row['difference'])}; {_p(row['p_holm'])}).")
+
+
+def _interval(difference: Estimate) -> str:
+    if difference.low is None or difference.high is None:
+        return ""
+    return f"; 95 %: {points(difference.low)} to {points(difference.high)}"
+
+
 def _range(values: Sequence[float]) -> str:
-    ends = [digits(end) for end in (min(values), max(values))]
-    return ends[0] if ends[0] == ends[1] else f"{ends[0]} to {ends[1]}"
-
-
-def _networks(count: int) -> str:
-    return f"{count} {'network' if count == 1 else 'networks'}"
+    low, high = digits(min(values)), digits(max(values))
+    return low if low == high else f"{low} to {high}"
 
 
 def _p(p: float | None) -> str:
-    told = p_shown(p)
-    return told if told.startswith("<") else f"=\u00a0{told}"
+    shown = p_shown(p)
+    return f"p\u00a0{'' if shown.startswith('<') else '= '}{shown} after Holm".replace("= ", "=\u00a0")
