@@ -13,6 +13,8 @@ from steadyread.words.noise import plus_minus
 from steadyread.words.numbers import NONE, digits, factor, p_shown, points
 
 Ends = Callable[[float], str]
+Show = Callable[[float | None], str]
+Words = Callable[[Estimate | None], str]
 
 
 def number(value: float | None, scale: float = 100.0, decimals: int = 1) -> str:
@@ -20,71 +22,81 @@ def number(value: float | None, scale: float = 100.0, decimals: int = 1) -> str:
     return NONE if value is None or math.isnan(value) else f"{scale * value:z.{decimals}f}".replace("-", "−")
 
 
-def interval(found: Estimate | None, scale: float = 100.0, decimals: int = 1) -> str:
+def interval(estimate: Estimate | None, scale: float = 100.0, decimals: int = 1) -> str:
     """The interval alone, `79.1 to 92.3`; a dash where a value has none or one of no width, empty without a value."""
-    low, _, high = (ends := _ends(found, scale, decimals)).partition(" to ")
+    low, _, high = (ends := between(estimate, _number(scale, decimals))).partition(" to ")
     return NONE if low == high else ends
 
 
-def _ends(found: Estimate | None, scale: float, decimals: int) -> str:
-    return between(found, lambda end: number(end, scale, decimals))
-
-
-def between(found: Estimate | None, show: Ends) -> str:
+def between(estimate: Estimate | None, show: Ends) -> str:
     """The ends of an interval in words; a dash where a value has none, empty where there is no value."""
-    if found is None or found.value is None:
+    if estimate is None or estimate.value is None:
         return ""
-    return NONE if found.low is None or found.high is None else f"{show(found.low)} to {show(found.high)}"
+    return NONE if estimate.low is None or estimate.high is None else f"{show(estimate.low)} to {show(estimate.high)}"
 
 
-def _value(found: Estimate | None) -> float | None:
-    return None if found is None else found.value
+def _number(scale: float, decimals: int) -> Show:
+    return lambda value: number(value, scale, decimals)
 
 
-def _signed(value: float | None, scale: float, decimals: int) -> str:
-    return f"{'+' if value is not None and value > 0 else ''}{number(value, scale, decimals)}"
+def _signed(scale: float, decimals: int) -> Show:
+    return lambda value: f"{'+' if value is not None and value > 0 else ''}{number(value, scale, decimals)}"
 
 
-def _known(show: Callable[[Estimate | None], str]) -> Callable[[Estimate | None], str]:
+def _points(scale: float, decimals: int) -> Show:
+    return lambda value: points(None if value is None else scale * value / 100, decimals)
+
+
+def _digits(value: float | None) -> str:
+    return NONE if value is None else digits(value)
+
+
+def _value(show: Show) -> Words:
+    return lambda estimate: show(None if estimate is None else estimate.value)
+
+
+def _ends(show: Ends) -> Words:
+    return lambda estimate: between(estimate, show)
+
+
+def _interval(scale: float, decimals: int) -> Words:
+    return lambda estimate: interval(estimate, scale, decimals)
+
+
+def _known(words: Words) -> Words:
     """Only where there is an interval: for small words beneath."""
-    return lambda found: "" if found is None or found.low is None or found.high is None else show(found)
+    return lambda estimate: "" if estimate is None or None in (estimate.low, estimate.high) else words(estimate)
 
 
 def share(scale: float = 100.0, decimals: int = 1) -> Form:
     """A number of an `Estimate` in a column, its interval in one beside."""
-    return Form(lambda found: number(_value(found), scale, decimals),
-                beside=lambda found: interval(found, scale, decimals))
+    return Form(_value(_number(scale, decimals)), beside=_interval(scale, decimals))
 
 
 def stacked(scale: float = 100.0, decimals: int = 1) -> Form:
     """A number with its interval beneath."""
-    return Form(lambda found: number(_value(found), scale, decimals),
-                beneath=_known(lambda found: interval(found, scale, decimals)))
+    return Form(_value(_number(scale, decimals)), beneath=_known(_interval(scale, decimals)))
 
 
 def signed(scale: float = 100.0, decimals: int = 1) -> Form:
     """A difference with its sign, its interval beside."""
-    return Form(lambda found: _signed(_value(found), scale, decimals),
-                beside=lambda found: _ends(found, scale, decimals))
+    return Form(_value(_signed(scale, decimals)), beside=_ends(_number(scale, decimals)))
 
 
 def signed_stacked(scale: float = 100.0, decimals: int = 1) -> Form:
     """A difference with its sign, its interval beneath."""
-    return Form(lambda found: _signed(_value(found), scale, decimals),
-                beneath=_known(lambda found: _ends(found, scale, decimals)))
+    return Form(_value(_signed(scale, decimals)), beneath=_known(_ends(_number(scale, decimals))))
 
 
 def change(scale: float = 100.0, decimals: int = 1) -> Form:
     """A difference with its sign, `+4.1` or `0.0`, its interval beneath with the signs of both ends."""
-    def show(value: float | None) -> str:
-        return points(None if value is None else scale * value / 100, decimals)
-
-    return Form(lambda found: show(_value(found)), beneath=lambda found: between(found, show))
+    show = _points(scale, decimals)
+    return Form(_value(show), beneath=_ends(show))
 
 
 def mean_sd(scale: float = 100.0, decimals: int = 1) -> Form:
     """Mean and standard deviation over folds, `11.2 ± 4.1`, the values of the folds as a tooltip."""
-    return Form(lambda found: plus_minus(found, scale, decimals), hint=lambda found: _folds(found, scale, decimals))
+    return replace(folded(scale, decimals), beside=None)
 
 
 def folded(scale: float = 100.0, decimals: int = 1) -> Form:
@@ -97,18 +109,22 @@ def folded(scale: float = 100.0, decimals: int = 1) -> Form:
     def beside(value: Estimate | Printed | None) -> str:
         return "" if isinstance(value, Printed) else interval(value, scale, decimals)
 
-    return Form(show, beside=beside, hint=lambda value: _folds(value, scale, decimals))
+    def hint(value: Estimate | Printed | None) -> str:
+        if not isinstance(value, Estimate) or len(value.folds) < 2:
+            return ""
+        return "folds: " + ", ".join(NONE if each is None else f"{scale * each:.{decimals}f}" for each in value.folds)
+
+    return Form(show, beside=beside, hint=hint)
 
 
-def _folds(value: Any, scale: float, decimals: int) -> str:
-    if not isinstance(value, Estimate) or len(value.folds) < 2:
-        return ""
-    return "folds: " + ", ".join(NONE if each is None else f"{scale * each:.{decimals}f}" for each in value.folds)
+def printed(value: Printed | None) -> str:
+    """A percentage of [B]'s as it stands there."""
+    return NONE if value is None else f"{value.mean:.1f} ± {value.sd:.1f}"
 
 
 def theirs(decimals: int) -> Form:
     """A number of a paper's as it stands there; empty without one."""
-    return Form(lambda value: "" if value is None else number(value, 1, decimals), tone="num theirs")
+    return optional(Form(_number(1, decimals), tone="num theirs"))
 
 
 def optional(form: Form) -> Form:
@@ -118,18 +134,10 @@ def optional(form: Form) -> Form:
                    beneath=None if beneath is None else lambda value: "" if value is None else beneath(value))
 
 
-def printed(value: Printed | None) -> str:
-    """A percentage of [B]'s as it stands there."""
-    return NONE if value is None else f"{value.mean:.1f} ± {value.sd:.1f}"
-
-
-def _digits(value: float | None) -> str:
-    return NONE if value is None else digits(value)
-
-
 def only(decimals: int = 1, scale: float = 100.0) -> Form:
     """A number alone, of an `Estimate` or as it is."""
-    return Form(lambda found: number(found.value if isinstance(found, Estimate) else found, scale, decimals))
+    show = _number(scale, decimals)
+    return Form(lambda value: show(value.value if isinstance(value, Estimate) else value))
 
 
 TEXT = Form(str, tone="")
@@ -139,13 +147,13 @@ COUNT = Form(str)
 OPTIONAL = Form(lambda count: NONE if count is None else f"{count:,}")
 DOSE = Form(lambda mas: mas if isinstance(mas, str) else f"{mas:g}")
 PRINTED = Form(printed, tone="num theirs")
-POINTS = Form(lambda found: points(_value(found)), beside=lambda found: between(found, points))
+POINTS = Form(_value(points), beside=_ends(points))
 POINTS_STACKED = change()
 P_VALUE = Form(p_shown)
 DIGITS = Form(_digits)
-DIGITS_BESIDE = Form(lambda found: _digits(_value(found)), beside=lambda found: between(found, digits))
-FACTOR_STACKED = Form(lambda found: factor(_value(found)), beneath=_known(lambda found: between(found, factor)))
-DIGITS_STACKED = Form(lambda found: _digits(_value(found)), beneath=_known(lambda found: between(found, digits)))
+DIGITS_BESIDE = Form(_value(_digits), beside=_ends(digits))
+FACTOR_STACKED = Form(_value(factor), beneath=_known(_ends(factor)))
+DIGITS_STACKED = Form(_value(_digits), beneath=_known(_ends(digits)))
 
 
 def of_range(size: Mapping[str, Any] | None) -> str:
@@ -162,8 +170,8 @@ OF_RANGE = Form(of_range)
 NATIVE = Form(native)
 
 
-def flip(found: Mapping[str, Any]) -> str:
+def flip(flips: Mapping[str, Any]) -> str:
     """A median smallest flip as a share of the range; a dash where none was searched."""
-    value = number_of(found["median"])
+    value = number_of(flips["median"])
     return "none found" if value == math.inf else NONE if math.isnan(value) else digits(
-        float(found["median"]["of_range"]))
+        float(flips["median"]["of_range"]))

@@ -16,7 +16,7 @@ from steadyread.units import number_of
 from steadyread.words.numbers import NONE, attack_name, digits
 from steadyread.words.plain import EXACT, MERGED
 
-Found = Mapping[str, Any]
+Row = Mapping[str, Any]
 _OURS = Form(lambda row: forms.number(row["accuracy"].value if row else None) + (
     " ↓" if row and row.get("rises") else ""), beneath=lambda row: (forms.stacked().beneath or str)(
     row["accuracy"] if row else None))
@@ -51,12 +51,12 @@ def attacked_sets(sets: Sets) -> Iterator[Item]:
     yield grid(Figure("fig2_label"), Figure("fig2_prediction"), tone=sets.panels)
 
 
-def _rows(sets: Sets, against: str) -> list[tuple[str, float, list[Found | None]]]:
+def _rows(sets: Sets, against: str) -> list[tuple[str, float, list[Row | None]]]:
     """An attack and size a row, a cell a set; last the accuracies from the smallest flips."""
     every = list(sets.each.values())
     tried = {row["attack"] for each in every for row in each["robustness"][against]["attacks"]}
     attacks = [*published.ATTACKS, *sorted(tried - set(published.ATTACKS), key=rank)]
-    clean: list[Found | None] = [{"accuracy": each["discrimination"]["accuracy"]} for each in every]
+    clean: list[Row | None] = [{"accuracy": each["discrimination"]["accuracy"]} for each in every]
     rows = [("clean", 0.0, clean)]
     rows += [(attack, size, [attack_at(each, against, attack, size) for each in every])
              for attack in attacks for size in published.SIZES]
@@ -66,12 +66,12 @@ def _rows(sets: Sets, against: str) -> list[tuple[str, float, list[Found | None]
     return [row for row in rows if any(row[2]) or any(column and column.at(*row[:2]) for column in columns)]
 
 
-def _at(each: Summary, against: str, size: float, exact: bool) -> Found | None:
+def _at(each: Summary, against: str, size: float, exact: bool) -> Row | None:
     return next((row for row in each["at"][against]
                  if row["exact"] is exact and same_size(float(row["size"]["of_range"]), size)), None)
 
 
-def _table(sets: Sets, rows: list[tuple[str, float, list[Found | None]]], against: str, above: str) -> Item:
+def _table(sets: Sets, rows: list[tuple[str, float, list[Row | None]]], against: str, above: str) -> Item:
     beside = against == "prediction"
     columns = [Column("Attack", forms.TEXT), Column("Change, of range", forms.DOSE)]
     papers = []
@@ -128,10 +128,10 @@ def _every_size(each: Summary) -> Iterator[Item]:
                Column("Against the prediction, %", forms.share())]
     rows = []
     for key in keys:
-        found = [sides[against].get(key) for against in sides]
-        size = next(row for row in found if row)["size"]
+        both = [sides[against].get(key) for against in sides]
+        size = next(row for row in both if row)["size"]
         rows.append((attack_name(key[0]), size, *([size] if unit else []),
-                     *(row["accuracy"] if row else None for row in found)))
+                     *(row["accuracy"] if row else None for row in both)))
     yield Heading(each["title"])
     yield table(columns, begun(rows), tone="snug")
 

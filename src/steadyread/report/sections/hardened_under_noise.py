@@ -262,8 +262,8 @@ def _drift(hardening: NoiseHardening) -> Item:
 def _trainings(s: Values) -> Item:
     """What each round of each method did, the main one's SAN against the round before beside."""
     def kept_and_last(name: str, scale: float, decimals: int) -> Form:
-        return Form(lambda made: forms.number(made[name], scale, decimals),
-                    beneath=lambda made: forms.number(made[f"last_{name}"], scale, decimals))
+        return Form(lambda epoch: forms.number(epoch[name], scale, decimals),
+                    beneath=lambda epoch: forms.number(epoch[f"last_{name}"], scale, decimals))
 
     columns = [Column("Method", forms.TEXT), Column("Round", forms.COUNT),
                *(Column(title, forms.only(0, 1)) for title in ("Attacks", "Found", "Training set then")),

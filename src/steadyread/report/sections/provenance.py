@@ -34,20 +34,20 @@ def data(plain: Plain) -> Iterator[Item]:
 @section("Provenance", of=Plain, order=810)
 def provenance(plain: Plain) -> Iterator[Item]:
     """Model, data, attacks, seeds and versions; passes through the network; the study's settings."""
-    s, told = plain.summary, plain.summary["provenance"]
+    s, run = plain.summary, plain.summary["provenance"]
     yield Terms((
         ("Model", _model(plain)),
         ("Data", _data(s["data"])),
-        ("Attacks", "\n".join(code(text) for text in told["attacks"]) or NONE),
-        ("Seed, block", f"{told['seed']}, {told['block']}"),
-        ("Versions", _versions(told["versions"]))))
+        ("Attacks", "\n".join(code(text) for text in run["attacks"]) or NONE),
+        ("Seed, block", f"{run['seed']}, {run['block']}"),
+        ("Versions", _versions(run["versions"]))))
     if s["passes"]:
         yield table([Column("Attack", forms.TEXT), Column("Forwards", forms.only(1, 1)),
                      Column("Backwards", forms.only(1, 1))],
                     [(attack_name(row["attack"]), row["forwards"], row["backwards"]) for row in s["passes"]],
                     above="Passes through the network an image, over the images that were searched.")
-    if told["study"]:
-        yield _settings(told["study"])
+    if run["study"]:
+        yield _settings(run["study"])
 
 
 @section("Settings and versions", of=Noise, order=1130)
