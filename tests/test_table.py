@@ -11,7 +11,7 @@ from steadyread.report import forms, marks
 from steadyread.report.items import Text
 from steadyread.report.page import Page as Written
 from steadyread.report.section import sections
-from steadyread.report.table import Band, Cell, Column, Row, Table, begun, table
+from steadyread.report.table import As, Band, Cell, Column, Row, Table, begun, table
 
 FOUND = Estimate(0.8333, 0.7, 0.91, 120)
 
@@ -55,6 +55,22 @@ def test_names_of_a_user_are_words_in_every_writer() -> None:
     lines = list(made(HOSTILE + "|`x`\n| a |").markdown())
     assert {line.replace("\\|", "").count("|") for line in lines if line.startswith("|")} == {6}
     assert marks.html(marks.bold("\x01b\x02<b>\x03")) == "<b>b&lt;b&gt;</b>"
+
+
+def test_a_value_may_have_a_form_and_a_row_a_class_of_its_own() -> None:
+    values = [Row(("AUC", As(FOUND, forms.share(1, 3))), False, "theirs"), ("Right", FOUND)]
+    mixed = table([Column("Of", forms.TEXT), Column("Value", forms.share())], values)
+    assert list(mixed.texts()) == [["AUC", "0.833", "0.700 to 0.910"], ["Right", "83.3", "70.0 to 91.0"]]
+    assert [tag["class"] for name, tag in Page(str(mixed.html())).tags if name == "tr" and tag] == ["theirs", "first"]
+    assert len({line.partition(",")[2] for line in mixed.csv().splitlines()[1:]}) == 1
+
+
+@pytest.mark.parametrize(("estimate", "texts"), [
+    (FOUND, ("83.3", "70.0 to 91.0")), (Estimate(0.5), ("50.0", "–")), (Estimate(0.5, 0.5, 0.5), ("50.0", "–")),
+    (Estimate(None), ("–", "")), (None, ("–", ""))])
+def test_a_dash_stands_where_there_is_no_interval(estimate: Estimate | None, texts: tuple[str, str]) -> None:
+    assert tuple(cell.text for cell in Column("", forms.share()).cells(estimate, head=False)) == texts
+    assert "None" not in "".join(cell.text + cell.beneath for cell in Column("", forms.change()).cells(estimate, False))
 
 
 def test_a_value_that_is_shared_by_rows_stands_in_the_first() -> None:

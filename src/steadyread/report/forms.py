@@ -25,7 +25,7 @@ def number(value: float | None, scale: float = 100.0, decimals: int = 1) -> str:
 def interval(estimate: Estimate | None, scale: float = 100.0, decimals: int = 1) -> str:
     """The interval alone, `79.1 to 92.3`; a dash where a value has none or one of no width, empty without a value."""
     low, _, high = (ends := between(estimate, _number(scale, decimals))).partition(" to ")
-    return NONE if low == high else ends
+    return NONE if high and low == high else ends
 
 
 def between(estimate: Estimate | None, show: Ends) -> str:
