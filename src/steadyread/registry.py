@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from inspect import signature
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 from steadyread.errors import Doubt, UsageError
 from steadyread.names import one_line
@@ -132,6 +132,20 @@ class Makers(Registry[Maker]):
         return self[name].title if name in self else name.replace("_", " ")
 
 
+@dataclass(frozen=True)
+class Axis:
+    """How the levels of a threat go: its `name` in the records, its `title` as printed, the `unit` of a level (that of
+    the images where None), and whether a `larger` or a `smaller` one is the stronger."""
+
+    name: str
+    title: str
+    unit: str | None
+    stronger: Literal["larger", "smaller"]
+    order: float = LAST
+
+
+# A threat is known once its file is imported; a report does without where nothing has imported it.
+THREATS: Registry[Axis] = Registry("threat")
 # These two are spoken of where nothing is imported that runs a network: their files import torch where it is used.
 ATTACKS = Makers("attack", "steadyread.attacks.recipes")       # make(epsilon in native units, **settings)
 METHODS = Makers("hardening method", "steadyread.training.methods")     # make(HardeningSettings, epsilon)

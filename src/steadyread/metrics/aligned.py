@@ -105,6 +105,7 @@ def _clean(table: pa.Table) -> pa.Table:
 def _fill(outcomes: dict[tuple[str, str, str, str], Outcome], table: pa.Table, base: Reads, at: int,
           ulp: float) -> None:
     """Put one network's attacked rows into the arrays of their attack and level."""
+    native = next(iter(pc.unique(table.filter(pc.equal(table["attack"], "clean"))["unit"]).to_pylist()), None) or ""
     table = table.filter(pc.not_equal(table["attack"], "clean"))
     cases = _strings(table, "case_id")
     place = np.minimum(np.searchsorted(base.case_id, cases), max(len(base) - 1, 0))
@@ -119,7 +120,7 @@ def _fill(outcomes: dict[tuple[str, str, str, str], Outcome], table: pa.Table, b
         chosen = np.flatnonzero(group == name)
         key = tuple(name.split("\x1f"))
         if key not in outcomes:
-            outcomes[key] = _empty(rows, int(chosen[0]), base.there.shape)
+            outcomes[key] = _empty(rows, int(chosen[0]), base.there.shape, native)
         rows.put(outcomes[key], chosen, base, at, ulp)
 
 
@@ -129,6 +130,7 @@ class _Rows:
     def __init__(self, table: pa.Table, place: Ints) -> None:
         self.place = place
         self.named = {name: _strings(table, name) for name in ("attack", "threat", "against")}
+        self.unit = _strings(table, "unit")
         self.level, self.found = _floats(table, "size"), _floats(table, "found_size")
         self.prediction, self.reference = _integers(table, "prediction"), _integers(table, "reference")
         self.counts = {name: _floats(table, name) for name in ("trials", "flips")}
@@ -160,11 +162,12 @@ class _Rows:
         outcome.found[place, at] = np.where(unread, 0.0, found)
 
 
-def _empty(rows: _Rows, first: int, shape: tuple[int, ...]) -> Outcome:
+def _empty(rows: _Rows, first: int, shape: tuple[int, ...], native: str) -> Outcome:
     attack, threat, against = (str(rows.named[name][first]) for name in ("attack", "threat", "against"))
     level = float("nan") if attack == "smallest_flip" else float(rows.level[first])
     return Outcome(attack, threat, against, level, np.full(shape, np.nan), np.full(shape, np.nan),
-                   np.full(shape, UNDECIDED, np.int64), np.full(shape, np.inf), {})
+                   np.full(shape, UNDECIDED, np.int64), np.full(shape, np.inf), {},
+                   "" if rows.unit[first] == native else str(rows.unit[first]))
 
 
 def _realised(found: Floats, size: Floats, ulp: float) -> Floats:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadyread.metrics.intervals import Flags, Floats, Ints
-from steadyread.registry import ATTACKS, LAST
+from steadyread.registry import ATTACKS, LAST, THREATS
 
 Strings = NDArray[np.str_]
 UNDECIDED = -1
@@ -30,12 +30,12 @@ _NOTHING: Mapping[str, Floats] = MappingProxyType({})
 class Outcome:
     """What one attack at one level did to each case in each network, every array (n, f), aligned with `Reads`.
 
-    `level` is that of the threat's axis (the largest change in native units, or mAs); NaN for a search for the
-    smallest. Of `trials` (draws, starts; NaN where there is no row) `flips` changed the prediction from the
-    reference. `prediction` is that of the returned image, `found` the realised largest change in native units: the
-    stated size where it exceeds that by rounding only, inf where no flip was found. An undecided read is no read:
-    any change flips it. `measured` holds what else was recorded of the returned image or its noise, by the names of
-    `records`, NaN where it was not.
+    `level` is that of the threat's axis (the largest change in native units, or mAs), in `unit` ("" for that of the
+    images); NaN for a search for the smallest. Of `trials` (draws, starts; NaN where there is no row) `flips` changed
+    the prediction from the reference. `prediction` is that of the returned image, `found` the realised largest change
+    in native units: the stated size where it exceeds that by rounding only, inf where no flip was found. An undecided
+    read is no read: any change flips it. `measured` holds what else was recorded of the returned image or its noise,
+    by the names of `records`, NaN where it was not.
     """
 
     attack: str
@@ -47,6 +47,7 @@ class Outcome:
     prediction: Ints
     found: Floats
     measured: dict[str, Floats] = field(default_factory=dict)
+    unit: str = ""
 
     def __getitem__(self, name: str) -> Floats:
         """What was measured under that name, (n, f)."""
@@ -163,10 +164,20 @@ class Reads:
                      if outcome.attack == "smallest_flip" and outcome.against == against), None)
 
     def fixed(self, against: str) -> list[Outcome]:
-        """The attacks of stated sizes (doses are none), by attack (FGSM, BIM, PGD, others), then size."""
-        chosen = [outcome for outcome in self.outcomes
-                  if outcome.fixed and outcome.against == against and outcome.threat != CT_NOISE]
+        """The attacks of sizes in the images' unit, by attack (FGSM, BIM, PGD, others), then size."""
+        chosen = [outcome for outcome in self.outcomes if outcome.fixed and outcome.against == against
+                  and outcome.threat != CT_NOISE and not outcome.unit]
         return sorted(chosen, key=lambda outcome: (*rank(outcome.attack), outcome.level))
+
+    def otherwise(self, against: str) -> list[Outcome]:
+        """The attacks of levels in another unit (CT noise apart), by attack, then from weak to strong."""
+        def strength(outcome: Outcome) -> float:
+            falls = outcome.threat in THREATS and THREATS[outcome.threat].stronger == "smaller"
+            return -outcome.level if falls else outcome.level
+
+        chosen = [outcome for outcome in self.outcomes if outcome.fixed and outcome.against == against
+                  and outcome.threat != CT_NOISE and outcome.unit]
+        return sorted(chosen, key=lambda outcome: (*rank(outcome.attack), strength(outcome)))
 
     @cached_property
     def under(self) -> Mapping[Dose, Outcome]:

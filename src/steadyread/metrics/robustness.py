@@ -105,6 +105,16 @@ def accuracy_under_attack(reads: Reads, against: str) -> list[dict[str, Any]]:
     return rows
 
 
+def accuracy_on_other_axes(reads: Reads) -> list[dict[str, Any]]:
+    """The accuracy under each attack whose levels have a unit of their own, at each level, and the share `flipped`,
+    whose prediction is no longer the reference; from weak to strong."""
+    return [{"attack": outcome.attack, "threat": outcome.threat, "against": against, "level": outcome.level,
+             "unit": outcome.unit,
+             "accuracy": _share(outcome.prediction == reads.labels, reads, outcome.present & reads.known),
+             "flipped": _share(outcome.flipped, reads, outcome.present)}
+            for against in ("label", "prediction") for outcome in reads.otherwise(against)]
+
+
 def merged_found_size(reads: Reads, against: str, threat: str = "Linf") -> Merged:
     """The smallest flip of each image over the search and every other attack of the same threat.
 

@@ -30,6 +30,7 @@ from steadyread.metrics.plan import (
 from steadyread.metrics.reads import Reads, decided, rank
 from steadyread.metrics.robustness import (
     Curve,
+    accuracy_on_other_axes,
     accuracy_under_attack,
     median_flip,
     merged_found_size,
@@ -62,6 +63,7 @@ def summarise(table: pa.Table, plan: Plan, findings: Sequence[Mapping[str, Any]]
     elsewhere = validation if validation is not None and len(validation) else None
     classes = class_count(plan, reads)
     triaged = triage(reads, elsewhere, share_to_withhold(plan), seed)
+    otherwise = accuracy_on_other_axes(reads)
     names = [row["score"] for row in triaged["rows"] if row["score"] not in (RANDOM, COMBINED)]
     return {
         "steadyread": __version__, "name": plan.get("name"), "part": part or "all", "stage": stage,
@@ -81,7 +83,7 @@ def summarise(table: pa.Table, plan: Plan, findings: Sequence[Mapping[str, Any]]
         "findings": [dict(finding) for finding in findings],
         "provenance": {key: plan.get(key) for key in ("seed", "block", "against", "versions", "study")}
         | {"attacks": attacks_of(plan)},
-    }
+    } | ({"other_axes": otherwise} if otherwise else {})
 
 
 def as_json(value: Any) -> Any:

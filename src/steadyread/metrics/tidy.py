@@ -10,7 +10,7 @@ from steadyread.metrics.intervals import Estimate, share
 from steadyread.metrics.noise import attack_rows
 from steadyread.metrics.plan import Plan, bounds_of, class_count, exact_up_to
 from steadyread.metrics.reads import CT_NOISE, Reads
-from steadyread.metrics.robustness import accuracy_under_attack, median_flip, robust_curve
+from steadyread.metrics.robustness import accuracy_on_other_axes, accuracy_under_attack, median_flip, robust_curve
 from steadyread.metrics.summary import judged_by, tabled_sizes
 from steadyread.units import Bounds
 
@@ -58,6 +58,8 @@ def _under_changes(reads: Reads, against: str, bounds: Bounds, limit: float, see
     rows = accuracy_under_attack(reads, against)
     for row in rows:
         yield Number("accuracy", row["accuracy"], row["threat"], row["attack"], against, row["size"], bounds.unit)
+    for row in (row for row in accuracy_on_other_axes(reads) if row["against"] == against):
+        yield Number("accuracy", row["accuracy"], row["threat"], row["attack"], against, row["level"], row["unit"])
     if reads.smallest_flip(against) is None:
         return
     curve = robust_curve(reads, against)

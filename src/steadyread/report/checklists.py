@@ -15,6 +15,7 @@ from importlib.resources.abc import Traversable
 from typing import Any, Literal, get_args
 
 from steadyread.errors import InputRefused
+from steadyread.registry import Registry
 from steadyread.report.evidence import (
     FINDING_STYLES,
     PLACE,
@@ -64,6 +65,9 @@ class Crosswalk:
     items: tuple[Item, ...]
     notes: str = ""
     order: int = 100
+
+
+CROSSWALKS: Registry[Crosswalk] = Registry("checklist")
 
 
 @dataclass(frozen=True)
@@ -153,9 +157,21 @@ def _row(item: Item, names: Sequence[str], facts: Sequence[Fact | None]) -> Row:
     return Row(item, "partly" if left else "answered", answers, sentences(["; ".join(left)]))
 
 
+def crosswalk(file: Traversable) -> Crosswalk:
+    """Registers the guideline of a TOML file, so that every run's checklists have it.
+
+    Raises:
+        InputRefused: the file is no crosswalk.
+        UsageError: its name is taken.
+    """
+    return CROSSWALKS.add(_crosswalk(file))
+
+
 @cache
 def _ours() -> tuple[Crosswalk, ...]:
-    return crosswalks(resources.files("steadyread.report") / "crosswalks")
+    for guide in crosswalks(resources.files("steadyread.report") / "crosswalks"):
+        CROSSWALKS.add(guide)
+    return tuple(CROSSWALKS.values())
 
 
 @cache

@@ -3,6 +3,6 @@
 from steadyread.threats.ct_noise import CTNoise
 from steadyread.threats.linf import Linf
 from steadyread.threats.spectrum import Spectrum
-from steadyread.threats.threat import Threat
+from steadyread.threats.threat import Threat, threat
 
-__all__ = ["CTNoise", "Linf", "Spectrum", "Threat"]
+__all__ = ["CTNoise", "Linf", "Spectrum", "Threat", "threat"]

@@ -16,7 +16,7 @@ from steadyread.threats.plausible import PlausibleSet, plausibility, plausible_s
 from steadyread.threats.power import pixel_spacing
 from steadyread.threats.rings import PooledSet, RingSet, pooled_set, ring_set
 from steadyread.threats.spectrum import Spectrum, tube_load
-from steadyread.threats.threat import Threat
+from steadyread.threats.threat import Threat, threat
 from steadyread.types import Batch, Images, NativeGrid, Values
 
 Projection = Literal["slice", "paper", "pooled", "plausible"]
@@ -26,6 +26,7 @@ NoiseSet = RingSet | PlausibleSet | PooledSet
 _NARROW_HU = 100.0      # no scan's values span less: such bounds are those of a window's output
 
 
+@threat
 @dataclass(frozen=True)
 class CTNoise(Threat):
     """Noise of a scan's spectrum, added to the image in HU and never clipped; the classifier windows later.
@@ -54,7 +55,9 @@ class CTNoise(Threat):
     mode: Mode = "add"
     periodic: bool = False
     holds_zero: ClassVar[bool] = False
+    title: ClassVar[str] = "CT noise"
     unit: ClassVar[str | None] = "mAs"
+    stronger: ClassVar[Literal["larger", "smaller"]] = "smaller"
 
     def __post_init__(self) -> None:
         tube_load(self.mas)

@@ -1,16 +1,18 @@
 """Every pixel may change by at most epsilon, and stays inside the bounds."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from steadyread.errors import UsageError
-from steadyread.threats.threat import Threat
+from steadyread.threats.threat import Threat, threat
 from steadyread.types import Batch, Images, Values, uniform_noise
 from steadyread.units import as_number
 
 
+@threat
 @dataclass(frozen=True)
 class Linf(Threat):
     """The set {x + delta: |delta|_inf <= epsilon, low <= x + delta <= high}, epsilon in native units.
@@ -19,6 +21,7 @@ class Linf(Threat):
     """
 
     epsilon: float
+    title: ClassVar[str] = "any pixels"
 
     def __post_init__(self) -> None:
         stated = self.epsilon
