@@ -115,6 +115,8 @@ def test_a_curve_has_the_numbers_and_both_units() -> None:
     assert column(data["whiskers"], "high") == [0.6]
     assert [row["x"] for row in data["marks"]] == [1, 1, 2]      # NaN is left out, and what lies beyond the axis
     assert {tuple(row["dash"]) for row in data["key_lines"]} == {look.dash for look in (LINES[0].look, *SERIES[:2])}
+    above = next(layer for layer in drawn.spec["layer"] if layer.get("data") == {"name": "second"})["encoding"]["x"]
+    assert (above["axis"]["orient"], above["scale"]["domain"]) == ("top", [0, pytest.approx(4 / 1400)])
     words = "".join(Xml.fromstring(drawn.svg()).itertext())
     for unit in ("size, HU", "share of the range", "accuracy, %", HOSTILE):
         assert unit in words
@@ -147,9 +149,10 @@ def test_an_interval_has_its_ends_and_a_cross_where_it_has_none() -> None:
 
 def test_a_scatter_counts_all_and_shows_a_fixed_draw() -> None:
     many = np.arange(5000.0)
-    panels = [scatter([Cloud("all", Look(BLUE), many, many)], Axis("x"), Axis("y")) for _ in range(2)]
+    panels = [scatter([Cloud("all", Look(BLUE), many, 2 * many)], Axis("x"), Axis("y")) for _ in range(2)]
     assert panels[0].tables == panels[1].tables
     assert len(panels[0].tables["marks"]) == 1200
+    assert all(row["y"] == 2 * row["x"] for row in panels[0].tables["marks"])
     assert panels[0].key[0].name == "all (5000)"
 
 
