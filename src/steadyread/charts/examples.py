@@ -9,7 +9,7 @@ from steadyread.charts.pictures import Floats, Pixels, amplification, change, ma
 from steadyread.charts.sheet import Cell, Row, Sheet, sheet
 from steadyread.units import Bounds
 from steadyread.words.noise import noise_name
-from steadyread.words.numbers import attack_name, digits, percent, show_native
+from steadyread.words.numbers import attack_name, percent, show_native
 
 _SHOWN, _NOISY = 6, 4
 _SIDE, _SMALL = 158, 126         # of a picture, in units of a sheet
@@ -111,7 +111,7 @@ def attacked_grid(rows: Sequence[tuple[str, Attacked, Bounds]]) -> Sheet:
         Row([Cell(pixels := picture(image, bounds), _fit(pixels, _SMALL),
                   (attack_name(name), _named(*attacked.says(place))))
              for place, (name, image) in enumerate(zip(attacked.attacks, attacked.images, strict=True))],
-            (title[:24], f"{digits(attacked.size / bounds.range)} of the range"))
+            (title[:24], show_native(attacked.size, bounds).split(" (")[0]))
         for title, attacked, bounds in rows], "no attacked images were stored")
 
 

@@ -54,6 +54,9 @@ class Sheet:
         """The sheet as SVG, the same bytes for the same pictures."""
         return self.markup
 
+    def _repr_svg_(self) -> str:
+        return self.markup
+
     def png(self, scale: float = 2) -> bytes:
         """The sheet as PNG, `scale` pixels a unit."""
         return png(self.markup, scale)
