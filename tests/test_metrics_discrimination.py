@@ -7,7 +7,7 @@ from scipy import special
 import fabricate
 from steadyread import records
 from steadyread.metrics import discrimination, reads_of, roc_curve
-from steadyread.metrics.discrimination import area_under_curve, class_scores, weighted_auc
+from steadyread.metrics.discrimination import area_over_folds, area_under_curve, class_scores, weighted_auc
 
 
 def brute_auc(score: np.ndarray, positive: np.ndarray) -> float:
@@ -108,3 +108,18 @@ def test_the_interval_of_the_auc_is_t_of_the_smaller_side_on_the_logit_scale() -
         assert middle == pytest.approx((low + high) / 2)
         wide.append(high - low)
     assert wide[1] > wide[0]
+
+
+def test_networks_of_several_folds_are_not_ranked_together() -> None:
+    """Two networks order every image rightly, the one by logits a hundred times those of the other and shifted."""
+    label = np.repeat([0, 1], 15)
+    score = label + np.linspace(0, 0.9, 30)
+    logits = np.zeros((30, 2, 2))
+    logits[:, 0, 1], logits[:, 1, 1] = score, 100 * score + 500
+    patients, there = np.arange(30).astype(str), np.ones((30, 2), bool)
+    found = area_over_folds(logits, label, there, patients)
+    alone = area_under_curve(class_scores(logits[:, 0], 2), label, patients)
+    assert found.folds == (1.0, 1.0)
+    assert (found.value, found.low, found.high) == (alone.value, alone.low, alone.high)
+    there[:15, 1] = False       # a fold that saw one class alone tells nothing
+    assert area_over_folds(logits, label, there, patients).folds == (1.0, None)

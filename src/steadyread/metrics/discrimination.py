@@ -19,6 +19,7 @@ from steadyread.metrics.intervals import (
     ratio,
     share,
 )
+from steadyread.metrics.over_folds import statistic_over_folds
 from steadyread.metrics.reads import Reads, Strings
 
 
@@ -26,8 +27,8 @@ def discrimination(reads: Reads, classes: int, seed: int = 0) -> dict[str, Any]:
     """Figures of the clean reads with a label, with 95 % intervals over patients.
 
     Two classes: `auc`, `sensitivity` (of class 1) and `specificity`. More: `auc` is the macro mean of one
-    class against the rest. Always `accuracy`, `recall` per class, `confusion` [label][prediction] and the
-    number of `undecided` reads, which count as wrong and have no part in the AUC.
+    class against the rest; of several folds the mean of theirs. Always `accuracy`, `recall` per class, `confusion`
+    [label][prediction] and the number of `undecided` reads, which count as wrong and have no part in the AUC.
     """
     known = reads.known
     label, prediction, patient = reads.labels[known], reads.prediction[known], reads.patients[known]
@@ -37,7 +38,8 @@ def discrimination(reads: Reads, classes: int, seed: int = 0) -> dict[str, Any]:
     return {"images": int(known.sum()), "patients": len(np.unique(patient)), "classes": classes,
             "undecided": int(np.sum(prediction < 0)),
             "accuracy": share(prediction == label, patient),
-            "auc": area_under_curve(class_scores(reads.logits[known], classes), label, patient, seed),
+            "auc": area_under_curve(class_scores(reads.logits[known], classes), label, patient, seed)
+            if len(reads.folds) == 1 else area_over_folds(reads.logits, reads.label, known, reads.patient, seed),
             "sensitivity": recall[1] if classes == 2 else None,
             "specificity": recall[0] if classes == 2 else None,
             "recall": recall, "confusion": confusion}
@@ -80,6 +82,35 @@ def area_under_curve(scores: Floats, label: Ints, patient: Strings, seed: int = 
         return estimate(value, at_the_boundary(float(value), label, patient, judged), len(label))
     scale = Scale("logit", smaller_side(label, patient, judged) - 1)
     return estimate(value, bootstrap(statistic, patient, seed, scales=(scale,))[0], len(label))
+
+
+def area_over_folds(logits: Floats, label: Ints, there: Flags, patient: Strings, seed: int = 0) -> Estimate:
+    """The AUC of each fold's network, and their mean with its interval: logits of unlike networks are on unlike
+    scales, and must not be ranked together.
+
+    `logits` (n, f, k), `label` (n,), `there` (n, f) the reads that count, `patient` (n,). Beyond two classes, the mean
+    of one class against the rest. An area of exactly 1 or 0 in every fold has the one-sided interval of
+    `at_the_boundary`.
+    """
+    folds, classes = logits.shape[1:]
+    scores = [class_scores(logits[:, fold], classes) for fold in range(folds)]
+
+    def area(weights: Floats, fold: int) -> Floats:
+        score = scores[fold]
+        known = there[:, fold] & (score < np.inf).all(1)
+        judged = range(score.shape[1]) if score.shape[1] > 2 else range(score.shape[1] - 1, score.shape[1])
+        each = [weighted_auc(weights[:, known], score[known, one], label[known] == one) for one in judged
+                if 0 < (label[known] == one).sum() < known.sum()]
+        if not each:
+            return np.full(len(weights), np.nan)
+        stacked = np.stack(each)
+        return ratio(np.nansum(stacked, axis=0), np.isfinite(stacked).sum(0).astype(np.float64))
+
+    carry = smaller_side(label, patient, judged_classes(label))
+    found = statistic_over_folds(area, folds, patient, seed, Scale("logit", carry - 1))
+    if found.value in (0.0, 1.0) and classes == 2:
+        return found.within(at_the_boundary(found.value, label, patient, [1]))
+    return found
 
 
 def judged_classes(label: Ints) -> list[int]:

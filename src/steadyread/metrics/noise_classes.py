@@ -8,16 +8,13 @@ from numpy.typing import NDArray
 from scipy import special
 
 from steadyread.metrics.discrimination import (
-    at_the_boundary,
+    area_over_folds,
     class_scores,
-    judged_classes,
     roc_curve,
-    smaller_side,
-    weighted_auc,
 )
-from steadyread.metrics.intervals import Estimate, Flags, Floats, Scale, ratio
+from steadyread.metrics.intervals import Estimate, Flags, Floats
 from steadyread.metrics.noise import attack_row
-from steadyread.metrics.over_folds import share_over_folds, statistic_over_folds
+from steadyread.metrics.over_folds import share_over_folds
 from steadyread.metrics.reads import PARTS, RANDOM, Reads
 
 _RATINGS = 5
@@ -86,24 +83,7 @@ def areas(networks: Reads, part: str, seed: int = 0, chosen: Flags | None = None
         logits = special.logsumexp(np.stack([logits[..., :2], logits[..., 3:]], axis=3), axis=2)
         label = np.where(label == _RATINGS // 2, -1, label > _RATINGS // 2).astype(np.int64)
         there = there & (label >= 0)[:, None]
-    scores = [class_scores(logits[:, fold], logits.shape[2]) for fold in range(len(networks.folds))]
-
-    def area(weights: Floats, fold: int) -> Floats:
-        score = scores[fold]
-        known = there[:, fold] & (score < np.inf).all(1)
-        classes = range(score.shape[1]) if score.shape[1] > 2 else range(score.shape[1] - 1, score.shape[1])
-        each = [weighted_auc(weights[:, known], score[known, one], label[known] == one) for one in classes
-                if 0 < (label[known] == one).sum() < known.sum()]
-        if not each:
-            return np.full(len(weights), np.nan)
-        stacked = np.stack(each)
-        return ratio(np.nansum(stacked, axis=0), np.isfinite(stacked).sum(0).astype(np.float64))
-
-    carry = smaller_side(label, networks.patient[kept], judged_classes(label))
-    found = statistic_over_folds(area, len(networks.folds), networks.patient[kept], seed, Scale("logit", carry - 1))
-    if found.value in (0.0, 1.0) and logits.shape[2] == 2:
-        return found.within(at_the_boundary(found.value, label, networks.patient[kept], [1]))
-    return found
+    return area_over_folds(logits, label, there, networks.patient[kept], seed)
 
 
 def roc_curves(networks: Reads, part: str) -> list[tuple[int, Floats, Floats]]:

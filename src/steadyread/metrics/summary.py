@@ -67,7 +67,8 @@ def summarise(table: pa.Table, plan: Plan, findings: Sequence[Mapping[str, Any]]
     names = [row["score"] for row in triaged["rows"] if row["score"] not in (RANDOM, COMBINED)]
     return {
         "steadyread": __version__, "name": plan.get("name"), "part": part or "all", "stage": stage,
-        "stages": stages, "images": int(reads.there.sum()), "patients": len(np.unique(reads.patient)),
+        "stages": stages, "images": int(reads.there.any(1).sum()), "folds": len(reads.folds),
+        "patients": len(np.unique(reads.patient)),
         "undecided": int(np.sum(reads.there & (reads.prediction < 0))),
         "synthetic": bool(section(plan, "data").get("synthetic")),
         "data": {"name": "", "patients_known": False} | dict(section(plan, "data")),

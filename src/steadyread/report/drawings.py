@@ -122,11 +122,15 @@ def smallest_flips(flips: Floats, bounds: Bounds) -> Panel:
 
 
 def _roc(reads: Reads, summary: Summary) -> Chart:
-    known, classes = reads.known, summary["classes"]
-    by_class = class_scores(reads.logits[known], len(classes))
-    labels = reads.labels[known]
+    classes = summary["classes"]
     shown = [1] if len(classes) == 2 else list(range(len(classes)))
-    rates = {str(classes[at]): roc_curve(by_class[:, at], labels == at) for at in shown if by_class.shape[1] > at}
+    rates: dict[str, tuple[Floats, Floats]] = {}
+    for place, fold in enumerate(reads.folds):
+        known = reads.known[:, place]
+        by_class, labels = class_scores(reads.logits[known, place], len(classes)), reads.label[known]
+        of = f", fold {fold}" if len(reads.folds) > 1 else ""
+        rates |= {f"{classes[at]}{of}": roc_curve(by_class[:, at], labels == at) for at in shown
+                  if by_class.shape[1] > at}
     area: Estimate = summary["discrimination"]["auc"]
     title = f"AUC {digits(area.value, 3)}" if area.value is not None else ""
     if area.value is not None and area.low and area.high:

@@ -90,6 +90,9 @@ def _read(folders: Sequence[Path], name: str, shared: Shareable) -> Hardened | N
     cells = [Cell(folder, stage=name or HARDENED) for folder in folders if records.has_records(folder)]
     assessed = judged_of(read_network(cells, cells[0].folder, shared=shared)) if cells else None
     training: Told = next(filter(None, trainings), {})
+    failed = {number: str(each["failed"]) for number, each in enumerate(trainings) if each.get("failed")}
+    if len(folders) > 1 and failed:
+        training = training | {"failed": "; ".join(f"in fold {number}: {why}" for number, why in failed.items())}
     return Hardened(name, training, assessed) if training or assessed else None
 
 

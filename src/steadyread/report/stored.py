@@ -14,6 +14,7 @@ from steadyread.files import EXAMPLES, FINDINGS, SETTINGS, TRAINING, regular_fil
 from steadyread.metrics import Reads, reads_of
 from steadyread.metrics.aligned import SCORES, with_scores
 from steadyread.metrics.plan import bounds_of, class_names, part_of, stages_of
+from steadyread.metrics.reads import ORIGINAL
 from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.store import Cell, own_network
 from steadyread.units import Bounds
@@ -82,6 +83,10 @@ def read_network(cells: Sequence[Cell], folder: Path, classes: tuple[str, ...] =
     """
     first, settings = cells[0], _optional(folder / SETTINGS)
     plan = ({"name": settings.get("name"), "study": settings} if isinstance(settings, dict) else {}) | first.plan
+    model: dict[str, Any] = plan.get("model") or {}
+    if model.get("name") == ORIGINAL:      # among several networks; here it is called as the study calls it
+        named = ((plan.get("study") or {}).get("model") or {}).get("name")
+        plan["model"] = model | {"name": named or "the network"}
     names = classes or tuple(class_names(plan, 0))
     tables = [read_records(cell.folder) for cell in cells]
     places = dict.fromkeys((*(cell.folder for cell in cells), folder))

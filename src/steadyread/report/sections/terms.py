@@ -30,7 +30,16 @@ def terms(plain: Plain) -> Iterator[Item]:
         ("Intervals", f"95 %, over {over}: shares by Clopper and Pearson at the effective number of independent "
          "images, all else by resampling patients. A dash stands where there are too few of them (below 10, or below "
          "30 where all resamples agree). An AUC of exactly 1 or 0 has the one-sided bound of as many independent pairs "
-         "as there are patients on its smaller side.")))
+         "as there are patients on its smaller side."), *_folds(plain)))
+
+
+def _folds(plain: Plain) -> tuple[tuple[str, str], ...]:
+    """How the networks of several folds are told of."""
+    folds = plain.summary["folds"]
+    return () if folds == 1 else (("Folds", (
+        f"The reads of the networks of {folds} folds are taken together, each image once for each network; a patient's "
+        "images and their reads stay together in every interval. The AUC is the mean of theirs, and scores that sort "
+        "reads are compared over all of them, which asks that the networks' logits be on like scales.")),)
 
 
 def noise_terms(noise: Noise) -> Terms:
