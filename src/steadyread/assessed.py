@@ -244,8 +244,10 @@ class Assessment:
     def _line(self) -> str:
         cells = self.opened.cells
         sets = list(dict.fromkeys(cell.data or str(cell.plan["data"].get("name", "")) for cell in cells))
-        return f"Assessment of {', '.join(dict.fromkeys(str(cell.plan['model'].get('name')) for cell in cells))} on " \
-               f"{', '.join(sets)}"
+        named = (self.opened.settings.get("model") or {}).get("name")
+        names = dict.fromkeys(str(cell.plan["model"].get("name")) if cell.fold is None else named or "networks"
+                              for cell in cells)
+        return f"Assessment of {', '.join(names)} on {', '.join(sets)}"
 
     def _doubts(self) -> str:
         grave = [each for each in self.findings if each.severity in ("error", "warning")]

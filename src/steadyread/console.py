@@ -50,6 +50,8 @@ def run_lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield from ("", comparison)
     if found.get("hardening"):
         yield from ("", f"Hardening: {_sentences(found['hardening']['verdict'])}")
+    if found.get("noise"):
+        yield from ("", f"Under CT noise: {_sentences(found['noise']['verdict'])}")
     yield from _findings(found["findings"])
     yield from _gates(found)
     yield from ("", f"Report: {found['report']}")
