@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from steadyread.cli import main
+from steadyread.study import read_studies
 from test_assessment import made_cases, made_classifier
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -40,3 +41,14 @@ def test_every_link_and_command_of_the_documents_exists(page, capsys):
         assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.MULTILINE), target
     assert "FIGURES" not in text
     capsys.readouterr()
+
+
+def test_the_study_that_the_readme_shows_is_one(tmp_path):
+    (block,) = (block for block in blocks(ROOT / "README.md", "toml") if "[sets." in block)
+    (tmp_path / "two.toml").write_text(block)
+    study = read_studies(tmp_path / "two.toml")
+    assert set(study.studies) == {"first", "second"}
+    for own in study.studies.values():
+        assert own.threats == ("Linf", "CTNoise")
+        assert own.hardening is not None
+        assert own.split.folds == 2
