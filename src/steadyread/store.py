@@ -113,12 +113,16 @@ def open_cells(folder: str | Path) -> Opened:
         InputRefused: none has.
     """
     root = Path(folder)
-    settings = records.read_object(root / SETTINGS) or {}
-    sets = settings.get("sets")
-    found = list(_of_sets(root, sets)) if isinstance(sets, Mapping) else list(_of_set(root, ""))
-    if not found:
+    cells = cells_of(root)
+    if not cells:
         raise InputRefused(f"no records in {root}: give the folder of a run, or run the command that began it again")
-    return Opened(root, settings, tuple(found))
+    return Opened(root, records.read_object(root / SETTINGS) or {}, cells)
+
+
+def cells_of(folder: Path) -> tuple[Cell, ...]:
+    """Every network that has records in a run's folder; none where nothing is assessed yet."""
+    sets = (records.read_object(folder / SETTINGS) or {}).get("sets")
+    return tuple(_of_sets(folder, sets) if isinstance(sets, Mapping) else _of_set(folder, ""))
 
 
 def _of_sets(root: Path, sets: Iterable[str]) -> Iterator[Cell]:

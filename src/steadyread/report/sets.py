@@ -20,7 +20,7 @@ from steadyread.report.run import drawn
 from steadyread.report.sets_drawings import sets_drawings
 from steadyread.report.sets_stored import StoredSets, read_sets
 from steadyread.report.sets_summary import summarise_sets
-from steadyread.store import open_cells
+from steadyread.store import cells_of, open_cells
 from steadyread.units import unit_word
 from steadyread.words.numbers import digits
 from steadyread.words.sets import FAILED, KEPT, UNREAD, outcome
@@ -108,8 +108,9 @@ def text_of(page: Page) -> str:
 def networks_told(folder: Path, seed: int = 0) -> Networks | None:
     """The networks of all sets side by side, where a set has several, or folds, or noise; None else: the sections of
     the sets tell of one network each."""
-    opened = open_cells(folder)
-    return networks_of([opened], seed) if any(cell.fold is not None for cell in opened.cells) else None
+    cells = cells_of(folder)
+    several = any(cell.fold is not None for cell in cells)
+    return networks_of([open_cells(folder)], seed) if several else None
 
 
 def page_of(sets: Sets, networks: Networks | None = None) -> Page:
