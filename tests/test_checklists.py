@@ -189,7 +189,7 @@ def test_a_dose_is_not_told_as_a_size_of_each_pixel(tmp_path: Path) -> None:
              for row in fabricate.rows() if row["attack"] == "fgsm"]
     found = robust(rows_of(write(tmp_path / "run", table=records.as_table([*fabricate.rows(), *noise]))))
     assert "a search for the smallest flip and CT noise" not in robust(rows_of(write(tmp_path / "other")))
-    assert "CT noise, each by at most a stated size or at a stated dose" in found
+    assert "CT noise, each by at most a stated size, or at a stated dose or level" in found
     assert "any pixel" not in found
 
 

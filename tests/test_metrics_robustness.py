@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fabricate
-from steadyread import records
+from steadyread import records, registry
 from steadyread.errors import InputRefused
 from steadyread.metrics import accuracy_under_attack, merged_found_size, reads_of, share, step_curve
-from steadyread.metrics.robustness import median_flip, robust_curve
+from steadyread.metrics.robustness import accuracy_on_other_axes, median_flip, robust_curve
 from steadyread.units import Bounds
 
 
@@ -182,3 +182,24 @@ def test_the_median_smallest_flip() -> None:
     assert np.isnan(median_flip(found[:9], np.arange(9).astype(str))).all()             # half of nine reads
     assert median_flip(np.full(40, np.inf), np.arange(40).astype(str)) == (np.inf, np.inf, np.inf)
     assert np.isnan(median_flip(np.zeros(0), np.zeros(0, str))).all()
+
+
+@pytest.mark.parametrize(("stronger", "ordered"), [("larger", [1.4, 5.6]), ("smaller", [5.6, 1.4])])
+def test_levels_in_another_unit_are_no_sizes(monkeypatch: pytest.MonkeyPatch, stronger: Any, ordered: list[float]
+                                             ) -> None:
+    monkeypatch.setattr(registry, "THREATS", registry.Registry("threat"))
+    monkeypatch.setattr("steadyread.metrics.reads.THREATS", registry.THREATS)
+    registry.THREATS.add(registry.Axis("Sharpness", "sharpness", "lp/mm", stronger))
+    plain = fabricate.rows()
+    turned = [row | {"attack": "blur", "threat": "Sharpness", "unit": "lp/mm"} for row in plain
+              if row["attack"] == "pgd" and row["size"] in ordered]
+    both, without = reads(plain + turned), reads(plain)
+    for against in ("label", "prediction"):
+        assert accuracy_under_attack(both, against) == accuracy_under_attack(without, against)
+        assert robust_curve(both, against).accuracy.tolist() == robust_curve(without, against).accuracy.tolist()
+        rows = [row for row in accuracy_on_other_axes(both) if row["against"] == against]
+        assert [(row["level"], row["unit"]) for row in rows] == [(level, "lp/mm") for level in ordered]
+        known = {row["size"]: row["accuracy"] for row in accuracy_under_attack(without, against)
+                 if row["attack"] == "pgd"}
+        assert [row["accuracy"] for row in rows] == [known[level] for level in ordered]
+    assert accuracy_on_other_axes(without) == []

@@ -45,6 +45,7 @@ def run_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"Clean accuracy {_share(clean['accuracy'])}{area}."
     yield found["verdict"]
     yield from _attacked(found)
+    yield from _on_other_axes(found)
     comparison = found["triage"].get("comparison")
     if comparison:
         yield from ("", comparison)
@@ -205,6 +206,16 @@ def _attacked(found: Mapping[str, Any]) -> Iterator[str]:
     yield from ("", *_aligned(table))
     if against == "prediction":
         yield "(against the prediction: reads that are wrong to begin with can be attacked into right ones)"
+
+
+def _on_other_axes(found: Mapping[str, Any]) -> Iterator[str]:
+    """The accuracy under attacks whose levels have a unit of their own, against the label where that was tried."""
+    rows = found.get("other_axes", ())
+    side = min((row["against"] for row in rows), default="")      # label before prediction
+    for name in dict.fromkeys(row["attack"] for row in rows):
+        levels = (f"{percent(row['accuracy']['value'])} at {digits(row['level'])} {row['unit']}"
+                  for row in rows if (row["attack"], row["against"]) == (name, side))
+        yield f"Accuracy under {attack_name(name)}, against the {side}: {', '.join(levels)}."
 
 
 def _findings(findings: list[Mapping[str, Any]]) -> Iterator[str]:

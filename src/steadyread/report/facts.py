@@ -197,11 +197,12 @@ def resampled(run: Evidence) -> Fact | None:
 def attacks(run: Evidence) -> Fact | None:
     """`FGSM, PGD, a search for the smallest flip and CT noise`."""
     sides = run.section("summary.robustness").values()
-    keys = dict.fromkeys(str(row["attack"]) for side in sides for row in side["attacks"])
+    rows = [*(row for side in sides for row in side["attacks"]), *(run.at("summary.other_axes") or ())]
+    keys = dict.fromkeys(str(row["attack"]) for row in rows)
     names = [attack_name(key) for key in keys]
     names += ["a search for the smallest flip"] if any(side["smallest_flip"]["searched"] for side in sides) else []
     names += ["CT noise"] if CT_NOISE in run.threats else []
-    return Fact(listed(names), ("plan.attacks", "summary.robustness")) if names else None
+    return Fact(listed(names), ("plan.attacks", "summary.robustness", "summary.other_axes")) if names else None
 
 
 @fact

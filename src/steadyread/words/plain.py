@@ -6,7 +6,7 @@ from typing import Any
 
 from steadyread.metrics.intervals import FEWEST, LEVEL, Estimate
 from steadyread.units import number_of
-from steadyread.words.numbers import NONE, attack_name, counted, percent, score_name, show_size_json
+from steadyread.words.numbers import NONE, attack_name, counted, digits, percent, score_name, show_size_json
 
 EXACT, MERGED = "Smallest flip, found", "Merged from fixed sizes"    # rows of a table of attacks
 _ALWAYS = ("smallest_flip", "margin", "entropy", "random")
@@ -26,14 +26,19 @@ def verdict(summary: Mapping[str, Any]) -> str:
         return _of_worst(worst, _value(summary["discrimination"]["accuracy"]))
     if flips["searched"]:
         return "No read is correct, so there is none to flip."
+    if otherwise := summary.get("other_axes"):
+        worst = min((row for row in otherwise if row["against"] == otherwise[0]["against"]),
+                    key=lambda row: row["accuracy"].value if row["accuracy"].value is not None else 2)
+        return _of_worst(worst, _value(summary["discrimination"]["accuracy"]))
     return (f"{percent(_value(summary['discrimination']['accuracy']))} of the clean reads are correct; "
             "no attack has been run yet.")
 
 
 def _of_worst(worst: Mapping[str, Any], clean: float | None) -> str:
     """The accuracy under the worst attack, as a fall only where the printed numbers fall."""
-    attack = (f"Under {attack_name(worst['attack'])} with changes of at most {show_size_json(worst['size'])} the "
-              "accuracy")
+    level = (f"with changes of at most {show_size_json(worst['size'])}" if "size" in worst
+             else f"of {digits(worst['level'])} {worst['unit']}")
+    attack = f"Under {attack_name(worst['attack'])} {level} the accuracy"
     before, after = percent(clean), percent(_value(worst["accuracy"]))
     if before == after:
         return f"{attack} is {after}, the same as without an attack."

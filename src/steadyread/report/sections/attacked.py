@@ -29,7 +29,8 @@ def attacked(plain: Plain) -> Iterator[Item]:
         if any(row["prediction"] for row in rows):
             yield Text(_floor(plain, rows), "note")
     else:
-        yield Text("No attack has been run on these images.")
+        size = " of a stated size" if plain.summary.get("other_axes") else ""
+        yield Text(f"No attack{size} has been run on these images.")
     yield grid(Figure("accuracy_label"), Figure("accuracy_prediction"))
 
 
