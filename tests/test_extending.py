@@ -16,6 +16,16 @@ from steadyread import records
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "extending.md"
+REFUSED = """
+import sys
+from steadyread.errors import UsageError
+from steadyread.study import override, read_study
+for stated in sys.argv[1:]:
+    try:
+        read_study(None, override(stated))
+    except UsageError as problem:
+        print(problem)
+"""
 BROKEN = 'raise ImportError("no module that it needs")\n'
 
 
@@ -47,13 +57,18 @@ def scans(folder: Path, n: int = 60) -> None:
     (folder / "reports.txt").write_text("".join(f"p{at // 2} {('well', 'ill')[at % 2]}\n" for at in range(n)))
 
 
-def steadyread(place: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-    """The command line in a process of its own, in which the package is installed."""
+def python(place: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """A process of its own, in which the package is installed."""
     found = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "steadyread", *arguments], cwd=place, capture_output=True, text=True,
+        [sys.executable, *arguments], cwd=place, capture_output=True, text=True,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(place / "site"), str(ROOT / "src")])})
     assert found.returncode == code, found.stderr
     return found
+
+
+def steadyread(place: Path, *arguments: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    """The command line in such a process."""
+    return python(place, "-W", "error", "-m", "steadyread", *arguments, code=code)
 
 
 def words_of(page: Path) -> str:
@@ -96,7 +111,9 @@ def test_a_package_of_one_s_own_is_seen_everywhere(tmp_path: Path) -> None:
     assert json.loads(steadyread(tmp_path, "audit", "scans", "--json").stdout)["data"] == "our ward"
     assert "no layout 'wards': did you mean 'ward'?" in steadyread(
         tmp_path, "audit", "scans", "--layout", "wards", code=2).stderr
-    for stated, told in (('attacks.use=["contrasd"]', "attacks: no attack 'contrasd': did you mean 'contrast'?"),
-                         ("attacks.settings.contrast.level=[1]", "did you mean 'levels'?"),
-                         ('hardening.method="noise"', "no hardening method 'noise': did you mean 'noisy'?")):
-        assert told in steadyread(tmp_path, "run", "study.toml", "--out", "other", "--set", stated, code=3).stderr
+    wrong = {'attacks.use=["contrasd"]': "attacks: no attack 'contrasd': did you mean 'contrast'?",
+             "attacks.settings.contrast.level=[1]":
+                 "unknown key 'attacks.settings.contrast.level': did you mean 'levels'?",
+             'hardening.method="noise"': "hardening.method: no hardening method 'noise': did you mean 'noisy'?"}
+    told = python(tmp_path, "-W", "ignore", "-c", REFUSED, *wrong).stdout
+    assert told.splitlines() == list(wrong.values())
