@@ -215,7 +215,8 @@ def write(kinds: Iterable[str]) -> None:
             small(patch)
             material(Path(place))
             stored[kind] = {"on": here()} | digests(carried_out(KINDS[kind], Path("run")))
-        GOLDEN.write_text(json.dumps(stored, indent=1, sort_keys=True) + "\n")
+        lines = (f"{json.dumps(kind)}: {json.dumps(stored[kind], sort_keys=True)}" for kind in sorted(stored))
+        GOLDEN.write_text("{\n" + ",\n".join(lines) + "\n}\n")
 
 
 def differing(stored: Mapping[str, Any], found: Mapping[str, Any], place: str = "") -> list[str]:

@@ -6,10 +6,8 @@ import json
 import logging
 import os
 import shutil
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -350,68 +348,6 @@ def test_a_disk_that_is_full_or_read_only_at_any_write_loses_nothing(
     wanted = 10_000
     carry_out(study(), "again")
     assert records.read(here / "again").equals(whole)
-
-
-def children_of(process: int) -> list[int]:
-    return [int(text) for text in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
-
-
-def alive(process: int) -> bool:
-    try:
-        return "Z" not in Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[:1]
-    except OSError:
-        return False
-
-
-def interruptible() -> None:
-    """Ctrl-C reaches a process that was begun in the background too."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
-SETS = """
-[model]
-arguments = { width = 0.05, norm = true, convolutions = [1, 1, 1, 1, 1], dropout = 0.0 }
-[preparation]
-size = 12
-[training]
-epochs = 30
-batch = 16
-[attacks]
-use = ["fgsm"]
-epsilons = ["0.05 range"]
-[sets.one.data]
-path = "images"
-[sets.two.data]
-path = "images"
-"""
-
-
-@pytest.mark.slow
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
-@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
-def test_sets_side_by_side_that_are_ended_leave_no_process_and_go_on(here: Path, end: signal.Signals) -> None:
-    (here / "both.toml").write_text(SETS)
-    command = [sys.executable, "-m", "steadyread", "run", "both.toml", "--threads", "2", "--out"]
-    assert subprocess.run([*command, "whole"], cwd=here, capture_output=True).returncode == 0
-    for awaited in ("*/checkpoint.pt", "*/model.safetensors", "*/records/part-*"):
-        with subprocess.Popen([*command, "killed"], cwd=here, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                              text=True, preexec_fn=interruptible) as process:
-            while process.poll() is None and not list((here / "killed").glob(awaited)):
-                time.sleep(0.005)
-            below = children_of(process.pid) if process.poll() is None else []
-            process.send_signal(end)
-            _, err = process.communicate()
-        assert process.returncode in ((-end,) if end == signal.SIGKILL else (130,)), err
-        until = time.monotonic() + 20
-        while any(alive(child) for child in below) and time.monotonic() < until:
-            time.sleep(0.02)
-        assert not [child for child in below if alive(child)]
-    told = subprocess.run([*command, "killed"], cwd=here, capture_output=True, text=True)
-    assert told.returncode == 0, told.stderr
-    for name in ("one", "two"):
-        assert records.read(here / "killed" / name).equals(records.read(here / "whole" / name))
-    assert not [path for path in (here / "killed").rglob("*")
-                if path.name.startswith(".") or path.name == "checkpoint.pt"]
 
 
 def test_what_the_users_code_prints_leaves_stdout_to_results(tmp_path: Path,

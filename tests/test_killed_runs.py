@@ -1,32 +1,39 @@
-"""Runs that are killed while they write, again and again: the same command goes on and ends as if it never was."""
+"""Runs of every kind that are killed, again and again: the same command goes on and ends as if it never was."""
 
 import json
 import os
+import random
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
+
+pytest.importorskip("nibabel")
 
 from fabricate import write_run
-from fabricate_pictures import pictures
-from steadyread import records
+from golden_rows import HARDENING, KINDS, NODULES, PICTURES, digests, material, small
 from steadyread.jobs.run import carry_out
-from steadyread.report import shareable, write_report
+from steadyread.report import write_report
 from steadyread.stored import report_run
-from steadyread.study.reading import checked
-from test_kept_runs import bare, study
-from test_noise_study import SETTINGS, made
+from steadyread.study import Settings, laid_over, read_studies
 
-pytestmark = [pytest.mark.slow, pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")]
-LONGER = 5   # writes by which each life is longer than the one before
-NOISE = {**{key: SETTINGS[key] for key in ("name", "model", "training")},
-         "split": {"test_share": 0.3}, "noise": {
-             "mas": [100.0], "test": {"random": {"draws": 2}}, "train": {}, "counted": 0, "converged": 2,
-             "hardening": {"epochs": 2, "rounds": 2, "judged": {"test": {"rings": {}}},
-                           "compare": {"drift": {"method": "drift", "draws": 2}}}}}
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs fork and /proc")]
+TINY = laid_over(PICTURES, {"attacks": {"use": ["fgsm"]}, "triage": {"members": 0, "views": 0}})
+STUDIES: dict[str, Settings] = {
+    "plain": laid_over(TINY, {"triage": {"members": 1}}),
+    "hardened": laid_over(TINY, {"hardening": HARDENING}),
+    "noise": laid_over(NODULES, {"noise": {
+        "mas": [100.0], "test": {"random": {"draws": 2}}, "train": {}, "counted": 0, "converged": 2,
+        "hardening": {"epochs": 1, "rounds": 2, "judged": {"test": {"rings": {"steps": 2}}},
+                      "compare": {"drift": {"method": "drift", "draws": 2}}}}}),
+    "sets": laid_over(TINY, {"name": "sets", "sets": {"one": {}, "two": {"data": {"path": "others"}}}}),
+    "combined": KINDS["combined"]}
+LIVES = 6
 
 
 def killed(work: Callable[[], Any], after: int) -> bool:
@@ -55,8 +62,9 @@ def killed(work: Callable[[], Any], after: int) -> bool:
 
 
 def contents(folder: Path) -> dict[str, Any]:
-    """Every file of a run, but for how long things took."""
-    return {str(path.relative_to(folder)): _content(path) for path in folder.rglob("*") if path.is_file()}
+    """Every file of a run, but for how long things took, which pages tell too."""
+    return {str(path.relative_to(folder)): None if path.suffix in (".html", ".md") else _content(path)
+            for path in folder.rglob("*") if path.is_file()}
 
 
 def _content(path: Path) -> Any:
@@ -70,32 +78,92 @@ def _timeless(value: Any) -> Any:
     return [_timeless(inner) for inner in value] if isinstance(value, list) else value
 
 
-def stubbed(folder: Path, *_: object) -> Path:
-    records.write_json(folder / "summary.json", {})
-    return folder / "report.html"
-
-
-@pytest.mark.parametrize("kind", ["plain", "noise"])
-def test_a_hardening_killed_every_few_writes_goes_on_and_ends_bit_for_bit_the_same(
-        kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("kind", STUDIES)
+def test_a_run_killed_at_random_writes_goes_on_and_ends_the_same(kind: str, tmp_path: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    bare(monkeypatch)
-    monkeypatch.setattr(shareable.secrets, "token_hex", lambda: "0" * 64)     # of both runs' pseudonyms
-    torch.set_num_threads(1)
-    if kind == "plain":
-        pictures(tmp_path / "images", 32)
-        stated = study()
-    else:
-        pytest.importorskip("nibabel")
-        made(tmp_path / "images", 24)
-        stated = checked(NOISE | {"data": {**SETTINGS["data"], "path": "images"}}, "killed")
-    carry_out(stated, "whole")
-    kills = 0
-    while killed(lambda: carry_out(stated, "run"), 1 + LONGER * kills):
-        kills += 1
-        assert kills < 20      # each life adds to what is finished
-    assert kills >= 4
+    small(monkeypatch)
+    material(tmp_path)
+    study, real, writes = read_studies(None, STUDIES[kind]), os.fsync, list[int]()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", lambda handle: (writes.append(handle), real(handle)))
+        carry_out(study, "whole")
+    chance, kills = random.Random(kind), 0
+    for _ in range(LIVES):
+        kills += killed(lambda: carry_out(study, "run"), chance.randint(2, len(writes) // 3))
+    carry_out(study, "run")
+    assert kills >= 3
     assert contents(tmp_path / "run") == contents(tmp_path / "whole")
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{json.dumps(key)} = {_toml(inner)}" for key, inner in value.items()
+                               if inner is not None) + "}"
+    return json.dumps(value)
+
+
+def _children(process: int) -> list[int]:
+    try:
+        return [int(text) for text in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+    except OSError:
+        return []
+
+
+def _alive(process: int) -> bool:
+    try:
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[:1]
+    except OSError:
+        return False
+
+
+def _workers(process: int) -> list[int]:
+    return [child for child in _children(process) if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def interruptible() -> None:
+    """Ctrl-C reaches a process that was begun in the background too."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+@pytest.fixture(scope="module", params=["sets", "noise", "combined"])
+def side_by_side(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
+    """A folder with a study, the command that carries it out in two processes, and its whole run in whole/."""
+    folder = tmp_path_factory.mktemp(request.param)
+    material(folder)
+    stated = laid_over(STUDIES[request.param], {"training": {"epochs": 8}})
+    (folder / "study.toml").write_text("".join(f"{key} = {_toml(value)}\n" for key, value in stated.items()))
+    command = [sys.executable, "-m", "steadyread", "run", "study.toml", "--threads", "2", "--out"]
+    done = subprocess.run([*command, "whole"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return folder, command
+
+
+@pytest.mark.parametrize(("end", "awaited"), [
+    ("parent", "**/checkpoint.pt"), ("interrupt", "**/model.safetensors"), ("child", "**/records/part-*")])
+def test_processes_side_by_side_that_are_ended_leave_no_orphan_and_go_on(
+        end: str, awaited: str, side_by_side: tuple[Path, list[str]]) -> None:
+    folder, command = side_by_side
+    with subprocess.Popen([*command, end], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, preexec_fn=interruptible) as process:
+        while process.poll() is None and not (list((folder / end).glob(awaited)) and _workers(process.pid)):
+            time.sleep(0.005)
+        below = _children(process.pid)
+        os.kill(_workers(process.pid)[0] if end == "child" else process.pid,
+                signal.SIGINT if end == "interrupt" else signal.SIGKILL)
+        _, err = process.communicate()
+    assert process.returncode == {"parent": -signal.SIGKILL, "interrupt": 130, "child": 4}[end], err
+    until = time.monotonic() + 60
+    while any(map(_alive, below)) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert not [child for child in below if _alive(child)]
+    told = subprocess.run([*command, end], cwd=folder, capture_output=True, text=True)
+    assert told.returncode == 0, told.stderr
+    found, whole = digests(folder / end), digests(folder / "whole")
+    assert (found["keys"], {name: each.get("rows") for name, each in found["rows"].items()}) == (
+        whole["keys"], {name: each.get("rows") for name, each in whole["rows"].items()})
+    assert not [path for path in (folder / end).rglob("*") if path.name.startswith(".") or path.name == "checkpoint.pt"]
 
 
 @pytest.mark.usefixtures("undrawn")
