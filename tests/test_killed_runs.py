@@ -127,28 +127,19 @@ def interruptible() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-@pytest.fixture(scope="module", params=["sets", "noise", "combined"])
-def side_by_side(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
-    """A folder with a study, the command that carries it out in two processes, and its whole run in whole/."""
-    folder = tmp_path_factory.mktemp(request.param)
-    material(folder)
-    stated = laid_over(STUDIES[request.param], {"training": {"epochs": 8}})
-    (folder / "study.toml").write_text("".join(f"{key} = {_toml(value)}\n" for key, value in stated.items()))
+@pytest.mark.parametrize(("kind", "end", "awaited"), [
+    ("sets", "parent", "**/checkpoint.pt"), ("noise", "child", "**/records/part-*"),
+    ("combined", "interrupt", "**/model.safetensors")])
+def test_processes_side_by_side_that_are_ended_leave_no_orphan_and_go_on(kind: str, end: str, awaited: str,
+                                                                         tmp_path: Path) -> None:
+    material(tmp_path)
+    stated = laid_over(STUDIES[kind], {"training": {"epochs": 8}})
+    (tmp_path / "study.toml").write_text("".join(f"{key} = {_toml(value)}\n" for key, value in stated.items()))
     command = [sys.executable, "-m", "steadyread", "run", "study.toml", "--threads", "2", "--out"]
-    done = subprocess.run([*command, "whole"], cwd=folder, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    return folder, command
-
-
-@pytest.mark.parametrize(("end", "awaited"), [
-    ("parent", "**/checkpoint.pt"), ("interrupt", "**/model.safetensors"), ("child", "**/records/part-*")])
-def test_processes_side_by_side_that_are_ended_leave_no_orphan_and_go_on(
-        end: str, awaited: str, side_by_side: tuple[Path, list[str]]) -> None:
-    folder, command = side_by_side
-    with subprocess.Popen([*command, end], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    with subprocess.Popen([*command, end], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True, preexec_fn=interruptible) as process:
-        while process.poll() is None and not (list((folder / end).glob(awaited)) and _workers(process.pid)):
-            time.sleep(0.005)
+        while process.poll() is None and not (list((tmp_path / end).glob(awaited)) and _workers(process.pid)):
+            time.sleep(0.01)
         below = _children(process.pid)
         os.kill(_workers(process.pid)[0] if end == "child" else process.pid,
                 signal.SIGINT if end == "interrupt" else signal.SIGKILL)
@@ -158,12 +149,14 @@ def test_processes_side_by_side_that_are_ended_leave_no_orphan_and_go_on(
     while any(map(_alive, below)) and time.monotonic() < until:
         time.sleep(0.02)
     assert not [child for child in below if _alive(child)]
-    told = subprocess.run([*command, end], cwd=folder, capture_output=True, text=True)
-    assert told.returncode == 0, told.stderr
-    found, whole = digests(folder / end), digests(folder / "whole")
+    for place in (end, "whole"):
+        told = subprocess.run([*command, place], cwd=tmp_path, capture_output=True, text=True)
+        assert told.returncode == 0, told.stderr
+    found, whole = digests(tmp_path / end), digests(tmp_path / "whole")
     assert (found["keys"], {name: each.get("rows") for name, each in found["rows"].items()}) == (
         whole["keys"], {name: each.get("rows") for name, each in whole["rows"].items()})
-    assert not [path for path in (folder / end).rglob("*") if path.name.startswith(".") or path.name == "checkpoint.pt"]
+    assert not [path for path in (tmp_path / end).rglob("*")
+                if path.name.startswith(".") or path.name == "checkpoint.pt"]
 
 
 @pytest.mark.usefixtures("undrawn")

@@ -19,7 +19,8 @@ from steadyread.study.section import Settings, in_words, laid_over
 from steadyread.study.sections import Study
 
 _OUTSIDE = ("name", "scale", "scales", "sets", "equal")   # what stands outside of a set's own study
-_NOT_ALIKE = ("hardening", "triage", "gates")             # what the runs at equal conditions leave out
+# What the runs at equal conditions leave out.
+_NOT_ALIKE = ("hardening", "triage", "gates", "noise.hardening")
 _LARGEST = 2**18
 _APART, _DOT = re.compile(r"[={},\[\]\n]"), re.compile(r"[\w\"'-][ \t]*\.(?=[ \t]*[\w\"'-])")
 _SET = re.compile(r"[A-Za-z0-9][\w-]*")
@@ -100,14 +101,23 @@ def _several(stated: Settings, where: str, overrides: tuple[Mapping[str, Any], .
         studies[name] = checked(_topped(whole | {"name": name}, overrides), f"{where}, [sets.{name}]")
         if equal is not None:
             for key in _NOT_ALIKE:
-                if key in equal or key in own:
+                if _stated(equal, key) or _stated(own, key):
                     raise UsageError(f"{where}: [equal.{key}] is not carried out, as runs at equal conditions are "
                                      "only compared: state it outside of [equal]")
             over = _topped(laid_over(laid_over(whole, equal), own), overrides)
             plain = {key: value for key, value in over.items() if key not in _NOT_ALIKE}
+            if "noise" in plain:
+                plain["noise"] = {key: value for key, value in plain["noise"].items() if key != "hardening"}
             alike[name] = checked(plain | {"name": name}, f"{where}, [equal] on [sets.{name}]")
     name = str(stated.get("name", "sets"))
     return Sets(checked({"name": name}, where).name, studies, alike, stated.get("scale"))
+
+
+def _stated(table: Mapping[str, Any], key: str) -> bool:
+    """Whether a table states a dotted key."""
+    first, _, rest = key.partition(".")
+    held = table.get(first)
+    return first in table and (not rest or (isinstance(held, Mapping) and _stated(held, rest)))
 
 
 def _topped(stated: Settings, overrides: tuple[Mapping[str, Any], ...]) -> Settings:
