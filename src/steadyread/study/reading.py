@@ -100,24 +100,30 @@ def _several(stated: Settings, where: str, overrides: tuple[Mapping[str, Any], .
         own = whole.pop("equal", {})
         studies[name] = checked(_topped(whole | {"name": name}, overrides), f"{where}, [sets.{name}]")
         if equal is not None:
+            over = _topped(_alike(whole, laid_over(equal, own), where), overrides)
             for key in _NOT_ALIKE:
-                if _stated(equal, key) or _stated(own, key):
-                    raise UsageError(f"{where}: [equal.{key}] is not carried out, as runs at equal conditions are "
-                                     "only compared: state it outside of [equal]")
-            over = _topped(laid_over(laid_over(whole, equal), own), overrides)
-            plain = {key: value for key, value in over.items() if key not in _NOT_ALIKE}
-            if "noise" in plain:
-                plain["noise"] = {key: value for key, value in plain["noise"].items() if key != "hardening"}
-            alike[name] = checked(plain | {"name": name}, f"{where}, [equal] on [sets.{name}]")
+                over = _without(over, key)
+            alike[name] = checked(over | {"name": name}, f"{where}, [equal] on [sets.{name}]")
     name = str(stated.get("name", "sets"))
     return Sets(checked({"name": name}, where).name, studies, alike, stated.get("scale"))
 
 
-def _stated(table: Mapping[str, Any], key: str) -> bool:
-    """Whether a table states a dotted key."""
+def _alike(whole: Settings, equal: Settings, where: str) -> Settings:
+    """A set's study with the equal conditions over it."""
+    for key in _NOT_ALIKE:
+        if _without(equal, key) != equal:
+            raise UsageError(f"{where}: [equal.{key}] is not carried out, as runs at equal conditions are "
+                             "only compared: state it outside of [equal]")
+    return laid_over(whole, equal)
+
+
+def _without(stated: Mapping[str, Any], key: str) -> Settings:
+    """The settings without a dotted key."""
     first, _, rest = key.partition(".")
-    held = table.get(first)
-    return first in table and (not rest or (isinstance(held, Mapping) and _stated(held, rest)))
+    inner = stated.get(first)
+    if rest:
+        return {**stated, first: _without(inner, rest)} if isinstance(inner, Mapping) else dict(stated)
+    return {name: value for name, value in stated.items() if name != first}
 
 
 def _topped(stated: Settings, overrides: tuple[Mapping[str, Any], ...]) -> Settings:
