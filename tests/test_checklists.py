@@ -46,7 +46,7 @@ FINDINGS = [
     ("data", "note", "read as one grey channel"),
     ("near duplicates", "warning", "2 images occur twice"), ("near duplicates", "ok", "of others"),
     ("exact duplicates", "ok", "no exact duplicates"),
-    ("drawn images", "note", "210 of 500 images are used, drawn by class"),
+    ("drawn images", "note", "210 of 500 images are used, sampled by class"),
     ("unbounded attack", "ok", "PGD flips all"), ("convergence", "warning", "so few steps have not converged")]
 SMALL = records.as_table(fabricate.rows(n=24) + fabricate.rows(n=16, part="validation", name="valid"))
 

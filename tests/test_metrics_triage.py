@@ -331,7 +331,7 @@ def test_a_combination_of_noise_does_not_pass_for_better_than_the_margin() -> No
     assert found["a"].low > 0
     assert found["combined"].low < 0 < found["combined"].high
     assert " a sorts right from wrong worse than the margin: difference +0." in comparison(told)
-    assert "No difference from the margin can be told for all combined" in comparison(told)
+    assert "There is no detectable difference from the margin for all combined" in comparison(told)
 
 
 def test_the_combination_sees_no_label_of_a_test_read() -> None:

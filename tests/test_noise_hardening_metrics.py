@@ -225,7 +225,7 @@ def test_a_harm_is_a_harm_round_by_round() -> None:
 
 @pytest.mark.parametrize(("after", "said"), [
     (0.6, "changed no flip: 60.0 % of the test reads flip"),
-    (0.57, "made no difference to the flips that can be told"),
+    (0.57, "made no detectable difference to the flips"),
     (0.45, "They are not halved: 0.75 times")])
 def test_what_cannot_be_told_is_not_told(after: float, said: str) -> None:
     assert said in summary(method(networks("adaptive", after)))["verdict"]

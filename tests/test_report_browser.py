@@ -43,6 +43,6 @@ def test_the_page_draws_in_a_browser(page, tmp_path, width):
 
 def test_the_document_is_whole_and_its_figures_are_inside(page, tmp_path):
     found = browse(page, tmp_path / "profile", "--dump-dom")
-    assert "Is this evaluation to be believed?" in found
+    assert "Can this evaluation be trusted?" in found
     assert found.count("<svg") >= 4
     assert "<script" not in found

@@ -80,7 +80,7 @@ def test_a_study_that_did_not_look_has_no_such_section(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("moved", "grown", "verdict"), [
     (3.0, 1.6, "[B]'s claim is confirmed: a larger area, and more of it beyond the nodule"),
     (0.0, 0.6, "[B]'s claim does not hold: a smaller area, and less of it beyond the nodule"),
-    (0.0, 1.0, "[B]'s claim is not confirmed: no larger area that could be told")])
+    (0.0, 1.0, "[B]'s claim is not confirmed: no detectably larger area")])
 def test_the_claim_is_judged_by_its_figures(moved: float, grown: float, verdict: str) -> None:
     found = told(replace(SMALL, cases=40, patients=40, moved_mm=moved, grown=grown))
     assert verdict in claim_said(found, "grad_cam", CLASSES)[0]

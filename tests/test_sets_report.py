@@ -296,7 +296,7 @@ def test_what_the_checks_found_stands_by_set_and_errors_above_all(tmp_path: Path
     found, text, _ = pages(folder)
     assert found["believed"] == ("Of the checks of all networks 1 passed; set by set below stand 1 error and 2 "
                                  "warnings.")
-    top = text[text.index("Are these evaluations to be believed?"):text.index("Accuracy under attack")]
+    top = text[text.index("Can these evaluations be trusted?"):text.index("Accuracy under attack")]
     assert "lung ct, equal conditions, silent : no gradient anywhere" in top
     assert text.count("no gradient anywhere") == 2
     assert text.count("hardened network, near duplicates") == 1

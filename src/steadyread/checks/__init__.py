@@ -1,4 +1,4 @@
-"""Is this evaluation to be believed? A file a check (or a few that belong together); each returns a finding.
+"""Can this evaluation be trusted? A file a check (or a few that belong together); each returns a finding.
 
 Sources: evaluating robustness (arXiv:1902.06705), indicators of attack failure (arXiv:2106.09947), and for the
 planted example arXiv:2206.13991.

@@ -20,7 +20,7 @@ _SILENT = 0.1        # share of images of other classes, above which a network o
 
 def enough_images(n: int) -> Finding:
     """How many images the claim stands on."""
-    return Finding("images", "ok" if n >= 100 else "warning", f"the tables stand on {n} test images"
+    return Finding("images", "ok" if n >= 100 else "warning", f"the tables are based on {n} test images"
                    + ("" if n >= 100 else ": a 95 % interval of a share is then 10 points or more to each side"),
                    float(n))
 
@@ -60,5 +60,5 @@ def silent(table: pa.Table) -> Iterator[Finding]:
     right = int(found.correct.sum())
     if clopper_pearson(right, len(known))[0] <= most:
         yield Finding("no better than one class", "warning", f"{right} of {len(known)} test images are read right, "
-                      f"which cannot be told from always saying the most frequent class ({most:.1%}). That few of "
-                      "its reads change says little of such a network", right / len(known))
+                      f"which is not detectably better than always saying the most frequent class ({most:.1%}). That "
+                      "few of its reads change says little of such a network", right / len(known))

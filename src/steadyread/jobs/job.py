@@ -192,7 +192,7 @@ def _drawn(material: Material, attacked: Cases) -> Iterator[Finding]:
     used, test = len(material.raw) + len(material.raw.unread), len(material.ready.part("test"))
     tested = len(attacked.part("test"))
     if used < material.whole:
-        yield Finding("drawn images", "note", f"{used} of {material.whole} images are used, drawn by class", used)
+        yield Finding("drawn images", "note", f"{used} of {material.whole} images are used, sampled by class", used)
     if tested < test:
-        yield Finding("attacked images", "note", f"{tested} of {test} test images are attacked, drawn by class; "
+        yield Finding("attacked images", "note", f"{tested} of {test} test images are attacked, sampled by class; "
                       "every figure speaks of these", tested)

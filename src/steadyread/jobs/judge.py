@@ -25,7 +25,7 @@ def judged_gates(branch: Branch) -> tuple[Judged, ...]:
     if set_aside.said(folder):
         summary = records.read_json(folder / SUMMARY)
         images = summary["images"] if "images" in summary else summary["parts"][summary["part"]]["cases"]
-        on = f". It stands on {counted(images, 'image')}; others are set aside"
+        on = f". It is based on {counted(images, 'image')}; others are set aside"
     before = f"{branch.name}: " if branch.name else ""
     return tuple(replace(judged, message=f"{before}{judged.message}{on}")
                  for asked in map(gate, study.gates.fail_below) for judged in _judged(folder, study, asked))
@@ -43,7 +43,7 @@ def _judged(folder: Path, study: Study, asked: Gate) -> Iterator[Judged]:
                                       for finding in records.read_json(path / FINDINGS)]
     broken = broken_checks(findings, table)
     if judged.passed and broken and asked.metric == ROBUST:
-        judged = replace(judged, passed=False, message=f"{judged.message} But this is not to be believed while "
+        judged = replace(judged, passed=False, message=f"{judged.message} But this cannot be trusted while "
                          f"these checks fail: {', '.join(broken)}")
     yield judged
 

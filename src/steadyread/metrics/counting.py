@@ -1,4 +1,4 @@
-"""Is P(flip) to be believed: set against counting many draws, where it is hard; and is the search converged."""
+"""Can P(flip) be trusted: set against counting many draws, where it is hard; and is the search converged."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -66,7 +66,7 @@ def other_rows(told: Told) -> list[dict[str, Any]]:
 
 def _doubted(other: Told) -> str:
     """Checks that a network to compare with failed, beside its name."""
-    return f" (not to be believed: {', '.join(other['doubt'])})" if other.get("doubt") else ""
+    return f" (not to be trusted: {', '.join(other['doubt'])})" if other.get("doubt") else ""
 
 
 def training_terms(training: Told, bounds: Bounds) -> list[tuple[str, str]]:
@@ -141,7 +141,7 @@ def sizes_said(told: Told, bounds: Bounds) -> str:
 
 def _paired_card(name: str, row: Told) -> Card:
     if row["after"].value is None:
-        return Card(NONE, name, "cannot be told from these images")
+        return Card(NONE, name, "unknown from these images")
     return Card(percent(row["after"].value), f"{name}, {percent(row['before'].value)} before",
                 difference_said(row["difference"]) if row["difference"].low is not None
                 else f"{points(row['difference'].value)} points; {FEW}")

@@ -32,7 +32,7 @@ _PAPER = ("square", "diamond", "triangle-up")
 
 @dataclass(frozen=True)
 class Judged:
-    """One method, or the networks before: SAN, robust accuracy and AUC, and whether it may be believed."""
+    """One method, or the networks before: SAN, robust accuracy and AUC, and whether it can be trusted."""
 
     name: str
     san: Estimate | None

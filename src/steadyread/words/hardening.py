@@ -68,7 +68,7 @@ def hardening_short(found: Compared | None, training: Mapping[str, Any] | None,
 
 def doubt_said(failed: Sequence[str]) -> str:
     """What takes a gain back: the checks of the hardened network's evaluation that failed; empty without any."""
-    return (" But this is not to be believed while these checks of the hardened network fail: "
+    return (" But this cannot be trusted while these checks of the hardened network fail: "
             f"{', '.join(failed)}.") if failed else ""
 
 
@@ -81,7 +81,7 @@ def under_attack(row: Mapping[str, Any], found: Compared) -> str:
     told = _told(merged)
     return {"better": f"Hardening made the reads steadier: {reads} ({told}).",
             "worse": f"Hardening made the reads less steady: {reads} ({told}).",
-            "alike": f"Hardening made no difference that can be told: {reads} ({told}).",
+            "alike": f"Hardening made no detectable difference: {reads} ({told}).",
             "same": (f"Under {size} no image is read right, neither before hardening nor after it."
                      if merged["before"].value == 0 else
                      f"Hardening changed nothing here: under {size} the very same images are read right after as "

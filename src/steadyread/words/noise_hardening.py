@@ -126,7 +126,7 @@ def best_said(found: Found) -> str:
 
 def controls_said(found: Found) -> str:
     """Whether the main method and the best one do more than further training without optimised noise."""
-    words = {"better": "fewer flips", "worse": "more flips", "alike": "no difference that can be told",
+    words = {"better": "fewer flips", "worse": "more flips", "alike": "no detectable difference",
              "same": "no difference", "few": "too few patients"}
     told = [f"{_quoted(row['name'])} against {_quoted(row['control'])}: {words[row['way']]} "
             f"({difference_said(row['san']['difference'])}, p = {p_shown(row['p_holm'])})"
@@ -206,7 +206,7 @@ def _flips_said(found: Found, row: Row) -> str:
     reads = f"{after} of the {_reads(found)} flip under {under(found)} after it and {before} before"
     return {"better": f"{name} made the reads steadier: {reads} ({told}).",
             "worse": f"{name} made the reads less steady: {reads} ({told}).",
-            "alike": f"{name} made no difference to the flips that can be told: {reads} ({told}).",
+            "alike": f"{name} made no detectable difference to the flips: {reads} ({told}).",
             "same": (f"None of the {_reads(found)} flips under {under(found)}, neither before "
                      f"{name[:1].lower() + name[1:]} nor after it." if san["before"].value == 0 else
                      f"{name} changed no flip: {reads}, the very same ones."),
@@ -275,7 +275,7 @@ def _by_round_said(row: Row) -> str:
     """Which rounds made a difference of their own, where there are several."""
     if len(row["by_round"]) < 2:
         return ""
-    words = {"better": "fewer flips", "worse": "more flips", "alike": "no difference that can be told",
+    words = {"better": "fewer flips", "worse": "more flips", "alike": "no detectable difference",
              "same": "no difference", "few": "too few patients"}
     said = "; ".join(f"round {one['round']}: {words[way_of_chances(one['san'], one['san']['p'])]}"
                      for one in row["by_round"])

@@ -85,7 +85,7 @@ def _flip_beside_margin(triage: Mapping[str, Any]) -> str:
     areas = {row["score"]: row["area"].value for row in triage["rows"]}
     said = {"yes": "The smallest flip sorts right from wrong better than the margin does",
             "no": "The smallest flip sorts right from wrong worse than the margin, which costs nothing",
-            "alike": "No difference can be told between the smallest flip and the margin, which costs nothing"
+            "alike": "There is no detectable difference between the smallest flip and the margin, which costs nothing"
             }[triage["beats_margin"]]
     interval = difference["area"]
     return (f"{said}: area under risk-coverage {areas['smallest_flip']:.4f} against {areas['margin']:.4f} "
@@ -110,7 +110,7 @@ def _further_beside_margin(triage: Mapping[str, Any]) -> str:
                         f"95 % interval {_signed(area.low)} to {_signed(area.high)}{_after_holm(row, triage)}.")
     if alike:
         listed = alike[0] if len(alike) == 1 else f"{', '.join(alike[:-1])} and {alike[-1]}"
-        said.append(f"No difference from the margin can be told for {listed}.")
+        said.append(f"There is no detectable difference from the margin for {listed}.")
     why = (triage["combined"] or {}).get("why")
     return " ".join([*said, *([why] if why else [])])
 

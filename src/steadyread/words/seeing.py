@@ -18,10 +18,10 @@ _SHORT = {("up", "down"): "as [B] says", ("down", "up"): "the other way round",
           ("down", "none"): "a smaller area", ("none", "up"): "less beyond the nodule",
           ("up", "up"): "a larger area, but less beyond the nodule",
           ("down", "down"): "a smaller area, but more beyond the nodule",
-          ("none", "none"): "no change that could be told"}
-_AREA = {"up": "a larger area", "down": "a smaller area", "none": "no larger area that could be told"}
+          ("none", "none"): "no detectable change"}
+_AREA = {"up": "a larger area", "down": "a smaller area", "none": "no detectably larger area"}
 _INSIDE = {"up": "less of it beyond the nodule", "down": "more of it beyond the nodule",
-           "none": "no more of it beyond the nodule that could be told"}
+           "none": "not detectably more of it beyond the nodule"}
 _CLAIM = ("[B]'s claim is not confirmed", "half of [B]'s claim is confirmed", "[B]'s claim is confirmed")
 _STABLE = 0.9      # rank correlation of two halves, from which on a ranking is called the same
 
@@ -94,8 +94,8 @@ def causes_said(summary: Summary) -> str:
     numbers = f"{points(difference.value)} % of its median change{_interval(difference)}"
     if difference.low <= 0 <= difference.high:
         return ("[B] supposes that such features make reads flip. That cannot be seen here: in how much random "
-                "noise changes the most changed feature, no difference can be told between the images that flip "
-                f"under the study's own noise and those that do not ({numbers}).")
+                "noise changes the most changed feature, there is no detectable difference between the images that "
+                f"flip under the study's own noise and those that do not ({numbers}).")
     more, fits = ("more", "fits") if difference.value > 0 else ("less", "does not fit")
     return ("In images that flip under the study's own noise, random noise changes the most changed feature "
             f"{more} than in those that do not ({numbers}), which {fits} [B]'s supposition that such features make "

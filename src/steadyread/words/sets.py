@@ -20,7 +20,7 @@ _MOST = 0.5
 # In units of the images' own fine structure nothing is claimed: noise and structure cannot be told apart there.
 _YARDSTICKS = {"of_range": "as a share of the range"}
 _HARDENED = (("better", "Hardening made the reads steadier"), ("worse", "Hardening made the reads less steady"),
-             ("alike", "Hardening made no difference to the accuracy under attack that can be told"),
+             ("alike", "Hardening made no detectable difference to the accuracy under attack"),
              ("same", "Hardening left the very same reads right under attack"),
              ("few", "Too few patients tell what hardening did to the accuracy under attack"),
              (KEPT, "No epoch of hardening was better than the network it started from, which was kept,"),
@@ -185,7 +185,7 @@ def _clean(sets: Mapping[str, Summary], titles: Mapping[str, str], ways: Mapping
             if wanted in ways_]
     if not said and set(ways_) == {"same"}:
         return ["Of the clean images the very same are read right as before."]
-    return said or ["Neither a gain nor a loss of clean accuracy can be told."]
+    return said or ["There is neither a detectable gain nor a detectable loss of clean accuracy."]
 
 
 def triage_answer(found: Summary) -> str:
@@ -197,7 +197,7 @@ def triage_answer(found: Summary) -> str:
     titles, share = found["titles"], next(iter(found["sets"].values()))["triage"]["share"]
     ways = _grouped({name: row["change"] for name, row in rows.items()}, verdict)
     words = (("better", "raises the accuracy of the others in"), ("worse", "lowers the accuracy of the others in"),
-             ("alike", "makes no difference that can be told in"),
+             ("alike", "makes no detectable difference in"),
              ("few", "cannot be judged for want of patients in"))
     parts = [f"{verb} {listed([titles[name] + _of_change(rows[name]['change'], way_) for name in ways[way_]])}"
              for way_, verb in words if way_ in ways]
@@ -255,8 +255,8 @@ def lowered(name: str) -> str:
 
 
 def _ways(rows: Sequence[Mapping[str, Any]], found: Summary) -> str:
-    """`better in a; worse in b; no differently, as far as can be told, in c`, all by their intervals."""
-    words = (("better", "better in"), ("worse", "worse in"), ("alike", "no differently, as far as can be told, in"),
+    """`better in a; worse in b; without a detectable difference in c`, all by their intervals."""
+    words = (("better", "better in"), ("worse", "worse in"), ("alike", "without a detectable difference in"),
              ("few", "in a way that too few patients tell in"))
     return "; ".join(f"{said} {listed([found['titles'][row['set']] for row in rows if row['way'] == wanted])}"
                      for wanted, said in words if any(row["way"] == wanted for row in rows))

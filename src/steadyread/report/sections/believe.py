@@ -12,7 +12,7 @@ from steadyread.report.sections.terms import noise_terms
 from steadyread.report.sets import Sets
 
 
-@section("Is this evaluation to be believed?", of=Plain, order=100)
+@section("Can this evaluation be trusted?", of=Plain, order=100)
 def believe(plain: Plain) -> Iterator[Item]:
     """The findings, those that passed behind a fold."""
     s = plain.summary
@@ -25,7 +25,7 @@ def believe(plain: Plain) -> Iterator[Item]:
                    "model.")
 
 
-@section("Is this evaluation to be believed?", of=Noise, order=1000)
+@section("Can this evaluation be trusted?", of=Noise, order=1000)
 def believe_noise(noise: Noise) -> Iterator[Item]:
     """The findings, and how to read the terms of a study of CT noise."""
     yield from _checks(noise.summary["findings"])
@@ -33,7 +33,7 @@ def believe_noise(noise: Noise) -> Iterator[Item]:
     yield noise_terms(noise)
 
 
-@section("Are these evaluations to be believed?", of=Sets, order=2020)
+@section("Can these evaluations be trusted?", of=Sets, order=2020)
 def believe_sets(sets: Sets) -> Iterator[Item]:
     """The errors of all sets."""
     errors = tuple(Note("error", f"{each['title']}, {row['check']}", row["message"])

@@ -53,7 +53,7 @@ def _power(exponent: float) -> str:
     return mark("sup", digits(exponent))
 
 
-@section("Is P(flip) to be believed?", of=Noise, order=1060)
+@section("Can P(flip) be trusted?", of=Noise, order=1060)
 def chance_of_flip(noise: Noise) -> Iterator[Item]:
     """P(flip) from margin, drift and jitter against the count of many draws."""
     counted = noise.summary["counted"]

@@ -51,7 +51,7 @@ def _checks(found: Told) -> Iterator[Item]:
     passed = len(found["findings"]) - len(open_)
     if open_:
         of_these = f" {passed} of its checks passed; these did not:" if passed else ""
-        yield Text(f"Is the hardened network's evaluation to be believed?{of_these}", "above")
+        yield Text(f"Can the hardened network's evaluation be trusted?{of_these}", "above")
         yield notes(open_)
     elif passed:
         yield Text(f"Every check of the hardened network's evaluation passed ({passed}).", "soft")

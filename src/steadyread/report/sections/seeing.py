@@ -30,7 +30,7 @@ def seeing(seen: Seeing) -> Iterator[Item]:
                "a lot, and attention spread to “a larger area beyond the nodule”. Here the same is measured on "
                f"{s['images']} {seen.part} images of {s['patients']} patients by {networks}, under {noise} noise of "
                f"{s['mas']:g} mAs and under plain random noise of that dose.")
-    yield Heading("Are the maps to be believed?")
+    yield Heading("Can the maps be trusted?")
     yield notes(s["findings"]) if s["findings"] else Notes((Note(
         "warning", "", "Maps of randomised weights were not made: nothing says that these maps tell of what was "
         "learned."),))
