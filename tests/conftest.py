@@ -1,6 +1,6 @@
 """Where real data lies, if it does, and one thread a process so that timings of others are left alone."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -9,6 +9,7 @@ import torch
 from fabricate_pictures import Call, Told
 from steadyread import progress
 from steadyread.charts import Chart
+from steadyread.charts.panels import png
 from steadyread.cli import main
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -27,6 +28,14 @@ def shared_data() -> Callable[[str], Path]:
         return folder
 
     return find
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _painted_small() -> Iterator[None]:
+    """Pictures of figures have an eighth of their size: painting them in full is a quarter of a report's time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("steadyread.charts.panels.png", lambda svg, scale=2: png(svg, scale / 8))
+        yield
 
 
 @pytest.fixture

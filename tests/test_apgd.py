@@ -10,7 +10,7 @@ from torch import nn
 
 from fabricate_training import QUICK, spots
 from fabricate_training import classifier as plain_classifier
-from steadyread.assessment import assess, describe_attack
+from steadyread.assessment import assess
 from steadyread.attacks.apgd import checkpoints
 from steadyread.attacks.recipe import attack
 from steadyread.attacks.recipes.apgd import apgd
@@ -255,13 +255,6 @@ def test_flipped_images_leave_and_passes_are_counted():
     assert (outcome.forwards[flipped] < 1 + 3 * 16).all()
 
 
-def test_epsilon_zero_changes_nothing():
-    classifier, images = net_classifier(), some_images()
-    outcome = attack(classifier, images, predictions_of(classifier, images), apgd(0.0, 5))
-    assert torch.equal(outcome.images, images)
-    assert not outcome.flipped.any()
-
-
 def test_logits_that_are_no_numbers_are_survived():
     class Moody(nn.Module):
         """Not a number for one image wherever it is moved, and for others on the way at times."""
@@ -338,12 +331,6 @@ def test_it_is_known_by_name_in_a_study(tmp_path):
     path.write_text("[attacks.settings.apgd]\nstep = 12\n", encoding="utf-8")
     with pytest.raises(UsageError, match=r"unknown key 'attacks\.settings\.apgd\.step': did you mean 'steps'\?"):
         read_study(path)
-
-
-def test_its_settings_stand_in_the_plan():
-    assert describe_attack(apgd(5.6, 20)) == (
-        "AutoPGD(threat=Linf(epsilon=5.6), steps=20, restarts=1, loss='margin', name='apgd')")
-    assert apgd(5.6) == apgd(5.6)
 
 
 @pytest.mark.parametrize("sizes", [["2 grey levels", "2 grey levels"], ["2 grey levels", "8/1020"]])

@@ -22,7 +22,7 @@ from steadyread.attacks.recipes.pgd import pgd
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.cases import Cases, Row
 from steadyread.classifier import Classifier
-from steadyread.errors import InputRefused, PlanDiffers, UsageError
+from steadyread.errors import InputRefused, UsageError
 from steadyread.jobs.examples import write_examples
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.summary import smallest_flips_rounded
@@ -107,12 +107,6 @@ def test_parts_may_have_attacks_of_their_own_and_users_their_own_attack():
     assert all(row["flips"] == (row["prediction"] != row["reference"]) for row in mine)
 
 
-def test_settings_bound_with_partial_stand_in_the_plan(tmp_path):
-    assess(made_classifier(), made_cases(12), [partial(smallest_flip, largest=2.0)], store=tmp_path / "run")
-    plan = records.read_json(tmp_path / "run" / "plan.json")
-    assert plan["attacks"]["test"] == ["smallest_flip(largest=2.0)"]
-
-
 def test_resuming_gives_the_same_rows_and_does_the_missing_blocks_only(tmp_path):
     cases, classifier = made_cases(3 * BLOCK), made_classifier()
     whole = assess(classifier, cases, ATTACKS)
@@ -126,15 +120,6 @@ def test_resuming_gives_the_same_rows_and_does_the_missing_blocks_only(tmp_path)
     again = assess(classifier, cases, ATTACKS, store=store)
     assert again.equals(whole)
     assert sorted(path.name for path in (store / "records").glob("part-*")) == [path.name for path in parts]
-
-
-def test_another_plan_in_the_same_folder_is_refused(tmp_path):
-    cases, store = made_cases(12), tmp_path / "run"
-    assess(made_classifier(), cases, [fgsm(0.05)], store=store)
-    with pytest.raises(PlanDiffers, match=r"model\.sha256|seed|attacks"):
-        assess(made_classifier(), cases, [fgsm(0.05)], store=store, seed=1)
-    with pytest.raises(PlanDiffers, match="attacks"):
-        assess(made_classifier(), cases, [fgsm(0.06)], store=store)
 
 
 KILLED = textwrap.dedent("""
@@ -243,8 +228,3 @@ def test_flips_are_read_again_as_whole_stored_values(slope: float, stands: int) 
     standing = smallest_flips_rounded(reads_of(table), "label")
     assert standing is not None
     assert (standing.value, standing.n) == (stands, 8)
-
-
-def test_images_of_other_than_whole_values_are_not_rounded() -> None:
-    table = assess(made_classifier(), made_cases(12), [smallest_flip])
-    assert {row["flips_rounded"] for row in table.to_pylist()} == {None}

@@ -18,25 +18,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # the benchmarks 
 
 from benchmarks import card, gpu, growth
 from benchmarks.ct_noise import Estimates, Judged, compared, counted, error, ours
-from benchmarks.setup import Setup
 
 
 def test_exponent_is_that_of_an_exact_power() -> None:
     exponent, deviation = growth.exponent_of([10, 100, 1000], [3 * work**1.5 for work in (10, 100, 1000)])
     assert exponent == pytest.approx(1.5)
     assert deviation == pytest.approx(0.0, abs=1e-9)
-
-
-def test_exponent_has_the_standard_error_of_least_squares() -> None:
-    x, noise = np.log([1.0, 2.0, 4.0, 8.0, 16.0]), np.array([0.1, -0.2, 0.05, 0.15, -0.1])
-    (slope, _), covariance = np.polyfit(x, 0.8 * x + noise, 1, cov=True)
-    found = growth.exponent_of(np.exp(x).tolist(), np.exp(0.8 * x + noise).tolist())
-    assert found == pytest.approx((slope, np.sqrt(covariance[0, 0])))
-
-
-def test_exponent_needs_two_points_and_its_error_three() -> None:
-    assert np.isnan(growth.exponent_of([10], [1])).all()
-    assert np.isnan(growth.exponent_of([10, 100], [1, 10])[1])
 
 
 @pytest.mark.parametrize("who", ["smallest_flip", "pgd", "bare"])
@@ -47,17 +34,6 @@ def test_a_point_is_measured(who: str, shape: tuple[int, ...]) -> None:
     assert found.forwards > found.backwards > 0
     if who != "smallest_flip":
         assert (found.forwards, found.backwards) == (growth.STEPS + 1, growth.STEPS)
-
-
-@pytest.mark.slow
-def test_a_point_in_another_process_says_why_it_failed() -> None:
-    assert "nobody" in str(growth.elsewhere(growth.Point("nobody", 10, (1, 4, 4), 2)))
-
-
-def test_memory_an_image_costs_besides_itself_and_its_result() -> None:
-    points = [growth.Point("pgd", images, (1, 10, 10), 2) for images in (100, 1100)]
-    twice = [(point, growth.Found(1.0, 5000 + 2 * 400 * point.images, 1, 1)) for point in points]
-    assert growth.held_an_image(twice) == pytest.approx(1.0)
 
 
 def axes(*, last: float = 8.0, classes: float = 4.0
@@ -90,16 +66,6 @@ def test_a_point_that_came_to_nothing_misses_the_goals(lost: int) -> None:
     assert not growth.time_goal("pgd", made, {"images": {"pgd": [(point, "killed") for point, _ in points]}}).met
 
 
-@pytest.mark.parametrize(("held", "met", "told"), [(0.05, True, "0.05 of it"), (-0.05, True, "-0.05 of it"),
-                                                   (0.2, False, "0.20 of it"), (-0.2, False, "not measurable"),
-                                                   (math.nan, False, "not measurable")])
-def test_memory_is_flat_or_grows_or_cannot_be_told(held: float, met: bool, told: str) -> None:
-    points = [growth.Point("pgd", images, (1, 10, 10), 2) for images in (100, 1100)]
-    found = [(point, growth.Found(1.0, (1 + held) * 400 * point.images, 1, 1)) for point in points]
-    goal = growth.memory_goal("pgd", found)
-    assert (goal.met, goal.found) == (met, told)
-
-
 def test_the_bare_loop_takes_the_chunks_of_steadyread() -> None:
     seen: dict[str, set[int]] = {}
     for who in ("bare", "pgd"):
@@ -127,11 +93,6 @@ def test_batch_grows_until_memory_ends() -> None:
         card.best_batch(rate, least=64)
 
 
-def test_flops_of_a_linear_layer() -> None:
-    layer = nn.Sequential(nn.Flatten(), nn.Linear(12, 5)).requires_grad_(False)
-    assert card.flops_of(layer, torch.rand(1, 1, 3, 4)) == 2 * 2 * 12 * 5
-
-
 @pytest.mark.slow
 def test_the_gpu_table_runs_on_a_cpu() -> None:
     scale = gpu.Scale(torch.device("cpu"), width=0.05, side=16, box=8, most=16, matrix=64, rounds=1, compiled=False)
@@ -142,12 +103,6 @@ def test_the_gpu_table_runs_on_a_cpu() -> None:
     assert all(len(row) == len(part.columns) for part in parts for row in part.rows)
     assert any(row[0] == "steadyread" and row[1] == "11 + 10" for part in parts for row in part.rows)
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
-
-
-def test_without_a_gpu_the_table_says_so(tmp_path: Path) -> None:
-    table = gpu.measure(Setup(tmp_path, tmp_path))
-    assert table.missing == "no GPU at hand"
-    assert "never run on a GPU" in table.told[0]
 
 
 def test_a_lot_of_draws_is_what_flip_probability_has() -> None:
@@ -166,15 +121,6 @@ def test_a_lot_of_draws_is_what_flip_probability_has() -> None:
     for name in ("probability", "low", "high"):
         np.testing.assert_allclose(getattr(found, name)[0], getattr(told, name).flatten(), atol=1e-6)
     np.testing.assert_allclose(counted(pool, 20).probability[1], (pool[..., 20:] < 0).double().mean(2).flatten())
-
-
-def test_errors_are_those_of_the_range_asked_for() -> None:
-    truth = np.array([0.0, 0.005, 0.5, 0.95])
-    estimate = Estimates("one", truth + np.array([[0.3, 0.1, 0.2, 0.3]]), truth[None], truth[None])
-    judged = Judged("net", 1000, truth, truth, truth, (estimate,), ("a", "b", "c", "d"))
-    assert error([judged], 0, (0.0, 0.01)) == pytest.approx(np.sqrt((0.3**2 + 0.1**2) / 2))
-    assert error([judged, replace(judged, estimators=(estimate,))], 0, (0.1, 0.9)) == pytest.approx(0.2)
-    assert np.isnan(error([judged], 0, (0.01, 0.1)))
 
 
 def two_estimators(errors: np.ndarray, others: np.ndarray, keys: str) -> Judged:

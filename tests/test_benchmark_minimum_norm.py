@@ -8,7 +8,6 @@ import torch
 from torch import Tensor, nn
 
 from steadyread import Bounds, Classifier
-from steadyread.attacks.smallest_flip import THOROUGH, Effort
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # the benchmarks are no part of the package
 
@@ -78,12 +77,6 @@ def test_the_papers_procedure_finds_the_first_epsilon_beyond_the_truth() -> None
     assert sizes[2] == INF                     # the truth is 0.3, beyond the grid
 
 
-def test_grid_begins_and_ends_where_the_paper_does() -> None:
-    grid = minimum_norm.grid_of(0.02, 32)
-    assert (len(grid), grid[0], grid[-1]) == (32, pytest.approx(1e-4), pytest.approx(0.02))
-    assert grid[1] / grid[0] == pytest.approx(grid[31] / grid[30])
-
-
 def test_quantile_is_an_observed_value_and_infinity_is_one() -> None:
     ordered = torch.tensor([1.0, 1.1, 1.2, INF])
     assert smallest.quantile(ordered, 0.5) == pytest.approx(1.1)
@@ -98,13 +91,6 @@ def test_an_effort_adds_up_to_what_was_asked(gradients: int) -> None:
     if gradients >= 5:
         effort = smallest.effort_of(gradients, 10)
         assert effort.targets * effort.explore + effort.refine == gradients
-
-
-@pytest.mark.parametrize("effort", [Effort(), THOROUGH])
-def test_steadyreads_own_efforts_come_out_of_their_totals(effort: Effort) -> None:
-    many = smallest.effort_of(effort.targets * effort.explore + effort.refine, 10)
-    assert (many.explore, many.refine, many.polish) == (effort.explore, effort.refine, effort.polish)
-    assert smallest.effort_of(effort.steps, 2) == effort
 
 
 @pytest.mark.parametrize("classes", [2, 5])
@@ -161,54 +147,6 @@ def test_the_papers_procedure_is_judged_on_the_images_that_it_flips() -> None:
     none = smallest.Row(minimum_norm.PAPERS_WAY, torch.tensor([INF, INF, INF]), 6500, 6400)
     assert not next(smallest._goals([outcome_of([0.1, 0.3, 0.1], none)])).met
     assert not list(smallest._against(subject_of(grey(0.4, 0.4, 0.4)), [none], paper))
-
-
-def test_the_pass_that_warms_a_method_is_not_counted() -> None:
-    seen = []
-
-    def find(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-        seen.append(len(images))
-        network(images)
-        return images
-
-    subject = subject_of(grey(0.3, 0.4))
-    row = smallest.theirs(subject, minimum_norm.Method("x", 1, find), 2, Setup(Path(), Path(), 1, 1, True))
-    assert (seen, row.forwards) == ([1, 2], 1)
-
-
-class Apart(nn.Module):
-    """Reads otherwise while its parameters are frozen, as another layout in memory can at the boundary."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(1))
-
-    def forward(self, images: Tensor) -> Tensor:
-        margin = images.flatten(1).sum(1) - (2.0 if self.weight.requires_grad else 1.0)
-        return torch.stack([torch.zeros_like(margin), margin * self.weight], dim=1)
-
-
-def test_flips_are_read_again_outside_the_search() -> None:
-    subject = Subject(RECIPES[0], "plain", Classifier(Apart(), Bounds(0.0, 2.0, ""), "logits"), grey(0.2),
-                      torch.tensor([0]))
-    found = grey(0.4)
-    with subject.classifier.frozen():
-        assert int(subject.classifier.logits(found).argmax(1)) == 1
-    assert smallest.read_again(subject, found).tolist() == [INF]
-    assert smallest.read_again(subject, grey(0.6)).tolist() == pytest.approx([0.2])
-
-
-def test_a_curve_beside_ours_shows_where_it_is_lower() -> None:
-    mine = torch.tensor([0.1, 0.2], dtype=torch.float64)
-    grid = (0.05, 0.15, 0.25)
-    theirs = torch.tensor([[[INF, INF], [INF, 0.15], [0.25, 0.25]]], dtype=torch.float64)   # one attack
-    found = curve.compared(curve.Swept("x", theirs), mine, grid)
-    # ours: 1, 0.5, 0; theirs: 1, 0.5, 0, by another image
-    assert (found.below, found.above) == (0.0, 0.0)
-    assert (found.beaten, found.lead) == (1, pytest.approx(0.25))
-    stronger = theirs.clone()
-    stronger[0, 0, 1] = 0.04
-    assert curve.compared(curve.Swept("x", stronger), mine, grid).below == pytest.approx(50.0)
 
 
 def test_what_flips_beyond_epsilon_does_not_count_on_the_curve() -> None:

@@ -5,10 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
-from benchmarks.clock import Counted, interleaved, ratio
-from benchmarks.guard import gone, losses, read_recorded, record
-from benchmarks.heads import OURS, Verdict, changes, looked_at, tally, verdict
-from benchmarks.libraries import NotInstalled, shortened
+from benchmarks.clock import Counted
+from benchmarks.guard import losses, read_recorded, record
+from benchmarks.heads import OURS, looked_at, verdict
+from benchmarks.libraries import NotInstalled
 from benchmarks.page import page
 from benchmarks.peers import ATTACKS, BARE, TELLS
 from benchmarks.situations import affine, least_margin, situations
@@ -54,21 +54,6 @@ def test_two_gradients_through_one_graph_are_two_passes():
     assert (counted.forwards, counted.backwards) == (3, 6)
 
 
-def test_rounds_alternate_and_the_first_is_thrown_away():
-    turns: list[str] = []
-    found = interleaved({name: lambda name=name: turns.append(name) for name in "abc"}, rounds=20)
-    rounds = ["".join(turns[start:start + 3]) for start in range(0, len(turns), 3)]
-    assert {"".join(sorted(each)) for each in rounds} == {"abc"}
-    assert len(set(rounds)) > 3                    # in an order of its own each time, not always behind the same
-    assert {name: len(times) for name, times in found.items()} == {"a": 20, "b": 20, "c": 20}
-
-
-def test_a_ratio_is_of_each_round():
-    found = ratio([2.0, 3.0, 8.0], [1.0, 2.0, 2.0])
-    assert (found.median, found.low, found.high) == (2.0, 1.5, 4.0)
-    assert str(found) == "2.00 (1.50 to 4.00)"
-
-
 # The guard
 
 
@@ -105,20 +90,6 @@ def test_page_shows_goals_and_tables_and_escapes_bars():
     assert "quick trial" not in told
 
 
-def test_page_says_what_got_worse_and_what_was_a_trial():
-    told = page([(table(), ABOUT | {"quick": True}), (Table("gpu", "On a GPU", (), missing="no GPU"), ABOUT)],
-                ["epoch: one: 1.3"])
-    assert "worse than the recorded run, or gone: epoch: one: 1.3" in told
-    assert "quick trial" in told
-    assert "Not measured: no GPU." in told
-    assert "No run is recorded" in page([(table(), ABOUT)], None)
-
-
-def test_what_was_recorded_and_is_measured_no_more_is_told():
-    recorded = {"epoch: one": 1.0, "epoch: two": 1.0, "gpu: three": 1.0}
-    assert list(gone({"epoch: one": 1.0}, recorded)) == ["epoch: two: recorded, not measured"]
-
-
 def test_a_table_comes_back_as_it_was_written(tmp_path):
     table().write(tmp_path, ABOUT)
     assert read_table(tmp_path / "epoch.json") == (table(), ABOUT)
@@ -146,23 +117,6 @@ def test_rounding_is_forgiven_and_little_more():
     assert flipped_within(network, some, some, labels, 0.0).all()
 
 
-def test_what_is_not_a_number_is_no_success():
-    network, some = linear(), images()
-    labels = 1 - network(some).argmax(1)
-    spoilt = some.clone()
-    spoilt[0, 0, 0, 0] = torch.nan
-    found = flipped_within(network, some, spoilt, labels, 0.1)
-    assert found.tolist() == [False] + [True] * (len(some) - 1)
-
-
-def test_images_outside_the_bounds_are_cut_to_them():
-    network, some = linear(), images()
-    labels = 1 - network(some).argmax(1)
-    assert flipped_within(network, some, some.round() * 3 - 1, labels, 1.0).shape == labels.shape
-    assert flipped_within(network, torch.ones_like(some), torch.full_like(some, 9.0),
-                          1 - network(torch.ones_like(some)).argmax(1), 0.0).all()
-
-
 # The libraries
 
 
@@ -185,13 +139,6 @@ def test_every_attack_finds_what_can_be_found_on_a_linear_network(library, attac
     assert 0 < int(truth.sum()) < len(some)
     assert torch.equal(flipped_within(counted, some, found, labels, 0.1), truth)
     assert torch.equal(run(), found)    # the same start each time
-
-
-def test_what_a_library_raised_fits_a_cell():
-    assert shortened(NotInstalled("art")) == "not installed"
-    assert shortened(AssertionError()) == "AssertionError: (no message)"
-    assert shortened(ValueError("one\n  two")) == "ValueError: one two"
-    assert len(shortened(ValueError("x" * 500))) < 100
 
 
 # What is known of the small networks
@@ -221,20 +168,3 @@ def test_a_wrong_answer_is_called_wrong():
     assert looked_at(one, one.images).text == f"wrong: 100% robust, truth {truth:.0%}"
     assert not looked_at(one, one.images).right
     assert not verdict(replace(one, network=nn.Linear(3, 3)), OURS).right   # crashes
-
-
-def test_a_tally_is_of_what_a_library_offers():
-    nothing = Verdict(False, "–", offered=False)
-    assert tally([Verdict(True, "right"), Verdict(False, "wrong"), nothing]) == "1 of 2"
-    assert tally([nothing]) == "–"
-    assert not verdict(replace(situations(12)[0], attacks=("none such",)), "ART").offered
-
-
-def test_what_an_attack_leaves_behind_is_seen():
-    one = next(each for each in situations(12) if "statistics" in each.watched)
-    network = linear()
-    one = replace(one, network=network, watched=("statistics", "mode", "gradients"))
-    left = linear().requires_grad_(True).train()
-    left(images()).sum().backward()
-    assert changes(one, linear()) == []
-    assert changes(one, left) == ["training mode", "gradients in its parameters"]

@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from steadyread import Classifier, attack, fgsm, pgd, smallest_flip
+from steadyread import Classifier, fgsm, pgd, smallest_flip
 from steadyread.assessment import assess
 from steadyread.attacks.blind import QUERIES, without_gradients
 from steadyread.attacks.recipes.apgd import apgd
 from steadyread.attacks.square import Square
 from steadyread.checks import believed
-from steadyread.errors import Doubt, NoGradient
+from steadyread.errors import Doubt
 from test_assessment import made_cases, made_classifier, rows_of
 from test_classifier_types import IMAGES, PLAIN, REFERENCE, WEIGHT, Halves
 
@@ -68,20 +68,6 @@ def test_sizes_without_gradients_do_not_depend_on_the_company():
     few = smallest_flip(classifier, IMAGES[3:6], reference[3:6])
     assert torch.allclose(whole.size[3:6], few.size, rtol=1e-4)
     assert torch.equal(whole.size, smallest_flip(classifier, IMAGES, reference).size)
-
-
-def test_largest_bounds_the_search_without_gradients_too():
-    classifier = Classifier(Ungraded(), (0, 1), "logits")
-    found = smallest_flip(classifier, IMAGES, REFERENCE, largest=float(PLAIN.median()))
-    assert (found.size[torch.isfinite(found.size)] <= float(PLAIN.median())).all()
-    assert torch.isinf(found.size).any()
-
-
-def test_an_attack_that_climbs_says_what_needs_no_gradient():
-    blind = Classifier(Ungraded(), (0, 1), "logits")
-    with pytest.raises(NoGradient, match=r"smallest_flip, or steadyread.attacks.square.Square"):
-        attack(blind, IMAGES, REFERENCE, pgd(0.2))
-    assert attack(blind, IMAGES, REFERENCE, Square(0.3)).flipped.all()
 
 
 def test_attacks_that_climb_are_replaced_size_by_size_and_once():

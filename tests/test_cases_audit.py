@@ -1,8 +1,7 @@
 """The audit finds what was planted, and nothing where nothing is."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -12,10 +11,7 @@ from steadyread.cases import Cases, Preparation, Row, audit, phantom, prepare
 from steadyread.cases.leaks import strongest
 from steadyread.errors import InputRefused
 from steadyread.findings import Finding
-from steadyread.progress import Label
 from steadyread.types import Bounds
-
-T = TypeVar("T")
 
 
 def made(images: list[np.ndarray], labels: list[int | None] | None = None, **columns: list[str]) -> Cases:
@@ -120,12 +116,6 @@ def test_copied_slices_of_thin_volumes_are_a_leak() -> None:
     assert "border slices that are copies" in leak(findings, "prepared images: image size").message
 
 
-def test_pictures_have_rows_and_columns_where_volumes_have_slices() -> None:
-    said = [finding.message for finding in audit(made(pictures(20))) if finding.check == "label leak"]
-    assert any("the share of border rows and columns that are copies" in message for message in said)
-    assert not any("slice" in message for message in said)
-
-
 def test_constant_padding_is_a_leak() -> None:
     images = pictures(80)
     for index, image in enumerate(images):
@@ -181,11 +171,6 @@ def test_a_patient_who_holds_a_large_share_of_a_part_is_named(most: int, part: s
         [("warning", ("rich",), 12 / 40)] if named else [])
 
 
-def test_two_patients_of_equal_shares_are_few_and_not_dominant() -> None:
-    findings = audit(made(pictures(40), patients=["a", "b"] * 20, parts=["test"] * 40))
-    assert not [finding for finding in findings if finding.check == "dominant patient"]
-
-
 def test_a_leak_stands_on_patients_and_not_on_their_many_images() -> None:
     """One patient of each class, all of whose pictures have one size, tell nothing of sizes and classes."""
     images = [picture for space, seed in (((24, 24), 0), ((24, 30), 1)) for picture in pictures(20, space, seed)]
@@ -205,18 +190,6 @@ def test_bounds_of_another_depth_are_doubted() -> None:
     assert findings["range of the pixels"].severity == "warning"
     assert "are the bounds those of these images?" in findings["range of the pixels"].message
     assert {finding.check: finding for finding in audit(cases)}["range of the pixels"].severity == "ok"
-
-
-def test_an_audit_says_how_far_it_is() -> None:
-    labels = []
-
-    def heard(items: Iterable[T], total: int, label: Label) -> Iterator[T]:
-        labels.append((label, total))
-        return iter(items)
-
-    audit(phantom.nodules(4, 0), progress=heard)
-    assert labels[0][1] == 4
-    assert "looking at the images" in str(labels[0][0])
 
 
 @pytest.mark.parametrize(("classes", "deviations"), [(2, 1.96), (3, 3.0)])

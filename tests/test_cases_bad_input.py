@@ -58,11 +58,6 @@ def test_unknown_options_and_double_layouts(tmp_path: Path) -> None:
     refusal(lambda: READERS.add(READERS["lidc"]), "lidc", kind=UsageError)
 
 
-def test_one_class_only(tmp_path: Path) -> None:
-    save(tmp_path / "a" / "1.png")
-    refusal(lambda: open_cases(tmp_path), "one class only", "a")
-
-
 @pytest.mark.parametrize("name", ["../out.png", "/etc/out.png", "a/../../out.png", "C:\\out.png", ""])
 def test_csv_paths_that_climb_out(tmp_path: Path, name: str) -> None:
     save(tmp_path / "1.png")
@@ -84,12 +79,6 @@ def test_csv_without_any_file_or_column_or_with_an_unknown_label(tmp_path: Path)
     refusal(lambda: open_cases(table), "line 2", "spacing_mm", "wide")
     table.write_bytes("file,label\n1.png,caf\xe9\n".encode("latin-1"))
     refusal(lambda: open_cases(table), "list.csv", "UTF-8")
-
-
-def test_two_csvs_are_not_guessed_between(tmp_path: Path) -> None:
-    for name in ("a.csv", "b.csv"):
-        (tmp_path / name).write_text("file,label\n1.png,a\n")
-    refusal(lambda: open_cases(tmp_path), "a.csv, b.csv")
 
 
 @pytest.mark.parametrize("text", ["file,label\n" + "a,b\n" * 1_000_001, "file,label\n" + "\n" * 1_000_001,
@@ -225,13 +214,6 @@ def test_idx_cut_bombed_and_without_its_pair(tmp_path: Path) -> None:
     refusal(lambda: open_cases(idx(tmp_path, SHAPE, bytes(18)).parent / "gone"), "gone")
 
 
-def test_cifar_of_wrong_length_or_label(tmp_path: Path) -> None:
-    (tmp_path / "data_batch_1.bin").write_bytes(bytes(3072))
-    refusal(lambda: open_cases(tmp_path), "data_batch_1.bin", "3073")
-    (tmp_path / "data_batch_1.bin").write_bytes(bytes((11,)) + bytes(3072))
-    refusal(lambda: open_cases(tmp_path), "data_batch_1.bin record 0", "11")
-
-
 def lidc(path: Path, images: np.ndarray, table: str | None = None) -> Path:
     np.savez(path / "patches.npz", images_hu=images, nodule_id=np.arange(len(images)))
     head = "row,nodule_id,patient_id,pixel_spacing_mm,malignancy_1,malignancy_2,malignancy_3,malignancy_4\n"
@@ -300,9 +282,3 @@ def test_images_of_two_shapes_make_no_batch(tmp_path: Path) -> None:
                                  Preparation(window=(5, 5)), Preparation(crop=(1, 2, 3))])
 def test_preparations_without_sense(bad: Preparation) -> None:
     refusal(lambda: prepare(phantom.nodules(2, 0), bad), kind=UsageError)
-
-
-def test_a_spacing_needs_a_spacing(tmp_path: Path) -> None:
-    save(tmp_path / "a" / "1.png")
-    save(tmp_path / "b" / "1.png")
-    refusal(lambda: prepare(open_cases(tmp_path), Preparation(spacing_mm=1.0)), "a/1.png", "spacing")

@@ -93,14 +93,6 @@ def test_pgm_keeps_stored_values(tmp_path: Path, kind: bytes, maxval: int) -> No
     assert (pixels.dtype, high) == (np.uint16, maxval)
 
 
-def test_pgm_and_ppm_of_few_levels(tmp_path: Path) -> None:
-    (tmp_path / "x.pgm").write_bytes(b"P5 3 1 15\n\0\7\x0f")
-    pixels, _, high = read(tmp_path / "x.pgm")
-    assert (pixels.tolist(), pixels.dtype, high) == ([[[0, 7, 15]]], np.uint8, 15)
-    (tmp_path / "c.pgm").write_bytes(b"P6 1 1 100\n\0\7\x64")
-    assert read(tmp_path / "c.pgm")[0].tolist() == [[[0]], [[7]], [[100]]]
-
-
 @pytest.mark.parametrize("data", [
     b"P5 3 1 15\n\0\7", b"P5 3 1 15\n\0\7\xff", b"P5 0 1 15\n", b"P5 3 1 0\n\0\0\0", b"P5 3 1 70000\n\0\0\0\0\0\0",
     b"P2 3 1 15\n1 2", b"P2 3 1 15\n1 2 x", b"P5 99999999 99999999 255\n", b"P5 3 1 15\n\0\7\1P5 3 1 15\n\0\7\1",
@@ -182,7 +174,7 @@ def _many_frames(path: Path) -> None:
     first = int.from_bytes(content[4:8], "little")
     count = int.from_bytes(content[first:first + 2], "little")
     directory, chain = content[first:first + 2 + 12 * count], b""
-    for _ in range(20_000):
+    for _ in range(4_000):
         chain += directory + (len(content) + len(chain) + len(directory) + 4).to_bytes(4, "little")
     end = first + len(directory)
     path.write_bytes(content[:end] + len(content).to_bytes(4, "little") + content[end + 4:] + chain)
@@ -268,14 +260,6 @@ def test_few_bits_are_stretched_and_said(tmp_path: Path, bits: int) -> None:
     assert pixels[0, 0, :4].tolist() == first
     Image.new("L", (8, 8), 9).save(tmp_path / "y.png")
     assert "bits a pixel" not in read(tmp_path / "y.png")[1]
-
-
-def test_highest_values_that_differ_are_said(tmp_path: Path) -> None:
-    (tmp_path / "x.pgm").write_bytes(b"P5 3 1 15\n\0\7\x0f")
-    (tmp_path / "y.pgm").write_bytes(b"P5 3 1 255\n\0\7\xff")
-    _, how = look_of([tmp_path / "x.pgm", tmp_path / "y.pgm"])
-    assert "highest value that they state differs (15 in 1, 255 in 1 of 2)" in how
-    assert "differs" not in look_of([tmp_path / "y.pgm"] * 2)[1]
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA"])

@@ -8,6 +8,7 @@ import pytest
 from steadyread.cases import Preparation, audit, open_cases, prepare, split
 
 Find = Callable[[str], Path]
+pytestmark = pytest.mark.slow
 
 
 def test_lidc_patches(shared_data: Find) -> None:

@@ -389,10 +389,11 @@ def test_lidc_volumes(shared_data: Callable[[str], Path]) -> None:
     assert padded["padding tells the label"] == pytest.approx(0.873, abs=0.005)
 
 
+@pytest.mark.slow
 def test_a_real_box_comes_from_its_volume_by_its_operators(shared_data: Callable[[str], Path]) -> None:
     folder = shared_data("lidc-nodules-3d")
     cases = open_cases(folder, box_mm=(32, 160, 160))      # so large that every voxel is used
-    for index in (0, 77, 411):
+    for index in (77, 411):
         case, row = cases[index], cases.rows[index]
         image = nib.as_closest_canonical(nib.load(row.source.volume.file))    # towards right, front, head
         pixels = np.flip(np.asarray(image.dataobj), (0, 1)).T[None]

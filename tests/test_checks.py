@@ -18,7 +18,7 @@ BOUNDS = Bounds(-4, 4, "HU")
 
 
 def found(classifier, cases=None):
-    return {finding.check: finding for finding in believed(classifier, cases or made_cases(120).part("test"))}
+    return {finding.check: finding for finding in believed(classifier, cases or made_cases(60).part("test"))}
 
 
 class Head(nn.Module):

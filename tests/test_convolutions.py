@@ -91,16 +91,6 @@ def test_a_gpus_setting_is_put_back_by_the_last_of_several_threads() -> None:
     assert asked.fp32_precision == before
 
 
-def test_a_network_that_views_is_rescued_inside_another_context_too() -> None:
-    images = torch.rand(4, 1, 8, 8)
-    viewed = made(Viewed)
-    reference = torch.zeros(4, dtype=torch.int64)
-    with viewed.frozen():
-        first = attack(viewed, images, reference, pgd(0.05)).margin
-        assert torch.equal(attack(viewed, images, reference, pgd(0.05)).margin, first)
-    assert viewed.module.first[2].weight.is_contiguous()
-
-
 def test_weights_are_put_back_when_something_is_raised_within() -> None:
     classifier = made(Flattened)
     before = classifier.module.first[2].weight.data_ptr()

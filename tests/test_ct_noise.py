@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from steadyread.errors import InputRefused, UsageError
-from steadyread.metrics.dose import effective_mas
 from steadyread.threats import CTNoise, Spectrum
 from steadyread.threats.ct_noise import resampled
 from steadyread.threats.drawing import Field
@@ -204,16 +203,6 @@ def test_unknown_grids_are_refused_with_the_case() -> None:
             CTNoise(Spectrum.soft(), domain="native").size_of(100, replace(batch, native=native))
 
 
-@pytest.mark.parametrize("mas", [0, -100, float("nan")])
-def test_dose_is_positive(mas: float) -> None:
-    with pytest.raises(UsageError, match="mAs above 0"):
-        CTNoise(Spectrum.soft(), mas)
-    for mode in ("add", "simulate"):
-        batch = replace(_batch(1, (24, 24)), scan_mas=(300.0,))
-        with pytest.raises(UsageError, match="mAs above 0"):
-            CTNoise(Spectrum.soft(), mode=mode).size_of(mas, batch)  # type: ignore[arg-type]
-
-
 def test_what_cannot_be_meant_is_refused() -> None:
     with pytest.raises(UsageError, match="projection is one of slice, paper"):
         CTNoise(Spectrum.soft(), projection="sphere")  # type: ignore[arg-type]
@@ -242,22 +231,6 @@ def test_a_grid_that_cannot_hold_the_spectrum_warns() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         CTNoise(Spectrum.soft()).start(_batch(1, (24, 24)), torch.ones(1), 0, 0)
-
-
-def test_the_warning_is_given_once() -> None:
-    threat, batch = CTNoise(Spectrum.lung()), _batch(1, (24, 24))
-    with warnings.catch_warnings(record=True) as given:
-        warnings.simplefilter("default")
-        for draw in range(5):
-            threat.start(batch, torch.ones(1), 0, draw)
-    assert len(given) == 1
-
-
-def test_effective_dose_adds_as_variances_do() -> None:
-    assert effective_mas(100, 500) == pytest.approx(83.33, abs=0.01)
-    assert effective_mas(100, 10) == pytest.approx(9.09, abs=0.01)
-    sigma = Spectrum.soft().sigma_hu
-    assert sigma(effective_mas(80, 50)) ** 2 == pytest.approx(sigma(80) ** 2 + sigma(50) ** 2)
 
 
 def test_the_thickness_of_slices_is_their_distance_and_not_a_pixels_width() -> None:

@@ -74,14 +74,6 @@ def test_a_tilted_stack_is_sorted_along_its_normal(tmp_path: Path) -> None:
     assert read_dicom([tmp_path]).positions_mm == (-4, -2, 0)
 
 
-def test_part_of_a_series_is_read_alone(tmp_path: Path) -> None:
-    write_slice(_series(tmp_path), 9, PixelData=None)      # the slice without pixels is left out
-    found = read_dicom([tmp_path], slices=slice_range("1:3"))
-    assert found.positions_mm == (2, 4)
-    with pytest.raises(InputRefused, match="leaves none of its 4 slices"):
-        read_dicom([tmp_path], slices=slice_range("7:"))
-
-
 @pytest.mark.parametrize(("tags", "said"), [
     ({"PixelSpacing": [0.5, 0.7]}, "PixelSpacing is 0.5/0.7"),
     ({"ImageOrientationPatient": [0, 1, 0, 1, 0, 0]}, "ImageOrientationPatient is"),

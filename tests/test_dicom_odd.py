@@ -97,12 +97,6 @@ def test_what_makes_no_stack_of_hu_is_refused_by_name(tmp_path: Path, tags: dict
     assert "\n" not in str(refusal.value)
 
 
-def test_the_display_s_polarity_leaves_hu_alone(tmp_path: Path) -> None:
-    wanted = read_dicom([write_slice(tmp_path)]).images_hu
-    found = read_dicom([write_slice(tmp_path, PhotometricInterpretation="MONOCHROME1")]).images_hu
-    np.testing.assert_array_equal(found, wanted)
-
-
 def test_a_missing_thickness_and_position_leave_one_slice_readable(tmp_path: Path) -> None:
     path = write_slice(tmp_path, SliceThickness=None, ImagePositionPatient=None)
     found = read_dicom([path])

@@ -103,13 +103,6 @@ def test_nothing_is_added_when_the_interpreter_ends(shell: str, code: int) -> No
     assert "Exception ignored" not in told.stderr
 
 
-def test_results_print_where_only_ascii_can_be_shown(monkeypatch: pytest.MonkeyPatch) -> None:
-    told = subprocess.run([sys.executable, "-c", "from steadyread.ending import exit_code_of, printed\n"
-                           "exit_code_of(lambda _: printed('caf\\u00e9 \\udce9'))"], capture_output=True,
-                          env=os.environ | {"PYTHONIOENCODING": "ascii"})
-    assert (told.returncode, told.stdout) == (0, b"caf\\xe9 \\udce9\n")
-
-
 def test_a_folder_that_is_a_file_is_refused(steadyread: Call, tmp_path: Path) -> None:
     write_run(tmp_path / "run", table(n=20))
     (tmp_path / "file").write_text("")

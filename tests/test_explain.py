@@ -167,12 +167,6 @@ def test_overwriting_activations_give_the_same_maps() -> None:
         assert not classifier.module[1].inplace
 
 
-def test_passes_are_counted() -> None:
-    classifier = Classifier(seeing([[1.0, 0.5]], (6, 7)), (0, 1000), "logit")
-    integrated_gradients(classifier, patched((6, 7)), torch.tensor([1, 1]), steps=8)
-    assert (classifier.passes.forwards, classifier.passes.backwards) == (16, 16)
-
-
 # layers
 
 class Residual(nn.Module):

@@ -68,10 +68,6 @@ def test_a_file_that_is_not_there_is_told_with_the_nearest_name(tmp_path: Path, 
         regular_file(tmp_path / "quite-another")
 
 
-def _below(folder: Path) -> list[str]:
-    return [path.relative_to(folder).as_posix() for path in files_below(folder)]
-
-
 def test_every_folder_is_visited_once(tmp_path: Path) -> None:
     inner = tmp_path / "data" / "a" / "deep"
     inner.mkdir(parents=True)
@@ -93,13 +89,6 @@ def test_every_folder_is_visited_once(tmp_path: Path) -> None:
     assert sorted(path.name for path in unfollowed) == ["0", "again", "round", "top", "up", "y"]
 
 
-def test_pipes_and_devices_are_no_files(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "pipe.png")
-    (tmp_path / "zero.png").symlink_to("/dev/zero")
-    (tmp_path / "real.png").write_bytes(b"1")
-    assert _below(tmp_path) == ["real.png"]
-
-
 def test_a_folder_that_cannot_be_listed_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputRefused, match=r"none: cannot be listed"):
         list(files_below(tmp_path / "none"))
@@ -113,10 +102,6 @@ def test_any_name_can_be_shown(name: str, safe: str) -> None:
     assert shown(name) == safe
     assert shown(safe) == safe
     safe.encode()
-
-
-def test_a_refusal_is_one_line_that_can_be_printed() -> None:
-    assert str(InputRefused(f"{FOREIGN}: one\n  two")) == "caf\\xe9.png: one two"
 
 
 def test_settings_and_json_carry_any_file_name(tmp_path: Path) -> None:

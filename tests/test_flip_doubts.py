@@ -107,18 +107,6 @@ def test_a_mask_on_a_random_network_does_not_hide_that_it_is_random():
     assert "repeatable" in doubted(found)
 
 
-def test_doubts_count_images_of_every_chunk_and_cost_no_pass():
-    classifier = Classifier(Changed(), (0.0, 1.0), "logits")
-    images = torch.rand(300, 1, 8, 8)
-    found = smallest_flip(classifier, images, torch.zeros(300, dtype=torch.long))
-    assert int(found.forwards.sum()) == classifier.passes.forwards
-    assert int(found.forwards.max()) <= 44
-    assert int(found.backwards.max()) <= 35
-    assert "300 images" in repr(found)
-    assert "wrong to begin with" in repr(found)
-    assert set(found.columns()) == {"found_size", "flips", "trials", "logits", "margin", "forwards", "backwards"}
-
-
 @pytest.mark.parametrize("change", [lambda logits: logits.detach(), lambda logits: torch.ones(len(logits), 2)])
 def test_a_network_without_gradients_is_searched_by_square_and_attacks_by_gradient_say_so(change):
     (doubt, *_) = searched(after=change).doubts

@@ -1,7 +1,6 @@
 """Hardening: larger flips, an honest rule for the epoch kept, sizes found on training images alone."""
 
 import copy
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,14 +18,12 @@ from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.cases import Cases, Row, collate
 from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, UsageError
-from steadyread.progress import progress
 from steadyread.training import loop
-from steadyread.training.crafts import SignSteps
 from steadyread.training.epsilon import useful_epsilons
 from steadyread.training.fit import fit
 from steadyread.training.harden import HardeningSettings, Rule, harden
 from steadyread.training.loop import Course, Stage, Standing
-from steadyread.training.recipes import Adversarial, Clean, Trades, Unsupervised
+from steadyread.training.recipes import Clean
 
 PLAIN = replace(QUICK, learning_rate=3e-3)
 SETTINGS = HardeningSettings(epsilons=(100.0,), epochs=(6,), training=PLAIN)
@@ -111,14 +108,6 @@ def test_from_scratch_the_start_is_no_measure_of_clean_accuracy() -> None:
     assert found.history["rule"].startswith("the epoch of the highest sum of accuracy on clean validation images")
 
 
-def test_three_classes_are_hardened_too() -> None:
-    plain = fit(classifier(3), spots(120, 1, 3), spots(60, 2, 3), replace(QUICK, epochs=10)).classifier
-    found = harden(plain, spots(120, 1, 3), spots(60, 2, 3), replace(SETTINGS, epsilons=(60.0,), epochs=(4,)))
-    test = spots(60, 3, 3)
-    assert robust(found.classifier, test, 60.0) > robust(plain, test, 60.0)
-    assert accuracy(found.classifier, test) > 0.9
-
-
 def test_images_of_the_test_part_are_never_read(trained: Classifier) -> None:
     made = spots(100, 1)
     rows = tuple(replace(row, part=("train", "validation", "test", "train")[row.source % 4]) for row in made.rows)
@@ -161,10 +150,6 @@ def kept(rule: Rule, rows: Sequence[dict[str, Any]]) -> int:
     ([row(0.83, 0.5)], 1)])
 def test_the_rule_keeps_the_epoch_that_it_names(rows: list[dict[str, Any]], epoch: int) -> None:
     assert kept(Rule(0.85 - 0.02, 0.4, 0.5), rows) == epoch
-
-
-def test_one_class_is_no_fault_where_the_images_are_of_one() -> None:
-    assert kept(Rule(0.8, 0.4, 0.0), [row(0.9, 0.8, classes=1)]) == 1
 
 
 def silent() -> Classifier:
@@ -222,29 +207,6 @@ def test_at_most_so_many_validation_images_are_attacked_by_class(
     monkeypatch.setattr("steadyread.training.harden.attack", watched)
     harden(trained, spots(40, 1), spots(60, 2), replace(SETTINGS, epochs=(2,), steps=1, judged=20))
     assert seen == [[10, 10]] * 3
-
-
-def test_progress_says_the_accuracies_after_each_epoch(trained: Classifier) -> None:
-    out = io.StringIO()
-
-    def told(items: Any, total: int, label: Any) -> Any:
-        return progress(items, total, label, out)
-
-    history = harden(trained, spots(40, 1), spots(20, 2), replace(SETTINGS, epochs=(3,), steps=1),
-                     progress=told).history
-    lines = out.getvalue().splitlines()
-    assert len(lines) == 3
-    for number, (line, epoch) in enumerate(zip(lines, history["epochs"], strict=True), start=1):
-        clean, attacked = (100 * epoch[key] for key in ("validation_accuracy", "robust_accuracy"))
-        assert line.startswith(f"hardening ({clean:.1f} % clean, {attacked:.1f} % robust): {number} of 3, ")
-
-
-def test_settings_become_recipes() -> None:
-    settings = HardeningSettings(epsilons=(5.0,), share=0.25, steps=3, step=0.5)
-    craft = SignSteps(5.0, 3, 0.5)
-    assert settings.recipe(5.0) == Adversarial(craft, 0.25, "cross_entropy")
-    assert replace(settings, method="trades").recipe(5.0) == Trades(craft, 6.0, 0.25, "cross_entropy")
-    assert replace(settings, method="unsupervised", beta=2.0).recipe(5.0) == Unsupervised(craft, 2.0, 0.25)
 
 
 @pytest.mark.parametrize(("wrong", "told"), [

@@ -11,7 +11,7 @@ import fabricate
 from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.metrics import Estimate, Outcome, Reads, reads_of
-from steadyread.metrics.hardening import compared, pair_of_networks, sign_test
+from steadyread.metrics.hardening import compared, sign_test
 from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.summary import as_json
 from steadyread.metrics.verdicts import way_of_reads
@@ -231,19 +231,6 @@ def test_too_few_patients_have_no_interval() -> None:
     found = compared(hand([1] * 10 + [0] * 10, patients=4), hand([1] * 20, patients=4), [], HU)
     assert found["clean"]["difference"].low is None
     assert way_of_reads(found["clean"]) == "few"
-
-
-def test_the_comparison_is_plain_json_and_the_same_each_time() -> None:
-    first, second = (json.dumps(as_json(compared(linear(), linear(slope=0.1), [2.8], HU, 3))) for _ in range(2))
-    assert first == second
-    assert json.loads(first)["flips"]["searched"] is True
-
-
-def test_the_pair_keeps_what_belongs_to_an_image() -> None:
-    reads = linear()
-    pair = pair_of_networks(replace(reads, scores={"views": np.arange(120.0)[:, None]}), reads)
-    assert len(pair.before) == len(pair.before.logits) == len(pair.before.scores["views"]) == 120
-    assert all(len(outcome.found) == 120 for outcome in pair.after.outcomes)
 
 
 def row(value: float | None, low: float | None, high: float | None, p: float, gained: int = 9, lost: int = 3

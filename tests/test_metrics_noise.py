@@ -11,7 +11,7 @@ import pytest
 import fabricate_noise as made
 from steadyread import records
 from steadyread.errors import InputRefused
-from steadyread.metrics import counting, dose_fall, noise, plausibility, published
+from steadyread.metrics import counting, dose_fall, noise, plausibility
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.dose import nearest_dose
 from steadyread.metrics.drift import dose_laws, drift_rows
@@ -20,7 +20,6 @@ from steadyread.metrics.noise_classes import areas, classification, roc_curves, 
 from steadyread.metrics.noise_summary import nearest_to_stated
 from steadyread.metrics.over_folds import mean_over_folds, share_over_folds, statistic_over_folds
 from steadyread.metrics.reads import PAPER, PLAUSIBLE, RANDOM, RINGS, Outcome, Reads, columns_of
-from steadyread.metrics.robustness import merged_found_size
 from steadyread.metrics.subgroups import UNKNOWN, _binned, subgroups
 
 SETTINGS = made.Made()
@@ -66,13 +65,6 @@ def test_noise_without_a_clean_row_is_refused(tables: dict[int, pa.Table]) -> No
         reads_of({0: records.as_table(rows)}, variant="original")
 
 
-def test_the_reads_of_an_ordinary_report_leave_noise_out(tables: dict[int, pa.Table]) -> None:
-    reads = reads_of(tables[0])
-    assert len(reads) == SETTINGS.cases
-    assert not reads.fixed("prediction")
-    assert merged_found_size(reads, "prediction").improved is None
-
-
 def test_san_and_sar_are_counts_of_the_rows(main: Reads, tables: dict[int, pa.Table]) -> None:
     row = noise.attack_row(main, RANDOM, 50.0, "test")
     assert row is not None
@@ -86,14 +78,6 @@ def test_san_and_sar_are_counts_of_the_rows(main: Reads, tables: dict[int, pa.Ta
     assert row["san"].sd == pytest.approx(np.std(row["san"].folds, ddof=1))
     assert row["san"].low < row["san"].value < row["san"].high
     assert noise.attack_row(main, "no_such_noise", 50.0, "test") is None
-
-
-def test_sar5_is_the_rate_that_one_in_twenty_reaches() -> None:
-    rates = np.arange(100) / 100
-    assert noise.sar_reached(rates) == pytest.approx(0.95)
-    assert np.mean(rates >= noise.sar_reached(rates)) == pytest.approx(0.05)
-    assert noise.sar_reached([0.4]) == 0.4
-    assert np.isnan(noise.sar_reached([]))
 
 
 def test_a_sar_curve_begins_at_san_and_falls(main: Reads) -> None:
@@ -330,20 +314,6 @@ def test_subgroups_are_a_partition_with_their_numbers(main: Reads) -> None:
     assert one["expected"].folds[0] == pytest.approx(under.rate[:, 0][chosen[:, 0]].mean())
     others = main.inside("test") & ~chosen
     assert one["rest"].value == pytest.approx(under.rate[chosen].mean() - under.rate[others].mean())
-
-
-def test_a_value_that_cannot_be_read_is_unknown(main: Reads) -> None:
-    cases: list[dict[str, Any]] = [{"case_id": name, "diameter_mm": "large"} for name in main.case_id]
-    found = subgroups(main, "test", 100.0, columns_of(cases, main.case_id), None)
-    assert "diameter" in found["missing"]
-
-
-def test_the_papers_numbers_are_the_papers() -> None:
-    assert published.san_printed("random", "test", 100.0) == (17.4, 4.3)
-    assert published.san_printed("optimised", "train", 10.0) == (59.2, 6.3)
-    assert published.san_printed("random", "test", 30.0) is None
-    assert published.variant_printed("batch_norm") == ((10.6, 3.7), (15.7, 4.4))
-    assert published.variant_printed("strided") is None
 
 
 def _under(flips: np.ndarray, trials: int) -> Outcome:

@@ -62,14 +62,6 @@ def test_the_variants_of_table_3(variant: str, features: list[int], dense: list[
     assert quarter[2] < outline(variant=variant, size=BOX)[2] / 10
 
 
-def test_layers_that_are_put_in_between() -> None:
-    norm, some, more = made("batch_norm"), made("dropout_0.1"), made("dropout_0.2")
-    assert (count(norm, nn.BatchNorm3d), count(norm, nn.BatchNorm1d)) == (4, 3)
-    for net, share in ((some, 0.1), (more, 0.2)):
-        dropped = [layer.p for layer in net.modules() if isinstance(layer, nn.Dropout)]
-        assert dropped == [share] * 7
-
-
 def test_a_strided_one_has_no_pooling_and_the_same_parameters() -> None:
     strided, pooled = made("strided"), made()
     assert count(strided, nn.MaxPool3d) == 0
@@ -108,11 +100,6 @@ def test_no_slice_is_lost_where_an_axis_is_odd() -> None:
     made(norm=True).eval().features(volumes).sum().backward()
     assert volumes.grad is not None
     assert (volumes.grad.abs().sum((0, 1, 3, 4)) > 0).all()
-
-
-def test_more_classes_have_one_logit_each() -> None:
-    assert made(classes=3).eval()(torch.rand(2, 1, *BOX)).shape == (2, 3)
-    assert made(channels=2).eval()(torch.rand(2, 2, *BOX)).shape == (2, 1)
 
 
 def test_what_is_stated_is_stronger_than_the_variant() -> None:

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from steadyread.cases.structure import not_uniform
 from steadyread.cases.uniform import Region, cut, find_regions
 from steadyread.cli import main
-from steadyread.console import noise_lines
 from steadyread.errors import InputRefused, SteadyreadError, UsageError
 from steadyread.noise_measure import Measurement, measure_noise
 from steadyread.noise_show import Showing, show_noise
@@ -168,11 +167,6 @@ def test_what_is_shown_agrees_with_what_is_given(tmp_path: Path) -> None:
     assert (tmp_path / "noise-shown.png").is_file()
 
 
-def test_a_grid_that_cuts_a_spectrum_is_named(tmp_path: Path) -> None:
-    found = show_noise("lung", [100], Showing(size=32, draws=20), tmp_path)
-    assert "above the Nyquist frequency" in found["findings"][0]["message"]
-
-
 def test_commands_print_lines_or_json(stored: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "out")
     assert main(["noise", "measure", str(stored), "--difference", "--out", out]) == 0
@@ -236,13 +230,6 @@ def test_philips_objects_are_found_in_air(shared_data: Callable[[str], Path], tm
     assert found["YA"]["sigma_hu"] > 5 * found["UB"]["sigma_hu"]
     for one in found.values():
         assert 85 < min(one["mean_hu"]) < max(one["mean_hu"]) < 115
-
-
-def test_a_mean_that_rounds_to_zero_has_no_sign() -> None:
-    found = {"provenance": "measured", "sigma_hu": 4.28, "sigma_range_hu": (4.0, 4.6), "peak_per_mm": 0.281,
-             "step_per_mm": 0.031, "mean_per_mm": 0.3, "mean_2d_per_mm": 0.4, "mean_hu": (-0.3, -0.1),
-             "reference_mas": None, "dose_law": None, "findings": [], "table": "t", "pictures": ["p"]}
-    assert "mean value  0 to 0 HU" in "\n".join(noise_lines(found))
 
 
 @pytest.mark.parametrize(("scale", "mas", "checks"), [

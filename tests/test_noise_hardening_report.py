@@ -35,29 +35,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_page_stays_inert(whole: Path) -> None:
-    refuse_outside((whole / "report.html").read_text())
-
-
 def test_the_figures_are_there_and_in_the_page(whole: Path) -> None:
     names = {path.stem for path in (whole / "figures").glob("hardened_*.svg")}
     assert names == {"hardened_sar", "hardened_doses", "hardened_methods", "hardened_validation"}
     text = (whole / "report.html").read_text()
+    refuse_outside(text)
     for name in names:
         assert f'id="{name.replace("_", "-")}-' in text
-    assert "round 2" in (whole / "figures/hardened_sar.svg").read_text()
-    assert "[B] two rounds" in (whole / "figures/hardened_doses.svg").read_text()
-
-
-def test_the_summary_is_plain_json(whole: Path) -> None:
-    found = json.loads((whole / "summary.json").read_text())["hardening"]
-    assert [row["name"] for row in found["methods"]] == [method.name for method in ALL]
-    assert found["main"] == "adaptive"
-    assert found["attack"] == "rings_ct_noise"
-    assert found["methods"][0]["san"]["difference"]["value"] > 0 > found["methods"][1]["san"]["difference"]["value"]
-    assert found["methods"][5]["san"] is None
-    assert [step["round"] for step in found["steps"] if step["part"] == "test"
-            and step["attack"] == "rings_ct_noise"] == [0, 1, 2, None, None, None, None]
 
 
 def test_the_same_folder_gives_the_same_numbers(whole: Path) -> None:
@@ -80,7 +64,6 @@ def test_a_study_without_hardening_has_no_section(tmp_path: Path) -> None:
     (("before",), ("networks before have not been judged yet", "what changed its read joins the training set")),
     (("adaptive/fold-0/records", "adaptive/fold-1/records", "adaptive/fold-0/round-1", "adaptive/fold-1/round-1"),
      ("after adaptive training have not been judged yet", "Trained, not judged (yet): adaptive training")),
-    (("adaptive/fold-1",), ("“adaptive training” is judged on fold 0 alone",)),
     (("adaptive/fold-0/round-1", "adaptive/fold-1/round-1", "adaptive/fold-0/training.json",
       "adaptive/fold-1/training.json", "fresh/fold-0/training.json", "fresh/fold-1/training.json"),
      ("made the reads less steady", "are attacked anew by noise, against"))])
@@ -142,17 +125,6 @@ def test_a_network_that_was_not_trained_is_told_as_that(tmp_path: Path) -> None:
     found = summary["hardening"]
     assert (found["methods"][1]["method"], found["methods"][1]["cost"]) == ("none", None)
     assert "No training: the network as it is. Begins with the network “Strided convolutions”." in Page(page).text
-
-
-def test_shifts_of_a_correction_are_told(tmp_path: Path) -> None:
-    folder = made.write_hardened(tmp_path, (replace(made.METHODS[0], calm=(1.0,)),
-                                            Method("drift", (0.9,), "drift")), SMALL)
-    for fold in (0, 1):
-        path = folder / f"hardened/drift/fold-{fold}/training.json"
-        told = json.loads(path.read_text())
-        path.write_text(json.dumps(told | {"rounds": [], "shifts": {"100": [0.042, -0.031]}}))
-    text = Page(noise_page(folder)[0]).text
-    assert "reads as class 0 and as class 1, mean over folds: 100 mAs: 0.042 and −0.031." in text
 
 
 @pytest.mark.parametrize(("content", "said"), [("[]", "training.json"), ('{"rounds": {}}', "list of objects"),

@@ -5,7 +5,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow.compute as pc
 import pytest
 
@@ -16,7 +15,7 @@ from steadyread.jobs import run as run_module
 from steadyread.jobs.plan import Cell, cells_of, place
 from steadyread.jobs.run import carry_out, harden_run
 from steadyread.models.loading import load_classifier_module, load_saved, save_weights
-from steadyread.study import NoiseHardening, Study, laid_over
+from steadyread.study import Study, laid_over
 from steadyread.study.reading import checked
 from test_noise_study import SETTINGS, made
 
@@ -130,12 +129,6 @@ def test_each_is_searched_ten_times_as_long_besides(run: Path) -> None:
     assert not (run / "hardened/drift/fold-0/convergence.json").exists()
 
 
-def test_the_hardened_network_can_be_used_again(run: Path) -> None:
-    module, card = load_saved(run / "hardened/fresh/fold-0/model.safetensors")
-    assert card["hardening"]["method"] == "fresh"
-    assert sum(parameter.numel() for parameter in module.parameters()) > 0
-
-
 def test_what_is_finished_is_taken_up(run: Path, data: Path) -> None:
     held = {path: path.read_bytes() for path in run.glob("hardened/**/*") if path.is_file()}
     carry_out(stated(data), run)
@@ -228,13 +221,3 @@ def test_optimised_noise_is_not_searched_on_the_scanners_grid(data: Path, tmp_pa
     told["noise"]["test"] = told["noise"]["variants"] = {"random": {"draws": 2}}
     with pytest.raises(UsageError, match="domain is 'native'"):
         carry_out(checked(told, "the test"), tmp_path / "run")
-
-
-def test_what_differs_is_laid_over_the_studys_own() -> None:
-    whole = NoiseHardening.model_validate(HARDENING).whole
-    assert list(whole) == ["adaptive", "fresh", "drift", "strided"]
-    assert whole["fresh"].judged.train == {}
-    assert whole["fresh"].epochs is None      # as many passes as the study's own
-    assert whole["fresh"].steps == 1
-    assert whole["strided"].variant == "strided"
-    assert np.isclose(whole["adaptive"].auc_cost, 0.01)

@@ -33,16 +33,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_report(made.write_study(tmp_path_factory.mktemp("runs") / "ct_noise", settings)).parent
 
 
-def test_both_sigmas_of_a_noise_of_the_scanner_are_shown(tmp_path: Path) -> None:
-    folder = made.write_study(tmp_path, replace(SMALL, cases=20, attacks=("random_ct_noise",)))
-    path = folder / "spectrum.json"
-    told = json.loads(path.read_text())
-    path.write_text(json.dumps(told | {"domain": "native", "sigma_native_hu": {"10": 77.7, "100": 24.6}}))
-    text = Page(noise_page(folder)[0]).text
-    assert "σ on the image’s grid, HU" in text
-    assert "77.7" in text
-
-
 def test_the_page_needs_nothing_from_outside_and_runs_nothing(whole: Path) -> None:
     refuse_outside((whole / "report.html").read_text())
 
@@ -66,66 +56,30 @@ def test_the_same_folder_gives_the_same_bytes(whole: Path) -> None:
         assert drawings[name].svg() == (whole / "figures" / f"{name}.svg").read_text()
 
 
-def test_the_summary_is_plain_json_with_every_interval(whole: Path) -> None:
-    found = json.loads((whole / "summary.json").read_text())
-    row = next(row for row in found["rows"] if (row["attack"], row["mas"], row["part"])
-               == ("random_ct_noise", 100.0, "test"))
-    assert set(row["san"]) == {"value", "low", "high", "n", "sd", "folds"}
-    assert len(row["san"]["folds"]) == 2
-    assert found["dose_fall"]["dose_of_share"]["0.05"]["value"] > 0
-    assert found["giveaways"]["diameter tells the label"] == 0.87
-
-
 def test_the_command_line_says_the_same(whole: Path) -> None:
     found = noise_page(whole)[1]
-    text = "\n".join(noise_run_lines(found))
-    assert found["verdict"] in text
     stored = json.loads((whole / "summary.json").read_text())
-    assert "\n".join(noise_run_lines(stored)) == text
+    assert list(noise_run_lines(stored)) == list(noise_run_lines(found))
     assert "Report: here" in "\n".join(noise_run_lines(stored | {"report": "here"}))
-    assert "sigma, HU" in text
-    assert "warning: diameter tells the label" in text
-    assert found["verdict"] in Page((whole / "report.html").read_text()).text.replace("\u00a0", " ")
 
 
-@pytest.mark.parametrize(("changed", "sentences"), [
-    ({"attacks": ("random_ct_noise",), "counted": False, "converged": False, "spectrum": False, "examples": False},
-     ("No optimised noise was tried.", "P(flip) was not checked against counting many draws here",
-      "No spectrum was stored with this study.", "No example images were stored.")),
-    ({"attacks": ("rings_ct_noise",), "converged": False},
-     ("Random noise was not tried.", "Random noise has not been tried", "Drift and jitter were not recorded.",
-      "None can be named without drift and jitter.",
-      "Whether more gradients would find more flips was not checked.")),
-    ({"attacks": ()}, ("No optimised noise was tried.", "Random noise was not tried.")),
-    ({"volumes": False, "makers": ()},
-     ("there is no correlation along z", "Nothing is known of: manufacturer.",
-      "Only original was trained: nothing to compare.", "no network with strided convolutions was trained",
-      "No scan's own mAs is known here")),
-    ({"facts": False, "train": False},
-     ("Nothing is known of: manufacturer, diameter, number of readers, rating, copied slices, slice spacing.",
-      "Test, at least once in 20")),
-    ({"scan_mas": 120.0}, ("Scan then has, mAs", "Of a scan's own dose")),
-    ({"scan_mas": 120.0, "mode": "simulate"}, ("mAs simulated", "Of a scan's own dose")),
-    ({"doses": (50.0,), "draws": 1}, ("Noise of 50 mAs changes", "Drift and jitter were not recorded.")),
-    ({"cases": 8, "patients": 8, "doses": (50.0,)}, ("too few patients for an interval", "at least once in 20")),
-])
-def test_what_is_absent_is_said_in_words(tmp_path: Path, changed: dict[str, Any],
-                                         sentences: tuple[str, ...]) -> None:
-    page, found = noise_page(made.write_study(tmp_path, replace(SMALL, **changed)))
-    text = Page(page).text
-    for words in sentences:
-        assert words in text, words
+@pytest.mark.parametrize(("changed", "sentence"), [
+    ({"attacks": ()}, "No optimised noise was tried."),
+    ({"attacks": ("random_ct_noise",), "counted": False, "converged": False, "spectrum": False, "examples": False,
+      "facts": False, "train": False}, "P(flip) was not checked against counting many draws here"),
+    ({"attacks": ("rings_ct_noise",), "volumes": False, "makers": (), "examples": False},
+     "Random noise was not tried."),
+    ({"cases": 8, "patients": 8, "doses": (50.0,), "draws": 1, "scan_mas": 120.0, "mode": "simulate"},
+     "too few patients for an interval")])
+def test_what_is_absent_is_said_on_the_page_and_in_every_figure(tmp_path: Path, changed: dict[str, Any],
+                                                                sentence: str) -> None:
+    folder = made.write_study(tmp_path, replace(SMALL, **({"cases": 30} | changed)))
+    page, found = noise_page(folder)
+    assert sentence in Page(page).text
     assert list(noise_run_lines(found))
     json.dumps(as_json(found), allow_nan=False)
-
-
-@pytest.mark.parametrize("changed", [{"attacks": ()}, {"attacks": ("rings_ct_noise",), "examples": False},
-                                     {"spectrum": False, "counted": False, "doses": (10.0,), "facts": False}])
-def test_every_figure_stands_without_its_numbers(tmp_path: Path, changed: dict[str, Any]) -> None:
-    files = read_noise(made.write_study(tmp_path, replace(SMALL, cases=30, **changed)))
-    drawings = drawings_of(files, noise_of(files))
-    assert len(drawings) >= 11
-    for name, drawing in drawings.items():
+    files = read_noise(folder)
+    for name, drawing in drawings_of(files, noise_of(files)).items():
         assert drawing.svg()
         assert drawing.caption, name
 

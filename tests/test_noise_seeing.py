@@ -148,16 +148,6 @@ def test_rows_say_where_the_evidence_is_and_nothing_where_there_is_none() -> Non
     assert arrays["map_grad_cam_clean"][by_id["c0"]].max() == 0
 
 
-def test_slices_without_masks_and_spacing_have_unknown_shares_and_distances() -> None:
-    bare = pictures()
-    bare = replace(bare, rows=tuple(replace(row, spacing_mm=None) for row in bare.rows))
-    told, arrays = seen_of(linear((16, 16)), bare, Look(Seeing(attack="random"), noise()))
-    assert all(np.isnan([row["distance_mm"], row["inside_clean"], row["mask_share"]]).all()
-               for row in told["attention"])
-    assert np.isnan(arrays["spacing_mm"]).all()
-    assert not arrays["mask"].any()
-
-
 def test_three_classes_are_explained_too() -> None:
     module = linear((16, 16)).module
     last = nn.Linear(256, 3)
@@ -264,16 +254,6 @@ def test_the_command_explains_named_cases(run: Path, steadyread: Call) -> None:
     assert records.read_json(run / "explain" / "fold-0" / SEEN)["attention"]
 
 
-def test_the_command_without_cases_chooses_some(run: Path, steadyread: Call, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("steadyread.noise_explain.draw_seen", lambda *told: [])
-    told = steadyread("explain", run, "--out", tmp_path / "seen", "--threads", 1)
-    assert told.code == 0
-    assert "Grad-CAM" in told.out
-    assert str(tmp_path / "seen") in told.out
-    with np.load(tmp_path / "seen" / SEEN_ARRAYS) as held:
-        assert len(held["case_id"]) == 2
-
-
 @pytest.mark.parametrize(("flags", "code", "told"), [
     (("--case", "n99"), 2, "no case 'n99' in lidc"), (("--fold", "1"), 2, "no folds"),
     (("--layer", "head.1"), 2, "it has features.0"), (("--mas", "-1"), 2, "seeing.mas"),
@@ -292,5 +272,3 @@ def test_runs_of_another_kind_are_not_explained(run: Path, steadyread: Call, tmp
     assert (found.code, "no run of a noise study" in found.err) == (3, True)
     records.write_json(tmp_path / "begun" / "study.json", stated)
     assert "is not trained yet" in steadyread("explain", tmp_path / "begun").err
-
-

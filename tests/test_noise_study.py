@@ -71,12 +71,6 @@ def run(study: Study, tmp_path_factory) -> Path:
     return carry_out(study, tmp_path_factory.mktemp("run") / "out").folder
 
 
-def test_every_fold_and_variant_is_a_job(study: Study) -> None:
-    jobs = cells_of(study)[0]
-    assert len(jobs) == 6
-    assert jobs[:2] == [Cell(ORIGINAL, 0), Cell(ORIGINAL, 1)]
-
-
 def test_all_jobs_judge_the_same_test_images(study: Study) -> None:
     tested = {tuple(row.id for row in material_of(study, job).ready.part("test").rows) for job in cells_of(study)[0]}
     assert len(tested) == 1

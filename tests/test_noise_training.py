@@ -20,12 +20,10 @@ from steadyread.threats import CTNoise, Spectrum
 from steadyread.threats.rings import ring_set
 from steadyread.training.crafts import NoiseSteps
 from steadyread.training.drift import DriftCorrection, fit_drift
-from steadyread.training.images import PartImages
 from steadyread.training.lessons import Lesson
 from steadyread.training.noise_harden import Rule, harden_under_noise
 from steadyread.training.noise_settings import NoiseHardeningSettings
 from steadyread.training.perturbed import Hunt, enlarged, hunted, replayed
-from steadyread.training.recipes import Adversarial
 from steadyread.training.settings import TrainingSettings
 from steadyread.types import Batch, Bounds
 
@@ -108,12 +106,6 @@ def test_doses_are_drawn_for_each_image_and_all_of_them() -> None:
     assert 15 < int(strong.sum()) < 45
 
 
-def test_doses_need_no_exact_binary_value() -> None:
-    given = lesson(4)
-    images = NoiseSteps(NOISE, (0.2, 0.7), 0)(weak(), given.batch, climbed, given.generator)
-    assert bool(torch.isfinite(images).all())
-
-
 def test_an_image_twice_in_a_batch_gets_two_noises() -> None:
     given = lesson(4, repeated=True)
     images = NoiseSteps(NOISE, (100.0,), 0)(weak(), given.batch, climbed, given.generator)
@@ -169,15 +161,6 @@ def test_what_joins_flips_the_read_and_has_its_cases_label(tmp_path: Path) -> No
         assert int(prediction_of(network.examine(image))[0]) != reads[one.case_id]
         noise = image - torch.from_numpy(cases.load(known[one.case_id]))
         assert float(noise.std()) == pytest.approx(NOISE.sigma_hu(one.mas), rel=0.05)
-
-
-def test_the_enlarged_set_is_read_from_disk(tmp_path: Path) -> None:
-    cases = lumps(40)
-    whole = enlarged(cases, [hunted(weak(), cases, HUNT, tmp_path)])
-    taught = PartImages(whole, "training", held=False)
-    assert taught._held is None
-    chosen = torch.tensor([0, len(whole) - 1])
-    assert torch.equal(taught.images(chosen)[1], whole[len(whole) - 1].image)
 
 
 def test_lost_images_are_made_again_and_others_refused(tmp_path: Path) -> None:
@@ -302,13 +285,6 @@ def test_the_epoch_kept_is_the_steadiest_that_reads_as_well() -> None:
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         settings(**wrong)
-
-
-def test_settings_become_recipes() -> None:
-    assert settings(method="augment", share=0.3).recipe == Adversarial(NoiseSteps(NOISE, (50.0, 200.0), 0), 0.3)
-    assert settings(method="fresh").recipe == Adversarial(NoiseSteps(NOISE, (50.0, 200.0), 5), 0.5)
-    assert settings(method="fresh").passes_an_image == 7.0
-    assert settings(method="augment").passes_an_image == settings(method="clean").passes_an_image == 2.0
 
 
 # drift

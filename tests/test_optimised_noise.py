@@ -157,13 +157,6 @@ def test_an_image_without_a_gradient_keeps_its_start() -> None:
     assert (columns["flips"] == 0).all()
 
 
-def test_steps_shrink_on_a_cosine() -> None:
-    search = Search(5, 4.0, last_step=0.5)
-    assert [search.length(step) for step in (0, 2, 4)] == pytest.approx([4.0, 2.25, 0.5])
-    assert Search(5, 0.3).length(4) == 0.3
-    assert Search(1, 0.3, last_step=0.1).length(0) == 0.3
-
-
 def test_every_start_counts_at_most_the_starts_where_zero_is_allowed() -> None:
     classifier, weight = _linear((20, 20))
     batch = _volumes(8, weight.shape)

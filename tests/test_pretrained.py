@@ -280,11 +280,6 @@ def test_other_networks_of_the_user_are_refused(torchvision: Path, net: Callable
         load_pretrained(module, torchvision)
 
 
-def test_keras_has_no_batch_normalisation(keras: Path) -> None:
-    with pytest.raises(UsageError, match=r"take torchvision's vgg16_bn, or norm = false"):
-        load_pretrained(unmade(norm=True), keras)
-
-
 @pytest.mark.parametrize("source", ["keras", "torchvision"])
 def test_a_convolution_without_bias_is_not_filled_by_half(source: str, request: pytest.FixtureRequest) -> None:
     net = unmade()
@@ -407,12 +402,6 @@ def test_keras_files_of_other_networks_name_what_differs_first(
     assert "\n" not in str(refused.value)
 
 
-def test_weights_for_theano_are_known_by_their_name(empty: Callable[..., Path]) -> None:
-    """Their shapes are the same; only turned kernels would tell."""
-    with pytest.raises(InputRefused, match="of Theano"):
-        load_pretrained(unmade(), empty(lambda file: None, "vgg16_weights_tf_dim_ordering_th_kernels_notop.h5"))
-
-
 # broken and hostile files
 
 @pytest.mark.parametrize("keep", [0.0, 0.001, 0.3, 0.99])
@@ -435,20 +424,6 @@ def test_a_last_broken_layer_leaves_the_network_alone(tmp_path: Path, kernels: K
     with pytest.raises(InputRefused, match="'block5_conv3/block5_conv3_b_1:0' has NaN"):
         load_pretrained(net, keras_file(tmp_path / NAME, broken))
     assert not any(value.any() for value in net.state_dict().values())
-
-
-@pytest.mark.parametrize(("name", "content", "told"), [
-    ("weights.h5", b"not a number in sight", "weights.h5 is text, not weights"),
-    ("weights.npz", b"PK", "weights.npz is of no known format: expected torchvision's vgg16"),
-    ("weights.keras", b"PK", "weights.keras is of no known format"),
-    ("weights.pth", b"\x80\x04", "weights.pth.*cut off"), ("none.h5", None, "no weights file"),
-    ("", None, "no weights file")])
-def test_files_that_are_no_weights_are_refused(tmp_path: Path, name: str, content: bytes | None, told: str) -> None:
-    if content is not None:
-        (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputRefused, match=told) as refused:
-        load_pretrained(unmade(), tmp_path / name)
-    assert "\n" not in str(refused.value)
 
 
 def test_a_file_never_brings_in_what_stands_in_others(tmp_path: Path, empty: Callable[..., Path]) -> None:

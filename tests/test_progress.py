@@ -1,14 +1,12 @@
 """Progress: the items unchanged, plain lines now and then without a terminal, a bar on one."""
 
 import io
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from steadyread.progress import Named, at_work, duration, progress, quiet
+from steadyread.progress import at_work, progress, quiet
 
 AT_ONCE = (1e-4, 1e-4)   # instead of a second, and thirty
 
@@ -73,12 +71,6 @@ def test_lines_are_thirty_seconds_apart() -> None:
     assert out.getvalue().splitlines() == ["reading ...", "reading: done in 1 s"]
 
 
-def test_work_side_by_side_says_which_it_is() -> None:
-    out = Heard()
-    named = Named(lambda items, total, label: progress(items, total, label, out, AT_ONCE), "fold 2")
-    assert list(named((out.after("fold 2: assessing ...\n") for _ in range(1)), 1, "assessing")) == [True]
-
-
 def test_a_terminal_gets_a_bar() -> None:
     out = Terminal()
     assert list(progress("abc", 3, "assessing", out)) == ["a", "b", "c"]
@@ -91,24 +83,6 @@ def test_standard_error_is_the_one_of_the_moment(capsys: pytest.CaptureFixture[s
     captured = capsys.readouterr()
     assert captured.err.startswith("first: 1 of 3, about 1 s left")
     assert captured.out == ""
-
-
-def test_quiet_is_quiet(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(quiet([3, 1], 2, "x")) == [3, 1]
-    assert list(progress([], 0, "x")) == []
-    assert capsys.readouterr() == ("", "")
-
-
-@pytest.mark.parametrize(("seconds", "words"), [
-    (0.01, "1 s"), (42.4, "42 s"), (59.7, "1 min"), (119, "2 min"), (3900, "1 h 5 min"), (7199, "2 h 0 min")])
-def test_durations_in_words(seconds: float, words: str) -> None:
-    assert duration(seconds) == words
-
-
-def test_rich_is_not_imported_without_a_terminal() -> None:
-    code = ("import sys, io; from steadyread.progress import progress; list(progress([1], 1, 'x', io.StringIO()));"
-            "sys.exit('rich' in sys.modules or 'torch' in sys.modules)")
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
 @pytest.mark.parametrize("out", [io.StringIO(), Terminal()])

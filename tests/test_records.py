@@ -72,11 +72,6 @@ def test_rows_come_back_by_block_in_the_order_written_with_nulls_where_unnamed(s
     assert table["logits"].to_pylist()[6] == pytest.approx([0.1, 0.3])
 
 
-def test_infinity_and_null_are_different_found_sizes(store: records.Store) -> None:
-    store.write_part(0, [{"found_size": math.inf}, {"found_size": None}, {"found_size": 0.0}])
-    assert records.read(store.folder)["found_size"].to_pylist() == [math.inf, None, 0.0]
-
-
 def test_the_same_rows_make_the_same_bytes(store: records.Store, tmp_path: Path) -> None:
     other = open_store(tmp_path / "other", PLAN)
     assert store.write_part(4, rows(4)).name == other.write_part(4, rows(4)).name
@@ -87,12 +82,6 @@ def test_a_block_without_rows_is_a_block_that_is_done(store: records.Store) -> N
     assert store.finished_blocks().blocks == {0}
     assert len(records.read(store.folder)) == 0
     assert records.read(store.folder).schema.equals(SCHEMA)
-
-
-def test_a_table_may_come_instead_of_rows(store: records.Store) -> None:
-    table = records.as_table(rows(0))
-    store.write_part(0, table.select(list(reversed(SCHEMA.names))))
-    assert records.read(store.folder).equals(table)
 
 
 def test_a_column_that_there_is_not_is_a_mistake(store: records.Store) -> None:
@@ -243,25 +232,6 @@ def test_killed_at_an_exact_point_and_resumed_has_the_rows_of_an_unbroken_run(tm
     assert not list((tmp_path / "run").rglob("*.tmp"))
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-def test_killed_from_outside_at_random_moments_and_resumed(tmp_path: Path) -> None:
-    script = tmp_path / "writer.py"
-    script.write_text(WRITER)
-    chance = random.Random(5)
-    kills = 0
-    for _ in range(3):
-        with run_writer(script, tmp_path / "run", -1) as process:
-            assert process.stdout is not None
-            for _ in range(chance.randint(1, 3)):
-                process.stdout.readline()
-            process.send_signal(signal.SIGKILL)
-        kills += process.returncode == -signal.SIGKILL
-    with run_writer(script, tmp_path / "run", -1) as process:
-        process.communicate(timeout=60)
-    assert kills
-    assert records.read(tmp_path / "run").to_pylist() == expected()
-
-
 @pytest.mark.skipif(os.name != "posix", reason="needs a file size limit")
 def test_a_full_disk_keeps_what_is_done_and_leaves_nothing_half_written(store: records.Store) -> None:
     """A limit on the size of files makes the kernel itself refuse the write half-way, as a full disk does."""
@@ -321,16 +291,6 @@ def test_npz_holds_plain_arrays_only(tmp_path: Path) -> None:
         assert found["case_id"].tolist() == ["a", "b"]
     with pytest.raises(TypeError, match="case_id"):
         records.write_npz(tmp_path / "x.npz", {"case_id": np.array(["a", None], object)})
-
-
-def test_records_never_import_torch() -> None:
-    code = "import sys, steadyread.records, steadyread.progress; sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
-
-
-def test_parts_are_parquet_that_any_reader_reads(store: records.Store) -> None:
-    path = store.write_part(0, rows(0))
-    assert pq.read_metadata(path).row_group(0).column(0).compression == "ZSTD"
 
 
 @pytest.mark.parametrize(("text", "told"), [

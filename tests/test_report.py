@@ -33,20 +33,6 @@ def page_of(folder: Path, **changed: Any) -> Page:
     return Page(write_report(fabricate.write_run(folder, **changed)).read_text())
 
 
-def test_the_page_has_every_part(run: Path) -> None:
-    text = Page((run / "report.html").read_text()).text
-    for part in ("How steady is linear on made nodules?", "SYNTHETIC",
-                 "Half of the correct reads flip by a change of",
-                 "near duplicates", "1 check passed", "How to read the terms", "Discrimination", "Sensitivity",
-                 "Accuracy under attack", "Against the label", "Against the prediction", "Carried", "FGSM", "PGD",
-                 "Smallest flip, found", "accuracy therefore stops at 100 − 86.7 = 13.3 %", "93.64",
-                 "Never flipped",
-                 "Examples", "change × 120", "Triage", "No difference can be told", "AURC", "With a guarantee",
-                 "Cases a human should read", "Training", "epoch 5 was kept", "Patients", "Provenance", "sha256",
-                 "torch 2.13.0", "smallest_flip(largest=70.0)", "not a medical device"):
-        assert part in text, part
-
-
 def test_the_page_needs_nothing_from_outside_and_runs_nothing(run: Path) -> None:
     text = (run / "report.html").read_text()
     page = refuse_outside(text)
@@ -73,6 +59,18 @@ def test_drawings_follow_light_and_dark_and_share_no_names(run: Path) -> None:
     assert "@media print" in text
     assert all(attributes.get("aria-label") for tag, attributes in page.tags if tag == "svg")
     assert all(attributes.get("alt") for tag, attributes in page.tags if tag == "img")
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_fixed_attacks_of_few_patients_in_another_unit_are_not_called_exact(tmp_path: Path) -> None:
+    rows = [row | ({"size": 0.0} if row["size"] == 1.4 else {}) for row in fabricate.rows(n=60, patients=5)
+            if row["attack"] in ("clean", "pgd")]
+    text = page_of(tmp_path / "run", case_table=records.as_table(rows), unit="grey level").text
+    for words in ("Merged from fixed sizes", "too few patients for an interval", "has not been searched",
+                  "thresholds were seen on the very images"):
+        assert words in text, words
+    assert "Smallest flip, found" not in text
+    assert "HU" not in text
 
 
 def test_figures_and_summary_are_written_beside(run: Path) -> None:
@@ -110,6 +108,7 @@ def test_whatever_a_user_named_is_inert(tmp_path: Path) -> None:
     assert page.text.count("alert(1)") > 5
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_plan_and_records_are_enough(tmp_path: Path) -> None:
     folder = fabricate.write_run(tmp_path / "run")
     for name in ("findings.json", "examples.npz", "training.json"):
@@ -120,57 +119,14 @@ def test_plan_and_records_are_enough(tmp_path: Path) -> None:
     assert "epochs" not in text
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(("settings", "expected"), [
     ({"classes": 10}, "macro one against the rest"), ({"against": ("label",)}, "was not searched on these images"),
-    ({"against": ("prediction",)}, "Half of the reads flip"), ({"slope": 1e-6}, "No correct read could be flipped"),
-    ({"slope": 1e4}, "Half of the correct reads")])
+    ({"slope": 1e-6}, "No correct read could be flipped")])
 def test_other_tables_have_a_page_too(settings: dict[str, Any], expected: str, tmp_path: Path) -> None:
     page = page_of(tmp_path / "run", case_table=fabricate.table(**settings), **(
         {"classes": settings["classes"]} if "classes" in settings else {}))
     assert expected in page.text
-
-
-@pytest.mark.parametrize("kept", [("clean",), ("clean", "pgd")])
-def test_fewer_attacks(kept: tuple[str, ...], tmp_path: Path) -> None:
-    rows = [row for row in fabricate.rows(n=25) if row["attack"] in kept]
-    page = page_of(tmp_path / "run", case_table=records.as_table(rows))
-    assert "has not been searched" in page.text
-    assert "thresholds were seen on the very images" in page.text
-
-
-def test_without_a_search_nothing_is_called_exact(tmp_path: Path) -> None:
-    rows = [row for row in fabricate.rows(n=60) if row["attack"] != "smallest_flip"]
-    folder = fabricate.write_run(tmp_path / "run", records.as_table(rows))
-    text = write_report(folder).read_text()
-    assert "Merged from fixed sizes" in text
-    assert "merged from fixed sizes</span>" in text
-    assert "Smallest flip, found" not in text
-    assert "every size, as found" not in text
-    assert "no smallest flip has been searched" in text
-    assert "Smallest change tried that flips" in text
-
-
-def test_a_row_of_size_zero_and_few_patients_have_a_page(tmp_path: Path) -> None:
-    rows = [row | {"size": 0.0} if row["attack"] == "fgsm" and row["size"] == 1.4 else row
-            for row in fabricate.rows(n=30, patients=5)]
-    text = page_of(tmp_path / "run", case_table=records.as_table(rows)).text
-    assert "too few patients for an interval" in text
-    assert "cannot be told from 5 patients" in text
-
-
-def test_the_guarantee_says_its_limits_and_chance_has_a_dash(run: Path) -> None:
-    text = Page((run / "report.html").read_text()).text
-    assert "also chose the epoch of the model trained here" in text
-    assert "one at a time, not jointly" in text
-    assert re.search(r"Random drawn at random [0-9. ]+ to [0-9.]+ 0\.0 – ", text)
-
-
-@pytest.mark.parametrize("unit", ["grey level", ""])
-def test_other_units(unit: str, tmp_path: Path) -> None:
-    page = page_of(tmp_path / "run", unit=unit)
-    assert ("6.9 grey levels" in page.text) == bool(unit)
-    assert "0.0049 of the range" in page.text
-    assert "HU" not in page.text
 
 
 def test_a_margin_over_its_gradient_is_in_the_images_own_unit() -> None:
@@ -206,6 +162,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
         write_report(tmp_path)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_many_large_examples_stay_within_the_page(tmp_path: Path) -> None:
     folder = fabricate.write_run(tmp_path / "run")
     random = np.random.default_rng(0)

@@ -57,13 +57,10 @@ def test_the_figures_and_numbers_are_stored(whole: Path) -> None:
              "seeing_sanity"}
     assert names <= drawn
     page = (whole / "report.html").read_text()
+    refuse_outside(page)
     assert all(f'id="{name.replace("_", "-")}-' in page for name in names)
     summary = json.loads((whole / "summary.json").read_text())
     assert {one["check"] for one in summary["findings"]} >= {"Grad-CAM maps of randomised weights"}
-
-
-def test_the_page_is_inert(whole: Path) -> None:
-    refuse_outside((whole / "report.html").read_text())
 
 
 def test_a_study_that_did_not_look_has_no_such_section(tmp_path: Path) -> None:
@@ -101,24 +98,11 @@ def test_half_a_claim_and_one_of_one_class_are_called_so() -> None:
     assert "the other way round" in figures
 
 
-@pytest.mark.parametrize(("changed", "sentences"), [
-    ({"flips": 0.0}, ("no read flipped whose maps could be compared", "cannot be compared")),
-    ({"cases": 6, "patients": 6}, ("too few patients to tell whether", "Too few patients to set")),
-    ({"masks": False, "cases": 60, "patients": 60},
-     ("no mask is known", "half of [B]'s claim is confirmed: a larger")),
-    ({"flat": 24}, ("no read flipped whose maps could be compared", "no maps could be compared")),
-    ({"features": 1}, ("changes 1.0 times as much as the middle one",)),
-    ({"attacks": ("plausible_ct_noise",)}, ("their centres lie",))])
-def test_what_cannot_be_told_is_said_in_words(changed: dict[str, Any], sentences: tuple[str, ...]) -> None:
+@pytest.mark.parametrize("changed", [{"flat": 24}, {"flips": 0.0}, {"cases": 6, "patients": 6}, {"features": 1},
+                                     {"masks": False, "attacks": ("plausible_ct_noise",)}])
+def test_words_and_figures_stand_without_their_numbers(changed: dict[str, Any]) -> None:
     found = told(replace(SMALL, **changed))
-    text = " ".join(str(item) for item in seeing(Seeing(found, CLASSES, "test", synthetic=False)))
-    for words in sentences:
-        assert words in text, (words, text)
-
-
-@pytest.mark.parametrize("changed", [{"flat": 24}, {"masks": False, "attacks": ("plausible_ct_noise",)}])
-def test_every_figure_stands_without_its_numbers(changed: dict[str, Any]) -> None:
-    found = told(replace(SMALL, **changed))
+    assert not {"None", "nan"} & set(" ".join(map(str, seeing(Seeing(found, CLASSES, "test", False)))).split())
     for drawing in seeing_drawings(found, [], (-1000, 400)).values():
         assert drawing.svg()
         assert drawing.caption

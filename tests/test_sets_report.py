@@ -25,13 +25,12 @@ from steadyread.metrics.fragility import Alike, fragility, tally, way_of
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.summary import as_json
 from steadyread.records import as_table
-from steadyread.report import sets as report_sets
 from steadyread.report.sets import Sets, page_of, text_of, write_sets_report
 from steadyread.report.sets_drawings import Difference, forest, steadiness
 from steadyread.report.sets_stored import read_sets
 from steadyread.report.sets_summary import summarise_sets
 from steadyread.units import Bounds
-from steadyread.words.sets import conditions_said, fragility_answer, hardening_answer, listed, outcome
+from steadyread.words.sets import fragility_answer
 
 SMALL = {"images": 36, "patients": 36}
 BOUNDS = Bounds(0.0, 1000.0, "grey level")
@@ -72,28 +71,9 @@ def five(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str,
     return told(tmp_path_factory.mktemp("sets") / "five", sets)
 
 
-def test_the_papers_floors_are_its_baselines() -> None:
-    assert {name: column.above for name, column in paper.TABLE_1.items()} == {
-        "lung_ct": 1.05, "mammography": 0.0, "brain_mri": 0.0, "mnist": None, "cifar_10": None}
-    assert paper.TABLE_1["brain_mri"].at("pgd", 0.0040000001) == 6.36
-    assert paper.TABLE_1["brain_mri"].at("square", 0.004) is None
-    assert paper.TABLE_1["brain_mri"].at("pgd", 0.05) is None
-    for row in paper.TABLE_2.values():
-        assert row.kept - row.everyone == pytest.approx(row.change, abs=0.005)
-
-
-def test_the_papers_slips_follow_from_its_own_figures() -> None:
-    found = {(slip.where.split(":")[0], slip.printed): slip.follows for slip in paper.slips()}
-    assert found == {("MRI", "−61.8"): "24.32 − 93.64 = −69.32", ("MNIST", "−0.05"): "99.05 − 99.13 = −0.08",
-                     ("CT", "+42.9"): "67.7 − 26.9 = +40.8", ("MRI", "+73.2"): "87.2 − 24.3 = +62.9",
-                     ("CT", "0.0003"): "0.0007 in its public code"}
-
-
-@pytest.mark.parametrize(("name", "title"), [("lung_ct", "CT"), ("Lung-CT", "CT"), ("brain mri", "MRI"),
-                                             ("cifar-10", "CIFAR-10"), ("lidc_2d", None), ("ct", None)])
-def test_only_the_papers_own_sets_have_a_column(name: str, title: str | None) -> None:
-    column = paper.column_of(name)
-    assert (column.title if column else None) == title
+def test_only_the_papers_own_sets_have_a_column() -> None:
+    columns = [paper.column_of(name) for name in ("lung_ct", "Lung-CT", "brain mri", "cifar-10", "lidc_2d", "ct")]
+    assert [column and column.title for column in columns] == ["CT", "CT", "MRI", "CIFAR-10", None, None]
 
 
 def test_accuracies_at_the_papers_sizes_are_those_of_the_linear_model() -> None:
@@ -156,17 +136,6 @@ def test_none_flipped_none_right_and_few_patients_are_ordinary(found: np.ndarray
     assert fragility_answer(told_ | {"rows": told_["rows"]}, {"one": "one", "other": "other"})
 
 
-def test_equal_conditions_are_those_of_the_equal_runs(five: tuple[dict[str, Any], str, str]) -> None:
-    rows = {row["name"]: row for row in five[0]["fragility"]["rows"]}
-    assert list(rows) == list(FIVE)
-    assert rows["lung_ct"]["unit"] == "HU"
-    assert rows["lung_ct"]["in_noise"].value == pytest.approx(rows["lung_ct"]["median"]["native"] / 25.0)
-    assert rows["mnist"]["in_noise"].value is None
-    assert rows["mnist"]["ranks"]["of_range"]["rank"] == 5
-    assert len(five[0]["fragility"]["pairs"]) == 6 + 3
-    assert "32 × 32" in five[0]["equal_said"].replace("\xa0", " ")
-
-
 def test_half_the_slope_is_twice_the_flip(tmp_path: Path) -> None:
     found, _, _ = told(tmp_path, {"set": Made(0.3, hardened=0.15, equal=None, images=80, patients=80)})
     one = found["sets"]["set"]
@@ -215,62 +184,24 @@ def test_every_table_of_the_markdown_is_whole(five: tuple[dict[str, Any], str, s
         widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block}
         assert len(widths) == 1, block[:3]
         assert re.fullmatch(r"\|( -+:? \|)+", block[1]), block[1]
-    for figure in ("51.98", "−61.8", "24.32", "81.31", "93.64", "67.7"):
-        assert figure in five[2], figure
     assert "None |" not in five[2]
 
 
-def test_the_papers_figures_stand_beside_ours_for_each_of_its_sets(five: tuple[dict[str, Any], str, str]) -> None:
-    text = five[1]
-    for column in paper.TABLE_1.values():
-        for row in (*column.accuracy, (column.baseline,)):
-            for value in row:
-                assert f"{value:.2f}" in text
-    for figure in ("98.82", "5.18", "87.2", "62.9", "73.2"):
-        assert figure in text, figure
-
-
-@pytest.mark.parametrize(("sets", "sentences", "absent"), [
-    ({"ultrasound": Made(**SMALL)},
-     ("How steady are the reads of one data set?", "in ultrasound", "only ultrasound has reads to flip"),
-     ("In grey italics", "[A], its own data", "Where the paper's own figures disagree")),
-    ({"lung_ct": Made(0.1, hardened=0.6, images=60, patients=60, equal=None)},
-     ("Hardening made the reads less steady in lung ct (",
-      "Most reads now take a smaller change to flip in lung ct (× 0.17)", "the very same are read right as before"),
-     ("made the reads steadier in",)),
-    ({"lung_ct": Made(0.6, hardened=0.1, images=60, patients=60, equal=None)},
-     ("Hardening made the reads steadier in lung ct (", "larger change to flip in lung ct (× 6.0)"),
-     ("less steady in",)),
-    ({"lung_ct": Made(training={"failed": "every epoch read one class only"}, **SMALL)},
-     ("Hardening failed in lung ct", "lung ct, hardening failed", "Every epoch read one class only. No gain is"),
-     ("Hardening made", "Most reads now take")),
-    ({"lung_ct": Made(training={"chosen_epoch": 0}, **SMALL)},
-     ("No epoch of hardening was better than the network it started from, which was kept, in lung ct.",),
-     ("Hardening made", "Most reads now take")),
+@pytest.mark.parametrize(("sets", "sentence", "absent"), [
+    ({"lung_ct": Made(0.1, hardened=0.6, equal=None, **SMALL)}, "Hardening made the reads less steady in lung ct (",
+     "made the reads steadier in"),
+    ({"lung_ct": Made(training={"failed": "every epoch read one class only"}, validation=False, **SMALL)},
+     "Every epoch read one class only. No gain is", "Hardening made"),
     ({"lung_ct": Made(images=8, patients=8, hardened=0.02), "mnist": Made(0.05, 10, images=8, patients=8)},
-     ("Too few patients tell what hardening did", "for want of patients in lung ct",
-      "a way that too few patients tell"), ("Hardening made",)),
-    ({"lung_ct": Made(hardened=None, equal=None, against=("label",), **SMALL)},
-     ("No network was hardened.", "No set was attacked against the prediction.", "75.41"),
-     ("all else equal", "Does hardening help?", "Why these columns do not go to 0")),
-    ({"lung_ct": Made(against=("prediction",), **SMALL)},
-     ("No set was attacked against the label.", "against the prediction, by the smallest flips of all attacks",
-      "No smallest flips were searched at equal conditions."), ("against the label, by the smallest flips",)),
-    ({"lung_ct": Made(validation=False, **SMALL), "mnist": Made(classes=10, hardened=None, **SMALL)},
-     ("lung ct *", "but for sets marked *", "seen on the very images they are judged on"), ()),
-    ({"lung_ct": Made(validation=False, **SMALL)},
-     ("There are no validation images: thresholds were seen on the very images",), ("but for sets marked",)),
-    ({"lung_ct": Made(synthetic=True, attacked=False, **SMALL)},
-     ("SYNTHETIC The images of lung ct are made by a computer", "No attacked images were stored."), ()),
+     "Too few patients tell what hardening did", "Hardening made"),
+    ({"lung_ct": Made(hardened=None, equal=None, against=("label",), synthetic=True, attacked=False, **SMALL)},
+     "No set was attacked against the prediction.", "Does hardening help?"),
 ])
-def test_the_words_are_right_whichever_way_the_figures_fall(tmp_path: Path, sets: dict[str, Made],
-                                                            sentences: tuple[str, ...],
-                                                            absent: tuple[str, ...]) -> None:
+def test_nothing_is_claimed_that_the_reads_do_not_show(tmp_path: Path, sets: dict[str, Made], sentence: str,
+                                                       absent: str) -> None:
     found, text, plain = told(tmp_path, sets)
-    for said in sentences:
-        assert said in text, said
-    for said in absent:
-        assert said not in text, said
+    assert sentence in text
+    assert absent not in text
     json.dumps(as_json(found), allow_nan=False)
     assert "None |" not in plain
 
@@ -378,25 +309,3 @@ def test_a_forest_draws_what_is_sure_and_what_is_not() -> None:
                         ("other", steady(0.1, 0.05, 0.2), True)], "share")
     assert [row["text"] for row in never.tables["names"]] == ["other", "held"]
     assert "half never flipped" in str(never.tables)
-
-
-def test_small_words() -> None:
-    assert [listed(list(names)) for names in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
-    assert outcome({"hardening": None}) is None
-    assert hardening_answer({"a": {"hardening": None}}, {"a": "a"}) == ""
-    rows = [{"size": [32, 32], "model": "vgg16", "parameters": 1000},
-            {"size": [32, 32], "model": "vgg16", "parameters": 1200}]
-    assert conditions_said(rows) == "images of 32\xa0×\xa032, network vgg16 of 1,000 to 1,200 parameters"
-    assert conditions_said([{"size": None, "model": None, "parameters": None}]) == ""
-
-
-def test_the_card_counts_the_networks_that_hardening_made_steadier(monkeypatch: pytest.MonkeyPatch) -> None:
-    ways = {"a": "better", "b": "worse", "c": "worse", "d": "alike", "e": None}
-    monkeypatch.setattr(report_sets, "outcome", lambda each: ways[each["name"]])
-    found = {"fragility": None, "sets": {name: {"name": name} for name in ways}, "titles": dict.fromkeys(ways, "set"),
-             "scores": [{"score": "smallest_flip", "perfect": False, "way": way}
-                        for way in ("better", "better", "worse", "alike")]
-             + [{"score": "views", "perfect": False, "way": "worse"}]}
-    _, hardened, flip = report_sets.set_cards(found)
-    assert (hardened.value, hardened.note) == ("1 of 4", "less steady: 2; no difference told: 1")
-    assert (flip.value, flip.note) == ("2 of 4", "worse in 1")

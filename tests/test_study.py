@@ -75,11 +75,6 @@ def test_a_wrong_key_or_value_is_named(text: str, told: str, tmp_path: Path) -> 
     assert "\n" not in str(refused.value)
 
 
-def test_a_missing_study_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputRefused, match=r"cannot read the study .*none\.toml: No such file"):
-        read_study(tmp_path / "none.toml")
-
-
 def test_flags_stand_above_keys_above_defaults(tmp_path: Path) -> None:
     path = _written(tmp_path, "seed = 3\n[preparation]\ncrop = 48\n[training]\nepochs = 7")
     study = completed(read_study(path, keyed(seed=4, data__limit=None), override("training.batch=16")), "lidc")
@@ -180,11 +175,6 @@ def test_keys_of_thousands_of_parts_are_refused_before_they_are_parsed(text: str
     (tmp_path / "s.toml").write_text(text)
     with pytest.raises(UsageError, match="a key is nested more than 64 deep"):
         read_study(tmp_path / "s.toml")
-
-
-def test_rulers_of_dots_are_no_keys(tmp_path: Path) -> None:
-    (tmp_path / "s.toml").write_text("# " + "." * 200 + "\nseed = 3  # " + ". " * 200)
-    assert read_study(tmp_path / "s.toml").seed == 3
 
 
 @pytest.mark.parametrize("text", ["seed = " + "9" * 5000, "a = " + "[" * 5000, "x" * 50 + "\0"])

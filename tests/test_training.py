@@ -140,15 +140,6 @@ def test_the_squared_error_is_that_of_the_probability(outputs: int, output: str)
     assert kept["validation_auc"] > 0.9
 
 
-def test_cross_entropy_of_one_logit_is_binary_cross_entropy() -> None:
-    validation = spots(40, 2)
-    found = fit(classifier(1, "logit"), spots(50, 1), validation, QUICK)
-    logits, labels = both(found, validation)
-    expected = nn.functional.binary_cross_entropy_with_logits(logits[:, 1], labels.float())
-    kept = found.history["epochs"][found.history["chosen_epoch"] - 1]
-    assert kept["validation_loss"] == pytest.approx(float(expected), rel=1e-4)
-
-
 def rated(seed: int = 0) -> Classifier:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -247,13 +238,6 @@ def test_cases_that_cannot_be_learnt_from_are_refused() -> None:
         fit(classifier(), train, validation.pick([]), QUICK)
 
 
-def test_a_network_without_parameters_is_refused() -> None:
-    fixed = classifier()
-    fixed.module.requires_grad_(False)
-    with pytest.raises(InputRefused, match="no parameter to train"):
-        fit(fixed, spots(20, 1), spots(10, 2), QUICK)
-
-
 @pytest.mark.parametrize("wrong", [
     {"epochs": 0}, {"batch": -1}, {"learning_rate": math.nan}, {"optimiser": "lion"}, {"schedule": "steps"},
     {"loss": "hinge"}, {"judged_by": "luck"}, {"shift_pixels": (1.0, -2.0, 0.0)}, {"patience": 0},
@@ -313,11 +297,6 @@ def test_draws_depend_on_the_generator_alone() -> None:
     images = torch.rand(4, 1, 9, 9)
     one, two = (augmented(images, generator(), flips=True, rotation_degrees=20, shift_pixels=2) for _ in range(2))
     assert torch.equal(one, two)
-
-
-def test_signals_of_one_dimension_are_not_turned() -> None:
-    with pytest.raises(UsageError, match="these are 1D"):
-        augmented(torch.rand(2, 1, 9), generator(), flips=True, rotation_degrees=0, shift_pixels=0)
 
 
 # real images
