@@ -135,7 +135,7 @@ def test_a_gain_is_doubted_while_the_evaluation_s_checks_fail(tmp_path: Path) ->
     found = told(run)["hardening"]
     assert [one["check"] for one in found["findings"]] == ["zero gradients"]     # not those of the plain run again
     for words in (found["short"], found["verdict"]):
-        assert words.endswith("not to be believed while these checks of the hardened network fail: zero gradients.")
+        assert words.endswith("cannot be trusted while these checks of the hardened network fail: zero gradients.")
     assert "40 % of the gradients are 0" in section(run)
 
 

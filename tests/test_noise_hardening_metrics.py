@@ -282,7 +282,7 @@ def test_errors_of_the_checks_take_the_figures_back() -> None:
         (0, {"check": "zero gradients", "severity": "error", "message": "all are 0"}),
         (1, {"check": "zero gradients", "severity": "error", "message": "all are 0"})])
     found = summary(one)
-    assert "not to be believed while these checks of the hardened network fail: zero gradients" in found["verdict"]
+    assert "cannot be trusted while these checks of the hardened network fail: zero gradients" in found["verdict"]
     assert found["findings"][0]["networks"] == ["adaptive, fold 0", "adaptive, fold 1"]
 
 

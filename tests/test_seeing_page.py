@@ -88,7 +88,7 @@ def test_half_a_claim_and_one_of_one_class_are_called_so() -> None:
     rows = list(made.told(one)["attention"])
     half = [row | {"inside_noisy": row["inside_clean"]} for row in rows]
     said, figures = claim_said(told(one, attention=half), "grad_cam", CLASSES)
-    assert "half of [B]'s claim is confirmed: a larger area, but no more of it beyond" in said
+    assert "half of [B]'s claim is confirmed: a larger area, but not detectably more of it beyond" in said
     back = {"inside_noisy": "inside_clean", "inside_clean": "inside_noisy", "area_noisy": "area_clean",
             "area_clean": "area_noisy"}
     turned = [row | ({name: row[other] for name, other in back.items()} if row["prediction"] else {})
