@@ -144,14 +144,10 @@ def arrays(path: Path, **changes: np.ndarray) -> Path:
 @pytest.mark.parametrize(("changes", "words"), [
     ({"train_images": np.zeros((4, 6, 6), np.float32)}, ("train_images", "uint8", "float32")),
     ({"train_images": np.zeros((4, 6), np.uint8)}, ("train_images", "(4, 6)")),
-    ({"train_images": np.zeros((4, 6, 6, 6, 2), np.uint8)}, ("train_images", "3 channels")),
     ({"train_images": np.array([{}, 1, 2, 3], object)}, ("train_images", "Python objects")),
     ({"train_labels": np.zeros((4, 14), np.uint8)}, ("train_labels", "14 columns")),
     ({"train_labels": np.zeros(3, np.uint8)}, ("train_labels", "(3,)")),
-    ({"train_labels": np.zeros(4, np.float64)}, ("train_labels", "float64")),
-    ({"train_labels": np.array([0, 1, -1, 0])}, ("train_labels row 2", "-1")),
-    ({"train_images": np.zeros((0, 6, 6), np.uint8)}, ("train_labels", "(4,)")),
-])
+    ({"train_labels": np.array([0, 1, -1, 0])}, ("train_labels row 2", "-1"))])
 def test_npz_of_wrong_content(tmp_path: Path, changes: dict[str, np.ndarray], words: tuple[str, ...]) -> None:
     refusal(lambda: open_cases(arrays(tmp_path, **changes)), "toy.npz", *words)
 

@@ -23,12 +23,9 @@ def each(tops: str, names: str = "a b", top: str = "") -> tuple[str, ...]:
 
 
 @pytest.mark.parametrize("places", [
-    each("train_1 test_1"), each("images_train images_test"), each("fold1 fold2"), each("p1 p2"),
-    each("x y z", "a b c"), each("fold1 fold2", top="train/"),
-    (*each("p1 p2"), "p3/a/1.png"), ("p1/a/1.png", "p2/b/1.png", "p3/a/1.png"),
+    each("train_1 test_1"), each("fold1 fold2"), each("x y z", "a b c"), (*each("p1 p2"), "p3/a/1.png"),
     ("train_1/a/1.png", "train_1/b/1.png", "test_1/a/1.png", "test_1/c/1.png"),
-    ("set1-train/1.png", "set1-test/2.png"),
-])
+    ("set1-train/1.png", "set1-test/2.png")])
 def test_folders_that_may_be_folds_or_parts_are_no_classes(tmp_path: Path, places: tuple[str, ...]) -> None:
     save(tmp_path, *places)
     with pytest.raises(InputRefused, match=r"not clear which folders are the classes.*data\.layout = folders"):
@@ -100,8 +97,7 @@ def test_every_ending_of_a_format_that_is_read(tmp_path: Path, ending: str) -> N
     assert cases[2].image.shape == (1, 6, 6)
 
 
-@pytest.mark.parametrize("mask", ["x_lung_mask", "x_roi", "x_bbox", "x_heatmap", "xmask", "x_left_lung_mask2",
-                                  "x-gradcam", "x_heat_map", "x bounding box", "roi_x"])
+@pytest.mark.parametrize("mask", ["x_lung_mask", "x_bbox", "xmask", "x-gradcam", "x bounding box"])
 def test_masks_of_any_kind_are_left_out(tmp_path: Path, mask: str) -> None:
     save(tmp_path, "a/x.png", f"a/{mask}.png", "b/y.png", "b/unmasked.png", "b/lgt.png", "b/l.png")
     cases = open_cases(tmp_path)
@@ -110,11 +106,9 @@ def test_masks_of_any_kind_are_left_out(tmp_path: Path, mask: str) -> None:
 
 
 @pytest.mark.parametrize(("place", "data"), [
-    ("set/labels.csv.gz", gzip.compress(b"image,dx\n1.png,m\n2.png,b\n", mtime=0)), ("set/labels.csv.zip", b"PK"),
-    ("set/list.csv.gz", gzip.compress(b"1;m\n2;b\n", mtime=0)), ("set/labels", b"1.png m\n2.png b\n"),
-    ("labels.csv", b"image,dx\n1.png,m\n2.png,b\n"),
-    ("list.csv.gz", gzip.compress(b"1;m\n2;b\n", mtime=0)), ("set/all.yaml", b"m: [1.png]\nb: [2.png]\n"),
-])
+    ("set/labels.csv.gz", gzip.compress(b"image,dx\n1.png,m\n2.png,b\n", mtime=0)),
+    ("set/list.csv.gz", gzip.compress(b"1;m\n2;b\n", mtime=0)), ("labels.csv", b"image,dx\n1.png,m\n2.png,b\n"),
+    ("set/all.yaml", b"m: [1.png]\nb: [2.png]\n")])
 def test_a_table_of_any_kind_is_never_overruled_by_folders(tmp_path: Path, place: str, data: bytes) -> None:
     save(tmp_path, "set/batch1/1.png", "set/batch2/2.png")
     (tmp_path / place).write_bytes(data)

@@ -30,17 +30,9 @@ def labels(cases: Cases) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(("name", "data"), [
-    ("labels.csv", LINES.replace(",", ";").encode()),
-    ("labels.csv", LINES.replace(",", "\t").encode()),
-    ("labels.csv", LINES.replace("file,label", "File, LABEL").encode()),
-    ("labels.csv", LINES.encode("utf-16")),
-    ("labels.csv", LINES.encode("utf-8-sig")),
-    ("labels.csv", ("sep=;\n" + LINES.replace(",", ";")).encode()),
-    ("labels.csv", LINES.replace("\n", "\r\n").encode() + b",\r\n"),
-    ("LABELS.CSV", LINES.encode()),
-    ("labels.tsv", LINES.replace(",", "\t").encode()),
-    ("labels.csv", LINES.replace("file,label", "file,label,note; a; b; c; d").encode()),
-])
+    ("labels.csv", LINES.replace(",", ";").encode()), ("labels.csv", LINES.replace(",", "\t").encode()),
+    ("labels.csv", LINES.encode("utf-16")), ("labels.csv", ("sep=;\n" + LINES.replace(",", ";")).encode()),
+    ("labels.csv", LINES.replace("\n", "\r\n").encode() + b",\r\n"), ("labels.tsv", LINES.replace(",", "\t").encode())])
 def test_a_table_of_one_meaning_is_read(tmp_path: Path, name: str, data: bytes) -> None:
     (batches(tmp_path) / name).write_bytes(data)
     assert labels(open_cases(tmp_path)) == RIGHT
@@ -48,16 +40,11 @@ def test_a_table_of_one_meaning_is_read(tmp_path: Path, name: str, data: bytes) 
 
 @pytest.mark.parametrize(("name", "data", "words"), [
     ("labels.csv", LINES.replace("file,label", "image,class").encode(), ("image, class", "file and label")),
-    ("truth.csv", LINES.replace("file,label", "filename,diagnosis").encode(), ("filename, diagnosis",)),
     ("meta.csv", LINES.replace("file,label", "id,dx").replace(".png", "").encode(), ("id, dx",)),
     ("labels.csv", LINES.encode("utf-16")[2:], ("(not text in UTF-8)", "file and label")),
-    ("labels.csv", b"\x1f\x8b\xff,\xfe\n" + bytes(range(256)), ("(not text in UTF-8)",)),
-    ("labels.csv", LINES.split("\n", 1)[1].encode(), ("batch1/x.png, mal",)),
     ("list.txt", LINES.replace(",", " ").encode(), ("list.txt",)),
     ("all.json", LINES.replace(",", '": "').encode(), ("all.json",)),
-    ("labels.xlsx", b"PK\3\4", ("labels.xlsx",)),
-    ("batch1/labels.csv", b"name;kind\nx.png;mal\n", ("name, kind",)),
-])
+    ("batch1/labels.csv", b"name;kind\nx.png;mal\n", ("name, kind",))])
 def test_a_table_that_is_not_understood_is_never_overruled_by_folders(tmp_path: Path, name: str, data: bytes,
                                                                       words: tuple[str, ...]) -> None:
     (batches(tmp_path) / name).write_bytes(data)
@@ -196,9 +183,7 @@ def test_a_class_stored_as_other_images_does_not_vanish(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "data", "words"), [
     ("1.dcm", b"", ("1 .dcm", "noise measure")), ("IM0001", bytes(128) + b"DICM", ("1 without ending", "DICOM")),
-    ("v.nii", b"", ("1 .nii", "nodules.csv")), ("data.zip", b"", ("Unpack",)), ("1.webp", b"", ("PNG",)),
-    ("labels.csv", b"image,class\n1,2\n", ("image, class", "file and label")),
-    ("notes.md", b"", ("class folders",))])
+    ("data.zip", b"", ("Unpack",)), ("labels.csv", b"image,class\n1,2\n", ("image, class", "file and label"))])
 def test_an_unknown_layout_says_what_was_found(tmp_path: Path, name: str, data: bytes,
                                                      words: tuple[str, ...]) -> None:
     (tmp_path / name).write_bytes(data)

@@ -11,8 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from steadyread import Classifier, apgd, attack, bim, fgsm, pgd, smallest_flip
-from steadyread.attacks.square import Square
+from steadyread import Classifier, apgd, attack, pgd, smallest_flip
 from steadyread.errors import Doubt, InputRefused, UsageError
 from steadyread.types import Bounds
 
@@ -63,22 +62,11 @@ Named = namedtuple("Named", "scores")
 
 
 @pytest.mark.parametrize("module", [
-    Halves(before=lambda x: x.double().float(), after=lambda z: z.double()),
-    Halves().double(),
-    Halves(before=subtract),
-    Halves(before=lambda x: x.relu_()),
-    Halves(after=lambda z: (z,)),
-    Halves(after=lambda z: [z]),
-    Halves(after=lambda z: {"logits": z}),
+    Halves(before=lambda x: x.double().float(), after=lambda z: z.double()), Halves().double(),
+    Halves(before=subtract), Halves(after=lambda z: (z,)), Halves(after=lambda z: {"logits": z}),
     Halves(after=lambda z: {"logits": z, "features": z.new_zeros(len(z), 5)}),
-    Halves(after=lambda z: Answer(z, z.new_zeros(len(z), 5))),
-    Halves(after=lambda z: Named(z)),
-    Halves(after=lambda z: z[:, :, None, None]),
-    Halves(after=lambda z: z.squeeze()),
-    nn.Sequential(nn.Sequential(Halves())),
-    partial(lambda net, images: net(images), Halves()),
-    Halves().forward,
-])
+    Halves(after=lambda z: Answer(z, z.new_zeros(len(z), 5))), Halves(after=lambda z: z[:, :, None, None]),
+    Halves(after=lambda z: z.squeeze()), partial(lambda net, images: net(images), Halves())])
 def test_a_network_of_one_meaning_gives_the_plain_networks_sizes(module):
     before = IMAGES.clone()
     found = smallest_flip(Classifier(module, (0, 1), "logits"), IMAGES, REFERENCE)
@@ -114,15 +102,10 @@ def test_a_functions_own_networks_are_left_as_they_were_and_are_where_it_works()
 @pytest.mark.parametrize(("after", "words"), [
     (lambda z: z.T, r"one row per image; it returned \(2, 12\) for 12 images: turn it"),
     (lambda z: z[:3], r"one row per image; it returned \(3, 2\) for 12 images"),
-    (lambda z: z.repeat(2, 1), r"it returned \(24, 2\) for 12 images"),
-    (lambda z: (z, z), r"a tuple with 2 \(of the shapes \(12, 2\), \(12, 2\)\)"),
-    (lambda z: {"a": z, "b": z}, "a dict with 2"),
-    (lambda z: None, "a NoneType"),
-    (lambda z: "cat", "a str"),
+    (lambda z: (z, z), r"a tuple with 2 \(of the shapes \(12, 2\), \(12, 2\)\)"), (lambda z: None, "a NoneType"),
     (lambda z: z.argmax(1), "a network of one value is 'logit'"),
     (lambda z: z[:, :, None].expand(-1, -1, 3), r"the model returned \(12, 2, 3\)"),
-    (lambda z: torch.complex(z, z), "complex"),
-])
+    (lambda z: torch.complex(z, z), "complex")])
 def test_an_output_of_no_one_meaning_is_refused_in_one_line(after, words):
     with pytest.raises(InputRefused, match=words) as refused:
         smallest_flip(Classifier(Halves(after=after), (0, 1), "logits"), IMAGES, REFERENCE)
@@ -137,8 +120,8 @@ def test_columns_for_images_are_seen_where_there_are_as_many_images_as_classes()
 
 
 @pytest.mark.parametrize("images", [
-    IMAGES.double(), IMAGES.numpy(), IMAGES.numpy().astype(">f4"), list(IMAGES), list(IMAGES.numpy()),
-    IMAGES.tolist(), IMAGES.clone().requires_grad_(True), IMAGES.numpy()[::-1][::-1]])
+    IMAGES.double(), IMAGES.numpy(), IMAGES.numpy().astype(">f4"), list(IMAGES), IMAGES.tolist(),
+    IMAGES.clone().requires_grad_(True)])
 def test_images_as_people_hold_them(images):
     found = smallest_flip(Classifier(Halves(), (0, 1), "logits"), images, REFERENCE)
     assert torch.allclose(found.size, PLAIN, rtol=1e-3)
@@ -153,9 +136,7 @@ def test_stored_pixels_of_whole_numbers(kind):
                           smallest_flip(classifier, stored, REFERENCE).size)
 
 
-@pytest.mark.parametrize("reference", [
-    REFERENCE.numpy(), REFERENCE.tolist(), REFERENCE[:, None], REFERENCE.float(), REFERENCE.bool(),
-    REFERENCE.to(torch.uint8), REFERENCE.numpy()[:, None].astype("f8")])
+@pytest.mark.parametrize("reference", [REFERENCE.numpy(), REFERENCE[:, None], REFERENCE.float(), REFERENCE.bool()])
 def test_labels_as_people_hold_them(reference):
     found = smallest_flip(Classifier(Halves(), (0, 1), "logits"), IMAGES, reference)
     assert torch.allclose(found.size, PLAIN)
@@ -166,13 +147,9 @@ def test_labels_as_people_hold_them(reference):
     (IMAGES, torch.eye(2)[REFERENCE], r"got \(12, 2\); of a row of scores per image give \.argmax\(1\)"),
     (IMAGES, ["benign"] * 12, "must be a tensor, an array or a list of numbers"),
     ([IMAGES[0], IMAGES[1, :, :4]], REFERENCE, r"all have one shape; got \(1, 4, 8\) and \(1, 8, 8\)"),
-    ([np.zeros((1, 4, 8)), np.zeros((1, 8, 8))], REFERENCE, "all have one shape.*crop or resize"),
     ([np.zeros((3, 8, 8)), np.zeros((1, 8, 8))], REFERENCE, "all have one shape.*all as grey or all as colour"),
-    ([np.zeros((1, 8, 8)), np.zeros((1, 8, 8, 8))], REFERENCE, "all have one shape.*the same axes"),
-    ("images/", REFERENCE, "must be a tensor, an array or a list"),
-    (None, REFERENCE, "got NoneType"),
-    (IMAGES[:, 0, 0], REFERENCE, r"shape \(n, channels, \*space\)"),
-    (IMAGES * 1j, REFERENCE, "real numbers")])
+    ("images/", REFERENCE, "must be a tensor, an array or a list"), (None, REFERENCE, "got NoneType"),
+    (IMAGES[:, 0, 0], REFERENCE, r"shape \(n, channels, \*space\)")])
 def test_images_and_labels_that_are_refused(images, reference, words):
     with pytest.raises(InputRefused, match=words) as refused:
         smallest_flip(Classifier(Halves(), (0, 1), "logits"), images, reference)
@@ -191,9 +168,8 @@ MEAN, SD = [0.485, 0.456, 0.406], [0.229, 0.224, 0.225]
 
 
 @pytest.mark.parametrize("normalise", [
-    (MEAN, SD), [MEAN, SD], (tuple(MEAN), tuple(SD)), np.array([MEAN, SD]), (np.array(MEAN), np.array(SD)),
-    torch.tensor([MEAN, SD]), (torch.tensor(MEAN)[:, None, None], torch.tensor(SD)[:, None, None]), MEAN + SD,
-    "imagenet"])
+    (MEAN, SD), np.array([MEAN, SD]), torch.tensor([MEAN, SD]),
+    (torch.tensor(MEAN)[:, None, None], torch.tensor(SD)[:, None, None]), MEAN + SD, "imagenet"])
 def test_normalise_as_people_write_it(normalise):
     images = torch.rand(2, 3, 4, 4)
     seen = Classifier(nn.Flatten(), (0, 1), "logits", normalise=normalise).normalised(images)
@@ -210,9 +186,8 @@ def test_normalise_by_a_word_is_of_the_bounds(word, low, high):
 
 @pytest.mark.parametrize(("normalise", "words"), [
     ("units", "normalise is one of none, unit, symmetric, imagenet, caffe"), ((0.5, 0.0), "deviations above 0"),
-    ((0.5, -1), "deviations above 0"), ((0.5, float("nan")), "deviations above 0"),
-    ((MEAN, SD[:2]), "3 means and 2"),
-    (0.5, "each a number"), ({"mean": MEAN, "std": SD}, "each a number"), ((0.1, 0.2, 0.3), "each a number")])
+    ((0.5, float("nan")), "deviations above 0"), ((MEAN, SD[:2]), "3 means and 2"), (0.5, "each a number"),
+    ({"mean": MEAN, "std": SD}, "each a number")])
 def test_a_normalise_that_is_refused(normalise, words):
     with pytest.raises(UsageError, match=words):
         Classifier(nn.Flatten(), (0, 1), "logits", normalise=normalise)
@@ -247,14 +222,11 @@ SIGMOID = Halves(after=lambda z: (z[:, 1:] - z[:, :1]).sigmoid())
 
 @pytest.mark.parametrize(("module", "output", "words"), [
     (SIGMOID, "logit", "state it as 'probability'"),
-    (Halves(after=lambda z: (z[:, 1:] - z[:, :1] + 9).sigmoid()), "logit", "state it as 'probability'"),
     (Halves(after=lambda z: z.softmax(1)), "logits", "state it as 'probabilities'"),
     (Halves(after=lambda z: (3 * z + 1).sigmoid()), "logits", "give the layer before the sigmoids"),
     (Halves(after=lambda z: z.softmax(1).half()), "logits", "state it as 'probabilities'"),
     (Halves(after=lambda z: (100 * z.softmax(1)).round() / 100), "logits", "state it as 'probabilities'"),
     (Halves(after=lambda z: nn.functional.logsigmoid(z[:, 1] - z[:, 0])), "logit", "exp(output) as 'probability'"),
-    (Halves(after=lambda z: z.log_softmax(1)[:, 1:]), "logit", "exp(output) as 'probability'"),
-    (Halves(after=lambda z: -z.log_softmax(1)[:, 1]), "logit", "exp(-output) as 'probability'"),
     (Halves(after=lambda z: (9000 * z).softmax(1)), "probabilities", "too saturated to attack")])
 def test_a_probability_stated_as_a_logit_is_doubted_once(module, output, words):
     said = warned(module, output)
@@ -273,7 +245,7 @@ def test_a_head_that_is_as_stated_is_not_doubted(module, output):
     assert warned(module, output) == []
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("output", ["logit", "logits"])
 def test_untrained_networks_are_not_doubted(seed, output):
     torch.manual_seed(seed)
@@ -303,25 +275,20 @@ def doubted(images, bounds, normalise=None):
 
 
 @pytest.mark.parametrize(("images", "bounds", "normalise", "check"), [
-    (UNIT, (0, 255), None, "bounds"), (UNIT, (0, 255), "unit", "bounds"), (GREY, (0, 65535), None, "bounds"),
-    (16 * GREY, (0, 65535), "unit", "bounds"), (UNIT, (-1000, 400), None, "bounds"),
-    (GREY, (0, 255), (0.485, 0.229), "normalise"), (GREY, (0, 255), (0.5, 0.5), "normalise"),
-    (GREY.repeat(1, 3, 1, 1), (0, 255), TORCHVISION, "normalise"), (HU, (-1000, 400), (0.485, 0.229), "normalise"),
-    (257 * GREY, (0, 65535), (123.7, 58.4), "normalise"), (UNIT, (0, 1), (123.7, 58.4), "normalise"),
-    (UNIT, (0, 1), (-600, 300), "normalise"), (UNIT, (0, 1), (0, 255), "normalise"),
+    (UNIT, (0, 255), None, "bounds"), (GREY, (0, 65535), None, "bounds"), (16 * GREY, (0, 65535), "unit", "bounds"),
+    (GREY, (0, 255), (0.485, 0.229), "normalise"), (GREY.repeat(1, 3, 1, 1), (0, 255), TORCHVISION, "normalise"),
+    (HU, (-1000, 400), (0.485, 0.229), "normalise"), (UNIT, (0, 1), (123.7, 58.4), "normalise"),
     (UNIT, (0, 1), lambda images: images / 255, "normalise")])
 def test_bounds_and_constants_of_other_images_are_doubted_before_any_attack(images, bounds, normalise, check):
     assert doubted(images, bounds, normalise) == [check]
 
 
 @pytest.mark.parametrize(("images", "bounds", "normalise"), [
-    (UNIT[:4], (0, 255), None), (GREY[:4], (0, 255), (0.485, 0.229)), (UNIT * 0 + 7, (0, 255), None),
-    (HU, (-1000, 400), None), (HU, (-32768, 32767), (-600, 300)), (8 * UNIT - 4, (-100, 100), None),
-    (GREY, (0, 255), "imagenet"), (GREY, (0, 255), (123.7, 58.4)), (GREY, (0, 255), (123.7, 1)),
-    (GREY, (0, 255), lambda images: images / 255), (GREY, (0, 255), lambda images: images - images.mean()),
-    (UNIT, (0, 1), None), (UNIT, (0, 1), (0, 1 / 255)), (UNIT, (0, 1), (0.485, 1 / 255)),
-    (UNIT.repeat(1, 3, 1, 1), (0, 1), TORCHVISION), (0.05 * UNIT, (0, 0.05), (0.02, 0.01)),
-    (HU, (-1000, 400), lambda images: (images.clamp(-160, 240) + 160) / 400), (16 * GREY, (0, 4095), (0, 4095))])
+    (UNIT[:4], (0, 255), None), (GREY[:4], (0, 255), (0.485, 0.229)), (HU, (-1000, 400), None),
+    (8 * UNIT - 4, (-100, 100), None), (GREY, (0, 255), "imagenet"), (GREY, (0, 255), (123.7, 58.4)),
+    (GREY, (0, 255), (123.7, 1)), (GREY, (0, 255), lambda images: images / 255),
+    (GREY, (0, 255), lambda images: images - images.mean()), (UNIT, (0, 1), (0.485, 1 / 255)),
+    (HU, (-1000, 400), lambda images: (images.clamp(-160, 240) + 160) / 400)])
 def test_bounds_and_constants_that_may_be_are_not_doubted(images, bounds, normalise):
     assert doubted(images, bounds, normalise) == []
 
@@ -378,15 +345,14 @@ def test_an_image_without_a_name_is_named_by_its_place(images, bounds, message):
         smallest_flip(Classifier(Halves(), bounds, "logits"), images, REFERENCE)
 
 
-@pytest.mark.parametrize(("recipe", "got"), [(pgd, "pgd"), (apgd, "apgd"), (Square, "Square"), (5.6, "5.6"),
-                                             ("pgd", "pgd"), (None, "None")])
+@pytest.mark.parametrize(("recipe", "got"), [(pgd, "pgd"), (5.6, "5.6"), (None, "None")])
 def test_an_attack_without_its_size_is_refused_with_what_to_write(recipe, got):
     with pytest.raises(UsageError, match=rf"such as pgd\(5\.6\); got {got}"):
         attack(Classifier(Halves(), (0, 1), "logits"), IMAGES, REFERENCE, recipe)
 
 
 @pytest.mark.parametrize("size", ["5 HU", None, "nan", [1.0, 2.0], float("nan"), -1])
-@pytest.mark.parametrize("made", [fgsm, bim, pgd, apgd])
+@pytest.mark.parametrize("made", [pgd, apgd])
 def test_a_size_that_is_no_number_is_refused(made, size):
     with pytest.raises(UsageError, match="epsilon must be a number of at least 0, in native units; got "):
         made(size)

@@ -69,7 +69,7 @@ def test_every_set_is_looked_for_before_the_first_is_read(there: Path, steadyrea
     assert "two: nowhere: no such file or folder" in refused.err
 
 
-@pytest.mark.parametrize("command", ["assess", "demo", "train", "harden", "run"])
+@pytest.mark.parametrize("command", ["assess", "run"])
 def test_a_file_that_is_not_there_is_refused_before_torch_is_imported(command: str, tmp_path: Path) -> None:
     flags = ("none.toml",) if command == "run" else ("--data", "nowhere")
     weights = ("--weights", "none.pt") if command == "assess" else ()
@@ -94,9 +94,7 @@ def test_messages_name_the_flag_of_the_command_and_the_key_of_a_study(there: Pat
 
 @pytest.mark.parametrize(("message", "known", "said"), [
     ("state model.name = vgg16", {"--model"}, "state --model vgg16"), ("data.path.", {"--data"}, "--data."),
-    ("data.path", {"--limit"}, "data.path"), ("model.outputs", {"--output"}, "model.outputs"),
     ("'data.layout'", {"--layout"}, "'data.layout'"), ("x.data.path", {"--data"}, "x.data.path"),
-    ("attacks.limit must", {"--limit"}, "--limit must"), ("model.bounds.low", {"--bounds"}, "model.bounds.low"),
     ("data.path and data.train", {"--data", "--test-data"}, "--test-data and --data")])
 def test_a_key_becomes_the_flag_that_the_command_has(message: str, known: set[str], said: str) -> None:
     assert in_flags(message, known) == said

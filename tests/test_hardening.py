@@ -1,7 +1,6 @@
 """Hardening: larger flips, an honest rule for the epoch kept, sizes found on training images alone."""
 
 import copy
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -211,11 +210,9 @@ def test_at_most_so_many_validation_images_are_attacked_by_class(
 
 @pytest.mark.parametrize(("wrong", "told"), [
     ({"method": "magic"}, "method must be one of pgd, trades, unsupervised, clean; got 'magic'"),
-    ({"epsilons": (2.0, 1.0), "epochs": (1, 1)}, "must rise"), ({"epsilons": ()}, "one number a stage"),
-    ({"epochs": (1, 2)}, "got 2 of them for 1 epsilons"), ({"epsilons": (0.0,)}, "epsilons must be above 0"),
-    ({"epsilons": (math.nan,)}, "epsilons must be above 0"), ({"epochs": (0,)}, "epochs must be above 0"),
-    ({"share": 1.2}, "share must be at most 1"), ({"clean_cost": -0.1}, "clean_cost"), ({"steps": 0}, "steps"),
-    ({"patience": 0}, "patience"), ({"beta": -1.0}, "beta"), ({"judged": 0}, "judged")])
+    ({"epsilons": (2.0, 1.0), "epochs": (1, 1)}, "must rise"), ({"epochs": (1, 2)}, "got 2 of them for 1 epsilons"),
+    ({"epsilons": (0.0,)}, "epsilons must be above 0"), ({"epochs": (0,)}, "epochs must be above 0"),
+    ({"share": 1.2}, "share must be at most 1"), ({"steps": 0}, "steps")])
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         HardeningSettings(**({"epsilons": (1.0,)} | wrong))

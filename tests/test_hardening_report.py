@@ -180,19 +180,6 @@ def test_what_does_not_fit_the_plain_run_is_refused(tmp_path: Path) -> None:
         told(run)
 
 
-def test_a_damaged_training_is_refused_by_name(tmp_path: Path) -> None:
-    run = fabricate.write_run(tmp_path / "run")
-    folder = harden(run, fabricate.rows())
-    (folder / "training.json").write_text("[1]")
-    with pytest.raises(InputRefused, match=r"hardened/training\.json must hold one JSON object"):
-        told(run)
-
-
-def test_the_study_s_own_hardening_comes_first(run: Path) -> None:
-    assert [one.name for one in read_hardenings(run)] == ["", "small", "too_large", "trades"]
-    assert read_hardenings(run / "hardened") == []
-
-
 CURVE = step_curve(np.array([0.0, 2.0, 3.0, np.inf]), np.array([False, True, True, True]), np.zeros(4, bool),
                    np.arange(4).astype(str))
 EMPTY = step_curve(NONE, NONE.astype(bool), NONE.astype(bool), NONE.astype(str))

@@ -217,12 +217,9 @@ def test_a_header_larger_than_any_is_refused_unread(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("text", "told"), [
     ("[" * 100_000, "cannot be read as weights"), ("[" * 90 + "]" * 90, "nested more than 64 deep"),
     ('{"model": ["vgg16"]}', r"expected model as text, got \['vgg16'\]"), ("[]", "expected a table of settings"),
-    ('{"arguments": 3}', "expected arguments as a table"), ('{"split": null}', "expected split as a table"),
     ('{"taught": {"images": [[1]]}}', "expected taught.images as a list of text"),
-    ('{"taught": {"patients": 7}}', "expected taught.patients as a list of text"),
     ('{"model": "vgg16", "arguments": {"width": NaN}}', "arguments.width must be a finite number"),
-    (f'{{"limit": {2**70}}}', "limit must be a whole number of at most 63 bits"),
-    ('{"limit": ' + "9" * 5000 + "}", "cannot be read as weights")])
+    (f'{{"limit": {2**70}}}', "limit must be a whole number of at most 63 bits")])
 def test_a_card_that_is_none_of_ours_is_one_line(text: str, told: str, tmp_path: Path) -> None:
     with pytest.raises(InputRefused, match=told) as refused:
         read_card(with_metadata(tmp_path / "w.safetensors", {"card": text}))
@@ -230,8 +227,8 @@ def test_a_card_that_is_none_of_ours_is_one_line(text: str, told: str, tmp_path:
 
 
 @pytest.mark.parametrize("arguments", [
-    {"convolutions": [10_000_000] * 5}, {"convolutions": [65, 1, 1, 1, 1]}, {"size": 10**9}, {"classes": 10**12},
-    {"channels": 10**18}, {"width": 4.0, "size": 4096}, {"size": [8, 10**15]}])
+    {"convolutions": [10_000_000] * 5}, {"size": 10**9}, {"channels": 10**18}, {"width": 4.0, "size": 4096},
+    {"size": [8, 10**15]}])
 def test_networks_larger_than_any_are_never_made(arguments: dict[str, Any], tmp_path: Path) -> None:
     save_weights(network(), tmp_path / "w.safetensors", card(arguments=arguments))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -268,12 +265,9 @@ def test_a_sketch_has_the_names_and_shapes_of_the_network() -> None:
 
 @pytest.mark.parametrize(("changed", "told"), [
     ({"arguments": {"convolutions": [10_000_000] * 5}}, "the card beside the weights: convolutions must be five"),
-    ({"arguments": {"width": 4.0, "size": 4096}}, "the card beside the weights: the network 'vgg16' with "),
     ({"output": "class"}, "the card beside the weights: "), ({"preparation": {"size": -1}}, "preparation.size"),
-    ({"preparation": {"sise": 1}}, "unknown key 'preparation.sise'"), ({"split": {"seed": -1}}, "split.seed"),
     ({"normalise": {"a": 1}}, "the card beside the weights: the settings: model.normalise"),
-    ({"limit": "x"}, "data.limit"), ({"preparation": {"size": 10**9}}, "would become 1000000000x"),
-    ({"arguments": {"depth": 3}}, "the card beside the weights: "),
+    ({"preparation": {"size": 10**9}}, "would become 1000000000x"),
     ({"model": "os:abort"}, "which is not built in: if you trust that code")])
 def test_the_command_says_which_card_asks_for_what_cannot_be(changed: dict[str, Any], told: str, steadyread: Call,
                                                              tmp_path: Path) -> None:

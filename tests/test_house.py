@@ -5,12 +5,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 import steadyread
-from steadyread.registry import ATTACKS, METHODS, Maker
+from steadyread.registry import ATTACKS, METHODS
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "src" / "steadyread"
@@ -44,21 +45,28 @@ def _room(module: str) -> str:
     return module.split(".")[1] if "." in module else ""
 
 
+NAMES = {_name(path) for path in MODULES}
+
+
+@cache
+def _nodes(path: Path) -> tuple[ast.AST, ...]:
+    return tuple(ast.walk(ast.parse(path.read_text("utf-8"))))
+
+
 def _imports(path: Path) -> Iterator[str]:
     """The modules of ours that a file imports, those inside functions and for types among them."""
-    names = {_name(other) for other in MODULES}
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    for node in _nodes(path):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name.startswith("steadyread"))
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("steadyread"):
             for alias in node.names:
                 whole = f"{node.module}.{alias.name}"
-                yield whole if whole in names else str(node.module)
+                yield whole if whole in NAMES else str(node.module)
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_module_is_short(path: Path) -> None:
-    assert len(path.read_text("utf-8").splitlines()) <= LONGEST
+def test_every_module_is_short() -> None:
+    lengths = {_name(path): len(path.read_text("utf-8").splitlines()) for path in MODULES}
+    assert {name: length for name, length in lengths.items() if length > LONGEST} == {}
 
 
 def test_every_room_has_a_floor() -> None:
@@ -66,11 +74,10 @@ def test_every_room_has_a_floor() -> None:
     assert rooms == set(FLOOR)
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if _room(_name(path))], ids=_name)
-def test_imports_lead_downwards(path: Path) -> None:
-    here = _room(_name(path))
-    upward = {module for module in _imports(path) if _room(module) and FLOOR[_room(module)] > FLOOR[here]}
-    assert not upward, f"{here} (floor {FLOOR[here]}) imports {upward}"
+def test_imports_lead_downwards() -> None:
+    upward = [(_name(path), module) for path in MODULES if _room(_name(path)) for module in _imports(path)
+              if _room(module) and FLOOR[_room(module)] > FLOOR[_room(_name(path))]]
+    assert upward == []
 
 
 def test_no_circles_between_modules() -> None:
@@ -103,19 +110,19 @@ def test_public_names_are_exact() -> None:
         _ = steadyread.atack
 
 
-@pytest.mark.parametrize("maker", [*ATTACKS.values(), *METHODS.values()], ids=lambda maker: maker.name)
-def test_every_attack_and_hardening_names_its_source(maker: Maker) -> None:
-    assert maker.doi.startswith("10.") or maker is METHODS["clean"]
-    assert maker.make.__doc__
+def test_every_attack_and_hardening_names_its_source() -> None:
+    for maker in (*ATTACKS.values(), *METHODS.values()):
+        assert maker.doi.startswith("10.") or maker is METHODS["clean"], maker.name
+        assert maker.make.__doc__, maker.name
 
 
-@pytest.mark.parametrize("path", MODULES, ids=_name)
-def test_input_is_never_asserted(path: Path) -> None:
+def test_input_is_never_asserted() -> None:
     """`assert` is for what cannot happen (narrowing a type), never for what a user brings."""
-    asserts = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Assert)]
-    narrowing = [node for node in asserts if isinstance(node.test, ast.Call) or (
-        isinstance(node.test, ast.Compare) and isinstance(node.test.ops[0], ast.IsNot))]
-    assert narrowing == asserts, "an assert that does not narrow a type (isinstance, is not None)"
+    for path in MODULES:
+        asserts = [node for node in _nodes(path) if isinstance(node, ast.Assert)]
+        narrowing = [node for node in asserts if isinstance(node.test, ast.Call) or (
+            isinstance(node.test, ast.Compare) and isinstance(node.test.ops[0], ast.IsNot))]
+        assert narrowing == asserts, f"{_name(path)}: an assert that narrows no type (isinstance, is not None)"
 
 
 def test_constraints_are_exact_and_name_no_place() -> None:

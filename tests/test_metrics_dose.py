@@ -96,11 +96,6 @@ def test_flipping_the_sign_of_the_margin_mirrors_the_probability() -> None:
     np.testing.assert_allclose(one[1], 1 - other[2], atol=1e-9)
 
 
-def test_far_from_the_boundary_the_interval_is_continuous() -> None:
-    below, above = (dose.flip_probability_from(value, 1.0, 2) for value in (99.99, 100.01))
-    np.testing.assert_allclose(below, above, rtol=2e-2, atol=1e-6)
-
-
 def test_draws_that_agree_or_are_not_finite() -> None:
     probability, low, high, _, _ = dose.flip_probability_of([[1, 1, 1.0], [-2, -2, -2], [1, 2, np.nan]])
     assert probability[:2].tolist() == low[:2].tolist() == high[:2].tolist() == [0, 1]
@@ -111,11 +106,6 @@ def test_counting_is_the_share_with_its_exact_interval() -> None:
     probability, low, high, _, _ = dose.flip_probability_of(np.ones((1, 50)), counted=True)
     assert (probability[0], low[0]) == (0, 0)
     assert high[0] == pytest.approx(0.0711, abs=1e-4)
-
-
-def test_one_draw_is_refused_in_words() -> None:
-    with pytest.raises(UsageError, match="at least 2 draws"):
-        dose.flip_probability_of(np.ones((3, 1)))
 
 
 def test_normality_is_uniform_on_gaussians_and_small_on_others() -> None:
@@ -154,18 +144,6 @@ def test_the_critical_dose_is_where_the_probability_crosses() -> None:
         every = dose.flip_probability_at(np.geomspace(10, 500, 300), margin, DOSES, drift, jitter)
         assert ((found == 0) == (every <= level).all(1)).mean() > 0.99
         assert (np.isinf(found) == (every[:, -1] > level)).all()
-
-
-def test_a_critical_dose_of_an_unknown_read_is_unknown() -> None:
-    margin, drift, jitter = lawful(3)
-    margin[0], jitter[1, 2] = np.nan, np.nan
-    assert np.isnan(dose.critical_mas(margin, DOSES, drift, jitter, 0.05)).tolist() == [True, True, False]
-
-
-def test_without_jitter_the_read_flips_by_drift_alone() -> None:
-    found = dose.flip_probability_at(np.array([10.0, 500.0]), np.array([1.0]), DOSES, -20 / DOSES[None],
-                                     np.zeros((1, 5)))
-    assert found.tolist() == [[1, 0]]
 
 
 @pytest.mark.parametrize("doses", [[50, 10], [0, 10], [10, 10]])

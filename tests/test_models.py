@@ -97,7 +97,7 @@ def test_the_narrow_one_is_named_and_has_five_normalised_convolutions() -> None:
     assert net(torch.rand(2, 1, 48, 48)).shape == (2, 3)
 
 
-@pytest.mark.parametrize("size", [28, 32, 64, 71, (20, 45), 1, (1, 9)])
+@pytest.mark.parametrize("size", [28, (20, 45), 1])
 @pytest.mark.parametrize("norm", [False, True])
 def test_any_size_of_image(size: int | tuple[int, int], norm: bool) -> None:
     net = vgg16(3, width=1 / 32, size=size, norm=norm).eval()
@@ -159,19 +159,13 @@ def test_a_factory_of_the_current_folder(here: Path) -> None:
 
 @pytest.mark.parametrize(("model", "refusal", "told"), [
     ("vgg61", UsageError, r"did you mean 'vgg16'\?.*package\.module:factory"),
-    ("resnet", UsageError, "known: vgg16"),
-    ("bring_your_own", UsageError, "no network named"),
-    ("not_there:net", UsageError, "no module named 'not_there'"),
-    ("bring_your_own.deeper:net", UsageError, "no module named"),
+    ("bring_your_own", UsageError, "no network named"), ("not_there:net", UsageError, "no module named 'not_there'"),
     ("needs_more:net", InputRefused, "needs the module 'a_package_that_is_not_there'"),
     ("wrong_syntax:net", InputRefused, "importing wrong_syntax failed: SyntaxError"),
     ("bring_your_own:nett", UsageError, r"has no 'nett': did you mean 'net'\?"),
-    ("bring_your_own:answer", UsageError, "is a int, not a function"),
     ("bring_your_own:broken", InputRefused, "failed: ValueError: no such dataset"),
     ("bring_your_own:nothing", InputRefused, r"must return a torch\.nn\.Module or .*; it returned a NoneType"),
-    ("bring_your_own:kind", InputRefused, r"returned the class Wrapped: return Wrapped\(\.\.\.\)"),
-    ("bring_your_own:ends", InputRefused, "failed: SystemExit: no GPU"),
-])
+    ("bring_your_own:ends", InputRefused, "failed: SystemExit: no GPU")])
 def test_a_network_that_cannot_be_made_is_refused(here: Path, model: str, refusal: type[Exception],
                                                   told: str) -> None:
     with pytest.raises(refusal, match=told) as refused:
@@ -212,7 +206,7 @@ def same(one: nn.Module, two: nn.Module) -> bool:
     return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values(), strict=True))
 
 
-@pytest.mark.parametrize("way", ["plain", "state_dict", "model", "deep", "parallel", "compiled", "half"])
+@pytest.mark.parametrize("way", ["plain", "deep", "compiled", "half"])
 def test_state_dicts_as_people_save_them(here: Path, trained: nn.Module, way: str) -> None:
     state = trained.state_dict()
     stored: object = {
@@ -283,18 +277,11 @@ def others(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize(("stored", "said"), [
     (lambda state: {"state_dict": prefixed(state, "model."), "epoch": 9, "optimizer_states": [{}]}, ""),
     (lambda state: {"state_dict": prefixed(state, "model.") | {"loss.weight": torch.ones(2)}}, "loss.weight"),
-    (lambda state: prefixed(state, "_orig_mod.module."), ""),
-    (lambda state: {"model": prefixed(state, "module._orig_mod.")}, ""),
-    (lambda state: prefixed(state, "net."), ""),
-    (lambda state: prefixed(state, "model.backbone."), ""),
-    (lambda state: {"ema": state}, ""),
-    (lambda state: {"state_dict_ema": prefixed(state, "module.")}, ""),
+    (lambda state: prefixed(state, "net."), ""), (lambda state: {"state_dict_ema": prefixed(state, "module.")}, ""),
     (lambda state: prefixed(state, "module.") | {"n_averaged": torch.tensor(5)}, "n_averaged"),
     (lambda state: {"ema": others(state), "model": state, "args": {"lr": 0.1}}, "those of 'model/' are taken"),
     (lambda state: prefixed(state, "model.") | prefixed(others(state), "ema_model."), "of 'model.' are taken"),
-    (lambda state: {"checkpoint": {"weights": {"net": state}}}, ""),
     (lambda state: {"model": state, "optimizer": {"state": {0: {"exp_avg": torch.ones(3)}}}}, ""),
-    (lambda state: {**state, "epoch": 3}, ""),
     (lambda state: {name: value for name, value in state.items() if not name.endswith("tracked")}, "")])
 def test_a_state_dict_is_found_by_the_networks_names(
         here: Path, trained: nn.Module, caplog: pytest.LogCaptureFixture,
@@ -322,14 +309,12 @@ def test_several_weights_that_fit_are_refused_and_named(here: Path, trained: nn.
 POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n"
 
 
-@pytest.mark.parametrize("suffix", ["pt", "pth.tar", "safetensors", "ckpt"])
+@pytest.mark.parametrize("suffix", ["pt", "safetensors"])
 @pytest.mark.parametrize(("content", "told"), [
     (b"", "is empty"), (POINTER, "is a Git LFS pointer.*git lfs pull"),
     (b"/annex/objects/SHA256E-s1--ab.pt\n", "git annex get"),
-    (b"\n<!DOCTYPE html>\n<html><head><title>404</title>", "is a web page"), (b"<HTML lang=en>", "is a web page"),
-    (b"Invalid username or password.", "is text, not weights; it begins 'Invalid username or password"),
-    ('{"error": "Zugriff verweigert: größe"}'.encode(), "is text, not weights"),
-    (b"\xef\xbb\xbf<html>" + "\u00e9".encode() * 400, "is a web page")])
+    (b"\n<!DOCTYPE html>\n<html><head><title>404</title>", "is a web page"),
+    (b"Invalid username or password.", "is text, not weights; it begins 'Invalid username or password")])
 def test_a_file_that_stands_for_weights_says_what_it_is(here: Path, suffix: str, content: bytes, told: str) -> None:
     (here / f"w.{suffix}").write_bytes(content)
     with pytest.raises(InputRefused, match=told) as refused:

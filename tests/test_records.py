@@ -89,7 +89,7 @@ def test_a_column_that_there_is_not_is_a_mistake(store: records.Store) -> None:
         store.write_part(0, [{"epsilon": 1.0}])
 
 
-@pytest.mark.parametrize("share", [i / 29 for i in range(30)])
+@pytest.mark.parametrize("share", [i / 9 for i in range(10)])
 def test_one_flipped_bit_anywhere_is_seen_and_its_block_not_done(store: records.Store, share: float) -> None:
     for block in range(3):
         store.write_part(block, rows(block, 50))
@@ -218,7 +218,7 @@ def run_writer(script: Path, folder: Path, kill_at: int) -> subprocess.Popen[str
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-@pytest.mark.parametrize("kill_at", [1, 2, 3, 8, 21])
+@pytest.mark.parametrize("kill_at", [1, 2, 3])
 def test_killed_at_an_exact_point_and_resumed_has_the_rows_of_an_unbroken_run(tmp_path: Path, kill_at: int) -> None:
     script = tmp_path / "writer.py"
     script.write_text(WRITER)

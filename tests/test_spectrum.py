@@ -115,16 +115,11 @@ def test_a_table_that_starts_above_zero_starts_at_zero_power(table: Write) -> No
 
 @pytest.mark.parametrize(("text", "told"), [
     ("f,S\n0,0\n0.5,3\n0.25,4\n", "row 4: frequencies must ascend; 0.25/mm follows 0.5/mm"),
-    ("0,0\n0.5,3\n0.5,4\n", "row 3: frequencies must ascend"),
     ("f,S\n-0.1,3\n0.5,4\n", r"row 2: the frequency \(1/mm\) in column 1 is negative: -0.1"),
-    ("f,S\n0,0\n0.1,-3\n", r"row 3: the power \(HU\^2 mm\^2\) in column 2 is negative: -3"),
     ("f,S\n0,0\n,3\n", r"row 3: the frequency \(1/mm\) in column 1 is missing"),
-    ("f,S\n0,0\n0.1\n", r"row 3: the power \(HU\^2 mm\^2\) in column 2 is missing"),
     ("f,S\n0,0\n0.1,much\n", "row 3: .* is not a number: 'much'"),
-    ("f,S\n0,0\n0.1,inf\n", "row 3: .* is not a number: 'inf'"),
-    ("f,S\ng,T\n0,0\n", "row 2: .* is not a number: 'g'"),
-    ("0,0\nf,S\n0.1,3\n", "row 2: .* is not a number: 'f'"),
-    ("f,S\n0,1\n", "two rows of frequency"), ("", "found 0 rows"), ("0,0\n0.1,0\n", "a power above 0")])
+    ("f,S\ng,T\n0,0\n", "row 2: .* is not a number: 'g'"), ("f,S\n0,1\n", "two rows of frequency"),
+    ("0,0\n0.1,0\n", "a power above 0")])
 def test_a_bad_table_is_refused_in_one_line_with_file_and_row(table: Write, text: str, told: str) -> None:
     with pytest.raises(InputRefused, match=told) as refused:
         Spectrum.from_csv(table(text), 100)

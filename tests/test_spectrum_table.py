@@ -42,14 +42,12 @@ def _rows(frequency: float = 1.0, power: float = 1.0, between: str = ",", before
 
 @pytest.mark.parametrize("header", [
     "f,S", "frequency_per_mm,power_hu2_mm2", "Frequency (1/mm),NPS (HU^2 mm^2)", "spatial frequency [mm-1],nps",
-    "freq_mm^-1,NPS[HU²·mm²]", "f / (lp/mm),S(f)", "Spatial_frequency,noise power spectrum", "f_lp_mm,NPS_HU2mm2",
-    "f (cycles/mm),power (mm^2 HU^2)"])
+    "f / (lp/mm),S(f)"])
 def test_columns_go_by_their_names_in_1_per_mm(table: Write, header: str) -> None:
     assert Spectrum.from_csv(table(f"{MARK}{header}\n{_rows()}")).sigma_hu(100) == pytest.approx(SIGMA, rel=1e-4)
 
 
-@pytest.mark.parametrize("header", ["f (1/cm),S", "frequency_per_cm,NPS", "f [lp/cm],NPS (HU^2 mm^2)", "f cm^-1,S",
-                                    "spatial frequency (cm⁻¹),power"])
+@pytest.mark.parametrize("header", ["f (1/cm),S", "frequency_per_cm,NPS", "f cm^-1,S"])
 def test_frequencies_in_1_per_cm_are_turned(table: Write, header: str) -> None:
     found = Spectrum.from_csv(table(f"{MARK}{header}\n{_rows(10)}"))
     assert found.sigma_hu(100) == pytest.approx(SIGMA, rel=1e-4)
@@ -63,8 +61,7 @@ def test_powers_in_other_areas_are_turned(table: Write) -> None:
         assert found.sigma_hu(100) == pytest.approx(SIGMA, rel=1e-2)      # of the six digits that are written
 
 
-@pytest.mark.parametrize(("header", "before"), [("i,f,S", "{},"), (",f,S", "{},"), ("index,f,S", "{},"),
-                                                ("samples,f,S", "12,"), ("kernel,f (1/mm),S", "B30f,")])
+@pytest.mark.parametrize(("header", "before"), [("i,f,S", "{},"), ("kernel,f (1/mm),S", "B30f,")])
 def test_other_columns_are_passed_over(table: Write, header: str, before: str) -> None:
     found = Spectrum.from_csv(table(f"{MARK}{header}\n{_rows(before=before)}"))
     assert found.sigma_hu(100) == pytest.approx(SIGMA, rel=1e-4)
@@ -75,11 +72,10 @@ def test_other_columns_are_passed_over(table: Write, header: str, before: str) -
 
 @pytest.mark.parametrize("content", [
     MARK + "f;S\n" + _rows(between=";"), MARK + "f\tS\n" + _rows(between="\t"),
-    MARK + "f;S\n" + _rows(between=";").replace(".", ","), MARK + _rows(between="\t").replace(".", ","),
-    MARK + "f S\n" + _rows(between=" "), MARK + _rows(between="   "), MARK + "\n\n" + _rows().replace("\n", "\r\n"),
-    codecs.BOM_UTF8 + (MARK + "f,S\n" + _rows()).encode(), (MARK + "f,S\n" + _rows()).encode("utf-16"),
-    MARK + "# f (1/mm), S (HU^2 mm^2)\n" + _rows(), MARK + "# f (1/cm), S\n" + _rows(10),
-    "#reference_mas=100\n" + _rows(), "# Reference mAs: 100 mAs\n" + _rows(), MARK + MARK + _rows()])
+    MARK + "f;S\n" + _rows(between=";").replace(".", ","), MARK + "f S\n" + _rows(between=" "),
+    MARK + "\n\n" + _rows().replace("\n", "\r\n"), codecs.BOM_UTF8 + (MARK + "f,S\n" + _rows()).encode(),
+    (MARK + "f,S\n" + _rows()).encode("utf-16"), MARK + "# f (1/cm), S\n" + _rows(10),
+    "# Reference mAs: 100 mAs\n" + _rows()])
 def test_ways_of_writing_one_table(table: Write, content: str | bytes) -> None:
     assert Spectrum.from_csv(table(content)).sigma_hu(100) == pytest.approx(SIGMA, rel=1e-4)
 
@@ -88,25 +84,15 @@ def test_ways_of_writing_one_table(table: Write, content: str | bytes) -> None:
     ("x,y\n" + _rows(), "no column of frequency among 'x, y'; name the columns frequency_per_mm and power_hu2_mm2"),
     ("f,y\n" + _rows(), "no column of power among 'f, y'"),
     ("f,nNPS (mm^2)\n" + _rows(), "the unit of the power is 'nNPS"),
-    ("f,S (HU^2)\n" + _rows(), r"the unit of the power is 'hu\^2'"),
     ("f,S (HU^2 mm)\n" + _rows(), "the unit of the power is"),
     ("f (1/pixel),S\n" + _rows(), "the unit of the frequency is '1/pixel'"),
-    ("f (rad/mm),S\n" + _rows(), "the unit of the frequency is"),
-    ("f (mm),S\n" + _rows(), "the unit of the frequency is 'mm'"),
-    ("f_per_mm,f_per_cm,S\n" + _rows(before="{},"), "2 columns of frequency"),
     (_rows(before="{},"), "its first column counts the rows"),
-    (_rows(before="{}.0,"), "its first column counts the rows"), ("0,5\n1,7\n2,6\n", "counts the rows"),
     ("f,S\n" + _rows(before="{},"), "row 2: 3 cells, where the first row has 2"),
-    ("f,S\n" + _rows() + "0.75,1,2\n", "row 17: 3 cells"),
-    ("f,S\n" + _rows(10), "frequencies up to 7 without a unit"),
     ("f,S\n" + _rows().replace(".", ","), "row 2: 4 cells"),
-    ("f;S\n" + _rows(between=";").replace("0.7", "0,7"), "is not a number: '0,7"),
     ('f,S\n0,0\n0.1,"1,234.5"\n', "is not a number: '1,234.5'"),
-    ("f,S\n0,0\n0.2,5\n0.1,4\n", "row 4: frequencies must ascend"), ("f,S\n0,0\n0.1,5\n0.1,4\n", "must ascend"),
-    ("f,S\n0,0\n0.1,nan\n", "not a number: 'nan'"), ("f,S\n0,0\n0.1,1_000\n", "not a number: '1_000'"),
-    ("f,S\n0,0\n0.1,1e300\n0.2,1e300\n", "no scanner has"), ("f,S\n0,0\n0.1,1e-300\n", "no scanner has"),
-    ("f,S\n0,0\n0.1," + "9" * 200000 + "\n", "row 3"), ("\0\0\0f,S\n", "zero bytes; save it as UTF-8"),
-    ('f,S\n"0,0\n0.1,1\n', "row 2"), ("f,S\n" + _rows() + "x" * 5 * 2**20, "some hundred rows")])
+    ("f,S\n0,0\n0.2,5\n0.1,4\n", "row 4: frequencies must ascend"), ("f,S\n0,0\n0.1,nan\n", "not a number: 'nan'"),
+    ("f,S\n0,0\n0.1,1e300\n0.2,1e300\n", "no scanner has"), ("f,S\n0,0\n0.1," + "9" * 200000 + "\n", "row 3"),
+    ("\0\0\0f,S\n", "zero bytes; save it as UTF-8"), ("f,S\n" + _rows() + "x" * 5 * 2**20, "some hundred rows")])
 def test_what_has_no_one_meaning_is_refused_in_one_line(table: Write, content: str, said: str) -> None:
     with pytest.raises(InputRefused, match=said) as refused:
         Spectrum.from_csv(table(content), 100)
@@ -116,9 +102,8 @@ def test_what_has_no_one_meaning_is_refused_in_one_line(table: Write, content: s
 
 
 @pytest.mark.parametrize(("comment", "said"), [
-    ("# reference_mas: unknown", "at which dose was it measured"), ("# reference_mas:", "at which dose"),
+    ("# reference_mas: unknown", "at which dose was it measured"),
     ("# reference_mas: 100 mA", "expected one number above 0, in mAs"), ("# reference_mas: -5", "above 0"),
-    ("# reference_mas: nan", "expected one number"), ("# reference_mas: 1e999", "expected one number"),
     ("# reference_mas: 100\n# reference_mas: 200", "100 and 200"),
     ("# reference_mas: 100\n# slice_thickness_mm: thick", "slice_thickness_mm: thick")])
 def test_comments_that_state_no_dose_are_told_in_one_line(table: Write, comment: str, said: str) -> None:
@@ -172,19 +157,12 @@ def test_a_study_is_told_of_another_thickness(spacing: tuple[float, ...] | None,
 
 
 @pytest.mark.parametrize(("stated", "said"), [
-    ({"mas": [True]}, "expected a dose of 0.001 to 100000 mAs"), ({"mas": [1e-320]}, "expected a dose"),
-    ({"mas": [1e308]}, "expected a dose"), ({"mas": [10, 10]}, "names a dose twice"),
-    ({"mas": [-1]}, "greater than 0"),
-    ({"mas": list(range(1, 102))}, "at most 100 items"), ({"reference_mas": True}, "expected a dose"),
-    ({"spacing_mm": 1e-300}, "greater than or equal to 0.01"), ({"spacing_mm": 1e300}, "less than or equal to 100"),
-    ({"counted": 10**9}, "less than or equal to 1000000"), ({"pairs": 10**9}, "less than or equal to 1000000"),
-    ({"converged": 10**9}, "less than or equal to"), ({"seeing": {"mas": 1e-9}}, "expected a dose"),
-    ({"seeing": {"images": 10**9}}, "less than or equal to"),
-    ({"test": {"random": {"draws": 10**9}}}, "at most 1000000"),
+    ({"mas": [True]}, "expected a dose of 0.001 to 100000 mAs"), ({"mas": [10, 10]}, "names a dose twice"),
+    ({"mas": [-1]}, "greater than 0"), ({"mas": list(range(1, 102))}, "at most 100 items"),
+    ({"spacing_mm": 1e-300}, "greater than or equal to 0.01"), ({"pairs": 10**9}, "less than or equal to 1000000"),
     ({"test": {"random": {"mas": [True]}}}, "must be doses in mAs"),
-    ({"test": {"rings": {"mas": [5, 5]}}}, "each once"),
-    ({"hardening": {"mas": [1e-320]}}, "expected a dose"), ({"hardening": {"rounds": 10**9}}, "less than or equal"),
-    ({"spectrum": ["a"]}, "expected text"), ({"spectrum": 3}, "expected text")])
+    ({"test": {"rings": {"mas": [5, 5]}}}, "each once"), ({"hardening": {"mas": [1e-320]}}, "expected a dose"),
+    ({"spectrum": ["a"]}, "expected text")])
 def test_noise_settings_that_cannot_be_are_one_line(stated: dict[str, object], said: str) -> None:
     with pytest.raises(UsageError, match=said) as refused:
         read_study(None, {"name": "x", "noise": stated})
@@ -192,7 +170,7 @@ def test_noise_settings_that_cannot_be_are_one_line(stated: dict[str, object], s
     assert len(str(refused.value)) < 500
 
 
-@pytest.mark.parametrize("name", ["", "a\0b", "x" * 5000, "mine.csv", "folder"])
+@pytest.mark.parametrize("name", ["", "a\0b", "mine.csv"])
 def test_a_spectrum_that_is_not_there_is_said_before_data_are_read(name: str, tmp_path: Path,
                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
