@@ -4,6 +4,7 @@ import csv
 import io
 import math
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from torch.utils.data import TensorDataset
 import fabricate
 import fabricate_noise
 import steadyread
-from steadyread import Assessment, Cases, Classifier
+from steadyread import Assessment, Cases, Classifier, workflows
 from steadyread.errors import InputRefused, PlanDiffers, TrainingFailed, UsageError
 from steadyread.frames import Frame, frame
 from steadyread.metrics.tidy import COLUMNS
@@ -155,6 +156,26 @@ def test_a_network_is_hardened_or_the_failure_is_said() -> None:
                           settings=settings | {"training": TrainingSettings(learning_rate=1e-9)})
     with pytest.raises(UsageError, match="no epoch; HardeningSettings has epsilons"):
         steadyread.harden(linear(plane, pixels), cases, "0.01 range", settings={"epoch": 3})
+
+
+def test_nothing_is_learnt_from_test_images(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cases whose parts are stated are hardened with their training images, of which a fifth choose the epoch."""
+    pixels, labels, plane = images(60)
+    parts = ["train"] * 40 + ["test"] * 20
+    learnt: list[set[str]] = []
+
+    def harden(classifier: Any, training: Cases, validation: Cases, *_: Any, **known: Any) -> Any:
+        learnt.append({row.id for row in (*training.rows, *validation.rows)})
+        return SimpleNamespace(history={"failed": None}, classifier=classifier)
+
+    monkeypatch.setattr(workflows, "harden_network", harden)
+    steadyread.harden(linear(plane, pixels), (pixels, labels), "0.01 range", bounds=(0, 1), parts=parts)
+    steadyread.harden(linear(plane, pixels), (pixels, labels), "0.01 range", bounds=(0, 1))
+    assert [len(ids) for ids in learnt] == [40, 60]
+    assert learnt[0] == {f"{at:04d}" for at in range(40)}
+    with pytest.raises(InputRefused, match="no image is of the part train"):
+        steadyread.harden(linear(plane, pixels), (pixels, labels), "0.01 range", bounds=(0, 1),
+                          parts=["validation"] * 40 + ["test"] * 20)
 
 
 def test_data_are_audited_wherever_they_are() -> None:

@@ -9,7 +9,7 @@ from steadyread.assessed import Assessment, open_run, watched
 from steadyread.cases import Cases, open_cases, split
 from steadyread.cases.audit import audit as audit_cases
 from steadyread.classifier import Classifier
-from steadyread.errors import TrainingFailed, UsageError
+from steadyread.errors import InputRefused, TrainingFailed, UsageError
 from steadyread.findings import Finding
 from steadyread.frames import Frame
 from steadyread.jobs.run import carry_out
@@ -48,8 +48,9 @@ def harden(classifier: Classifier, data: object, epsilon: str = "auto", *, seed:
     """A copy of the classifier, trained further on attacked images; the given one is left as it is.
 
     Args:
-        data: images to learn from, see `assess`. Where no image is of the part `validation`, a fifth of the patients
-            choose the epoch.
+        data: images to learn from, see `assess`: those of the part `train`, all where no parts are stated. Images of
+            the part `test` are left out where there are others. Where no image is of the part `validation`, a fifth of
+            the patients choose the epoch.
         epsilon: the size of the attacks with its unit, such as "2.8 HU" or "0.002 range"; "auto": that which flips half
             of the training images.
         settings: of `training.harden.HardeningSettings`, such as {"method": "trades", "epochs": (10,)}.
@@ -60,9 +61,13 @@ def harden(classifier: Classifier, data: object, epsilon: str = "auto", *, seed:
         InputRefused, UsageError: images, labels or settings that do not fit.
     """
     cases = Cases.of(data, **known)
+    if {row.part for row in cases.rows} == {"test"}:      # as where no parts are stated
+        cases = replace(cases, rows=tuple(replace(row, part="train") for row in cases.rows))
+    if not len(cases.part("train")):
+        raise InputRefused(f"{cases.name}: no image is of the part train, and those of the part test are not learnt "
+                           "from: state parts")
     if not len(cases.part("validation")):
-        rows = tuple(replace(row, part="train" if row.part == "test" else row.part) for row in cases.rows)
-        cases = split(replace(cases, rows=rows), seed, test_share=0.0)
+        cases = split(cases, seed, test_share=0.0)
     training, validation = cases.part("train"), cases.part("validation")
     size = (useful_epsilons(classifier, training, seed=seed).median if epsilon == "auto"
             else size_in_native(epsilon, cases.bounds))
