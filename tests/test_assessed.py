@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -15,6 +16,7 @@ from torch.utils.data import TensorDataset
 
 import fabricate
 import fabricate_noise
+import fabricate_noise_hardening
 import steadyread
 from steadyread import Assessment, Cases, Classifier, workflows
 from steadyread.errors import InputRefused, PlanDiffers, TrainingFailed, UsageError
@@ -129,10 +131,40 @@ def test_stages_of_a_run_are_selected_and_compared(tmp_path: Path) -> None:
     rows = opened.compare(opened.select(stage="hardened"))
     assert set(rows.where(level=5.6, attack="all").column("verdict")) == {"better"}
     assert rows.where(measure="smallest_flip_ratio")[0]["difference"] > 1
+    hardened = opened.select(stage="hardened")
+    kept = [steadyread.triage(each, 0.2).where(score="smallest_flip")[0]["accuracy"]
+            for each in (opened, hardened, run / "hardened")]
+    assert kept[0] != kept[1] == kept[2]
+    assert opened.findings[0].check == "near duplicates"
+    assert "case-0001" not in repr(opened)
     with pytest.raises(UsageError, match=r"nothing of .*it has \(set, network, stage\)"):
         opened.select(stage="hard")
     with pytest.raises(UsageError, match="select by set, network, stage, fold or round; got colour"):
         opened.select(colour="red")
+
+
+def test_images_of_other_bounds_are_not_compared(found: Assessment) -> None:
+    pixels, labels, _ = images()
+    net = nn.Sequential(nn.Flatten(), nn.Linear(SIDE * SIDE, 2))
+    wider = steadyread.assess(Classifier(net, (0, 2), "logits"), (2 * pixels, labels), [steadyread.fgsm(0.01)],
+                              bounds=(0, 2))
+    with pytest.raises(InputRefused, match=r"go from 0 to 1, those of .* from 0 to 2"):
+        found.compare(wider)
+
+
+def test_a_hardening_stands_by_the_network_that_it_began_with(tmp_path: Path) -> None:
+    """And a run of several sets has the findings that stand beside all of the networks of each."""
+    run = fabricate_noise_hardening.write_hardened(tmp_path / "one")
+    path = run / "study.json"
+    settings = json.loads(path.read_text())
+    settings["noise"]["hardening"]["variant"] = "strided"
+    path.write_text(json.dumps(settings))
+    known = {(cell.stage, cell.network) for cell in steadyread.open_run(run).opened.cells}
+    assert {("plain", "original"), ("before", "strided"), ("adaptive", "strided")} <= known
+    (tmp_path / "study.json").write_text(json.dumps({"sets": {"one": {}}}))
+    stored = json.loads((run / "findings.json").read_text())
+    assert stored
+    assert {each["check"] for each in stored} <= {each.check for each in steadyread.open_run(tmp_path).findings}
 
 
 def test_a_noise_study_opens_with_doses_as_levels_over_its_folds(tmp_path: Path) -> None:

@@ -121,5 +121,19 @@ def test_networks_of_several_folds_are_not_ranked_together() -> None:
     alone = area_under_curve(class_scores(logits[:, 0], 2), label, patients)
     assert found.folds == (1.0, 1.0)
     assert (found.value, found.low, found.high) == (alone.value, alone.low, alone.high)
+    further = np.append(label, np.full(5, -1))       # images without a label count for nothing
+    named = area_over_folds(np.append(logits, logits[:5], axis=0), further, np.ones((35, 2), bool) & (further >= 0)[
+        :, None], np.arange(35).astype(str))
+    assert named == found
     there[:15, 1] = False       # a fold that saw one class alone tells nothing
     assert area_over_folds(logits, label, there, patients).folds == (1.0, None)
+
+
+def test_three_classes_that_every_fold_tells_apart_have_the_bound_of_one_fold() -> None:
+    label = np.tile([0, 1, 2], 12)
+    logits = np.repeat((10.0 * np.eye(3)[label])[:, None], 2, axis=1)
+    patients = np.arange(36).astype(str)
+    found = area_over_folds(logits, label, np.ones((36, 2), bool), patients)
+    alone = area_under_curve(class_scores(logits[:, 0], 3), label, patients)
+    assert alone.low is not None
+    assert (found.value, found.low, found.high, found.n) == (1.0, alone.low, alone.high, 36)

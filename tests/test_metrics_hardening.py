@@ -141,6 +141,7 @@ def test_two_folds_of_alike_networks_tell_what_one_tells_but_test_by_patients() 
         (linear(slope=0.25), linear(slope=0.1)), (in_folds(0.25), in_folds(0.1))))
     first, second = (found["sizes"][0]["merged"] for found in (alone, both))
     assert second["gained"] == 2 * first["gained"] > 0
+    assert both["images"] == alone["images"] == 120
     assert second["difference"].value == pytest.approx(first["difference"].value)
     assert (second["difference"].low, second["difference"].high) == pytest.approx(
         (first["difference"].low, first["difference"].high))

@@ -61,6 +61,16 @@ def summary(*methods: HardenedMethod, before: Reads | None = None, **settings: A
     return found | hardening_words(found)
 
 
+def test_a_hardening_is_never_set_against_a_network_that_it_did_not_begin_with() -> None:
+    before, after = networks("before", 0.6), networks("fresh", 0.2)
+    strided, control = method(after, variant="strided"), method(networks("as_it_is", 0.4), method="none",
+                                                                variant="strided")
+    assert NoiseHardening({}, before, (method(after),)).before_of(method(after)) is before
+    assert NoiseHardening({"variant": "strided"}, before, (strided,)).before_of(strided) is before
+    assert NoiseHardening({}, before, (strided, control)).before_of(strided) is control.networks
+    assert NoiseHardening({}, before, (strided,)).before_of(strided) is None
+
+
 def test_the_sign_flip_test_is_that_of_a_hand() -> None:
     values = np.array([1.0, 2.0, -0.5, 3.0])
     patients = np.array(["a", "b", "c", "d"])

@@ -61,6 +61,8 @@ def test_every_hardening_and_fold_is_a_cell(data: Path) -> None:
     assert [(cell.hardening, cell.fold, cell.main) for cell in first] == [
         ("adaptive", 0, True), ("adaptive", 1, True), ("before", 0, False), ("before", 1, False)]
     assert [cell.hardening for cell in then] == ["fresh", "fresh", "drift", "drift", "strided", "strided"]
+    begun = cells_of(stated(data, method="fresh", variant="strided"))[1]
+    assert {(cell.hardening, cell.network) for cell in begun} == {("fresh", "strided"), ("before", "strided")}
     assert place(study, Cell(fold=1, hardening="fresh")) == Path("hardened/fresh/fold-1")
 
 

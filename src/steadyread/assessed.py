@@ -39,7 +39,7 @@ from steadyread.progress import progress as spoken
 from steadyread.report.drawings import Drawing
 from steadyread.report.run import told_of
 from steadyread.report.shareable import Shareable
-from steadyread.store import PLAIN, Opened, open_cells
+from steadyread.store import PLAIN, Opened, folder_of, open_cells
 from steadyread.stored import report_run, triage_run
 from steadyread.study import Study
 
@@ -159,15 +159,18 @@ class Assessment:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """Whether the evaluation can be trusted: what the checks and the audit said, the worst first."""
+        places = {folder_of(self.folder, cell.data): None for cell in self.opened.cells}
         stored = [*(each for cell in self.opened.cells for each in cell.findings),
-                  *(records.read_json(self.folder / FINDINGS) if (self.folder / FINDINGS).exists() else [])]
+                  *(each for place in places if (place / FINDINGS).exists() for each in records.read_json(
+                      place / FINDINGS))]
         known = {(each["check"], each["message"]): Finding(each["check"], each["severity"], each["message"],
                                                            each.get("value"), tuple(each.get("rows") or ()))
                  for each in stored}
         return tuple(worst_first(known.values()))
 
     def report(self, path: str | Path | None = None, show_ids: bool = False) -> Path:
-        """Writes the page and its figures, and returns the page; they are copied to the folder `path` where given.
+        """Writes the page and its figures, and returns the page; they are copied to the folder `path` where given. The
+        page is that of the whole run, whatever is selected.
 
         Cases and patients have pseudonyms unless `show_ids`.
         """
@@ -179,7 +182,7 @@ class Assessment:
         Vega-Lite `spec`. A sheet of pictures has `png()` alone.
 
         Raises:
-            UsageError: no such chart (the message names those that there are), or those of several data sets.
+            UsageError: no such chart (the message names those that there are), or none of the selected, see `plots`.
         """
         if name not in self.plots:
             raise UsageError(f"no chart '{name}'; this run has {', '.join(sorted(self.plots))}")
@@ -187,16 +190,30 @@ class Assessment:
 
     @cached_property
     def plots(self) -> Mapping[str, Drawing]:
-        """The charts of the report by name.
+        """The charts by name: those of the report, or of one other network that is selected, on one fold.
 
         Raises:
-            UsageError: they are of several data sets.
+            UsageError: they are of several data sets, or of several networks without the plain one.
         """
-        sets = list(dict.fromkeys(cell.data for cell in self.opened.cells))
-        if len(sets) > 1:
-            raise UsageError(f"charts are of one data set: select(set=...) one of {', '.join(sets)}")
-        folder = self.folder / sets[0]
+        folder = self._place()
         return told_of(folder, Shareable.of(folder), self.seed).drawings
+
+    def _place(self) -> Path:
+        """The folder of the data set where its plain network is among the selected, else that of the only one.
+
+        Raises:
+            UsageError: neither.
+        """
+        cells = self.opened.cells
+        sets = list(dict.fromkeys(cell.data for cell in cells))
+        if len(sets) > 1:
+            raise UsageError(f"charts and triage are of one data set: select(set=...) one of {', '.join(sets)}")
+        if any((cell.network, cell.stage) == (ORIGINAL, PLAIN) for cell in cells):
+            return folder_of(self.folder, sets[0])
+        if len(cells) > 1:
+            raise UsageError("charts and triage are of the plain network, or of one other on one fold: select(network="
+                             "..., stage=..., fold=...)")
+        return cells[0].folder
 
     def compare(self, other: "Assessment") -> Frame:
         """This assessment beside another of the same images, this one as before: another network, stage or run.
@@ -210,13 +227,22 @@ class Assessment:
         return frame(COMPARED, compared_rows(self._network(), other._network(), self.seed))
 
     def _network(self) -> Opened:
-        """The one network that this is of; the plain one of the study's own where there are several."""
-        several = len(list(self.opened.networks())) > 1
-        return self.opened.select(stage=PLAIN, network=ORIGINAL) if several else self.opened
+        """The one network that this is of, the last of its rounds; the plain one of the study's own where there are
+        several and it is among them."""
+        last = self.opened.select(round=0)
+        last = last if last.cells else self.opened
+        own = last.select(stage=PLAIN, network=ORIGINAL)
+        return own if own.cells and len(list(last.networks())) > 1 else last
 
     def triage(self, withhold: float | None = None) -> Frame:
-        """Which share of the errors each score would have a human catch, withholding so many of the reads."""
-        found = triage_run(self.folder, withhold, self.seed)
+        """Which share of the errors each score would have a human catch, withholding so many of the reads.
+
+        Raises:
+            UsageError: of several data sets, or of several networks without the plain one.
+            InputRefused: no smallest flips to go by.
+        """
+        cells = self.opened.cells
+        found = triage_run(cells[0].folder if len(cells) == 1 else self._place(), withhold, self.seed)
         measures = ("withheld", "accuracy", "area")
         rows = [{"score": row["score"], **{name: row[name]["value"] for name in measures},
                  **{f"{name}_{end}": row[name][end] for name in measures for end in ("low", "high")}}
@@ -254,7 +280,9 @@ class Assessment:
         if not grave:
             return "No check gave an error or a warning."
         rest = f" (and {len(grave) - 1} more in .findings)" if len(grave) > 1 else ""
-        return f"{grave[0].severity.capitalize()}: {grave[0].check}: {grave[0].message}{rest}"
+        # what is shown on a screen or kept in a notebook names no case
+        said = f"of {len(grave[0].rows)} named in .findings" if grave[0].rows else grave[0].message
+        return f"{grave[0].severity.capitalize()}: {grave[0].check}: {said}{rest}"
 
 
 def watched() -> Progress:

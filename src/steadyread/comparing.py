@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from typing import Any
 
+from steadyread.errors import InputRefused
 from steadyread.metrics.hardening import compared
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.noise_hardening_pairs import flips_of, paired_row
@@ -22,9 +23,14 @@ def compared_rows(before: Opened, after: Opened, seed: int = 0) -> list[dict[str
     """A row (`COMPARED`) for each number that both have.
 
     Raises:
-        InputRefused: several networks on either side, or no image in common.
+        InputRefused: several networks on either side, no image in common, or images of other bounds.
     """
     sides = before.reads(), after.reads()
+    here, there = (bounds_of(run.plan) for run in (before, after))
+    if (here.low, here.high) != (there.low, there.high):
+        raise InputRefused(f"the images of {before.folder} go from {here.low:g} to {here.high:g}, those of "
+                           f"{after.folder} from {there.low:g} to {there.high:g}: assess both networks on the same "
+                           "data")
     pair = paired(*sides)
     rows = list(_under_changes(sides, (before, after), seed))
     return [*rows, *(_under_noise(pair.labelled(), seed) if pair is not None else ())]

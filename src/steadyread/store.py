@@ -21,6 +21,7 @@ from steadyread.metrics.plan import bounds_of, part_of
 from steadyread.metrics.reads import ORIGINAL, Reads
 
 PLAIN = "plain"
+_ALIKE = ", equal conditions"     # after the name of a set that was run so
 _FOLD, _ROUND = re.compile(r"fold-(\d+)"), re.compile(rf"{ROUND}-(\d+)")
 
 
@@ -128,7 +129,13 @@ def cells_of(folder: Path) -> tuple[Cell, ...]:
 def _of_sets(root: Path, sets: Iterable[str]) -> Iterator[Cell]:
     for name in sets:
         yield from _of_set(root / name, name)
-        yield from _of_set(root / name / EQUAL, f"{name}, equal conditions")
+        yield from _of_set(root / name / EQUAL, f"{name}{_ALIKE}")
+
+
+def folder_of(root: Path, data: str) -> Path:
+    """The folder of a data set of a run, by its name in cells."""
+    name = data.removesuffix(_ALIKE)
+    return root / name if name == data else root / name / EQUAL
 
 
 def _of_set(folder: Path, data: str) -> Iterator[Cell]:
@@ -141,10 +148,21 @@ def _of_set(folder: Path, data: str) -> Iterator[Cell]:
         yield from (Cell(place, data, network.name, fold=fold) for fold, place in folds_in(network).items()
                     if records.has_records(place))
     for method in _in_order(folder / HARDENED):
+        begun = _begins(folder, method.name)
         for fold, place in folds_in(method).items():
-            yield from [Cell(place, data, stage=method.name, fold=fold)] if records.has_records(place) else ()
-            yield from (Cell(inner, data, stage=method.name, fold=fold, round=number)
+            yield from [Cell(place, data, begun, method.name, fold)] if records.has_records(place) else ()
+            yield from (Cell(inner, data, begun, method.name, fold, number)
                         for number, inner in rounds_in(place).items())
+
+
+def _begins(folder: Path, method: str) -> str:
+    """The network that a hardening begins with, as the settings have it: those of [hardening] with the study's own."""
+    own: Any = ((records.read_object(folder / SETTINGS) or {}).get("noise") or {}).get("hardening") or {}
+    others: Any = own.get("compare") or {}
+    variant = str(own.get("variant") or ORIGINAL)
+    if method in ("before", own.get("method")):
+        return variant
+    return str(others[method].get("variant") or variant) if method in others else ORIGINAL
 
 
 def own_network(folder: Path) -> list[Cell]:

@@ -80,7 +80,8 @@ def cells_of(study: Study) -> tuple[list[Cell], ...]:
     plain = [Cell(network, fold) for network in (ORIGINAL, *study.variants) for fold in folds]
     hardened = [cell for cell, _ in hardenings_of(study)]
     if hardened and study.noise is not None:
-        hardened.append(Cell(hardening=BEFORE, under="noise.hardening"))
+        begins = study.noise.hardening.variant if study.noise.hardening is not None else ORIGINAL
+        hardened.append(Cell(begins, hardening=BEFORE, under="noise.hardening"))
     first = [cell for cell in hardened if cell.main or cell.hardening == BEFORE]
     then = [cell for cell in hardened if cell not in first]
     return plain, *([replace(cell, fold=fold) for cell in cells for fold in folds] for cells in (first, then))

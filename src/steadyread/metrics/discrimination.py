@@ -35,7 +35,7 @@ def discrimination(reads: Reads, classes: int, seed: int = 0) -> dict[str, Any]:
     recall = [share(prediction[label == one] == one, patient[label == one]) for one in range(classes)]
     confusion = [[int(np.sum((label == own) & (prediction == read))) for read in range(classes)]
                  for own in range(classes)]
-    return {"images": int(known.sum()), "patients": len(np.unique(patient)), "classes": classes,
+    return {"images": int(known.any(1).sum()), "patients": len(np.unique(patient)), "classes": classes,
             "undecided": int(np.sum(prediction < 0)),
             "accuracy": share(prediction == label, patient),
             "auc": area_under_curve(class_scores(reads.logits[known], classes), label, patient, seed)
@@ -92,6 +92,8 @@ def area_over_folds(logits: Floats, label: Ints, there: Flags, patient: Strings,
     of one class against the rest. An area of exactly 1 or 0 in every fold has the one-sided interval of
     `at_the_boundary`.
     """
+    read = there.any(1)
+    logits, label, there, patient = logits[read], label[read], there[read], patient[read]
     folds, classes = logits.shape[1:]
     scores = [class_scores(logits[:, fold], classes) for fold in range(folds)]
 
@@ -108,8 +110,9 @@ def area_over_folds(logits: Floats, label: Ints, there: Flags, patient: Strings,
 
     carry = smaller_side(label, patient, judged_classes(label))
     found = statistic_over_folds(area, folds, patient, seed, Scale("logit", carry - 1))
-    if found.value in (0.0, 1.0) and classes == 2:
-        return found.within(at_the_boundary(found.value, label, patient, [1]))
+    if found.value in (0.0, 1.0):
+        judged = [1] if classes == 2 else judged_classes(label)
+        return found.within(at_the_boundary(found.value, label, patient, judged))
     return found
 
 

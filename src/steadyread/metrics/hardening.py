@@ -64,7 +64,7 @@ def compared(before: Reads, after: Reads, sizes: Sequence[float], bounds: Bounds
 
         before, after   shares right of the images that both judged, each with its interval
         difference      after minus before, over the same resampled patients
-        gained, lost    images that only the second, or only the first network reads right
+        gained, lost    images (of several folds, reads) that only the second, or only the first network reads right
         p               exact McNemar, two-sided; of several folds, whose networks read the same images, the test of
                         `sign_flip_test`, by patients
 
@@ -87,7 +87,7 @@ def compared(before: Reads, after: Reads, sizes: Sequence[float], bounds: Bounds
         rights |= _rights_at(pair, against, size, limit)
     rows = dict(zip(rights, _rows(list(rights.values()), pair, seed), strict=True))
     told = dict.fromkeys(named.size for named in rows if named != _CLEAN)
-    return {"against": against, "images": int(pair.before.there.sum()),
+    return {"against": against, "images": int((pair.before.there & pair.after.there).any(1).sum()),
             "patients": len(np.unique(pair.before.patient)),
             "only_before": pair.only_before, "only_after": pair.only_after, "clean": rows[_CLEAN],
             "classes": {"label": _kinds(pair.before.label), "before": _kinds(pair.before.prediction),

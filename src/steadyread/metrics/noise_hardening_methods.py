@@ -47,15 +47,16 @@ class NoiseHardening:
     methods: tuple[HardenedMethod, ...]
 
     def before_of(self, method: HardenedMethod) -> Reads | None:
-        """The networks that a method began with: those of its variant as they are, where the study judged them."""
-        own = _stated(self.settings, method.name, list(method.trainings.values()))["variant"]
-        if own == (self.settings.get("variant") or ORIGINAL):
+        """The networks that a method began with: those of its variant as they are; None where the study judged none
+        of them so. One that is not trained at all is set against the study's own."""
+        kind, own = _stated(self.settings, method.name, list(method.trainings.values())).values()
+        if kind == "none" or own in (None, self.settings.get("variant") or ORIGINAL):
             return self.before
         for one in self.methods:
             told = _stated(self.settings, one.name, list(one.trainings.values()))
             if one is not method and told["method"] == "none" and told["variant"] == own:
                 return one.networks
-        return self.before
+        return None
 
 
 def silent_folds(networks: Reads, part: str) -> list[int]:

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from steadyread.files import JOBS
 from steadyread.metrics.summary import as_json
 from steadyread.report import forms
 from steadyread.report.hardened import hardening_cards, other_rows, sizes_said, training_terms
@@ -41,7 +42,7 @@ def hardening(plain: Plain) -> Iterator[Item]:
     if found["training"].get("settings"):
         yield Fold("Settings of the hardening", (Listing(json.dumps(as_json(found["training"]["settings"]), indent=2,
                                                                     ensure_ascii=False)),))
-    if found["compared"]:
+    if found["compared"] and not (plain.run.folder / JOBS).is_dir():
         yield Text(f"The hardened network has a page of its own in {code('hardened/report.html')}.", "soft")
 
 
@@ -89,9 +90,19 @@ def _before_after(plain: Plain, found: Told) -> Iterator[Item]:
              row["lost"], row["p"]) for attack, size, row in _compared_rows(found["compared"])]
     yield table(columns, begun(rows), tone="snug", above=(
         f"Accuracy in %, against the {found['compared']['against']}; the difference in points, after minus before, "
-        f"over the same resampled patients. {italic('Gained')} and {italic('lost')} count the images that only one "
-        "network reads right, and p is McNemar's of the two (exact). It takes images as independent, so where a "
-        "patient has several the interval is the safer guide: a gain is called one only where both say so."))
+        f"over the same resampled patients. {_tested(plain.summary['folds'])}: a gain is called one only where "
+        "both say so."))
+
+
+def _tested(folds: int) -> str:
+    """What gained and lost count, and what test p is of."""
+    named = f"{italic('Gained')} and {italic('lost')} count the"
+    if folds > 1:
+        return (f"{named} reads, over {folds} folds, that are right only after hardening or only before. The folds "
+                "read the same images, so p is from a sign-flip test that swaps before and after patient by patient, "
+                "in all folds at once")
+    return (f"{named} images that only one network reads right, and p is McNemar's of the two (exact). It takes images "
+            "as independent, so where a patient has several the interval is the safer guide")
 
 
 def _compared_rows(pair: Told) -> Iterator[tuple[str, Told | None, Told]]:
