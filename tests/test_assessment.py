@@ -1,13 +1,6 @@
 """Cases x attacks -> rows: what the rows say, and that a run survives being stopped, damaged or repeated."""
 
-import os
-import signal
-import subprocess
-import sys
-import textwrap
-import time
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import pyarrow.compute as pc
@@ -120,32 +113,6 @@ def test_resuming_gives_the_same_rows_and_does_the_missing_blocks_only(tmp_path)
     again = assess(classifier, cases, ATTACKS, store=store)
     assert again.equals(whole)
     assert sorted(path.name for path in (store / "records").glob("part-*")) == [path.name for path in parts]
-
-
-KILLED = textwrap.dedent("""
-    import sys
-    sys.path.insert(0, {tests!r})
-    import torch
-    torch.set_num_threads(1)
-    from test_assessment import ATTACKS, BLOCK, assess, made_cases, made_classifier
-    print("begun", flush=True)
-    assess(made_classifier(), made_cases(6 * BLOCK), ATTACKS, store={store!r})
-""")
-
-
-@pytest.mark.slow
-def test_killed_at_random_moments_it_ends_with_the_same_rows(tmp_path):
-    whole = assess(made_classifier(), made_cases(6 * BLOCK), ATTACKS)
-    store = tmp_path / "run"
-    code = KILLED.format(tests=str(Path(__file__).parent), store=str(store))
-    rng = np.random.default_rng(7)
-    for _ in range(3):
-        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            process.stdout.readline()
-            time.sleep(float(rng.uniform(0.02, 0.5)))
-            os.kill(process.pid, signal.SIGKILL)
-    assert assess(made_classifier(), made_cases(6 * BLOCK), ATTACKS, store=store).equals(whole)
 
 
 def test_what_is_refused():

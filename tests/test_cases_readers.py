@@ -125,26 +125,6 @@ def test_colour_folders_keep_three_channels_unless_grey_is_asked(tmp_path: Path)
     assert tuple(open_cases(tmp_path, channels="grey")[0].image.shape) == (1, 8, 9)
 
 
-def test_sixteen_bit_pictures(tmp_path: Path) -> None:
-    pixels = (noise(6, 7).astype(np.uint16) << 8) + 3
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        Image.fromarray(pixels).save(tmp_path / name / "x.png")
-    cases = open_cases(tmp_path)
-    assert cases.bounds.high == 65535
-    np.testing.assert_array_equal(cases[0].image.numpy()[0], pixels)
-
-
-def test_transparent_pixels_lie_over_black(tmp_path: Path) -> None:
-    pixels = np.full((4, 4, 4), 200, np.uint8)
-    pixels[0, :, 3] = 0
-    pixels[1:, :, 3] = 255
-    for name in ("a", "b"):
-        (tmp_path / name).mkdir()
-        Image.fromarray(pixels).save(tmp_path / name / "x.png")
-    assert open_cases(tmp_path)[0].image[0, :, 0].tolist() == [0, 200, 200, 200]
-
-
 def test_class_folders_keep_official_parts(tmp_path: Path) -> None:
     for part in ("train", "val", "test"):
         for name in ("cat", "dog"):

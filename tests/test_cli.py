@@ -285,15 +285,6 @@ def test_what_does_not_fit_the_stated_classifier_is_refused(flags: tuple[str, st
     assert told in found.err
 
 
-def test_probabilities_stated_as_logits_are_a_finding(steadyread: Call, tmp_path: Path) -> None:
-    pictures(tmp_path / "images", 24)
-    network(tmp_path, outputs=2)
-    told = steadyread("assess", "--data", "images", "--model", "networks:softmax", "--weights", "linear.pt",
-                      "--bounds", "0,255", "--output", "logits", *QUICK, "--json")
-    assert told.code == 0, told.err
-    assert any("as after a softmax" in one["message"] for one in json.loads(told.out)["findings"])
-
-
 def test_a_network_in_training_mode_is_handled(steadyread: Call, tmp_path: Path) -> None:
     pictures(tmp_path / "images", 24)
     network(tmp_path)

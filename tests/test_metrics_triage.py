@@ -486,19 +486,3 @@ def test_differences_to_the_margin_are_corrected_for_how_many_there_are() -> Non
     assert f"after Holm for {len(rows)} scores" in comparison(told)
     doubtful = [row | {"p_holm": 0.06} for row in rows]
     assert "better" not in comparison(told | {"differences_to_margin": doubtful}).partition(". ")[2]
-
-
-def test_the_gradients_score_says_whether_the_search_pays() -> None:
-    test, validation = many()
-
-    def judged_with(sign: int) -> dict[str, Any]:
-        return triage(*(replace(reads, scores={"gradient": sign * scores(reads).score["smallest_flip"][:, None]})
-                        for reads in (test, validation)))
-
-    told = judged_with(1)
-    assert told["combined"] is None                   # every run has it: nothing further to combine
-    assert told["gradient_correlation"] == pytest.approx(1)
-    assert "the search does not sort right from wrong better than that (difference +0.0000" in comparison(told)
-    poor = comparison(judged_with(-1))
-    assert "rank correlation −1.000 with the smallest flip; the search sorts right from wrong better" in poor
-    assert "gradient" not in comparison(triage(test, validation))

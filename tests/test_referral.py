@@ -19,7 +19,6 @@ from steadyread.jobs.scores import FURTHER, own_draws, write_scores
 from steadyread.metrics import reads_of
 from steadyread.metrics.aligned import SCORES
 from steadyread.report.stored import read_records
-from steadyread.training.augment import moved
 from steadyread.training.fit import TrainingSettings
 from steadyread.types import Bounds
 
@@ -127,15 +126,6 @@ def test_members_are_the_mean_margin_and_the_spread_of_the_first_networks_predic
     assert np.isnan(found["views"]).all()
 
 
-def test_the_margin_in_logits_is_that_in_log_probabilities(tmp_path: Path) -> None:
-    network, cases = linear(), made()
-    soft = replace(network, module=nn.Sequential(network.module, nn.Softmax(1)), output="probabilities")
-    plain, same = (scores_of(write_scores(one, cases, tmp_path / one.output, augmentation=FLIPS, members=[other]))
-                   for one, other in ((network, linear(seed=1)), (soft, linear(seed=1))))
-    for name in FURTHER:
-        np.testing.assert_allclose(plain[name], same[name], atol=1e-4)
-
-
 @pytest.mark.parametrize("shape", [SHAPE, (1, 4, 6, 6)])
 def test_a_case_has_the_same_value_alone_in_a_batch_and_in_any_order(tmp_path: Path, shape: tuple[int, ...]
                                                                      ) -> None:
@@ -160,19 +150,6 @@ def test_draws_are_bit_equal_alone_and_another_for_each_case_view_and_seed() -> 
     drawn = [tuple(own_draws([key], seed, view)(2)[:, 0].tolist())
              for key in ("one", "two") for seed in (0, 1) for view in (0, 1)]
     assert len(set(drawn)) == 8
-
-
-def test_draws_given_move_as_the_generators_own() -> None:
-    images = torch.rand(4, 1, 9, 7, generator=torch.Generator().manual_seed(1))
-    held = torch.Generator().manual_seed(5)
-    settings = {"flips": True, "rotation_degrees": 20.0, "shift_pixels": 2.0}
-    whole = moved(images, lambda rows: torch.rand(rows, 4, generator=held), **settings)
-    again = torch.Generator().manual_seed(5)
-    drawn = [torch.rand(rows, 4, generator=again) for rows in (3, 2)]
-    for place in range(4):
-        columns = iter([values[:, place:place + 1] for values in drawn])
-        alone = moved(images[place:place + 1], lambda rows, columns=columns: next(columns), **settings)
-        torch.testing.assert_close(alone[0], whole[place])
 
 
 def test_where_no_view_moves_or_none_is_asked_for_there_is_no_such_score(tmp_path: Path) -> None:

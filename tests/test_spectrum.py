@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from steadyread.errors import InputRefused, UsageError
+from steadyread.errors import UsageError
 from steadyread.threats.power import radial_frequency
 from steadyread.threats.spectrum import PRESETS, Spectrum, SpectrumWarning
 
@@ -86,45 +86,6 @@ def test_dose_is_a_positive_number(mas: float) -> None:
         Spectrum.soft().sigma_hu(mas)
     with pytest.raises(UsageError, match="mAs above 0"):
         Spectrum.soft().power(0.1, mas)
-
-
-@pytest.mark.parametrize(("frequency", "power", "told"), [
-    ((0, 0.5), (1,), "as many powers"), ((0,), (1,), "two at least"), ((0.1, 0.5), (1, 1), "ascend from 0"),
-    ((0, 0.5, 0.5), (1, 1, 1), "ascend from 0"), ((0, 0.5), (1, -1), "at least 0"),
-    ((0, 0.5), (0, 0), "not all of them 0"), ((0, 0.5), (0, float("nan")), "at least 0")])
-def test_tables_that_are_none_are_refused(frequency: tuple[float, ...], power: tuple[float, ...],
-                                          told: str) -> None:
-    with pytest.raises(InputRefused, match=told):
-        Spectrum("mine", "", 100.0, frequency, power)
-
-
-def test_a_table_is_read(table: Write) -> None:
-    path = table("# Philips, 120 kVp\nfrequency_per_mm,power_hu2_mm2,samples\n\n0,0,1\n0.25, 100,8\n0.5,20,16\n")
-    spectrum = Spectrum.from_csv(path, reference_mas=80)
-    assert (spectrum.name, spectrum.reference_mas) == ("scanner", 80)
-    assert spectrum.frequency_per_mm == (0, 0.25, 0.5)
-    assert spectrum.power_hu2_mm2 == (0, 100, 20)
-    assert "scanner.csv (sha256 " in spectrum.provenance
-    assert spectrum.provenance.endswith("80 mAs")
-
-
-def test_a_table_that_starts_above_zero_starts_at_zero_power(table: Write) -> None:
-    spectrum = Spectrum.from_csv(table("0.1,50\n0.5,20\n"), 100)
-    assert spectrum.power([0.0, 0.05, 0.1], 100).tolist() == [0, 25, 50]
-
-
-@pytest.mark.parametrize(("text", "told"), [
-    ("f,S\n0,0\n0.5,3\n0.25,4\n", "row 4: frequencies must ascend; 0.25/mm follows 0.5/mm"),
-    ("f,S\n-0.1,3\n0.5,4\n", r"row 2: the frequency \(1/mm\) in column 1 is negative: -0.1"),
-    ("f,S\n0,0\n,3\n", r"row 3: the frequency \(1/mm\) in column 1 is missing"),
-    ("f,S\n0,0\n0.1,much\n", "row 3: .* is not a number: 'much'"),
-    ("f,S\ng,T\n0,0\n", "row 2: .* is not a number: 'g'"), ("f,S\n0,1\n", "two rows of frequency"),
-    ("0,0\n0.1,0\n", "a power above 0")])
-def test_a_bad_table_is_refused_in_one_line_with_file_and_row(table: Write, text: str, told: str) -> None:
-    with pytest.raises(InputRefused, match=told) as refused:
-        Spectrum.from_csv(table(text), 100)
-    assert "scanner.csv" in str(refused.value)
-    assert "\n" not in str(refused.value)
 
 
 def test_a_table_needs_the_dose_it_was_measured_at(table: Write) -> None:
