@@ -12,6 +12,7 @@ from steadyread import records
 from steadyread.cases import image_marks, open_cases
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
 from steadyread.jobs import run as run_module
+from steadyread.jobs.plan import Cell, cells_of, place
 from steadyread.jobs.run import carry_out, harden_run
 from steadyread.models.loading import load_classifier_module, load_saved, save_weights
 from steadyread.study import Study, laid_over
