@@ -7,7 +7,19 @@ from typing import Any
 import numpy as np
 
 from steadyread.charts.look import DOTTED, INK, Look, text_width
-from steadyread.charts.panels import HEIGHT, MARKS, Axis, Entry, Layer, Panel, Rows, as_drawn, layer, mark_columns
+from steadyread.charts.panels import (
+    HEIGHT,
+    MARKS,
+    Axis,
+    Entry,
+    Layer,
+    Panel,
+    Rows,
+    as_drawn,
+    columns,
+    layer,
+    mark_columns,
+)
 
 _MARKS = 14      # at most, on a line
 _ACROSS = 410    # about how many pixels a panel is wide
@@ -67,22 +79,22 @@ def curve(lines: Sequence[Line], x: Axis, y: Axis, rules: Sequence[Rule] = (), h
 
 def _layers(lines: Sequence[Line], x: Axis, y: Axis) -> list[Layer]:
     across, up = x.channel("x"), y.channel("y")
-    low, high = y.channel("y", "low"), "high:Q"
+    low, high = y.channel("y", "low"), columns(y2="high:Q")
     drawn = []
     for step, name in ((False, "bands"), (True, "step_bands")):
         if any(line.band and line.step == step and len(line.low) for line in lines):
             drawn.append(layer(name).mark_area(opacity=0.15, clip=True, interpolate="step-after" if step else "linear"
-                                               ).encode(x=across, y=low, y2=high, detail="series:N",
+                                               ).encode(x=across, y=low, **high, **columns(detail="series:N"),
                                                         **as_drawn(fill="colour")))
     drawn.append(layer("whiskers").mark_rule(opacity=0.6, strokeWidth=1.4, clip=True).encode(
-        x=across, y=low, y2=high, **as_drawn(stroke="colour")))
+        x=across, y=low, **high, **as_drawn(stroke="colour")))
     for step, name in ((False, "lines"), (True, "steps")):
         if any(line.joined and line.step == step for line in lines):
             drawn.append(layer(name).mark_line(clip=True, interpolate="step-after" if step else "linear").encode(
-                x=across, y=up, detail="series:N", strokeWidth=_widths(),
+                x=across, y=up, **columns(detail="series:N"), strokeWidth=_widths(),
                 **as_drawn(stroke="colour", strokeDash="dash")))
     return [*drawn, layer("marks").mark_point(size=32, opacity=1).encode(
-        x=across, y=up, tooltip=["series:N", "x:Q", "y:Q"], **as_drawn(**MARKS))]
+        x=across, y=up, **columns(tooltip=["series:N", "x:Q", "y:Q"]), **as_drawn(**MARKS))]
 
 
 def _widths() -> Any:
@@ -138,10 +150,11 @@ def rule_layers(rules: Sequence[Rule], x: Axis, y: Axis) -> list[Layer]:
     if not rules:
         return []
     drawn = layer("rules").mark_rule(opacity=0.8, clip=True).encode(
-        x=x.channel("x"), y=y.channel("y"), x2="x2:Q", y2="y2:Q", **as_drawn(stroke="colour", strokeDash="dash"))
+        x=x.channel("x"), y=y.channel("y"), **columns(x2="x2:Q", y2="y2:Q"),
+        **as_drawn(stroke="colour", strokeDash="dash"))
     words = [layer(f"rule_words_{align}").mark_text(
         align=align, baseline="bottom", dx=4 if align == "left" else -4, dy=-3, fontSize=10.5).encode(
-            x=x.channel("x"), y=y.channel("y"), text="text:N") for align in ("left", "right")]
+            x=x.channel("x"), y=y.channel("y"), **columns(text="text:N")) for align in ("left", "right")]
     return [drawn, *words]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from steadyread.charts.look import ORANGE
-from steadyread.charts.panels import Axis, Layer, Panel, layer, pixels
+from steadyread.charts.panels import Axis, Layer, Panel, columns, layer, pixels
 from steadyread.charts.pictures import GREY, data_uri, mapped
 
 
@@ -33,7 +33,7 @@ def heat(matrix: Matrix, x: Axis, y: Axis, width: int, title: str = "") -> Panel
     shown = shown.repeat(max(1, -(-width // shown.shape[1])), 1).repeat(max(1, -(-height // shown.shape[0])), 0)
     layers = [_image("image", width, height),
               layer("squares").mark_rect(fillOpacity=0, stroke=ORANGE, strokeWidth=1.6, opacity=1).encode(
-                  x=x.channel("x", grid=False), x2="x2:Q", y=y.channel("y", grid=False), y2="y2:Q")]
+                  x=x.channel("x", grid=False), y=y.channel("y", grid=False), **columns(x2="x2:Q", y2="y2:Q"))]
     corner = (left, bottom, left, bottom)     # keeps both axes where there is no square
     tables: dict[str, list[dict[str, Any]]] = {
         "image": [{"x": 0, "y": 0, "url": data_uri(shown)}],
@@ -41,7 +41,7 @@ def heat(matrix: Matrix, x: Axis, y: Axis, width: int, title: str = "") -> Panel
     if matrix.unit:
         scale = mapped(np.linspace(1, 0, 64)[:, None], (0, 1), matrix.table)
         layers += [_image("scale", 10, height), pixels(layer("scale_words").mark_text(
-            align="left", baseline="middle", fontSize=10)).encode(text="text:N")]
+            align="left", baseline="middle", fontSize=10)).encode(**columns(text="text:N"))]
         tables["scale"] = [{"x": width + 8, "y": 0, "url": data_uri(scale)}]
         words = ((0, matrix.levels[1]), (height / 2, sum(matrix.levels) / 2), (height, matrix.levels[0]))
         tables["scale_words"] = [{"x": width + 22, "y": at,
@@ -53,4 +53,4 @@ def heat(matrix: Matrix, x: Axis, y: Axis, width: int, title: str = "") -> Panel
 
 def _image(table: str, width: int, height: int) -> Layer:
     return pixels(layer(table).mark_image(width=width, height=height, aspect=False, align="left", baseline="top")
-                  ).encode(url="url:N")
+                  ).encode(**columns(url="url:N"))

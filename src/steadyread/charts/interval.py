@@ -7,7 +7,7 @@ import numpy as np
 
 from steadyread.charts.curve import Rule, rule_layers, rule_tables
 from steadyread.charts.look import CROSS, TICK, Look, text_width
-from steadyread.charts.panels import MARKS, Axis, Entry, Panel, Rows, as_drawn, layer, mark_columns
+from steadyread.charts.panels import MARKS, Axis, Entry, Panel, Rows, as_drawn, columns, layer, mark_columns
 
 _STEP, _LONGEST = 21, 34
 
@@ -46,11 +46,11 @@ def interval(rows: Sequence[Interval], x: Axis, rules: Sequence[Rule] = (), ways
     layers = [layer("zone").mark_point(opacity=0).encode(x=x.channel("x"), y=_hidden(y)), *rule_layers(rules, x, y)]
     for name, thick, opacity in (("whiskers", 2.2, 0.85), ("inner", 6, 0.5)):
         layers.append(layer(name).mark_rule(strokeWidth=thick, opacity=opacity, clip=True).encode(
-            x=x.channel("low"), x2="high:Q", y=_hidden(y), **as_drawn(stroke="colour")))
+            x=x.channel("low"), y=_hidden(y), **columns(x2="high:Q"), **as_drawn(stroke="colour")))
     layers.append(layer("marks").mark_point(size=46, opacity=1).encode(
-        x=x.channel("x"), y=_hidden(y), tooltip=["line:N", "x:Q", "low:Q", "high:Q"], **as_drawn(**MARKS)))
+        x=x.channel("x"), y=_hidden(y), **columns(tooltip=["line:N", "x:Q", "low:Q", "high:Q"]), **as_drawn(**MARKS)))
     layers.append(layer("behind").mark_text(align="left", dx=8, baseline="middle", fontSize=10.5).encode(
-        x=x.channel("x"), y=_hidden(y), text="text:N"))
+        x=x.channel("x"), y=_hidden(y), **columns(text="text:N")))
     tables["zone"] = [{"x": ends[0], "y": 0}]
     if named:
         layers += _name_layers(y)
@@ -117,12 +117,13 @@ def _name_layers(y: Axis) -> list[object]:
     import altair as alt
 
     return [layer(name).mark_text(align="right", baseline="middle", fontSize=11, fontWeight=weight).encode(
-        x=alt.value(-9), y=_hidden(y), text="text:N") for name, weight in (("names", "normal"), ("headings", "bold"))]
+        x=alt.XValue(-9), y=_hidden(y), **columns(text="text:N"))
+        for name, weight in (("names", "normal"), ("headings", "bold"))]
 
 
 def _way_layers(x: Axis, y: Axis) -> list[object]:
     return [layer(f"way_{side}").mark_text(align=side, baseline="bottom", dy=-4, fontSize=10.5).encode(
-        x=x.channel("x"), y=_hidden(y), text="text:N") for side in ("left", "right")]
+        x=x.channel("x"), y=_hidden(y), **columns(text="text:N")) for side in ("left", "right")]
 
 
 def _cut(name: str) -> str:

@@ -226,7 +226,7 @@ def _beside(panels: Sequence[Panel], count: int, widths: Sequence[int]) -> dict[
 
 def nothing(message: str) -> Panel:
     """An empty panel that says why it is empty."""
-    words = layer("words").mark_text(fontSize=12, opacity=0.75).encode(text="text:N")
+    words = layer("words").mark_text(fontSize=12, opacity=0.75).encode(**columns(text="text:N"))
     return Panel([pixels(words)], {"words": [{"text": message, "x": WIDTH // 2, "y": 32}]}, Axis(""), None, height=64)
 
 
@@ -235,6 +235,18 @@ def layer(table: str) -> Layer:
     import altair as alt
 
     return alt.Chart(alt.NamedData(table))
+
+
+def columns(**stated: str | list[str]) -> dict[str, Any]:
+    """Channels of columns stated as "name:kind". Where text is left to altair, it goes through all of its classes for
+    each channel, which takes longer than to draw.
+    """
+    import altair as alt
+
+    kinds: dict[str, Any] = {"x2": alt.X2, "y2": alt.Y2, "text": alt.Text, "detail": alt.Detail, "url": alt.Url,
+                             "tooltip": alt.Tooltip}
+    return {to: [kinds[to](name) for name in names] if isinstance(names, list) else kinds[to](names)
+            for to, names in stated.items()}
 
 
 def as_drawn(**columns: str) -> dict[str, Any]:
@@ -270,7 +282,7 @@ def _layered(panel: Panel, above: Sequence[Sequence[tuple[float, Entry]]], prefi
         tables["second"] = [{"x": high}]
     if panel.title:
         around.append(pixels(layer("title").mark_text(align="left", fontWeight="bold", fontSize=12)).encode(
-            text="text:N"))
+            **columns(text="text:N")))
         tables["title"] = [{"x": 0, "y": -9 - (34 if panel.x.second else 0), "text": panel.title}]
     if above:
         around += _key_layers()
@@ -300,9 +312,10 @@ def pixels(drawn: Layer) -> Layer:
 
 
 def _key_layers() -> list[Layer]:
-    lines = layer("key_lines").mark_line().encode(**as_drawn(stroke="colour", strokeDash="dash"), detail="series:N")
+    lines = layer("key_lines").mark_line().encode(
+        **as_drawn(stroke="colour", strokeDash="dash"), **columns(detail="series:N"))
     marks = layer("key_marks").mark_point(size=32, opacity=1).encode(**as_drawn(**MARKS))
-    names = layer("key_names").mark_text(align="left", baseline="middle").encode(text="text:N")
+    names = layer("key_names").mark_text(align="left", baseline="middle").encode(**columns(text="text:N"))
     return [pixels(part) for part in (lines, marks, names)]
 
 
