@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -116,8 +117,9 @@ def _hidden(y: Axis) -> object:
 def _name_layers(y: Axis) -> list[object]:
     import altair as alt
 
+    pixel: Any = alt.XValue      # untyped in altair
     return [layer(name).mark_text(align="right", baseline="middle", fontSize=11, fontWeight=weight).encode(
-        x=alt.XValue(-9), y=_hidden(y), **columns(text="text:N"))
+        x=pixel(-9), y=_hidden(y), **columns(text="text:N"))
         for name, weight in (("names", "normal"), ("headings", "bold"))]
 
 
