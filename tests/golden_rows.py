@@ -154,7 +154,7 @@ def digests(folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def _told(path: Path) -> Any:
-    """What a file holds, without what differs from run to run."""
+    """What a file holds, without words, and what differs from run to run."""
     if path.suffix == ".json":
         return _digest(json.dumps(_timeless(json.loads(path.read_bytes())), sort_keys=True))
     if path.suffix == ".npz":

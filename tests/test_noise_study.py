@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from golden_rows import nodules as made
 from steadyread import records
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
 from steadyread.files import COUNTED
@@ -18,7 +19,7 @@ from steadyread.metrics.reads import ORIGINAL
 from steadyread.study import Study, completed, keyed, read_study
 from steadyread.study.sections import Gates
 
-nib = pytest.importorskip("nibabel")
+pytest.importorskip("nibabel")
 SETTINGS = {
     "name": "small", "data": {"layout": "lidc-3d", "options": {"box_mm": [3, 8, 8]}},
     "split": {"test_share": 0.3, "folds": 2},
@@ -29,29 +30,6 @@ SETTINGS = {
               "variants": {"random": {"draws": 8, "mas": [100.0]}}, "counted": 30, "pairs": 4, "converged": 4},
     "variants": {"strided": {}, "five_class": {"labels": "rating", "output": "logits"}},
 }
-
-
-def made(folder: Path, count: int = 40, patients: str = "p") -> Path:
-    """Bright blobs are malignant, dim ones benign; one nodule a patient."""
-    rng = np.random.default_rng(ord(patients) - ord("p"))
-    rows = []
-    for index in range(count):
-        rating = (1, 5, 2, 4)[index % 4]
-        image = rng.normal(-800, 30, (12, 12, 5))
-        image[4:8, 4:8, 1:4] += 60 * rating
-        mask = np.zeros(image.shape, np.uint8)
-        mask[4:8, 4:8, 1:4] = 1
-        name = f"n{index}.nii.gz"
-        for kind, values in (("images", image.astype(np.int16)), ("masks", mask)):
-            (folder / kind).mkdir(parents=True, exist_ok=True)
-            nib.save(nib.Nifti1Image(values, np.diag([-1.0, -1.0, 1.0, 1.0])), folder / kind / name)
-        rows.append({"patient_id": f"{patients}{index}", "nodule_id": index, "malignancy_rating": rating,
-                     "file": name, "seriesuid": f"1.{index}", "diameter_mm": 4 + rating})
-    with (folder / "nodules.csv").open("w", newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]))
-        writer.writeheader()
-        writer.writerows(rows)
-    return folder
 
 
 @pytest.fixture(scope="module")

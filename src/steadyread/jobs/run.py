@@ -200,9 +200,12 @@ class _Running:
     def done(self, show_ids: bool = False) -> Done:
         """The study to its end."""
         self.begin()
-        for number, step in enumerate(jobs_of(self.branches)):
-            jobs = [job for job in step if job.branch in self.branches]
-            self.work(carry_out_job, jobs, "networks" if number == 0 else "hardenings")
+        # one after another, a data set is carried to its end: its images are read once for all of its networks
+        alone = workers_for(len(self.branches)) == 1
+        for branches in [[branch] for branch in self.branches] if alone else [list(self.branches)]:
+            for number, step in enumerate(jobs_of(branches)):
+                jobs = [job for job in step if job.branch in self.branches]
+                self.work(carry_out_job, jobs, "networks" if number == 0 else "hardenings")
         answers = self.work(partial(_reported, show_ids), self.branches, "reports")
         gates = tuple(gate for _, judged in answers for gate in judged)
         if isinstance(self.study, Study):
