@@ -207,3 +207,21 @@ def test_a_training_that_reads_one_class_and_one_that_failed_are_marked() -> Non
     hollow = [row["x"] for row in sizes.tables["marks"] if row["fill"] != row["colour"]]
     assert hollow == [28.0, 28.0]
     assert "clean, before: 90.0 %" in words(sizes)
+
+
+def test_sizes_and_epochs_of_other_folds_are_told_beside_those_of_the_first(tmp_path: Path) -> None:
+    """With sizes that are found from the smallest flips, every fold is taught its own."""
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "jobs").mkdir()
+    (run / "study.json").write_text(json.dumps({"hardening": {"method": "pgd"}}))
+    rows = fabricate.rows(slope=0.1)
+    for fold, size in enumerate((2.8, 4.2)):
+        folder = fabricate.write_run(run / "hardened" / "pgd" / f"fold-{fold}", records.as_table(
+            [row | {"stage": "hardened", "fold": fold} for row in rows]))
+        (folder / "training.json").write_text(json.dumps(history(epsilon=size, why="found")))
+    (only,) = read_hardenings(run)
+    assert only.training["epsilon"] == 2.8
+    assert only.training["why"].startswith("found. That is of the first fold; by fold: 2.8, 4.2")
+    assert only.assessed is not None
+    assert only.assessed.reads.folds == (0, 1)

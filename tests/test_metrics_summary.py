@@ -61,6 +61,15 @@ def test_never_flipped_is_the_word_inf_in_json() -> None:
     assert told["fragile"] == []
 
 
+def test_a_fragile_case_is_named_once_over_folds() -> None:
+    """By the network that flips it first."""
+    each = [fabricate.rows(slope=slope) for slope in (0.25, 0.1)]
+    folds = records.as_table([row | {"fold": fold} for fold, rows in enumerate(each) for row in rows])
+    alone, both = (summarise(table, fabricate.plan())["fragile"] for table in (records.as_table(each[0]), folds))
+    assert [row["case_id"] for row in both] == list(dict.fromkeys(row["case_id"] for row in both))
+    assert both[0]["size"]["native"] <= alone[0]["size"]["native"]
+
+
 def test_the_fragile_cases_are_the_smallest_flips() -> None:
     told = summarise(fabricate.table(), fabricate.plan())["fragile"]
     sizes = [row["size"]["native"] for row in told]

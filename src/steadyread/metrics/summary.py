@@ -172,10 +172,12 @@ def _at_sizes(merged: Curve, limit: float, reads: Reads, against: str, bounds: B
 
 
 def _fragile(reads: Reads, bounds: Bounds) -> list[dict[str, Any]]:
-    """The reads with the smallest flips against the prediction: cases a human should read."""
+    """The reads with the smallest flips against the prediction: cases a human should read, each once."""
     merged = merged_found_size(reads, "prediction")
-    places = np.argwhere(merged.present & np.isfinite(merged.found))
-    ranked = places[np.argsort(merged.found[tuple(places.T)], kind="stable")][:FRAGILE].tolist()
+    found = np.where(merged.present, merged.found, np.inf)
+    least = found.argmin(1)            # of the networks of several folds the one that flips first
+    places = np.stack([np.arange(len(found)), least], axis=1)[np.isfinite(found.min(1))]
+    ranked = places[np.argsort(found[tuple(places.T)], kind="stable")][:FRAGILE].tolist()
     return [{"case_id": str(reads.case_id[case]), "patient_id": str(reads.patient[case]),
              "label": int(reads.label[case]), "prediction": int(reads.prediction[case, network]),
              "probability": _probability(reads.logits[case, network], int(reads.prediction[case, network])),

@@ -93,7 +93,20 @@ def _read(folders: Sequence[Path], name: str, shared: Shareable) -> Hardened | N
     failed = {number: str(each["failed"]) for number, each in enumerate(trainings) if each.get("failed")}
     if len(folders) > 1 and failed:
         training = training | {"failed": "; ".join(f"in fold {number}: {why}" for number, why in failed.items())}
-    return Hardened(name, training, assessed) if training or assessed else None
+    return Hardened(name, _by_fold(training, trainings), assessed) if training or assessed else None
+
+
+def _by_fold(training: Told, trainings: Sequence[Told]) -> Told:
+    """The training of the first fold; where the others were taught another size or kept another epoch, that is told."""
+    changed: Told = {}
+    for key, sentence in (("epsilon", "why"), ("chosen_epoch", "rule")):
+        values = [each[key] for each in trainings if isinstance(each.get(key), int | float)]
+        if len(set(values)) > 1:
+            unit = f" {training.get('unit')}" if key == "epsilon" and training.get("unit") else ""
+            said = str(training.get(sentence) or "").rstrip(".")
+            each_fold = ", ".join(f"{value:.3g}" for value in values)
+            changed[sentence] = f"{said}. That is of the first fold; by fold: {each_fold}{unit}"
+    return training | changed
 
 
 def _compared(before: Assessed | None, after: Assessed | None, sizes: Sequence[float], seed: int) -> Told | None:

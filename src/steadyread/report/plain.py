@@ -111,7 +111,10 @@ def _kicker(plain: Plain) -> Iterator[str]:
     yield f"{', '.join(s['classes'][:_NAMED])}{more}"
     low, high = (f"{end:g}".replace("-", "−") for end in (bounds.low, bounds.high))
     yield f"valid values {low} to {high}{' ' + plain.unit if plain.unit else ''}"
-    if s["folds"] > 1:
+    asked = ((s["provenance"]["study"] or {}).get("split") or {}).get("folds") or 1
+    if s["folds"] < asked:
+        yield f"{s['folds']} of {counted(asked, 'fold')}, the others are not assessed"
+    elif s["folds"] > 1:
         yield counted(s["folds"], "fold")
     if s["stage"] == "hardened":
         yield "hardened model"

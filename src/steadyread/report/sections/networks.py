@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.noise_hardening import BEFORE
 from steadyread.metrics.reads import CT_NOISE, RANDOM
 from steadyread.metrics.tidy import ALL, LINF
 from steadyread.report import forms
@@ -12,6 +13,8 @@ from steadyread.report.section import section
 from steadyread.report.table import Column, Form, begun, table
 from steadyread.units import unit_word
 from steadyread.words.numbers import NONE, digits
+
+_AGAIN = f" {BEFORE.capitalize()}: the network that was hardened, judged again by the draws of the hardened ones."
 
 
 @section("The networks side by side", of=Networks, order=150)
@@ -36,10 +39,12 @@ def networks(found: Networks) -> Iterator[Item]:
                      *([network.folds] if found.folded else []), _estimate(network, "AUC"),
                      _estimate(network, "accuracy"), *([network, network] if LINF in found.threats else []),
                      *([network] if CT_NOISE in found.threats else [])))
-    yield table(columns, begun(rows), tone="snug", above="Every network of the study under every threat. Sizes are the "
+    again = any(network.cell.stage == BEFORE for network in found.networks)
+    yield table(columns, begun(rows), tone="snug", above="Every network of the study that has records. Sizes are the "
                 "largest change of any one pixel; reads are right or wrong by the label, and changed by noise where "
                 "the prediction is another than that of the clean image.",
-                note=f"Intervals are 95 %, over patients{'; of several folds together' if found.folded else ''}.")
+                note=f"Intervals are 95 %, over patients{'; of several folds together' if found.folded else ''}. A "
+                f"dash: not judged under that threat.{_AGAIN if again else ''}")
 
 
 def _estimate(network: Network, measure: str) -> Estimate | None:

@@ -20,5 +20,6 @@ def training(plain: Plain) -> Iterator[Item]:
         seconds = f" in {found['seconds']:.0f} s" if found.get("seconds") is not None else ""
         kept = (f"; epoch {found['chosen_epoch']} was kept, the best on validation images"
                 if found.get("chosen_epoch") is not None else "")
-        yield Text(f"{len(found['epochs'])} epochs{seconds}{kept}.")
+        first = "The first fold: " if plain.summary["folds"] > 1 else ""
+        yield Text(f"{first}{len(found['epochs'])} epochs{seconds}{kept}.")
     yield grid(Figure("training"))

@@ -115,6 +115,9 @@ def _note(plain: Plain) -> str:
 def _guarantees(plain: Plain) -> Item:
     flattered = ("The validation images also chose the epoch of the model trained here, so they flatter it a little. "
                  if plain.summary["training"] else "")
+    folds = plain.summary["folds"]
+    by = "" if folds == 1 else (f", read by one of the {folds} folds' networks at random, and is no bound for any one "
+                                "of these")
     columns = [Column("Limit, %", Form(lambda limit: f"{100 * limit:g}")), Column("Score", forms.TEXT, head=True),
                Column("Kept here, %", forms.share()), Column("Error here, %", forms.share())]
     return table(columns, [(row["alpha"], score_name(row["score"]),
@@ -122,8 +125,8 @@ def _guarantees(plain: Plain) -> Item:
                            for row in plain.summary["guarantees"]],
                  above="A threshold whose error among the kept is at most the limit, with 95 % confidence (binomial "
                  "bound on validation images, one drawn per patient, so it speaks of a random image of a random "
-                 f"patient; thresholds tested in a fixed order, arXiv:2110.01052). {flattered}The statements hold one "
-                 "at a time, not jointly.")
+                 f"patient{by}; thresholds tested in a fixed order, arXiv:2110.01052). {flattered}The statements hold "
+                 "one at a time, not jointly.")
 
 
 def _beyond(row: Told) -> Cell:
