@@ -1,12 +1,18 @@
 """What stops a gate: errors that bear on the images that are judged, and no others."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import fabricate
+import fabricate_noise
 from steadyread import records
 from steadyread.gates import _shown, broken_checks, gate, judge
+from steadyread.jobs.judge import judged_gates
+from steadyread.jobs.plan import Branch
+from steadyread.study import Study
 
 
 def table() -> Any:
@@ -55,3 +61,18 @@ def test_a_gate_is_met_at_its_own_value_and_not_just_below() -> None:
     (0.94996, "0.94996"), (0.95, "0.9500"), (0.95004, "0.9500"), (0.9, "0.9000")])
 def test_a_figure_that_rounds_to_its_limit_is_shown_on_its_own_side(found: float, said: str) -> None:
     assert _shown(found, 0.95) == said
+
+
+@pytest.mark.parametrize(("check", "passed"), [("one class", False), ("optimisation gap", True)])
+def test_a_silent_network_is_not_steady(check: str, passed: bool, tmp_path: Path) -> None:
+    """A read that never changes under noise is worth nothing of a network that says the same of every image."""
+    made = fabricate_noise.Made(cases=30, patients=30, folds=2, doses=(100.0,), draws=10, starts=2)
+    run = fabricate_noise.write_study(tmp_path / "run", made)
+    for name in ("jobs/original/fold-0", "jobs/original/fold-1"):
+        (run / name / "findings.json").write_text(json.dumps([
+            {"check": check, "severity": "error", "message": "", "rows": []}] if name.endswith("1") else []))
+    (run / "findings.json").write_text("[]")
+    study = Study.model_validate({"noise": {}, "split": {"folds": 2}, "gates": {
+        "fail_below": ["steady_reads@100 mAs=0.01"]}})
+    (judged,) = judged_gates(Branch("", False, study, run))
+    assert judged.passed is passed

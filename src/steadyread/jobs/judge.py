@@ -8,9 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from steadyread import records, set_aside
+from steadyread.checks.reading import ONE_CLASS
 from steadyread.errors import UsageError
 from steadyread.files import FINDINGS, SETTINGS, SUMMARY
-from steadyread.gates import ROBUST, Gate, Judged, broken_checks, gate, judge
+from steadyread.gates import ROBUST, STEADY, Gate, Judged, broken_checks, gate, judge
 from steadyread.jobs.plan import Branch, Cell, cells_of, place
 from steadyread.study import Study
 from steadyread.words.numbers import counted
@@ -42,7 +43,9 @@ def _judged(folder: Path, study: Study, asked: Gate) -> Iterator[Judged]:
     findings: list[dict[str, Any]] = [finding for path in dict.fromkeys((folder, *places))
                                       for finding in records.read_json(path / FINDINGS)]
     broken = broken_checks(findings, table)
-    if judged.passed and broken and asked.metric == ROBUST:
+    if asked.metric == STEADY:      # of draws, which need no search: but a network that always says the same is silent
+        broken = [check for check in broken if check == ONE_CLASS]
+    if judged.passed and broken and asked.metric in (ROBUST, STEADY):
         judged = replace(judged, passed=False, message=f"{judged.message} But this cannot be trusted while "
                          f"these checks fail: {', '.join(broken)}")
     yield judged
