@@ -80,10 +80,6 @@ KINDS: dict[str, Settings] = {
     "folds": laid_over(NODULES, {
         "attacks": {"use": ["fgsm"], "epsilons": ["5 HU"], "limit": 8}, "variants": {"strided": {}},
         "hardening": {"epsilon": "5 HU", "epochs": 1, "steps": 1, "compare": {"control": {"method": "clean"}}}}),
-    "both": laid_over(NODULES, {
-        "attacks": {"use": ["fgsm"], "epsilons": ["5 HU"], "limit": 8}, "hardening": HARDENING | {"epsilon": "5 HU"},
-        "split": {"folds": None}, "noise": laid_over(NOISE, {"counted": 0, "hardening": NOISE_HARDENING}) | {
-            "seeing": None, "test": {"random": {"draws": 2}}, "train": {}}, "variants": {"strided": {}}}),
     "combined": laid_over(NODULES, {
         "name": "combined", "attacks": {"use": ["fgsm"], "epsilons": ["5 HU"]}, "split": {"folds": None},
         "noise": {"mas": [1.0, 100.0], "test": {"random": {"draws": 2}}, "counted": 0, "converged": 0},

@@ -21,8 +21,8 @@ from steadyread.gates import ROBUST, gate
 from steadyread.jobs.material import Material, attacked_cases
 from steadyread.jobs.plan import Cell, hardening_of
 from steadyread.metrics.reads import ORIGINAL
-from steadyread.study import NoiseHardening, Settings, Study
-from steadyread.study.noise_hardening import BEFORE, Judged
+from steadyread.study import Settings, Study
+from steadyread.study.noise_hardening import Judged
 from steadyread.threats import CTNoise, Spectrum
 from steadyread.training.drift import DriftCorrection
 from steadyread.types import Batch, Labels
@@ -110,13 +110,13 @@ def noise_tried(study: Study, cell: Cell) -> Mapping[str, Mapping[str, Settings]
 
 
 def judged_of(study: Study, cell: Cell) -> Judged:
-    """The noise by which a hardened network is judged, or `before`: as [noise.hardening] says, else as the study's own
-    network is."""
+    """The noise by which a hardened network is judged, or `before`: one of [noise.hardening] as that says, one of
+    [hardening] as the study's own network is."""
     asked = study.ct_noise
-    own = asked.hardening or NoiseHardening(judged=Judged(test=asked.test, train=asked.train))
-    if cell.under == "noise.hardening" and cell.hardening in own.whole:
-        return own.whole[cell.hardening].judged
-    return own.judged if cell.main or cell.hardening == BEFORE else own.judged_compared or own.judged
+    if cell.under == "hardening" or asked.hardening is None:
+        return Judged(test=asked.test, train=asked.train)
+    named = asked.hardening.whole.get(cell.hardening)
+    return asked.hardening.judged if named is None else named.judged
 
 
 def noise_attacks(study: Study, stated: Mapping[str, Mapping[str, Settings]]) -> ByPart:

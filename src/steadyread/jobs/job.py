@@ -101,12 +101,12 @@ def _told_once(study: Study) -> Iterator[None]:
 
 def _assessed(job: Job, folder: Path, material: Material, classifier: Classifier, attacks: ByPart,
               progress: Progress) -> Assessed:
-    """The records of a network of a job. Under noise, hardened networks and those that they are compared with are
-    judged by other draws than those by which the plain network was."""
+    """The records of a network of a job. Those hardened against noise, and what they are compared with, are judged by
+    other draws than those by which the plain network was."""
     study, cell = job.study, job.cell
     compared = bool(cell.hardening) and not cell.main
     against: Against = "both" if study.noise is not None else "label" if compared else study.attacks.against
-    seed = cell.draws(study) + (1 if cell.hardening and study.noise is not None else 0)
+    seed = cell.draws(study) + (1 if cell.under == "noise.hardening" else 0)
     cases = cases_on(study, cell, material, [part for part, several in attacks.items() if several])
     table = assess(classifier, cases, attacks, against=against, store=folder, seed=seed, progress=progress)
     return Assessed(job, folder, material, classifier, set_aside.assessed(cases, table), table)

@@ -79,7 +79,7 @@ def cells_of(study: Study) -> tuple[list[Cell], ...]:
     folds = folds_of(study)
     plain = [Cell(network, fold) for network in (ORIGINAL, *study.variants) for fold in folds]
     hardened = [cell for cell, _ in hardenings_of(study)]
-    if hardened and study.noise is not None:
+    if study.noise is not None and study.noise.hardening is not None:
         begins = study.noise.hardening.variant if study.noise.hardening is not None else ORIGINAL
         hardened.append(Cell(begins, hardening=BEFORE, under="noise.hardening"))
     first = [cell for cell in hardened if cell.main or cell.hardening == BEFORE]
