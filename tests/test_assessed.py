@@ -96,11 +96,13 @@ def test_findings_figures_page_records_and_triage(found: Assessment, tmp_path: P
 
 def test_a_store_goes_on_and_opens_again_with_the_same_numbers(tmp_path: Path) -> None:
     pixels, labels, plane = images(24)
-    settings: dict[str, Any] = {"bounds": (0, 1), "store": tmp_path / "run", "attacks": [steadyread.fgsm(0.01)]}
+    settings: dict[str, Any] = {"bounds": (0, 1), "store": tmp_path / "run", "seed": 5,
+                                "attacks": [steadyread.fgsm(0.01), steadyread.smallest_flip]}
     first = steadyread.assess(linear(plane, pixels), TensorDataset(pixels, labels), **settings)
     again = steadyread.assess(linear(plane, pixels), TensorDataset(pixels, labels), **settings)
     opened = steadyread.open_run(tmp_path / "run")
     assert first.summary().rows == again.summary().rows == opened.summary().rows
+    assert opened.report().read_bytes() == first.report().read_bytes()
     with pytest.raises(PlanDiffers):
         steadyread.assess(linear(plane, pixels), TensorDataset(pixels, labels), **settings | {"seed": 1})
     with pytest.raises(InputRefused, match="no records in"):
@@ -168,8 +170,9 @@ def test_a_hardening_stands_by_the_network_that_it_began_with(tmp_path: Path) ->
 
 
 def test_a_noise_study_opens_with_doses_as_levels_over_its_folds(tmp_path: Path) -> None:
-    study = fabricate_noise.Made(cases=30, patients=30, folds=2, doses=(50.0, 100.0), draws=20, starts=2)
+    study = fabricate_noise.Made(cases=30, patients=30, folds=2, doses=(50.0, 100.0), draws=20, starts=2, seed=4)
     fabricate_noise.write_study(tmp_path / "run", study)
+    assert steadyread.open_run(tmp_path / "run").seed == 4
     summary = steadyread.open_run(tmp_path / "run").summary()
     rows = summary.where(measure="changed_by_one_draw", attack="random_ct_noise", network="original")
     assert [(row["level"], row["unit"]) for row in rows] == [(50.0, "mAs"), (100.0, "mAs")]

@@ -39,7 +39,7 @@ from steadyread.progress import progress as spoken
 from steadyread.report.drawings import Drawing
 from steadyread.report.run import told_of
 from steadyread.report.shareable import Shareable
-from steadyread.store import PLAIN, Opened, folder_of, open_cells
+from steadyread.store import PLAIN, Opened, folder_of, open_cells, seed_of
 from steadyread.stored import report_run, triage_run
 from steadyread.study import Study
 
@@ -89,7 +89,7 @@ def open_run(folder: str | Path) -> "Assessment":
     Raises:
         InputRefused: no records there.
     """
-    return Assessment(open_cells(folder))
+    return Assessment(open_cells(folder), seed_of(Path(folder)))
 
 
 class Temporary:

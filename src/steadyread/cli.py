@@ -116,12 +116,12 @@ def harden(given: Given) -> None:
     _carry_out(given, more)
 
 
-@command(flags.RUN, flags.WITHHOLD, flags.SEED, flags.OUT, flags.JSON)
+@command(flags.RUN, flags.WITHHOLD, flags.RESAMPLED, flags.OUT, flags.JSON)
 def triage(given: Given) -> None:
     """Which reads of a run to withhold for a human; writes the list as triage.csv. Needs no model."""
     from steadyread.stored import triage_run
 
-    _say(given, triage_run(given[flags.RUN], given[flags.WITHHOLD], given[flags.SEED] or 0, given[flags.OUT]),
+    _say(given, triage_run(given[flags.RUN], given[flags.WITHHOLD], given[flags.RESAMPLED], given[flags.OUT]),
          "triage_lines")
 
 
@@ -139,12 +139,12 @@ def explain(given: Given) -> None:
     _say(given, explain_run(given[flags.RUN], how, given[flags.OUT], progress, given[flags.SHOW_IDS]), "explain_lines")
 
 
-@command(flags.RUN, flags.SEED, flags.SHOW_IDS, flags.OUT, flags.JSON)
+@command(flags.RUN, flags.RESAMPLED, flags.SHOW_IDS, flags.OUT, flags.JSON)
 def report(given: Given) -> None:
     """Write the report of a run anew from its stored files. Needs no model."""
     from steadyread.stored import report_run
 
-    _say(given, report_run(given[flags.RUN], given[flags.SEED] or 0, given[flags.OUT], given[flags.SHOW_IDS]),
+    _say(given, report_run(given[flags.RUN], given[flags.RESAMPLED], given[flags.OUT], given[flags.SHOW_IDS]),
          "run_lines")
 
 

@@ -109,6 +109,8 @@ GATES = Flag("--fail-below", "Exit with 1 below this, such as 'robust_accuracy@0
              "Repeatable.", "gates.fail_below", _MANY, metavar="GATE")
 SEED = Flag("--seed", "Seed for the split, training and all random draws. Default: 0.", "seed", int, metavar="N",
             least=0, most=MOST_SEED)
+RESAMPLED = Flag("--seed", "Seed by which the intervals are resampled. Default: the run's own.", type=int, metavar="N",
+                 least=0, most=MOST_SEED)
 THREADS = Flag("--threads", "CPU threads. Default: all cores.", type=int, metavar="N", least=1)
 SETS = Flag("--set", "Any key of a study, such as attacks.settings.pgd.steps=20. Repeatable.", type=_MANY,
             metavar="KEY=VALUE")

@@ -120,6 +120,15 @@ def open_cells(folder: str | Path) -> Opened:
     return Opened(root, records.read_object(root / SETTINGS) or {}, cells)
 
 
+def seed_of(folder: Path) -> int:
+    """The seed of a run, by which its intervals are resampled, so that whoever reads the run has the same ones."""
+    settings = records.read_object(folder / SETTINGS) or {}
+    sets = settings.get("sets")
+    study = next(iter(sets.values()), {}) if isinstance(sets, Mapping) else settings
+    plans = (cell.plan for cell in cells_of(folder)[:1])
+    return int(study["seed"] if "seed" in study else next(plans, {}).get("seed", 0))
+
+
 def cells_of(folder: Path) -> tuple[Cell, ...]:
     """Every network that has records in a run's folder; none where nothing is assessed yet."""
     sets = (records.read_object(folder / SETTINGS) or {}).get("sets")

@@ -24,17 +24,19 @@ from steadyread.report import write_report
 from steadyread.report.sets import write_sets_report
 from steadyread.report.shareable import IN_REPORT, Shareable, secret_of
 from steadyread.report.stored import read_records
+from steadyread.store import seed_of
 from steadyread.words.plain import comparison
 
 LIST = "triage.csv"
 
 
-def triage_run(folder: str | Path, withhold: float | None = None, seed: int = 0, out: str | Path | None = None
+def triage_run(folder: str | Path, withhold: float | None = None, seed: int | None = None, out: str | Path | None = None
                ) -> dict[str, Any]:
     """What to withhold for a human, as plain values, and the list of reads as triage.csv in `out`.
 
     Args:
         withhold: share of the reads; what the run's study states if None.
+        seed: by which intervals are resampled; the run's own if None.
         out: the run's own folder if None.
 
     Raises:
@@ -53,7 +55,7 @@ def triage_run(folder: str | Path, withhold: float | None = None, seed: int = 0,
                            "again with attacks.smallest_flip = true and attacks.against = 'both'")
     settings = records.read_object(folder / SETTINGS) or {}
     share = withhold if withhold is not None else share_to_withhold({"study": settings})
-    found = triage(reads, validation if len(validation) else None, share, seed)
+    found = triage(reads, validation if len(validation) else None, share, seed_of(folder) if seed is None else seed)
     path = Path(out or folder) / LIST
     shared = Shareable(secret_of(folder)) if (folder / SALT).exists() else None
     records.write_text(path, _listed(reads, found, shared))
@@ -61,18 +63,19 @@ def triage_run(folder: str | Path, withhold: float | None = None, seed: int = 0,
     return plain
 
 
-def report_run(folder: str | Path, seed: int = 0, out: str | Path | None = None, show_ids: bool = False
+def report_run(folder: str | Path, seed: int | None = None, out: str | Path | None = None, show_ids: bool = False
                ) -> dict[str, Any]:
     """The report of a run written anew (and copied to `out`), as what `summary.json` holds.
 
-    `show_ids` shows cases, patients and paths as they are, where else pseudonyms and the names of files stand.
+    Intervals are resampled by `seed`, the run's own if None, which gives the page that the run wrote. `show_ids` shows
+    cases, patients and paths as they are, where else pseudonyms and the names of files stand.
 
     Raises:
         InputRefused: no plan or records there, or a stored file that is not what it should be.
     """
     with locked(Path(folder)):
         sweep(Path(folder))
-        page = _writer(Path(folder))(Path(folder), seed, show_ids)
+        page = _writer(Path(folder))(Path(folder), seed_of(Path(folder)) if seed is None else seed, show_ids)
     if out is not None:
         page = _copied(Path(folder), Path(out)) / page.name
     return {**records.read_json(page.parent / SUMMARY), "report": str(page)}
