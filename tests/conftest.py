@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from fabricate_pictures import Call, Told
+from pages import lay_out_alone
 from steadyread import progress
-from steadyread.charts import Chart
 from steadyread.charts.panels import png
 from steadyread.cli import main
 
@@ -40,9 +40,8 @@ def _painted_small() -> Iterator[None]:
 
 @pytest.fixture
 def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are laid out and saved as nothing: for tests of what a report says, in a fifth of the time."""
-    monkeypatch.setattr(Chart, "svg", lambda chart: "<svg></svg>")
-    monkeypatch.setattr("steadyread.charts.panels.png", lambda svg, scale=2: b"")
+    """Figures are laid out and saved as nothing."""
+    lay_out_alone(monkeypatch)
 
 
 @pytest.fixture

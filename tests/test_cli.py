@@ -73,6 +73,7 @@ def test_assess_a_network_of_ones_own(steadyread: Call, tmp_path: Path) -> None:
     assert found["images"] == 24
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_gate_not_met_is_exit_1_after_the_results(steadyread: Call, tmp_path: Path) -> None:
     pictures(tmp_path / "images")
     network(tmp_path)
@@ -159,6 +160,7 @@ def study(folder: Path) -> Path:
     return path
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_another_plan_in_the_same_folder_is_refused_with_the_difference(steadyread: Call, tmp_path: Path) -> None:
     pictures(tmp_path / "images")
     network(tmp_path)
@@ -285,6 +287,7 @@ def test_what_does_not_fit_the_stated_classifier_is_refused(flags: tuple[str, st
     assert told in found.err
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_network_in_training_mode_is_handled(steadyread: Call, tmp_path: Path) -> None:
     pictures(tmp_path / "images", 24)
     network(tmp_path)
@@ -363,6 +366,7 @@ def test_a_full_disk_is_partial_and_goes_on(tmp_path: Path) -> None:
     assert told.returncode == 0, told.stderr
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_refused_first_try_does_not_block_the_corrected_one(steadyread: Call, tmp_path: Path) -> None:
     pictures(tmp_path / "images", 24)
     network(tmp_path)
@@ -372,6 +376,7 @@ def test_a_refused_first_try_does_not_block_the_corrected_one(steadyread: Call, 
     assert steadyread("assess", "--data", "images", *OWN, *QUICK).code == 0
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_no_robustness_gate_is_met_while_a_check_fails(steadyread: Call, tmp_path: Path) -> None:
     """A network whose gradient is cut off looks steady to gradient attacks, and must not pass for it."""
     pictures(tmp_path / "images", 24)

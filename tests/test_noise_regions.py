@@ -161,6 +161,7 @@ def test_weights_count_regions() -> None:
     assert both == pytest.approx(np.sqrt((3 * alone[0] + alone[1]) / 4))
 
 
+@pytest.mark.slow
 def test_a_patient_is_not_taken_for_a_phantom(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
     pytest.importorskip("pydicom")
     for difference in (False, True):

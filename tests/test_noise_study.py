@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from golden_rows import nodules as made
+from pages import lay_out_alone
 from steadyread import records
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
 from steadyread.files import COUNTED
@@ -28,7 +29,7 @@ SETTINGS = {
     "noise": {"mas": [10.0, 100.0], "test": {"random": {"draws": 8}, "rings": {}},
               "train": {"random": {"draws": 8}},
               "variants": {"random": {"draws": 8, "mas": [100.0]}}, "counted": 30, "pairs": 4, "converged": 4},
-    "variants": {"strided": {}, "five_class": {"labels": "rating", "output": "logits"}},
+    "variants": {"five_class": {"labels": "rating", "output": "logits"}},
 }
 
 
@@ -45,7 +46,9 @@ def study(data: Path) -> Study:
 @pytest.fixture(scope="module")
 def run(study: Study, tmp_path_factory) -> Path:
     torch.set_num_threads(1)
-    return carry_out(study, tmp_path_factory.mktemp("run") / "out").folder
+    with pytest.MonkeyPatch.context() as patch:
+        lay_out_alone(patch)
+        return carry_out(study, tmp_path_factory.mktemp("run") / "out").folder
 
 
 def test_all_jobs_judge_the_same_test_images(study: Study) -> None:
@@ -81,12 +84,13 @@ def test_optimised_noise_flips_at_least_what_random_noise_does(run: Path, study:
         assert len(flipped["rings_ct_noise"]) >= len(flipped["random_ct_noise"])
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_the_same_study_goes_on_where_it_was_stopped(run: Path, study: Study) -> None:
     part = next(((run / place(study, Cell(ORIGINAL, 0))) / "records").glob("part-*"))
     before = part.read_bytes()
     part.unlink()
     ((run / place(study, Cell(ORIGINAL, 1))) / COUNTED).unlink()
-    weights = (run / place(study, Cell("strided", 0))) / "model.safetensors"
+    weights = (run / place(study, Cell("five_class", 0))) / "model.safetensors"
     stamp = weights.stat().st_mtime_ns
     carry_out(study, run)
     assert part.read_bytes() == before
@@ -104,6 +108,7 @@ def test_a_gate_on_steady_reads_is_judged(run: Path, study: Study) -> None:
         carry_out(study.model_copy(update={"gates": Gates(fail_below=("steady_reads@70 mAs=0.5",))}), run)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_spectrum_that_the_grid_cuts_off_is_a_finding(study: Study, tmp_path: Path) -> None:
     table = tmp_path / "sharp.csv"
     table.write_text("# reference_mas: 100\n0,0\n0.5,10\n0.9,300\n1.2,1\n")
@@ -140,6 +145,7 @@ def test_what_cannot_work_is_said_before_any_training(study: Study, tmp_path: Pa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_native_noise_is_weaker_on_the_images_grid(study: Study, tmp_path: Path) -> None:
     only = {"noise": {"domain": "native", "counted": 0, "converged": 0}, "split": {"folds": None}}
     stated = {key: value for key, value in SETTINGS.items() if key != "variants"}
@@ -152,6 +158,7 @@ def test_native_noise_is_weaker_on_the_images_grid(study: Study, tmp_path: Path)
     assert all(told["sigma_hu"][mas] <= told["sigma_native_hu"][mas] * 1.01 for mas in told["sigma_hu"])
 
 
+@pytest.mark.slow
 def test_another_spectrum_under_the_same_name_is_refused(study: Study, tmp_path: Path) -> None:
     table = tmp_path / "mine.csv"
     table.write_text("frequency_per_mm,power_hu2_mm2\n0,0\n0.3,100\n0.8,1\n")
