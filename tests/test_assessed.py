@@ -109,6 +109,18 @@ def test_a_store_goes_on_and_opens_again_with_the_same_numbers(tmp_path: Path) -
         steadyread.open_run(tmp_path)
 
 
+def test_what_would_be_misread_without_a_word_is_refused() -> None:
+    pixels, labels, plane = images(6)
+    network, given = linear(plane, pixels), (pixels, labels)
+    with pytest.raises(UsageError, match=r"must be a steadyread\.Classifier.*got Linear"):
+        steadyread.assess(nn.Linear(2, 2), given, bounds=(0, 1))  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match="made for 0 to 1, and the images are stated to be 0 to 255"):
+        steadyread.assess(network, given, bounds=(0, 255))
+    for data in (given, TensorDataset(pixels, labels)):
+        with pytest.raises(UsageError, match="patient: not known of images"):
+            steadyread.assess(network, data, bounds=(0, 1), patient=list("aabbcc"))
+
+
 def test_two_networks_are_compared_on_the_same_images(found: Assessment) -> None:
     """Twice the weights move nothing; a plane of another direction reads worse."""
     pixels, labels, plane = images()

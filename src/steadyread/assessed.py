@@ -70,6 +70,7 @@ def assess(classifier: Classifier, data: object, attacks: Attacks | None = None,
         PlanDiffers: the store holds another assessment.
     """
     cases = Cases.of(data, **known)
+    _refuse_misstated(classifier, cases)
     usual = Study.model_validate({"attacks": {"epsilons": _USUAL}})
     tried = attacks if attacks is not None else pixel_attacks(usual, cases.bounds)
     told = progress or watched()
@@ -81,6 +82,17 @@ def assess(classifier: Classifier, data: object, attacks: Attacks | None = None,
     set_aside.write_findings(folder, lambda: [*judged(classifier, test, table, seed, told), *audit(cases, read)])
     write_examples(classifier, test, table, folder, seed)
     return Assessment(open_cells(folder), seed, temporary)
+
+
+def _refuse_misstated(classifier: object, cases: Cases) -> None:
+    """Attacks keep to the classifier's bounds and sizes are shares of the images': they must be the same."""
+    if not isinstance(classifier, Classifier):
+        raise UsageError("the classifier must be a steadyread.Classifier, such as Classifier(module, bounds, "
+                         f"output='logit'); got {type(classifier).__name__}")
+    ours, theirs = classifier.valid, cases.bounds
+    if (ours.low, ours.high) != (theirs.low, theirs.high):
+        raise UsageError(f"bounds: the classifier was made for {ours.low:g} to {ours.high:g}, and the images are "
+                         f"stated to be {theirs.low:g} to {theirs.high:g}: state the same for both")
 
 
 def open_run(folder: str | Path) -> "Assessment":

@@ -8,7 +8,7 @@ import torch
 from torch.utils.data import DataLoader, IterableDataset, default_collate
 
 from steadyread.cases.row import Pixels, Row
-from steadyread.errors import InputRefused
+from steadyread.errors import InputRefused, UsageError
 from steadyread.metrics.reads import PARTS
 from steadyread.types import Bounds, Case, as_images, as_labels
 
@@ -88,6 +88,10 @@ def _read_when_asked(dataset: Any, bounds: Valid, known: Known) -> dict[str, Any
 
 def _fields(pixels: Pixels, labels: object, bounds: Valid, known: Known) -> dict[str, Any]:
     """The fields of images (n, c, *space) with everything else that is known of them."""
+    unknown = known.keys() - Known.__annotations__.keys()
+    if unknown:
+        raise UsageError(f"{', '.join(sorted(unknown))}: not known of images; these may be stated: "
+                         f"{', '.join(Known.__annotations__)}")
     count, name, parts = len(pixels), known["name"], known.get("parts", "test")
     index = as_labels(labels, count).tolist()
     names = _names(known.get("classes"), max(index, default=0))
