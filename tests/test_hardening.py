@@ -209,7 +209,7 @@ def test_at_most_so_many_validation_images_are_attacked_by_class(
 
 
 @pytest.mark.parametrize(("wrong", "told"), [
-    ({"method": "magic"}, "method must be one of pgd, trades, unsupervised, clean; got 'magic'"),
+    ({"method": "magic"}, "method: no hardening method 'magic'; known are pgd, trades, unsupervised, clean"),
     ({"epsilons": (2.0, 1.0), "epochs": (1, 1)}, "must rise"), ({"epochs": (1, 2)}, "got 2 of them for 1 epsilons"),
     ({"epsilons": (0.0,)}, "epsilons must be above 0"), ({"epochs": (0,)}, "epochs must be above 0"),
     ({"share": 1.2}, "share must be at most 1"), ({"steps": 0}, "steps")])

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from steadyread.charts.look import PAPER, STROKES, Look, config, text_width
+from steadyread.names import shown
 from steadyread.records import write_text, write_whole
 from steadyread.units import Bounds, unit_word
 
@@ -198,8 +199,17 @@ def chart(name: str, caption: str, *panels: Panel, columns: int = 3, widths: Seq
     aside = max(panels[0].left - 52, 0) // 8      # names may be drawn in a wider font than they were measured in
     padding = {"left": 4 + aside, "right": 6, "top": 4, "bottom": 4}
     heading = {"title": {"text": title, "anchor": "start", "fontSize": 13, "offset": 12}} if title else {}
-    return Chart(name, caption, {"$schema": f"https://vega.github.io/schema/vega-lite/v{_VEGA_LITE}.json",
-                                 "config": config(), "padding": padding} | heading | spec)
+    return Chart(name, caption, drawable({"$schema": f"https://vega.github.io/schema/vega-lite/v{_VEGA_LITE}.json",
+                                          "config": config(), "padding": padding} | heading | spec))
+
+
+def drawable(value: Any) -> Any:
+    """A declaration whose texts can stand in SVG: control characters of a name are written as escapes."""
+    if isinstance(value, str):
+        return shown(value)
+    if isinstance(value, Mapping):
+        return {key: drawable(inner) for key, inner in value.items()}
+    return [drawable(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def _alone(panel: Panel) -> dict[str, Any]:

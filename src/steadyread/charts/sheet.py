@@ -8,6 +8,7 @@ from pathlib import Path
 from steadyread.charts.look import FONT, INK, PAPER, VERMILION
 from steadyread.charts.panels import pdf, png, save
 from steadyread.charts.pictures import Outline, Pixels, data_uri
+from steadyread.names import shown
 
 _LINE, _GAP = 14, 8
 
@@ -109,7 +110,7 @@ def _cell(cell: Cell, x: float, y: float, high: float) -> list[str]:
         parts += [f'<path d="{at}" stroke="#000000" stroke-width="4"/><path d="{at}" stroke="#ffffff" '
                   'stroke-width="2"/>',
                   f'<text x="{x + 6:g}" y="{y + tall - 11:g}" font-size="9" fill="#ffffff" stroke="#000000" '
-                  f'stroke-width="2" paint-order="stroke">{escape(words)}</text>']
+                  f'stroke-width="2" paint-order="stroke">{escape(shown(words))}</text>']
     return [*parts, _words(middle, y + high + 12, cell.below, "middle")]
 
 
@@ -128,7 +129,7 @@ def _words(x: float, y: float, lines: Sequence[str], anchor: str = "middle", tur
     colour = f'fill="{VERMILION}" font-weight="bold"' if bold else f'fill="{INK}"'
     places = [f'transform="translate({x:g},{y:g}) rotate(-90)"' if turned else f'x="{x:g}" y="{y + _LINE * at:g}"'
               for at in range(len(lines))]
-    return "".join(f'<text {place} text-anchor="{anchor}" {colour}>{escape(line)}</text>'
+    return "".join(f'<text {place} text-anchor="{anchor}" {colour}>{escape(shown(line))}</text>'
                    for place, line in zip(places, lines, strict=True) if line)
 
 
