@@ -18,10 +18,12 @@ import fabricate
 import fabricate_noise
 import fabricate_noise_hardening
 import steadyread
-from steadyread import Assessment, Cases, Classifier, workflows
+from steadyread import Assessment, Cases, Classifier, records, workflows
 from steadyread.errors import InputRefused, PlanDiffers, TrainingFailed, UsageError
 from steadyread.frames import Frame, frame
 from steadyread.metrics.tidy import COLUMNS
+from steadyread.noise_explain import explain_run
+from steadyread.stored import triage_run
 from steadyread.training.fit import TrainingSettings
 from test_hardening_report import harden as add_hardened
 
@@ -119,6 +121,13 @@ def test_what_would_be_misread_without_a_word_is_refused() -> None:
     for data in (given, TensorDataset(pixels, labels)):
         with pytest.raises(UsageError, match="patient: not known of images"):
             steadyread.assess(network, data, bounds=(0, 1), patient=list("aabbcc"))
+
+
+@pytest.mark.parametrize("what", [triage_run, explain_run])
+def test_what_is_done_with_one_run_is_refused_of_several_data_sets(tmp_path: Path, what: Any) -> None:
+    records.write_json(tmp_path / "study.json", {"sets": {"first": {"seed": 0, "noise": {}}}})
+    with pytest.raises(InputRefused, match=r"several data sets: give the folder of one of them, such as .*first"):
+        what(tmp_path)
 
 
 def test_two_networks_are_compared_on_the_same_images(found: Assessment) -> None:

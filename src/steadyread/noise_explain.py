@@ -21,6 +21,7 @@ from steadyread.jobs.seeing import Look, looked_at, seen_of
 from steadyread.progress import Progress, quiet
 from steadyread.report.seeing_drawings import draw_seen
 from steadyread.report.shareable import Shareable
+from steadyread.store import refuse_several_sets
 from steadyread.study import Study, laid_over
 from steadyread.study.noise import Seeing
 from steadyread.study.reading import reread
@@ -88,7 +89,8 @@ def _study(folder: Path, how: Explaining) -> Study:
         raise InputRefused(f"{folder} is no run: it has no {SETTINGS}. Give the folder that a noise study has "
                            "written")
     stated = records.read_json(path)
-    if not isinstance(stated, Mapping) or "sets" in stated or stated.get("noise") is None:
+    refuse_several_sets(folder, stated)
+    if not isinstance(stated, Mapping) or stated.get("noise") is None:
         raise InputRefused(f"{folder} is no run of a noise study: its {SETTINGS} has no [noise] section. Networks "
                            "are explained where their reads under CT noise are studied")
     refuse_unnamed(stated, folder, how.model)

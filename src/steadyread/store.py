@@ -129,6 +129,17 @@ def seed_of(folder: Path) -> int:
     return int(study["seed"] if "seed" in study else next(plans, {}).get("seed", 0))
 
 
+def refuse_several_sets(folder: Path, settings: object) -> None:
+    """For what is done with the run of one data set.
+
+    Raises:
+        InputRefused: the folder holds several.
+    """
+    if isinstance(settings, Mapping) and "sets" in settings:
+        raise InputRefused(f"{folder} holds runs of several data sets: give the folder of one of them, such as "
+                           f"{folder / next(iter(settings['sets']))}")
+
+
 def cells_of(folder: Path) -> tuple[Cell, ...]:
     """Every network that has records in a run's folder; none where nothing is assessed yet."""
     sets = (records.read_object(folder / SETTINGS) or {}).get("sets")

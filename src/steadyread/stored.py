@@ -24,7 +24,7 @@ from steadyread.report import write_report
 from steadyread.report.sets import write_sets_report
 from steadyread.report.shareable import IN_REPORT, Shareable, secret_of
 from steadyread.report.stored import read_records
-from steadyread.store import seed_of
+from steadyread.store import refuse_several_sets, seed_of
 from steadyread.words.plain import comparison
 
 LIST = "triage.csv"
@@ -43,6 +43,8 @@ def triage_run(folder: str | Path, withhold: float | None = None, seed: int | No
         InputRefused: no records there, or no smallest flips in them.
     """
     folder = Path(folder)
+    settings = records.read_object(folder / SETTINGS) or {}
+    refuse_several_sets(folder, settings)
     if (folder / JOBS).is_dir():
         raise InputRefused(f"{folder} is a study of CT noise, or of several networks, and triage goes by the smallest "
                            f"flips of one: give the folder of one with such, below {folder / JOBS}")
@@ -53,7 +55,6 @@ def triage_run(folder: str | Path, withhold: float | None = None, seed: int | No
     if reads.smallest_flip("prediction") is None:
         raise InputRefused(f"{folder} has no smallest flips against the prediction, which triage goes by: assess "
                            "again with attacks.smallest_flip = true and attacks.against = 'both'")
-    settings = records.read_object(folder / SETTINGS) or {}
     share = withhold if withhold is not None else share_to_withhold({"study": settings})
     found = triage(reads, validation if len(validation) else None, share, seed_of(folder) if seed is None else seed)
     path = Path(out or folder) / LIST

@@ -29,6 +29,7 @@ from steadyread.jobs.plan import Branch, Job, branches_of, jobs_of
 from steadyread.progress import Named, Progress, at_work, lines, quiet
 from steadyread.report import write_report
 from steadyread.report.sets import write_sets_report
+from steadyread.store import refuse_several_sets
 from steadyread.study import Sets, Study, laid_over
 from steadyread.study.reading import checked, reread
 from steadyread.study.sections import refuse_ignored
@@ -117,9 +118,7 @@ def harden_run(folder: str | Path, above: Sequence[Mapping[str, Any]], progress:
 def _with_hardening(folder: Path, above: Sequence[Mapping[str, Any]]) -> Study:
     """The study of a run's folder with further settings laid over it."""
     stated = records.read_object(folder / SETTINGS) or {}
-    if "sets" in stated:
-        raise InputRefused(f"{folder} holds runs of several data sets: give the folder of one of them, such as "
-                           f"{folder / next(iter(stated['sets']))}")
+    refuse_several_sets(folder, stated)
     if stated.get("training") is not None and any("train" in settings.get("data", {}) for settings in above):
         raise UsageError(f"--data: the run {folder} was trained on images of its own, and is hardened with those: "
                          "leave it out")
