@@ -8,6 +8,7 @@ from typing import Any
 import pyarrow.compute as pc
 import pytest
 
+from pages import lay_out_alone
 from steadyread import records
 from steadyread.cases import image_marks, open_cases
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
@@ -20,7 +21,7 @@ from steadyread.study.reading import checked
 from test_noise_study import SETTINGS, made
 
 pytest.importorskip("nibabel")
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("noise hardening")]      # one run is looked at by all
 JUDGED = {"test": {"random": {"draws": 3}, "rings": {"starts": 2}}}
 HARDENING = {
     "method": "adaptive", "epochs": 1, "rounds": 2, "judged": JUDGED | {"train": {"rings": {"steps": 3}}},
@@ -46,7 +47,9 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def run(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "hardened"
-    carry_out(stated(data), folder)
+    with pytest.MonkeyPatch.context() as patch:
+        lay_out_alone(patch)
+        carry_out(stated(data), folder)
     return folder
 
 
@@ -131,6 +134,7 @@ def test_each_is_searched_ten_times_as_long_besides(run: Path) -> None:
     assert not (run / "hardened/drift/fold-0/convergence.json").exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_what_is_finished_is_taken_up(run: Path, data: Path) -> None:
     held = {path: path.read_bytes() for path in run.glob("hardened/**/*") if path.is_file()}
     carry_out(stated(data), run)
@@ -145,6 +149,7 @@ def test_other_settings_of_what_is_there_are_refused(run: Path, data: Path) -> N
         carry_out(stated(data, **other), run)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_hardening_is_added_to_a_finished_run(data: Path, tmp_path: Path) -> None:
     """As `steadyread harden RUN --method ...` does."""
     told = laid_over(PLAIN, {"data": {"path": str(data)}}) | {"variants": {}}

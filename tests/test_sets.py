@@ -98,6 +98,7 @@ def test_stages_pair_sizes_with_epochs() -> None:
     assert Hardening().stages == (("auto", 15),)
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.slow
 def test_the_whole_study_is_carried_out_compared_and_taken_up_again(steadyread: Call, tmp_path: Path) -> None:
     study = _study(tmp_path)
@@ -143,6 +144,7 @@ def test_what_is_wrong_is_said_before_any_training(text: str, told: str, steadyr
     assert not list((tmp_path / "out").rglob("*.safetensors"))
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.slow
 def test_a_set_that_is_missing_does_not_stop_the_others_with_keep_going(steadyread: Call, tmp_path: Path) -> None:
     study = _study(tmp_path, PLAIN + ONE + '[sets.two]\ndata.path = "three"\n')
@@ -168,6 +170,7 @@ def test_parts_that_share_patients_are_refused(steadyread: Call, tmp_path: Path)
     assert "split.official = false" in told.err
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.slow
 def test_a_finished_run_is_hardened_in_its_own_folder(steadyread: Call, tmp_path: Path) -> None:
     pictures(tmp_path / "one", 48)
@@ -194,6 +197,7 @@ def test_a_finished_run_is_hardened_in_its_own_folder(steadyread: Call, tmp_path
     assert steadyread("harden", "nowhere").code == 3
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.slow
 def test_a_comparison_may_be_added_to_a_run_but_not_changed(steadyread: Call, tmp_path: Path) -> None:
     pictures(tmp_path / "one", 48)
@@ -212,6 +216,7 @@ def test_a_comparison_may_be_added_to_a_run_but_not_changed(steadyread: Call, tm
     assert _summary(tmp_path / "run")["hardening"]["others"] == []
 
 
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.slow
 def test_a_hardening_that_comes_to_nothing_is_a_failure_of_the_hardening_alone(steadyread: Call, tmp_path: Path
                                                                               ) -> None:
