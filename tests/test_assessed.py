@@ -262,3 +262,22 @@ def test_a_frame_prints_short_and_marks_what_is_not_known() -> None:
     assert shown[-1] == "14 more rows"
     assert repr(Frame((), ())) == "no rows"
     assert len(rows.where(name="n3")) == 1
+
+
+@pytest.mark.parametrize("attacks", [["pgd"], {"test": [0.01]}])
+def test_what_is_no_attack_is_refused_before_any_work(attacks: Any) -> None:
+    pixels, labels, plane = images(4)
+    with pytest.raises(UsageError, match=r"attacks are functions such as pgd\(5\.6\)"):
+        steadyread.assess(linear(plane, pixels), (pixels, labels), attacks, bounds=(0, 1))
+
+
+def test_triage_over_folds_lists_each_read_with_its_fold(tmp_path: Path) -> None:
+    for fold in range(2):
+        rows = [row | {"fold": fold} for row in fabricate.rows(slope=0.2 + 0.1 * fold)]
+        fabricate.write_run(tmp_path / "run" / "jobs" / "original" / f"fold-{fold}", records.as_table(rows))
+    found = steadyread.open_run(tmp_path / "run").triage(0.2)
+    lines = list(csv.DictReader(io.StringIO((tmp_path / "run" / "triage.csv").read_text())))
+    alone = steadyread.open_run(tmp_path / "run" / "jobs" / "original" / "fold-0").triage(0.2)
+    assert found.columns == alone.columns
+    assert {line["fold"] for line in lines} == {"0", "1"}
+    assert len(lines) == 2 * len({line["case_id"] for line in lines})

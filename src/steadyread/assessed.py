@@ -49,7 +49,7 @@ _USUAL = ("0.001 range", "0.002 range", "0.004 range", "0.006 range")     # of [
 _KEY = ("AUC", "accuracy", "median_smallest_flip", "robust_accuracy", "changed_by_one_draw")
 
 
-def assess(classifier: Classifier, data: object, attacks: Attacks | None = None, *, against: Against = "both",
+def assess(classifier: Classifier, data: object, attacks: Attacks | Attack | None = None, *, against: Against = "both",
            store: str | Path | None = None, seed: int = 0, progress: Progress | None = None, **known: Any
            ) -> "Assessment":
     """How steady a classifier's reads of some images are.
@@ -72,7 +72,7 @@ def assess(classifier: Classifier, data: object, attacks: Attacks | None = None,
     cases = Cases.of(data, **known)
     _refuse_misstated(classifier, cases)
     usual = Study.model_validate({"attacks": {"epsilons": _USUAL}})
-    tried = attacks if attacks is not None else pixel_attacks(usual, cases.bounds)
+    tried = _attacks(attacks) if attacks is not None else pixel_attacks(usual, cases.bounds)
     told = progress or watched()
     temporary = Temporary() if store is None else None
     folder = temporary.folder if temporary is not None else Path(str(store))
@@ -82,6 +82,22 @@ def assess(classifier: Classifier, data: object, attacks: Attacks | None = None,
     set_aside.write_findings(folder, lambda: [*judged(classifier, test, table, seed, told), *audit(cases, read)])
     write_examples(classifier, test, table, folder, seed)
     return Assessment(open_cells(folder), seed, temporary)
+
+
+def _attacks(stated: Attacks | Attack) -> Attacks:
+    """Attacks as they are stated, one alone as a list of one.
+
+    Raises:
+        UsageError: something among them is none.
+    """
+    if callable(stated):
+        return [stated]
+    several = [attack for part in stated.values() for attack in part] if isinstance(stated, Mapping) else stated
+    for attack in several:
+        if not callable(attack):
+            raise UsageError("attacks are functions such as pgd(5.6) or smallest_flip, in native units; got "
+                             f"{attack!r}")
+    return stated
 
 
 def _refuse_misstated(classifier: object, cases: Cases) -> None:

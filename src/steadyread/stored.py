@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from steadyread import records
 from steadyread.errors import InputRefused, unwritable
-from steadyread.files import JOBS, PAGE, SALT, SETTINGS, SUMMARY
+from steadyread.files import PAGE, SALT, SETTINGS, SUMMARY
 from steadyread.folder_lock import locked, sweep
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.combination import combination_of
@@ -24,7 +25,7 @@ from steadyread.report import write_report
 from steadyread.report.sets import write_sets_report
 from steadyread.report.shareable import IN_REPORT, Shareable, secret_of
 from steadyread.report.stored import read_records
-from steadyread.store import refuse_several_sets, seed_of
+from steadyread.store import own_network, refuse_several_sets, seed_of
 from steadyread.words.plain import comparison
 
 LIST = "triage.csv"
@@ -45,10 +46,9 @@ def triage_run(folder: str | Path, withhold: float | None = None, seed: int | No
     folder = Path(folder)
     settings = records.read_object(folder / SETTINGS) or {}
     refuse_several_sets(folder, settings)
-    if (folder / JOBS).is_dir():
-        raise InputRefused(f"{folder} is a study of CT noise, or of several networks, and triage goes by the smallest "
-                           f"flips of one: give the folder of one with such, below {folder / JOBS}")
-    table = read_records(folder)
+    cells = own_network(folder)
+    tables = [read_records(place) for place in ([cell.folder for cell in cells] or [folder])]
+    table = tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default")
     stage = next(iter(stages_of(table)), None)
     reads = reads_of(table, part_of(table), stage)
     validation = reads_of(table, "validation", stage)
@@ -107,8 +107,9 @@ def _listed(reads: Reads, found: dict[str, Any], shared: Shareable | None) -> st
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     further = [name for name in scored.score if name not in (SMALLEST_FLIP, *FREE)]
+    of_folds = ["fold"] if len(reads.folds) > 1 else []
     writer.writerow(["case_id", "patient_id", *IN_REPORT, "prediction", "smallest_flip", "margin", *further,
-                     "withheld"])
+                     "withheld", *of_folds])
     chosen = np.argwhere(scored.chosen)
     for at in np.argsort(sizes, kind="stable"):
         case, network = chosen[at]
@@ -117,5 +118,6 @@ def _listed(reads: Reads, found: dict[str, Any], shared: Shareable | None) -> st
         writer.writerow([*map(cell, names), *called, int(reads.prediction[case, network]),
                          f"{sizes[at]:.6g}", f"{margins[at]:.6g}",
                          *(f"{scored.score[name][at]:.6g}" for name in further),
-                         "yes" if sizes[at] <= threshold else "no"])
+                         "yes" if sizes[at] <= threshold else "no",
+                         *([reads.folds[network]] if of_folds else [])])
     return text.getvalue()

@@ -8,21 +8,22 @@ from typing import Any, ClassVar
 from steadyread import records
 from steadyread.files import PAGE, SUMMARY, TEXT
 from steadyread.metrics import published_oncology as published
+from steadyread.metrics.reads import CT_NOISE, ORIGINAL, RANDOM
 from steadyread.metrics.summary import as_json
 from steadyread.metrics.triage import SMALLEST_FLIP
 from steadyread.report.checklists import CHECKLIST, CHECKLIST_JSON, Runs, checklist_json
 from steadyread.report.crossed import checklist_markdown
 from steadyread.report.items import Card, Cards, Item, Note, Notes, Terms, Text
 from steadyread.report.marks import bold
-from steadyread.report.networks import Networks, networks_of
+from steadyread.report.networks import Networks, compared_dose, networks_of
 from steadyread.report.page import Page, written
 from steadyread.report.run import drawn
 from steadyread.report.sets_drawings import sets_drawings
 from steadyread.report.sets_stored import StoredSets, read_sets
 from steadyread.report.sets_summary import summarise_sets
-from steadyread.store import cells_of, open_cells
+from steadyread.store import PLAIN, cells_of, open_cells
 from steadyread.units import unit_word
-from steadyread.words.numbers import digits
+from steadyread.words.numbers import digits, percent
 from steadyread.words.sets import FAILED, KEPT, UNREAD, outcome
 
 Summary = Mapping[str, Any]
@@ -118,10 +119,10 @@ def page_of(sets: Sets, networks: Networks | None = None) -> Page:
     s, count = sets.summary, len(sets.summary["titles"])
     return Page(s["name"] or "several data sets",
                 f"How steady are the reads of {'one data set' if count == 1 else f'{count} data sets'}?",
-                tuple(head(sets)), written([sets, *([networks] if networks else [])]), FOOT)
+                tuple(head(sets, networks)), written([sets, *([networks] if networks else [])]), FOOT)
 
 
-def head(sets: Sets) -> Iterator[Item]:
+def head(sets: Sets, networks: Networks | None = None) -> Iterator[Item]:
     """What stands above every section: the sets, those that are missing, questions with answers, key figures."""
     s = sets.summary
     scale = [f"scale “{s['scale']}”"] if s["scale"] else []
@@ -133,9 +134,23 @@ def head(sets: Sets) -> Iterator[Item]:
                    "real ones.", "banner")
     if s["absent"]:
         yield Notes(tuple(Note("error", s["titles"][name], why, tag="missing") for name, why in s["absent"].items()))
-    yield Terms(tuple((each["question"], each["answer"]) for each in s["answers"]), "answers")
+    yield Terms((*((each["question"], each["answer"]) for each in s["answers"]),
+                 *_under_noise(networks, s["titles"])), "answers")
     if sets.each:
         yield Cards(tuple(set_cards(s)))
+
+
+def _under_noise(networks: Networks | None, titles: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """What CT noise does to the plain network of each set, where it was tried."""
+    said = []
+    for each in networks.networks if networks else ():
+        dose = compared_dose(each) if (each.cell.stage, each.cell.network) == (PLAIN, ORIGINAL) else None
+        found = each.number("changed_by_one_draw", CT_NOISE, RANDOM, dose) if dose is not None else None
+        if found is not None:
+            said.append(f"{percent(found.estimate.value)} of the reads in {titles.get(each.cell.data, each.cell.data)} "
+                        f"at {dose:g} mAs")
+    if said:
+        yield "How many reads does CT noise change?", f"One draw of it changes {'; '.join(said)}."
 
 
 def set_cards(summary: Summary) -> Iterator[Card]:

@@ -14,6 +14,7 @@ from steadyread.files import ATTACKED, EQUAL, FAILED, IMAGES, SETTINGS
 from steadyread.report.hardening_stored import Hardened, read_hardenings
 from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.report.stored import Assessed, Run, assessed_of, class_name
+from steadyread.store import own_network
 
 _ARRAYS = ("images", "probabilities", "attack", "case_id", "label", "size")
 
@@ -91,11 +92,11 @@ def _read(folder: Path, name: str, settings: Any, shared: Shareable) -> StoredSe
     plain = assessed_of(folder, shared)
     if plain is None:
         return StoredSet(name, folder, stated, failed)
-    equal = folder / EQUAL
+    equal, first = folder / EQUAL, own_network(folder)[0].folder
     return StoredSet(name, folder, stated, failed, plain, tuple(read_hardenings(folder, shared)),
                      tuple(replace(one, case_id=shared.case(one.case_id))
-                           for one in read_attacked(folder / ATTACKED, _classes(plain.run))),
-                     records.read_object(folder / IMAGES), assessed_of(equal, shared),
+                           for one in read_attacked(first / ATTACKED, _classes(plain.run))),
+                     records.read_object(first / IMAGES), assessed_of(equal, shared),
                      records.read_object(equal / IMAGES), shared)
 
 
