@@ -313,7 +313,7 @@ def command(folder: Path, out: str) -> list[str]:
 
 @pytest.mark.slow
 def test_a_run_killed_at_any_moment_ends_with_the_same_rows(tmp_path: Path) -> None:
-    pictures(tmp_path / "images", 400)
+    pictures(tmp_path / "images", 260)
     network(tmp_path)
     assert subprocess.run(command(tmp_path, "whole"), cwd=tmp_path, capture_output=True).returncode == 0
     whole = records.read(tmp_path / "whole")

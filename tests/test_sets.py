@@ -19,7 +19,7 @@ COMMON = """
 [model]
 arguments = { width = 0.05, norm = true, convolutions = [1, 1, 1, 1, 1], dropout = 0.0 }
 [training]
-epochs = 4
+epochs = 2
 batch = 16
 [attacks]
 use = ["pgd"]
@@ -35,7 +35,7 @@ attacks = { use = [], epsilons = [] }
 """
 PLAIN = COMMON[:COMMON.index("[hardening]")]
 ONE = '[sets.one]\ndata = { path = "one", layout = "folders" }\n'
-TWO = ('[sets.two]\ntraining.epochs = 2\n[sets.two.data]\npath = "two"\n'
+TWO = ('[sets.two]\ntraining.epochs = 3\n[sets.two.data]\npath = "two"\n'
        '[sets.two.hardening.compare]\nfree = { method = "unsupervised" }\n')
 
 
@@ -45,7 +45,7 @@ def _few_images_for_the_checks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(checks, "SAMPLE", 4)
 
 
-def _study(folder: Path, text: str = COMMON + ONE + TWO, images: int = 48) -> Path:
+def _study(folder: Path, text: str = COMMON + ONE + TWO, images: int = 32) -> Path:
     for name in ("one", "two"):
         pictures(folder / name, images)
     path = folder / "both.toml"
@@ -62,7 +62,7 @@ def test_a_file_of_sets_is_one_study_each_with_the_common_keys_below(tmp_path: P
     found = read_studies(_study(tmp_path), {"attacks": {"limit": 7}})
     assert isinstance(found, Sets)
     assert list(found.studies) == ["one", "two"]
-    assert [one.training and one.training["epochs"] for one in found.studies.values()] == [4, 2]
+    assert [one.training and one.training["epochs"] for one in found.studies.values()] == [2, 3]
     assert {one.attacks.limit for one in (*found.studies.values(), *found.equal.values())} == {7}
     assert found.equal["two"].preparation.size == 8
     assert found.equal["two"].hardening is None
@@ -153,7 +153,7 @@ def test_a_set_that_is_missing_does_not_stop_the_others_with_keep_going(steadyre
     assert "1 of 2 data sets failed: two: " in told.err
     assert "three" in json.loads((tmp_path / "out" / "two" / "failed.json").read_text())["reason"]
     assert "three" in (tmp_path / "out" / "report.html").read_text()
-    pictures(tmp_path / "three", 48)
+    pictures(tmp_path / "three", 32)
     assert steadyread("run", study, "--data-root", tmp_path, "--out", "out", "--threads", 1).code == 0
     assert not (tmp_path / "out" / "two" / "failed.json").exists()
 
@@ -173,7 +173,7 @@ def test_parts_that_share_patients_are_refused(steadyread: Call, tmp_path: Path)
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.slow
 def test_a_finished_run_is_hardened_in_its_own_folder(steadyread: Call, tmp_path: Path) -> None:
-    pictures(tmp_path / "one", 48)
+    pictures(tmp_path / "one", 32)
     settings = ("--set", "model.arguments={width=0.05, norm=true, convolutions=[1,1,1,1,1]}",
                 "--set", "preparation.size=12", "--set", 'attacks.use=["fgsm"]', "--threads", 1)
     assert steadyread("demo", "--data", "one", "--epochs", 4, "--out", "run", *settings).code == 0
@@ -200,7 +200,7 @@ def test_a_finished_run_is_hardened_in_its_own_folder(steadyread: Call, tmp_path
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.slow
 def test_a_comparison_may_be_added_to_a_run_but_not_changed(steadyread: Call, tmp_path: Path) -> None:
-    pictures(tmp_path / "one", 48)
+    pictures(tmp_path / "one", 32)
     (tmp_path / "one.toml").write_text(COMMON[:COMMON.index("[equal]")] + '[data]\npath = "one"\n')
     command = ("run", tmp_path / "one.toml", "--data-root", tmp_path, "--out", "run", "--threads", 1)
     soft, softer = ('hardening.compare.soft={method="unsupervised", beta=1.0}',
@@ -220,7 +220,7 @@ def test_a_comparison_may_be_added_to_a_run_but_not_changed(steadyread: Call, tm
 @pytest.mark.slow
 def test_a_hardening_that_comes_to_nothing_is_a_failure_of_the_hardening_alone(steadyread: Call, tmp_path: Path
                                                                               ) -> None:
-    pictures(tmp_path / "one", 48)
+    pictures(tmp_path / "one", 32)
     (tmp_path / "one.toml").write_text(COMMON[:COMMON.index("[equal]")] + '[data]\npath = "one"\n')
     told = steadyread("run", tmp_path / "one.toml", "--data-root", tmp_path, "--out", "run", "--threads", 1,
                       "--set", "hardening.training={learning_rate=1e38, optimiser='sgd', schedule='constant'}")
