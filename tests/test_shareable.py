@@ -160,8 +160,9 @@ def test_a_run_keeps_the_key_of_its_report(steadyread: Call, tmp_path: Path) -> 
     lines = [f"{path.relative_to(tmp_path)},{path.parent.name},Doe-{at:03d}"
              for at, path in enumerate(sorted((tmp_path / "images").rglob("*.png")))]
     (tmp_path / "list.csv").write_text("\n".join(["file,label,patient", *lines]))
-    command = ("demo", "--data", tmp_path / "list.csv", "--epochs", 1, "--out", tmp_path / "run", "--set",
-               "attacks.use=[]", "--set", "attacks.largest='8 grey levels'", "--set", "preparation.size=12",
+    command = ("demo", "--data", tmp_path / "list.csv", "--epochs", 1, "--threads", 1, "--out",
+               tmp_path / "run", "--set", "attacks.use=[]", "--set",
+               "attacks.largest='8 grey levels'", "--set", "preparation.size=12",
                "--set", "model.name='narrow_vgg'")
     assert steadyread(*command).code == 0
     for held in ("Doe-", "images/", str(tmp_path)):
