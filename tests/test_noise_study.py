@@ -102,8 +102,11 @@ def test_the_same_study_goes_on_where_it_was_stopped(run: Path, study: Study) ->
 def test_a_gate_on_steady_reads_is_judged(run: Path, study: Study) -> None:
     done = carry_out(study.model_copy(update={"gates": Gates(fail_below=(
         "steady_reads@100 mAs=0", "steady_reads@10 mAs=1", "auc=0.01"))}), run)
-    assert [judged.passed for judged in done.gates][::2] == [True, True]
-    assert 0 <= (done.gates[1].value or 0) <= 1
+    least, most, area = done.gates
+    assert area.passed
+    assert 0 <= (most.value or 0) <= (least.value or 0) <= 1
+    # so short a training may leave a network that says the same of every image
+    assert least.passed or "one class" in least.message
     with pytest.raises(UsageError, match="these are: 10, 100 mAs"):
         carry_out(study.model_copy(update={"gates": Gates(fail_below=("steady_reads@70 mAs=0.5",))}), run)
 
