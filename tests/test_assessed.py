@@ -19,7 +19,7 @@ import fabricate_noise
 import fabricate_noise_hardening
 import steadyread
 from steadyread import Assessment, Cases, Classifier, records, workflows
-from steadyread.errors import InputRefused, PlanDiffers, TrainingFailed, UsageError
+from steadyread.errors import Doubt, InputRefused, PlanDiffers, TrainingFailed, UsageError
 from steadyread.frames import Frame, frame
 from steadyread.metrics.tidy import COLUMNS
 from steadyread.noise_explain import explain_run
@@ -281,3 +281,11 @@ def test_triage_over_folds_lists_each_read_with_its_fold(tmp_path: Path) -> None
     assert found.columns == alone.columns
     assert {line["fold"] for line in lines} == {"0", "1"}
     assert len(lines) == 2 * len({line["case_id"] for line in lines})
+
+
+def test_other_images_under_the_same_ids_are_doubted(found: Assessment) -> None:
+    _, labels, plane = images()
+    pixels = images(seed=5)[0]
+    other = steadyread.assess(linear(plane, pixels), (pixels, labels), [steadyread.fgsm(0.01)], bounds=(0, 1))
+    with pytest.warns(Doubt, match="not the same ones, by their digests"):
+        found.compare(other)

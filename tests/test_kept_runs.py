@@ -14,6 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import fabricate_noise
 from fabricate import table, write_run
 from fabricate_pictures import Call, pictures
 from golden_rows import undrawn
@@ -134,10 +135,11 @@ def test_a_damaged_piece_of_a_run_is_refused_by_name_and_stays(steadyread: Call,
         assert contents(Path("run")) == before
 
 
-def test_triage_of_a_noise_study_says_what_it_is(steadyread: Call) -> None:
-    (Path("run") / "jobs").mkdir(parents=True)
+def test_triage_of_a_noise_study_says_what_it_lacks(steadyread: Call) -> None:
+    study = fabricate_noise.Made(cases=20, patients=20, folds=1, doses=(100.0,), draws=4, starts=2)
+    fabricate_noise.write_study(Path("run"), study)
     told = steadyread("triage", "run")
-    assert (told.code, "is a study of CT noise" in told.err) == (3, True)
+    assert (told.code, "has no smallest flips" in told.err) == (3, True)
 
 
 def test_a_flipped_bit_anywhere_in_weights_is_seen(tmp_path: Path) -> None:

@@ -1,9 +1,10 @@
 """Two networks on the same images, number by number: what differs, over the same patients, and which way."""
 
+import warnings
 from collections.abc import Iterator
 from typing import Any
 
-from steadyread.errors import InputRefused
+from steadyread.errors import Doubt, InputRefused
 from steadyread.metrics.hardening import compared
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.noise_hardening_pairs import flips_of, paired_row
@@ -20,7 +21,7 @@ COMPARED = ("threat", "attack", "against", "level", "unit", "measure", "before",
 
 
 def compared_rows(before: Opened, after: Opened, seed: int = 0) -> list[dict[str, Any]]:
-    """A row (`COMPARED`) for each number that both have.
+    """A row (`COMPARED`) for each number that both have. Warns of `Doubt` where the images are not the same ones.
 
     Raises:
         InputRefused: several networks on either side, no image in common, or images of other bounds.
@@ -31,6 +32,11 @@ def compared_rows(before: Opened, after: Opened, seed: int = 0) -> list[dict[str
         raise InputRefused(f"the images of {before.folder} go from {here.low:g} to {here.high:g}, those of "
                            f"{after.folder} from {there.low:g} to {there.high:g}: assess both networks on the same "
                            "data")
+    digests = [{(cell.plan.get("data") or {}).get("sha256") for cell in run.cells} for run in (before, after)]
+    if digests[0] != digests[1]:
+        warnings.warn("the images of the two assessments are not the same ones, by their digests: those of one id are "
+                      "taken as one, which holds where one is a part of the other, and of no two data sets", Doubt,
+                      stacklevel=4)
     pair = paired(*sides)
     rows = list(_under_changes(sides, (before, after), seed))
     return [*rows, *(_under_noise(pair.labelled(), seed) if pair is not None else ())]
