@@ -207,7 +207,7 @@ class Assessment:
 
     def plot(self, name: str) -> Drawing:
         """A chart of the report by its name: it shows itself in a notebook, and has `svg()`, `png()`, `pdf()` and its
-        Vega-Lite `spec`. A sheet of pictures has `png()` alone.
+        Vega-Lite `spec`. A sheet of pictures has all but a `spec`.
 
         Raises:
             UsageError: no such chart (the message names those that there are), or none of the selected, see `plots`.
