@@ -21,10 +21,12 @@ import steadyread
 from steadyread import Assessment, Cases, Classifier, records, workflows
 from steadyread.errors import Doubt, InputRefused, PlanDiffers, TrainingFailed, UsageError
 from steadyread.frames import Frame, frame
-from steadyread.metrics.tidy import COLUMNS
+from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.tidy import COLUMNS, LINF, Number, headline
 from steadyread.noise_explain import explain_run
 from steadyread.stored import triage_run
 from steadyread.training.fit import TrainingSettings
+from steadyread.units import Bounds
 from test_hardening_report import harden as add_hardened
 
 CLASSES, SIDE = ("benign", "malignant"), 6
@@ -289,3 +291,17 @@ def test_other_images_under_the_same_ids_are_doubted(found: Assessment) -> None:
     other = steadyread.assess(linear(plane, pixels), (pixels, labels), [steadyread.fgsm(0.01)], bounds=(0, 1))
     with pytest.warns(Doubt, match="not the same ones, by their digests"):
         found.compare(other)
+
+
+def test_one_number_speaks_for_a_threat_at_the_level_that_the_papers_quote() -> None:
+    """0.002 of the range, and 100 mAs: the nearest by ratio; against the label where both were tried."""
+    found = [Number("robust_accuracy", Estimate(level), LINF, "all", against, level, "HU")
+             for against in ("prediction", "label") for level in (2.0, 5.6, 28.0)]
+    found += [Number("changed_by_one_draw", Estimate(0.1), "CTNoise", "random_ct_noise", "prediction", dose, "mAs")
+              for dose in (10.0, 60.0, 150.0)]
+    bounds = Bounds(-1000, 400, "HU")
+    size, dose = (headline(found, threat, bounds) for threat in (LINF, "CTNoise"))
+    assert size is not None
+    assert dose is not None
+    assert (size.level, size.against, dose.level) == (2.0, "label", 150.0)
+    assert headline(found, "kernel", bounds) is None

@@ -32,11 +32,12 @@ from steadyread.frames import Frame, frame
 from steadyread.jobs.attacks import pixel_attacks
 from steadyread.jobs.examples import write_examples
 from steadyread.metrics.plan import part_of
-from steadyread.metrics.reads import ORIGINAL
-from steadyread.metrics.tidy import COLUMNS, numbers_of
+from steadyread.metrics.reads import CT_NOISE, ORIGINAL
+from steadyread.metrics.tidy import COLUMNS, LINF
 from steadyread.progress import Progress, quiet
 from steadyread.progress import progress as spoken
 from steadyread.report.drawings import Drawing
+from steadyread.report.networks import Network, networks_of
 from steadyread.report.run import told_of
 from steadyread.report.shareable import Shareable
 from steadyread.store import PLAIN, Opened, folder_of, open_cells, seed_of
@@ -46,7 +47,6 @@ from steadyread.study import Study
 _SHOWN = tuple(name for name in COLUMNS if name != "part")
 Attacks = Sequence[Attack] | Mapping[str, Sequence[Attack]]
 _USUAL = ("0.001 range", "0.002 range", "0.004 range", "0.006 range")     # of [A] Table 1
-_KEY = ("AUC", "accuracy", "median_smallest_flip", "robust_accuracy", "changed_by_one_draw")
 
 
 def assess(classifier: Classifier, data: object, attacks: Attacks | Attack | None = None, *, against: Against = "both",
@@ -176,12 +176,7 @@ class Assessment:
     def summary(self) -> Frame:
         """Every number as one row: set, network, stage, threat, attack, level, unit, measure, value, low, high, n; with
         the part that it is of and what it is against. Intervals are 95 %, over patients."""
-        rows: list[dict[str, Any]] = []
-        for network in self.opened.networks():
-            cell, reads = network.cells[0], network.reads()
-            where = {"set": cell.data or str(cell.plan["data"].get("name", "")), "network": cell.network,
-                     "stage": f"{cell.stage}, round {cell.round}" if cell.round else cell.stage, "part": reads.judged}
-            rows += [number.row(where) for number in numbers_of(reads, network.plan, self.seed)]
+        rows = [number.row(_where(network)) for network in self._networks for number in network.numbers]
         return frame(COLUMNS, rows, _SHOWN)
 
     @property
@@ -277,15 +272,19 @@ class Assessment:
                 for row in found["rows"]]
         return frame(tuple(rows[0]) if rows else (), rows, ("score", *measures))
 
+    @cached_property
+    def _networks(self) -> tuple[Network, ...]:
+        """The numbers of every network, counted once."""
+        return networks_of([self.opened], self.seed).networks
+
     def headline(self) -> Frame:
-        """The key figures of each network."""
-        whole = self.summary()
-        sizes = sorted({row["level"] for row in whole if row["measure"] == "robust_accuracy"})
-        middle = sizes[len(sizes) // 2] if sizes else None
-        return Frame(whole.columns, tuple(row for row in whole if row["measure"] in _KEY and (
-            row["against"] != "prediction" or row["measure"] == "changed_by_one_draw") and not (
-            row["attack"] not in ("", "all", "random_ct_noise")) and (
-            row["measure"] != "robust_accuracy" or row["level"] == middle)), whole.shown)
+        """The key figures of each network: clean, and the number that speaks for each threat."""
+        rows = []
+        for network in self._networks:
+            key = (network.number("AUC"), network.number("accuracy"), network.number("median_smallest_flip", LINF),
+                   *(network.headline(threat) for threat in (LINF, CT_NOISE)))
+            rows += [number.row(_where(network)) for number in key if number is not None]
+        return frame(COLUMNS, rows, _SHOWN)
 
     def __repr__(self) -> str:
         return "\n".join([self._line(), "", repr(self.headline()), "", self._doubts()])
@@ -311,6 +310,13 @@ class Assessment:
         # what is shown on a screen or kept in a notebook names no case
         said = f"of {len(grave[0].rows)} named in .findings" if grave[0].rows else grave[0].message
         return f"{grave[0].severity.capitalize()}: {grave[0].check}: {said}{rest}"
+
+
+def _where(network: Network) -> dict[str, Any]:
+    """The columns that say which network a number is of."""
+    cell = network.cell
+    return {"set": cell.data or str(cell.plan["data"].get("name", "")), "network": cell.network, "stage": network.stage,
+            "part": network.part}
 
 
 def watched() -> Progress:

@@ -128,11 +128,6 @@ class Chart:
     caption: str
     spec: Mapping[str, Any] = field(repr=False)
 
-    @property
-    def figure(self) -> "Chart":
-        """What is drawn: itself."""
-        return self
-
     def svg(self) -> str:
         """The chart as SVG: text stays text, the same bytes for the same numbers."""
         import vl_convert

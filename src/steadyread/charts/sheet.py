@@ -46,11 +46,6 @@ class Sheet:
     caption: str
     markup: str = field(repr=False)
 
-    @property
-    def figure(self) -> "Sheet":
-        """What is drawn: itself."""
-        return self
-
     def svg(self) -> str:
         """The sheet as SVG, the same bytes for the same pictures."""
         return self.markup

@@ -1,7 +1,8 @@
 """Every number of a run as one row: of which data set, network and stage, under which threat and attack at which
 level, what was measured, and its interval."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ from steadyread.metrics.discrimination import discrimination
 from steadyread.metrics.intervals import Estimate, share
 from steadyread.metrics.noise import attack_rows
 from steadyread.metrics.plan import Plan, bounds_of, class_count, exact_up_to
-from steadyread.metrics.reads import CT_NOISE, Reads
+from steadyread.metrics.reads import CT_NOISE, RANDOM, Reads
 from steadyread.metrics.robustness import accuracy_on_other_axes, accuracy_under_attack, median_flip, robust_curve
 from steadyread.metrics.summary import judged_by, tabled_sizes
 from steadyread.units import Bounds
@@ -17,6 +18,12 @@ from steadyread.units import Bounds
 LINF, ALL = "Linf", "all"
 COLUMNS = ("set", "network", "stage", "part", "threat", "attack", "against", "level", "unit", "measure", "value", "low",
            "high", "n")
+
+
+QUOTED = 0.002           # of the range: the size that [A] quotes in its text
+QUOTED_MAS = 100.0       # the dose at which [B] Table 3 compares networks
+# The measure and the attack that speak for a threat where one number must do.
+_SPEAKING = {LINF: ("robust_accuracy", ALL), CT_NOISE: ("changed_by_one_draw", RANDOM)}
 
 
 @dataclass(frozen=True)
@@ -38,6 +45,15 @@ class Number:
         return {**where, "threat": self.threat, "attack": self.attack, "against": self.against, "level": self.level,
                 "unit": self.unit, "measure": self.measure, "value": found.value, "low": found.low, "high": found.high,
                 "n": found.n}
+
+
+def headline(numbers: Sequence[Number], threat: str, bounds: Bounds) -> Number | None:
+    """The number that speaks for a threat: at the level nearest to the one that the papers quote, against the label
+    where that was tried; None where the threat was not tried."""
+    quoted = QUOTED * bounds.range if threat == LINF else QUOTED_MAS
+    known = [each for each in numbers if each.level and (each.measure, each.attack) == _SPEAKING.get(threat)]
+    chosen = [each for each in known if each.against != "prediction"] or known
+    return min(chosen, key=lambda each: abs(math.log((each.level or quoted) / quoted)), default=None)
 
 
 def numbers_of(reads: Reads, plan: Plan, seed: int = 0) -> Iterator[Number]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.tidy import QUOTED
 from steadyread.report.items import Card
 from steadyread.units import number_of, unit_word
 from steadyread.words.numbers import NONE, digits, percent
@@ -13,7 +14,6 @@ from steadyread.words.plain import flips_told
 Summary = Mapping[str, Any]
 Show = Callable[[float], str]
 FEW = "too few patients for an interval"
-QUOTED = 0.002   # of the range: the size that [A] quotes in its text
 
 
 def estimated(name: str, found: Estimate, show: Show, of: str = "images") -> Card:

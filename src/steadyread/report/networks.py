@@ -5,34 +5,37 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from steadyread.metrics.plan import bounds_of
-from steadyread.metrics.reads import CT_NOISE, RANDOM
-from steadyread.metrics.tidy import ALL, LINF, Number, numbers_of
-from steadyread.report.cards import QUOTED
+from steadyread.metrics.reads import CT_NOISE
+from steadyread.metrics.tidy import LINF, Number, headline, numbers_of
 from steadyread.store import Cell, Opened
 from steadyread.units import Bounds
-
-REFERENCE_MAS = 100.0     # the dose nearest to which networks are compared, as [B] Table 3 does
 
 
 @dataclass(frozen=True, eq=False)
 class Network:
-    """The numbers of one network, or of those of its folds, of one stage; `folds` counts them."""
+    """The numbers of one network, or of those of its folds, of one stage; `folds` counts them. `part` is the one that
+    is judged."""
 
     cell: Cell
     folds: int
+    part: str
     bounds: Bounds
     numbers: tuple[Number, ...]
 
-    def number(self, measure: str, threat: str = "", attack: str = "", level: float | None = None) -> Number | None:
-        """One of them: against the label where that was tried; None where it was not measured."""
+    @property
+    def stage(self) -> str:
+        """Its stage, with the round where it has one."""
+        return f"{self.cell.stage}, round {self.cell.round}" if self.cell.round else self.cell.stage
+
+    def number(self, measure: str, threat: str = "") -> Number | None:
+        """A measure without a level: against the label where that was tried; None where it was not measured."""
         known = [each for each in self.numbers if (each.measure, each.threat) == (measure, threat)
-                 and attack in ("", each.attack) and level in (None, each.level)]
+                 and each.level is None]
         return next((each for each in known if each.against != "prediction"), known[0] if known else None)
 
-    def levels(self, measure: str, threat: str, attack: str) -> list[float]:
-        """The levels at which a measure is known."""
-        return sorted({each.level for each in self.numbers if each.level is not None
-                       and (each.measure, each.threat, each.attack) == (measure, threat, attack)})
+    def headline(self, threat: str) -> Number | None:
+        """The number that speaks for a threat."""
+        return headline(self.numbers, threat, self.bounds)
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,19 +75,7 @@ def networks_of(opened: Sequence[Opened], seed: int = 0) -> Networks:
     made = []
     for run in opened:
         for network in run.networks():
-            plan = network.plan
-            made.append(Network(network.cells[0], len(network.cells), bounds_of(plan),
-                                tuple(numbers_of(network.reads(), plan, seed))))
+            plan, reads = network.plan, network.reads()
+            made.append(Network(network.cells[0], len(network.cells), reads.judged, bounds_of(plan),
+                                tuple(numbers_of(reads, plan, seed))))
     return Networks(tuple(made))
-
-
-def quoted(network: Network) -> float | None:
-    """The size nearest to the one that [A] quotes, in native units, at which the robust accuracy is known."""
-    sizes = network.levels("robust_accuracy", LINF, ALL)
-    return min(sizes, key=lambda size: abs(size / network.bounds.range - QUOTED), default=None)
-
-
-def compared_dose(network: Network) -> float | None:
-    """The dose nearest to the one that networks are compared at."""
-    doses = network.levels("changed_by_one_draw", CT_NOISE, RANDOM)
-    return min(doses, key=lambda dose: abs(dose - REFERENCE_MAS), default=None)

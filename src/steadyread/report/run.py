@@ -8,10 +8,8 @@ from typing import Any
 import pyarrow.compute as pc
 
 from steadyread import records
-from steadyread.charts import save
-from steadyread.errors import InputRefused
 from steadyread.files import FIGURES, JOBS, PAGE, SPECTRUM, SUMMARY
-from steadyread.metrics.reads import CT_NOISE, ORIGINAL
+from steadyread.metrics.reads import CT_NOISE
 from steadyread.metrics.summary import as_json
 from steadyread.report import noise, plain
 from steadyread.report.checklists import CHECKLIST, CHECKLIST_JSON, checklist_json
@@ -25,7 +23,7 @@ from steadyread.report.page import Drawn, Page, written
 from steadyread.report.plain import Plain
 from steadyread.report.shareable import Shareable
 from steadyread.report.stored import read_network
-from steadyread.store import PLAIN, Cell, Opened, open_cells
+from steadyread.store import Cell, open_cells, own_network
 
 PICTURES = ("examples", "fig1")     # that the page shows as images of its own
 
@@ -99,11 +97,12 @@ def told_of(folder: Path, shared: Shareable, seed: int = 0) -> Told:
         only, drawings = plain.plain_of(read_network([Cell(folder)], folder, shared=shared), shared, seed)
         return Told(only, None, None, drawings)
     opened = open_cells(folder)
-    own = opened.select(stage=PLAIN, network=ORIGINAL) if opened.select(network=ORIGINAL, stage=PLAIN).cells else opened
-    threats = _threats(own) | ({CT_NOISE} if opened.settings.get("noise") or (folder / SPECTRUM).exists() else set())
+    cells = own_network(folder) or list(next(opened.networks()).cells)
+    stated = {CT_NOISE} if opened.settings.get("noise") or (folder / SPECTRUM).exists() else set()
+    threats = _threats(cells[0]) | stated
     under_changes, under_noise, drawings = None, None, {}
     if threats != {CT_NOISE}:     # also of clean reads alone
-        under_changes, drawings = plain.plain_of(read_network(own.cells, folder, shared=shared), shared, seed)
+        under_changes, drawings = plain.plain_of(read_network(cells, folder, shared=shared), shared, seed)
     if CT_NOISE in threats:
         files = noise.read_noise(folder, shared)
         under_noise = noise.noise_of(files, seed, shared)
@@ -116,15 +115,12 @@ def drawn(drawings: Iterable[Drawing], folder: Path) -> Drawn:
     """The charts of a page, each saved in the run's folder, as the page takes them up."""
     charts = {}
     for drawing in drawings:
-        svg = save(drawing.figure, folder / FIGURES, drawing.name)[1].read_text("utf-8")
+        svg = drawing.save(folder / FIGURES)[1].read_text("utf-8")
         if drawing.name not in PICTURES:
             charts[drawing.name] = (inline_svg(svg, drawing.name.replace("_", "-"), drawing.caption), drawing.caption)
     return charts
 
 
-def _threats(opened: Opened) -> set[str]:
-    """What was tried on the networks, by the records."""
-    if not opened.cells:
-        raise InputRefused(f"no network's records in {opened.folder}")
-    table = opened.cells[0].table
-    return {str(threat) for threat in pc.unique(table["threat"]).to_pylist()} - {"none"}
+def _threats(cell: Cell) -> set[str]:
+    """What was tried on a network, by its records."""
+    return {str(threat) for threat in pc.unique(cell.table["threat"]).to_pylist()} - {"none"}

@@ -8,14 +8,14 @@ from typing import Any, ClassVar
 from steadyread import records
 from steadyread.files import PAGE, SUMMARY, TEXT
 from steadyread.metrics import published_oncology as published
-from steadyread.metrics.reads import CT_NOISE, ORIGINAL, RANDOM
+from steadyread.metrics.reads import CT_NOISE, ORIGINAL
 from steadyread.metrics.summary import as_json
 from steadyread.metrics.triage import SMALLEST_FLIP
 from steadyread.report.checklists import CHECKLIST, CHECKLIST_JSON, Runs, checklist_json
 from steadyread.report.crossed import checklist_markdown
 from steadyread.report.items import Card, Cards, Item, Note, Notes, Terms, Text
 from steadyread.report.marks import bold
-from steadyread.report.networks import Networks, compared_dose, networks_of
+from steadyread.report.networks import Networks, networks_of
 from steadyread.report.page import Page, written
 from steadyread.report.run import drawn
 from steadyread.report.sets_drawings import sets_drawings
@@ -144,11 +144,10 @@ def _under_noise(networks: Networks | None, titles: Mapping[str, str]) -> Iterat
     """What CT noise does to the plain network of each set, where it was tried."""
     said = []
     for each in networks.networks if networks else ():
-        dose = compared_dose(each) if (each.cell.stage, each.cell.network) == (PLAIN, ORIGINAL) else None
-        found = each.number("changed_by_one_draw", CT_NOISE, RANDOM, dose) if dose is not None else None
+        found = each.headline(CT_NOISE) if (each.cell.stage, each.cell.network) == (PLAIN, ORIGINAL) else None
         if found is not None:
             said.append(f"{percent(found.estimate.value)} of the reads in {titles.get(each.cell.data, each.cell.data)} "
-                        f"at {dose:g} mAs")
+                        f"at {found.level:g} mAs")
     if said:
         yield "How many reads does CT noise change?", f"One draw of it changes {'; '.join(said)}."
 
