@@ -39,22 +39,23 @@ def over_folds(folds: Floats, interval: Floats, n: int) -> Estimate:
 def share_over_folds(flags: Floats, patients: Strings) -> Estimate:
     """The share of `flags` (n, f) of 0 and 1, NaN where absent, with the interval over `patients` (n,).
 
-    Clopper and Pearson at the effective number of independent cases (see `intervals`), from the variance between
-    patients of the folds' mean share: it stays honest where no case, or every case, is flagged.
+    Clopper and Pearson at the effective number of independent reads (see `intervals`), from the variance between
+    patients of the folds' mean share: it stays honest where no case, or every case, is flagged. Networks that err
+    on other cases make up to n x f independent reads.
     """
     kept = np.isfinite(flags).any(1)
     flags, patients = flags[kept], patients[kept]
     present = np.isfinite(flags)
-    n, counts = len(flags), present.sum(0)
+    n, reads, counts = len(flags), int(present.sum()), present.sum(0)
     if not n:
         return over_folds(np.full(flags.shape[1], np.nan), np.full(2, np.nan), 0)
     filled = np.where(present, flags, 0.0)
     folds = np.divide(filled.sum(0), counts, out=np.full(len(counts), np.nan), where=counts > 0)
     there = counts > 0
-    parted = np.where(present[:, there], flags[:, there] - folds[there], 0.0) * (n / counts[there])
+    parted = np.where(present[:, there], flags[:, there] - folds[there], 0.0) * (reads / counts[there])
     _, codes = np.unique(patients, return_inverse=True)
     spread = float(np.sum(np.bincount(codes, parted.mean(1)) ** 2))
-    low, high = share_interval(folds[there].mean(), spread, n, int(codes.max()) + 1)
+    low, high = share_interval(folds[there].mean(), spread, reads, int(codes.max()) + 1)
     return over_folds(folds, np.array([low, high]), n)
 
 
