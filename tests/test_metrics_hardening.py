@@ -11,10 +11,11 @@ import fabricate
 from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.metrics import Estimate, Outcome, Reads, reads_of
-from steadyread.metrics.hardening import compared, sign_test
+from steadyread.metrics.contrasts import Contrast
+from steadyread.metrics.hardening import compared
 from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.summary import as_json
-from steadyread.metrics.verdicts import way_of_reads
+from steadyread.metrics.verdicts import way_of
 from steadyread.units import Bounds
 from steadyread.words.hardening import (
     failure,
@@ -49,16 +50,10 @@ def linear(**settings: Any) -> Reads:
 
 def test_the_counts_are_those_of_a_hand() -> None:
     row = compared(hand([1] * 12 + [0] * 8), hand([1] * 10 + [0] * 2 + [1] * 5 + [0] * 3), [], HU)["clean"]
-    assert (row["before"].value, row["after"].value) == (0.6, 0.75)
-    assert row["difference"].value == pytest.approx(0.15)
-    assert (row["gained"], row["lost"]) == (5, 2)
-    assert row["p"] == pytest.approx(2 * (1 + 7 + 21) / 128)     # at most 2 of 7 heads, or at least 5
-
-
-@pytest.mark.parametrize(("more", "fewer", "p"), [
-    (0, 0, 1.0), (1, 0, 1.0), (5, 0, 1 / 16), (0, 5, 1 / 16), (3, 3, 1.0)])
-def test_the_sign_test_is_exact(more: int, fewer: int, p: float) -> None:
-    assert sign_test(more, fewer) == pytest.approx(p)
+    assert (row.before.value, row.after.value) == (0.6, 0.75)
+    assert row.difference.value == pytest.approx(0.15)
+    assert (row.gained, row.lost) == (5, 2)
+    assert row.p == pytest.approx(2 * (1 + 7 + 21) / 128)     # at most 2 of 7 heads, or at least 5
 
 
 def test_half_the_slope_doubles_every_smallest_flip() -> None:
@@ -70,8 +65,8 @@ def test_half_the_slope_doubles_every_smallest_flip() -> None:
     assert flips["ratio"].value == pytest.approx(2)
     assert flips["p"] == pytest.approx(0.5 ** (flips["images"] - 1))
     held = {row["size"]["native"]: row["merged"] for row in found["sizes"]}
-    assert held[5.6]["after"].value == held[2.8]["before"].value
-    assert held[2.8]["after"].value == held[1.4]["before"].value
+    assert held[5.6].after.value == held[2.8].before.value
+    assert held[2.8].after.value == held[1.4].before.value
 
 
 def test_a_merged_row_is_the_difference_of_the_two_curves() -> None:
@@ -81,25 +76,25 @@ def test_a_merged_row_is_the_difference_of_the_two_curves() -> None:
     for row in found["sizes"]:
         size, merged = row["size"]["native"], row["merged"]
         sides = [robust_curve(reads, "label").at(size) for reads in (before, after)]
-        assert [merged["before"].value, merged["after"].value] == [side.value for side in sides]
-        assert merged["difference"].value == pytest.approx(sides[1].value - sides[0].value)
-        assert merged["gained"] - merged["lost"] == round(120 * merged["difference"].value)
-        assert merged["difference"].low <= merged["difference"].value <= merged["difference"].high
+        assert [merged.before.value, merged.after.value] == [side.value for side in sides]
+        assert merged.difference.value == pytest.approx(sides[1].value - sides[0].value)
+        assert merged.gained - merged.lost == round(120 * merged.difference.value)
+        assert merged.difference.low <= merged.difference.value <= merged.difference.high
 
 
 def test_swapping_before_and_after_swaps_the_answer() -> None:
     first, second = linear(slope=0.4, spread=0.5), linear(slope=0.15, spread=0.7)
     there, back = compared(first, second, [2.8], HU), compared(second, first, [2.8], HU)
     one, other = there["sizes"][0]["merged"], back["sizes"][0]["merged"]
-    assert one["difference"].low == pytest.approx(-other["difference"].high)
-    assert (one["gained"], one["lost"], one["p"]) == (other["lost"], other["gained"], other["p"])
+    assert one.difference.low == pytest.approx(-other.difference.high)
+    assert (one.gained, one.lost, one.p) == (other.lost, other.gained, other.p)
     assert there["flips"]["larger"].value == back["flips"]["smaller"].value
 
 
 def test_a_paired_interval_is_narrower_than_one_of_two_groups() -> None:
     row = compared(linear(slope=0.4), linear(slope=0.35), [2.8], HU)["sizes"][0]["merged"]
-    apart = np.hypot(row["before"].high - row["before"].low, row["after"].high - row["after"].low)
-    assert row["difference"].high - row["difference"].low < 0.6 * apart
+    apart = np.hypot(row.before.high - row.before.low, row.after.high - row.after.low)
+    assert row.difference.high - row.difference.low < 0.6 * apart
 
 
 def test_images_are_matched_by_id_whatever_their_order_and_number() -> None:
@@ -108,7 +103,7 @@ def test_images_are_matched_by_id_whatever_their_order_and_number() -> None:
     whole, part = linear(slope=0.25), reads_of(records.as_table(fewer[::-1]), "test", None, HU)
     found = compared(whole, part, [2.8], HU)
     assert (found["images"], found["only_before"], found["only_after"]) == (100, 20, 0)
-    assert found["clean"]["gained"] == found["clean"]["lost"] == 0
+    assert found["clean"].gained == found["clean"].lost == 0
     assert found["flips"]["larger"].value == 1.0
 
 
@@ -138,12 +133,12 @@ def test_two_folds_of_alike_networks_tell_what_one_tells_but_test_by_patients() 
     alone, both = (compared(before, after, [2.8], HU) for before, after in (
         (linear(slope=0.25), linear(slope=0.1)), (in_folds(0.25), in_folds(0.1))))
     first, second = (found["sizes"][0]["merged"] for found in (alone, both))
-    assert second["gained"] == 2 * first["gained"] > 0
+    assert second.gained == 2 * first.gained > 0
     assert both["images"] == alone["images"] == 120
-    assert second["difference"].value == pytest.approx(first["difference"].value)
-    assert (second["difference"].low, second["difference"].high) == pytest.approx(
-        (first["difference"].low, first["difference"].high))
-    assert second["p"] >= first["p"]
+    assert second.difference.value == pytest.approx(first.difference.value)
+    assert (second.difference.low, second.difference.high) == pytest.approx(
+        (first.difference.low, first.difference.high))
+    assert second.p >= first.p
 
 
 def test_images_without_a_label_are_left_out() -> None:
@@ -153,21 +148,21 @@ def test_images_without_a_label_are_left_out() -> None:
     none = replace(reads, label=np.full(4, -1))
     found = compared(none, none, [1.0], HU)
     assert found["images"] == 0
-    assert found["clean"]["difference"].value is None
-    assert way_of_reads(found["clean"]) == "few"
+    assert found["clean"].difference.value is None
+    assert way_of(found["clean"]) == "few"
 
 
 def test_an_undecided_read_is_wrong() -> None:
     before = hand([1, 1, 1, 1])
     after = replace(before, prediction=np.array([0, 0, -1, 0])[:, None])
-    assert compared(before, after, [], HU)["clean"]["lost"] == 1
+    assert compared(before, after, [], HU)["clean"].lost == 1
 
 
 def test_an_attack_that_one_network_met_alone_weighs_on_neither() -> None:
     every = linear(slope=0.25)
     kept = tuple(outcome for outcome in every.outcomes if outcome.attack == "fgsm")
     found = compared(replace(every, outcomes=kept), every, [5.6], HU)
-    assert found["sizes"][0]["merged"]["difference"].value == 0
+    assert found["sizes"][0]["merged"].difference.value == 0
     assert [row["attack"] for row in found["sizes"][0]["attacks"]] == ["fgsm"]
     assert found["sizes"][0]["exact"] is False
     assert found["flips"]["searched"] is False
@@ -187,18 +182,22 @@ def test_every_fixed_attack_of_a_size_has_its_row() -> None:
     assert sorted(each["attack"] for each in row["attacks"]) == ["bim", "fgsm", "pgd"]
     for each in row["attacks"]:
         outcome = next(one for one in before.fixed("label") if (one.attack, one.level) == (each["attack"], 2.8))
-        assert each["before"].value == np.mean(outcome.prediction == before.labels)
-        assert each["before"].value >= row["merged"]["before"].value
+        assert each["accuracy"].before.value == np.mean(outcome.prediction == before.labels)
+        assert each["accuracy"].before.value >= row["merged"].before.value
 
 
 def test_an_attack_on_some_images_is_judged_on_those() -> None:
+    """And by their patients: where few were attacked, there is no interval."""
     whole = linear()
     some = replace(whole, outcomes=tuple(
         outcome.within(np.arange(120)[:, None] < 50) if outcome.attack == "pgd" else outcome
         for outcome in whole.outcomes))
-    rows = {each["attack"]: each for each in compared(whole, some, [2.8], HU)["sizes"][0]["attacks"]}
-    assert rows["pgd"]["difference"].n == rows["pgd"]["before"].n == 50
-    assert rows["fgsm"]["before"].n == 120
+    rows = {each["attack"]: each["accuracy"] for each in compared(whole, some, [2.8], HU)["sizes"][0]["attacks"]}
+    assert rows["pgd"].difference.n == rows["pgd"].before.n == 50
+    assert rows["fgsm"].before.n == 120
+    few = replace(whole, outcomes=tuple(outcome.within(np.arange(120)[:, None] < 5) for outcome in whole.outcomes))
+    for each in compared(few, few, [2.8], HU)["sizes"][0]["attacks"]:
+        assert each["accuracy"].difference.low is None
 
 
 def test_flips_that_were_never_found() -> None:
@@ -223,19 +222,19 @@ def test_flips_are_of_the_reads_that_both_get_right() -> None:
 def test_against_the_prediction_a_wrong_read_may_be_pushed_to_right() -> None:
     reads = linear()
     row = compared(reads, reads, [1e5], HU, against="prediction", limit=1e6)["sizes"][0]["merged"]
-    assert row["before"].value == pytest.approx(1 - reads.correct.mean())
+    assert row.before.value == pytest.approx(1 - reads.correct.mean())
 
 
 def test_too_few_patients_have_no_interval() -> None:
     found = compared(hand([1] * 10 + [0] * 10, patients=4), hand([1] * 20, patients=4), [], HU)
-    assert found["clean"]["difference"].low is None
-    assert way_of_reads(found["clean"]) == "few"
+    assert found["clean"].difference.low is None
+    assert way_of(found["clean"]) == "few"
 
 
 def row(value: float | None, low: float | None, high: float | None, p: float, gained: int = 9, lost: int = 3
-        ) -> dict[str, Any]:
-    return {"before": Estimate(0.5), "after": Estimate(0.5 + (value or 0)),
-            "difference": Estimate(value, low, high, 100), "gained": gained, "lost": lost, "p": p}
+        ) -> Contrast:
+    return Contrast(Estimate(0.5), Estimate(0.5 + (value or 0)), Estimate(value, low, high, 100), gained=gained,
+                    lost=lost, p=p)
 
 
 @pytest.mark.parametrize(("given", "expected"), [
@@ -243,8 +242,8 @@ def row(value: float | None, low: float | None, high: float | None, p: float, ga
     (row(0.02, -0.1, 0.1, 0.7), "alike"), (row(0.05, 0.01, 0.1, 0.12), "alike"),
     (row(0.0, 0.0, 0.0, 1, 0, 0), "same"), (row(0.2, None, None, 0.01), "few"),
     (row(None, None, None, 1.0), "few"), (row(0.1, -0.1, 0.2, 0.01), "alike")])
-def test_a_gain_is_one_where_interval_and_test_both_say_so(given: dict[str, Any], expected: str) -> None:
-    assert way_of_reads(given) == expected
+def test_a_gain_is_one_where_interval_and_test_both_say_so(given: Contrast, expected: str) -> None:
+    assert way_of(given) == expected
     told = under_attack({"size": {"native": 2.8, "unit": "HU", "of_range": 0.002}, "exact": True, "merged": given},
                         {"patients": 40})
     assert ("steadier:" in told and "cannot" not in told) == (expected == "better")

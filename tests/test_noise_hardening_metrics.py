@@ -7,13 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from steadyread.metrics.contrasts import area_contrast, contrast, flips_of
 from steadyread.metrics.noise_hardening import step_networks, summarise_noise_hardening
 from steadyread.metrics.noise_hardening_methods import HardenedMethod, NoiseHardening, _harder, silent_folds
-from steadyread.metrics.noise_hardening_pairs import (
-    flips_of,
-    paired_areas,
-    paired_row,
-)
 from steadyread.metrics.paired_tests import holm, sign_flip_test
 from steadyread.metrics.pairs import paired
 from steadyread.metrics.reads import PLAUSIBLE, RINGS, Outcome, Reads
@@ -81,11 +77,19 @@ def test_the_sign_flip_test_is_that_of_a_hand() -> None:
 
 
 def test_drawn_signs_agree_with_counted_ones() -> None:
-    values = np.r_[np.full(9, 1.0), np.full(5, -1.0)]
+    patients = np.arange(14).astype(str)
+    values = np.r_[np.full(9, 0.3), np.full(5, -0.3)]
     exact = np.mean([abs(sum(signs)) >= 4 for signs in product((-1, 1), repeat=14)])
-    drawn = sign_flip_test(values, np.arange(14).astype(str))
-    assert drawn == pytest.approx(exact, abs=0.012)
-    assert sign_flip_test(np.ones(200), np.arange(200).astype(str)) == pytest.approx(1 / 20_001)
+    assert sign_flip_test(values, patients) == pytest.approx(exact, abs=0.012)
+    assert sign_flip_test(values / 0.3, patients) == pytest.approx(exact, rel=1e-12)      # counts: not drawn
+    assert sign_flip_test(np.full(200, 0.3), np.arange(200).astype(str)) == pytest.approx(1 / 20_001)
+
+
+def test_with_one_read_a_patient_it_is_mcnemar_s() -> None:
+    values = np.r_[np.ones(5), np.full(2, -1.0)]
+    for copies, images in ((1, "abcdefg"), (2, "aabbccddeeffgg")):     # two alike reads of each say no more
+        p = sign_flip_test(np.repeat(values, copies), np.array(list(images)))
+        assert p == pytest.approx(2 * (1 + 7 + 21) / 128)     # at most 2 of 7 heads, or at least 5
 
 
 def test_holm_is_that_of_a_hand() -> None:
@@ -97,31 +101,31 @@ def test_holm_is_that_of_a_hand() -> None:
 def test_a_paired_row_has_the_counts_of_a_hand() -> None:
     before = np.array([[1, 1], [1, 0], [0, 0], [1, np.nan]], float)
     after = np.array([[0, 1], [0, 0], [0, 1], [np.nan, 1]], float)
-    row = paired_row(before, after, np.array(["a", "b", "c", "d"]))
-    assert (row["cases"], row["before"].folds, row["after"].folds) == (3, (2 / 3, 1 / 3), (0.0, 2 / 3))
-    assert row["difference"].folds == (pytest.approx(-2 / 3), pytest.approx(1 / 3))
-    assert row["difference"].value == pytest.approx(-1 / 6)
-    assert row["ratio"].value == pytest.approx((1 / 3) / (1 / 2))
-    assert row["difference"].low is None     # four patients
+    row = contrast(before, after, np.array(["a", "b", "c", "d"]))
+    assert (row.difference.n, row.before.folds, row.after.folds) == (3, (2 / 3, 1 / 3), (0.0, 2 / 3))
+    assert row.difference.folds == (pytest.approx(-2 / 3), pytest.approx(1 / 3))
+    assert row.difference.value == pytest.approx(-1 / 6)
+    assert row.ratio.value == pytest.approx((1 / 3) / (1 / 2))
+    assert row.difference.low is None     # four patients
 
 
 def test_no_flips_after_still_have_an_upper_end() -> None:
-    row = paired_row(np.ones((40, 1)), np.zeros((40, 1)), np.arange(40).astype(str))
-    assert (row["ratio"].value, row["ratio"].low) == (0.0, 0.0)
-    assert row["ratio"].high == pytest.approx(1 - 0.025 ** (1 / 40))
-    none = paired_row(np.zeros((40, 1)), np.zeros((40, 1)), np.arange(40).astype(str))
-    assert none["ratio"].value is None
-    assert none["p"] == 1.0
+    row = contrast(np.ones((40, 1)), np.zeros((40, 1)), np.arange(40).astype(str))
+    assert (row.ratio.value, row.ratio.low) == (0.0, 0.0)
+    assert row.ratio.high == pytest.approx(1 - 0.025 ** (1 / 40))
+    none = contrast(np.zeros((40, 1)), np.zeros((40, 1)), np.arange(40).astype(str))
+    assert none.ratio.value is None
+    assert none.p == 1.0
 
 
 def test_swapping_before_and_after_swaps_the_sign() -> None:
     random = np.random.default_rng(1)
     before, after = (random.integers(0, 2, (80, 3)).astype(float) for _ in range(2))
     patients = np.repeat(np.arange(40), 2).astype(str)
-    one, two = paired_row(before, after, patients), paired_row(after, before, patients)
-    assert one["difference"].value == pytest.approx(-two["difference"].value)
-    assert one["difference"].low == pytest.approx(-two["difference"].high)
-    assert one["p"] == two["p"]
+    one, two = contrast(before, after, patients), contrast(after, before, patients)
+    assert one.difference.value == pytest.approx(-two.difference.value)
+    assert one.difference.low == pytest.approx(-two.difference.high)
+    assert one.p == two.p
 
 
 def test_pairs_are_matched_by_case_and_fold() -> None:
@@ -143,7 +147,7 @@ def test_unequal_trials_are_compared_at_the_smaller_number() -> None:
     assert pair is not None
     flips = flips_of(pair, RINGS, 100.0, "test")
     assert flips is not None
-    assert (flips.trials, flips.made) == (2, (4, 2))
+    assert (flips.trials, flips.most) == (2, (4, 2))
     assert flips.before[0, 0] == pytest.approx(1 - 1 / 6)      # 2 of 4 flip: 2 drawn, both of the other 2
     assert flips.after[0, 0] == 1.0
     row = summary(method(networks("adaptive", 0.3, trials=2)))["methods"][0]
@@ -173,18 +177,18 @@ def test_searches_that_stop_at_a_flip_need_the_same_number() -> None:
 def test_the_areas_are_paired() -> None:
     pair = paired(networks("before", wrong=0.1), networks("after", wrong=0.4))
     assert pair is not None
-    row = paired_areas(pair, "test")
-    assert row["difference"].value == pytest.approx(row["after"].value - row["before"].value)
-    assert row["difference"].high < 0
-    same = paired_areas(replace(pair, after=pair.before), "test")
-    assert same["difference"].value == 0.0
+    row = area_contrast(pair, "test")
+    assert row.difference.value == pytest.approx(row.after.value - row.before.value)
+    assert row.difference.high < 0
+    same = area_contrast(replace(pair, after=pair.before), "test")
+    assert same.difference.value == 0.0
 
 
 def test_a_halving_is_a_halving() -> None:
     found = summary(method(networks("adaptive", 0.1)))
     row = found["methods"][0]
-    assert row["san"]["before"].value == pytest.approx(0.6)
-    assert row["san"]["after"].value == pytest.approx(0.1)
+    assert row["san"].before.value == pytest.approx(0.6)
+    assert row["san"].after.value == pytest.approx(0.1)
     assert (row["way"], row["halved"], row["auc_kept"]) == ("better", "yes", "yes")
     assert "made the reads steadier: 10.0 % of the test reads" in found["verdict"]
     assert "less than half" in found["verdict"]
@@ -215,8 +219,8 @@ def test_few_patients_tell_nothing() -> None:
 def test_lost_reads_are_not_steadiness() -> None:
     found = summary(method(networks("adaptive", 0.2, wrong=0.75)))
     row = found["methods"][0]
-    assert row["san"]["after"].value < row["san"]["before"].value
-    assert row["robust"]["after"].value <= row["robust"]["before"].value
+    assert row["san"].after.value < row["san"].before.value
+    assert row["robust"].after.value <= row["robust"].before.value
     assert row["lost_reads"]
     assert row["auc_kept"] == "no"
     assert "the reads were lost, not made steadier" in found["verdict"]
@@ -244,7 +248,7 @@ def test_the_best_is_the_steadiest_that_kept_its_auc() -> None:
                     method(networks("pgd", 0.0, wrong=0.5)))
     best = found["best"]
     assert (best["name"], best["against"], best["fewest"]) == ("fresh", "adaptive", "pgd")
-    assert best["san"]["difference"].value == pytest.approx(-0.3)
+    assert best["san"].difference.value == pytest.approx(-0.3)
     assert "“fresh” leaves the fewest flips (10.0 %" in found["verdict"]
     assert "“pgd” leaves fewer (0.0 %" in found["verdict"]
     none = summary(method(networks("adaptive", 0.4, wrong=0.3)), method(networks("fresh", 0.1, wrong=0.3)))
@@ -255,8 +259,8 @@ def test_the_best_is_the_steadiest_that_kept_its_auc() -> None:
 def test_p_is_corrected_for_the_methods() -> None:
     methods = [method(networks(name, share)) for name, share in (("adaptive", 0.5), ("fresh", 0.1), ("clean", 0.6))]
     rows = summary(*methods)["methods"]
-    assert rows[0]["p_holm"] == pytest.approx(min(1.0, 2 * rows[0]["san"]["p"]))
-    assert rows[1]["p_holm"] == pytest.approx(3 * rows[1]["san"]["p"])
+    assert rows[0]["p_holm"] == pytest.approx(min(1.0, 2 * rows[0]["san"].p))
+    assert rows[1]["p_holm"] == pytest.approx(3 * rows[1]["san"].p)
     assert rows[2]["p_holm"] == 1.0
 
 

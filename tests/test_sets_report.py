@@ -142,8 +142,8 @@ def test_half_the_slope_is_twice_the_flip(tmp_path: Path) -> None:
     assert one["hardening"]["compared"]["flips"]["larger"].value == 1.0
     assert one["hardening"]["compared"]["flips"]["ratio"].value == pytest.approx(2.0)
     rows = {round(row["size"]["of_range"], 6): row["merged"] for row in one["hardened_at"]["label"]}
-    assert rows[0.004]["after"].value == rows[0.002]["before"].value
-    assert rows[0.002]["after"].value == rows[0.001]["before"].value
+    assert rows[0.004].after.value == rows[0.002].before.value
+    assert rows[0.002].after.value == rows[0.001].before.value
 
 
 def test_the_page_needs_nothing_from_outside_and_its_tables_scroll(whole: Path) -> None:

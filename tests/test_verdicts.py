@@ -2,8 +2,9 @@
 
 import pytest
 
+from steadyread.metrics.contrasts import Contrast
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.verdicts import verdict, way_of_chances, way_of_reads
+from steadyread.metrics.verdicts import verdict, way_of
 
 UP, DOWN = Estimate(0.2, 0.1, 0.3), Estimate(-0.2, -0.3, -0.1)
 WIDE, BARE = Estimate(0.2, -0.1, 0.5), Estimate(0.2)
@@ -26,10 +27,13 @@ def test_a_ratio_is_judged_around_one() -> None:
     assert verdict(Estimate(1.0, 1.0, 1.2), nothing=1.0) == "alike"
 
 
-def test_rows_of_reads_and_of_chances() -> None:
-    assert way_of_reads({"difference": UP, "p": 0.01, "gained": 9, "lost": 0}) == "better"
-    assert way_of_reads({"difference": Estimate(0.0), "p": 1.0, "gained": 0, "lost": 0}) == "same"
-    assert way_of_chances({"difference": DOWN, "p": 0.3}, 0.01) == "better"
-    assert way_of_chances({"difference": DOWN, "p": 0.3}, None) == way_of_chances(None, 0.01) == "few"
-    assert way_of_chances({"difference": Estimate(0.0, folds=(0.0, 0.0)), "p": 1.0}, 1.0) == "same"
-    assert way_of_chances({"difference": Estimate(0.0, -0.1, 0.1, folds=(0.1, -0.1)), "p": 1.0}, 1.0) == "alike"
+def test_rows_of_shares_and_of_chances() -> None:
+    def row(difference: Estimate, p: float | None, gained: int = 9, lost: int = 0) -> Contrast:
+        return Contrast(Estimate(0.5), Estimate(0.5), difference, gained=gained, lost=lost, p=p)
+
+    assert way_of(row(UP, 0.01)) == "better"
+    assert way_of(row(UP, 0.01), lower_is_better=True) == "worse"
+    assert way_of(row(DOWN, 0.3), 0.01, lower_is_better=True) == "better"
+    assert way_of(row(Estimate(0.0), 1.0, 0)) == "same"
+    assert way_of(row(Estimate(0.0, -0.1, 0.1), 1.0, 1, 1)) == "alike"    # other reads, as many
+    assert way_of(None) == way_of(row(Estimate(None), 1.0)) == "few"

@@ -5,15 +5,15 @@ from collections.abc import Iterator
 from typing import Any
 
 from steadyread.errors import Doubt, InputRefused
+from steadyread.metrics.contrasts import Contrast, flips_contrast
 from steadyread.metrics.hardening import compared
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.noise_hardening_pairs import flips_of, paired_row
 from steadyread.metrics.pairs import Pair, paired
 from steadyread.metrics.plan import bounds_of, exact_up_to
 from steadyread.metrics.reads import CT_NOISE, Reads
 from steadyread.metrics.summary import tabled_sizes
 from steadyread.metrics.tidy import ALL, LINF
-from steadyread.metrics.verdicts import verdict, way_of_chances, way_of_reads
+from steadyread.metrics.verdicts import verdict, way_of
 from steadyread.store import Opened
 
 COMPARED = ("threat", "attack", "against", "level", "unit", "measure", "before", "after", "difference", "low", "high",
@@ -46,13 +46,13 @@ def _under_changes(sides: tuple[Reads, Reads], runs: tuple[Opened, Opened], seed
     bounds = bounds_of(runs[0].plan)
     limit = min(exact_up_to(run.plan, reads, "label") for run, reads in zip(runs, sides, strict=True))
     found = compared(*sides, tabled_sizes(sides[0], bounds), bounds, seed, limit=limit)
-    yield _row("accuracy", found["clean"], way_of_reads(found["clean"]))
+    yield _row("accuracy", found["clean"])
     for at in found["sizes"]:
         where = {"level": at["size"]["native"], "unit": bounds.unit, "against": found["against"]}
         for row in at["attacks"]:
-            yield _row("accuracy", row, way_of_reads(row), threat=row["threat"], attack=row["attack"], **where)
+            yield _row("accuracy", row["accuracy"], threat=row["threat"], attack=row["attack"], **where)
         if at["merged"] is not None and at["exact"]:
-            yield _row("robust_accuracy", at["merged"], way_of_reads(at["merged"]), threat=LINF, attack=ALL, **where)
+            yield _row("robust_accuracy", at["merged"], threat=LINF, attack=ALL, **where)
     flips = found["flips"]
     if flips["searched"] and flips["images"]:
         ratio: Estimate = flips["ratio"]
@@ -64,15 +64,14 @@ def _under_changes(sides: tuple[Reads, Reads], runs: tuple[Opened, Opened], seed
 def _under_noise(pair: Pair, seed: int) -> Iterator[dict[str, Any]]:
     part = pair.before.judged
     for attack, mas in pair.before.under:
-        flips = flips_of(pair, attack, mas, part) if (attack, mas) in pair.after.under else None
-        if flips is not None:
-            row = paired_row(flips.before, flips.after, pair.before.patient, seed)
-            yield _row("changed_at_least_once", row, way_of_chances(row, row["p"]),
-                       threat=CT_NOISE, attack=attack, against="prediction", level=mas, unit="mAs")
+        row = flips_contrast(pair, attack, mas, part, seed) if (attack, mas) in pair.after.under else None
+        if row is not None:
+            yield _row("changed_at_least_once", row, threat=CT_NOISE, attack=attack, against="prediction", level=mas,
+                       unit="mAs")
 
 
-def _row(measure: str, row: dict[str, Any], way: str, **where: Any) -> dict[str, Any]:
-    difference: Estimate = row["difference"]
-    return {"measure": measure, "before": row["before"].value, "after": row["after"].value,
-            "difference": difference.value, "low": difference.low, "high": difference.high, "p": row["p"],
-            "verdict": way, "n": difference.n, **where}
+def _row(measure: str, row: Contrast, **where: Any) -> dict[str, Any]:
+    difference = row.difference
+    return {"measure": measure, "before": row.before.value, "after": row.after.value,
+            "difference": difference.value, "low": difference.low, "high": difference.high, "p": row.p,
+            "verdict": way_of(row, lower_is_better=measure == "changed_at_least_once"), "n": difference.n, **where}

@@ -2,7 +2,7 @@
 
 [B] Algorithm 2 and Tables 4 and 5 (doi:10.1088/1361-6560/abc812): SAN under optimised noise before, and after one
 and two rounds. Here every method's networks and those before meet the same attacks with the same draws, so
-differences are paired (`noise_hardening_pairs`). A network that lost its reads is steady too: robust accuracy
+differences are paired (`contrasts`). A network that lost its reads is steady too: robust accuracy
 (read right and not flipped) stands beside SAN, and AUC beside both.
 """
 
@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from steadyread.metrics.contrasts import flips_contrast
 from steadyread.metrics.dose import nearest_dose
 from steadyread.metrics.drift import drift_rows
 from steadyread.metrics.noise import attack_row
@@ -21,11 +22,10 @@ from steadyread.metrics.noise_hardening_methods import (
     auc_cost,
     method_row,
 )
-from steadyread.metrics.noise_hardening_pairs import flips_of, paired_row
 from steadyread.metrics.paired_tests import holm
 from steadyread.metrics.pairs import paired
 from steadyread.metrics.reads import OPTIMISED, PARTS, PLAUSIBLE, RANDOM, RINGS, Reads
-from steadyread.metrics.verdicts import way_of_chances
+from steadyread.metrics.verdicts import way_of
 
 BEFORE = "before"
 CONTROLS = ("clean", "augment")     # further training without optimised noise
@@ -45,9 +45,9 @@ def summarise_noise_hardening(hardening: NoiseHardening, wanted_mas: float | Non
     attack, mas = _headline(hardening, wanted_mas)
     part = hardening.before.judged if hardening.before else "test"
     rows = [method_row(hardening, method, (attack, mas, part), seed) for method in hardening.methods]
-    for row, p in zip(rows, holm([row["san"]["p"] if row["san"] else None for row in rows]), strict=True):
+    for row, p in zip(rows, holm([row["san"].p if row["san"] else None for row in rows]), strict=True):
         row["p_holm"] = p
-        row["way"] = way_of_chances(row["san"], p)
+        row["way"] = way_of(row["san"], p, lower_is_better=True)
     _set_costs(rows)
     found: dict[str, Any] = {
         "main": hardening.methods[0].name if hardening.methods else None, "settings": dict(hardening.settings),
@@ -105,9 +105,9 @@ def _best(found: Mapping[str, Any], hardening: NoiseHardening, judged: Judged,
     and that read at all.
     """
     attack, mas, part = judged
-    ranked = sorted((row for row in found["methods"] if row["san"] and row["san"]["after"].value is not None
-                     and not row["silent"] and not row["failed"]), key=lambda row: row["san"]["after"].value)
-    within = [row for row in ranked if (row["auc"]["difference"].value or 0.0) >= -found["auc_cost"]]
+    ranked = sorted((row for row in found["methods"] if row["san"] and row["san"].after.value is not None
+                     and not row["silent"] and not row["failed"]), key=lambda row: row["san"].after.value)
+    within = [row for row in ranked if (row["auc"].difference.value or 0.0) >= -found["auc_cost"]]
     if len(ranked) < 2 or attack is None or mas is None:
         return None
     first = (within or ranked)[0]
@@ -116,10 +116,9 @@ def _best(found: Mapping[str, Any], hardening: NoiseHardening, judged: Judged,
     held = {method.name: method.networks for method in hardening.methods}
     one, two = held[other["name"]], held[first["name"]]
     pair = paired(one, two) if one and two else None
-    flips = flips_of(pair, attack, mas, part) if pair else None
     return {"name": first["name"], "within_cost": bool(within), "against": other["name"],
             "fewest": ranked[0]["name"],
-            "san": paired_row(flips.before, flips.after, pair.before.patient, seed) if pair and flips else None}
+            "san": flips_contrast(pair, attack, mas, part, seed)}
 
 
 def _controls(found: Mapping[str, Any], hardening: NoiseHardening, judged: Judged, seed: int
@@ -139,13 +138,11 @@ def _controls(found: Mapping[str, Any], hardening: NoiseHardening, judged: Judge
             if control == name or kinds[control]["variant"] != kinds[name]["variant"] or attack is None \
                     or mas is None or one.networks is None or two.networks is None:
                 continue
-            pair = paired(one.networks, two.networks)
-            flips = flips_of(pair, attack, mas, part) if pair else None
-            if pair and flips:
-                rows.append({"name": name, "control": control, "method": kinds[control]["method"],
-                             "san": paired_row(flips.before, flips.after, pair.before.patient, seed)})
-    for row, p in zip(rows, holm([row["san"]["p"] for row in rows]), strict=True):
-        row["p_holm"], row["way"] = p, way_of_chances(row["san"], p)
+            san = flips_contrast(paired(one.networks, two.networks), attack, mas, part, seed)
+            if san is not None:
+                rows.append({"name": name, "control": control, "method": kinds[control]["method"], "san": san})
+    for row, p in zip(rows, holm([row["san"].p for row in rows]), strict=True):
+        row["p_holm"], row["way"] = p, way_of(row["san"], p, lower_is_better=True)
     return rows
 
 

@@ -7,13 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from steadyread.metrics.contrasts import Contrast, area_contrast, contrast, flips_contrast, flips_of
 from steadyread.metrics.intervals import Floats
 from steadyread.metrics.noise import inside
-from steadyread.metrics.noise_hardening_pairs import (
-    flips_of,
-    paired_areas,
-    paired_row,
-)
 from steadyread.metrics.pairs import Pair, paired
 from steadyread.metrics.reads import ORIGINAL, PLAUSIBLE, RANDOM, Reads
 
@@ -92,12 +88,12 @@ def method_row(hardening: NoiseHardening, method: HardenedMethod,
         return row | {"halved": "few", "auc_kept": "few", "lost_reads": False}
     row |= {"folds": list(pair.after.folds), "silent": silent_folds(pair.after, part),
             "silent_before": silent_folds(pair.before, part),
-            "auc": paired_areas(pair, part, seed), "begins": pair.before.variant} | _recalls(pair, part, seed)
+            "auc": area_contrast(pair, part, seed), "begins": pair.before.variant} | _recalls(pair, part, seed)
     if attack is not None and mas is not None:
         row |= _attacked(pair, attack, mas, part, seed) | {"missed": _missed(pair.after, attack, mas, part)}
         row["by_round"] = _by_round(before, method, judged, seed)
     return row | {"halved": _halved(row["san"]), "auc_kept": _kept(row["auc"], auc_cost(hardening)),
-                  "lost_reads": _lost(row)}
+                  "lost_reads": _lost(row["san"], row["robust"])}
 
 
 def _attacked(pair: Pair, attack: str, mas: float, part: str, seed: int) -> dict[str, Any]:
@@ -105,20 +101,19 @@ def _attacked(pair: Pair, attack: str, mas: float, part: str, seed: int) -> dict
     patients = pair.before.patient
     told: dict[str, Any] = {}
     if (flips := flips_of(pair, attack, mas, part)) is not None:
-        robust = [_right(networks) * (1 - values) for networks, values in
-                  ((pair.before, flips.before), (pair.after, flips.after))]
-        told = {"san": paired_row(flips.before, flips.after, patients, seed),
-                "robust": paired_row(robust[0], robust[1], patients, seed)}
+        told = {"san": contrast(flips.before, flips.after, patients, seed),
+                "robust": contrast(_right(pair.before) * (1 - flips.before), _right(pair.after) * (1 - flips.after),
+                                   patients, seed)}
     sides = [inside(networks, attack, mas, part) for networks in (pair.before, pair.after)]
     if sides[0] is not None and sides[1] is not None:
         told["trials"] = {"before": int(np.nanmax(sides[0].trials)), "after": int(np.nanmax(sides[1].trials)),
                           "compared": flips.trials if flips else None}
     for name, other in (("random", RANDOM), ("plausible", PLAUSIBLE)):
-        if other != attack and (flips := flips_of(pair, other, mas, part)) is not None:
-            told[name] = paired_row(flips.before, flips.after, patients, seed) | {"trials": flips.trials}
+        if other != attack and (row := flips_contrast(pair, other, mas, part, seed)) is not None:
+            told[name] = row
     draws = [inside(networks, RANDOM, mas, part) for networks in (pair.before, pair.after)]
     if draws[0] is not None and draws[1] is not None:
-        told["random_draw"] = paired_row(draws[0].rate, draws[1].rate, patients, seed)
+        told["random_draw"] = contrast(draws[0].rate, draws[1].rate, patients, seed)
     return told
 
 
@@ -141,10 +136,9 @@ def _by_round(before: Reads, method: HardenedMethod, judged: Judged,
     attack, mas, part = judged
     rows = []
     for number, (first, second) in enumerate(pairwise((before, *method.rounds)), 1):
-        pair = paired(first, second)
-        flips = flips_of(pair, attack, mas, part) if pair and attack is not None and mas is not None else None
-        if pair and flips:
-            rows.append({"round": number, "san": paired_row(flips.before, flips.after, pair.before.patient, seed)})
+        row = None if attack is None or mas is None else flips_contrast(paired(first, second), attack, mas, part, seed)
+        if row is not None:
+            rows.append({"round": number, "san": row})
     return rows
 
 
@@ -152,11 +146,11 @@ def _recalls(pair: Pair, part: str, seed: int) -> dict[str, Any]:
     """Accuracy, and with two classes sensitivity and specificity, of the clean reads."""
     sides = [np.where(networks.inside(part), _right(networks), np.nan) for networks in (pair.before, pair.after)]
     label = pair.before.label[:, None]
-    told = {"accuracy": paired_row(sides[0], sides[1], pair.before.patient, seed)}
+    told = {"accuracy": contrast(sides[0], sides[1], pair.before.patient, seed)}
     if pair.before.logits.shape[2] == 2:
         for name, one in (("sensitivity", 1), ("specificity", 0)):
             first, second = (np.where(label == one, side, np.nan) for side in sides)
-            told[name] = paired_row(first, second, pair.before.patient, seed)
+            told[name] = contrast(first, second, pair.before.patient, seed)
     return told
 
 
@@ -166,26 +160,25 @@ def _right(networks: Reads) -> Floats:
     return np.where(there, (networks.prediction == networks.label[:, None]).astype(np.float64), np.nan)
 
 
-def _halved(san: Mapping[str, Any] | None) -> str:
+def _halved(san: Contrast | None) -> str:
     """Whether SAN is at most half of what it was: "yes" or "no" where the ratio's whole interval says so."""
-    if san is None or san["ratio"].low is None or san["ratio"].high is None:
+    if san is None or san.ratio.low is None or san.ratio.high is None:
         return "few"
-    return "yes" if san["ratio"].high < 0.5 else "no" if san["ratio"].low > 0.5 else "unclear"
+    return "yes" if san.ratio.high < 0.5 else "no" if san.ratio.low > 0.5 else "unclear"
 
 
-def _kept(auc: Mapping[str, Any], cost: float) -> str:
+def _kept(auc: Contrast, cost: float) -> str:
     """Whether the AUC fell by no more than `cost`: "yes" or "no" where the difference's whole interval says so."""
-    difference = auc["difference"]
+    difference = auc.difference
     if difference.low is None or difference.high is None:
         return "few"
     return "yes" if difference.low > -cost else "no" if difference.high < -cost else "unclear"
 
 
-def _lost(row: Mapping[str, Any]) -> bool:
+def _lost(san: Contrast | None, robust: Contrast | None) -> bool:
     """Fewer flips, yet not more images that are read right and stay so: the reads were lost, not made steady."""
-    san, robust = row["san"], row["robust"]
-    return bool(san and robust and robust["difference"].value is not None and san["difference"].value < 0
-                and robust["difference"].value <= 0)
+    return bool(san and robust and robust.difference.value is not None and (san.difference.value or 0.0) < 0
+                and robust.difference.value <= 0)
 
 
 def auc_cost(hardening: NoiseHardening) -> float:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy import stats
 
 from steadyread.metrics.intervals import LEVEL, Estimate, Floats
@@ -11,6 +12,7 @@ from steadyread.metrics.reads import Strings
 
 _EXACT = 12          # patients that differ, up to which every pattern of signs is counted
 _DRAWS, _CHUNK = 20_000, 2_000
+_COUNTED = 20_000    # the sum of counts up to which their distribution is told exactly
 _TIE = 1e-12
 
 
@@ -18,8 +20,9 @@ def sign_flip_test(values: Floats, patients: Strings, seed: int = 0) -> float:
     """The two-sided p of a mean difference of 0, from `values` (n,): the sign of each patient's sum is exchanged.
 
     Under the null hypothesis before and after could change places in any patient (Fisher's randomisation test; by
-    whole patients, so that their images may depend on each other). Exact up to 12 patients that differ, else from
-    20 000 drawn patterns and never below 1 / 20 001. 1 where no patient differs.
+    whole patients, so that their images may depend on each other). Exact where the sums are whole, as counts of reads
+    are (with one read a patient it is McNemar's exact test, doi:10.1007/BF02295996), and up to 12 patients that
+    differ; else from 20 000 drawn patterns and never below 1 / 20 001. 1 where no patient differs.
     """
     _, codes = np.unique(patients, return_inverse=True)
     sums = np.bincount(codes, values) if len(values) else np.zeros(0)
@@ -27,6 +30,9 @@ def sign_flip_test(values: Floats, patients: Strings, seed: int = 0) -> float:
     if not len(sums):
         return 1.0
     seen = abs(float(sums.sum())) - _TIE
+    whole = np.abs(np.rint(sums)).astype(np.int64)
+    if np.abs(np.abs(sums) - whole).max() < _TIE and whole.sum() <= _COUNTED:
+        return _of_counts(whole, seen)
     if len(sums) <= _EXACT:
         signs = np.array(list(product((-1.0, 1.0), repeat=len(sums))))
         return float(np.mean(np.abs(signs @ sums) >= seen))
@@ -35,6 +41,17 @@ def sign_flip_test(values: Floats, patients: Strings, seed: int = 0) -> float:
         signs = random.integers(0, 2, (_CHUNK, len(sums))) * 2.0 - 1.0
         beyond += int(np.sum(np.abs(signs @ sums) >= seen))
     return (1 + beyond) / (1 + _DRAWS)
+
+
+def _of_counts(counts: NDArray[np.int64], seen: float) -> float:
+    """The exact p of a sum of counts (n,), each with either sign: their distribution, count by count."""
+    chances = np.ones(1)                    # of the sums -total, -total + 2, ..., total
+    for count in counts:
+        longer = np.zeros(len(chances) + count)
+        longer[:len(chances)] += chances / 2
+        longer[count:] += chances / 2
+        chances = longer
+    return min(1.0, float(chances[np.abs(2.0 * np.arange(len(chances)) - counts.sum()) >= seen].sum()))
 
 
 def t_test(difference: Estimate, freedom: int) -> float | None:

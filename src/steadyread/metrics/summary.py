@@ -12,6 +12,7 @@ import pyarrow.compute as pc
 from steadyread._version import __version__
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.combination import COMBINED
+from steadyread.metrics.contrasts import Contrast
 from steadyread.metrics.discrimination import discrimination
 from steadyread.metrics.guarantee import guarantee
 from steadyread.metrics.intervals import Estimate, Floats, share
@@ -89,7 +90,7 @@ def summarise(table: pa.Table, plan: Plan, findings: Sequence[Mapping[str, Any]]
 
 def as_json(value: Any) -> Any:
     """Plain values for JSON: NaN is null, infinity "inf" or "-inf", arrays are lists."""
-    if isinstance(value, Estimate):
+    if isinstance(value, Estimate | Contrast):
         return as_json(value.as_json())
     if isinstance(value, Mapping):
         return {str(key): as_json(inner) for key, inner in value.items()}

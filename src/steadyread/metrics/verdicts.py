@@ -1,8 +1,8 @@
 """Which way a difference went: decided here, for every pair of networks, stages, scores and data sets."""
 
-from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
+from steadyread.metrics.contrasts import Contrast
 from steadyread.metrics.intervals import LEVEL, Estimate
 
 Verdict = Literal["same", "better", "worse", "alike", "few"]
@@ -28,15 +28,9 @@ def verdict(difference: Estimate, p: float | None = None, *, changed: bool = Tru
     return "better" if (difference.value < nothing) == lower_is_better else "worse"
 
 
-def way_of_reads(row: Mapping[str, Any]) -> Verdict:
-    """Which way a row of `hardening.compared` went: shares of reads that are right, and McNemar's p."""
-    return verdict(row["difference"], row["p"], changed=bool(row["gained"] or row["lost"]))
-
-
-def way_of_chances(row: Mapping[str, Any] | None, p: float | None) -> Verdict:
-    """Which way a paired row of chances to flip went: "better" is fewer flips. "few" without a row or a test."""
-    if row is None or p is None:
+def way_of(row: Contrast | None, p: float | None = None, *, lower_is_better: bool = False) -> Verdict:
+    """Which way a contrast went, by its own p where none corrected for others is given; "few" without one."""
+    if row is None:
         return "few"
-    difference: Estimate = row["difference"]
-    changed = bool(difference.value) or any(difference.folds) or row["p"] != 1
-    return verdict(difference, p, changed=changed, lower_is_better=True)
+    return verdict(row.difference, row.p if p is None else p, changed=bool(row.gained or row.lost),
+                   lower_is_better=lower_is_better)

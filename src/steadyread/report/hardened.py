@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.contrasts import UNKNOWN, Contrast
 from steadyread.report.accuracy_drawings import Trained
 from steadyread.report.cards import FEW, bare, within
 from steadyread.report.items import Card
@@ -49,18 +49,18 @@ def other_rows(told: Told) -> list[dict[str, Any]]:
     if found is None or not told["others"]:
         return []
     row = headline(found, number_of(told["at"])) if told["at"] else None
-    merged = row["merged"] if row else {"before": Estimate(None), "after": Estimate(None)}
+    merged: Contrast = row["merged"] if row else UNKNOWN
     training = told["training"]
     rows: list[dict[str, Any]] = [
             {"name": "before hardening", "method": "", "epsilon": None, "epoch": "", "failed": False,
-             "clean": found["clean"]["before"], "robust": merged["before"], "median": told["medians"]["before"]},
+             "clean": found["clean"].before, "robust": merged.before, "median": told["medians"]["before"]},
             {"name": "this study's", "method": method_name(training.get("method")), "epsilon": told["epsilon"],
-             "epoch": epoch(training), "failed": bool(told["failed"]), "clean": found["clean"]["after"],
-             "robust": merged["after"], "median": told["medians"]["after"]}]
+             "epoch": epoch(training), "failed": bool(told["failed"]), "clean": found["clean"].after,
+             "robust": merged.after, "median": told["medians"]["after"]}]
     rows += [{"name": other["name"].replace("_", " ") + _doubted(other), "method": method_name(other["method"]),
               "epsilon": other["epsilon"], "epoch": epoch(other["training"]), "failed": bool(other["failed"]),
-              "clean": other["clean"]["after"], "robust": other["robust"]["after"], "median": other["median"],
-              "difference": other["robust"]["difference"], "p": other["robust"]["p"]} for other in told["others"]]
+              "clean": other["clean"].after, "robust": other["robust"].after, "median": other["median"],
+              "difference": other["robust"].difference, "p": other["robust"].p} for other in told["others"]]
     return [{"difference": None, "p": None} | row for row in rows]
 
 
@@ -109,7 +109,7 @@ def trained_sizes(told: Mapping[str, Any]) -> list[Trained]:
     rows = [(told["training"].get("method"), told["epsilon"], found["clean"], own, told["failed"])]
     rows += [(other["method"], other["epsilon"], other["clean"], other["robust"], other["failed"])
              for other in told["others"] if other["assessed"]]
-    return sorted((Trained(number_of(size), clean["after"], robust["after"], bool(failed))
+    return sorted((Trained(number_of(size), clean.after, robust.after, bool(failed))
                    for method, size, clean, robust, failed in rows if method == "pgd" and size),
                   key=lambda one: one.epsilon)
 
@@ -139,12 +139,12 @@ def sizes_said(told: Told, bounds: Bounds) -> str:
     return " ".join(said)
 
 
-def _paired_card(name: str, row: Told) -> Card:
-    if row["after"].value is None:
+def _paired_card(name: str, row: Contrast) -> Card:
+    if row.after.value is None:
         return Card(NONE, name, "unknown from these images")
-    return Card(percent(row["after"].value), f"{name}, {percent(row['before'].value)} before",
-                difference_said(row["difference"]) if row["difference"].low is not None
-                else f"{points(row['difference'].value)} points; {FEW}")
+    return Card(percent(row.after.value), f"{name}, {percent(row.before.value)} before",
+                difference_said(row.difference) if row.difference.low is not None
+                else f"{points(row.difference.value)} points; {FEW}")
 
 
 def _of_range(one: Trained, bounds: Bounds) -> str:

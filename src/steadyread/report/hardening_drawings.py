@@ -59,7 +59,7 @@ def hardening_drawings(plain: Assessed, hardened: Sequence[Hardened], told: Mapp
         made.append(chart("training_sizes",
                           "By the size of change in PGD training: accuracy on clean images, and under changes of "
                           f"at most {show_size_json(told['at'])}. Dotted: before hardening. Hollow: failed.",
-                          by_training_size(sizes, compared["clean"]["before"], robust["before"], bounds)))
+                          by_training_size(sizes, compared["clean"].before, robust.before, bounds)))
     return made
 
 

@@ -9,8 +9,8 @@ from typing import Any
 from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.files import HARDENED, JOBS, SETTINGS, TRAINING
+from steadyread.metrics.contrasts import UNKNOWN
 from steadyread.metrics.hardening import compared
-from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.plan import exact_up_to
 from steadyread.metrics.robustness import median_flip
 from steadyread.metrics.summary import judged_by, tabled_sizes
@@ -127,13 +127,12 @@ def _compared(before: Assessed | None, after: Assessed | None, sizes: Sequence[f
 def _other(main: Hardened, other: Hardened, at: Mapping[str, Any] | None, bounds: Bounds, seed: int) -> Told:
     """Another hardening beside the study's own, at the size of the verdict; `difference`s are other minus own."""
     found = _compared(main.assessed, other.assessed, [number_of(at)] if at else [], seed)
-    nothing = {"after": Estimate(None), "difference": Estimate(None), "p": None}
     return {"name": other.name, "training": other.training, "method": other.training.get("method"),
             "epsilon": _size(_epsilon(other.training), bounds),
             "doubt": _doubts(other), "chosen_epoch": other.training.get("chosen_epoch"),
             "failed": failure(other.training, found),
-            "assessed": found is not None, "clean": found["clean"] if found else nothing,
-            "robust": (found["sizes"][0]["merged"] if found and found["sizes"] else None) or nothing,
+            "assessed": found is not None, "clean": found["clean"] if found else UNKNOWN,
+            "robust": (found["sizes"][0]["merged"] if found and found["sizes"] else None) or UNKNOWN,
             "median": _median(other.assessed, bounds, seed)}
 
 

@@ -99,9 +99,9 @@ def _forest(found: Found) -> Chart:
     rows = []
     if judged:
         first = judged[0]
-        rows = [Judged(BEFORE, first["san"]["before"], first["robust"]["before"], first["auc"]["before"])]
-        rows += [Judged(hardened_name(row["name"]), row["san"]["after"], row["robust"]["after"],
-                        row["auc"]["after"], bool(row["silent"] or row["failed"])) for row in judged]
+        rows = [Judged(BEFORE, first["san"].before, first["robust"].before, first["auc"].before)]
+        rows += [Judged(hardened_name(row["name"]), row["san"].after, row["robust"].after,
+                        row["auc"].after, bool(row["silent"] or row["failed"])) for row in judged]
     noise = under(found) if found["attack"] else "noise"
     return chart("hardened_methods",
                  f"Every method judged alike, {noise}: mean over the folds, 95 % intervals over patients. "

@@ -8,8 +8,9 @@ from typing import Any
 from steadyread.charts import Axis, Chart, Interval, Panel, Rule, chart, interval, nothing
 from steadyread.charts.examples import attacked_grid
 from steadyread.charts.look import BLUE, INK, VERMILION, Look
+from steadyread.metrics.contrasts import Contrast
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.verdicts import way_of_reads
+from steadyread.metrics.verdicts import way_of
 from steadyread.report.accuracy_drawings import before_and_after, under_attack
 from steadyread.report.drawings import Drawing, summarised_side
 from steadyread.report.hardening_drawings import sides
@@ -162,13 +163,13 @@ def _gains(found: Summary) -> Chart | None:
     return chart("gains",
                  "What hardening gained under attack, at the sizes of the table, and what it cost on clean "
                  "images; after minus before, on the same images. Lines: 95 % intervals over patients; in colour "
-                 "where McNemar's test says so too.",
+                 "where the test of the difference says so too.",
                  forest(rows, "accuracy after minus before hardening, points", ("worse", "better"), 1, 100))
 
 
-def _difference(group: str, name: str, row: Mapping[str, Any]) -> Difference:
+def _difference(group: str, name: str, row: Contrast) -> Difference:
     """A paired row, as sure as the words are of it."""
-    return Difference(group, name, row["difference"], way_of_reads(row) in ("better", "worse"))
+    return Difference(group, name, row.difference, way_of(row) in ("better", "worse"))
 
 
 def _scores(found: Summary) -> Chart | None:

@@ -4,8 +4,9 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from steadyread.metrics.contrasts import Contrast
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.verdicts import way_of_reads
+from steadyread.metrics.verdicts import way_of
 from steadyread.registry import METHODS
 from steadyread.units import number_of
 from steadyread.words.numbers import counted, factor, p_shown, percent, points, show_size_json
@@ -76,32 +77,32 @@ def under_attack(row: Mapping[str, Any], found: Compared) -> str:
     """The accuracy under attack at one size, before and after."""
     merged = row["merged"]
     size = f"{'changes of at most' if row['exact'] else 'the attacks tried at'} {show_size_json(row['size'])}"
-    reads = (f"under {size}, {percent(merged['after'].value)} of the images are read right after hardening and "
-             f"{percent(merged['before'].value)} before")
+    reads = (f"under {size}, {percent(merged.after.value)} of the images are read right after hardening and "
+             f"{percent(merged.before.value)} before")
     told = _told(merged)
     return {"better": f"Hardening made the reads steadier: {reads} ({told}).",
             "worse": f"Hardening made the reads less steady: {reads} ({told}).",
             "alike": f"Hardening made no detectable difference: {reads} ({told}).",
             "same": (f"Under {size} no image is read right, neither before hardening nor after it."
-                     if merged["before"].value == 0 else
+                     if merged.before.value == 0 else
                      f"Hardening changed nothing here: under {size} the very same images are read right after as "
-                     f"before ({percent(merged['before'].value)})."),
+                     f"before ({percent(merged.before.value)})."),
             "few": f"Whether hardening made the reads steadier cannot be told from {_patients(found)}: {reads}."
-            }[way_of_reads(merged)]
+            }[way_of(merged)]
 
 
-def clean_said(row: Mapping[str, Any]) -> str:
+def clean_said(row: Contrast) -> str:
     """What became of the clean accuracy."""
-    before, after = percent(row["before"].value), percent(row["after"].value)
+    before, after = percent(row.before.value), percent(row.after.value)
     told = _told(row)
     return {"better": f"The clean accuracy rose from {before} to {after} ({told}).",
             "worse": f"The price: the clean accuracy fell from {before} to {after} ({told}).",
             "alike": f"On clean images the accuracy is {before} before and {after} after, no difference that can "
                      f"be told ({told}).",
-            "same": ("On clean images no read is right, neither before nor after." if row["before"].value == 0 else
+            "same": ("On clean images no read is right, neither before nor after." if row.before.value == 0 else
                      f"On clean images the very same reads are right as before ({before})."),
             "few": f"On clean images the accuracy is {before} before and {after} after; too few patients tell the "
-                   "difference."}[way_of_reads(row)]
+                   "difference."}[way_of(row)]
 
 
 def flips_said(flips: Mapping[str, Any]) -> str | None:
@@ -128,10 +129,10 @@ def difference_said(difference: Estimate) -> str:
             f"{points(difference.high)}")
 
 
-def _told(row: Mapping[str, Any]) -> str:
+def _told(row: Contrast) -> str:
     """The difference with its interval, and with p where that is why no difference is told."""
-    p = f", p = {p_shown(row['p'])}" if way_of_reads(row) == "alike" else ""
-    return difference_said(row["difference"]) + p
+    p = f", p = {p_shown(row.p)}" if way_of(row) == "alike" else ""
+    return difference_said(row.difference) + p
 
 
 def _patients(found: Compared) -> str:

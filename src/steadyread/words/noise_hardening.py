@@ -6,7 +6,7 @@ from typing import Any
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.published import DOSES, adapted_san_printed
 from steadyread.metrics.reads import RANDOM
-from steadyread.metrics.verdicts import way_of_chances
+from steadyread.metrics.verdicts import way_of
 from steadyread.words.hardening import difference_said, doubt_said
 from steadyread.words.noise import short_name
 from steadyread.words.numbers import digits, p_shown, percent
@@ -75,7 +75,7 @@ def main_said(found: Found) -> str:
 
 def halved_said(row: Row) -> str:
     """Whether the flips were at least halved; empty where there is nothing to say it of."""
-    ratio: Estimate = row["san"]["ratio"]
+    ratio: Estimate = row["san"].ratio
     if row["silent"] or ratio.value is None or row["way"] in ("same", "worse"):
         return ""
     times = f"{digits(ratio.value)} times as many as before{_ends(ratio)}"
@@ -87,11 +87,11 @@ def halved_said(row: Row) -> str:
 def reads_said(found: Found) -> str:
     """What became of the reads themselves: AUC, and the reads that are right and stay so."""
     row = _main(found)
-    if row is None or not row["auc"] or row["auc"]["difference"].value is None:
+    if row is None or not row["auc"] or row["auc"].difference.value is None:
         return ""
     auc, cost = row["auc"], f"{found['auc_cost']:g}"
-    change: Estimate = auc["difference"]
-    told = (f"The AUC is {auc['after'].value:.3f} and was {auc['before'].value:.3f} (difference "
+    change: Estimate = auc.difference
+    told = (f"The AUC is {auc.after.value:.3f} and was {auc.before.value:.3f} (difference "
             f"{_signed(change.value)}{_interval(change)})")
     kept = {"yes": f": no more is lost than the {cost} allowed.", "no": f": more is lost than the {cost} allowed.",
             "unclear": f"; whether more is lost than the {cost} allowed cannot be told.",
@@ -106,7 +106,7 @@ def best_said(found: Found) -> str:
         return ""
     rows = {row["name"]: row for row in found["methods"]}
     row, judged = rows[best["name"]], sum(row["san"] is not None for row in rows.values())
-    after, auc = percent(row["san"]["after"].value), _signed(row["auc"]["difference"].value)
+    after, auc = percent(row["san"].after.value), _signed(row["auc"].difference.value)
     where = (f"Of the {judged} methods judged, those whose AUC fell by no more than {found['auc_cost']:g} taken, "
              if best["within_cost"] else
              f"No method kept its AUC within {found['auc_cost']:g}; of the {judged} judged, ")
@@ -116,11 +116,11 @@ def best_said(found: Found) -> str:
     if row["way"] != "better":
         return f"{first}, no fewer than before beyond doubt.{_unequal(row)}{doubt}"
     paired = best["san"]
-    between = "" if paired is None else (f", {difference_said(paired['difference'])} against "
+    between = "" if paired is None else (f", {difference_said(paired.difference)} against "
                                          f"{_quoted(best['against'])}")
     fewest = "" if best["fewest"] == best["name"] else (
-        f" {_quoted(best['fewest'])} leaves fewer ({percent(rows[best['fewest']]['san']['after'].value)}; AUC "
-        f"{_signed(rows[best['fewest']]['auc']['difference'].value)}).")
+        f" {_quoted(best['fewest'])} leaves fewer ({percent(rows[best['fewest']]['san'].after.value)}; AUC "
+        f"{_signed(rows[best['fewest']]['auc'].difference.value)}).")
     return f"{first}{between}.{_unequal(row)}{fewest}{doubt}"
 
 
@@ -129,7 +129,7 @@ def controls_said(found: Found) -> str:
     words = {"better": "fewer flips", "worse": "more flips", "alike": "no detectable difference",
              "same": "no difference", "few": "too few patients"}
     told = [f"{_quoted(row['name'])} against {_quoted(row['control'])}: {words[row['way']]} "
-            f"({difference_said(row['san']['difference'])}, p = {p_shown(row['p_holm'])})"
+            f"({difference_said(row['san'].difference)}, p = {p_shown(row['p_holm'])})"
             for row in found["controls"]]
     said = "; ".join(told).replace("p = <", "p <")
     return f"Against further training without optimised noise: {said}." if told else ""
@@ -151,7 +151,7 @@ def claim_said(found: Found) -> str:
     held = {"better": alone[control["way"] if control else None],
             "worse": "does not hold here: the flips became more",
             "alike": "is not confirmed here: no difference can be told",
-            "same": ("cannot be tested here: no read flips before it" if row["san"]["before"].value == 0 else
+            "same": ("cannot be tested here: no read flips before it" if row["san"].before.value == 0 else
                      "is not confirmed here: nothing changed"), "few": "cannot be tested on so few patients"}
     course = " → ".join(percent(value).removesuffix(" %") for value in _course(found, row))
     return (f"[B]'s claim that adaptive training reduces flips ({_printed(found)}) {held[row['way']]} ({course} % "
@@ -161,7 +161,7 @@ def claim_said(found: Found) -> str:
 def lost_said(row: Row) -> str:
     """That fewer flips came with fewer right reads."""
     return (f"{_quoted(row['name'])}: fewer reads flip, but no more are right and stay so "
-            f"({percent(row['robust']['after'].value)} after, {percent(row['robust']['before'].value)} before): "
+            f"({percent(row['robust'].after.value)} after, {percent(row['robust'].before.value)} before): "
             "the reads were lost, not made steadier.")
 
 
@@ -201,14 +201,14 @@ def undercounted_said(row: Row) -> str:
 def _flips_said(found: Found, row: Row) -> str:
     san, name = row["san"], hardened_name(row["name"])
     name = name[:1].upper() + name[1:]
-    after, before = percent(san["after"].value), percent(san["before"].value)
-    told = f"{difference_said(san['difference'])}, p = {p_shown(row['p_holm'])}".replace("p = <", "p <")
+    after, before = percent(san.after.value), percent(san.before.value)
+    told = f"{difference_said(san.difference)}, p = {p_shown(row['p_holm'])}".replace("p = <", "p <")
     reads = f"{after} of the {_reads(found)} flip under {under(found)} after it and {before} before"
     return {"better": f"{name} made the reads steadier: {reads} ({told}).",
             "worse": f"{name} made the reads less steady: {reads} ({told}).",
             "alike": f"{name} made no detectable difference to the flips: {reads} ({told}).",
             "same": (f"None of the {_reads(found)} flips under {under(found)}, neither before "
-                     f"{name[:1].lower() + name[1:]} nor after it." if san["before"].value == 0 else
+                     f"{name[:1].lower() + name[1:]} nor after it." if san.before.value == 0 else
                      f"{name} changed no flip: {reads}, the very same ones."),
             "few": f"Whether {name[:1].lower() + name[1:]} made the reads steadier cannot be told from so few "
                    f"patients: {reads}."}[row["way"]]
@@ -223,13 +223,13 @@ def under(found: Found) -> str:
 
 def _robust_said(found: Found, row: Row) -> str:
     robust = row["robust"]
-    if robust is None or robust["difference"].value is None:
+    if robust is None or robust.difference.value is None:
         return ""
     if row["lost_reads"]:
         return " " + lost_said(row)
-    return (f" Right, and not flipped by that noise, are {percent(robust['after'].value)} of the {_reads(found)} "
-            f"after it and {percent(robust['before'].value)} before "
-            f"({difference_said(robust['difference'])}).")
+    return (f" Right, and not flipped by that noise, are {percent(robust.after.value)} of the {_reads(found)} "
+            f"after it and {percent(robust.before.value)} before "
+            f"({difference_said(robust.difference)}).")
 
 
 def _silent_said(row: Row) -> str:
@@ -268,7 +268,7 @@ def _course(found: Found, row: Row) -> Sequence[float | None]:
              and step["name"] in (row["name"], "before") and step["round"] is not None}
     key = f"{found['stated_mas']:g}"
     told = [cells[key]["san"].value for _, cells in sorted(steps.items()) if key in cells]
-    return told if len(told) > 1 else [row["san"]["before"].value, row["san"]["after"].value]
+    return told if len(told) > 1 else [row["san"].before.value, row["san"].after.value]
 
 
 def _by_round_said(row: Row) -> str:
@@ -277,7 +277,7 @@ def _by_round_said(row: Row) -> str:
         return ""
     words = {"better": "fewer flips", "worse": "more flips", "alike": "no detectable difference",
              "same": "no difference", "few": "too few patients"}
-    said = "; ".join(f"round {one['round']}: {words[way_of_chances(one['san'], one['san']['p'])]}"
+    said = "; ".join(f"round {one['round']}: {words[way_of(one['san'], lower_is_better=True)]}"
                      for one in row["by_round"])
     return f" Against the round before, {said}."
 

@@ -8,7 +8,7 @@ from steadyread.metrics.across_sets import findings_of, triage_row
 from steadyread.metrics.fragility import tally
 from steadyread.metrics.intervals import FEWEST, Estimate
 from steadyread.metrics.triage import SMALLEST_FLIP
-from steadyread.metrics.verdicts import ALPHA, verdict, way_of_reads
+from steadyread.metrics.verdicts import ALPHA, verdict, way_of
 from steadyread.units import number_of
 from steadyread.words.hardening import headline
 from steadyread.words.numbers import digits, factor, percent, points, score_name
@@ -114,7 +114,7 @@ def outcome(one: Summary) -> str | None:
     if told["compared"] is None:
         return UNREAD
     row = headline(told["compared"], number_of(told["at"])) if told["at"] else None
-    return way_of_reads(row["merged"] if row else told["compared"]["clean"])
+    return way_of(row["merged"] if row else told["compared"]["clean"])
 
 
 def hardening_answer(sets: Mapping[str, Summary], titles: Mapping[str, str]) -> str:
@@ -168,7 +168,7 @@ def _before_after(one: Summary) -> str:
     row = headline(told["compared"], number_of(told["at"])) if told["at"] else None
     if row is None:
         return ""
-    return (f" ({percent(row['merged']['before'].value)} right before and {percent(row['merged']['after'].value)} "
+    return (f" ({percent(row['merged'].before.value)} right before and {percent(row['merged'].after.value)} "
             f"after, under changes of {digits(float(row['size']['of_range']))} of the range)")
 
 
@@ -178,7 +178,7 @@ def _clean(sets: Mapping[str, Summary], titles: Mapping[str, str], ways: Mapping
             if told not in (FAILED, KEPT, UNREAD)}
     if not rows:
         return []
-    ways_, shown = _grouped(rows, way_of_reads), {name: f"{titles[name]} ({points_of(row['difference'])})"
+    ways_, shown = _grouped(rows, way_of), {name: f"{titles[name]} ({points_of(row.difference)})"
                                          for name, row in rows.items()}
     said = [f"{words} {listed([shown[name] for name in ways_[wanted]])}."
             for wanted, words in (("worse", "It cost clean accuracy in"), ("better", "The clean accuracy rose in"))

@@ -1,10 +1,11 @@
 """What hardening did in each of several data sets, and what the paper measured."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 from steadyread.metrics import published_oncology as published
 from steadyread.metrics.across_sets import same_size
+from steadyread.metrics.contrasts import Contrast
 from steadyread.report import forms
 from steadyread.report.hardened import other_rows
 from steadyread.report.items import Figure, Fold, Heading, Item, Note, Notes, Text, grid
@@ -18,8 +19,7 @@ from steadyread.words.numbers import digits, show_size_json
 from steadyread.words.sets import FAILED, outcome
 
 _TONES = {"better": "better", "worse": "worse", FAILED: "worse"}
-_SIDES = ("before", "after", "difference")
-_NONE, _NO_GAIN = (None,) * 3, (None,) * 4
+_NO_GAIN = (None,) * 4
 
 
 def _named(each: Summary) -> str:
@@ -61,8 +61,8 @@ def hardened_sets(sets: Sets) -> Iterator[Item]:
         yield from _others(each)
 
 
-def _pair(pair: Mapping[str, Any] | None) -> tuple[Any, ...]:
-    return tuple(pair[side] for side in _SIDES) if pair else _NONE
+def _pair(pair: Contrast | None) -> tuple[Any, ...]:
+    return (pair.before, pair.after, pair.difference) if pair else (None,) * 3
 
 
 def _columns(group: str = "") -> list[Column]:
@@ -101,7 +101,8 @@ def _as_printed(sets: Sets) -> Iterator[Item]:
         at = next((row for row in (each["hardened_at"] or {}).get("prediction", ())
                    if same_size(float(row["size"]["of_range"]), published.HARDENED_AT)), None)
         pgd = next((row for row in at["attacks"] if row["attack"] == "pgd"), None) if at else None
-        ours, gain = pgd or (at["merged"] if at else None), published.GAINS.get(published.key_of(name))
+        ours = pgd["accuracy"] if pgd else at["merged"] if at else None
+        gain = published.GAINS.get(published.key_of(name))
         if ours is not None:
             paper = (gain.before, gain.after, round(gain.after - gain.before, 1), gain.printed) if gain else _NO_GAIN
             rows.append((each["title"], "PGD" if pgd else "smallest flip", *_pair(ours), *paper))
@@ -124,7 +125,7 @@ def _as_printed(sets: Sets) -> Iterator[Item]:
 def _every_size(sets: Sets) -> Iterator[Item]:
     """Against the label at each size of [A] Table 1, from the merged flips."""
     rows = [(each["title"], (row["size"], unit_of(each)), *_pair(row["merged"]),
-             *(row["merged"][name] for name in ("gained", "lost", "p")))
+             row["merged"].gained, row["merged"].lost, row["merged"].p)
             for each in sets.each.values() for row in (each["hardened_at"] or {}).get("label", ())
             if row["merged"] is not None]
     if rows:
@@ -133,8 +134,8 @@ def _every_size(sets: Sets) -> Iterator[Item]:
                    Column("Difference", forms.POINTS_STACKED), Column("Gained", forms.COUNT),
                    Column("Lost", forms.COUNT), Column("p", forms.P_VALUE)]
         yield Fold("At each size of [A] Table 1, against the label", (table(columns, begun(rows), tone="snug", note=(
-            f"{italic('Gained')} and {italic('lost')} count the images that only one of the two networks reads right; "
-            "p is McNemar's of the two (exact), which takes images as independent.")),))
+            f"{italic('Gained')} and {italic('lost')} count the reads that are right only after hardening or only "
+            "before; p: the sign of each patient's difference exchanged.")),))
 
 
 def _others(each: Summary) -> Iterator[Item]:

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from steadyread.metrics import published
+from steadyread.metrics.contrasts import Contrast
 from steadyread.metrics.reads import KNOWN, OPTIMISED, ORIGINAL, PARTS
 from steadyread.report import forms
 from steadyread.report.items import Card, Cards, Figure, Fold, Heading, Item, Note, Notes, Terms, Text, grid, notes
@@ -56,22 +57,22 @@ def hardened_under_noise(hardening: NoiseHardening) -> Iterator[Item]:
 
 def _cards(s: Values) -> Iterator[Card]:
     """The main method's values, and the best one's where that is another."""
-    rows = {row["name"]: row for row in s["methods"] if row["san"] and row["san"]["after"].value is not None}
+    rows = {row["name"]: row for row in s["methods"] if row["san"] and row["san"].after.value is not None}
     best = s["best"]["name"] if s["best"] else s["main"]
     for name in dict.fromkeys(str(name) for name in (s["main"], best) if name in rows):
         row, method = rows[name], hardened_name(name)
         san, robust, auc = row["san"], row["robust"], row["auc"]
-        yield Card(f"{100 * san['before'].value:.0f}→{percent(san['after'].value, 0)}",
+        yield Card(f"{100 * san.before.value:.0f}→{percent(san.after.value, 0)}",
                    f"flipped by {under(s)}, {method}", _change(san, forms.POINTS_STACKED, " points"))
-        if robust and robust["after"].value is not None:
-            yield Card(percent(robust["after"].value), f"right and not flipped by it, {method}",
+        if robust and robust.after.value is not None:
+            yield Card(percent(robust.after.value), f"right and not flipped by it, {method}",
                        _change(robust, forms.POINTS_STACKED, " points"))
-        if auc and auc["after"].value is not None:
-            yield Card(f"{auc['after'].value:.3f}", f"AUC, {method}", _change(auc, _AUC, " from before"))
+        if auc and auc.after.value is not None:
+            yield Card(f"{auc.after.value:.3f}", f"AUC, {method}", _change(auc, _AUC, " from before"))
 
 
-def _change(pair: Values, form: Form, unit: str) -> str:
-    difference = pair["difference"]
+def _change(pair: Contrast, form: Form, unit: str) -> str:
+    difference = pair.difference
     interval = f", 95 %: {form.beneath(difference)}" if form.beneath and difference.low is not None else ""
     return f"{form.show(difference)}{unit}{interval}"
 
@@ -172,8 +173,7 @@ def _step_table(s: Values, steps: Sequence[Values], beside: bool) -> Table:
 def _by_method(s: Values) -> Iterator[Item]:
     judged = [row for row in s["methods"] if row["auc"]]
     first: Values = next((row for row in s["methods"] if row["san"]), {})
-    before = {name: pair["before"] for name, pair in first.items()
-              if isinstance(pair, Mapping) and "difference" in pair}
+    before = {name: pair.before for name, pair in first.items() if isinstance(pair, Contrast)}
     noise = under(s) if s["attack"] else "noise"
     yield Heading("Every method beside the networks before")
     yield _flip_table(s, judged, before, noise)
@@ -193,8 +193,8 @@ def _pair(title: str, form: Form, scale: float = 100, decimals: int = 1) -> list
     return [Column("Mean", forms.only(decimals, scale), title), Column("Difference", form, title)]
 
 
-def _of_pair(pair: Values | None) -> tuple[Any, Any]:
-    return (pair["after"], pair["difference"]) if pair else (None, None)
+def _of_pair(pair: Contrast | None) -> tuple[Any, Any]:
+    return (pair.after, pair.difference) if pair else (None, None)
 
 
 def _flip_table(s: Values, judged: Sequence[Values], before: Values, noise: str) -> Item:
@@ -209,7 +209,7 @@ def _flip_table(s: Values, judged: Sequence[Values], before: Values, noise: str)
         name = hardened_name(row["name"])
         halved = "silent" if row["silent"] else "reads lost" if row["lost_reads"] else _HALVED[row["halved"]]
         rows.append((bold(name) if row["name"] == best else name, *_of_pair(row["san"]), row["p_holm"],
-                     row["san"]["ratio"] if row["san"] else None, halved, *_of_pair(row["robust"]),
+                     row["san"].ratio if row["san"] else None, halved, *_of_pair(row["robust"]),
                      *_of_pair(row["auc"])))
     return table(columns, rows, tone="snug", above=(
         f"{s['part'].capitalize()} images, {noise}: mean over folds, and the difference from before (AUC apart, in "
@@ -273,7 +273,7 @@ def _trainings(s: Values) -> Item:
                Column("SAN against the round before, points", forms.POINTS_STACKED)]
     rows = []
     for row in s["methods"]:
-        san = {each["round"]: each["san"]["difference"] for each in row["by_round"] if each["san"]}
+        san = {each["round"]: each["san"].difference for each in row["by_round"] if each["san"]}
         rows += [(hardened_name(row["name"]), each["round"], each["attacked"], each["found"], each["taught"],
                   ", ".join(NONE if epoch is None else str(epoch) for epoch in each["chosen"]), each, each,
                   san.get(each["round"])) for each in row["rounds"]]

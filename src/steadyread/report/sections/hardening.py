@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from steadyread.files import JOBS
+from steadyread.metrics.contrasts import Contrast
 from steadyread.metrics.summary import as_json
 from steadyread.report import forms
 from steadyread.report.hardened import hardening_cards, other_rows, sizes_said, training_terms
@@ -86,30 +87,20 @@ def _before_after(plain: Plain, found: Told) -> Iterator[Item]:
     columns = [Column("Attack", forms.TEXT), Column(f"Change,\n{mark('keep', 'of range')}", forms.OF_RANGE), *unit,
                Column("Before", forms.share()), Column("After", forms.share()), Column("Difference", forms.POINTS),
                Column("Gained", forms.COUNT), Column("Lost", forms.COUNT), Column("p", forms.P_VALUE)]
-    rows = [(attack, size, *([size] if unit else []), row["before"], row["after"], row["difference"], row["gained"],
-             row["lost"], row["p"]) for attack, size, row in _compared_rows(found["compared"])]
+    rows = [(attack, size, *([size] if unit else []), row.before, row.after, row.difference, row.gained,
+             row.lost, row.p) for attack, size, row in _compared_rows(found["compared"])]
     yield table(columns, begun(rows), tone="snug", above=(
         f"Accuracy in %, against the {found['compared']['against']}; the difference in points, after minus before, "
-        f"over the same resampled patients. {_tested(plain.summary['folds'])}: a gain is called one only where "
-        "both say so."))
+        f"over the same resampled patients. {italic('Gained')} and {italic('lost')} count the reads that are right "
+        "only after hardening or only before. p: the sign of each patient's difference exchanged, two-sided (McNemar's "
+        "exact test where each has one image). A gain is called one only where interval and p both say so."))
 
 
-def _tested(folds: int) -> str:
-    """What gained and lost count, and what test p is of."""
-    named = f"{italic('Gained')} and {italic('lost')} count the"
-    if folds > 1:
-        return (f"{named} reads, over {folds} folds, that are right only after hardening or only before. The folds "
-                "read the same images, so p is from a sign-flip test that swaps before and after patient by patient, "
-                "in all folds at once")
-    return (f"{named} images that only one network reads right, and p is McNemar's of the two (exact). It takes images "
-            "as independent, so where a patient has several the interval is the safer guide")
-
-
-def _compared_rows(pair: Told) -> Iterator[tuple[str, Told | None, Told]]:
+def _compared_rows(pair: Told) -> Iterator[tuple[str, Told | None, Contrast]]:
     """Clean, then each attack and size, last the smallest flips over all attacks."""
     yield "Clean", None, pair["clean"]
     for name, threat in dict.fromkeys((row["attack"], row["threat"]) for at in pair["sizes"] for row in at["attacks"]):
-        yield from ((attack_name(name), at["size"], row) for at in pair["sizes"] for row in at["attacks"]
+        yield from ((attack_name(name), at["size"], row["accuracy"]) for at in pair["sizes"] for row in at["attacks"]
                     if (row["attack"], row["threat"]) == (name, threat))
     for exact in (True, False):
         yield from ((EXACT if exact else MERGED, at["size"], at["merged"]) for at in pair["sizes"]
