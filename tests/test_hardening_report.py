@@ -223,5 +223,5 @@ def test_sizes_and_epochs_of_other_folds_are_told_beside_those_of_the_first(tmp_
     (only,) = read_hardenings(run)
     assert only.training["epsilon"] == 2.8
     assert only.training["why"].startswith("found. That is of the first fold; by fold: 2.8, 4.2")
-    assert only.assessed is not None
-    assert only.assessed.reads.folds == (0, 1)
+    assert only.reads is not None
+    assert only.reads.folds == (0, 1)

@@ -31,7 +31,7 @@ FLOORS = {
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Rooms that count, draw or say: torch is never imported with them.
 WITHOUT_TORCH = ("metrics", "metrics.summary", "metrics.noise_summary", "words.plain", "words.sets",
-                 "words.noise_hardening", "gates", "charts", "report", "report.noise", "report.sets",
+                 "words.hardening", "gates", "charts", "report", "report.noise", "report.sets",
                  "records", "units", "errors", "files", "findings", "folder_lock", "progress", "console", "stored",
                  "cli")
 

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from steadyread.metrics.contrasts import area_contrast, contrast, flips_of
-from steadyread.metrics.noise_hardening import step_networks, summarise_noise_hardening
-from steadyread.metrics.noise_hardening_methods import HardenedMethod, NoiseHardening, _harder, silent_folds
+from steadyread.metrics.hardened import Hardened, Hardenings, searched_harder
+from steadyread.metrics.hardening_methods import silent_folds, step_networks, summarise_methods
 from steadyread.metrics.paired_tests import holm, sign_flip_test
 from steadyread.metrics.pairs import paired
 from steadyread.metrics.reads import PLAUSIBLE, RINGS, Outcome, Reads
-from steadyread.words.noise_hardening import hardening_words, silent_said, undercounted_said
+from steadyread.words.hardening import hardening_words, silent_said, undercounted_said
 
 CASES, FOLDS = 60, 3
 
@@ -44,14 +44,14 @@ def training(name: str = "adaptive", **changed: Any) -> dict[str, Any]:
                 {"epoch": 1, "validation_auc": 0.8, "validation_steady": 0.5}]}]} | changed
 
 
-def method(after: Reads, *rounds: Reads, **changed: Any) -> HardenedMethod:
+def method(after: Reads, *rounds: Reads, **changed: Any) -> Hardened:
     told = training(after.variant, **changed)
-    return HardenedMethod(after.variant, after, rounds, dict.fromkeys(after.folds, told))
+    return Hardened(after.variant, after, rounds, dict.fromkeys(after.folds, told))
 
 
-def summary(*methods: HardenedMethod, before: Reads | None = None, **settings: Any) -> dict[str, Any]:
+def summary(*methods: Hardened, before: Reads | None = None, **settings: Any) -> dict[str, Any]:
     told = {"method": methods[0].name, "noise": "rings", "auc_cost": 0.01} | settings
-    found = summarise_noise_hardening(NoiseHardening(told, before or networks("before", 0.6), methods), 100.0)
+    found = summarise_methods(Hardenings(told, before or networks("before", 0.6), methods), 100.0)
     return found | hardening_words(found)
 
 
@@ -59,10 +59,10 @@ def test_a_hardening_is_never_set_against_a_network_that_it_did_not_begin_with()
     before, after = networks("before", 0.6), networks("fresh", 0.2)
     strided, control = method(after, variant="strided"), method(networks("as_it_is", 0.4), method="none",
                                                                 variant="strided")
-    assert NoiseHardening({}, before, (method(after),)).before_of(method(after)) is before
-    assert NoiseHardening({"variant": "strided"}, before, (strided,)).before_of(strided) is before
-    assert NoiseHardening({}, before, (strided, control)).before_of(strided) is control.networks
-    assert NoiseHardening({}, before, (strided,)).before_of(strided) is None
+    assert Hardenings({}, before, (method(after),)).before_of(method(after)) is before
+    assert Hardenings({"variant": "strided"}, before, (strided,)).before_of(strided) is before
+    assert Hardenings({}, before, (strided, control)).before_of(strided) is control.reads
+    assert Hardenings({}, before, (strided,)).before_of(strided) is None
 
 
 def test_the_sign_flip_test_is_that_of_a_hand() -> None:
@@ -192,8 +192,6 @@ def test_a_halving_is_a_halving() -> None:
     assert (row["way"], row["halved"], row["auc_kept"]) == ("better", "yes", "yes")
     assert "made the reads steadier: 10.0 % of the test reads" in found["verdict"]
     assert "less than half" in found["verdict"]
-    assert "no control was trained) (60.0 → 10.0 %" in found["verdict"]
-    assert "34.3 → 27.8 → 21.1 % at 100 mAs in test" in found["verdict"]
     assert found["best"] is None
 
 
@@ -202,10 +200,9 @@ def test_a_harm_is_a_harm_round_by_round() -> None:
     found = summary(method(rounds[1], *rounds), before=networks("before", 0.3))
     assert found["methods"][0]["way"] == "worse"
     assert "made the reads less steady: 90.0 %" in found["verdict"]
-    assert "does not hold here: the flips became more (30.0 → 60.0 → 90.0 %" in found["verdict"]
-    assert "round 1: more flips; round 2: more flips" in found["verdict"]
+    assert [row["san"].difference.value for row in found["methods"][0]["by_round"]] == pytest.approx([0.3, 0.3])
     assert "half" not in found["verdict"]
-    steps = step_networks(NoiseHardening({}, networks("before"), (method(rounds[1], *rounds),)))
+    steps = step_networks(Hardenings({}, networks("before"), (method(rounds[1], *rounds),)))
     assert [(name, number) for name, number, _ in steps] == [("before", 0), ("adaptive", 1), ("adaptive", 2)]
 
 
@@ -213,7 +210,6 @@ def test_few_patients_tell_nothing() -> None:
     found = summary(method(networks("adaptive", 0.2, cases=8)), before=networks("before", 0.6, cases=8))
     assert found["methods"][0]["way"] == "few"
     assert "cannot be told from so few patients" in found["verdict"]
-    assert "cannot be tested on so few patients" in found["verdict"]
 
 
 def test_lost_reads_are_not_steadiness() -> None:
@@ -236,7 +232,6 @@ def test_a_silent_network_is_named_and_never_the_best() -> None:
     assert found["best"]["name"] == "adaptive"
     main = summary(method(replace(silent, variant="adaptive")))
     assert "It has stopped reading" in main["verdict"]
-    assert "holds here" not in main["verdict"]
     assert main["methods"][0]["silent_before"] == []
     before = main["methods"][0] | {"silent_before": [0, 1, 2]}
     assert "It did so before, and its steadiness is worth nothing" in silent_said(before, 3)
@@ -276,6 +271,6 @@ def test_errors_of_the_checks_take_the_figures_back() -> None:
 @pytest.mark.parametrize(("flips", "more", "told"), [(10, 11, False), (10, 20, True), (2, 4, False), (0, 3, True)])
 def test_a_network_that_is_only_hard_to_search_is_told_of(flips: int, more: int, told: bool) -> None:
     row = {"images": 60, "flips": flips, "flips_more": more, "gradients_more": 200, "mas": 100.0}
-    said = undercounted_said({"name": "fresh", "harder": _harder({0: {"rows": [row]}, 1: {"rows": []}})})
+    said = undercounted_said({"name": "fresh", "harder": searched_harder({0: {"rows": [row]}, 1: {"rows": []}})})
     assert ("undercounted" in said) is told
-    assert _harder({}) is None
+    assert searched_harder({}) is None

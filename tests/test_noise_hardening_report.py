@@ -15,9 +15,9 @@ from pages import HOSTILE, Page, refuse_outside
 from steadyread.errors import InputRefused
 from steadyread.metrics.summary import as_json
 from steadyread.report import write_report
+from steadyread.report.hardening_drawings import noise_hardening_drawings
+from steadyread.report.hardening_stored import read_noise_hardening
 from steadyread.report.noise import read_noise
-from steadyread.report.noise_hardening_drawings import noise_hardening_drawings
-from steadyread.report.noise_hardening_stored import read_noise_hardening
 from steadyread.report.noise_stored import read_noise_run
 
 ALL = (Method("adaptive", (1.5, 2.5), "adaptive"), Method("fresh"), Method("mute", silent=True),
@@ -94,7 +94,7 @@ def test_a_fold_that_needed_fewer_rounds_keeps_its_last_network(tmp_path: Path) 
     hardening = read_noise_hardening(folder, read_noise_run(folder).study.settings)
     assert hardening is not None
     assert [one.folds for one in hardening.methods[0].rounds] == [(0, 1), (0, 1)]
-    last = hardening.methods[0].networks
+    last = hardening.methods[0].reads
     assert last is not None
     first = hardening.methods[0].rounds[0].under["rings_ct_noise", 100.0].flips
     np.testing.assert_array_equal(first[:, 1], last.under["rings_ct_noise", 100.0].flips[:, 1])

@@ -45,41 +45,6 @@ TABLE_3 = {     # SAN, % of samples, random noise at 100 mAs: (train, test)
     "five_class": (Printed(26.2, 6.9), Printed(86.5, 15.3))}
 
 
-class Adapted(NamedTuple):
-    """A row of Tables 4 and 5: AUC (a share), and SAN in % at each of `DOSES`, under optimised noise."""
-
-    auc: Printed
-    san: tuple[Printed, ...]
-
-
-TABLE_4 = (     # train: without adaptive training, after one round, after two
-    Adapted(Printed(0.97, 0.004), (Printed(59.2, 6.3), Printed(34.7, 6.3), Printed(23.4, 6.6), Printed(13.6, 6.5),
-                                   Printed(6.6, 4.2))),
-    Adapted(Printed(0.98, 0.003), (Printed(37.0, 6.7), Printed(20.3, 2.2), Printed(15.2, 2.5), Printed(10.4, 2.4),
-                                   Printed(6.4, 1.4))),
-    Adapted(Printed(0.99, 0.008), (Printed(33.5, 7.6), Printed(17.4, 2.2), Printed(10.8, 1.7), Printed(7.7, 1.8),
-                                   Printed(4.7, 1.2))))
-TABLE_5 = (     # test
-    Adapted(Printed(0.91, 0.008), (Printed(61.8, 5.5), Printed(44.4, 6.3), Printed(34.3, 7.5), Printed(25.4, 6.4),
-                                   Printed(19.3, 5.1))),
-    Adapted(Printed(0.90, 0.011), (Printed(39.9, 11.6), Printed(29.8, 6.3), Printed(27.8, 7.5), Printed(20.7, 6.5),
-                                   Printed(16.5, 6.7))),
-    Adapted(Printed(0.90, 0.013), (Printed(33.9, 8.5), Printed(25.6, 5.2), Printed(21.1, 2.6), Printed(12.4, 5.8),
-                                   Printed(16.1, 5.3))))
-
-
-def adapted_printed(part: str, rounds: int) -> Adapted | None:
-    """[B] Tables 4 (train) and 5 (test) after so many rounds of adaptive training, 0 for none; None beyond them."""
-    table = {"train": TABLE_4, "test": TABLE_5}.get(part, ())
-    return table[rounds] if 0 <= rounds < len(table) else None
-
-
-def adapted_san_printed(part: str, rounds: int, mas: float) -> Printed | None:
-    """SAN of `adapted_printed` at a dose; None for one that the paper did not try."""
-    row = adapted_printed(part, rounds)
-    return row.san[DOSES.index(mas)] if row is not None and mas in DOSES else None
-
-
 def san_printed(attack: str, part: str, mas: float) -> Printed | None:
     """[B] Table 2 for "random" or "optimised", train or test, at a dose; None for one that it did not try."""
     row = TABLE_2.get((attack, part))

@@ -5,14 +5,19 @@ from collections.abc import Mapping
 from typing import Any
 
 from steadyread.metrics.contrasts import UNKNOWN, Contrast
+from steadyread.report import forms
 from steadyread.report.accuracy_drawings import Trained
 from steadyread.report.cards import FEW, bare, within
 from steadyread.report.items import Card
+from steadyread.report.marks import italic, mark
+from steadyread.report.table import Column, Form, Table, table
 from steadyread.units import Bounds, number_of
 from steadyread.words.hardening import difference_said, headline, method_name
 from steadyread.words.numbers import NONE, digits, factor, percent, points, show_native, show_size_json
 
 Told = Mapping[str, Any]
+_NAME = Form(lambda named: str(named[0]), tone="", beneath=lambda named: "\n".join(filter(None, (
+    named[1], mark("tag error", "failed") if named[2] else ""))))
 
 
 def hardening_cards(told: Told) -> list[Card]:
@@ -40,28 +45,41 @@ def hardening_cards(told: Told) -> list[Card]:
     return made
 
 
-def other_rows(told: Told) -> list[dict[str, Any]]:
-    """The network before, the study's own hardening, then each that it is compared with.
+def others_table(told: Told, unit: str = "") -> Table | None:
+    """The network before, the study's own hardening, then each that it is compared with; None without any of these.
 
-    `difference` is the accuracy under attack minus that of the study's own, on the same images.
+    `unit` is that of a further column of sizes in the images' own unit. Differences are of the accuracy under attack
+    to the study's own hardening, on the same images.
     """
     found = told["compared"]
     if found is None or not told["others"]:
-        return []
+        return None
     row = headline(found, number_of(told["at"])) if told["at"] else None
     merged: Contrast = row["merged"] if row else UNKNOWN
-    training = told["training"]
-    rows: list[dict[str, Any]] = [
-            {"name": "before hardening", "method": "", "epsilon": None, "epoch": "", "failed": False,
-             "clean": found["clean"].before, "robust": merged.before, "median": told["medians"]["before"]},
-            {"name": "this study's", "method": method_name(training.get("method")), "epsilon": told["epsilon"],
-             "epoch": epoch(training), "failed": bool(told["failed"]), "clean": found["clean"].after,
-             "robust": merged.after, "median": told["medians"]["after"]}]
-    rows += [{"name": other["name"].replace("_", " ") + _doubted(other), "method": method_name(other["method"]),
-              "epsilon": other["epsilon"], "epoch": epoch(other["training"]), "failed": bool(other["failed"]),
-              "clean": other["clean"].after, "robust": other["robust"].after, "median": other["median"],
-              "difference": other["robust"].difference, "p": other["robust"].p} for other in told["others"]]
-    return [{"difference": None, "p": None} | row for row in rows]
+    clean, medians, training = found["clean"], told["medians"], told["training"]
+    rows: list[tuple[Any, ...]] = [
+        (("before hardening", "", False), None, "", clean.before, merged.before, UNKNOWN, medians["before"]),
+        (("this study's", method_name(training.get("method")), told["failed"]), told["epsilon"], epoch(training),
+         clean.after, merged.after, UNKNOWN, medians["after"])]
+    rows += [((other["name"].replace("_", " ") + _doubted(other), method_name(other["method"]), other["failed"]),
+              other["epsilon"], epoch(other["training"]), other["clean"].after, other["robust"].after, other["robust"],
+              other["median"]) for other in told["others"]]
+    at = f"{italic('Under attack')}: accuracy under changes of at most {show_size_json(told['at'])}. " if row else ""
+    native = [Column(unit, forms.optional(forms.NATIVE))] if unit else []
+    keep = [mark("keep", words) for words in ("Trained at,", "of range", "Under", "attack, %", "Median flip,")]
+    columns = [Column("Hardening", _NAME), Column(f"{keep[0]}\n{keep[1]}", forms.optional(forms.OF_RANGE)), *native,
+               Column("Kept epoch", forms.COUNT), Column("Clean, %", forms.stacked()),
+               Column(f"{keep[2]} {keep[3]}", forms.stacked()),
+               Column("Difference", forms.optional(forms.POINTS_STACKED)), Column("p", forms.COUNT),
+               Column(f"{keep[4]}\n{keep[1]}", forms.COUNT)]
+    return table(columns, [(name, size, *([size] if unit else []), kept, own, robust,
+                            None if row is UNKNOWN else row.difference,
+                            "" if row is UNKNOWN else forms.P_VALUE.show(row.p), forms.flip(median))
+                           for name, size, kept, own, robust, row, median in rows], tone="snug", above=(
+        f"{at}The difference in points is to this study's own hardening, over the same resampled patients and the "
+        "attacks that both networks met, so that columns of unlike attacks need not subtract. The median smallest flip "
+        "is of each network's own correct reads. Each interval stands for itself: of twenty such comparisons one "
+        "leaves out 0 by chance."))
 
 
 def _doubted(other: Told) -> str:

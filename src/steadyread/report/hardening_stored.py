@@ -1,59 +1,75 @@
-"""The hardened networks that stand in a run's folder, and what they did, compared on the same images."""
+"""The hardened networks that stand in a run's folder, whatever they were hardened against, and what they did."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from steadyread import records
 from steadyread.errors import InputRefused
-from steadyread.files import HARDENED, JOBS, SETTINGS, TRAINING
+from steadyread.files import CONVERGENCE, FINDINGS, HARDENED, JOBS, SETTINGS, TRAINING
+from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.contrasts import UNKNOWN
+from steadyread.metrics.hardened import BEFORE, Hardened, Hardenings
 from steadyread.metrics.hardening import compared
-from steadyread.metrics.plan import exact_up_to
+from steadyread.metrics.plan import bounds_of, exact_up_to, part_of
+from steadyread.metrics.reads import Reads
 from steadyread.metrics.robustness import median_flip
 from steadyread.metrics.summary import judged_by, tabled_sizes
 from steadyread.report.shareable import AS_IT_IS, Shareable
-from steadyread.report.stored import Assessed, Run, judged_of, read_network
-from steadyread.store import Cell
+from steadyread.report.stored import Assessed, findings_of, worst_first
+from steadyread.store import folds_in, rounds_in
 from steadyread.units import Bounds, number_of, size_json
 from steadyread.words.hardening import doubt_said, failure, hardening_short, hardening_verdict, headline
 
 Told = dict[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Hardened:
-    """A hardened network: `name` is "" for the study's own, the key of `[hardening.compare]` for another.
-
-    `assessed` is None where it has not been assessed (yet).
-    """
-
-    name: str
-    training: Told
-    assessed: Assessed | None
+Tables = dict[int, pa.Table]
+ALONE = -1     # the fold of a network without folds
 
 
 def read_hardenings(folder: Path, shared: Shareable = AS_IT_IS) -> list[Hardened]:
-    """The hardened networks of a run's folder, the study's own first; none where it has no `hardened/`.
+    """The networks of a run's folder that were hardened against changes of pixels, the study's own first, with the
+    reads of the part that is judged; none where there is no own one.
 
     Raises:
         InputRefused: a stored file that is not what it should be.
     """
     stated = (records.read_object(folder / SETTINGS) or {}).get("hardening") or {}
+    compare = stated.get("compare")
     if (folder / JOBS).is_dir():      # of several networks or folds
-        own = str(stated.get("method") or "")
-        names = {"": own, **{name: name for name in stated.get("compare") or ()}} if own else {}
-        found = [_read(sorted((folder / HARDENED / place).glob("fold-*")), name, shared)
-                 for name, place in names.items()]
+        places = {name: folds_in(folder / HARDENED / name) for name in _asked(stated)}
     else:
-        asked = stated.get("compare")
-        others = sorted(path for path in folder.glob(f"{HARDENED}-*") if path.is_dir() and (
-            asked is None or path.name.removeprefix(f"{HARDENED}-") in asked))
-        found = [_read([path], path.name.removeprefix(HARDENED).removeprefix("-"), shared)
-                 for path in (folder / HARDENED, *others)]
-    return [one for one in found if one is not None] if found and found[0] is not None else []
+        others = {path.name.removeprefix(f"{HARDENED}-"): path for path in sorted(folder.glob(f"{HARDENED}-*"))
+                  if path.is_dir()}
+        places = {"": {ALONE: folder / HARDENED}} | {
+            name: {ALONE: path} for name, path in others.items() if compare is None or name in compare}
+    found = [_read(name if at else "", folds, shared) for at, (name, folds) in enumerate(places.items())]
+    known = [each if each.trainings or each.reads else None for each in found]
+    return [each for each in known if each is not None] if known and known[0] is not None else []
+
+
+def read_noise_hardening(folder: Path, settings: Mapping[str, Any], shared: Shareable = AS_IT_IS
+                         ) -> Hardenings | None:
+    """What was hardened against CT noise in a study of these `settings` (study.json), with the reads of all parts;
+    None where `hardened/` holds no method.
+
+    Networks that are not judged yet are left out, their training is told. Methods that the settings do not name
+    (any more) are left out too; where they name none, all there are stand by name.
+
+    Raises:
+        InputRefused: a stored file that is not what it should be.
+    """
+    noise = settings.get("noise")
+    stated = (noise.get("hardening") if isinstance(noise, Mapping) else None) or {}
+    places = {place.name: folds_in(place) for place in sorted((folder / HARDENED).glob("*")) if place.is_dir()}
+    before = _tables(places.pop(BEFORE, {}))
+    names = [name for name in _asked(stated) if name in places] if "method" in stated else list(places)
+    methods = [_read(name, places[name], shared, noise=True, main=name == stated.get("method")) for name in names]
+    if not methods:
+        return None
+    return Hardenings(stated, reads_of(before, variant=BEFORE) if before else None, tuple(methods))
 
 
 def hardening_summary(plain: Assessed, hardened: Sequence[Hardened], seed: int = 0) -> Told | None:
@@ -70,96 +86,141 @@ def hardening_summary(plain: Assessed, hardened: Sequence[Hardened], seed: int =
     main, bounds = hardened[0], plain.bounds
     epsilon = _epsilon(main.training)
     sizes = [*tabled_sizes(plain.reads, bounds), *([epsilon] if epsilon is not None else [])]
-    found = _compared(plain, main.assessed, sizes, seed)
+    found = _compared(plain_side(plain), main, sizes, seed)
     row = headline(found, epsilon) if found else None
-    findings = _new_findings(plain.run, main)
+    findings = _new_findings(plain, main)
     doubt = doubt_said(_doubts(main))
     return {"compared": found, "training": main.training, "epsilon": _size(epsilon, bounds),
             "at": row["size"] if row else None, "failed": failure(main.training, found),
             "short": hardening_short(found, main.training, epsilon) + doubt,
             "verdict": hardening_verdict(found, main.training, epsilon) + doubt,
-            "medians": {"before": _median(plain, bounds, seed), "after": _median(main.assessed, bounds, seed)},
+            "medians": {"before": _median(plain.reads, bounds, seed), "after": _median(main.reads, bounds, seed)},
             "findings": findings,
             "others": sorted((_other(main, other, row["size"] if row else None, bounds, seed)
                               for other in hardened[1:]), key=_by_method)}
 
 
-def _read(folders: Sequence[Path], name: str, shared: Shareable) -> Hardened | None:
-    """A hardening in the folders of its networks, one a fold; of its trainings the first is told."""
-    trainings = [shared.tree(records.read_object(folder / TRAINING) or {}) for folder in folders]
-    cells = [Cell(folder, stage=name or HARDENED) for folder in folders if records.has_records(folder)]
-    assessed = judged_of(read_network(cells, cells[0].folder, shared=shared)) if cells else None
-    training: Told = next(filter(None, trainings), {})
-    failed = {number: str(each["failed"]) for number, each in enumerate(trainings) if each.get("failed")}
-    if len(folders) > 1 and failed:
-        training = training | {"failed": "; ".join(f"in fold {number}: {why}" for number, why in failed.items())}
-    return Hardened(name, _by_fold(training, trainings), assessed) if training or assessed else None
+def _asked(stated: Mapping[str, Any]) -> list[str]:
+    """The hardenings that a study names, the main one first."""
+    compare = stated.get("compare")
+    names = [str(stated["method"])] if stated.get("method") else []
+    return list(dict.fromkeys([*names, *(compare if names and isinstance(compare, Mapping) else ())]))
 
 
-def _by_fold(training: Told, trainings: Sequence[Told]) -> Told:
-    """The training of the first fold; where the others were taught another size or kept another epoch, that is told."""
-    changed: Told = {}
-    for key, sentence in (("epsilon", "why"), ("chosen_epoch", "rule")):
-        values = [each[key] for each in trainings if isinstance(each.get(key), int | float)]
-        if len(set(values)) > 1:
-            unit = f" {training.get('unit')}" if key == "epsilon" and training.get("unit") else ""
-            said = str(training.get(sentence) or "").rstrip(".")
-            each_fold = ", ".join(f"{value:.3g}" for value in values)
-            changed[sentence] = f"{said}. That is of the first fold; by fold: {each_fold}{unit}"
-    return training | changed
+def _read(name: str, folds: Mapping[int, Path], shared: Shareable, *, noise: bool = False, main: bool = False
+          ) -> Hardened:
+    """One hardening, its networks in their folders by fold; its rounds where it is the `main` one."""
+    trainings = {fold: shared.tree(told) for fold, path in folds.items() if (told := _training(path / TRAINING))}
+    last = _tables(folds)
+    judged = next((path for fold, path in folds.items() if fold in last), None)
+    plan = shared.tree(records.read_object(judged / records.PLAN) or {}) if judged else {}
+    findings = [(fold, finding) for fold, path in folds.items() for finding in findings_of(path / FINDINGS, shared)]
+    harder = {fold: told for fold, path in folds.items() if (told := records.read_object(path / CONVERGENCE))}
+    rounds = tuple(reads_of(tables, variant=name) for tables in _rounds(folds, trainings, last)) if main else ()
+    reads = None if not last else reads_of(last, variant=name) if noise else _judged(last, plan, name)
+    return Hardened(name, reads, rounds, trainings, findings, harder, plan)
 
 
-def _compared(before: Assessed | None, after: Assessed | None, sizes: Sequence[float], seed: int) -> Told | None:
-    """`compared` of two runs as far as both were searched; against the label unless that was not tried."""
-    if before is None or after is None:
+def _judged(tables: Tables, plan: Mapping[str, Any], name: str) -> Reads:
+    """The reads of the part that is judged; a network without folds has the fold that its records say."""
+    first = next(iter(tables.values()))
+    return reads_of(first if list(tables) == [ALONE] else tables, part_of(first), None, bounds_of(plan), name)
+
+
+def _rounds(folds: Mapping[int, Path], trainings: Mapping[int, Mapping[str, Any]], last: Tables) -> list[Tables]:
+    """The records after each round, by fold: a fold that needed fewer rounds keeps its last network's."""
+    own = {fold: rounds_in(place) for fold, place in folds.items()}
+    made = {fold: sum(one.get("kept", True) for one in trainings.get(fold, {}).get("rounds") or ())
+            for fold in folds}
+    most = max([*made.values(), *(number for rounds in own.values() for number in rounds)], default=0)
+    told = []
+    for number in range(1, most + 1):
+        tables = {fold: records.read(own[fold][number]) for fold in folds if number in own[fold]}
+        tables |= {fold: table for fold, table in last.items() if fold not in tables and number >= made[fold]}
+        if tables:
+            told.append(tables)
+    return told
+
+
+def _tables(folds: Mapping[int, Path]) -> Tables:
+    return {fold: records.read(path) for fold, path in folds.items() if records.has_records(path)}
+
+
+def _training(path: Path) -> Told | None:
+    """A training's file, whose rounds and epochs are what they should be."""
+    told = records.read_object(path) or {}
+    rounds, listed = told.get("rounds") or [], "rounds must be a list of objects, each with a list of epochs"
+    if not _objects(rounds) or not all(_objects(each.get("epochs") or []) for each in (told, *rounds)):
+        raise InputRefused(f"{path}: {listed}; remove it and run the same command again")
+    return told or None
+
+
+def _objects(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(each, dict) for each in value)
+
+
+def _compared(before: Hardened, after: Hardened, sizes: Sequence[float], seed: int) -> Told | None:
+    """`compared` of two networks as far as both were searched; against the label unless that was not tried."""
+    if before.reads is None or after.reads is None:
         return None
-    here, there = before.bounds, after.bounds
+    here, there = bounds_of(before.plan), bounds_of(after.plan)
     if (here.low, here.high) != (there.low, there.high):
-        raise InputRefused(f"{after.run.folder}: its images go from {there.low:g} to {there.high:g}, those of "
-                           f"{before.run.folder} from {here.low:g} to {here.high:g}: assess both networks on the "
-                           "same data")
-    tried = [{outcome.against for outcome in side.reads.outcomes} for side in (before, after)]
+        raise InputRefused(f"the images of hardening '{after.name or HARDENED}' go from {there.low:g} to "
+                           f"{there.high:g}, those before it from {here.low:g} to {here.high:g}: assess both networks "
+                           "on the same data")
+    tried = [{outcome.against for outcome in side.reads.outcomes} for side in (before, after) if side.reads]
     against = "prediction" if tried[0] & tried[1] == {"prediction"} else "label"
-    limit = min(exact_up_to(side.run.plan, side.reads, against) for side in (before, after))
-    return compared(before.reads, after.reads, sizes, here, seed, against=against, limit=limit)
+    return compared(before.reads, after.reads, sizes, here, seed, against=against,
+                    limit=searched_by_both(before, after, against))
+
+
+def searched_by_both(before: Hardened, after: Hardened, against: str) -> float:
+    """The size up to which every flip was searched for in both, native units."""
+    return min(exact_up_to(side.plan, side.reads, against) for side in (before, after) if side.reads)
+
+
+def plain_side(plain: Assessed) -> Hardened:
+    """The network before hardening, as the other side of a comparison."""
+    return Hardened("", plain.reads, plan=plain.run.plan)
 
 
 def _other(main: Hardened, other: Hardened, at: Mapping[str, Any] | None, bounds: Bounds, seed: int) -> Told:
     """Another hardening beside the study's own, at the size of the verdict; `difference`s are other minus own."""
-    found = _compared(main.assessed, other.assessed, [number_of(at)] if at else [], seed)
+    found = _compared(main, other, [number_of(at)] if at else [], seed)
     return {"name": other.name, "training": other.training, "method": other.training.get("method"),
             "epsilon": _size(_epsilon(other.training), bounds),
             "doubt": _doubts(other), "chosen_epoch": other.training.get("chosen_epoch"),
             "failed": failure(other.training, found),
             "assessed": found is not None, "clean": found["clean"] if found else UNKNOWN,
             "robust": (found["sizes"][0]["merged"] if found and found["sizes"] else None) or UNKNOWN,
-            "median": _median(other.assessed, bounds, seed)}
+            "median": _median(other.reads, bounds, seed)}
 
 
 def _by_method(other: Mapping[str, Any]) -> tuple[str, float, str]:
     return str(other["method"] or ""), number_of(other["epsilon"]), str(other["name"])
 
 
-def _median(side: Assessed | None, bounds: Bounds, seed: int) -> Told:
+def _median(reads: Reads | None, bounds: Bounds, seed: int) -> Told:
     """The median smallest flip of a network's own right reads, with its interval."""
-    if side is None or side.reads.smallest_flip("label") is None:
+    if reads is None or reads.smallest_flip("label") is None:
         return {name: size_json(math.nan, bounds) for name in ("median", "low", "high")}
-    middle = median_flip(*judged_by(side.reads, "label"), seed)
+    middle = median_flip(*judged_by(reads, "label"), seed)
     return {name: size_json(end, bounds) for name, end in zip(("median", "low", "high"), middle, strict=True)}
 
 
-def _new_findings(run: Run, hardened: Hardened) -> list[Told]:
-    """The findings of the hardened network's assessment that the plain one's does not have too."""
-    known = {(each["check"], each["message"]) for each in run.findings}
+def _new_findings(plain: Assessed, hardened: Hardened) -> list[Told]:
+    """The findings of the hardened networks that the plain one does not have too, each once, worst first."""
+    known = {(each["check"], each["message"]) for each in plain.run.findings}
     failed = str(hardened.training.get("failed") or "")
-    return [each for each in (hardened.assessed.run.findings if hardened.assessed else ())
-            if (each["check"], each["message"]) not in known and not (failed and failed == each["message"])]
+    found = {(each["check"], each["message"]): dict(each) for _, each in hardened.findings}
+    return worst_first(each for key, each in found.items()
+                       if key not in known and not (failed and failed == each["message"]))
 
 
 def _doubts(hardened: Hardened) -> list[str]:
     """The checks that the hardened network's evaluation failed, whether or not the plain one failed them too."""
-    found = hardened.assessed.run.findings if hardened.assessed else []
-    return [each["check"] for each in found if each["severity"] == "error" and each["check"] != "hardening failed"]
+    failed = [each["check"] for _, each in hardened.findings if each["severity"] == "error"]
+    return [check for check in dict.fromkeys(failed) if check != "hardening failed"]
 
 
 def _epsilon(training: Told) -> float | None:

@@ -7,26 +7,26 @@ from typing import Any, ClassVar
 
 from steadyread.charts.examples import NoiseExample
 from steadyread.metrics import published
+from steadyread.metrics.hardened import Hardenings
+from steadyread.metrics.hardening_methods import summarise_methods
 from steadyread.metrics.noise import row_of
-from steadyread.metrics.noise_hardening import summarise_noise_hardening
-from steadyread.metrics.noise_hardening_methods import NoiseHardening as HardenedNetworks
 from steadyread.metrics.noise_summary import SIMULATE, by_severity, networks_by_variant, summarise_noise
 from steadyread.metrics.plan import class_names
 from steadyread.metrics.reads import KNOWN, PARTS, RANDOM, Reads
 from steadyread.metrics.seeing import summarise_seeing
 from steadyread.report.cards import estimated, within
 from steadyread.report.drawings import Drawing
+from steadyread.report.hardening_drawings import noise_hardening_drawings
+from steadyread.report.hardening_stored import read_noise_hardening
 from steadyread.report.items import Card, Cards, Item, Text
 from steadyread.report.marks import bold
 from steadyread.report.noise_drawings import noise_drawings
-from steadyread.report.noise_hardening_drawings import noise_hardening_drawings
-from steadyread.report.noise_hardening_stored import read_noise_hardening
 from steadyread.report.noise_stored import NoiseRun, read_noise_run
 from steadyread.report.seeing_drawings import seeing_drawings
 from steadyread.report.seeing_stored import SeenRun, read_seen_run
 from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.words import noise as words
-from steadyread.words.noise_hardening import hardening_words
+from steadyread.words.hardening import hardening_words
 from steadyread.words.numbers import counted, percent
 
 Summary = Mapping[str, Any]
@@ -104,8 +104,8 @@ class Noise:
 
 @dataclass(frozen=True, eq=False)
 class NoiseHardening:
-    """What hardening against CT noise did, as `metrics.noise_hardening` has it, with the words of
-    `words.noise_hardening`; and the names of the classes."""
+    """What hardening against CT noise did, as `metrics.hardening_methods` has it, with the words of
+    `words.hardening`; and the names of the classes."""
 
     label: ClassVar[str] = "CT noise"
     summary: Summary
@@ -130,7 +130,7 @@ class NoiseFiles:
 
     run: NoiseRun
     networks: Mapping[str, Reads]
-    hardening: HardenedNetworks | None
+    hardening: Hardenings | None
     seen: SeenRun | None
 
 
@@ -154,7 +154,7 @@ def noise_of(files: NoiseFiles, seed: int = 0, shared: Shareable = AS_IT_IS) -> 
     summary = shared.tree(summarise_noise(study, files.networks, seed))
     summary["verdict"] = words.noise_verdict(summary)
     if files.hardening:
-        hardened = shared.tree(summarise_noise_hardening(files.hardening, summary["stated_mas"], seed))
+        hardened = shared.tree(summarise_methods(files.hardening, summary["stated_mas"], seed))
         summary["hardening"] = hardened | hardening_words(hardened)
     if files.seen:
         summary["seeing"] = shared.tree(summarise_seeing(files.seen.folds, seed))

@@ -14,6 +14,7 @@ from steadyread.metrics.verdicts import way_of
 from steadyread.report.accuracy_drawings import before_and_after, under_attack
 from steadyread.report.drawings import Drawing, summarised_side
 from steadyread.report.hardening_drawings import sides
+from steadyread.report.hardening_stored import plain_side
 from steadyread.report.sets_stored import StoredSets
 from steadyread.units import number_of
 from steadyread.words.hardening import headline
@@ -75,9 +76,9 @@ def _before_after(stored: StoredSets, found: Summary) -> Chart | None:
     shown = []
     for name, (one, plain) in stored.assessed.items():
         told = found["sets"][name]["hardening"]
-        main = one.hardened[0].assessed if one.hardened else None
+        main = one.hardened[0] if one.hardened else None
         if told is not None and main is not None and told["compared"] is not None:
-            shown.append((one.title, plain.bounds, sides(plain, main, told["compared"]["against"]), told))
+            shown.append((one.title, plain.bounds, sides(plain_side(plain), main, told["compared"]["against"]), told))
     references = {(summary["hardening"] or {}).get("compared", {})["against"] for summary in found["sets"].values()
                   if (summary["hardening"] or {}).get("compared")}
     if not shown:

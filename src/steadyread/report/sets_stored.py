@@ -11,7 +11,8 @@ from steadyread import records
 from steadyread.charts.examples import Attacked
 from steadyread.errors import InputRefused
 from steadyread.files import ATTACKED, EQUAL, FAILED, IMAGES, SETTINGS
-from steadyread.report.hardening_stored import Hardened, read_hardenings
+from steadyread.metrics.hardened import Hardened
+from steadyread.report.hardening_stored import read_hardenings
 from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.report.stored import Assessed, Run, assessed_of, class_name
 from steadyread.store import own_network

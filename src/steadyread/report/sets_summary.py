@@ -7,11 +7,12 @@ from steadyread._version import __version__
 from steadyread.metrics import published_oncology as paper
 from steadyread.metrics.across_sets import at_common_sizes, scores_by_set, where_it_stops
 from steadyread.metrics.fragility import Alike, fragility
+from steadyread.metrics.hardened import Hardened
 from steadyread.metrics.hardening import compared
 from steadyread.metrics.intervals import share
-from steadyread.metrics.plan import exact_up_to
+from steadyread.metrics.plan import bounds_of, exact_up_to
 from steadyread.metrics.summary import REFERENCES, judged_by, summarise
-from steadyread.report.hardening_stored import hardening_summary
+from steadyread.report.hardening_stored import hardening_summary, plain_side, searched_by_both
 from steadyread.report.sets_stored import StoredSet, StoredSets
 from steadyread.report.stored import Assessed
 from steadyread.words.hardening import method_name
@@ -74,17 +75,18 @@ def _of_set(one: StoredSet, plain: Assessed, seed: int) -> Told:
     known = {(each["check"], each["message"]) for each in run.findings}
     told["equal_findings"] = [each for each in (one.equal.run.findings if one.equal else ())
                               if (each["check"], each["message"]) not in known]
-    main = one.hardened[0].assessed if one.hardened else None
-    return told | {"hardened_at": {against: _at(plain, main, against, seed) for against in REFERENCES}
-                   if main is not None else None}
+    main = one.hardened[0] if one.hardened else None
+    return told | {"hardened_at": {against: _at(plain_side(plain), main, against, seed) for against in REFERENCES}
+                   if main is not None and main.reads is not None else None}
 
 
-def _at(before: Assessed, after: Assessed, against: str, seed: int) -> list[Told]:
+def _at(before: Hardened, after: Hardened, against: str, seed: int) -> list[Told]:
     """Before and after hardening at the sizes of [A] Table 1, on the same images."""
-    sizes = [share_ * before.bounds.range for share_ in paper.SIZES]
-    limit = min(exact_up_to(side.run.plan, side.reads, against) for side in (before, after))
-    rows: list[Told] = compared(before.reads, after.reads, sizes, before.bounds, seed, against=against,
-                                limit=limit)["sizes"]
+    assert before.reads is not None
+    assert after.reads is not None
+    bounds = bounds_of(before.plan)
+    rows: list[Told] = compared(before.reads, after.reads, [size * bounds.range for size in paper.SIZES], bounds, seed,
+                                against=against, limit=searched_by_both(before, after, against))["sizes"]
     return rows
 
 

@@ -94,7 +94,7 @@ def read_network(cells: Sequence[Cell], folder: Path, classes: tuple[str, ...] =
                 for each in findings_of(place / FINDINGS, shared)}
     shown = next((cell.folder for cell in cells if (cell.folder / EXAMPLES).exists()), first.folder)
     return Run(folder, shared.tree(plan), tables[0] if len(tables) == 1 else pa.concat_tables(
-        tables, promote_options="default"), _worst_first(findings.values()),
+        tables, promote_options="default"), worst_first(findings.values()),
         shared.tree(_optional(first.folder / TRAINING)),
         [replace(one, case_id=shared.case(one.case_id)) for one in read_examples(shown / EXAMPLES, names)])
 
@@ -145,10 +145,10 @@ def findings_of(path: Path, shared: Shareable = AS_IT_IS) -> list[dict[str, Any]
         raise InputRefused(f"{path} must hold a list of findings; remove it or run the assessment again")
     known = [{"check": "", "severity": "note", "message": "", "value": None, "rows": ()} | shared.finding(each)
              for each in found]
-    return _worst_first(known)
+    return worst_first(known)
 
 
-def _worst_first(findings: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
+def worst_first(findings: Iterable[dict[str, Any]]) -> list[dict[str, Any]]:
     return sorted(findings, key=lambda each: _SEVERITIES.index(each["severity"])
                   if each["severity"] in _SEVERITIES else 0)
 

@@ -7,7 +7,7 @@ from steadyread.metrics import published_oncology as published
 from steadyread.metrics.across_sets import same_size
 from steadyread.metrics.contrasts import Contrast
 from steadyread.report import forms
-from steadyread.report.hardened import other_rows
+from steadyread.report.hardened import others_table
 from steadyread.report.items import Figure, Fold, Heading, Item, Note, Notes, Text, grid
 from steadyread.report.marks import italic, mark
 from steadyread.report.section import section
@@ -15,7 +15,7 @@ from steadyread.report.sets import OUTCOMES, THEIRS, Sets, Summary, unit_of
 from steadyread.report.table import Column, Form, begun, table
 from steadyread.units import number_of
 from steadyread.words.hardening import headline, method_name
-from steadyread.words.numbers import digits, show_size_json
+from steadyread.words.numbers import digits
 from steadyread.words.sets import FAILED, outcome
 
 _TONES = {"better": "better", "worse": "worse", FAILED: "worse"}
@@ -139,22 +139,7 @@ def _every_size(sets: Sets) -> Iterator[Item]:
 
 
 def _others(each: Summary) -> Iterator[Item]:
-    rows = other_rows(each["hardening"])
-    if not rows:
-        return
-    name = Form(lambda row: str(row["name"]), tone="",
-                beneath=lambda row: mark("tag error", "failed") if row["failed"] else "")
-    at = each["hardening"]["at"]
-    under = f"{italic('Under attack')}: accuracy under changes of at most {show_size_json(at)}. " if at else ""
-    columns = [Column("Hardening", name), Column("Method", forms.TEXT),
-               Column("Trained at,\nof range", forms.optional(forms.OF_RANGE)), Column("Kept epoch", forms.COUNT),
-               Column("Clean, %", forms.stacked()), Column("Under attack, %", forms.stacked()),
-               Column("Difference", forms.optional(forms.POINTS_STACKED)), Column("p", forms.COUNT),
-               Column("Median flip,\nof range", forms.COUNT)]
-    yield Heading(f"{each['title']}: other hardenings of the same network")
-    yield table(columns, [(row, row["method"], row["epsilon"], row["epoch"], row["clean"], row["robust"],
-                           row["difference"], forms.P_VALUE.show(row["p"]) if row["difference"] else "",
-                           forms.flip(row["median"])) for row in rows], tone="snug", above=(
-        f"{under}The difference in points is to this study's own hardening, over the same resampled patients. [A] "
-        "warns that too small a size in training limits the gain and too large a one keeps the network from "
-        "learning."))
+    others = others_table(each["hardening"])
+    if others is not None:
+        yield Heading(f"{each['title']}: other hardenings of the same network")
+        yield others

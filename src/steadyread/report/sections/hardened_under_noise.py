@@ -3,17 +3,15 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from steadyread.metrics import published
 from steadyread.metrics.contrasts import Contrast
-from steadyread.metrics.reads import KNOWN, OPTIMISED, ORIGINAL, PARTS
+from steadyread.metrics.reads import KNOWN, ORIGINAL, PARTS
 from steadyread.report import forms
 from steadyread.report.items import Card, Cards, Figure, Fold, Heading, Item, Note, Notes, Terms, Text, grid, notes
-from steadyread.report.marks import bold, italic, mark
-from steadyread.report.noise import PRINTED_AT, NoiseHardening
+from steadyread.report.marks import bold, italic
+from steadyread.report.noise import NoiseHardening
 from steadyread.report.section import section
-from steadyread.report.table import Cell, Column, Form, Row, Table, begun, table
-from steadyread.words.noise import class_name, noise_name, starts_said, variant_name
-from steadyread.words.noise_hardening import (
+from steadyread.report.table import Cell, Column, Form, Table, begun, table
+from steadyread.words.hardening import (
     hardened_name,
     lost_said,
     method_said,
@@ -23,6 +21,7 @@ from steadyread.words.noise_hardening import (
     undercounted_said,
     unequal_said,
 )
+from steadyread.words.noise import class_name, noise_name, starts_said, variant_name
 from steadyread.words.numbers import NONE, digits, percent
 
 Values = Mapping[str, Any]
@@ -35,7 +34,7 @@ _AUC = forms.change(1, 3)
 
 @section("Hardening against noise", of=NoiseHardening, order=1070)
 def hardened_under_noise(hardening: NoiseHardening) -> Iterator[Item]:
-    """[B] Tables 4 and 5, and every method beside the networks before."""
+    """Round by round as [B] Tables 4 and 5, and every method beside the networks before."""
     s = hardening.summary
     yield from (Text(words) for words in s["said"].values() if words)
     if cards := tuple(_cards(s)):
@@ -120,7 +119,7 @@ def _logits(values: Any) -> str:
 
 
 def _by_step(s: Values) -> Iterator[Item]:
-    """[B] Tables 4 and 5: a table for each attack and part."""
+    """A table for each attack and part, as [B] Tables 4 and 5."""
     main, others = list(_step_tables(s, True)), tuple(_step_tables(s, False))
     if not main and not others:
         return
@@ -128,8 +127,8 @@ def _by_step(s: Values) -> Iterator[Item]:
     yield Heading("Round by round")
     yield from main
     yield Text(f"Of each method the last network is judged, of the main one that of every round. Before: the study's "
-               f"own networks{variant}, judged again by these same attacks and draws. The paper's search is another "
-               "than ours, and noise that a search does not find is not noise that a network stands.", "note")
+               f"own networks{variant}, judged again by these same attacks and draws. Noise that a search does not "
+               "find is not noise that a network stands.", "note")
     yield grid(Figure("hardened_doses"))
     yield grid(Figure("hardened_sar"), tone="figures wide")
     if others:
@@ -142,32 +141,23 @@ def _step_tables(s: Values, main: bool) -> Iterator[Table]:
         for part in (s["part"], *(part for part in PARTS if part != s["part"])):
             steps = [step for step in s["steps"] if (step["attack"], step["part"]) == (attack, part)]
             if len(steps) > 1 or (steps and main):
-                yield _step_table(s, steps, main and attack in OPTIMISED)
+                yield _step_table(s, steps)
 
 
-def _step_table(s: Values, steps: Sequence[Values], beside: bool) -> Table:
-    """SAN of each step at each dose; `beside` the paper's."""
+def _step_table(s: Values, steps: Sequence[Values]) -> Table:
+    """SAN of each step at each dose."""
     doses = sorted({float(mas) for step in steps for mas in step["cells"]})
     uneven = len({step["folds"] for step in steps}) > 1
-    rows, papers = [], 0
+    rows = []
     for step in steps:
         cells = {float(mas): cell["san"] for mas, cell in step["cells"].items()}
-        folds = [step["folds"]] if uneven else []
-        rows.append(Row((step_name(step["name"], step["round"], s), *folds, step["auc"], *map(cells.get, doses))))
-        paper = published.adapted_printed(step["part"], step["round"]) if beside and step["round"] is not None else None
-        if paper:
-            papers += 1
-            san = dict(zip(published.DOSES, paper.san, strict=True))
-            auc = Cell(f"{paper.auc.mean:.2f} ± {paper.auc.sd:.3f}", "num")
-            rows.append(Row(("[B]", *([_BLANK] if uneven else []), auc,
-                             *(Cell(forms.printed(san.get(mas)), "num") for mas in doses)), False, "theirs"))
+        rows.append((step_name(step["name"], step["round"], s), *([step["folds"]] if uneven else []), step["auc"],
+                     *map(cells.get, doses)))
     trials = sorted({starts_said(cell).replace("start", "trial") for step in steps for cell in step["cells"].values()})
-    number = 4 if steps[0]["part"] == "train" else 5
-    printed = f" {mark('theirs', f'[B] Table {number}')}, {PRINTED_AT}, ten folds." if papers else ""
     return table([Column("Network", forms.TEXT), *([Column("Folds", forms.COUNT)] if uneven else []),
                   Column("AUC", forms.mean_sd(1, 3)), *(Column(f"{mas:g} mAs", forms.mean_sd()) for mas in doses)],
                  rows, tone="snug", above=f"SAN in {steps[0]['part']} under {noise_name(steps[0]['attack'])}, %: mean "
-                 f"± SD over folds. {', '.join(trials)}.{printed}")
+                 f"± SD over folds. {', '.join(trials)}.")
 
 
 def _by_method(s: Values) -> Iterator[Item]:

@@ -8,18 +8,16 @@ from steadyread.files import JOBS
 from steadyread.metrics.contrasts import Contrast
 from steadyread.metrics.summary import as_json
 from steadyread.report import forms
-from steadyread.report.hardened import hardening_cards, other_rows, sizes_said, training_terms
+from steadyread.report.hardened import hardening_cards, others_table, sizes_said, training_terms
 from steadyread.report.items import Cards, Figure, Fold, Heading, Item, Listing, Terms, Text, grid, notes
 from steadyread.report.marks import code, italic, mark
 from steadyread.report.plain import Plain, failed
 from steadyread.report.section import section
-from steadyread.report.table import Column, Form, begun, table
-from steadyread.words.numbers import attack_name, show_size_json
+from steadyread.report.table import Column, begun, table
+from steadyread.words.numbers import attack_name
 from steadyread.words.plain import EXACT, MERGED
 
 Told = Mapping[str, Any]
-_NAME = Form(lambda row: str(row["name"]), tone="", beneath=lambda row: "\n".join(filter(None, (
-    row["method"], mark("tag error", "failed") if row["failed"] else ""))))
 
 
 @section("Before and after hardening", of=Plain, order=500)
@@ -108,27 +106,11 @@ def _compared_rows(pair: Told) -> Iterator[tuple[str, Told | None, Contrast]]:
 
 
 def _others(plain: Plain, found: Told) -> Iterator[Item]:
-    rows = other_rows(found)
-    if not rows:
+    others = others_table(found, plain.unit)
+    if others is None:
         return
     yield Heading("Other hardenings of the same network")
-    at = (f"{italic('Under attack')}: accuracy under changes of at most {show_size_json(found['at'])}. "
-          if found["at"] else "")
-    unit = [Column(plain.unit, forms.optional(forms.NATIVE))] if plain.unit else []
-    keep = [mark("keep", words) for words in ("Trained at,", "of range", "Under", "attack, %", "Median flip,")]
-    columns = [Column("Hardening", _NAME), Column(f"{keep[0]}\n{keep[1]}", forms.optional(forms.OF_RANGE)), *unit,
-               Column("Kept epoch", forms.COUNT), Column("Clean, %", forms.stacked()),
-               Column(f"{keep[2]} {keep[3]}", forms.stacked()),
-               Column("Difference", forms.optional(forms.POINTS_STACKED)), Column("p", forms.COUNT),
-               Column(f"{keep[4]}\n{keep[1]}", forms.COUNT)]
-    yield table(columns, [(row, row["epsilon"], *([row["epsilon"]] if unit else []), row["epoch"], row["clean"],
-                           row["robust"], row["difference"],
-                           forms.P_VALUE.show(row["p"]) if row["difference"] else "", forms.flip(row["median"]))
-                          for row in rows], tone="snug", above=(
-        f"{at}The difference in points is to this study's own hardening, over the same resampled patients and the "
-        "attacks that both networks met, so that columns of unlike attacks need not subtract. The median smallest flip "
-        "is of each network's own correct reads. Each interval stands for itself: of twenty such comparisons one "
-        "leaves out 0 by chance."))
+    yield others
     came_to_nothing = [other for other in found["others"] if other["failed"]]
     if came_to_nothing:
         yield notes([{"severity": "error", "check": other["name"].replace("_", " "), "message": other["failed"]}

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from steadyread.metrics.hardened import BEFORE
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.noise_hardening import BEFORE
 from steadyread.metrics.reads import CT_NOISE
 from steadyread.metrics.tidy import LINF
 from steadyread.report import forms
