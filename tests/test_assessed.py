@@ -22,7 +22,8 @@ from steadyread import Assessment, Cases, Classifier, records, workflows
 from steadyread.errors import Doubt, InputRefused, PlanDiffers, TrainingFailed, UsageError
 from steadyread.frames import Frame, frame
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.tidy import COLUMNS, LINF, Number, headline
+from steadyread.metrics.reads import LINF
+from steadyread.metrics.tidy import COLUMNS, Number, headline
 from steadyread.noise_explain import explain_run
 from steadyread.stored import triage_run
 from steadyread.training.fit import TrainingSettings

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.metrics import Estimate, Outcome, Reads, reads_of
 from steadyread.metrics.contrasts import Contrast
-from steadyread.metrics.hardening import compared
+from steadyread.metrics.hardening import ROBUST, Compared, compared, headline
 from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.summary import as_json
 from steadyread.metrics.verdicts import way_of
@@ -22,7 +22,6 @@ from steadyread.words.hardening import (
     flips_said,
     hardening_short,
     hardening_verdict,
-    headline,
     under_attack,
 )
 
@@ -48,6 +47,12 @@ def linear(**settings: Any) -> Reads:
     return reads_of(records.as_table(fabricate.rows(**settings)), "test", "plain", HU)
 
 
+def robust(found: dict[str, Any], size: float) -> Contrast:
+    """The contrast of the robust accuracy at a size."""
+    row = next(row for row in found["rows"] if row.measure == ROBUST and row.size["native"] == size)
+    return cast(Contrast, row.contrast)
+
+
 def test_the_counts_are_those_of_a_hand() -> None:
     row = compared(hand([1] * 12 + [0] * 8), hand([1] * 10 + [0] * 2 + [1] * 5 + [0] * 3), [], HU)["clean"]
     assert (row.before.value, row.after.value) == (0.6, 0.75)
@@ -64,7 +69,7 @@ def test_half_the_slope_doubles_every_smallest_flip() -> None:
     assert (flips["larger"].value, flips["smaller"].value, flips["ties"]) == (1.0, 0.0, 0)
     assert flips["ratio"].value == pytest.approx(2)
     assert flips["p"] == pytest.approx(0.5 ** (flips["images"] - 1))
-    held = {row["size"]["native"]: row["merged"] for row in found["sizes"]}
+    held = {size: robust(found, size) for size in (1.4, 2.8, 5.6)}
     assert held[5.6].after.value == held[2.8].before.value
     assert held[2.8].after.value == held[1.4].before.value
 
@@ -72,9 +77,8 @@ def test_half_the_slope_doubles_every_smallest_flip() -> None:
 def test_a_merged_row_is_the_difference_of_the_two_curves() -> None:
     before, after = linear(slope=0.4, spread=0.5), linear(slope=0.15, spread=0.7)
     found = compared(before, after, [0.7, 1.4, 2.8, 5.6, 20.0], HU)
-    assert len(found["sizes"]) == 5
-    for row in found["sizes"]:
-        size, merged = row["size"]["native"], row["merged"]
+    for size in (0.7, 1.4, 2.8, 5.6, 20.0):
+        merged = robust(found, size)
         sides = [robust_curve(reads, "label").at(size) for reads in (before, after)]
         assert [merged.before.value, merged.after.value] == [side.value for side in sides]
         assert merged.difference.value == pytest.approx(sides[1].value - sides[0].value)
@@ -85,14 +89,14 @@ def test_a_merged_row_is_the_difference_of_the_two_curves() -> None:
 def test_swapping_before_and_after_swaps_the_answer() -> None:
     first, second = linear(slope=0.4, spread=0.5), linear(slope=0.15, spread=0.7)
     there, back = compared(first, second, [2.8], HU), compared(second, first, [2.8], HU)
-    one, other = there["sizes"][0]["merged"], back["sizes"][0]["merged"]
+    one, other = robust(there, 2.8), robust(back, 2.8)
     assert one.difference.low == pytest.approx(-other.difference.high)
     assert (one.gained, one.lost, one.p) == (other.lost, other.gained, other.p)
     assert there["flips"]["larger"].value == back["flips"]["smaller"].value
 
 
 def test_a_paired_interval_is_narrower_than_one_of_two_groups() -> None:
-    row = compared(linear(slope=0.4), linear(slope=0.35), [2.8], HU)["sizes"][0]["merged"]
+    row = robust(compared(linear(slope=0.4), linear(slope=0.35), [2.8], HU), 2.8)
     apart = np.hypot(row.before.high - row.before.low, row.after.high - row.after.low)
     assert row.difference.high - row.difference.low < 0.6 * apart
 
@@ -132,7 +136,7 @@ def test_two_folds_of_alike_networks_tell_what_one_tells_but_test_by_patients() 
     """The networks of two folds read the same images: their changes are no further evidence."""
     alone, both = (compared(before, after, [2.8], HU) for before, after in (
         (linear(slope=0.25), linear(slope=0.1)), (in_folds(0.25), in_folds(0.1))))
-    first, second = (found["sizes"][0]["merged"] for found in (alone, both))
+    first, second = (robust(found, 2.8) for found in (alone, both))
     assert second.gained == 2 * first.gained > 0
     assert both["images"] == alone["images"] == 120
     assert second.difference.value == pytest.approx(first.difference.value)
@@ -162,9 +166,8 @@ def test_an_attack_that_one_network_met_alone_weighs_on_neither() -> None:
     every = linear(slope=0.25)
     kept = tuple(outcome for outcome in every.outcomes if outcome.attack == "fgsm")
     found = compared(replace(every, outcomes=kept), every, [5.6], HU)
-    assert found["sizes"][0]["merged"].difference.value == 0
-    assert [row["attack"] for row in found["sizes"][0]["attacks"]] == ["fgsm"]
-    assert found["sizes"][0]["exact"] is False
+    assert robust(found, 5.6).difference.value == 0
+    assert [(row.attack, row.exact) for row in found["rows"]] == [("", True), ("fgsm", True), ("all", False)]
     assert found["flips"]["searched"] is False
     assert found["flips"]["images"] == 0
     assert flips_said(found["flips"]) is None
@@ -172,18 +175,18 @@ def test_an_attack_that_one_network_met_alone_weighs_on_neither() -> None:
 
 def test_beyond_the_search_only_tried_sizes_are_told() -> None:
     before, after = linear(slope=0.4, largest=3.0), linear(slope=0.1, largest=3.0)
-    told = compared(before, after, [2.0, 4.0, 5.6], HU, limit=3.0)["sizes"]
-    assert [(row["size"]["native"], row["exact"]) for row in told] == [(2.0, True), (5.6, False)]
+    told = compared(before, after, [2.0, 4.0, 5.6], HU, limit=3.0)["rows"]
+    assert [(row.size["native"], row.exact) for row in told if row.measure == ROBUST] == [(2.0, True), (5.6, False)]
 
 
 def test_every_fixed_attack_of_a_size_has_its_row() -> None:
     before, after = linear(slope=0.4), linear(slope=0.2)
-    row = compared(before, after, [2.8], HU)["sizes"][0]
-    assert sorted(each["attack"] for each in row["attacks"]) == ["bim", "fgsm", "pgd"]
-    for each in row["attacks"]:
-        outcome = next(one for one in before.fixed("label") if (one.attack, one.level) == (each["attack"], 2.8))
-        assert each["accuracy"].before.value == np.mean(outcome.prediction == before.labels)
-        assert each["accuracy"].before.value >= row["merged"].before.value
+    found = compared(before, after, [2.8], HU)
+    assert [row.attack for row in found["rows"]] == ["", "fgsm", "bim", "pgd", "all"]
+    for each in found["rows"][1:4]:
+        outcome = next(one for one in before.fixed("label") if (one.attack, one.level) == (each.attack, 2.8))
+        assert each.contrast.before.value == np.mean(outcome.prediction == before.labels)
+        assert each.contrast.before.value >= robust(found, 2.8).before.value
 
 
 def test_an_attack_on_some_images_is_judged_on_those() -> None:
@@ -192,12 +195,12 @@ def test_an_attack_on_some_images_is_judged_on_those() -> None:
     some = replace(whole, outcomes=tuple(
         outcome.within(np.arange(120)[:, None] < 50) if outcome.attack == "pgd" else outcome
         for outcome in whole.outcomes))
-    rows = {each["attack"]: each["accuracy"] for each in compared(whole, some, [2.8], HU)["sizes"][0]["attacks"]}
+    rows = {row.attack: row.contrast for row in compared(whole, some, [2.8], HU)["rows"]}
     assert rows["pgd"].difference.n == rows["pgd"].before.n == 50
     assert rows["fgsm"].before.n == 120
     few = replace(whole, outcomes=tuple(outcome.within(np.arange(120)[:, None] < 5) for outcome in whole.outcomes))
-    for each in compared(few, few, [2.8], HU)["sizes"][0]["attacks"]:
-        assert each["accuracy"].difference.low is None
+    for row in compared(few, few, [2.8], HU)["rows"][1:]:
+        assert row.contrast.difference.low is None
 
 
 def test_flips_that_were_never_found() -> None:
@@ -221,7 +224,7 @@ def test_flips_are_of_the_reads_that_both_get_right() -> None:
 
 def test_against_the_prediction_a_wrong_read_may_be_pushed_to_right() -> None:
     reads = linear()
-    row = compared(reads, reads, [1e5], HU, against="prediction", limit=1e6)["sizes"][0]["merged"]
+    row = robust(compared(reads, reads, [1e5], HU, against="prediction", limit=1e6), 1e5)
     assert row.before.value == pytest.approx(1 - reads.correct.mean())
 
 
@@ -244,8 +247,7 @@ def row(value: float | None, low: float | None, high: float | None, p: float, ga
     (row(None, None, None, 1.0), "few"), (row(0.1, -0.1, 0.2, 0.01), "alike")])
 def test_a_gain_is_one_where_interval_and_test_both_say_so(given: Contrast, expected: str) -> None:
     assert way_of(given) == expected
-    told = under_attack({"size": {"native": 2.8, "unit": "HU", "of_range": 0.002}, "exact": True, "merged": given},
-                        {"patients": 40})
+    told = under_attack(Compared(ROBUST, given, size={"native": 2.8, "unit": "HU", "of_range": 0.002}), 40)
     assert ("steadier:" in told and "cannot" not in told) == (expected == "better")
     assert ("less steady" in told) == (expected == "worse")
 
@@ -281,8 +283,9 @@ def test_a_network_that_says_one_class_has_not_been_hardened() -> None:
 
 def test_the_headline_is_the_training_s_own_size_else_the_largest() -> None:
     found = compared(linear(), linear(slope=0.1), [1.4, 2.8, 5.6], HU)
-    assert [(headline(found, size) or {})["size"]["native"] for size in (2.8, 3.0, None)] == [2.8, 5.6, 5.6]
-    assert headline(compared(hand([1]), hand([1]), [], HU), 2.8) is None
+    rows = [headline(found["rows"], size) for size in (2.8, 3.0, None)]
+    assert [row.size["native"] for row in rows if row and row.size] == [2.8, 5.6, 5.6]
+    assert headline(compared(hand([1]), hand([1]), [], HU)["rows"], 2.8) is None
 
 
 def test_a_network_that_said_one_class_before_has_not_stopped_reading() -> None:

@@ -141,7 +141,7 @@ def test_half_the_slope_is_twice_the_flip(tmp_path: Path) -> None:
     one = found["sets"]["set"]
     assert one["hardening"]["compared"]["flips"]["larger"].value == 1.0
     assert one["hardening"]["compared"]["flips"]["ratio"].value == pytest.approx(2.0)
-    rows = {round(row["size"]["of_range"], 6): row["merged"] for row in one["hardened_at"]["label"]}
+    rows = {round(row.size["of_range"], 6): row.contrast for row in one["hardened_at"]["label"] if row.attack == "all"}
     assert rows[0.004].after.value == rows[0.002].before.value
     assert rows[0.002].after.value == rows[0.001].before.value
 

@@ -32,8 +32,8 @@ from steadyread.frames import Frame, frame
 from steadyread.jobs.attacks import pixel_attacks
 from steadyread.jobs.examples import write_examples
 from steadyread.metrics.plan import part_of
-from steadyread.metrics.reads import CT_NOISE, ORIGINAL
-from steadyread.metrics.tidy import COLUMNS, LINF
+from steadyread.metrics.reads import CT_NOISE, LINF, ORIGINAL
+from steadyread.metrics.tidy import COLUMNS
 from steadyread.progress import Progress, quiet
 from steadyread.progress import progress as spoken
 from steadyread.report.drawings import Drawing

@@ -87,8 +87,7 @@ def _under_hardening(told: Mapping[str, Any] | None) -> str:
         return NONE
     if told.get("failed"):
         return "failed"
-    at = (told.get("at") or {}).get("native")
-    row = next((one["merged"] for one in told["compared"]["sizes"] if one["size"]["native"] == at), None)
+    row = told.get("headline")
     return NONE if row is None else f"{percent(row['before']['value'])} to {percent(row['after']['value'])}"
 
 

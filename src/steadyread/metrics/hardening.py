@@ -5,42 +5,54 @@ so here each difference is paired, see `contrasts`.
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from steadyread.errors import InputRefused
-from steadyread.metrics.contrasts import contrast
+from steadyread.metrics.contrasts import Contrast, contrast, flips_contrast
 from steadyread.metrics.intervals import Estimate, Flags, Floats, Ints, share
 from steadyread.metrics.paired_tests import sign_flip_test
 from steadyread.metrics.pairs import Pair, key_of, paired
-from steadyread.metrics.reads import Reads
+from steadyread.metrics.reads import ALL, CT_NOISE, LINF, Reads
 from steadyread.metrics.robustness import Merged, median_flip, merged_found_size
-from steadyread.units import Bounds, size_json
+from steadyread.units import Bounds, Size, number_of, size_json
 
+ACCURACY, ROBUST, CHANGED = "accuracy", "robust_accuracy", "changed_at_least_once"
 _ROUNDING = 1e-6     # of a size: what a plan's text or float32 may have lost of it
-_MERGED = "merged"
 
 
-class Named(NamedTuple):
-    """What is set side by side: the clean reads, merged over all attacks, or under one attack, at a size."""
+@dataclass(frozen=True)
+class Compared:
+    """One number of two networks: `measure` under an attack of a threat at a `size` on the threat's axis.
 
-    size: float
-    attack: str
+    The columns are those of `tidy.Number`; `size` is that of `units.size_json`, or a dose in mAs, None of clean reads.
+    `exact` is False of an accuracy merged from the sizes tried alone.
+    """
+
+    measure: str
+    contrast: Contrast
     threat: str = ""
+    attack: str = ""
+    against: str = ""
+    size: Size | None = None
+    exact: bool = True
 
-
-_CLEAN = Named(0.0, "clean")
+    def as_json(self) -> dict[str, Any]:
+        """The columns, and the parts of the contrast beside them."""
+        return {name: value for name, value in vars(self).items() if name != "contrast"} | self.contrast.as_json()
 
 
 def compared(before: Reads, after: Reads, sizes: Sequence[float], bounds: Bounds, seed: int = 0, *,
              against: str = "label", limit: float = math.inf) -> dict[str, Any]:
-    """What hardening did to the same images: `Estimate`s and `Contrast`s inside, plain values by `summary.as_json`.
+    """What hardening did to the same images: `Estimate`s and `Compared` inside, plain values by `summary.as_json`.
 
-    Contrasts of the reads that are right: `clean`, and at each of `sizes` (native) `merged` (by the smallest flips
-    over all attacks that both networks met; None where nothing tells) and the `accuracy` under each fixed attack of
-    that size.
+    `rows` are the clean accuracy; at each of `sizes` (native) the accuracy under each fixed attack of that size, and
+    the robust one by the smallest flips over all attacks that both networks met; and of each CT noise that both met
+    at a dose the share of reads that it changes at least once. An attack's rows stand together. `clean` is the first
+    row's contrast.
 
     `flips` are of the reads that are right in both: `larger` the share that needs a larger change after, with
     `p` of `sign_flip_test`; `ratio` the median of after / before (infinite where most are never flipped after);
@@ -56,22 +68,28 @@ def compared(before: Reads, after: Reads, sizes: Sequence[float], bounds: Bounds
         InputRefused: no fold or no image in both, or an image whose labels differ.
     """
     pair = pair_of_networks(before, after)
-    reads = {_CLEAN: (_known(pair.before.correct, pair), _known(pair.after.correct, pair))}
-    for size in sorted(set(map(float, sizes))):
-        reads |= _right_at(pair, against, size, limit)
-    rows = {named: contrast(*sides, pair.before.patient, seed) for named, sides in reads.items()}
-    told = dict.fromkeys(named.size for named in rows if named != _CLEAN)
+    patients = pair.before.patient
+    clean = contrast(_known(pair.before.correct, pair), _known(pair.after.correct, pair), patients, seed)
+    under = [row for size in sorted(set(map(float, sizes)))
+             for row in _at(pair, against, (size, size_json(size, bounds)), limit, seed)]
+    names = [(row.measure, row.attack, row.threat) for row in under]
+    under.sort(key=lambda row: (row.measure, not row.exact and row.measure == ROBUST,
+                                names.index((row.measure, row.attack, row.threat))))
     return {"against": against, "images": int((pair.before.there & pair.after.there).any(1).sum()),
-            "patients": len(np.unique(pair.before.patient)),
-            "only_before": pair.only_before, "only_after": pair.only_after, "clean": rows[_CLEAN],
+            "patients": len(np.unique(patients)), "only_before": pair.only_before, "only_after": pair.only_after,
+            "clean": clean, "rows": [Compared(ACCURACY, clean), *under, *_under_noise(pair, seed)],
             "classes": {"label": _kinds(pair.before.label), "before": _kinds(pair.before.prediction),
                         "after": _kinds(pair.after.prediction)},
-            "sizes": [{"size": size_json(size, bounds), "exact": _searched(pair, against) and _within(size, limit),
-                       "merged": rows.get(Named(size, _MERGED)),
-                       "attacks": [{"attack": named.attack, "threat": named.threat, "accuracy": row}
-                                   for named, row in rows.items() if named.size == size and named.threat]}
-                      for size in told],
             "flips": _flips(pair, against, bounds, seed)}
+
+
+def headline(rows: Sequence[Compared], epsilon: float | None) -> Compared | None:
+    """The row that a verdict speaks of: the robust accuracy at the size that training taught (native), else at the
+    largest that is told; None without any."""
+    robust = [row for row in rows if row.measure == ROBUST]
+    taught = [row for row in robust if epsilon is not None
+              and math.isclose(number_of(row.size), epsilon, rel_tol=_ROUNDING)]
+    return next(iter(taught), max(robust, key=lambda row: number_of(row.size), default=None))
 
 
 def pair_of_networks(before: Reads, after: Reads) -> Pair:
@@ -93,24 +111,33 @@ def _known(right: Flags, pair: Pair, judged: Flags | None = None) -> Floats:
     return np.where(both, right.astype(np.float64), np.nan)
 
 
-def _right_at(pair: Pair, against: str, size: float, limit: float) -> dict[Named, tuple[Floats, Floats]]:
-    """Which images are right at one size: by the merged smallest flips, and under each attack of that size."""
-    found: dict[Named, tuple[Floats, Floats]] = {}
+def _at(pair: Pair, against: str, size: tuple[float, Size], limit: float, seed: int) -> Iterator[Compared]:
+    """Which reads are right at one size: under each attack of that size, and by the merged smallest flips."""
+    patients, searched = pair.before.patient, _searched(pair, against) and size[0] <= limit * (1 + _ROUNDING)
     tried = {key_of(outcome): outcome for outcome in pair.after.fixed(against)}
     here = [(outcome, tried[key_of(outcome)]) for outcome in pair.before.fixed(against)
-            if math.isclose(outcome.level, size, rel_tol=_ROUNDING)]
-    if here or (_searched(pair, against) and _within(size, limit)):
+            if math.isclose(outcome.level, size[0], rel_tol=_ROUNDING)]
+    for first, second in here:
+        judged = first.present & second.present
+        row = contrast(_known(first.prediction == pair.before.labels, pair, judged),
+                       _known(second.prediction == pair.after.labels, pair, judged), patients, seed)
+        yield Compared(ACCURACY, row, first.threat, first.attack, against, size[1])
+    if here or searched:
         sides = [merged_found_size(reads, against) for reads in (pair.before, pair.after)]
         judged = sides[0].present & sides[1].present
         if judged.any():
-            found[Named(size, _MERGED)] = (_known(_stands(pair.before, sides[0], size), pair, judged),
-                                           _known(_stands(pair.after, sides[1], size), pair, judged))
-    for first, second in here:
-        judged = first.present & second.present
-        found[Named(size, first.attack, first.threat)] = (
-            _known(first.prediction == pair.before.labels, pair, judged),
-            _known(second.prediction == pair.after.labels, pair, judged))
-    return found
+            row = contrast(_known(_stands(pair.before, sides[0], size[0]), pair, judged),
+                           _known(_stands(pair.after, sides[1], size[0]), pair, judged), patients, seed)
+            yield Compared(ROBUST, row, LINF, ALL, against, size[1], searched)
+
+
+def _under_noise(pair: Pair, seed: int) -> Iterator[Compared]:
+    """The reads that each CT noise changes, by attack and dose."""
+    for attack, mas in pair.before.under:
+        row = flips_contrast(pair, attack, mas, pair.before.judged, seed)
+        if row is not None:
+            yield Compared(CHANGED, row, CT_NOISE, attack, "prediction",
+                           {"native": mas, "unit": "mAs", "of_range": None})
 
 
 def _stands(reads: Reads, merged: Merged, size: float) -> Flags:
@@ -120,10 +147,6 @@ def _stands(reads: Reads, merged: Merged, size: float) -> Flags:
 
 def _searched(pair: Pair, against: str) -> bool:
     return pair.before.smallest_flip(against) is not None     # an attack here is one that both met
-
-
-def _within(size: float, limit: float) -> bool:
-    return size <= limit * (1 + _ROUNDING)
 
 
 def _flips(pair: Pair, against: str, bounds: Bounds, seed: int) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from steadyread.registry import ATTACKS, LAST, THREATS
 
 Strings = NDArray[np.str_]
 UNDECIDED = -1
+LINF, ALL = "Linf", "all"     # the threat of changes of pixels; all of its attacks merged
 CT_NOISE = "CTNoise"          # the threat whose levels are doses, not sizes of a change
 ORIGINAL = "original"
 RANDOM, INFLATED = "random_ct_noise", "inflated_ct_noise"

@@ -15,6 +15,7 @@ from steadyread.metrics.combination import COMBINED
 from steadyread.metrics.contrasts import Contrast
 from steadyread.metrics.discrimination import discrimination
 from steadyread.metrics.guarantee import guarantee
+from steadyread.metrics.hardening import Compared
 from steadyread.metrics.intervals import Estimate, Floats, share
 from steadyread.metrics.plan import (
     Plan,
@@ -90,7 +91,7 @@ def summarise(table: pa.Table, plan: Plan, findings: Sequence[Mapping[str, Any]]
 
 def as_json(value: Any) -> Any:
     """Plain values for JSON: NaN is null, infinity "inf" or "-inf", arrays are lists."""
-    if isinstance(value, Estimate | Contrast):
+    if isinstance(value, Estimate | Contrast | Compared):
         return as_json(value.as_json())
     if isinstance(value, Mapping):
         return {str(key): as_json(inner) for key, inner in value.items()}

@@ -10,12 +10,11 @@ from steadyread.metrics.discrimination import discrimination
 from steadyread.metrics.intervals import Estimate, share
 from steadyread.metrics.noise import attack_rows
 from steadyread.metrics.plan import Plan, bounds_of, class_count, exact_up_to
-from steadyread.metrics.reads import CT_NOISE, RANDOM, Reads
+from steadyread.metrics.reads import ALL, CT_NOISE, LINF, RANDOM, Reads
 from steadyread.metrics.robustness import accuracy_on_other_axes, accuracy_under_attack, median_flip, robust_curve
 from steadyread.metrics.summary import judged_by, tabled_sizes
 from steadyread.units import Bounds
 
-LINF, ALL = "Linf", "all"
 COLUMNS = ("set", "network", "stage", "part", "threat", "attack", "against", "level", "unit", "measure", "value", "low",
            "high", "n")
 

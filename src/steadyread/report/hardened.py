@@ -12,7 +12,7 @@ from steadyread.report.items import Card
 from steadyread.report.marks import italic, mark
 from steadyread.report.table import Column, Form, Table, table
 from steadyread.units import Bounds, number_of
-from steadyread.words.hardening import difference_said, headline, method_name
+from steadyread.words.hardening import difference_said, method_name
 from steadyread.words.numbers import NONE, digits, factor, percent, points, show_native, show_size_json
 
 Told = Mapping[str, Any]
@@ -29,9 +29,9 @@ def hardening_cards(told: Told) -> list[Card]:
     if found is None or told["failed"]:
         return []
     made = []
-    row = headline(found, number_of(told["at"])) if told["at"] else None
+    row = told["headline"]
     if row:
-        made.append(_paired_card(f"robust accuracy at {bare(row['size'])}", row["merged"]))
+        made.append(_paired_card(f"robust accuracy at {bare(row.size)}", row.contrast))
     made.append(_paired_card("clean accuracy", found["clean"]))
     flips = found["flips"]
     if flips["searched"] and flips["images"]:
@@ -54,8 +54,8 @@ def others_table(told: Told, unit: str = "") -> Table | None:
     found = told["compared"]
     if found is None or not told["others"]:
         return None
-    row = headline(found, number_of(told["at"])) if told["at"] else None
-    merged: Contrast = row["merged"] if row else UNKNOWN
+    row = told["headline"]
+    merged: Contrast = row.contrast if row else UNKNOWN
     clean, medians, training = found["clean"], told["medians"], told["training"]
     rows: list[tuple[Any, ...]] = [
         (("before hardening", "", False), None, "", clean.before, merged.before, UNKNOWN, medians["before"]),
@@ -121,9 +121,9 @@ def epoch(training: Told) -> str:
 def trained_sizes(told: Mapping[str, Any]) -> list[Trained]:
     """Each PGD hardening with its size of training, in native units, smallest first; none that was not assessed."""
     found = told["compared"]
-    if found is None or told["at"] is None:
+    if found is None or told["headline"] is None:
         return []
-    own = next(row["merged"] for row in found["sizes"] if row["size"] == told["at"])
+    own = told["headline"].contrast
     rows = [(told["training"].get("method"), told["epsilon"], found["clean"], own, told["failed"])]
     rows += [(other["method"], other["epsilon"], other["clean"], other["robust"], other["failed"])
              for other in told["others"] if other["assessed"]]

@@ -86,11 +86,10 @@ def hardening_drawings(plain: Assessed, hardened: Sequence[Hardened], told: Foun
         made.append(training_drawing("hardening", told["training"], bounds))
     sizes = trained_sizes(told)
     if len(sizes) > 1:
-        robust = next(row["merged"] for row in compared["sizes"] if row["size"] == told["at"])
         made.append(chart("training_sizes",
                           "By the size of change in PGD training: accuracy on clean images, and under changes of "
                           f"at most {show_size_json(told['at'])}. Dotted: before hardening. Hollow: failed.",
-                          by_training_size(sizes, compared["clean"].before, robust.before, bounds)))
+                          by_training_size(sizes, compared["clean"].before, told["headline"].contrast.before, bounds)))
     return made
 
 

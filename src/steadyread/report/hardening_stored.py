@@ -13,7 +13,7 @@ from steadyread.files import CONVERGENCE, FINDINGS, HARDENED, JOBS, SETTINGS, TR
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.contrasts import UNKNOWN
 from steadyread.metrics.hardened import BEFORE, Hardened, Hardenings
-from steadyread.metrics.hardening import compared
+from steadyread.metrics.hardening import compared, headline
 from steadyread.metrics.plan import bounds_of, exact_up_to, part_of
 from steadyread.metrics.reads import Reads
 from steadyread.metrics.robustness import median_flip
@@ -22,7 +22,7 @@ from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.report.stored import Assessed, findings_of, worst_first
 from steadyread.store import folds_in, rounds_in
 from steadyread.units import Bounds, number_of, size_json
-from steadyread.words.hardening import doubt_said, failure, hardening_short, hardening_verdict, headline
+from steadyread.words.hardening import doubt_said, failure, hardening_short, hardening_verdict
 
 Told = dict[str, Any]
 Tables = dict[int, pa.Table]
@@ -75,8 +75,8 @@ def read_noise_hardening(folder: Path, settings: Mapping[str, Any], shared: Shar
 def hardening_summary(plain: Assessed, hardened: Sequence[Hardened], seed: int = 0) -> Told | None:
     """What `summary["hardening"]` holds: the study's own hardening against the plain one, the others against it.
 
-    None where there is no hardening. `verdict` is in words and `short` its first sentence, `at` the size of which
-    it and `others` speak, and `failed` says why a hardening is none.
+    None where there is no hardening. `verdict` is in words and `short` its first sentence, `headline` the row of
+    which it and `others` speak, `at` its size, and `failed` says why a hardening is none.
 
     Raises:
         InputRefused: other bounds, labels or images than the plain run's.
@@ -87,16 +87,16 @@ def hardening_summary(plain: Assessed, hardened: Sequence[Hardened], seed: int =
     epsilon = _epsilon(main.training)
     sizes = [*tabled_sizes(plain.reads, bounds), *([epsilon] if epsilon is not None else [])]
     found = _compared(plain_side(plain), main, sizes, seed)
-    row = headline(found, epsilon) if found else None
+    row = headline(found["rows"], epsilon) if found else None
     findings = _new_findings(plain, main)
     doubt = doubt_said(_doubts(main))
     return {"compared": found, "training": main.training, "epsilon": _size(epsilon, bounds),
-            "at": row["size"] if row else None, "failed": failure(main.training, found),
+            "at": row.size if row else None, "headline": row, "failed": failure(main.training, found),
             "short": hardening_short(found, main.training, epsilon) + doubt,
             "verdict": hardening_verdict(found, main.training, epsilon) + doubt,
             "medians": {"before": _median(plain.reads, bounds, seed), "after": _median(main.reads, bounds, seed)},
             "findings": findings,
-            "others": sorted((_other(main, other, row["size"] if row else None, bounds, seed)
+            "others": sorted((_other(main, other, row.size if row else None, bounds, seed)
                               for other in hardened[1:]), key=_by_method)}
 
 
@@ -149,14 +149,16 @@ def _tables(folds: Mapping[int, Path]) -> Tables:
 def _training(path: Path) -> Told | None:
     """A training's file, whose rounds and epochs are what they should be."""
     told = records.read_object(path) or {}
-    rounds, listed = told.get("rounds") or [], "rounds must be a list of objects, each with a list of epochs"
-    if not _objects(rounds) or not all(_objects(each.get("epochs") or []) for each in (told, *rounds)):
-        raise InputRefused(f"{path}: {listed}; remove it and run the same command again")
+    rounds = told.get("rounds")
+    if not _objects(rounds) or not all(_objects(each.get("epochs")) for each in (told, *(rounds or ()))):
+        raise InputRefused(f"{path}: rounds must be a list of objects, each with a list of epochs; remove it and "
+                           "run the same command again")
     return told or None
 
 
 def _objects(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(each, dict) for each in value)
+    """A list of objects, or nothing."""
+    return value is None or (isinstance(value, list) and all(isinstance(each, dict) for each in value))
 
 
 def _compared(before: Hardened, after: Hardened, sizes: Sequence[float], seed: int) -> Told | None:
@@ -187,12 +189,13 @@ def plain_side(plain: Assessed) -> Hardened:
 def _other(main: Hardened, other: Hardened, at: Mapping[str, Any] | None, bounds: Bounds, seed: int) -> Told:
     """Another hardening beside the study's own, at the size of the verdict; `difference`s are other minus own."""
     found = _compared(main, other, [number_of(at)] if at else [], seed)
+    row = headline(found["rows"], None) if found else None
     return {"name": other.name, "training": other.training, "method": other.training.get("method"),
             "epsilon": _size(_epsilon(other.training), bounds),
             "doubt": _doubts(other), "chosen_epoch": other.training.get("chosen_epoch"),
             "failed": failure(other.training, found),
             "assessed": found is not None, "clean": found["clean"] if found else UNKNOWN,
-            "robust": (found["sizes"][0]["merged"] if found and found["sizes"] else None) or UNKNOWN,
+            "robust": row.contrast if row else UNKNOWN,
             "median": _median(other.reads, bounds, seed)}
 
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from steadyread.metrics.plan import bounds_of
-from steadyread.metrics.reads import CT_NOISE
-from steadyread.metrics.tidy import LINF, Number, headline, numbers_of
+from steadyread.metrics.reads import CT_NOISE, LINF
+from steadyread.metrics.tidy import Number, headline, numbers_of
 from steadyread.store import Cell, Opened
 from steadyread.units import Bounds
 

@@ -17,7 +17,6 @@ from steadyread.report.hardening_drawings import sides
 from steadyread.report.hardening_stored import plain_side
 from steadyread.report.sets_stored import StoredSets
 from steadyread.units import number_of
-from steadyread.words.hardening import headline
 from steadyread.words.numbers import score_name
 
 Summary = Mapping[str, Any]
@@ -155,9 +154,8 @@ def _gains(found: Summary) -> Chart | None:
         told = one["hardening"]
         if told is None or told["compared"] is None:
             continue
-        row = headline(told["compared"], number_of(told["at"])) if told["at"] else None
-        if row is not None:
-            rows.append(_difference(one["title"], "under attack", row["merged"]))
+        if told["headline"] is not None:
+            rows.append(_difference(one["title"], "under attack", told["headline"].contrast))
         rows.append(_difference(one["title"], "clean", told["compared"]["clean"]))
     if not rows:
         return None

@@ -8,7 +8,7 @@ from steadyread.metrics import published_oncology as paper
 from steadyread.metrics.across_sets import at_common_sizes, scores_by_set, where_it_stops
 from steadyread.metrics.fragility import Alike, fragility
 from steadyread.metrics.hardened import Hardened
-from steadyread.metrics.hardening import compared
+from steadyread.metrics.hardening import Compared, compared
 from steadyread.metrics.intervals import share
 from steadyread.metrics.plan import bounds_of, exact_up_to
 from steadyread.metrics.summary import REFERENCES, judged_by, summarise
@@ -80,13 +80,14 @@ def _of_set(one: StoredSet, plain: Assessed, seed: int) -> Told:
                    if main is not None and main.reads is not None else None}
 
 
-def _at(before: Hardened, after: Hardened, against: str, seed: int) -> list[Told]:
+def _at(before: Hardened, after: Hardened, against: str, seed: int) -> list[Compared]:
     """Before and after hardening at the sizes of [A] Table 1, on the same images."""
     assert before.reads is not None
     assert after.reads is not None
     bounds = bounds_of(before.plan)
-    rows: list[Told] = compared(before.reads, after.reads, [size * bounds.range for size in paper.SIZES], bounds, seed,
-                                against=against, limit=searched_by_both(before, after, against))["sizes"]
+    sizes = [size * bounds.range for size in paper.SIZES]
+    rows: list[Compared] = compared(before.reads, after.reads, sizes, bounds, seed, against=against,
+                                    limit=searched_by_both(before, after, against))["rows"]
     return rows
 
 

@@ -5,15 +5,15 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from steadyread.metrics.contrasts import Contrast
+from steadyread.metrics.hardening import Compared, headline
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.reads import RANDOM
 from steadyread.metrics.verdicts import Verdict, way_of
 from steadyread.registry import METHODS
-from steadyread.units import number_of
 from steadyread.words.noise import short_name
 from steadyread.words.numbers import counted, digits, factor, p_shown, percent, points, show_size_json
 
-Compared = Mapping[str, Any]     # of `metrics.hardening.compared`
+Pairs = Mapping[str, Any]        # of `metrics.hardening.compared`
 Found = Mapping[str, Any]        # of `metrics.hardening_methods.summarise_methods`
 Row = Mapping[str, Any]          # of one of its methods
 _KINDS = {
@@ -52,16 +52,6 @@ def step_name(name: str, number: int | None, found: Found) -> str:
     return f"{hardened_name(name)}, round {number}"
 
 
-def headline(found: Compared, epsilon: float | None) -> Mapping[str, Any] | None:
-    """The size that a verdict speaks of: the training's own, else the largest that is told; None without any."""
-    told = [row for row in found["sizes"] if row["merged"] is not None]
-    if epsilon is not None:
-        own = [row for row in told if math.isclose(number_of(row["size"]), epsilon, rel_tol=1e-6)]
-        if own:
-            return dict(own[0])
-    return max(told, key=lambda row: number_of(row["size"]), default=None)
-
-
 def steadier_said(subject: str, way: Verdict, reads: str, told: str, same: str, few: str) -> str:
     """What became of the reads under attack, a sentence for each way: `reads` are the shares before and after, `told`
     their difference; `same` is the whole sentence where no read changed, `few` says what was too little to tell."""
@@ -85,7 +75,7 @@ def doubt_said(failed: Sequence[str]) -> str:
             f"{', '.join(failed)}.") if failed else ""
 
 
-def failure(training: Mapping[str, Any] | None, found: Compared | None) -> str | None:
+def failure(training: Mapping[str, Any] | None, found: Pairs | None) -> str | None:
     """Why a hardening is none, in one or two sentences; None where it is one."""
     if training and training.get("failed"):
         sentence = str(training["failed"]).strip()
@@ -99,7 +89,7 @@ def failure(training: Mapping[str, Any] | None, found: Compared | None) -> str |
     return None
 
 
-def hardening_verdict(found: Compared | None, training: Mapping[str, Any] | None,
+def hardening_verdict(found: Pairs | None, training: Mapping[str, Any] | None,
                       epsilon: float | None = None) -> str:
     """What hardening did to accuracy under attack, clean accuracy and smallest flips, each in a sentence."""
     first = hardening_short(found, training, epsilon)
@@ -110,7 +100,7 @@ def hardening_verdict(found: Compared | None, training: Mapping[str, Any] | None
     return " ".join(filter(None, said))
 
 
-def hardening_short(found: Compared | None, training: Mapping[str, Any] | None,
+def hardening_short(found: Pairs | None, training: Mapping[str, Any] | None,
                     epsilon: float | None = None) -> str:
     """The first sentence of `hardening_verdict`: the accuracy under attack, or why there is no gain."""
     failed = failure(training, found)
@@ -119,21 +109,21 @@ def hardening_short(found: Compared | None, training: Mapping[str, Any] | None,
     if training and training.get("chosen_epoch") == 0:
         return ("No epoch of the hardening was better on the validation images than the network it started from, "
                 "which was kept: there is no gain.")
-    row = headline(found, epsilon)
-    return under_attack(row, found) if row else clean_said(found["clean"])
+    row = headline(found["rows"], epsilon)
+    return under_attack(row, found["patients"]) if row else clean_said(found["clean"])
 
 
-def under_attack(row: Mapping[str, Any], found: Compared) -> str:
-    """The accuracy under attack at one size, before and after."""
-    merged: Contrast = row["merged"]
-    size = f"{'changes of at most' if row['exact'] else 'the attacks tried at'} {show_size_json(row['size'])}"
+def under_attack(row: Compared, patients: int) -> str:
+    """The accuracy under attack at one size, before and after, over so many patients."""
+    merged = row.contrast
+    size = f"{'changes of at most' if row.exact else 'the attacks tried at'} {show_size_json(row.size or {})}"
     before, after = percent(merged.before.value), percent(merged.after.value)
     reads = f"under {size}, {after} of the images are read right after hardening and {before} before"
     same = (f"Under {size} no image is read right, neither before hardening nor after it." if merged.before.value == 0
             else f"Hardening changed nothing here: under {size} the very same images are read right after as before "
                  f"({before}).")
     return steadier_said("Hardening", way_of(merged), reads, _told(merged), same,
-                         counted(found["patients"], "patient"))
+                         counted(patients, "patient"))
 
 
 def clean_said(row: Contrast) -> str:

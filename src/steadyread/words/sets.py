@@ -10,7 +10,6 @@ from steadyread.metrics.intervals import FEWEST, Estimate
 from steadyread.metrics.triage import SMALLEST_FLIP
 from steadyread.metrics.verdicts import ALPHA, verdict, way_of
 from steadyread.units import number_of
-from steadyread.words.hardening import headline
 from steadyread.words.numbers import digits, factor, percent, points, score_name
 from steadyread.words.plain import flips_told
 
@@ -113,8 +112,7 @@ def outcome(one: Summary) -> str | None:
         return KEPT
     if told["compared"] is None:
         return UNREAD
-    row = headline(told["compared"], number_of(told["at"])) if told["at"] else None
-    return way_of(row["merged"] if row else told["compared"]["clean"])
+    return way_of(told["headline"].contrast if told["headline"] else told["compared"]["clean"])
 
 
 def hardening_answer(sets: Mapping[str, Summary], titles: Mapping[str, str]) -> str:
@@ -165,11 +163,11 @@ def _factor(ratio: Estimate) -> str:
 def _before_after(one: Summary) -> str:
     """` (26.9 % right before, 67.7 % after, at 0.002 of the range)`; empty where no size is told."""
     told = one["hardening"]
-    row = headline(told["compared"], number_of(told["at"])) if told["at"] else None
+    row = told["headline"]
     if row is None:
         return ""
-    return (f" ({percent(row['merged'].before.value)} right before and {percent(row['merged'].after.value)} "
-            f"after, under changes of {digits(float(row['size']['of_range']))} of the range)")
+    return (f" ({percent(row.contrast.before.value)} right before and {percent(row.contrast.after.value)} "
+            f"after, under changes of {digits(float(row.size['of_range']))} of the range)")
 
 
 def _clean(sets: Mapping[str, Summary], titles: Mapping[str, str], ways: Mapping[str, str]) -> list[str]:

@@ -6,6 +6,8 @@ from typing import Any
 from steadyread.metrics import published_oncology as published
 from steadyread.metrics.across_sets import same_size
 from steadyread.metrics.contrasts import Contrast
+from steadyread.metrics.hardening import ROBUST
+from steadyread.metrics.reads import ALL, LINF
 from steadyread.report import forms
 from steadyread.report.hardened import others_table
 from steadyread.report.items import Figure, Fold, Heading, Item, Note, Notes, Text, grid
@@ -14,7 +16,7 @@ from steadyread.report.section import section
 from steadyread.report.sets import OUTCOMES, THEIRS, Sets, Summary, unit_of
 from steadyread.report.table import Column, Form, begun, table
 from steadyread.units import number_of
-from steadyread.words.hardening import headline, method_name
+from steadyread.words.hardening import method_name
 from steadyread.words.numbers import digits
 from steadyread.words.sets import FAILED, outcome
 
@@ -76,9 +78,9 @@ def _table(sets: Sets, hardened: list[Summary]) -> Item:
     for each in hardened:
         hardening = each["hardening"]
         compared = hardening["compared"]
-        row = headline(compared, number_of(hardening["at"])) if compared and hardening["at"] else None
+        row = hardening["headline"]
         flips = compared["flips"] if compared and compared["flips"]["searched"] else {}
-        rows.append((each, (hardening["epsilon"], unit_of(each)), *_pair(row["merged"] if row else None),
+        rows.append((each, (hardening["epsilon"], unit_of(each)), *_pair(row.contrast if row else None),
                      *_pair(compared["clean"] if compared else None), flips.get("larger"), flips.get("ratio")))
     columns = [Column("Set", _NAME), Column("Trained at,\nof range", _SIZE), *_columns("Under attack, %"),
                *_columns("Clean, %"), Column("Larger, %", forms.stacked(), "Smallest flips"),
@@ -98,10 +100,10 @@ def _as_printed(sets: Sets) -> Iterator[Item]:
     """PGD at 0.002 of the range before and after hardening, pushed from the prediction as [A]; its own beside."""
     rows = []
     for name, each in sets.each.items():
-        at = next((row for row in (each["hardened_at"] or {}).get("prediction", ())
-                   if same_size(float(row["size"]["of_range"]), published.HARDENED_AT)), None)
-        pgd = next((row for row in at["attacks"] if row["attack"] == "pgd"), None) if at else None
-        ours = pgd["accuracy"] if pgd else at["merged"] if at else None
+        here = {row.attack: row.contrast for row in (each["hardened_at"] or {}).get("prediction", ())
+                if row.size and row.threat == LINF and same_size(row.size["of_range"], published.HARDENED_AT)}
+        pgd = here.get("pgd")
+        ours = pgd or here.get(ALL)
         gain = published.GAINS.get(published.key_of(name))
         if ours is not None:
             paper = (gain.before, gain.after, round(gain.after - gain.before, 1), gain.printed) if gain else _NO_GAIN
@@ -124,10 +126,10 @@ def _as_printed(sets: Sets) -> Iterator[Item]:
 
 def _every_size(sets: Sets) -> Iterator[Item]:
     """Against the label at each size of [A] Table 1, from the merged flips."""
-    rows = [(each["title"], (row["size"], unit_of(each)), *_pair(row["merged"]),
-             row["merged"].gained, row["merged"].lost, row["merged"].p)
+    rows = [(each["title"], (row.size, unit_of(each)), *_pair(row.contrast), row.contrast.gained, row.contrast.lost,
+             row.contrast.p)
             for each in sets.each.values() for row in (each["hardened_at"] or {}).get("label", ())
-            if row["merged"] is not None]
+            if row.measure == ROBUST]
     if rows:
         columns = [Column("Set", forms.TEXT), Column("Change,\nof range", _SIZE),
                    Column("Before, %", forms.stacked()), Column("After, %", forms.stacked()),

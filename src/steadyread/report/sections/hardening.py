@@ -1,11 +1,13 @@
 """What hardening the network did: the same images before and after, and beside other hardenings."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from steadyread.files import JOBS
 from steadyread.metrics.contrasts import Contrast
+from steadyread.metrics.hardening import CHANGED, ROBUST, Compared
+from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.summary import as_json
 from steadyread.report import forms
 from steadyread.report.hardened import hardening_cards, others_table, sizes_said, training_terms
@@ -14,6 +16,7 @@ from steadyread.report.marks import code, italic, mark
 from steadyread.report.plain import Plain, failed
 from steadyread.report.section import section
 from steadyread.report.table import Column, begun, table
+from steadyread.words.noise import noise_name
 from steadyread.words.numbers import attack_name
 from steadyread.words.plain import EXACT, MERGED
 
@@ -85,24 +88,34 @@ def _before_after(plain: Plain, found: Told) -> Iterator[Item]:
     columns = [Column("Attack", forms.TEXT), Column(f"Change,\n{mark('keep', 'of range')}", forms.OF_RANGE), *unit,
                Column("Before", forms.share()), Column("After", forms.share()), Column("Difference", forms.POINTS),
                Column("Gained", forms.COUNT), Column("Lost", forms.COUNT), Column("p", forms.P_VALUE)]
-    rows = [(attack, size, *([size] if unit else []), row.before, row.after, row.difference, row.gained,
-             row.lost, row.p) for attack, size, row in _compared_rows(found["compared"])]
+    pairs: Sequence[Compared] = found["compared"]["rows"]
+    rows = [(_attack(row), row.size, *([row.size] if unit else []), *_sides(row.contrast), row.contrast.gained,
+             row.contrast.lost, row.contrast.p) for row in pairs if row.measure != CHANGED]
     yield table(columns, begun(rows), tone="snug", above=(
         f"Accuracy in %, against the {found['compared']['against']}; the difference in points, after minus before, "
         f"over the same resampled patients. {italic('Gained')} and {italic('lost')} count the reads that are right "
         "only after hardening or only before. p: the sign of each patient's difference exchanged, two-sided (McNemar's "
         "exact test where each has one image). A gain is called one only where interval and p both say so."))
+    yield from _under_noise(pairs)
 
 
-def _compared_rows(pair: Told) -> Iterator[tuple[str, Told | None, Contrast]]:
-    """Clean, then each attack and size, last the smallest flips over all attacks."""
-    yield "Clean", None, pair["clean"]
-    for name, threat in dict.fromkeys((row["attack"], row["threat"]) for at in pair["sizes"] for row in at["attacks"]):
-        yield from ((attack_name(name), at["size"], row["accuracy"]) for at in pair["sizes"] for row in at["attacks"]
-                    if (row["attack"], row["threat"]) == (name, threat))
-    for exact in (True, False):
-        yield from ((EXACT if exact else MERGED, at["size"], at["merged"]) for at in pair["sizes"]
-                    if at["merged"] is not None and at["exact"] is exact)
+def _attack(row: Compared) -> str:
+    return (EXACT if row.exact else MERGED) if row.measure == ROBUST else attack_name(row.attack or "clean")
+
+
+def _sides(row: Contrast) -> tuple[Estimate, Estimate, Estimate]:
+    return row.before, row.after, row.difference
+
+
+def _under_noise(pairs: Sequence[Compared]) -> Iterator[Item]:
+    """What CT noise does to the reads before and after, in a study of both threats."""
+    rows = [(noise_name(row.attack), (row.size or {})["native"], *_sides(row.contrast), row.contrast.p)
+            for row in pairs if row.measure == CHANGED]
+    if rows:
+        yield table([Column("CT noise", forms.TEXT), Column("mAs", forms.DOSE), Column("Before", forms.share()),
+                     Column("After", forms.share()), Column("Difference", forms.POINTS), Column("p", forms.P_VALUE)],
+                    begun(rows), tone="snug", above="Reads that CT noise changes at least once, in %, by the same "
+                    "draws before and after; fewer are steadier.")
 
 
 def _others(plain: Plain, found: Told) -> Iterator[Item]:

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 from steadyread.metrics.hardened import BEFORE
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.reads import CT_NOISE
-from steadyread.metrics.tidy import LINF
+from steadyread.metrics.reads import CT_NOISE, LINF
 from steadyread.report import forms
 from steadyread.report.items import Item
 from steadyread.report.networks import Network, Networks
