@@ -18,7 +18,6 @@ from pages import HOSTILE, Page, refuse_outside
 from steadyread.charts.examples import attacked_grid
 from steadyread.charts.look import BLUE, INK, VERMILION
 from steadyread.errors import InputRefused
-from steadyread.metrics import published_oncology as paper
 from steadyread.metrics.across_sets import at_common_sizes
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.fragility import Alike, fragility, tally, way_of
@@ -71,12 +70,7 @@ def five(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str,
     return told(tmp_path_factory.mktemp("sets") / "five", sets)
 
 
-def test_only_the_papers_own_sets_have_a_column() -> None:
-    columns = [paper.column_of(name) for name in ("lung_ct", "Lung-CT", "brain mri", "cifar-10", "lidc_2d", "ct")]
-    assert [column and column.title for column in columns] == ["CT", "CT", "MRI", "CIFAR-10", None, None]
-
-
-def test_accuracies_at_the_papers_sizes_are_those_of_the_linear_model() -> None:
+def test_accuracies_at_the_common_sizes_are_those_of_the_linear_model() -> None:
     slope, bounds = 0.3, Bounds(0.0, fabricate.RANGE, "grey level")
     reads = reads_of(as_table(fabricate.rows(80, slope=slope)), bounds=bounds)
     margin = np.where(reads.labels == 1, 1, -1) * (reads.logits[..., 1] - reads.logits[..., 0])

@@ -10,7 +10,6 @@ from typing import Any
 
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.paired_tests import holm
-from steadyread.metrics.published_oncology import SIZES
 from steadyread.metrics.reads import Reads
 from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.triage import RANDOM, SMALLEST_FLIP
@@ -18,6 +17,7 @@ from steadyread.metrics.verdicts import verdict
 from steadyread.units import Bounds, number_of, size_json
 
 Summary = Mapping[str, Any]
+SIZES = (0.001, 0.002, 0.004, 0.006)     # shares of the range
 _SAME = 1e-4     # two sizes that differ by less than this share of them are one
 
 

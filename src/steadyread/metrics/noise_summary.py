@@ -24,8 +24,7 @@ from steadyread.metrics.dose_fall import (
 )
 from steadyread.metrics.drift import dose_laws, drift_rows
 from steadyread.metrics.plan import class_names, section
-from steadyread.metrics.published import TABLE_3
-from steadyread.metrics.reads import PARTS, RANDOM, Reads, columns_of
+from steadyread.metrics.reads import ORIGINAL, PARTS, RANDOM, Reads, columns_of
 from steadyread.metrics.subgroups import COPIES, CRITICAL_LEVEL, subgroups
 
 STATED_MAS = 100.0
@@ -67,8 +66,7 @@ def networks_by_variant(jobs: Iterable[NoiseJob]) -> dict[str, Reads]:
     tables: dict[str, dict[int, pa.Table]] = {}
     for job in jobs:
         tables.setdefault(job.variant, {})[job.fold] = job.table
-    order = list(TABLE_3)
-    names = sorted(tables, key=lambda name: (order.index(name) if name in order else len(order), name))
+    names = sorted(tables, key=lambda name: (name != ORIGINAL, name))
     return {name: reads_of(tables[name], variant=name) for name in names}
 
 
@@ -86,6 +84,7 @@ def summarise_noise(study: NoiseStudy, networks: Mapping[str, Reads], seed: int 
     told: dict[str, Any] = {
         "steadyread": __version__, "name": study.settings.get("name"), "scale": study.settings.get("scale"),
         "variant": main.variant, "variants": list(networks), "folds": list(main.folds), "part": part,
+        "beside": study.settings.get("beside"),
         "doses": main.doses() or sorted({dose for _, dose in main.under}), "stated_mas": mas,
         "attacks": main.noises, "classes": class_names(plan, main.logits.shape[2]),
         "data": {"name": "", "patients_known": False} | dict(section(plan, "data")),

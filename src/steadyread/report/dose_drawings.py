@@ -16,12 +16,11 @@ DOSE_LOOKS = (Look(VERMILION), Look(ORANGE, DASHED, "triangle-down"), Look(GREEN
 
 @dataclass(frozen=True)
 class DoseLine:
-    """One line of a dose curve: shares at doses, or the paper's printed means with their SD."""
+    """One line of a dose curve: shares at doses."""
 
     name: str
     mas: Sequence[float]
     share: Sequence[Estimate]
-    paper: bool = False
 
 
 def sar_panel(curves: Sequence[tuple[str, Mapping[str, Any], Look]], title: str = "") -> Panel:
@@ -42,7 +41,7 @@ def sar_panel(curves: Sequence[tuple[str, Mapping[str, Any], Look]], title: str 
 
 def share_by_dose(lines: Sequence[tuple[DoseLine, Look]], title: str = "", bands: bool = True) -> Panel:
     """The share of reads changed by the dose of the noise, 95 % as bands or as whiskers; marks of one dose stand a
-    little beside each other where they have whiskers. The paper's own points are hollow.
+    little beside each other where they have whiskers.
     """
     doses = sorted({mas for line, _ in lines for mas in line.mas})
     if not doses:
@@ -51,11 +50,9 @@ def share_by_dose(lines: Sequence[tuple[DoseLine, Look]], title: str = "", bands
     for at, (line, look) in enumerate(lines):
         known = [(mas, share) for mas, share in zip(line.mas, line.share, strict=True) if share.value is not None]
         aside = 1.0 if bands else 1.03 ** (at - (len(lines) - 1) / 2)
-        ends = [_spread(share) if line.paper else (share.low, share.high) for _, share in known]
         drawn.append(Line(line.name, look, [mas * aside for mas, _ in known],
-                          [float(share.value or 0) for _, share in known], [low for low, _ in ends],
-                          [high for _, high in ends], band=bands and not line.paper, marked=None,
-                          joined=not line.paper, hollow=line.paper))
+                          [float(share.value or 0) for _, share in known], [share.low for _, share in known],
+                          [share.high for _, share in known], band=bands, marked=None))
     return curve(drawn, dose_axis(doses), Axis("reads changed, %", percent=True), title=title)
 
 
@@ -66,8 +63,3 @@ def dose_axis(doses: Sequence[float], ticks: Sequence[float] = (), room: float =
         if not kept or dose / kept[-1] > (doses[-1] / doses[0] * room * room) ** 0.06:
             kept.append(dose)
     return Axis("dose of the noise, mAs", (doses[0] / room, doses[-1] * room), log=True, ticks=tuple(kept))
-
-
-def _spread(share: Estimate) -> tuple[float, float]:
-    value, spread = float(share.value or 0), share.sd or 0
-    return value - spread, value + spread

@@ -6,7 +6,6 @@ from dataclasses import replace
 from typing import Any
 
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.published import Printed
 from steadyread.report.table import Form
 from steadyread.units import number_of
 from steadyread.words.noise import plus_minus
@@ -100,31 +99,13 @@ def mean_sd(scale: float = 100.0, decimals: int = 1) -> Form:
 
 
 def folded(scale: float = 100.0, decimals: int = 1) -> Form:
-    """As `mean_sd`, the interval over patients beside; also of a share as [B] prints it."""
-    def show(value: Estimate | Printed | None) -> str:
-        if isinstance(value, Printed):
-            return f"{scale * value.mean:.{decimals - 1}f} ± {scale * value.sd:.{decimals}f}"
-        return plus_minus(value, scale, decimals)
-
-    def beside(value: Estimate | Printed | None) -> str:
-        return "" if isinstance(value, Printed) else interval(value, scale, decimals)
-
-    def hint(value: Estimate | Printed | None) -> str:
-        if not isinstance(value, Estimate) or len(value.folds) < 2:
+    """As `mean_sd`, the interval over patients beside."""
+    def hint(value: Estimate | None) -> str:
+        if value is None or len(value.folds) < 2:
             return ""
         return "folds: " + ", ".join(NONE if each is None else f"{scale * each:.{decimals}f}" for each in value.folds)
 
-    return Form(show, beside=beside, hint=hint)
-
-
-def printed(value: Printed | None) -> str:
-    """A percentage of [B]'s as it stands there."""
-    return NONE if value is None else f"{value.mean:.1f} ± {value.sd:.1f}"
-
-
-def theirs(decimals: int) -> Form:
-    """A number of a paper's as it stands there; empty without one."""
-    return optional(Form(_number(1, decimals), tone="num theirs"))
+    return Form(lambda value: plus_minus(value, scale, decimals), beside=_interval(scale, decimals), hint=hint)
 
 
 def optional(form: Form) -> Form:
@@ -146,7 +127,6 @@ WRAPPED = Form(str, tone="wrap")
 COUNT = Form(str)
 OPTIONAL = Form(lambda count: NONE if count is None else f"{count:,}")
 DOSE = Form(lambda mas: mas if isinstance(mas, str) else f"{mas:g}")
-PRINTED = Form(printed, tone="num theirs")
 POINTS = Form(_value(points), beside=_ends(points))
 POINTS_STACKED = change()
 P_VALUE = Form(p_shown)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from steadyread.charts.examples import NoiseExample
-from steadyread.metrics import published
 from steadyread.metrics.hardened import Hardenings
 from steadyread.metrics.hardening_methods import summarise_methods
 from steadyread.metrics.noise import row_of
@@ -22,6 +21,7 @@ from steadyread.report.items import Card, Cards, Item, Text
 from steadyread.report.marks import bold
 from steadyread.report.noise_drawings import noise_drawings
 from steadyread.report.noise_stored import NoiseRun, read_noise_run
+from steadyread.report.papers import paper
 from steadyread.report.seeing_drawings import seeing_drawings
 from steadyread.report.seeing_stored import SeenRun, read_seen_run
 from steadyread.report.shareable import AS_IT_IS, Shareable
@@ -30,9 +30,8 @@ from steadyread.words.hardening import hardening_words
 from steadyread.words.numbers import counted, percent
 
 Summary = Mapping[str, Any]
-SOURCE = f"[B]: Shen et al. 2020, doi:{published.DOI}."
+SOURCE = f"[B]: {paper('B').cite}, doi:{paper('B').doi}."
 FOOT = f"A measurement of networks, not a medical device: it must not decide on anyone's care. {SOURCE}"
-PRINTED_AT = f"K = {published.TRIALS}"
 _WINDOW = (-1000.0, 400.0)      # HU, for pictures where the study states no window of its own
 
 

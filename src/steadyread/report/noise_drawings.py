@@ -23,13 +23,11 @@ from steadyread.charts import (
 )
 from steadyread.charts.examples import NoiseExample, noise_examples
 from steadyread.charts.look import BLUE, DASHED, DOTTED, GREEN, INK, SERIES, VERMILION, Look
-from steadyread.metrics import published
 from steadyread.metrics.dose import LEVELS
 from steadyread.metrics.dose_fall import critical_curve, moments_of
 from steadyread.metrics.intervals import Estimate, Floats
 from steadyread.metrics.noise import row_of, sar_curve
 from steadyread.metrics.noise_classes import roc_curves
-from steadyread.metrics.published import variant_printed
 from steadyread.metrics.reads import PAPER, PAPER_HU, PLAUSIBLE, POOLED, RANDOM, RINGS, Reads
 from steadyread.report.dose_drawings import DOSE_LOOKS, DoseLine, dose_axis, sar_panel, share_by_dose
 from steadyread.report.drawings import Drawing, roc
@@ -71,7 +69,7 @@ def noise_drawings(found: Summary, main: Reads, examples: Sequence[NoiseExample]
         chart("subgroups", "Reads changed by random noise by group (number of cases), with 95 % intervals over "
               "patients; dashed: all cases. A cross: too few patients for an interval.",
               *subgroups(group_rows(found))),
-        chart("variants", "Mean and SD over folds; hollow: the paper's own, of other data, network and noise.",
+        chart("variants", "Mean and SD over folds.",
               variants(found["table_3"])),
         noise_examples(examples, window, malignant)]
     return {drawing.name: drawing for drawing in made}
@@ -108,21 +106,10 @@ def _doses(found: Summary) -> Chart:
         rows = [row for mas in doses if (row := row_of(found["rows"], attack, mas, part))]
         if rows:
             lines.append(DoseLine(name, [row["mas"] for row in rows], [row["san"] for row in rows]))
-    if lines:
-        lines += [DoseLine(f"[B] {name}, test", [mas for mas, _ in held], [share for _, share in held], paper=True)
-                  for name in ("random", "optimised") if (held := _printed(name, doses))]
-    looks = [replace(look, colour=INK) if line.paper else look
-             for line, look in zip(lines, SERIES * (1 + len(lines) // len(SERIES)), strict=False)]
     title = f"K = {found['trials']} random draws" if found["trials"] else ""
     return chart("doses",
-                 "Reads changed by the dose of the noise; bands are 95 % intervals over patients at each dose. "
-                 "Hollow: [B] Table 2, the paper's own data, network, spectrum and K = 50.",
-                 share_by_dose(list(zip(lines, looks, strict=True)), title))
-
-
-def _printed(attack: str, doses: Sequence[float]) -> list[tuple[float, Estimate]]:
-    held = [(mas, printed) for mas in doses if (printed := published.san_printed(attack, "test", mas))]
-    return [(mas, Estimate(printed.mean / 100, sd=printed.sd / 100)) for mas, printed in held]
+                 "Reads changed by the dose of the noise; bands are 95 % intervals over patients at each dose.",
+                 share_by_dose(list(zip(lines, SERIES, strict=False)), title))
 
 
 def _falls(found: Summary, main: Reads) -> list[Chart]:
@@ -280,17 +267,14 @@ def subgroups(rows: Rows) -> list[Panel]:
 
 
 def variants(rows: Rows) -> Panel:
-    """SAN of each variant's test reads, mean and SD over folds, the paper's own beside it (hollow)."""
+    """SAN of each variant's test reads, mean and SD over folds."""
     known = [row for row in rows if row["test"] and row["test"]["san"].value is not None]
     if not known:
         return nothing("no network was tried with random noise at this dose")
-    lines, ours, theirs = [], Look(BLUE), Look(INK, marker="square")
+    lines = []
     for row in known:
-        san, printed, name = row["test"]["san"], variant_printed(row["variant"]), variant_name(row["variant"])
-        lines.append(Interval(name, san.value, san.value - (san.sd or 0), san.value + (san.sd or 0), ours))
-        if printed:
-            mean, spread = printed[1].mean / 100, printed[1].sd / 100
-            lines.append(Interval(name, mean, mean - spread, mean + spread, theirs, hollow=True))
-    key = (Entry("ours", ours, line=False), Entry("[B] Table 3", theirs, line=False, hollow=True))
+        san = row["test"]["san"]
+        lines.append(Interval(variant_name(row["variant"]), san.value, san.value - (san.sd or 0),
+                              san.value + (san.sd or 0), Look(BLUE)))
     words = f"test reads changed at least once at {known[0]['test']['mas']:g} mAs, %"
-    return interval(lines, Axis(words, percent=True), key=key)
+    return interval(lines, Axis(words, percent=True))

@@ -7,7 +7,6 @@ from typing import Any, ClassVar
 
 from steadyread import records
 from steadyread.files import PAGE, SUMMARY, TEXT
-from steadyread.metrics import published_oncology as published
 from steadyread.metrics.reads import CT_NOISE, ORIGINAL
 from steadyread.metrics.summary import as_json
 from steadyread.metrics.triage import SMALLEST_FLIP
@@ -17,6 +16,7 @@ from steadyread.report.items import Card, Cards, Item, Note, Notes, Terms, Text
 from steadyread.report.marks import bold
 from steadyread.report.networks import Networks, networks_of
 from steadyread.report.page import Page, written
+from steadyread.report.papers import paper
 from steadyread.report.run import drawn
 from steadyread.report.sets_drawings import sets_drawings
 from steadyread.report.sets_stored import StoredSets, read_sets
@@ -27,11 +27,11 @@ from steadyread.words.numbers import digits, percent
 from steadyread.words.sets import FAILED, KEPT, UNREAD, outcome
 
 Summary = Mapping[str, Any]
-FOOT = ("A measurement of networks, not a medical device: it must not decide on anyone's care. [A]: Joel et al. 2022, "
-        f"doi:{published.DOI}.")
+FOOT = ("A measurement of networks, not a medical device: it must not decide on anyone's care. "
+        f"[A]: {paper('A').cite}, doi:{paper('A').doi}.")
 OUTCOMES = {"better": "steadier", "worse": "less steady", "alike": "no difference told", "same": "unchanged",
             "few": "too few patients", FAILED: "failed", KEPT: "start kept", UNREAD: "not assessed"}
-THEIRS, CHECKLISTS = "[A], its own data", "Reporting checklists"
+CHECKLISTS = "Reporting checklists"
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +47,6 @@ class Sets:
         """The summaries of the sets that were assessed, by name."""
         sets: Mapping[str, Summary] = self.summary["sets"]
         return sets
-
-    @property
-    def printed(self) -> Mapping[str, str]:
-        """The title of the paper's column, by the name of each set that has one."""
-        columns: Mapping[str, str] = self.summary["paper"]["columns"]
-        return columns
 
     @property
     def panels(self) -> str:

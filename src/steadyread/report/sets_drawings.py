@@ -94,6 +94,7 @@ def _steadiness(found: Summary) -> list[Chart]:
         return []
     rows = found["fragility"]["rows"]
     made = []
+    kinds = "Round: medical sets; square: everyday ones. " if found["fragility"]["pairs"] else ""
     for yardstick, axis, words in (
             ("of_range", "median smallest flip, share of the range", "as a share of the range of valid values"),
             ("in_noise", "median smallest flip, SDs of the finest scale", "in SDs of the images' finest scale")):
@@ -101,7 +102,7 @@ def _steadiness(found: Summary) -> list[Chart]:
         if any(median.value is not None for _, median, _ in shown):
             made.append(chart(f"steadiness_{yardstick}",
                               f"The change that flips half of the right reads at equal conditions, {words}. "
-                              "Round: medical sets; square: everyday ones. Lines: 95 % intervals over patients.",
+                              f"{kinds}Lines: 95 % intervals over patients.",
                               steadiness(shown, axis)))
     return made
 

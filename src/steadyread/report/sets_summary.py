@@ -4,8 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from steadyread._version import __version__
-from steadyread.metrics import published_oncology as paper
-from steadyread.metrics.across_sets import at_common_sizes, scores_by_set, where_it_stops
+from steadyread.metrics.across_sets import SIZES, at_common_sizes, scores_by_set, where_it_stops
 from steadyread.metrics.fragility import Alike, fragility
 from steadyread.metrics.hardened import Hardened
 from steadyread.metrics.hardening import Compared, compared
@@ -13,6 +12,7 @@ from steadyread.metrics.intervals import share
 from steadyread.metrics.plan import bounds_of, exact_up_to
 from steadyread.metrics.summary import REFERENCES, judged_by, summarise
 from steadyread.report.hardening_stored import hardening_summary, plain_side, searched_by_both
+from steadyread.report.papers import paper
 from steadyread.report.sets_stored import StoredSet, StoredSets
 from steadyread.report.stored import Assessed
 from steadyread.words.hardening import method_name
@@ -41,8 +41,7 @@ def summarise_sets(stored: StoredSets, seed: int = 0) -> Told:
         "absent": {one.name: one.why for one in stored.sets if one.plain is None},
         "synthetic": [name for name, one in sets.items() if one["synthetic"]],
         "fragility": _fragility(stored, seed), "scores": scores_by_set(sets),
-        "paper": {"doi": paper.DOI, "slips": [slip._asdict() for slip in paper.slips()],
-                  "columns": {name: column.title for name in sets if (column := paper.column_of(name))}}}
+        "beside": beside_of(stored)}
     answers = sets_answers(found)
     return found | _said(found) | {"answers": answers, "verdict": " ".join(each["answer"] for each in answers)}
 
@@ -85,7 +84,7 @@ def _at(before: Hardened, after: Hardened, against: str, seed: int) -> list[Comp
     assert before.reads is not None
     assert after.reads is not None
     bounds = bounds_of(before.plan)
-    sizes = [size * bounds.range for size in paper.SIZES]
+    sizes = [size * bounds.range for size in SIZES]
     rows: list[Compared] = compared(before.reads, after.reads, sizes, bounds, seed, against=against,
                                     limit=searched_by_both(before, after, against))["rows"]
     return rows
@@ -97,20 +96,25 @@ def _fragility(stored: StoredSets, seed: int) -> Told | None:
     if not held:
         return None
     searched = {name: pair for name, pair in held.items() if pair[1].reads.smallest_flip("label") is not None}
-    found = fragility([_alike(one, equal) for one, equal in searched.values()], seed)
+    medical = paper("A").medical if beside_of(stored) == "A" else {}
+    found = fragility([_alike(one, equal, medical.get(one.name)) for one, equal in searched.values()], seed)
     missing = [one.name for one in stored.sets if one.name not in searched]
     return found | {"missing": missing, "conditions": [_condition(one, equal) for one, equal in searched.values()]}
 
 
-def _alike(one: StoredSet, equal: Assessed) -> Alike:
-    column = paper.column_of(one.name)
+def beside_of(stored: StoredSets) -> str | None:
+    """The paper that the study repeats."""
+    return next((str(one.settings["beside"]) for one in stored.sets if one.settings.get("beside")), None)
+
+
+def _alike(one: StoredSet, equal: Assessed, medical: bool | None) -> Alike:
     found, patients = judged_by(equal.reads, "label")
     known = equal.reads.known
     noise = (one.equal_images or {}).get("noise")
     return Alike(one.name, found, patients, equal.bounds,
                  share(equal.reads.correct[known], equal.reads.patients[known]),
                  float(noise) if isinstance(noise, int | float) else None,
-                 column.medical if column is not None else None, exact_up_to(equal.run.plan, equal.reads, "label"))
+                 medical, exact_up_to(equal.run.plan, equal.reads, "label"))
 
 
 def _condition(one: StoredSet, equal: Assessed) -> Told:

@@ -53,6 +53,7 @@ def _training(stated: dict[str, Any] | None) -> dict[str, Any] | None:
 GateText = Annotated[str, AfterValidator(_gate)]
 Draws = Annotated[int, Field(ge=0, le=MOST_SEED)]   # a seed
 Threat = Literal["Linf", "CTNoise"]
+Paper = Literal["A", "B"]
 Under = Literal["hardening", "noise.hardening"]     # the sections that state how networks are hardened
 
 
@@ -206,6 +207,7 @@ class Study(Section):
     scale: str | None = None
     hardening: Hardening | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"   # a GPU where there is one
+    beside: Paper | None = None     # the paper that the study repeats, whose printed tables stand in the report
 
     @model_validator(mode="before")
     @classmethod

@@ -2,14 +2,12 @@
 
 from collections.abc import Iterator
 
-from steadyread.metrics import published
 from steadyread.metrics.noise_summary import GIVEAWAYS
 from steadyread.report import forms
 from steadyread.report.items import Figure, Heading, Item, Text, grid
-from steadyread.report.marks import mark
 from steadyread.report.noise import Noise
 from steadyread.report.section import section
-from steadyread.report.table import Column, Row, table
+from steadyread.report.table import Column, table
 from steadyread.words.noise import plus_minus
 
 _VALUES = ("auc", "accuracy", "sensitivity", "specificity")
@@ -25,13 +23,8 @@ def clean_reads(noise: Noise) -> Iterator[Item]:
         return
     columns = [Column("Part", forms.TEXT), Column("Images", forms.COUNT), Column("AUC", forms.folded(1, 3)),
                *(Column(f"{name}, %", forms.folded()) for name in ("Accuracy", "Sensitivity", "Specificity"))]
-    rows = []
-    for row in s["classification"]:
-        rows.append(Row((row["part"].capitalize(), row["cases"], *(row[name] for name in _VALUES))))
-        if paper := published.TABLE_1.get(row["part"]):
-            rows.append(Row(("[B]", "", *(paper[name] for name in _VALUES)), False, "theirs"))
-    yield table(columns, rows, tone="snug", above=f"{noise.over_folds}, of {s['variant']}. "
-                f"{mark('theirs', '[B] Table 1')}, ten folds.")
+    rows = [(row["part"].capitalize(), row["cases"], *(row[name] for name in _VALUES)) for row in s["classification"]]
+    yield table(columns, rows, tone="snug", above=f"{noise.over_folds}, of {s['variant']}.")
     if s["without_copies"]:
         yield Text(_without_copies(noise))
     yield Text(f"Images of a part: all that any fold has in it. Sensitivity is of {noise.class_name(1)}, specificity "

@@ -3,10 +3,8 @@
 from collections.abc import Iterator
 from typing import Any
 
-from steadyread.metrics import published_oncology as published
 from steadyread.report import forms
 from steadyread.report.items import Item, Text
-from steadyread.report.marks import mark
 from steadyread.report.section import section
 from steadyread.report.sets import Sets, Summary, unit_of
 from steadyread.report.table import Cell, Column, Form, table
@@ -16,22 +14,19 @@ from steadyread.words.plain import flips_told
 _COUNT = Form(lambda each: str(each["images"]), beneath=lambda each: str(each["part"]))
 _NETWORK = Form(lambda model: str(model["name"]), tone="", beneath=lambda model: (
     f"{model['parameters']:,} parameters" if "parameters" in model else ""))
-_NAME = Form(lambda name: str(name[0]), tone="", beneath=lambda name: f"[A]: {name[1]}" if name[1] else "")
 
 
 @section("The data sets", of=Sets, order=2000)
 def data_sets(sets: Sets) -> Iterator[Item]:
     """A set a row; a reason for those without records."""
     titles = ("Patients", "Classes", "Size", "Range")
-    columns = [Column("Set", _NAME), Column("Images", _COUNT), *(Column(title, forms.COUNT) for title in titles),
+    columns = [Column("Set", forms.TEXT), Column("Images", _COUNT), *(Column(title, forms.COUNT) for title in titles),
                Column("Network", _NETWORK), Column("Accuracy, %", forms.stacked()),
                Column("AUC", forms.stacked(1, 3)), Column("Half flip at,\nof range", forms.COUNT)]
     yield table(columns, [_row(sets, name) for name in sets.summary["titles"]], tone="snug")
     yield Text("Accuracy and AUC (of more than two classes: the mean of each against the rest) are those of the clean "
                "images. Each set is split by patient where its patients are known; where they are not, an image counts "
-               "as a patient of its own and intervals may be too narrow. Columns in "
-               f"{mark('theirs', 'grey italics')} here and below are what paper [A] printed for its own data, network "
-               f"and attacks (doi:{published.DOI}): to be set beside ours, not to be equal to them.", "note")
+               "as a patient of its own and intervals may be too narrow.", "note")
 
 
 def size(sides: Any) -> str:
@@ -42,9 +37,9 @@ def size(sides: Any) -> str:
 def _row(sets: Sets, name: str) -> tuple[Any, ...]:
     title, each = sets.summary["titles"][name], sets.each.get(name)
     if each is None:
-        return (title, ""), Cell(f"Not here: {sets.summary['absent'][name]}", "wrap", span=9)
+        return title, Cell(f"Not here: {sets.summary['absent'][name]}", "wrap", span=9)
     clean = each["discrimination"]
-    return ((title, sets.printed.get(name)), each, each["patients"] if each["data"]["patients_known"] else "unknown",
+    return (title, each, each["patients"] if each["data"]["patients_known"] else "unknown",
             len(each["classes"]), size((each["images_noise"] or {}).get("size")),
             f"{each['range']:g} {unit_of(each)}".strip(), each["model"], clean["accuracy"], clean["auc"], _flip(each))
 

@@ -1,4 +1,4 @@
-"""Which data set is the most fragile, all else equal, and whether medical ones are."""
+"""Which data set is the most fragile, all else equal; and, beside [A], whether medical ones are."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -26,9 +26,7 @@ def fragility(sets: Sets) -> Iterator[Item]:
     if not s["fragility"]:
         return
     equal = f": {s['equal_said']}" if s["equal_said"] else ""
-    yield Text("[A] holds that networks for medical images are more fragile than those for everyday ones. Its networks "
-               "differ in image size, in training, in the number of classes and of images, so its figures cannot tell. "
-               f"Here each set was run once more at equal conditions{equal}. What still differs: how many classes and "
+    yield Text(f"Each set was run once more at equal conditions{equal}. What still differs: how many classes and "
                "training images there are, and how hard the task is.")
     if not s["fragility"]["rows"]:
         yield Text("No smallest flips were searched at equal conditions.")

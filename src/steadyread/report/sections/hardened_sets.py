@@ -1,19 +1,17 @@
-"""What hardening did in each of several data sets, and what the paper measured."""
+"""What hardening did in each of several data sets."""
 
 from collections.abc import Iterator
 from typing import Any
 
-from steadyread.metrics import published_oncology as published
 from steadyread.metrics.across_sets import same_size
 from steadyread.metrics.contrasts import Contrast
 from steadyread.metrics.hardening import ROBUST
-from steadyread.metrics.reads import ALL, LINF
 from steadyread.report import forms
 from steadyread.report.hardened import others_table
 from steadyread.report.items import Figure, Fold, Heading, Item, Note, Notes, Text, grid
 from steadyread.report.marks import italic, mark
 from steadyread.report.section import section
-from steadyread.report.sets import OUTCOMES, THEIRS, Sets, Summary, unit_of
+from steadyread.report.sets import OUTCOMES, Sets, Summary, unit_of
 from steadyread.report.table import Column, Form, begun, table
 from steadyread.units import number_of
 from steadyread.words.hardening import method_name
@@ -21,7 +19,6 @@ from steadyread.words.numbers import digits
 from steadyread.words.sets import FAILED, outcome
 
 _TONES = {"better": "better", "worse": "worse", FAILED: "worse"}
-_NO_GAIN = (None,) * 4
 
 
 def _named(each: Summary) -> str:
@@ -45,7 +42,7 @@ _SIZE = Form(lambda sized: forms.DIGITS.show(sized[0] and sized[0]["of_range"]),
 
 @section("Before and after hardening", of=Sets, order=2060)
 def hardened_sets(sets: Sets) -> Iterator[Item]:
-    """[A] Fig. 3, and its text's gains beside ours."""
+    """[A] Fig. 3, and every size."""
     hardened = [each for each in sets.each.values() if each["hardening"] is not None]
     if not hardened:
         yield Text("No network was hardened.")
@@ -57,7 +54,6 @@ def hardened_sets(sets: Sets) -> Iterator[Item]:
     yield _table(sets, hardened)
     yield grid(Figure("fig3"), tone=sets.panels)
     yield grid(Figure("gains"))
-    yield from _as_printed(sets)
     yield from _every_size(sets)
     for each in hardened:
         yield from _others(each)
@@ -96,36 +92,8 @@ def _table(sets: Sets, hardened: list[Summary]) -> Item:
         "under attack."))
 
 
-def _as_printed(sets: Sets) -> Iterator[Item]:
-    """PGD at 0.002 of the range before and after hardening, pushed from the prediction as [A]; its own beside."""
-    rows = []
-    for name, each in sets.each.items():
-        here = {row.attack: row.contrast for row in (each["hardened_at"] or {}).get("prediction", ())
-                if row.size and row.threat == LINF and same_size(row.size["of_range"], published.HARDENED_AT)}
-        pgd = here.get("pgd")
-        ours = pgd or here.get(ALL)
-        gain = published.GAINS.get(published.key_of(name))
-        if ours is not None:
-            paper = (gain.before, gain.after, round(gain.after - gain.before, 1), gain.printed) if gain else _NO_GAIN
-            rows.append((each["title"], "PGD" if pgd else "smallest flip", *_pair(ours), *paper))
-    if not rows:
-        return
-    printed = any(row[-1] is not None for row in rows)
-    own = (" In grey italics what the paper's text says of its own networks, and the gain that follows from it."
-           if printed else "")
-    group = mark("theirs", f"{THEIRS}, PGD")
-    theirs = [Column(title, forms.theirs(1), group) for title in (
-        "Before", "After", "After − before", "Gain as printed") if printed]
-    yield Heading("As [A] measured it")
-    yield table([Column("Set", forms.TEXT), Column("Attack", forms.TEXT), *_columns("Ours"), *theirs],
-                rows if printed else [row[:-4] for row in rows], tone="snug", above=(
-        "Accuracy in % at 0.002 of the range, pushed away from the prediction, before and after hardening. With two "
-        "classes such an accuracy has a floor at 100 minus the clean accuracy, which hardening moves too: see the "
-        f"table above for what it gained.{own}"))
-
-
 def _every_size(sets: Sets) -> Iterator[Item]:
-    """Against the label at each size of [A] Table 1, from the merged flips."""
+    """Against the label at each common size, from the merged flips."""
     rows = [(each["title"], (row.size, unit_of(each)), *_pair(row.contrast), row.contrast.gained, row.contrast.lost,
              row.contrast.p)
             for each in sets.each.values() for row in (each["hardened_at"] or {}).get("label", ())
@@ -135,7 +103,7 @@ def _every_size(sets: Sets) -> Iterator[Item]:
                    Column("Before, %", forms.stacked()), Column("After, %", forms.stacked()),
                    Column("Difference", forms.POINTS_STACKED), Column("Gained", forms.COUNT),
                    Column("Lost", forms.COUNT), Column("p", forms.P_VALUE)]
-        yield Fold("At each size of [A] Table 1, against the label", (table(columns, begun(rows), tone="snug", note=(
+        yield Fold("At each common size, against the label", (table(columns, begun(rows), tone="snug", note=(
             f"{italic('Gained')} and {italic('lost')} count the reads that are right only after hardening or only "
             "before; p: the sign of each patient's difference exchanged.")),))
 

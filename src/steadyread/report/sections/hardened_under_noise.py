@@ -128,7 +128,7 @@ def _by_step(s: Values) -> Iterator[Item]:
     yield from main
     yield Text(f"Of each method the last network is judged, of the main one that of every round. Before: the study's "
                f"own networks{variant}, judged again by these same attacks and draws. Noise that a search does not "
-               "find is not noise that a network stands.", "note")
+               "find is not noise that a network withstands.", "note")
     yield grid(Figure("hardened_doses"))
     yield grid(Figure("hardened_sar"), tone="figures wide")
     if others:

@@ -4,19 +4,18 @@ longer search would find more."""
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from steadyread.metrics import published
 from steadyread.metrics.reads import OPTIMISED, PAPER, PAPER_HU, PLAUSIBLE, POOLED, RANDOM, RINGS
 from steadyread.report import forms
 from steadyread.report.items import Figure, Heading, Item, Terms, Text, grid
-from steadyread.report.marks import italic, mark
-from steadyread.report.noise import PRINTED_AT, Noise
+from steadyread.report.marks import italic
+from steadyread.report.noise import Noise
 from steadyread.report.section import section
 from steadyread.report.table import Column, Form, Row, begun, table
 from steadyread.words.noise import noise_name, noise_said
 from steadyread.words.numbers import percent
 
 STEPS = {
-    "paper_gap": "[B]'s optimised noise as printed, minus random noise: the gap that the paper shows",
+    "paper_gap": "[B]'s optimised noise as printed, minus random noise",
     "variance": "of it, what 27 % more variance does to random noise",
     "printed_rms": "what the printed rms adds to [B]'s search",
     "pooled_search": "what [B]'s search does at the right rms, power pooled over a block of images",
@@ -32,7 +31,7 @@ _MEASURES = (("sigma_hu", "σ realised, HU", 1, 1), ("largest_local_sigma_hu", "
 
 @section("Optimised noise", of=Noise, order=1040)
 def optimised_noise(noise: Noise) -> Iterator[Item]:
-    """[B] Table 2, optimised noise, ours beside the paper's; what the gap to random noise is made of."""
+    """[B] Table 2, optimised noise; what the gap to random noise is made of."""
     s = noise.summary
     tables = [item for part in dict.fromkeys((noise.part, "train")) if part in noise.parts
               for item in _changed(noise, part)]
@@ -58,12 +57,10 @@ def _changed(noise: Noise, part: str) -> Iterator[Item]:
     attacks = noise.attacks(part)
     doses = sorted({row["mas"] for row in noise.summary["rows"] if row["part"] == part and row["attack"] in OPTIMISED})
     if doses:
-        columns = [Column("mAs", forms.DOSE), *(Column(noise_name(attack), forms.mean_sd()) for attack in attacks),
-                   Column("[B]", forms.PRINTED)]
-        yield table(columns, [(mas, *((noise.row(attack, mas, part) or {}).get("san") for attack in attacks),
-                               published.san_printed("optimised", part, mas)) for mas in doses], tone="snug",
-                    above=f"SAN in {part}, %: mean ± SD over folds. {mark('theirs', '[B] Table 2')}, optimised, "
-                    f"{PRINTED_AT}. K here: {noise.trials(part)}.")
+        san = [(mas, *((noise.row(attack, mas, part) or {}).get("san") for attack in attacks)) for mas in doses]
+        columns = [Column("mAs", forms.DOSE), *(Column(noise_name(attack), forms.mean_sd()) for attack in attacks)]
+        yield table(columns, san, tone="snug",
+                    above=f"SAN in {part}, %: mean ± SD over folds. K: {noise.trials(part)}.")
 
 
 def _steps(noise: Noise) -> Iterator[Item]:

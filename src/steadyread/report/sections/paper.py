@@ -1,70 +1,108 @@
-"""How a study differs from the paper that it repeats, and where that paper disagrees with itself."""
+"""What a paper printed, beside the numbers of a study that repeats it and says so (`beside`)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
-from steadyread.metrics import published
-from steadyread.metrics.reads import PAPER, PAPER_HU
+from steadyread.metrics.across_sets import attack_at, same_size, triage_row
+from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.reads import OPTIMISED, PAPER, PLAUSIBLE, RANDOM, RINGS
+from steadyread.metrics.triage import SMALLEST_FLIP
 from steadyread.report import forms
-from steadyread.report.items import Item, Terms
+from steadyread.report.items import Item, Text
 from steadyread.report.noise import Noise
+from steadyread.report.papers import paper
 from steadyread.report.section import section
-from steadyread.report.sections.physics import size
 from steadyread.report.sets import Sets
-from steadyread.report.table import Column, table
-from steadyread.words.numbers import counted
+from steadyread.report.table import Column, Form, begun, table
+
+_PERCENT, _SHARE = forms.mean_sd(), forms.mean_sd(1, 3)
 
 
-@section("How this differs from the paper", of=Noise, order=1120)
-def paper(noise: Noise) -> Iterator[Item]:
-    """[B] beside this study, point by point."""
-    s = noise.summary
-    spectrum = f"“{s['spectrum']['name']}”: {s['spectrum']['provenance']}" if s["spectrum"] else "not stored"
-    both = "Both readings of its step (window units, HU) are run. " if {PAPER, PAPER_HU} <= set(s["attacks"]) else ""
-    part = next((part for part in dict.fromkeys((noise.part, "train")) if part in noise.parts), None)
-    yield Terms((
-        ("Data", _data(noise)),
-        ("Labels", "Ours go by the table's consensus rating, which behaves like the readers' most frequent rating; [B] "
-         "takes the mean of the readers."),
-        ("Network", _network(noise)),
-        ("Spectrum", "[B] takes one measured by Dolly et al. 2016, whose numbers are not open. Ours is "
-         f"{spectrum}."),
-        ("Noise", "Power goes as 1/mAs; [B] says “linearly scaled”, which is right as inverse power only. Drawn with "
-         "complex coefficients that belong to a real image, on a larger grid that is then cropped: the paper's formula "
-         "read literally gives half the variance and images that mirror themselves."),
-        ("Optimised", "[B] pools the mean modulus over all samples, which lets sigma grow by 1.128 and an image's "
-         "noise depend on its neighbours, and climbs the squared difference of probabilities, whose gradient vanishes "
-         f"where the network is sure. {both}Ours climbs the margin, each image alone, held to the spectrum slice by "
-         "slice."),
-        ("K", f"{published.TRIALS} in [B]. Here {noise.trials(part) if part else ''}."),
-        ("Beyond it", "Intervals over patients, the flip rate of one draw, drift and jitter, critical doses, P(flip) "
-         "checked by counting, plausibility of the noise, fragility by scanner and size.")))
+@section("Beside the paper", of=Noise, order=1120)
+def paper_b(noise: Noise) -> Iterator[Item]:
+    """[B] Tables 1 to 5."""
+    if noise.summary["beside"] == "B":
+        yield from _tables("B", {
+            "clean": (lambda part, measure: _clean(noise, part, measure), _SHARE),
+            "noise": (lambda kind, part, mas: _noise(noise, kind, part, float(mas)), _PERCENT),
+            "variants": (lambda variant, part: _variant(noise, variant, part), _PERCENT),
+            "auc": (lambda part, step: _round(noise, part, step), _SHARE),
+            "rounds": (lambda part, step, mas: _round(noise, part, step, mas), _PERCENT)})
 
 
-def _data(noise: Noise) -> str:
-    s = noise.summary
-    parts = "".join(f", {s['parts'][part]['cases']} in {part}" for part in noise.parts)
-    box = ((s["provenance"]["settings"].get("data") or {}).get("options") or {}).get("box_mm")
-    of_mm = f", a box of {size(box)} mm" if box else ""
-    split = ", split by patient (the paper splits nodules)" if s["data"]["patients_known"] else ""
-    return (f"[B]: 1226 nodules of LIDC-IDRI (431 malignant, 795 benign), cubes of 32 mm. Here: {s['data']['name']}"
-            f"{parts}{of_mm}{split}. The folds share training cases and, as in [B], one test part: ± over them is of "
-            "the networks, not of other test nodules.")
+@section("Beside the paper", of=Sets, order=2080)
+def paper_a(sets: Sets) -> Iterator[Item]:
+    """[A] Tables 1 and 2, and its text's gains by adversarial training."""
+    if sets.summary["beside"] == "A":
+        yield from _tables("A", {
+            "clean": (lambda name: sets.each[name]["discrimination"]["accuracy"], forms.stacked()),
+            "attacked": (lambda name, attack, size: _attacked(sets, name, attack, float(size)), forms.stacked()),
+            "withheld": (lambda name, reads: _withheld(sets, name, reads), forms.stacked()),
+            "hardened": (lambda name, network: _hardened(sets, name, network), forms.stacked())})
 
 
-def _network(noise: Noise) -> str:
-    s = noise.summary
-    parameters = f", {s['model']['parameters']:,} parameters" if "parameters" in s["model"] else ""
-    scale = f", scale “{s['scale']}”" if s["scale"] else ""
-    return ("[B]: four convolutions of 64 to 512 features, four dense layers, sigmoid, squared error, ten folds. Here: "
-            f"{s['model']['name']}{parameters}, {counted(len(s['folds']), 'fold')}{scale}.")
+def _tables(name: str, ours: Mapping[str, tuple[Callable[..., Estimate | None], Form]]) -> Iterator[Item]:
+    """A table for each of the paper's, of the values that the study has too."""
+    source = paper(name)
+    yield Text(f"{source.cite}, doi:{source.doi}: other data, networks and attacks, and an optimised noise of its own. "
+               "What was found there, not what should be found here; each value as it is printed, even where two of "
+               "them contradict each other.", "note")
+    for key, (of, form) in ours.items():
+        printed = source.tables[key]
+        rows = [(*keys, value, theirs) for keys, theirs in printed.values.items() if (value := _known(of, keys))]
+        if rows:
+            columns = [*(Column(title, forms.TEXT) for title in printed.of), Column("Ours", form),
+                       Column(f"[{name}]", forms.COUNT, tone="theirs")]
+            yield table(columns, begun(rows), tone="snug", above=f"[{name}] {printed.title}.")
 
 
-@section("Where the paper's own figures disagree", of=Sets, order=2080)
-def slips(sets: Sets) -> Iterator[Item]:
-    """What [A] printed, and what follows from its own tables."""
-    if sets.printed:
-        yield table([Column("Figure", forms.WRAPPED), Column("Printed", forms.COUNT),
-                     Column("Follows from its figures", forms.TEXT)],
-                    [(slip["where"], slip["printed"], slip["follows"]) for slip in sets.summary["paper"]["slips"]],
-                    tone="snug", above="What it printed, and what follows from its own tables or its code instead. The "
-                    "tables above quote its tables.")
+def _known(of: Callable[..., Estimate | None], keys: tuple[str, ...]) -> Estimate | None:
+    try:
+        value = of(*keys)
+    except KeyError:        # a data set that the study does not have
+        return None
+    return value if value is not None and value.value is not None else None
+
+
+def _clean(noise: Noise, part: str, measure: str) -> Estimate | None:
+    return next((row[measure] for row in noise.summary["classification"] if row["part"] == part), None)
+
+
+def _noise(noise: Noise, kind: str, part: str, mas: float) -> Estimate | None:
+    """SAN; of optimised noise that of [B]'s own search, else of ours."""
+    rows = (noise.row(attack, mas, part) for attack in ((RANDOM,) if kind == "random" else (PAPER, RINGS, PLAUSIBLE)))
+    return next((row["san"] for row in rows if row), None)
+
+
+def _variant(noise: Noise, variant: str, part: str) -> Estimate | None:
+    row: Mapping[str, Any] = next((row for row in noise.summary["table_3"] if row["variant"] == variant), {})
+    return row[part]["san"] if row.get(part) and row[part]["mas"] == 100 else None
+
+
+def _round(noise: Noise, part: str, step: str, mas: str = "") -> Estimate | None:
+    """AUC, or SAN at a dose under the noise that the hardening is judged by, after a round of the main method."""
+    hardening = noise.summary.get("hardening") or {"steps": (), "attack": None}
+    row = next((row for row in hardening["steps"] if (row["part"], row["round"]) == (part, int(step))
+                and row["attack"] == hardening["attack"] and row["attack"] in OPTIMISED), None)
+    if row is None:
+        return None
+    found: Estimate | None = (row["cells"].get(mas) or {}).get("san") if mas else row["auc"]
+    return found
+
+
+def _attacked(sets: Sets, name: str, attack: str, size: float) -> Estimate | None:
+    row = attack_at(sets.each[name], "prediction", attack, size)
+    return row["accuracy"] if row else None
+
+
+def _withheld(sets: Sets, name: str, reads: str) -> Estimate | None:
+    each = sets.each[name]
+    flips = triage_row(each, SMALLEST_FLIP) or {}
+    return each["triage"]["accuracy"] if reads == "all" else flips.get("accuracy" if reads == "kept" else "change")
+
+
+def _hardened(sets: Sets, name: str, network: str) -> Estimate | None:
+    """Under PGD of 0.002 of the range against the prediction, the size at which [A]'s text tells the gain."""
+    rows = (row.contrast for row in (sets.each[name]["hardened_at"] or {}).get("prediction", ())
+            if row.size and row.attack == "pgd" and same_size(row.size["of_range"], 0.002))
+    return next((getattr(contrast, network) for contrast in rows), None)

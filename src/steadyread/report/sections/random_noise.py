@@ -3,19 +3,18 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from steadyread.metrics import published
 from steadyread.metrics.reads import RANDOM
 from steadyread.report import forms
 from steadyread.report.items import Figure, Item, Text, grid
-from steadyread.report.marks import italic, mark
-from steadyread.report.noise import PRINTED_AT, Noise
+from steadyread.report.marks import italic
+from steadyread.report.noise import Noise
 from steadyread.report.section import section
 from steadyread.report.table import Band, Cell, Column, Row, table
 
 
 @section("Random noise", of=Noise, order=1030)
 def random_noise(noise: Noise) -> Iterator[Item]:
-    """[B] Table 2, random noise: train and the judged part, the paper's own beside; [B] Figs 7 and 8."""
+    """[B] Table 2, random noise: train and the judged part; [B] Figs 7 and 8."""
     s = noise.summary
     within = {row["mas"]: row["san"] for row in s["within"]}
     judged = [mas for mas in s["doses"] if noise.row(RANDOM, mas, noise.part)]
@@ -28,22 +27,18 @@ def random_noise(noise: Noise) -> Iterator[Item]:
     if trained and noise.part != "train":
         rows += [Band("Train"), *(_row(noise, mas, "train", [Cell("")] * len(draws)) for mas in trained)]
     yield table(_columns(noise, draws), rows, tone="snug", above=(
-        f"Reads changed, %: mean ± SD over folds, of {s['variant']}; common draws over the doses. "
-        f"{mark('theirs', '[B] Table 2')}, {PRINTED_AT}, ten folds."), note=(
-        f"{italic('Once in K')}: SAN, had only so many of the {s['trials']} draws been made. The paper's figures are "
-        f"SAN too, so they compare with SAN at {PRINTED_AT} and nothing else."))
+        f"Reads changed, %: mean ± SD over folds, of {s['variant']}; common draws over the doses."), note=(
+        f"{italic('Once in K')}: SAN, had only so many of the {s['trials']} draws been made."))
     yield grid(*map(Figure, ("doses", "sar_random_test", "sar_random_train")))
 
 
 def _columns(noise: Noise, draws: Sequence[str]) -> list[Column]:
     once, one_draw = f"{noise.part.capitalize()}, at least once in {noise.summary['trials']}", "In one draw"
-    paper = [Column("[B]", forms.PRINTED, once)] if noise.part == "test" else []
-    return [Column("mAs", forms.DOSE), Column("SAN", forms.folded(), once), *paper,
+    return [Column("mAs", forms.DOSE), Column("SAN", forms.folded(), once),
             Column("Rate", forms.folded(), one_draw), *(Column(k, forms.only(), "Once in K =") for k in draws),
             Column("SAR5, %", forms.mean_sd())]
 
 
 def _row(noise: Noise, mas: float, part: str, within: Sequence[Any]) -> Row:
     row = noise.row(RANDOM, mas, part) or {}
-    paper = [published.san_printed("random", part, mas)] if noise.part == "test" else []
-    return Row((mas, row["san"], *paper, row["one_draw"], *within, row["sar5"]))
+    return Row((mas, row["san"], row["one_draw"], *within, row["sar5"]))

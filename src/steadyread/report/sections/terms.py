@@ -2,10 +2,9 @@
 
 from collections.abc import Iterator
 
-from steadyread.metrics import published
 from steadyread.report.items import Item, Terms
-from steadyread.report.marks import italic, mark
-from steadyread.report.noise import PRINTED_AT, Noise
+from steadyread.report.marks import italic
+from steadyread.report.noise import Noise
 from steadyread.report.plain import Plain
 from steadyread.report.section import section
 from steadyread.report.sets import Sets
@@ -64,10 +63,7 @@ def noise_terms(noise: Noise) -> Terms:
          f"{italic('critical mAs')} is the dose below which P(flip) exceeds a stated level."),
         ("±, intervals", "± is the standard deviation over the folds' networks, as in [B]: how much training varies. "
          f"Intervals are 95 % over {over}, resampled for all folds at once: how much another sample would. A dash "
-         "stands where there are too few."),
-        ("[B]", f"Shen et al. 2020, doi:{published.DOI}. {mark('theirs', 'Figures like this')} are the paper's own: "
-         f"other data, network, spectrum and {PRINTED_AT}. They show what was found there, not what should be found "
-         "here.")))
+         "stands where there are too few.")))
 
 
 @section("How to read the terms", of=Sets, order=2010)

@@ -3,14 +3,13 @@
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from steadyread.metrics import published_oncology as published
 from steadyread.metrics.across_sets import triage_row
 from steadyread.metrics.triage import MARGIN, RANDOM, SMALLEST_FLIP
 from steadyread.report import forms
 from steadyread.report.items import Figure, Fold, Heading, Item, Text, grid
-from steadyread.report.marks import bold, mark
+from steadyread.report.marks import bold
 from steadyread.report.section import section
-from steadyread.report.sets import THEIRS, Sets
+from steadyread.report.sets import Sets
 from steadyread.report.table import Column, begun, table
 from steadyread.words.numbers import NONE, digits, percent, score_name
 
@@ -34,27 +33,23 @@ def triage_sets(sets: Sets) -> Iterator[Item]:
 
 def _table(sets: Sets) -> Item:
     s = sets.summary
-    theirs = {name: row for name in sets.each if (row := published.TABLE_2.get(published.key_of(name)))}
-    flip, margin, paper = "Smallest flip", "Margin, free", mark("theirs", THEIRS)
+    flip, margin = "Smallest flip", "Margin, free"
     columns = [Column("Set", forms.TEXT), Column("All reads", forms.stacked()),
                Column("Withheld, %", forms.only(), flip), Column("Up to,\nof range", forms.COUNT, flip),
                Column("Kept", forms.stacked(), flip), Column("Change", forms.POINTS_STACKED, flip),
                Column("Withheld, %", forms.only(), margin), Column("Kept", forms.stacked(), margin),
-               Column("Change", forms.POINTS_STACKED, margin),
-               *(Column(title, forms.theirs(2), paper) for title in ("All", "Kept", "Change") if theirs)]
+               Column("Change", forms.POINTS_STACKED, margin)]
     rows = []
-    for name, each in sets.each.items():
+    for each in sets.each.values():
         marked = " *" if each["triage"]["chosen_on"] == "test" and "validation" in s["chosen_on"] else ""
         flips, free = (triage_row(each, score) or {} for score in (SMALLEST_FLIP, MARGIN))
-        printed = theirs.get(name)
         rows.append((f"{each['title']}{marked}", each["triage"]["accuracy"], flips.get("withheld"),
                      _threshold(flips, each["range"]), flips.get("accuracy"), flips.get("change"),
-                     *(free.get(key) for key in ("withheld", "accuracy", "change")),
-                     *((printed[:3] if printed else (None,) * 3) if theirs else ())))
+                     *(free.get(key) for key in ("withheld", "accuracy", "change"))))
     return table(columns, rows, tone="snug close", above=(
-        f"[A] Table 2: accuracy in % on clean images when about {percent(s['withheld'], 0)} of the reads are withheld, "
+        f"Accuracy in % on clean images when about {percent(s['withheld'], 0)} of the reads are withheld, "
         "those with the smallest flips; and the same by the margin of the clean read, which costs nothing. "
-        f"{_chosen(s['chosen_on'])} [A] set its thresholds on its test images."))
+        f"{_chosen(s['chosen_on'])}"))
 
 
 def _chosen(parts: list[str]) -> str:

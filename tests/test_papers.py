@@ -1,0 +1,62 @@
+"""A paper's printed tables: beside a study that says so, and in no other report."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+import fabricate_noise as noise
+import fabricate_noise_hardening as noise_hardening
+import fabricate_sets as sets
+from fabricate_noise import noise_page
+from fabricate_sets import Made
+from pages import Page
+from steadyread.errors import UsageError
+from steadyread.report.papers import paper
+from steadyread.report.sets import Sets, page_of
+from steadyread.report.sets_stored import read_sets
+from steadyread.report.sets_summary import summarise_sets
+from steadyread.study.reading import keyed, read_study
+
+
+def told(folder: Path) -> str:
+    stored = read_sets(folder)
+    return Page(page_of(Sets(stored, summarise_sets(stored))).html({})).text
+
+
+def state(path: Path, beside: str) -> None:
+    study = json.loads(path.read_text())
+    for each in study.get("sets", {"": study}).values():
+        each["beside"] = beside
+    path.write_text(json.dumps(study))
+
+
+def test_several_sets_have_the_papers_tables_where_the_study_says_so(tmp_path: Path) -> None:
+    folder = sets.write_sets(tmp_path, {"lung_ct": Made(0.4, unit="HU", hardened=0.15, images=50, patients=40),
+                                        "mnist": Made(0.1, 10, images=36, patients=36)})
+    assert "75.41" not in told(folder)
+    state(folder / "study.json", "A")
+    text = told(folder)
+    for words in ("75.41", "41.84", "81.31", "99.13", "Medical sets beside everyday ones"):
+        assert words in text, words
+    assert "86.13" not in text          # a set that the study does not have
+
+
+def test_a_noise_study_has_the_papers_tables_where_it_says_so(tmp_path: Path) -> None:
+    study = noise.Made(cases=60, patients=50, folds=2, doses=(100.0,), draws=20, variants=("original", "batch_norm"))
+    folder = noise.write_study(tmp_path, study)
+    noise_hardening.add_hardened(folder, study=study)
+    assert "17.4 ± 4.3" not in noise_page(folder)[0]
+    state(folder / "study.json", "B")
+    page = noise_page(folder)[0]
+    for words in ("0.91 ± 0.008", "17.4 ± 4.3", "34.3 ± 7.5", "15.7 ± 4.4", "21.1 ± 2.6"):
+        assert words in page, words
+    assert "28.5 ± 4.6" not in page     # a variant that the study does not have
+
+
+def test_every_value_has_its_keys() -> None:
+    for name in ("A", "B"):
+        for table in paper(name).tables.values():
+            assert {len(keys) for keys in table.values} == {len(table.of)}
+    with pytest.raises(UsageError, match="beside"):
+        read_study(None, keyed(beside="C"))
