@@ -36,7 +36,6 @@ class Made:
     hardened: float | None = 0.125
     others: Mapping[str, float] = field(default_factory=dict)
     equal: float | None = 0.2
-    noise: float | None = 10.0
     synthetic: bool = False
     failed: str | None = None
     training: Mapping[str, Any] = field(default_factory=dict)
@@ -50,11 +49,11 @@ class Made:
 
 
 FIVE = {"lung_ct": Made(0.4, unit="HU", hardened=0.15, others={"pgd-0.001": 0.35, "trades": 0.12}, equal=0.3,
-                        noise=25.0, spread=0.6, views=4.0),
+                        spread=0.6, views=4.0),
         "mammography": Made(0.3, hardened=0.3, equal=0.35, spread=0.3, views=0.0, seed=1),
-        "brain_mri": Made(0.2, equal=0.25, noise=8.0, spread=0.4, seed=2),
-        "mnist": Made(0.02, 10, hardened=0.01, equal=0.02, noise=0.0, spread=0.2, seed=3),
-        "cifar_10": Made(0.05, 10, hardened=0.06, equal=0.08, noise=30.0, spread=0.5, views=1.0, seed=4)}
+        "brain_mri": Made(0.2, equal=0.25, spread=0.4, seed=2),
+        "mnist": Made(0.02, 10, hardened=0.01, equal=0.02, spread=0.2, seed=3),
+        "cifar_10": Made(0.05, 10, hardened=0.06, equal=0.08, spread=0.5, views=1.0, seed=4)}
 
 
 def write_sets(folder: Path, sets: Mapping[str, Made], name: str = "oncology") -> Path:
@@ -76,7 +75,7 @@ def write_sets(folder: Path, sets: Mapping[str, Made], name: str = "oncology") -
 def _write_set(folder: Path, name: str, one: Made) -> None:
     _write_run(folder, name, one, one.slope, "plain")
     _write(folder / "study.json", {"name": name, "triage": {"withhold": 0.2}})
-    _write(folder / "images.json", _images(one, 64))
+    _write(folder / "images.json", {"size": [64, 64]})
     if one.views is not None:
         _write_scores(folder, one.views, one.seed)
     if one.attacked:
@@ -87,7 +86,7 @@ def _write_set(folder: Path, name: str, one: Made) -> None:
         _write_hardened(folder / f"hardened-{other}", name, one, slope, other.split("-")[0])
     if one.equal is not None:
         _write_run(folder / "equal", name, one, one.equal, "plain", validation=False)
-        _write(folder / "equal" / "images.json", _images(one, 32))
+        _write(folder / "equal" / "images.json", {"size": [32, 32]})
 
 
 def _write_run(folder: Path, name: str, one: Made, slope: float, stage: str, validation: bool = True) -> None:
@@ -127,10 +126,6 @@ def _write_scores(folder: Path, knows: float, seed: int) -> None:
     views = [knows * (row["label"] == row["prediction"]) + one for row, one in zip(rows, noise, strict=True)]
     pq.write_table(pa.table({"case_id": [row["case_id"] for row in rows], "part": [row["part"] for row in rows],
                              "views": views}), folder / "scores.parquet")
-
-
-def _images(one: Made, size: int) -> dict[str, Any]:
-    return {"noise": one.noise, "unit": one.unit, "images": one.images, "size": [size, size], "how": "made"}
 
 
 def attacked(one: Made, channels: int = 1, size: int = 32, images: int = 2) -> dict[str, np.ndarray]:

@@ -88,28 +88,26 @@ def test_medians_ratios_and_ranks_at_equal_conditions() -> None:
     found = np.array([np.arange(1, 52)]).ravel().astype(float)
     patients = np.arange(51).astype(str)
     made_of = {"a": (2.0, True), "b": (1.0, False), "c": (4.0, False)}
-    sets = [Alike(name, found * scale, patients, BOUNDS, Estimate(0.9), 2.0, medical)
+    sets = [Alike(name, found * scale, patients, BOUNDS, Estimate(0.9), medical)
             for name, (scale, medical) in made_of.items()]
     told_ = fragility(sets)
     rows = {row["name"]: row for row in told_["rows"]}
     assert {name: row["of_range"].value for name, row in rows.items()} == {"a": 0.052, "b": 0.026, "c": 0.104}
-    assert rows["a"]["in_noise"].value == 26.0
     assert rows["a"]["median"]["native"] == 52.0
-    assert {name: row["ranks"]["of_range"]["rank"] for name, row in rows.items()} == {"a": 2, "b": 1, "c": 3}
-    ratios = {(pair["other"], pair["yardstick"]): pair["ratio"] for pair in told_["pairs"]}
-    assert ratios["b", "of_range"].value == 2.0
-    assert ratios["c", "of_range"].value == 0.5
-    assert way_of(ratios["b", "of_range"]) == "less"
-    assert way_of(ratios["c", "of_range"]) == "more"
-    assert tally(told_["pairs"], "in_noise") == {"more": 1, "less": 1, "alike": 0, "few": 0}
+    assert {name: row["rank"]["rank"] for name, row in rows.items()} == {"a": 2, "b": 1, "c": 3}
+    ratios = {pair["other"]: pair["ratio"] for pair in told_["pairs"]}
+    assert ratios["b"].value == 2.0
+    assert ratios["c"].value == 0.5
+    assert way_of(ratios["b"]) == "less"
+    assert way_of(ratios["c"]) == "more"
+    assert tally(told_["pairs"]) == {"more": 1, "less": 1, "alike": 0, "few": 0}
     assert fragility(sets[::-1])["rows"][::-1] == told_["rows"]      # the order of the sets tells nothing
 
 
 def test_sets_of_as_many_patients_are_not_drawn_alike() -> None:
     found, patients = np.arange(1, 61).astype(float), np.arange(60).astype(str)
-    pair = fragility([Alike("one", found, patients, BOUNDS, Estimate(1.0), None, True),
-                      Alike("other", found, patients, BOUNDS, Estimate(1.0), None, False)])["pairs"]
-    assert [each["yardstick"] for each in pair] == ["of_range"]      # no noise is known
+    pair = fragility([Alike("one", found, patients, BOUNDS, Estimate(1.0), True),
+                      Alike("other", found, patients, BOUNDS, Estimate(1.0), False)])["pairs"]
     ratio = pair[0]["ratio"]
     assert ratio.value == 1.0
     assert ratio.low < 0.9 < 1.1 < ratio.high
@@ -120,12 +118,11 @@ def test_sets_of_as_many_patients_are_not_drawn_alike() -> None:
     (np.full(40, np.inf), math.inf, math.inf), (np.zeros(0), None, None), (np.arange(1.0, 6.0), None, None)])
 def test_none_flipped_none_right_and_few_patients_are_ordinary(found: np.ndarray, of_range: float | None,
                                                                low: float | None) -> None:
-    sets = [Alike("one", found, np.arange(len(found)).astype(str), BOUNDS, Estimate(None), 0.0, True),
-            Alike("other", np.arange(1.0, 41.0), np.arange(40).astype(str), BOUNDS, Estimate(1.0), 1.0, False)]
+    sets = [Alike("one", found, np.arange(len(found)).astype(str), BOUNDS, Estimate(None), True),
+            Alike("other", np.arange(1.0, 41.0), np.arange(40).astype(str), BOUNDS, Estimate(1.0), False)]
     told_ = fragility(sets)
     row = told_["rows"][0]
     assert (row["of_range"].value, row["of_range"].low) == (of_range, low)
-    assert row["in_noise"].value is None          # images without noise have no such yardstick
     json.dumps(as_json(told_), allow_nan=False)
     assert fragility_answer(told_ | {"rows": told_["rows"]}, {"one": "one", "other": "other"})
 
@@ -152,8 +149,7 @@ def test_the_page_needs_nothing_from_outside_and_its_tables_scroll(whole: Path) 
 
 def test_what_is_written_beside_the_page(whole: Path) -> None:
     drawn = {path.stem for path in (whole / "figures").glob("*.svg")}
-    assert drawn == {"fig1", "fig2_label", "fig2_prediction", "fig3", "gains", "scores", "steadiness_of_range",
-                     "steadiness_in_noise"}
+    assert drawn == {"fig1", "fig2_label", "fig2_prediction", "fig3", "gains", "scores", "steadiness_of_range"}
     assert drawn == {path.stem for path in (whole / "figures").glob("*.png")}
     assert (whole / "report.html").read_text().count("<svg") == len(drawn) - 1
     found = json.loads((whole / "summary.json").read_text())
@@ -287,7 +283,7 @@ def test_attacked_images_that_do_not_fit_are_refused(tmp_path: Path) -> None:
 
 def test_figures_of_nothing_say_so() -> None:
     assert "no attacked images" in attacked_grid([]).svg()
-    assert "no set has reads" in str(steadiness([("set", Estimate(None), None)], "size").tables)
+    assert "no set has reads" in str(steadiness([("set", Estimate(None), None)]).tables)
     assert "nothing to compare" in str(forest([], "points", ("worse", "better"), 1).tables)
 
 
@@ -300,6 +296,6 @@ def test_a_forest_draws_what_is_sure_and_what_is_not() -> None:
     assert [row["colour"] for row in marks] == [BLUE, VERMILION, INK, INK]
     assert len({row["shape"] for row in marks}) == 4
     never = steadiness([("held", Estimate(math.inf, math.inf, math.inf), None),
-                        ("other", steady(0.1, 0.05, 0.2), True)], "share")
+                        ("other", steady(0.1, 0.05, 0.2), True)])
     assert [row["text"] for row in never.tables["names"]] == ["other", "held"]
     assert "half never flipped" in str(never.tables)

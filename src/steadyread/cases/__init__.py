@@ -7,7 +7,6 @@ from steadyread.cases.case_set import Cases, beside, fingerprint, image_marks, p
 from steadyread.cases.geometry import Preparation, prepare
 from steadyread.cases.glance import glance
 from steadyread.cases.labels import relabelled
-from steadyread.cases.noise_level import noise_level
 from steadyread.cases.opening import open_cases
 from steadyread.cases.reader import READERS, Reader, reader
 from steadyread.cases.row import Row
@@ -15,5 +14,5 @@ from steadyread.cases.splits import balance, fold, limit, split
 from steadyread.cases.spool import spooled
 
 __all__ = ["READERS", "Cases", "Preparation", "Reader", "Row", "audit", "balance", "batches", "beside", "collate",
-           "fingerprint", "fold", "glance", "image_marks", "limit", "noise_level", "open_cases", "patient_marks",
+           "fingerprint", "fold", "glance", "image_marks", "limit", "open_cases", "patient_marks",
            "phantom", "prepare", "reader", "relabelled", "split", "spooled"]

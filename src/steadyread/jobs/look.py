@@ -15,7 +15,7 @@ from steadyread.assessment import name_of
 from steadyread.attacks.flip_probability import estimated, margins_under_noise
 from steadyread.attacks.optimised_noise import GRADIENTS, Strength, optimised_ct_noise
 from steadyread.attacks.random_noise import sizes_at
-from steadyread.cases import Cases, collate, limit, noise_level
+from steadyread.cases import Cases, collate, limit
 from steadyread.classifier import Classifier, prediction_of
 from steadyread.files import ATTACKED, CONVERGENCE, COUNTED, EXAMPLES, IMAGES, NOISE_EXAMPLES
 from steadyread.jobs.attacks import made, noise_of
@@ -60,13 +60,13 @@ class Assessed:
 
 
 def look_at_pixels(assessed: Assessed, progress: Progress) -> None:
-    """How noisy the images are, pictures of attacks, and further scores of how steady each read is."""
+    """How large the images are, pictures of attacks, and further scores of how steady each read is."""
     job, study, classifier = assessed.job, assessed.material.study, assessed.classifier
     folder = assessed.folder
     rows = tuple(row for row in assessed.cases.rows if row.part != "train")
     cases = replace(assessed.cases, rows=rows)
-    if not (folder / IMAGES).exists() and cases[0].image.ndim == 3:
-        records.write_json(folder / IMAGES, noise_level(cases))
+    if not (folder / IMAGES).exists():
+        records.write_json(folder / IMAGES, {"size": list(cases[0].image.shape[1:])})
     for name, write in ((EXAMPLES, write_examples), (ATTACKED, write_attacked)):
         if not (folder / name).exists():
             write(classifier, assessed.test, assessed.table, folder, study.seed)

@@ -2,7 +2,7 @@
 
 [A] (doi:10.1200/CCI.21.00170) holds that networks for medical images are more fragile than those for everyday ones,
 from networks that differ in image size, training and number of classes. Here every set has the same network, size
-and training, and two yardsticks: the share of the range of valid values, and the noise that the images have anyway.
+and training, and sizes are shares of the range of valid values.
 The sets are independent of each other, so a ratio of two medians is drawn from both sets' own resampled patients.
 """
 
@@ -19,15 +19,12 @@ from steadyread.metrics.reads import Strings
 from steadyread.metrics.verdicts import verdict
 from steadyread.units import Bounds, size_json
 
-YARDSTICKS = ("of_range", "in_noise")
-
 
 @dataclass(frozen=True, eq=False)
 class Alike:
     """One set at equal conditions: the smallest flips (n,) of its right reads, native (inf: none), and its facts.
 
-    `noise` is the median SD of the noise in its images, native, None where that is not known; `medical` None
-    where nobody said so. `limit` is the size up to which every flip was searched for.
+    `medical` is None where nobody said so. `limit` is the size up to which every flip was searched for.
     """
 
     name: str
@@ -35,33 +32,23 @@ class Alike:
     patients: Strings
     bounds: Bounds
     accuracy: Estimate
-    noise: float | None = None
     medical: bool | None = None
     limit: float = math.inf
-
-    def unit(self, yardstick: str) -> float | None:
-        """The native size of 1 on a yardstick; None where the set has none (images without noise, say)."""
-        if yardstick == "of_range":
-            return self.bounds.range
-        return self.noise if self.noise is not None and self.noise > 0 else None
 
 
 def fragility(sets: Sequence[Alike], seed: int = 0) -> dict[str, Any]:
     """Medians of the smallest flips with ranks, and the ratios of every medical set to every everyday one.
 
-    `rows` have the set's facts, and `median` with `low` and `high` in native units; `of_range` and `in_noise` are
-    the same median as Estimates on the two yardsticks (infinite where most reads were never flipped), and `ranks`
-    on each: 1 is the most fragile, with its 95 % interval. `pairs` have a yardstick, a medical set (`one`), an
-    everyday one (`other`) and the ratio of their medians: below 1 the medical one is more fragile.
+    `rows` have the set's facts, and `median` with `low` and `high` in native units; `of_range` is the same median as
+    an Estimate of the share of the range (infinite where most reads were never flipped), and `rank` its place: 1 is
+    the most fragile, with its 95 % interval. `pairs` have a medical set (`one`), an everyday one (`other`) and the
+    ratio of their medians: below 1 the medical one is more fragile.
     """
     draws = {one.name: _medians(one, seed) for one in sets}
-    ranks = {yardstick: _ranks(sets, draws, yardstick) for yardstick in YARDSTICKS}
-    rows = [_row(one, draws[one.name]) | {"ranks": {yardstick: ranks[yardstick].get(one.name)
-                                                    for yardstick in YARDSTICKS}} for one in sets]
-    pairs = [{"yardstick": yardstick, "one": one.name, "other": other.name, "ratio": ratio}
-             for yardstick in YARDSTICKS for one in sets for other in sets
-             if one.medical is True and other.medical is False
-             and (ratio := _ratio(one, other, draws, yardstick)) is not None]
+    ranks = _ranks(sets, draws)
+    rows = [_row(one, draws[one.name]) | {"rank": ranks.get(one.name)} for one in sets]
+    pairs = [{"one": one.name, "other": other.name, "ratio": ratio} for one in sets for other in sets
+             if one.medical is True and other.medical is False and (ratio := _ratio(one, other, draws)) is not None]
     return {"rows": rows, "pairs": pairs}
 
 
@@ -71,9 +58,9 @@ def way_of(ratio: Estimate) -> str:
     return {"better": "less", "worse": "more"}.get(way, way)
 
 
-def tally(pairs: Sequence[Mapping[str, Any]], yardstick: str) -> dict[str, int]:
-    """How many pairs go which way on a yardstick."""
-    ways = [way_of(pair["ratio"]) for pair in pairs if pair["yardstick"] == yardstick]
+def tally(pairs: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many pairs go which way."""
+    ways = [way_of(pair["ratio"]) for pair in pairs]
     return {way: ways.count(way) for way in ("more", "less", "alike", "few")}
 
 
@@ -102,28 +89,26 @@ def _medians(one: Alike, seed: int) -> _Median:
 
 def _row(one: Alike, median: _Median) -> dict[str, Any]:
     low, high = _interval(median.drawn, median.patients) if median.told else (math.nan, math.nan)
-    scaled = {yardstick: _scaled(median, one, yardstick) for yardstick in YARDSTICKS}
     return {"name": one.name, "images": len(one.found), "patients": len(np.unique(one.patients)),
-            "accuracy": one.accuracy, "medical": one.medical, "noise": one.noise, "unit": one.bounds.unit,
+            "accuracy": one.accuracy, "medical": one.medical, "unit": one.bounds.unit,
             "range": one.bounds.range, "never": float(np.isinf(one.found).mean()) if len(one.found) else None,
             "searched_up_to": size_json(one.limit, one.bounds) if math.isfinite(one.limit) else None,
             "median": size_json(median.value, one.bounds), "low": size_json(low, one.bounds),
-            "high": size_json(high, one.bounds)} | scaled
+            "high": size_json(high, one.bounds), "of_range": _of_range(median, one)}
 
 
-def _scaled(median: _Median, one: Alike, yardstick: str) -> Estimate:
-    unit = one.unit(yardstick)
-    if unit is None or math.isnan(median.value):
+def _of_range(median: _Median, one: Alike) -> Estimate:
+    if math.isnan(median.value):
         return Estimate(None)
+    unit = one.bounds.range
     low, high = _interval(median.drawn, median.patients) if median.told else (None, None)
     return Estimate(median.value / unit, None if low is None else low / unit, None if high is None else high / unit,
                     len(one.found))
 
 
-def _ranks(sets: Sequence[Alike], draws: Mapping[str, _Median], yardstick: str) -> dict[str, dict[str, Any]]:
-    """The rank of each set that has the yardstick; its interval where all of them have enough patients."""
-    held = [(one, unit) for one in sets
-            if (unit := one.unit(yardstick)) is not None and not math.isnan(draws[one.name].value)]
+def _ranks(sets: Sequence[Alike], draws: Mapping[str, _Median]) -> dict[str, dict[str, Any]]:
+    """The rank of each set that has a median; its interval where all of them have enough patients."""
+    held = [(one, one.bounds.range) for one in sets if not math.isnan(draws[one.name].value)]
     if not held:
         return {}
     values = np.array([draws[one.name].value / unit for one, unit in held])
@@ -139,13 +124,10 @@ def _ranks(sets: Sequence[Alike], draws: Mapping[str, _Median], yardstick: str) 
             for (one, _), rank, (low, high) in zip(held, ranks, spans, strict=True)}
 
 
-def _ratio(one: Alike, other: Alike, draws: Mapping[str, _Median], yardstick: str) -> Estimate | None:
-    """The ratio of two medians; None where either set lacks the yardstick or neither is flipped by half."""
-    units = one.unit(yardstick), other.unit(yardstick)
+def _ratio(one: Alike, other: Alike, draws: Mapping[str, _Median]) -> Estimate | None:
+    """The ratio of two medians; None where neither set is flipped by half."""
     first, second = draws[one.name], draws[other.name]
-    if units[0] is None or units[1] is None:
-        return None
-    scale = units[1] / units[0]
+    scale = other.bounds.range / one.bounds.range
     with np.errstate(invalid="ignore"):
         value = float(np.float64(first.value) / second.value * scale)
         if math.isnan(value):

@@ -93,21 +93,14 @@ def _steadiness(found: Summary) -> list[Chart]:
     if found["fragility"] is None:
         return []
     rows = found["fragility"]["rows"]
-    made = []
     kinds = "Round: medical sets; square: everyday ones. " if found["fragility"]["pairs"] else ""
-    for yardstick, axis, words in (
-            ("of_range", "median smallest flip, share of the range", "as a share of the range of valid values"),
-            ("in_noise", "median smallest flip, SDs of the finest scale", "in SDs of the images' finest scale")):
-        shown = [(found["titles"][row["name"]], row[yardstick], row["medical"]) for row in rows]
-        if any(median.value is not None for _, median, _ in shown):
-            made.append(chart(f"steadiness_{yardstick}",
-                              f"The change that flips half of the right reads at equal conditions, {words}. "
-                              f"{kinds}Lines: 95 % intervals over patients.",
-                              steadiness(shown, axis)))
-    return made
+    shown = [(found["titles"][row["name"]], row["of_range"], row["medical"]) for row in rows]
+    return [] if all(median.value is None for _, median, _ in shown) else [
+        chart("steadiness_of_range", "The change that flips half of the right reads at equal conditions, as a share of "
+              f"the range of valid values. {kinds}Lines: 95 % intervals over patients.", steadiness(shown))]
 
 
-def steadiness(sets: Sequence[tuple[str, Estimate, bool | None]], yardstick: str) -> Panel:
+def steadiness(sets: Sequence[tuple[str, Estimate, bool | None]]) -> Panel:
     """The median smallest flip of each set (its title, the median, whether it is medical; None where nobody said so)
     on a log axis, the most fragile on top; an arrow where most never flip.
     """
@@ -115,7 +108,7 @@ def steadiness(sets: Sequence[tuple[str, Estimate, bool | None]], yardstick: str
     known = [float(value) for _, median, _ in told for value in (median.value, median.low, median.high)
              if value is not None and math.isfinite(value) and value > 0]
     if not known:
-        return nothing("no set has reads that were flipped and this yardstick")
+        return nothing("no set has reads that were flipped")
     low, high = min(known) / 1.6, max(known) * 1.6
     rows = []
     for title, median, medical in told:
@@ -124,7 +117,8 @@ def steadiness(sets: Sequence[tuple[str, Estimate, bool | None]], yardstick: str
         rows.append(Interval(title, min(median.value or 0.0, high), median.low, median.high, look, plain=True,
                              words="half never flipped" if never else ""))
     never = any(row.words for row in rows)
-    return interval(rows, Axis(yardstick, (low, high * (high / low) ** 0.3 if never else high), log=True))
+    ends = (low, high * (high / low) ** 0.3 if never else high)
+    return interval(rows, Axis("median smallest flip, share of the range", ends, log=True))
 
 
 def forest(rows: Sequence[Difference], axis: str, ways: tuple[str, str], better: int, scale: float = 1.0) -> Panel:

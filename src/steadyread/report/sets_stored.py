@@ -25,7 +25,7 @@ class StoredSet:
     """One set's stored files.
 
     `plain` is None where there are no records; `failed` is why the set, or a later step of it, failed. `images` and
-    `equal_images` tell how noisy the prepared images are.
+    `equal_images` tell how large the prepared images are.
     """
 
     name: str

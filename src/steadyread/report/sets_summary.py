@@ -25,7 +25,7 @@ Told = dict[str, Any]
 def summarise_sets(stored: StoredSets, seed: int = 0) -> Told:
     """The summary of a study of several data sets: `Estimate`s inside, plain values by `metrics.summary.as_json`.
 
-    `sets` have each assessed set's own summary and beside it `title`, `failed`, `equal_findings`, `images_noise`,
+    `sets` have each assessed set's own summary and beside it `title`, `failed`, `equal_findings`, `size`,
     `at` (accuracies at the sizes of [A] Table 1), `stops`, `hardening` and `hardened_at` (the same before and after
     hardening, both references); `absent` says why other sets have none. `fragility` is None where no set was run at
     equal conditions. `answers` are sentences, and `verdict` all of them.
@@ -67,7 +67,7 @@ def _said(found: Told) -> Told:
 def _of_set(one: StoredSet, plain: Assessed, seed: int) -> Told:
     run, reads, bounds = plain.run, plain.reads, plain.bounds
     told = with_words(summarise(run.table, run.plan, run.findings, run.training, seed))
-    told |= {"title": one.title, "failed": one.failed, "images_noise": one.images,
+    told |= {"title": one.title, "failed": one.failed, "size": (one.images or {}).get("size"),
              "at": {against: at_common_sizes(reads, against, exact_up_to(run.plan, reads, against), bounds)
                     for against in REFERENCES},
              "stops": where_it_stops(told), "hardening": hardening_summary(plain, one.hardened, seed)}
@@ -110,10 +110,8 @@ def beside_of(stored: StoredSets) -> str | None:
 def _alike(one: StoredSet, equal: Assessed, medical: bool | None) -> Alike:
     found, patients = judged_by(equal.reads, "label")
     known = equal.reads.known
-    noise = (one.equal_images or {}).get("noise")
     return Alike(one.name, found, patients, equal.bounds,
                  share(equal.reads.correct[known], equal.reads.patients[known]),
-                 float(noise) if isinstance(noise, int | float) else None,
                  medical, exact_up_to(equal.run.plan, equal.reads, "label"))
 
 

@@ -17,7 +17,6 @@ Summary = Mapping[str, Any]
 FAILED, KEPT, UNREAD = "failed", "kept", "unread"      # of a hardening, beside the ways of `verdicts`
 _MOST = 0.5
 # In units of the images' own fine structure nothing is claimed: noise and structure cannot be told apart there.
-_YARDSTICKS = {"of_range": "as a share of the range"}
 _HARDENED = (("better", "Hardening made the reads steadier"), ("worse", "Hardening made the reads less steady"),
              ("alike", "Hardening made no detectable difference to the accuracy under attack"),
              ("same", "Hardening left the very same reads right under attack"),
@@ -82,21 +81,17 @@ def fragility_answer(found: Summary | None, titles: Mapping[str, str]) -> str:
 
 
 def claim(found: Summary) -> list[str]:
-    """Of every pair of a medical and an everyday set, which is the more fragile, a sentence a yardstick."""
-    said = []
-    for yardstick, words in _YARDSTICKS.items():
-        counts = tally(found["pairs"], yardstick)
-        total = sum(counts.values())
-        told = ((counts["more"], "the medical set is the more fragile"),
-                (counts["less"], "the everyday set is the more fragile"),
-                (counts["alike"], "no difference can be told"), (counts["few"], "too few patients tell"))
-        parts = [f"in {'all' if count == total else count} {verb}" for count, verb in told if count]
-        if total > 1:
-            said.append(f"Measured {words}, of {total} pairs of a medical and an everyday set, {listed(parts)}. "
-                        "Each interval holds alone: of twenty pairs that do not differ, one would seem to.")
-        elif total:
-            said.append(f"Measured {words}, {next(verb for count, verb in told if count)}.")
-    return said
+    """Of every pair of a medical and an everyday set, which is the more fragile."""
+    counts = tally(found["pairs"])
+    total = sum(counts.values())
+    told = ((counts["more"], "the medical set is the more fragile"),
+            (counts["less"], "the everyday set is the more fragile"),
+            (counts["alike"], "no difference can be told"), (counts["few"], "too few patients tell"))
+    parts = [f"in {'all' if count == total else count} {verb}" for count, verb in told if count]
+    if total > 1:
+        return [f"Measured as a share of the range, of {total} pairs of a medical and an everyday set, {listed(parts)}"
+                ". Each interval holds alone: of twenty pairs that do not differ, one would seem to."]
+    return [f"Measured as a share of the range, {next(verb for count, verb in told if count)}."] if total else []
 
 
 def outcome(one: Summary) -> str | None:

@@ -40,7 +40,7 @@ def _row(sets: Sets, name: str) -> tuple[Any, ...]:
         return title, Cell(f"Not here: {sets.summary['absent'][name]}", "wrap", span=9)
     clean = each["discrimination"]
     return (title, each, each["patients"] if each["data"]["patients_known"] else "unknown",
-            len(each["classes"]), size((each["images_noise"] or {}).get("size")),
+            len(each["classes"]), size(each["size"]),
             f"{each['range']:g} {unit_of(each)}".strip(), each["model"], clean["accuracy"], clean["auc"], _flip(each))
 
 
