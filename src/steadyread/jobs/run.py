@@ -16,7 +16,7 @@ import torch
 
 from steadyread import records, set_aside
 from steadyread.errors import InputRefused, Partial, PlanDiffers, SteadyreadError, UsageError
-from steadyread.files import FAILED, HARDENED, MODEL, SETTINGS, SUMMARY, TRAINING
+from steadyread.files import FAILED, MODEL, SETTINGS, SUMMARY, TRAINING
 from steadyread.folder_lock import locked
 from steadyread.gates import Judged
 from steadyread.jobs.attacks import noise_of
@@ -295,11 +295,9 @@ def _trained(job: Job, materials: Materials, progress: Progress) -> None:
 
 
 def _reported(show_ids: bool, branch: Branch, _: Materials, progress: Progress) -> tuple[Path, tuple[Judged, ...]]:
-    """The page of a data set, and of its hardened network where that stands beside the plain one; and its gates."""
+    """The page of a data set, and its gates."""
     folder, seed = branch.folder, branch.study.seed
     with locked(folder):
-        if branch.study.alone and records.has_records(folder / HARDENED):
-            at_work(progress, "writing the report", lambda: write_report(folder / HARDENED, seed, show_ids))
         page = at_work(progress, "writing the report", lambda: write_report(folder, seed, show_ids))
         return page, judged_gates(branch)
 

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from steadyread.files import JOBS
 from steadyread.metrics.contrasts import Contrast
 from steadyread.metrics.hardening import CHANGED, ROBUST, Compared
 from steadyread.metrics.intervals import Estimate
@@ -12,7 +11,7 @@ from steadyread.metrics.summary import as_json
 from steadyread.report import forms
 from steadyread.report.hardened import hardening_cards, others_table, sizes_said, training_terms
 from steadyread.report.items import Cards, Figure, Fold, Heading, Item, Listing, Terms, Text, grid, notes
-from steadyread.report.marks import code, italic, mark
+from steadyread.report.marks import italic, mark
 from steadyread.report.plain import Plain, failed
 from steadyread.report.section import section
 from steadyread.report.table import Column, begun, table
@@ -44,8 +43,6 @@ def hardening(plain: Plain) -> Iterator[Item]:
     if found["training"].get("settings"):
         yield Fold("Settings of the hardening", (Listing(json.dumps(as_json(found["training"]["settings"]), indent=2,
                                                                     ensure_ascii=False)),))
-    if found["compared"] and not (plain.run.folder / JOBS).is_dir():
-        yield Text(f"The hardened network has a page of its own in {code('hardened/report.html')}.", "soft")
 
 
 def _checks(found: Told) -> Iterator[Item]:
