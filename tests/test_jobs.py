@@ -11,8 +11,9 @@ pytest.importorskip("nibabel")
 from golden_rows import NODULES, material, small, undrawn
 from steadyread import records
 from steadyread.errors import UsageError
-from steadyread.jobs.plan import Cell, branches_of, cells_of, jobs_of, place
+from steadyread.jobs.plan import attack_seed, branches_of, cells_of, jobs_of, place, training_seed
 from steadyread.jobs.run import carry_out, harden_run, train
+from steadyread.store import Cell
 from steadyread.study import Study, laid_over, read_studies, read_study
 
 BOTH = laid_over(NODULES, {
@@ -49,9 +50,9 @@ def test_one_network_writes_into_the_run_itself_and_several_into_folders_of_thei
 
 def test_the_first_fold_is_attacked_with_the_draws_of_a_run_without_folds() -> None:
     folds, one = study({"split": {"folds": 2}, "seed": 7}), study({"seed": 7})
-    assert [cell.draws(folds) for cell in cells_of(folds)[0]] == [7, 1_000_010]
-    assert (Cell().draws(one), Cell().seed(one)) == (7, 7)
-    assert len({cell.seed(folds) for cell in cells_of(folds)[0]}) == 2
+    assert [attack_seed(folds, cell) for cell in cells_of(folds)[0]] == [7, 1_000_010]
+    assert (attack_seed(one, Cell()), training_seed(one, Cell())) == (7, 7)
+    assert len({training_seed(folds, cell) for cell in cells_of(folds)[0]}) == 2
 
 
 def test_every_data_set_has_its_jobs_in_each_step() -> None:

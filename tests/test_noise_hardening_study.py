@@ -13,9 +13,10 @@ from steadyread import records
 from steadyread.cases import image_marks, open_cases
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
 from steadyread.jobs import run as run_module
-from steadyread.jobs.plan import Cell, cells_of, place
+from steadyread.jobs.plan import cells_of, hardening_of, place
 from steadyread.jobs.run import carry_out, harden_run
 from steadyread.models.loading import load_classifier_module, load_saved, save_weights
+from steadyread.store import Cell
 from steadyread.study import Study, laid_over
 from steadyread.study.reading import checked
 from test_noise_study import SETTINGS, made
@@ -61,12 +62,12 @@ def rows(folder: Path, attack: str) -> list[dict[str, Any]]:
 def test_every_hardening_and_fold_is_a_cell(data: Path) -> None:
     study = stated(data)
     _, first, then = cells_of(study)
-    assert [(cell.hardening, cell.fold, cell.main) for cell in first] == [
+    assert [(cell.stage, cell.fold, hardening_of(study, cell).main) for cell in first] == [
         ("adaptive", 0, True), ("adaptive", 1, True), ("before", 0, False), ("before", 1, False)]
-    assert [cell.hardening for cell in then] == ["fresh", "fresh", "drift", "drift", "strided", "strided"]
+    assert [cell.stage for cell in then] == ["fresh", "fresh", "drift", "drift", "strided", "strided"]
     begun = cells_of(stated(data, method="fresh", variant="strided"))[1]
-    assert {(cell.hardening, cell.network) for cell in begun} == {("fresh", "strided"), ("before", "strided")}
-    assert place(study, Cell(fold=1, hardening="fresh")) == Path("hardened/fresh/fold-1")
+    assert {(cell.stage, cell.network) for cell in begun} == {("fresh", "strided"), ("before", "strided")}
+    assert place(study, Cell(fold=1, stage="fresh")) == Path("hardened/fresh/fold-1")
 
 
 def test_all_networks_are_judged_alike_on_the_same_images(run: Path) -> None:

@@ -14,9 +14,10 @@ from steadyread import records
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
 from steadyread.files import COUNTED
 from steadyread.jobs.job import material_of
-from steadyread.jobs.plan import Cell, cells_of, place
+from steadyread.jobs.plan import cells_of, place
 from steadyread.jobs.run import carry_out
 from steadyread.metrics.reads import ORIGINAL
+from steadyread.store import Cell
 from steadyread.study import Study, completed, keyed, read_study
 from steadyread.study.sections import Gates
 
@@ -76,7 +77,7 @@ def test_a_run_holds_every_row(run: Path, study: Study) -> None:
 
 
 def test_optimised_noise_flips_at_least_what_random_noise_does(run: Path, study: Study) -> None:
-    rows = records.read(run / place(study, Cell(ORIGINAL, 0))).to_pylist()
+    rows = records.read(run / place(study, Cell(network=ORIGINAL, fold=0))).to_pylist()
     for mas in (10.0, 100.0):
         flipped = {attack: {row["case_id"] for row in rows if row["attack"] == attack and row["size"] == mas
                             and row["part"] == "test" and row["against"] == "prediction" and row["flips"]}
@@ -86,15 +87,15 @@ def test_optimised_noise_flips_at_least_what_random_noise_does(run: Path, study:
 
 @pytest.mark.usefixtures("undrawn")
 def test_the_same_study_goes_on_where_it_was_stopped(run: Path, study: Study) -> None:
-    part = next(((run / place(study, Cell(ORIGINAL, 0))) / "records").glob("part-*"))
+    part = next(((run / place(study, Cell(network=ORIGINAL, fold=0))) / "records").glob("part-*"))
     before = part.read_bytes()
     part.unlink()
-    ((run / place(study, Cell(ORIGINAL, 1))) / COUNTED).unlink()
-    weights = (run / place(study, Cell("five_class", 0))) / "model.safetensors"
+    ((run / place(study, Cell(network=ORIGINAL, fold=1))) / COUNTED).unlink()
+    weights = (run / place(study, Cell(network="five_class", fold=0))) / "model.safetensors"
     stamp = weights.stat().st_mtime_ns
     carry_out(study, run)
     assert part.read_bytes() == before
-    assert ((run / place(study, Cell(ORIGINAL, 1))) / COUNTED).exists()
+    assert ((run / place(study, Cell(network=ORIGINAL, fold=1))) / COUNTED).exists()
     assert weights.stat().st_mtime_ns == stamp
 
 
@@ -126,7 +127,7 @@ def test_a_spectrum_that_the_grid_cuts_off_is_a_finding(study: Study, tmp_path: 
 
 
 def test_a_counted_pair_has_both_estimates(run: Path, study: Study) -> None:
-    found = json.loads(((run / place(study, Cell(ORIGINAL, 0))) / COUNTED).read_text())
+    found = json.loads(((run / place(study, Cell(network=ORIGINAL, fold=0))) / COUNTED).read_text())
     assert found["draws"] == 16
     for pair in found["pairs"]:
         assert 0 <= pair["counted_flips"] <= pair["counted_trials"] == 30

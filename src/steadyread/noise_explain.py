@@ -16,12 +16,12 @@ from steadyread.files import EXPLAINED, MODEL, SEEN, SEEN_ARRAYS, SETTINGS
 from steadyread.jobs.attacks import noise_of
 from steadyread.jobs.job import material_of, network_of
 from steadyread.jobs.material import Material, refuse_unnamed
-from steadyread.jobs.plan import Cell, place
+from steadyread.jobs.plan import attack_seed, place
 from steadyread.jobs.seeing import Look, looked_at, seen_of
 from steadyread.progress import Progress, quiet
 from steadyread.report.seeing_drawings import draw_seen
 from steadyread.report.shareable import Shareable
-from steadyread.store import refuse_several_sets
+from steadyread.store import Cell, refuse_several_sets
 from steadyread.study import Study, laid_over
 from steadyread.study.noise import Seeing
 from steadyread.study.reading import reread
@@ -115,7 +115,7 @@ def _seen(classifier: Classifier, material: Material, asked: tuple[Study, Cell],
     seeing = study.ct_noise.seeing or Seeing()
     test = looked_at(material.ready.part("test"), seeing)
     cases, shown = _with(test, material.ready, how.cases)
-    look = Look(seeing, noise_of(study), cell.draws(study), shown, every=False)
+    look = Look(seeing, noise_of(study), attack_seed(study, cell), shown, every=False)
     told, arrays = seen_of(classifier, cases, look, progress)
     return told, arrays, [str(name) for name in arrays["case_id"]]
 

@@ -6,7 +6,7 @@ The report, the command line and Python all read a run through `open_cells`.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -25,17 +25,28 @@ _ALIKE = ", equal conditions"     # after the name of a set that was run so
 _FOLD, _ROUND = re.compile(r"fold-(\d+)"), re.compile(rf"{ROUND}-(\d+)")
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Cell:
-    """One network assessed on one data set: `data` is "" where a run has one set, `stage` is plain or the name of a
-    hardening, `round` counts the rounds of one from 1 (0: its last network), `fold` is None without folds."""
+    """One network of one data set, to be assessed or assessed: `data` is "" where a run has one set, `stage` is plain,
+    the name of a hardening, or "before" (the plain network judged as the hardened ones are); `round` counts the rounds
+    of a hardening from 1 (0: its last network), `fold` is None without folds. `folder` is where its files are."""
 
-    folder: Path
+    folder: Path = field(default=Path(), compare=False)
     data: str = ""
     network: str = ORIGINAL
     stage: str = PLAIN
     fold: int | None = None
     round: int = 0
+
+    @property
+    def hardened(self) -> bool:
+        """Whether it is of another stage than plain."""
+        return self.stage != PLAIN
+
+    @property
+    def begun(self) -> "Cell":
+        """The plain network that it begins with."""
+        return Cell(data=self.data, network=self.network, fold=self.fold)
 
     @cached_property
     def plan(self) -> dict[str, Any]:
@@ -149,7 +160,12 @@ def cells_of(folder: Path) -> tuple[Cell, ...]:
 def _of_sets(root: Path, sets: Iterable[str]) -> Iterator[Cell]:
     for name in sets:
         yield from _of_set(root / name, name)
-        yield from _of_set(root / name / EQUAL, f"{name}{_ALIKE}")
+        yield from _of_set(root / name / EQUAL, data_of(name, True))
+
+
+def data_of(name: str, equal: bool) -> str:
+    """What a data set of several is called in cells: another name at equal conditions."""
+    return f"{name}{_ALIKE}" if equal else name
 
 
 def folder_of(root: Path, data: str) -> Path:

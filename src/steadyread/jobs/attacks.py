@@ -19,8 +19,9 @@ from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import UsageError
 from steadyread.gates import ROBUST, gate
 from steadyread.jobs.material import Material, attacked_cases
-from steadyread.jobs.plan import Cell, hardening_of
+from steadyread.jobs.plan import hardening_of
 from steadyread.metrics.reads import ORIGINAL
+from steadyread.store import Cell
 from steadyread.study import Settings, Study
 from steadyread.study.noise_hardening import Judged
 from steadyread.threats import CTNoise, Spectrum
@@ -45,10 +46,11 @@ def attacks_on(study: Study, cell: Cell, material: Material, epsilon: float | No
 
 
 def _pixel_attacks_on(study: Study, cell: Cell, bounds: Bounds, epsilon: float | None) -> ByPart:
-    if cell.hardening and hardening_of(study, cell).method in ("none", "drift"):
-        return {}
     taught = [pgd(epsilon)] if epsilon is not None else []
-    if cell.hardening and not cell.main:
+    asked = hardening_of(study, cell) if cell.hardened else None
+    if asked is not None and asked.how.method in ("none", "drift"):
+        return {}
+    if asked is not None and not asked.main:
         return {"test": [*taught, _flip(study, bounds)]}
     whole = pixel_attacks(study, bounds)
     known = {(name_of(attack), getattr(attack, "size", None)) for attack in whole["test"]}
@@ -101,7 +103,7 @@ def noise_of(study: Study) -> CTNoise:
 def noise_tried(study: Study, cell: Cell) -> Mapping[str, Mapping[str, Settings]]:
     """The noise that a cell is tried with: by part, attacks by name with their settings."""
     asked = study.ct_noise
-    if cell.hardening:
+    if cell.hardened:
         judged = judged_of(study, cell)
         return {"test": judged.test, "train": judged.train}
     if cell.network == ORIGINAL:
@@ -112,11 +114,10 @@ def noise_tried(study: Study, cell: Cell) -> Mapping[str, Mapping[str, Settings]
 def judged_of(study: Study, cell: Cell) -> Judged:
     """The noise by which a hardened network is judged, or `before`: one of [noise.hardening] as that says, one of
     [hardening] as the study's own network is."""
-    asked = study.ct_noise
-    if cell.under == "hardening" or asked.hardening is None:
-        return Judged(test=asked.test, train=asked.train)
-    named = asked.hardening.whole.get(cell.hardening)
-    return asked.hardening.judged if named is None else named.judged
+    noise, asked = study.ct_noise, hardening_of(study, cell)
+    if asked.under == "hardening" or noise.hardening is None:
+        return Judged(test=noise.test, train=noise.train)
+    return noise.hardening.whole.get(asked.name, noise.hardening).judged
 
 
 def noise_attacks(study: Study, stated: Mapping[str, Mapping[str, Settings]]) -> ByPart:
@@ -146,9 +147,9 @@ def cases_on(study: Study, cell: Cell, material: Material, attacked: Collection[
     """
     if study.noise is None:
         both = attacked_cases(material)
-        return both.part("test") if cell.hardening and not cell.main else both
-    parts = sorted({*attacked, "test"} if cell.hardening else ("test", "train", "validation"))
-    cases = material.ready if cell.hardening else material.assessed
+        return both.part("test") if cell.hardened and not hardening_of(study, cell).main else both
+    parts = sorted({*attacked, "test"} if cell.hardened else ("test", "train", "validation"))
+    cases = material.ready if cell.hardened else material.assessed
     return replace(cases, rows=tuple(row for part in parts for row in _drawn(study, material, cases, part).rows))
 
 

@@ -118,14 +118,14 @@ def _refuse_unfit_hardening(study: Study, material: Material) -> None:
     noise where noise is only drawn, no images to learn from."""
     hardenings = list(hardenings_of(study))
     for cell, asked in hardenings:
-        if isinstance(asked, Hardening):
-            typed_sizes(asked, material.ready.bounds)
+        if isinstance(asked.how, Hardening):
+            typed_sizes(asked.how, material.ready.bounds)
         else:
-            _refuse_unfit_noise_hardening(study, material, cell.hardening, asked)
+            _refuse_unfit_noise_hardening(study, material, asked.name, asked.how)
         drawn = {"random", "inflated"} >= set().union(*map(set, noise_tried(study, cell).values())) if (
             study.noise is not None) else True
-        if not drawn and study.ct_noise.domain == "native" and isinstance(asked, Hardening):
-            raise UsageError(f"hardening '{cell.hardening}': hardened networks are judged by optimised noise, which is "
+        if not drawn and study.ct_noise.domain == "native" and isinstance(asked.how, Hardening):
+            raise UsageError(f"hardening '{asked.name}': hardened networks are judged by optimised noise, which is "
                              "searched on the images' own grid, and the study's domain is 'native': state "
                              "noise.hardening.judged.test with random noise alone, or domain grid")
     if hardenings:

@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 
 from steadyread import records
 from steadyread.errors import PlanDiffers, UsageError, unwritable
-from steadyread.files import CHECKPOINT, JOBS, MODEL, ROUND, SEEN, SETTINGS, is_regular
+from steadyread.files import CHECKPOINT, HARDENED, JOBS, MODEL, ROUND, SEEN, SETTINGS, is_regular
 from steadyread.folder_lock import LOCK, locked, sweep
-from steadyread.jobs.plan import Cell, folds_of, place
+from steadyread.jobs.plan import folds_of, place
 from steadyread.progress import note
+from steadyread.store import Cell
 from steadyread.study import Study
 from steadyread.study.sections import Under
 
@@ -124,7 +125,7 @@ def _refuse_other(folder: Path, study: Study, held: Any, wanted: Mapping[str, An
     for section in _HARDENINGS:
         for name, stated in (_at(wanted, f"{section}.compare") or {}).items():
             before = (_at(held, f"{section}.compare") or {}).get(name)
-            if before != stated and _any_of(folder, study, Cell(hardening=name, under=section)):
+            if before != stated and _any_of(folder, study, Cell(stage=name)):
                 key = f"{section}.compare.{name}"
                 there[key], now[key] = before, stated
                 differing.append(key)
@@ -141,7 +142,8 @@ def _has_begun(folder: Path, study: Study, key: str, held: Any) -> bool:
             folder, study, "noise.hardening", held)
     if key == "noise.seeing":
         return any((folder / place(study, Cell(fold=fold)) / SEEN).exists() for fold in folds_of(study))
-    return _any_of(folder, study, Cell(hardening=str((_at(held, key) or {}).get("method")), main=True))
+    method = str((_at(held, key) or {}).get("method"))
+    return _any_of(folder, study, Cell(stage=HARDENED if study.alone else method))
 
 
 def _any_of(folder: Path, study: Study, cell: Cell) -> bool:

@@ -16,10 +16,11 @@ from steadyread.findings import Finding
 from steadyread.jobs.attacks import noise_of
 from steadyread.jobs.material import Material
 from steadyread.jobs.networks import card_of, device_of, placed, taken_up, untrained
-from steadyread.jobs.plan import Cell, Job, hardening_of, hardenings_of
+from steadyread.jobs.plan import Job, hardening_of, hardenings_of, training_seed
 from steadyread.models.loading import read_card, read_state, save_weights, trained_state
 from steadyread.progress import Progress
-from steadyread.study import Hardening, NoiseHardening
+from steadyread.store import Cell
+from steadyread.study import Hardening, NoiseHardening, Study
 from steadyread.training.checkpoint import remove_checkpoint
 from steadyread.training.drift import DriftCorrection, fit_drift
 from steadyread.training.epsilon import Useful, useful_epsilons
@@ -59,7 +60,7 @@ def hardened(job: Job, material: Material, classifier: Classifier, progress: Pro
     as a failure of the hardening, not of the run. Anything else that goes wrong, such as damaged weights, is no
     result, and is raised.
     """
-    asked, folder = hardening_of(material.study, job.cell), job.folder
+    asked, folder = hardening_of(material.study, job.cell).how, job.folder
     try:
         if isinstance(asked, Hardening):
             return _against_pixels(job, material, classifier, asked, progress)
@@ -73,15 +74,15 @@ def hardened(job: Job, material: Material, classifier: Classifier, progress: Pro
         for left in (folder / CHECKPOINT, *folder.glob(f"{ROUND}-*/{CHECKPOINT}")):
             remove_checkpoint(left)     # from there it would come to nothing again
         told = {"epsilon": None, "epochs": [], "chosen_epoch": 0} if isinstance(asked, Hardening) else {
-            "name": job.cell.hardening, "variant": asked.variant, "passes": 0, "budget": None, "rounds": []}
+            "name": job.cell.stage, "variant": asked.variant, "passes": 0, "budget": None, "rounds": []}
         records.write_json(folder / TRAINING, told | {"method": asked.method, "failed": str(problem)})
         return None
 
 
-def failed(folder: Path, cell: Cell) -> Iterator[Finding]:
+def failed(folder: Path, study: Study, cell: Cell) -> Iterator[Finding]:
     """Why a hardening on attacked images is none, as a finding."""
     told = records.read_object(folder / TRAINING) or {}
-    if cell.under == "hardening" and told.get("failed"):
+    if told.get("failed") and hardening_of(study, cell).under == "hardening":
         yield Finding("hardening failed", "error", str(told["failed"]))
 
 
@@ -103,9 +104,9 @@ def typed_sizes(asked: Hardening, bounds: Bounds) -> tuple[float, ...]:
 def _against_pixels(job: Job, material: Material, classifier: Classifier, asked: Hardening, progress: Progress
                     ) -> Hardened:
     """The network trained on attacked images, here or before."""
-    study, folder, seed = material.study, job.folder, job.cell.seed(job.study)
+    study, folder, seed = material.study, job.folder, training_seed(job.study, job.cell)
     digest = _digest(material, classifier, asked, seed)
-    name = classifier.name if job.study.alone else job.cell.hardening
+    name = classifier.name if job.study.alone else job.cell.stage
     if (folder / MODEL).exists():
         found, epsilon = taken_up(material, folder / MODEL, digest), _epsilon_of(folder)
     else:
@@ -130,7 +131,7 @@ def taught_size(job: Job) -> float | None:
     """The size that the study's own hardening on attacked images taught, of which every claim speaks; None where
     it came to nothing, or there is none."""
     for main, asked in hardenings_of(job.study):
-        if main.main and isinstance(asked, Hardening):
+        if asked.main and isinstance(asked.how, Hardening):
             folder = job.folder_of(replace(main, fold=job.cell.fold))
             return _epsilon_of(folder) if (folder / MODEL).exists() else None
     return None
@@ -180,22 +181,26 @@ def _against_noise(job: Job, material: Material, classifier: Classifier, own: No
                    ) -> Hardened:
     """The network trained against noise and those of its rounds, trained here or before."""
     study, folder = job.study, job.folder
-    budget = None if job.cell.main or own.epochs is not None else _spent(job)
+    budget = None if _own(job) or own.epochs is not None else _spent(job)
     asked = own.model_dump(mode="json", exclude={"compare", "judged", "judged_compared"})
     digest = hashlib.sha256(json.dumps([asked, budget, study.training, repr(noise_of(study)), study.seed,
                                         model_digest(classifier.module), material.digest]).encode()).hexdigest()
-    begin = replace(classifier, name=job.cell.hardening)
+    begin = replace(classifier, name=job.cell.stage)
     if (folder / MODEL).exists():
         found = _rounds_taken_up(begin, folder, digest)
     else:
         settings = _noise_settings(job, own, material, classifier, budget)
         training, validation = (material.ready.part(part) for part in ("train", "validation"))
         found = harden_under_noise(begin, training, validation, settings, folder, device=device_of(study),
-                                   seed=job.cell.seed(study), progress=progress)
+                                   seed=training_seed(study, job.cell), progress=progress)
         records.write_json(folder / TRAINING, found.history | {
-            "name": job.cell.hardening, "variant": own.variant, "settings": asked, "epsilon": settings.epsilon})
+            "name": job.cell.stage, "variant": own.variant, "settings": asked, "epsilon": settings.epsilon})
         save_weights(found.classifier.module, folder / MODEL, card_of(material, digest) | {"hardening": asked})
-    return Hardened(found.classifier, rounds=found.rounds[:-1] if job.cell.main else ())
+    return Hardened(found.classifier, rounds=found.rounds[:-1] if _own(job) else ())
+
+
+def _own(job: Job) -> bool:
+    return hardening_of(job.study, job.cell).main
 
 
 def _rounds_taken_up(classifier: Classifier, folder: Path, digest: str) -> NoiseHardened:
@@ -236,10 +241,10 @@ def _spent(job: Job) -> int | None:
     asked = job.study.ct_noise.hardening
     if asked is None or asked.method in ("drift", "none"):
         return None
-    main = Cell(asked.variant, job.cell.fold, asked.method, "noise.hardening", True)
+    main = Cell(network=asked.variant, stage=asked.method, fold=job.cell.fold)
     path = job.folder_of(main) / TRAINING
     if not path.exists():
-        raise InputRefused(f"{path} is not there, by whose passes the cost of '{job.cell.hardening}' is set: run the "
+        raise InputRefused(f"{path} is not there, by whose passes the cost of '{job.cell.stage}' is set: run the "
                            "study's own hardening first")
     return int(records.read_json(path)["passes"]) or None
 
@@ -258,7 +263,7 @@ def _corrections(job: Job, material: Material, classifier: Classifier, own: Nois
                      for mas in told["shifts"])
     training = material.ready.part("train")
     found = fit_drift(classifier, training, noise_of(study), doses, own.draws, study.seed)
-    told = {"name": job.cell.hardening, "method": "drift", "variant": own.variant, "begin": begin, "draws": own.draws,
+    told = {"name": job.cell.stage, "method": "drift", "variant": own.variant, "begin": begin, "draws": own.draws,
             "passes": len(training) * (1 + own.draws * len(doses)), "budget": None, "rounds": [], "failed": None,
             "shifts": {repr(one.mas): list(one.towards) for one in found},
             "reads": {repr(one.mas): list(one.reads) for one in found}, "mas": list(doses)}

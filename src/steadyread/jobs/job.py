@@ -24,11 +24,12 @@ from steadyread.jobs.harden import failed, hardened, taught_size
 from steadyread.jobs.look import Assessed, look_at_noise, look_at_pixels, look_longer
 from steadyread.jobs.material import Listed, Material, attacked_cases, gather
 from steadyread.jobs.networks import classifier_of, placed, taught_findings
-from steadyread.jobs.plan import Cell, Job
+from steadyread.jobs.plan import Job, attack_seed, hardening_of, training_seed
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.intervals import clopper_pearson
 from steadyread.metrics.reads import ORIGINAL
 from steadyread.progress import Progress, quiet
+from steadyread.store import Cell
 from steadyread.study import NoiseHardening, Study
 from steadyread.threats.spectrum import SpectrumWarning
 
@@ -42,8 +43,8 @@ class Materials:
 
     def of(self, study: Study, cell: Cell, progress: Progress = quiet, known: Listed | None = None) -> Material:
         """The cases of a cell's fold, with the settings of its variant; `known` is the data set as it is listed."""
-        if self.held is None or self.held[0] is not study or self.held[1] != cell.plain:
-            self.held = (study, cell.plain, material_of(study, cell, progress, known))
+        if self.held is None or self.held[0] is not study or self.held[1] != cell.begun:
+            self.held = (study, cell.begun, material_of(study, cell, progress, known))
         return self.held[2]
 
     def __reduce__(self) -> tuple[type["Materials"], tuple[()]]:
@@ -65,7 +66,7 @@ def material_of(study: Study, cell: Cell, progress: Progress = quiet, known: Lis
 
 def network_of(study: Study, cell: Cell, material: Material, folder: Path, progress: Progress = quiet) -> Classifier:
     """The plain network of a cell, trained or taken up from its `folder`, where it works."""
-    found = classifier_of(material, folder, progress, cell.seed(study))
+    found = classifier_of(material, folder, progress, training_seed(study, cell))
     return placed(found if study.alone else replace(found, name=cell.network), study)
 
 
@@ -74,8 +75,8 @@ def carry_out_job(job: Job, materials: Materials, progress: Progress = quiet) ->
     goes to stderr."""
     with locked(job.folder), redirect_stdout(sys.stderr), _told_once(job.study):
         material = materials.of(job.study, job.cell, progress)
-        plain = network_of(job.study, job.cell, material, job.folder_of(job.cell.plain), progress)
-        if job.cell.hardening:
+        plain = network_of(job.study, job.cell, material, job.folder_of(job.cell.begun), progress)
+        if job.cell.hardened:
             _carry_out_hardened(job, material, plain, progress)
             return
         assessed = _assessed(job, job.folder, material, plain, attacks_on(job.study, job.cell, material), progress)
@@ -104,9 +105,10 @@ def _assessed(job: Job, folder: Path, material: Material, classifier: Classifier
     """The records of a network of a job. Those hardened against noise, and what they are compared with, are judged by
     other draws than those by which the plain network was."""
     study, cell = job.study, job.cell
-    compared = bool(cell.hardening) and not cell.main
+    asked = hardening_of(study, cell) if cell.hardened else None
+    compared = asked is not None and not asked.main
     against: Against = "both" if study.noise is not None else "label" if compared else study.attacks.against
-    seed = cell.draws(study) + (1 if cell.under == "noise.hardening" else 0)
+    seed = attack_seed(study, cell) + (1 if asked is not None and asked.under == "noise.hardening" else 0)
     cases = cases_on(study, cell, material, [part for part, several in attacks.items() if several])
     table = assess(classifier, cases, attacks, against=against, store=folder, seed=seed, progress=progress)
     return Assessed(job, folder, material, classifier, set_aside.assessed(cases, table), table)
@@ -114,23 +116,24 @@ def _assessed(job: Job, folder: Path, material: Material, classifier: Classifier
 
 def _carry_out_hardened(job: Job, material: Material, plain: Classifier, progress: Progress) -> None:
     """A hardened network judged, and before it the networks of its rounds."""
-    study, cell = job.study, job.cell
-    epsilon = taught_size(job) if cell.under == "hardening" and not cell.main else None
-    if cell.under == "hardening" and not cell.main and epsilon is None:
+    study, cell, asked = job.study, job.cell, hardening_of(job.study, job.cell)
+    beside_own = asked.under == "hardening" and not asked.main
+    epsilon = taught_size(job) if beside_own else None
+    if beside_own and epsilon is None:
         return     # the study's own hardening came to nothing, and there is nothing to compare with
     found = hardened(job, material, plain, progress)
     if found is None:
         return
-    if cell.main and study.alone:
+    if asked.main and study.alone:
         records.write_json(job.folder / SETTINGS, material.study.model_dump(mode="json") | {
             "name": f"{study.name}, hardened"})
-    attacks = attacks_on(study, cell, material, found.epsilon if cell.main else epsilon)
+    attacks = attacks_on(study, cell, material, found.epsilon if asked.main else epsilon)
     if found.corrections:
         attacks = corrected(attacks, found.corrections)
     for number, network in enumerate(found.rounds, start=1):
         _judged(job, job.folder / f"{ROUND}-{number}", material, network, attacks, progress)
     last = _judged(job, job.folder, material, found.classifier, attacks, progress)
-    if cell.main and study.linf and not (job.folder / EXAMPLES).exists():
+    if asked.main and study.linf and not (job.folder / EXAMPLES).exists():
         write_examples(last.classifier, last.test, last.table, job.folder, study.seed)
 
 
@@ -139,11 +142,12 @@ def _judged(job: Job, folder: Path, material: Material, classifier: Classifier, 
     """A hardened network with its records, its findings and, under noise, a longer search."""
     assessed = _assessed(job, folder, material, classifier, attacks, progress)
     set_aside.write_findings(folder, lambda: [
-        *failed(folder, job.cell), *_of_network(assessed, progress),
-        *(audit(material.raw, material.ready) if material.taught and job.study.alone and job.cell.main else ())])
+        *failed(folder, job.study, job.cell), *_of_network(assessed, progress),
+        *(audit(material.raw, material.ready) if material.taught and job.study.alone and
+          hardening_of(job.study, job.cell).main else ())])
     if job.study.noise is not None and not isinstance(next(iter(attacks["test"]), None), Corrected):
         own = job.study.noise.hardening or NoiseHardening()
-        named = own.whole.get(job.cell.hardening, own)
+        named = own.whole.get(job.cell.stage, own)
         if "rings" in judged_of(job.study, job.cell).test:
             look_longer(assessed, [("rings", named.judged_mas)], progress)
     return assessed

@@ -12,7 +12,8 @@ from steadyread.checks.reading import ONE_CLASS
 from steadyread.errors import UsageError
 from steadyread.files import FINDINGS, SETTINGS, SUMMARY
 from steadyread.gates import ROBUST, STEADY, Gate, Judged, broken_checks, gate, judge
-from steadyread.jobs.plan import Branch, Cell, cells_of, place
+from steadyread.jobs.plan import Branch, cells_of, hardening_of, place
+from steadyread.store import Cell
 from steadyread.study import Study
 from steadyread.words.numbers import counted
 
@@ -56,4 +57,4 @@ def _cells(study: Study, name: str) -> list[Cell]:
     plain, *hardened = cells_of(study)
     if not name or name in study.variants:
         return [cell for cell in plain if cell.network == (name or plain[0].network)]
-    return [cell for step in hardened for cell in step if cell.hardening == name]
+    return [cell for step in hardened for cell in step if hardening_of(study, cell).name == name]

@@ -22,7 +22,7 @@ from steadyread.jobs.attacks import made, noise_of
 from steadyread.jobs.examples import write_attacked, write_examples
 from steadyread.jobs.material import Material
 from steadyread.jobs.networks import members_of
-from steadyread.jobs.plan import Job
+from steadyread.jobs.plan import Job, attack_seed, training_seed
 from steadyread.jobs.scores import write_scores
 from steadyread.jobs.seeing import Look, write_seen
 from steadyread.metrics.dose import flip_probability_at
@@ -70,7 +70,7 @@ def look_at_pixels(assessed: Assessed, progress: Progress) -> None:
     for name, write in ((EXAMPLES, write_examples), (ATTACKED, write_attacked)):
         if not (folder / name).exists():
             write(classifier, assessed.test, assessed.table, folder, study.seed)
-    members = members_of(assessed.material, folder, job.cell.seed(job.study), progress)
+    members = members_of(assessed.material, folder, training_seed(job.study, job.cell), progress)
     at_work(progress, "further scores", lambda: write_scores(
         classifier, cases, folder, augmentation=TrainingSettings(**(study.training or {})),
         views=study.triage.views, members=members, seed=study.seed))
@@ -89,7 +89,7 @@ def look_at_noise(assessed: Assessed, progress: Progress) -> None:
         records.write_npz(folder / NOISE_EXAMPLES, at_work(progress, "examples", partial(
             _examples, classifier, assessed.test, study)))
     if asked.seeing is not None:
-        look = Look(asked.seeing, noise_of(study), assessed.job.cell.draws(study))
+        look = Look(asked.seeing, noise_of(study), attack_seed(study, assessed.job.cell))
         write_seen(classifier, assessed.test, look, folder, progress)
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from steadyread.errors import UsageError
 from steadyread.files import EQUAL, HARDENED, JOBS
 from steadyread.metrics.reads import ORIGINAL
+from steadyread.store import Cell, data_of
 from steadyread.study import Hardening, NoiseHardening, Sets, Study
 from steadyread.study.noise_hardening import BEFORE
 from steadyread.study.sections import Under
@@ -20,40 +21,32 @@ _APART = 1_000_003   # between the draws of two folds
 
 
 @dataclass(frozen=True)
-class Cell:
-    """One network of one data set: a variant of the study's on one fold, as it is or as a hardening leaves it.
+class Asked:
+    """A hardening that a study states: the section that states it, whether it is that section's own rather than one
+    that is compared with it, and how."""
 
-    `fold` is None without cross-validation. `hardening` is a hardening's name, "" for the plain network; `before` is
-    the plain network judged as the hardened ones are. `under` names the section that states it, and `main` says that
-    it is the section's own rather than one that it is compared with.
-    """
+    name: str
+    under: Under
+    main: bool
+    how: Hardening | NoiseHardening
 
-    network: str = ORIGINAL
-    fold: int | None = None
-    hardening: str = ""
-    under: Under = "hardening"
-    main: bool = False
+    def stage(self, study: Study) -> str:
+        """The stage of the networks that it leaves."""
+        return HARDENED if self.main and study.alone else self.name
 
-    @property
-    def plain(self) -> "Cell":
-        """The network that it begins with."""
-        return Cell(self.network, self.fold)
 
-    def __str__(self) -> str:
-        name = f"hardening {self.hardening}" if self.hardening else self.network
-        return name if self.fold is None else f"{name}, fold {self.fold}"
+def attack_seed(study: Study, cell: Cell) -> int:
+    """The seed of a cell's attacks: another for every fold, the same for all variants, which are compared."""
+    return study.seed + _APART * (cell.fold or 0)
 
-    def draws(self, study: Study) -> int:
-        """The seed of its attacks: another for every fold, the same for all variants, which are compared."""
-        return study.seed + _APART * (self.fold or 0)
 
-    def seed(self, study: Study) -> int:
-        """Of its weights and its training: another for every network of a study, so that they vary as trainings do;
-        the study's own where there is one."""
-        if study.alone:
-            return study.seed
-        told = f"{study.seed} {self.network} {self.fold or 0}".encode()
-        return int.from_bytes(hashlib.blake2b(told, digest_size=4).digest(), "big") >> 1
+def training_seed(study: Study, cell: Cell) -> int:
+    """The seed of a cell's weights and training: another for every network of a study, so that they vary as trainings
+    do; the study's own where there is one."""
+    if study.alone:
+        return study.seed
+    key = f"{study.seed} {cell.network} {cell.fold or 0}".encode()
+    return int.from_bytes(hashlib.blake2b(key, digest_size=4).digest(), "big") >> 1
 
 
 def place(study: Study, cell: Cell) -> Path:
@@ -63,8 +56,9 @@ def place(study: Study, cell: Cell) -> Path:
     networks, and under CT noise, they go to jobs/NETWORK/fold-K/ and hardened/NAME/fold-K/.
     """
     if study.alone:
-        return Path(HARDENED if cell.main else f"{HARDENED}-{cell.hardening}") if cell.hardening else Path()
-    return Path(HARDENED, cell.hardening, f"fold-{cell.fold or 0}") if cell.hardening else Path(
+        return Path() if not cell.hardened else Path(
+            HARDENED if cell.stage == HARDENED else f"{HARDENED}-{cell.stage}")
+    return Path(HARDENED, cell.stage, f"fold-{cell.fold or 0}") if cell.hardened else Path(
         JOBS, cell.network, f"fold-{cell.fold or 0}")
 
 
@@ -77,40 +71,45 @@ def cells_of(study: Study) -> tuple[list[Cell], ...]:
     """The cells in three steps, each of which needs those before it alone: the plain networks; each section's own
     hardening; those that it is compared with, which go by its size or its cost."""
     folds = folds_of(study)
-    plain = [Cell(network, fold) for network in (ORIGINAL, *study.variants) for fold in folds]
-    hardened = [cell for cell, _ in hardenings_of(study)]
+    plain = [Cell(network=network, fold=fold) for network in (ORIGINAL, *study.variants) for fold in folds]
+    hardened = list(hardenings_of(study))
+    first = [cell for cell, asked in hardened if asked.main]
+    then = [cell for cell, asked in hardened if not asked.main]
     if study.noise is not None and study.noise.hardening is not None:
-        begins = study.noise.hardening.variant if study.noise.hardening is not None else ORIGINAL
-        hardened.append(Cell(begins, hardening=BEFORE, under="noise.hardening"))
-    first = [cell for cell in hardened if cell.main or cell.hardening == BEFORE]
-    then = [cell for cell in hardened if cell not in first]
+        first.append(Cell(network=study.noise.hardening.variant, stage=BEFORE))
     return plain, *([replace(cell, fold=fold) for cell in cells for fold in folds] for cells in (first, then))
 
 
-def hardenings_of(study: Study) -> Iterator[tuple[Cell, Hardening | NoiseHardening]]:
-    """Every hardening that the study states, whole, with its cell on no fold; a section's own is called by its
-    method."""
+def hardenings_of(study: Study) -> Iterator[tuple[Cell, Asked]]:
+    """Every hardening that the study states, with its cell on no fold; a section's own is called by its method."""
+    for network, asked in _asked(study):
+        yield Cell(network=network, stage=asked.stage(study)), asked
+
+
+def _asked(study: Study) -> Iterator[tuple[str, Asked]]:
+    """Every hardening that the study states, with the network that it begins with."""
     if study.hardening is not None:
-        yield Cell(hardening=study.hardening.method, main=True), study.hardening
-        yield from ((Cell(hardening=name), other) for name, other in study.hardening.compared.items())
+        yield ORIGINAL, Asked(study.hardening.method, "hardening", True, study.hardening)
+        yield from ((ORIGINAL, Asked(name, "hardening", False, other))
+                    for name, other in study.hardening.compared.items())
     if study.noise is not None and study.noise.hardening is not None:
         own = study.noise.hardening.method
-        yield from ((Cell(other.variant, None, name, "noise.hardening", name == own), other)
+        yield from ((other.variant, Asked(name, "noise.hardening", name == own, other))
                     for name, other in study.noise.hardening.whole.items())
 
 
-def hardening_of(study: Study, cell: Cell) -> Hardening | NoiseHardening:
+def hardening_of(study: Study, cell: Cell) -> Asked:
     """How a cell is hardened; `before` is the network as it is.
 
     Raises:
         UsageError: the study states no such hardening.
     """
-    if cell.hardening == BEFORE:
-        return NoiseHardening(method="none")
+    if cell.stage == BEFORE:
+        return Asked(BEFORE, "noise.hardening", False, NoiseHardening(method="none"))
     for other, asked in hardenings_of(study):
-        if (other.hardening, other.under, other.main) == (cell.hardening, cell.under, cell.main):
+        if other.stage == cell.stage:
             return asked
-    raise UsageError(f"the study has no hardening '{cell.hardening}'; state one")
+    raise UsageError(f"the study has no hardening '{cell.stage}'; state one")
 
 
 @dataclass(frozen=True)
@@ -129,6 +128,11 @@ class Branch:
     def title(self) -> str:
         """What it is called where it is spoken of."""
         return f"{self.name} at equal conditions" if self.equal else self.name
+
+    @property
+    def data(self) -> str:
+        """The value of its cells' column."""
+        return data_of(self.name, self.equal)
 
     def __str__(self) -> str:
         return self.title
@@ -172,18 +176,25 @@ class Job:
     @property
     def folder(self) -> Path:
         """Where it writes."""
-        return self.folder_of(self.cell)
+        return self.cell.folder
 
     def folder_of(self, cell: Cell) -> Path:
         """Where another cell of the same data set writes."""
         return self.branch.folder / place(self.study, cell)
 
+    @property
+    def named(self) -> str:
+        """What its network is called."""
+        name = f"hardening {hardening_of(self.study, self.cell).name}" if self.cell.hardened else self.cell.network
+        return name if self.cell.fold is None else f"{name}, fold {self.cell.fold}"
+
     def __str__(self) -> str:
-        own = "" if self.study.alone and not self.cell.hardening else str(self.cell)
+        own = "" if self.study.alone and not self.cell.hardened else self.named
         return ", ".join(filter(None, (self.branch.title, own)))
 
 
 def jobs_of(branches: Sequence[Branch]) -> list[list[Job]]:
     """The jobs of all data sets, step by step; steps without jobs are left out."""
-    steps = [[Job(branch, cell) for branch in branches for cell in cells_of(branch.study)[step]] for step in range(3)]
+    steps = [[Job(branch, replace(cell, folder=branch.folder / place(branch.study, cell), data=branch.data))
+              for branch in branches for cell in cells_of(branch.study)[step]] for step in range(3)]
     return [step for step in steps if step]
