@@ -72,7 +72,8 @@ def write_method(place: Path, study: made.Made, fold: int, method: Method, main:
 def write_judged(place: Path, study: made.Made, fold: int, method: Method) -> None:
     """Plan, findings and records of one network."""
     place.mkdir(parents=True, exist_ok=True)
-    (place / "plan.json").write_text(json.dumps({"data": {"classes": ["benign", "malignant"]}}))
+    (place / "plan.json").write_text(json.dumps({
+        "data": {"bounds": [-1024, 3071], "unit": "HU", "classes": ["benign", "malignant"]}}))
     severity = "error" if method.silent else "ok"
     (place / "findings.json").write_text(json.dumps([
         {"check": "one class", "severity": severity, "message": "every image is read alike" if method.silent else

@@ -192,7 +192,6 @@ def undrawn(patch: pytest.MonkeyPatch) -> None:
         return folder / "report.html"
 
     patch.setattr(run, "write_report", page)
-    patch.setattr(run, "write_sets_report", page)
 
 
 def carried_out(settings: Settings, folder: Path) -> Path:

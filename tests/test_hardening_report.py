@@ -12,19 +12,19 @@ from pages import HOSTILE, Page, refuse_outside
 from steadyread import records
 from steadyread.charts import Panel
 from steadyread.errors import InputRefused
-from steadyread.metrics import Estimate, reads_of, step_curve, summarise
-from steadyread.metrics.plan import bounds_of
+from steadyread.metrics import Estimate, step_curve
 from steadyread.metrics.summary import as_json
 from steadyread.report import write_report
 from steadyread.report.accuracy_drawings import AttackPoints, Side, Trained, before_and_after, reach
 from steadyread.report.drawings import hardening_course
 from steadyread.report.hardening_drawings import by_training_size, flips_before_and_after
-from steadyread.report.hardening_stored import hardening_summary, read_hardenings
-from steadyread.report.plain import Plain
+from steadyread.report.hardening_stored import read_hardenings
+from steadyread.report.networks import Networks
+from steadyread.report.plain import plain_of
 from steadyread.report.run import Told
-from steadyread.report.stored import Assessed, read_run
+from steadyread.report.shareable import AS_IT_IS
+from steadyread.report.stored import read_run
 from steadyread.units import Bounds
-from steadyread.words.plain import with_words
 
 HU, PLAIN = Bounds(-1000, 400, "HU"), Bounds(0, 1)
 NONE = np.zeros(0)
@@ -52,13 +52,9 @@ def harden(run: Path, rows: list[dict[str, Any]], name: str = "hardened", **chan
 
 def told(run: Path) -> dict[str, Any]:
     """A run's summary as `write_report` makes it, as plain values; the page is written, without its drawings."""
-    read = read_run(run)
-    summary = with_words(summarise(read.table, read.plan, read.findings, read.training))
-    plain = Assessed(read, reads_of(read.table, summary["part"], summary["stage"], bounds_of(read.plan)))
-    hardened = read_hardenings(run)
-    summary |= {"hardening": hardening_summary(plain, hardened)} if hardened else {}
-    (run / "report.html").write_text(Told(Plain(read, summary), None, None, {}).page().html({}))
-    found: dict[str, Any] = as_json(summary)
+    plain = plain_of(read_run(run), AS_IT_IS)
+    (run / "report.html").write_text(Told(plain, None, Networks(()), {}).page().html({}))
+    found: dict[str, Any] = as_json(plain.summary)
     return found
 
 

@@ -28,7 +28,7 @@ from steadyread.metrics.paired_tests import holm
 from steadyread.metrics.summary import as_json, summarise
 from steadyread.metrics.triage import area, generalised_area, rank_correlation, with_combined
 from steadyread.report import write_report
-from steadyread.report.stored import read_records
+from steadyread.store import read_records
 from steadyread.stored import triage_run
 from steadyread.words.plain import comparison
 

@@ -18,7 +18,7 @@ from steadyread.report import write_report
 from steadyread.report.hardening_drawings import noise_hardening_drawings
 from steadyread.report.hardening_stored import read_noise_hardening
 from steadyread.report.noise import read_noise
-from steadyread.report.noise_stored import read_noise_run
+from steadyread.store import open_cells
 
 ALL = (Method("adaptive", (1.5, 2.5), "adaptive"), Method("fresh"), Method("mute", silent=True),
        Method("pgd", (0.4,), wrong=0.4, starts=3), Method("clean", (1.0,), folds=(0,), passes=60_000),
@@ -78,7 +78,7 @@ def test_a_study_under_way_is_told_as_far_as_it_is(tmp_path: Path, gone: tuple[s
     for words in sentences:
         assert words in text, words
     json.dumps(as_json(found), allow_nan=False)
-    hardening = read_noise_hardening(folder, read_noise_run(folder).study.settings)
+    hardening = read_noise_hardening(folder, open_cells(folder).settings)
     assert hardening is not None
     for drawing in noise_hardening_drawings(hardening, found).values():
         assert drawing.svg()
@@ -91,7 +91,7 @@ def test_a_fold_that_needed_fewer_rounds_keeps_its_last_network(tmp_path: Path) 
     path = folder / "hardened/adaptive/fold-1/training.json"
     told = json.loads(path.read_text())
     path.write_text(json.dumps(told | {"rounds": told["rounds"][:1], "stopped": "No attack found a flip."}))
-    hardening = read_noise_hardening(folder, read_noise_run(folder).study.settings)
+    hardening = read_noise_hardening(folder, open_cells(folder).settings)
     assert hardening is not None
     assert [one.folds for one in hardening.methods[0].rounds] == [(0, 1), (0, 1)]
     last = hardening.methods[0].reads
@@ -133,7 +133,7 @@ def test_a_file_that_is_not_what_it_should_be_is_named(tmp_path: Path, content: 
     folder = made.write_hardened(tmp_path, made.METHODS[1:], replace(SMALL, cases=20, folds=1))
     (folder / "hardened/fresh/fold-0/training.json").write_text(content)
     with pytest.raises(InputRefused, match=said):
-        read_noise(folder)
+        read_noise(open_cells(folder))
 
 
 def test_names_from_users_are_escaped(tmp_path: Path) -> None:

@@ -18,10 +18,10 @@ from steadyread.errors import InputRefused
 from steadyread.metrics.summary import as_json
 from steadyread.report import write_report
 from steadyread.report.inline import inline_svg
-from steadyread.report.noise import drawings_of, noise_of, read_noise
-from steadyread.report.noise_stored import read_noise_run
+from steadyread.report.noise import read_noise
 from steadyread.report.run import told_of
 from steadyread.report.shareable import AS_IT_IS, Shareable
+from steadyread.store import open_cells
 from steadyread.words.noise import noise_run_lines
 
 SMALL = made.Made(cases=60, patients=40, folds=1, doses=(10.0, 100.0), draws=20)
@@ -46,21 +46,17 @@ def test_the_figures_are_there_and_in_the_page(whole: Path) -> None:
 
 
 def test_the_same_folder_gives_the_same_bytes(whole: Path) -> None:
-    shared = Shareable.of(whole)
-    files = read_noise(whole, shared)
-    noise = noise_of(files, shared=shared)
-    again = json.dumps(as_json(noise.summary), sort_keys=True)
+    run = told_of(whole, Shareable.of(whole))
+    again = json.dumps(as_json(run.summary), sort_keys=True)
     assert again == json.dumps(as_json(json.loads((whole / "summary.json").read_text())), sort_keys=True)
-    drawings = drawings_of(files, noise)
     for name in ("dose_fall", "subgroups"):
-        assert drawings[name].svg() == (whole / "figures" / f"{name}.svg").read_text()
+        assert run.drawings[name].svg() == (whole / "figures" / f"{name}.svg").read_text()
 
 
 def test_the_command_line_says_the_same(whole: Path) -> None:
     found = noise_page(whole)[1]
     stored = json.loads((whole / "summary.json").read_text())
     assert list(noise_run_lines(stored)) == list(noise_run_lines(found))
-    assert "Report: here" in "\n".join(noise_run_lines(stored | {"report": "here"}))
 
 
 @pytest.mark.parametrize(("changed", "sentence"), [
@@ -74,12 +70,11 @@ def test_the_command_line_says_the_same(whole: Path) -> None:
 def test_what_is_absent_is_said_on_the_page_and_in_every_figure(tmp_path: Path, changed: dict[str, Any],
                                                                 sentence: str) -> None:
     folder = made.write_study(tmp_path, replace(SMALL, **({"cases": 30} | changed)))
-    page, found = noise_page(folder)
-    assert sentence in Page(page).text
-    assert list(noise_run_lines(found))
-    json.dumps(as_json(found), allow_nan=False)
-    files = read_noise(folder)
-    for name, drawing in drawings_of(files, noise_of(files)).items():
+    run = told_of(folder, AS_IT_IS)
+    assert sentence in Page(run.page().html({})).text
+    assert list(noise_run_lines(run.summary))
+    json.dumps(as_json(run.summary), allow_nan=False)
+    for name, drawing in run.drawings.items():
         assert drawing.svg()
         assert drawing.caption, name
 
@@ -90,7 +85,7 @@ def test_a_study_under_way_is_reported_as_far_as_it_is(tmp_path: Path) -> None:
     (folder / "jobs/deeper/fold-0/plan.json").unlink()
     for name in ("study.json", "cases.csv", "findings.json"):
         (folder / name).unlink()
-    run = read_noise_run(folder)
+    run = read_noise(open_cells(folder))
     assert [(job.variant, job.fold) for job in run.study.jobs] == [
         ("deeper", 1), ("deeper", 2), ("original", 0), ("original", 2)]
     page, found = noise_page(folder)
@@ -99,7 +94,7 @@ def test_a_study_under_way_is_reported_as_far_as_it_is(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_records_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputRefused, match="no such file"):
+    with pytest.raises(InputRefused, match="no records"):
         write_report(tmp_path)
 
 
@@ -110,7 +105,7 @@ def test_a_file_that_is_not_what_it_should_be_is_named(tmp_path: Path, name: str
     folder = made.write_study(tmp_path, replace(SMALL, cases=20, attacks=()))
     (folder / name).write_text(content)
     with pytest.raises(InputRefused, match=name):
-        read_noise_run(folder)
+        read_noise(open_cells(folder))
 
 
 def test_a_file_of_examples_that_is_none_is_named(tmp_path: Path) -> None:
@@ -118,12 +113,12 @@ def test_a_file_of_examples_that_is_none_is_named(tmp_path: Path) -> None:
     place = folder / "jobs/original/fold-0/noise_examples.npz"
     place.write_bytes(b"none")
     with pytest.raises(InputRefused, match="noise_examples"):
-        read_noise_run(folder)
+        read_noise(open_cells(folder))
     np.savez(place, **(made.examples(SMALL) | {"mas": np.zeros(1)}))
     with pytest.raises(InputRefused, match="of one length"):
-        read_noise_run(folder)
+        read_noise(open_cells(folder))
     np.savez(place, **{name: values[:0] for name, values in made.examples(SMALL).items()})
-    assert read_noise_run(folder).examples == []
+    assert read_noise(open_cells(folder)).examples == []
 
 
 def test_names_from_users_are_escaped(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from steadyread.errors import InputRefused, UsageError
 from steadyread.explain.attention import METHODS
 from steadyread.jobs.folder import settle
 from steadyread.jobs.job import Materials, carry_out_job
-from steadyread.jobs.plan import Branch, Job
+from steadyread.jobs.plan import Branch, Job, place
 from steadyread.jobs.seeing import SEEN, SEEN_ARRAYS, Look, refuse_unseeable, seen_of, write_seen
 from steadyread.store import Cell
 from steadyread.study import keyed, read_study
@@ -48,7 +48,7 @@ def run(data: Path, tmp_path_factory) -> Path:
     study = read_study(None, stated, keyed(data__path=str(data)))
     folder = tmp_path_factory.mktemp("run") / "out"
     settle(folder, study)
-    carry_out_job(Job(Branch("", False, study, folder), Cell(folder)), Materials())
+    carry_out_job(Job(Branch("", False, study, folder), Cell(folder / place(study, Cell()))), Materials())
     return folder
 
 

@@ -13,15 +13,13 @@ from fabricate_sets import Made
 from pages import Page
 from steadyread.errors import UsageError
 from steadyread.report.papers import paper
-from steadyread.report.sets import Sets, page_of
-from steadyread.report.sets_stored import read_sets
-from steadyread.report.sets_summary import summarise_sets
+from steadyread.report.run import told_of
+from steadyread.report.shareable import AS_IT_IS
 from steadyread.study.reading import keyed, read_study
 
 
 def told(folder: Path) -> str:
-    stored = read_sets(folder)
-    return Page(page_of(Sets(stored, summarise_sets(stored))).html({})).text
+    return Page(told_of(folder, AS_IT_IS).page().html({})).text
 
 
 def state(path: Path, beside: str) -> None:

@@ -18,7 +18,7 @@ from steadyread.errors import InputRefused, UsageError
 from steadyread.jobs.scores import FURTHER, own_draws, write_scores
 from steadyread.metrics import reads_of
 from steadyread.metrics.aligned import SCORES
-from steadyread.report.stored import read_records
+from steadyread.store import read_records
 from steadyread.training.fit import TrainingSettings
 from steadyread.types import Bounds
 

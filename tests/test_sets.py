@@ -12,7 +12,7 @@ from fabricate_pictures import Call, pictures
 from steadyread import checks, records
 from steadyread.errors import UsageError
 from steadyread.models.vgg import vgg16
-from steadyread.study import Sets, read_studies, read_study
+from steadyread.study import read_studies, read_study
 from steadyread.study.hardening import Hardening
 
 COMMON = """
@@ -60,14 +60,13 @@ def _summary(folder: Path) -> dict[str, Any]:
 
 def test_a_file_of_sets_is_one_study_each_with_the_common_keys_below(tmp_path: Path) -> None:
     found = read_studies(_study(tmp_path), {"attacks": {"limit": 7}})
-    assert isinstance(found, Sets)
-    assert list(found.studies) == ["one", "two"]
-    assert [one.training and one.training["epochs"] for one in found.studies.values()] == [2, 3]
-    assert {one.attacks.limit for one in (*found.studies.values(), *found.equal.values())} == {7}
+    assert list(found.sets) == ["one", "two"]
+    assert [one.training and one.training["epochs"] for one in found.sets.values()] == [2, 3]
+    assert {one.attacks.limit for one in found.studies} == {7}
     assert found.equal["two"].preparation.size == 8
     assert found.equal["two"].hardening is None
-    assert found.studies["two"].name == "two"
-    hardening = found.studies["two"].hardening
+    assert found.sets["two"].name == "two"
+    hardening = found.sets["two"].hardening
     assert hardening is not None
     assert hardening.compared["free"].method == "unsupervised"
     assert hardening.compared["free"].epsilon == "0.05 range"

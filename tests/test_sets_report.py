@@ -11,25 +11,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-import fabricate
 import fabricate_sets as made
 from fabricate_sets import FIVE, Made
 from pages import HOSTILE, Page, refuse_outside
 from steadyread.charts.examples import attacked_grid
 from steadyread.charts.look import BLUE, INK, VERMILION
 from steadyread.errors import InputRefused
-from steadyread.metrics.across_sets import at_common_sizes
-from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.fragility import Alike, fragility, tally, way_of
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.summary import as_json
-from steadyread.records import as_table
-from steadyread.report.sets import Sets, page_of, text_of, write_sets_report
+from steadyread.report import write_report
+from steadyread.report.run import text_of, told_of
 from steadyread.report.sets_drawings import Difference, forest, steadiness
 from steadyread.report.sets_stored import read_sets
 from steadyread.report.sets_summary import summarise_sets
+from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.units import Bounds
-from steadyread.words.sets import fragility_answer
+from steadyread.words.sets import believed_said, fragility_answer
 
 SMALL = {"images": 36, "patients": 36}
 BOUNDS = Bounds(0.0, 1000.0, "grey level")
@@ -45,10 +43,9 @@ def told(folder: Path, sets: Mapping[str, Made]) -> tuple[dict[str, Any], str, s
 
 def pages(folder: Path) -> tuple[dict[str, Any], str, str]:
     """The same of a folder that stands."""
-    stored = read_sets(folder)
-    found = summarise_sets(stored)
-    page = page_of(Sets(stored, found))
-    return found, Page(page.html({})).text, page.markdown()
+    run = told_of(folder, AS_IT_IS)
+    page = run.page()
+    return run.summary, Page(page.html({})).text, page.markdown()
 
 
 def answers(found: Mapping[str, Any]) -> str:
@@ -61,7 +58,7 @@ def steady(value: float, low: float | None, high: float | None) -> Estimate:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_sets_report(made.write_sets(tmp_path_factory.mktemp("sets") / "two", TWO)).parent
+    return write_report(made.write_sets(tmp_path_factory.mktemp("sets") / "two", TWO)).parent
 
 
 @pytest.fixture(scope="module")
@@ -70,18 +67,6 @@ def five(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], str,
     return told(tmp_path_factory.mktemp("sets") / "five", sets)
 
 
-def test_accuracies_at_the_common_sizes_are_those_of_the_linear_model() -> None:
-    slope, bounds = 0.3, Bounds(0.0, fabricate.RANGE, "grey level")
-    reads = reads_of(as_table(fabricate.rows(80, slope=slope)), bounds=bounds)
-    margin = np.where(reads.labels == 1, 1, -1) * (reads.logits[..., 1] - reads.logits[..., 0])
-    rows = at_common_sizes(reads, "label", math.inf, bounds)
-    assert [row["size"]["of_range"] for row in rows] == pytest.approx([0.001, 0.002, 0.004, 0.006])
-    for row in rows:
-        assert row["accuracy"].value == (margin > slope * row["size"]["native"]).mean()
-    tried = at_common_sizes(reads, "label", 0.0, bounds)      # no search, but an attack of each of these sizes
-    assert [(row["size"]["native"], row["exact"]) for row in tried] == [(pytest.approx(size), False)
-                                                                        for size in fabricate.SIZES]
-    assert at_common_sizes(replace(reads, outcomes=()), "label", 0.0, bounds) == []
 
 
 def test_medians_ratios_and_ranks_at_equal_conditions() -> None:
@@ -160,11 +145,11 @@ def test_what_is_written_beside_the_page(whole: Path) -> None:
 
 
 def test_the_same_folder_gives_the_same_figures(whole: Path) -> None:
-    found = summarise_sets(read_sets(whole, show_ids=False))
-    assert json.dumps(as_json(found), sort_keys=True) == json.dumps(
+    run = told_of(whole, Shareable.of(whole))
+    assert json.dumps(as_json(run.summary), sort_keys=True) == json.dumps(
         json.loads((whole / "summary.json").read_text()), sort_keys=True)
     text = (whole / "report.md").read_text()
-    assert text_of(page_of(Sets(read_sets(whole, show_ids=False), found))) == text
+    assert text_of(run.page()) == text
 
 
 def test_every_table_of_the_markdown_is_whole(five: tuple[dict[str, Any], str, str]) -> None:
@@ -185,7 +170,7 @@ def test_every_table_of_the_markdown_is_whole(five: tuple[dict[str, Any], str, s
     ({"lung_ct": Made(images=8, patients=8, hardened=0.02), "mnist": Made(0.05, 10, images=8, patients=8)},
      "Too few patients tell what hardening did", "Hardening made"),
     ({"lung_ct": Made(hardened=None, equal=None, against=("label",), synthetic=True, attacked=False, **SMALL)},
-     "No set was attacked against the prediction.", "Does hardening help?"),
+     "Against the label", "Does hardening help?"),
 ])
 def test_nothing_is_claimed_that_the_reads_do_not_show(tmp_path: Path, sets: dict[str, Made], sentence: str,
                                                        absent: str) -> None:
@@ -215,8 +200,8 @@ def test_what_the_checks_found_stands_by_set_and_errors_above_all(tmp_path: Path
     (folder / "lung_ct" / "equal" / "findings.json").write_text(json.dumps([
         {"check": "silent", "severity": "error", "message": "no gradient anywhere"}]))
     found, text, _ = pages(folder)
-    assert found["believed"] == ("Of the checks of all networks 1 passed; set by set below stand 1 error and 2 "
-                                 "warnings.")
+    assert believed_said(found["sets"]) == (
+        "Of the checks of all networks 1 passed; set by set below stand 1 error and 2 warnings.")
     top = text[text.index("Can these evaluations be trusted?"):text.index("Accuracy under attack")]
     assert "lung ct, equal conditions, silent : no gradient anywhere" in top
     assert text.count("no gradient anywhere") == 2
@@ -224,7 +209,7 @@ def test_what_the_checks_found_stands_by_set_and_errors_above_all(tmp_path: Path
     (folder / "lung_ct" / "equal" / "findings.json").unlink()
     for place_ in ("lung_ct", "lung_ct/hardened"):
         (folder / place_ / "findings.json").write_text("[]")
-    assert summarise_sets(read_sets(folder))["believed"] == "No checks were run."
+    assert believed_said(summarise_sets(read_sets(folder))["sets"]) == "No checks were run."
 
 
 def test_sets_without_records_say_why(tmp_path: Path) -> None:
@@ -239,7 +224,7 @@ def test_sets_without_records_say_why(tmp_path: Path) -> None:
     nothing, text, _ = told(tmp_path / "none", {"lung_ct": Made(failed="no folder", records=False)})
     assert nothing["answers"][0]["answer"] == "No data set has been assessed."
     assert "no folder" in text
-    assert write_sets_report(tmp_path / "none").exists()
+    assert write_report(tmp_path / "none").exists()
 
 
 def test_names_from_users_are_escaped(tmp_path: Path) -> None:
@@ -248,8 +233,7 @@ def test_names_from_users_are_escaped(tmp_path: Path) -> None:
     plan["data"]["classes"] = ["benign", HOSTILE]
     plan["model"]["name"] = HOSTILE + "|*x*"
     (folder / "lung_ct" / "plan.json").write_text(json.dumps(plan))
-    stored = read_sets(folder)
-    page = page_of(Sets(stored, summarise_sets(stored)))
+    page = told_of(folder, AS_IT_IS).page()
     text = page.html({})
     assert "<script" not in text
     assert text.count("&lt;script") >= 4
@@ -275,7 +259,7 @@ def test_attacked_images_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     for wrong in ({"attack": arrays["attack"][:3]}, {"case_id": arrays["case_id"][:1]},
                   {"probabilities": arrays["probabilities"][:, :, 0]}):
         np.savez(folder / "lung_ct" / "attacked.npz", **(arrays | wrong))
-        with pytest.raises(InputRefused, match="images under as many attacks"):
+        with pytest.raises(InputRefused, match=r"attacked\.npz"):
             read_sets(folder)
     with pytest.raises(InputRefused, match=r"study\.json"):
         read_sets(tmp_path / "nowhere")

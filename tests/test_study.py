@@ -12,7 +12,6 @@ from steadyread.errors import InputRefused, UsageError
 from steadyread.names import folder_name
 from steadyread.registry import ATTACKS
 from steadyread.study import (
-    Sets,
     completed,
     keyed,
     laid_over,
@@ -37,7 +36,7 @@ def _written(folder: Path, text: str) -> Path:
 def test_the_projects_studies_are_valid(path: Path) -> None:
     found = read_studies(path)
     assert found.name == path.stem
-    for study in [*found.studies.values(), *found.equal.values()] if isinstance(found, Sets) else [found]:
+    for study in found.studies:
         whole = completed(study, str(study.data.layout))
         assert whole.training is not None
         assert completed(whole, str(study.data.layout)) == whole

@@ -18,7 +18,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from steadyread import records, set_aside
+from steadyread import set_aside
 from steadyread.assessment import Against, Attack
 from steadyread.assessment import assess as assess_cases
 from steadyread.cases import Cases, audit
@@ -26,8 +26,7 @@ from steadyread.checks import judged
 from steadyread.classifier import Classifier
 from steadyread.comparing import COMPARED, compared_rows
 from steadyread.errors import UsageError
-from steadyread.files import FINDINGS
-from steadyread.findings import Finding, worst_first
+from steadyread.findings import Finding
 from steadyread.frames import Frame, frame
 from steadyread.jobs.attacks import pixel_attacks
 from steadyread.jobs.examples import write_examples
@@ -37,7 +36,7 @@ from steadyread.metrics.tidy import COLUMNS
 from steadyread.progress import Progress, quiet
 from steadyread.progress import progress as spoken
 from steadyread.report.drawings import Drawing
-from steadyread.report.networks import Network, networks_of
+from steadyread.report.networks import Networks, networks_of
 from steadyread.report.run import told_of
 from steadyread.report.shareable import Shareable
 from steadyread.store import PLAIN, Opened, folder_of, open_cells, seed_of
@@ -150,11 +149,7 @@ class Assessment:
         Raises:
             UsageError: no such part.
         """
-        named = {"data" if name == "set" else name: value for name, value in where.items()}
-        unknown = named.keys() - {"data", "network", "stage", "fold", "round"}
-        if unknown:
-            raise UsageError(f"select by set, network, stage, fold or round; got {', '.join(sorted(unknown))}")
-        chosen = self.opened.select(**named)
+        chosen = self.opened.select(**where)
         if not chosen.cells:
             known = sorted({(cell.data, cell.network, cell.stage) for cell in self.opened.cells})
             raise UsageError(f"nothing of {where} in {self.folder}; it has (set, network, stage) "
@@ -176,20 +171,13 @@ class Assessment:
     def summary(self) -> Frame:
         """Every number as one row: set, network, stage, threat, attack, level, unit, measure, value, low, high, n; with
         the part that it is of and what it is against. Intervals are 95 %, over patients."""
-        rows = [number.row(_where(network)) for network in self._networks for number in network.numbers]
-        return frame(COLUMNS, rows, _SHOWN)
+        return frame(COLUMNS, self._networks.rows, _SHOWN)
 
     @property
     def findings(self) -> tuple[Finding, ...]:
         """Whether the evaluation can be trusted: what the checks and the audit said, the worst first."""
-        places = {folder_of(self.folder, cell.data): None for cell in self.opened.cells}
-        stored = [*(each for cell in self.opened.cells for each in cell.findings),
-                  *(each for place in places if (place / FINDINGS).exists() for each in records.read_json(
-                      place / FINDINGS))]
-        known = {(each["check"], each["message"]): Finding(each["check"], each["severity"], each["message"],
-                                                           each.get("value"), tuple(each.get("rows") or ()))
-                 for each in stored}
-        return tuple(worst_first(known.values()))
+        return tuple(Finding(each["check"], each["severity"], each["message"], each["value"],
+                             tuple(each["rows"] or ())) for each in self.opened.findings)
 
     def report(self, path: str | Path | None = None, show_ids: bool = False) -> Path:
         """Writes the page and its figures, and returns the page; they are copied to the folder `path` where given. The
@@ -273,17 +261,17 @@ class Assessment:
         return frame(tuple(rows[0]) if rows else (), rows, ("score", *measures))
 
     @cached_property
-    def _networks(self) -> tuple[Network, ...]:
+    def _networks(self) -> Networks:
         """The numbers of every network, counted once."""
-        return networks_of([self.opened], self.seed).networks
+        return networks_of([self.opened], self.seed)
 
     def headline(self) -> Frame:
         """The key figures of each network: clean, and the number that speaks for each threat."""
         rows = []
-        for network in self._networks:
+        for network in self._networks.networks:
             key = (network.number("AUC"), network.number("accuracy"), network.number("median_smallest_flip", LINF),
                    *(network.headline(threat) for threat in (LINF, CT_NOISE)))
-            rows += [number.row(_where(network)) for number in key if number is not None]
+            rows += [number.row(network.where) for number in key if number is not None]
         return frame(COLUMNS, rows, _SHOWN)
 
     def __repr__(self) -> str:
@@ -310,13 +298,6 @@ class Assessment:
         # what is shown on a screen or kept in a notebook names no case
         said = f"of {len(grave[0].rows)} named in .findings" if grave[0].rows else grave[0].message
         return f"{grave[0].severity.capitalize()}: {grave[0].check}: {said}{rest}"
-
-
-def _where(network: Network) -> dict[str, Any]:
-    """The columns that say which network a number is of."""
-    cell = network.cell
-    return {"set": cell.data or str(cell.plan["data"].get("name", "")), "network": cell.network, "stage": network.stage,
-            "part": network.part}
 
 
 def watched() -> Progress:

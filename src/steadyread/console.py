@@ -1,12 +1,15 @@
 """Results as a few aligned lines on stdout, or as one JSON object."""
 
 import json as json_text
-from collections.abc import Callable, Iterator, Mapping
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from steadyread.ending import printed
+from steadyread.metrics.reads import RANDOM
 from steadyread.metrics.seeing_reads import method_name
 from steadyread.metrics.summary import as_json
+from steadyread.metrics.tidy import QUOTED_MAS
 from steadyread.names import shown
 from steadyread.units import unit_word
 from steadyread.words.noise import noise_run_lines
@@ -26,14 +29,19 @@ def say(found: Mapping[str, Any], as_one_object: bool, lines: Lines) -> None:
 
 
 def run_lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """A run: what was assessed, the verdict, accuracy under attack, triage, findings, and where the report is."""
-    if "dose_fall" in found:   # a study of CT noise
-        yield from noise_run_lines(found)
-        yield from _gates(found)
-        return
-    if "sets" in found:
-        yield from _sets_lines(found)
-        return
+    """A run: what was assessed and found, its networks side by side where it has several, what failed, the gates, and
+    where the report is."""
+    under_noise = "dose_fall" in found      # alone
+    yield from (noise_run_lines if under_noise else _sets_lines if "sets" in found else _plain_lines)(found)
+    yield from _networks(found["numbers"])
+    for reason in found.get("failures", {}).values():
+        yield f"Failed: {reason}"
+    yield from _gates(found)
+    yield from ("", f"Report: {found['report']}")
+
+
+def _plain_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """A run on one data set: the verdict, accuracy under attack, triage, findings."""
     data, clean = found["data"], found["discrimination"]
     made = " SYNTHETIC images, made from formulas and of no clinical meaning" if found["synthetic"] else ""
     images = counted(found["images"], "image" if found["part"] == "all" else f"{found['part']} image")
@@ -54,8 +62,6 @@ def run_lines(found: Mapping[str, Any]) -> Iterator[str]:
     if found.get("noise"):
         yield from ("", f"Under CT noise: {_sentences(found['noise']['verdict'])}")
     yield from _findings(found["findings"])
-    yield from _gates(found)
-    yield from ("", f"Report: {found['report']}")
 
 
 def _sentences(told: str | list[str]) -> str:
@@ -63,32 +69,35 @@ def _sentences(told: str | list[str]) -> str:
 
 
 def _sets_lines(found: Mapping[str, Any]) -> Iterator[str]:
-    """A study of several data sets: each set's figures on a line, what was found over all, what failed."""
-    rows: list[tuple[str, ...]] = [("data", "images", "AUC", "accuracy", "half flip by", "hardened")]
-    for name, one in found["sets"].items():
-        clean, flips = one["discrimination"], one["robustness"]["label"]["smallest_flip"]
-        area = (clean.get("auc") or {}).get("value")
-        median = (flips["median"] or {}).get("of_range")
-        median = NONE if not isinstance(median, float) else f"{digits(median)} range"
-        rows.append((found["titles"].get(name, name), str(one["images"]), NONE if area is None else f"{area:.3f}",
-                     percent(clean["accuracy"]["value"]), median, _under_hardening(one.get("hardening"))))
-    yield from _aligned(rows)
+    """A study of several data sets: how many images each has, and what was found over all."""
+    yield from (f"{found['titles'].get(name, name)}: {counted(each['images'], 'image')}."
+                for name, each in found["sets"].items())
     for answer in found["answers"]:
         yield from ("", answer["answer"])
-    for reason in found.get("failures", {}).values():
-        yield f"Failed: {reason}"
-    yield from _gates(found)
-    yield from ("", f"Report: {found['report']}")
 
 
-def _under_hardening(told: Mapping[str, Any] | None) -> str:
-    """Accuracy under attack at the training's size, before and after."""
-    if not told or not told.get("compared"):
-        return NONE
-    if told.get("failed"):
-        return "failed"
-    row = told.get("headline")
-    return NONE if row is None else f"{percent(row['before']['value'])} to {percent(row['after']['value'])}"
+def _networks(numbers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The networks of a run beside each other, a line each; nothing where there is one."""
+    networks: dict[tuple[str, ...], list[Mapping[str, Any]]] = {}
+    for row in numbers:
+        networks.setdefault(tuple(row[name] for name in ("set", "network", "stage")), []).append(row)
+    if len(networks) > 1:
+        yield from ("", *_aligned([("data", "network", "stage", "AUC", "accuracy", "half flip by", "one draw"),
+                                   *((*where, *_key_figures(rows)) for where, rows in networks.items())]))
+
+
+def _key_figures(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """AUC, accuracy, the median smallest flip, and the reads that one draw of CT noise changes."""
+    first = {row["measure"]: row for row in reversed(rows) if row["level"] is None and row["value"] is not None}
+    yield f"{first['AUC']['value']:.3f}" if "AUC" in first else NONE
+    yield percent(first["accuracy"]["value"]) if "accuracy" in first else NONE
+    flip = first.get("median_smallest_flip", {"value": None, "unit": ""})
+    yield f"{digits(flip['value'])} {unit_word(flip['unit'], flip['value']) or 'units'}" if isinstance(
+        flip["value"], float) and math.isfinite(flip["value"]) else "none found" if flip["value"] is not None else NONE
+    draws = [row for row in rows if (row["measure"], row["attack"]) == ("changed_by_one_draw", RANDOM)
+             and row["value"] is not None]
+    drawn = min(draws, key=lambda row: abs(math.log(row["level"] / QUOTED_MAS)), default=None)
+    yield NONE if drawn is None else f"{percent(drawn['value'])} at {drawn['level']:g} mAs"
 
 
 def _gates(found: Mapping[str, Any]) -> Iterator[str]:

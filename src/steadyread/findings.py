@@ -1,8 +1,8 @@
 """A finding: what a check of the data or of the evaluation has to say, worst first in a report."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 Severity = Literal["error", "warning", "note", "ok"]
 SOUNDNESS = "soundness"     # the topic of those that say whether the attacks are sound
@@ -29,3 +29,9 @@ class Finding:
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
     """Errors, warnings, notes, passed checks; in the order given within each."""
     return sorted(findings, key=lambda finding: _ORDER.index(finding.severity))
+
+
+def by_severity(findings: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """The same of stored findings; one of a severity that is unknown stands among the errors."""
+    known: dict[Any, int] = {severity: place for place, severity in enumerate(_ORDER)}
+    return sorted(map(dict, findings), key=lambda finding: known.get(finding["severity"], 0))

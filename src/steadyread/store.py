@@ -6,7 +6,7 @@ The report, the command line and Python all read a run through `open_cells`.
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,15 @@ from typing import Any
 import pyarrow as pa
 
 from steadyread import records
-from steadyread.errors import InputRefused
-from steadyread.files import EQUAL, FINDINGS, HARDENED, JOBS, ROUND, SETTINGS
-from steadyread.metrics.aligned import reads_of
+from steadyread.errors import InputRefused, UsageError
+from steadyread.files import EQUAL, FINDINGS, HARDENED, JOBS, ROUND, SETTINGS, regular_file
+from steadyread.findings import by_severity
+from steadyread.metrics.aligned import SCORES, reads_of, with_scores
 from steadyread.metrics.plan import bounds_of, part_of
 from steadyread.metrics.reads import ORIGINAL, Reads
 
 PLAIN = "plain"
+_COLUMNS = {"data", "network", "stage", "fold", "round"}
 _ALIKE = ", equal conditions"     # after the name of a set that was run so
 _FOLD, _ROUND = re.compile(r"fold-(\d+)"), re.compile(rf"{ROUND}-(\d+)")
 
@@ -63,14 +65,25 @@ class Cell:
 
     @cached_property
     def table(self) -> pa.Table:
-        """The records."""
-        return records.read(self.folder)
+        """The records, with the further scores of the reads beside them where there are some.
+
+        Raises:
+            InputRefused: no records there, or a file that is not what it should be.
+        """
+        return read_records(self.folder)
 
     @property
     def findings(self) -> list[dict[str, Any]]:
-        """What the checks said of it, as stored."""
-        path = self.folder / FINDINGS
-        return [dict(each) for each in records.read_json(path)] if path.exists() else []
+        """What the checks said of it, the worst first."""
+        return findings_in(self.folder / FINDINGS)
+
+    def content(self, name: str) -> dict[str, Any] | None:
+        """The JSON object in one of its files, such as training.json; None where there is no such file.
+
+        Raises:
+            InputRefused: not a JSON object.
+        """
+        return records.read_object(self.folder / name)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +95,23 @@ class Opened:
     cells: tuple[Cell, ...]
 
     def select(self, **where: Any) -> "Opened":
-        """The cells with these values, such as `stage="plain"`, `network="strided"`, `data="lung_ct"`."""
-        return Opened(self.folder, self.settings, tuple(
-            cell for cell in self.cells if all(getattr(cell, name) == value for name, value in where.items())))
+        """The cells with these values, such as `stage="plain"`, `network="strided"`, `set="lung_ct"`.
+
+        Raises:
+            UsageError: no such column.
+        """
+        wanted = {"data" if name == "set" else name: value for name, value in where.items()}
+        unknown = wanted.keys() - _COLUMNS
+        if unknown:
+            raise UsageError(f"select by set, network, stage, fold or round; got {', '.join(sorted(unknown))}")
+        return replace(self, cells=tuple(cell for cell in self.cells if all(
+            getattr(cell, name) == value for name, value in wanted.items())))
+
+    @property
+    def own(self) -> "Opened":
+        """The plain network of the study's own, or those of its folds; where there is none, the first that there is."""
+        own = self.select(network=ORIGINAL, stage=PLAIN)
+        return own if own.cells else next(self.networks())
 
     def networks(self) -> Iterator["Opened"]:
         """The cells of each data set, network and stage: one network, or one a fold."""
@@ -97,13 +124,23 @@ class Opened:
         """The plan of the first cell, with the study's settings."""
         return {"name": self.settings.get("name"), "study": self.settings} | self.cells[0].plan
 
-    def reads(self, part: str | None = None) -> Reads:
+    @property
+    def findings(self) -> list[dict[str, Any]]:
+        """What the checks said of the networks, and the audit of their images: each once, the worst first."""
+        places = dict.fromkeys((*(cell.folder for cell in self.cells),
+                                *(folder_of(self.folder, cell.data) for cell in self.cells)))
+        return by_severity({(each["check"], each["message"]): each for place in places
+                            for each in findings_in(place / FINDINGS)}.values())
+
+    def reads(self, part: str | None = None, **where: Any) -> Reads:
         """The reads of one network, or of those of its folds: n cases by f networks. `part` is the one that is judged
-        if None.
+        if None; `where` selects as `select` does.
 
         Raises:
             InputRefused: the cells are of several networks, or of images of other bounds.
         """
+        if where:
+            return self.select(**where).reads(part)
         several = {(cell.data, cell.network, cell.stage, cell.round) for cell in self.cells}
         if len(several) != 1:
             raise InputRefused(f"reads are those of one network; these are of {len(several)}: select one")
@@ -149,6 +186,36 @@ def refuse_several_sets(folder: Path, settings: object) -> None:
     if isinstance(settings, Mapping) and "sets" in settings:
         raise InputRefused(f"{folder} holds runs of several data sets: give the folder of one of them, such as "
                            f"{folder / next(iter(settings['sets']))}")
+
+
+def read_records(folder: Path) -> pa.Table:
+    """The records of a network, with the further scores of its reads beside them where it has scores.parquet.
+
+    Raises:
+        InputRefused: no records there, or a file that is not what it should be.
+    """
+    table, path = records.read(folder), folder / SCORES
+    if not path.exists():
+        return table
+    try:
+        return with_scores(table, records.table_in(regular_file(path).read_bytes(), path))
+    except (OSError, ValueError, KeyError, pa.ArrowException) as problem:
+        raise InputRefused(f"{path} must be a whole Parquet file with case_id, part and a number a score "
+                           f"({str(problem).splitlines()[0]}): remove it, or run the same command again, which "
+                           "computes it anew") from problem
+
+
+def findings_in(path: Path) -> list[dict[str, Any]]:
+    """A stored list of findings, each with every field, the worst first; empty where there is no file.
+
+    Raises:
+        InputRefused: not a list of findings.
+    """
+    found = records.read_json(path) if path.exists() else []
+    if not isinstance(found, list) or not all(isinstance(each, dict) for each in found):
+        raise InputRefused(f"{path} must hold a list of findings; remove it or run the assessment again")
+    return by_severity({"check": "", "severity": "note", "message": "", "value": None, "rows": ()} | each
+                       for each in found)
 
 
 def cells_of(folder: Path) -> tuple[Cell, ...]:
@@ -199,15 +266,6 @@ def _begins(folder: Path, method: str) -> str:
     if method in ("before", own.get("method")):
         return variant
     return str(others[method].get("variant") or variant) if method in others else ORIGINAL
-
-
-def own_network(folder: Path) -> list[Cell]:
-    """The plain network of a study on one data set, or those of its folds, wherever it puts them; none without
-    records."""
-    if records.has_records(folder):
-        return [Cell(folder)]
-    return [Cell(place, fold=fold) for fold, place in folds_in(folder / JOBS / ORIGINAL).items()
-            if records.has_records(place)]
 
 
 def _in_order(folder: Path) -> list[Path]:

@@ -3,29 +3,24 @@
 import csv
 import io
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
 
 from steadyread import records
 from steadyread.errors import InputRefused, unwritable
 from steadyread.files import PAGE, SALT, SETTINGS, SUMMARY
 from steadyread.folder_lock import locked, sweep
-from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.combination import combination_of
-from steadyread.metrics.plan import part_of, share_to_withhold, stages_of
+from steadyread.metrics.plan import share_to_withhold
 from steadyread.metrics.reads import Reads
 from steadyread.metrics.summary import as_json
 from steadyread.metrics.triage import FREE, SMALLEST_FLIP, scores, triage, with_combined
 from steadyread.names import cell
 from steadyread.report import write_report
-from steadyread.report.sets import write_sets_report
 from steadyread.report.shareable import IN_REPORT, Shareable, secret_of
-from steadyread.report.stored import read_records
-from steadyread.store import own_network, refuse_several_sets, seed_of
+from steadyread.store import open_cells, refuse_several_sets, seed_of
 from steadyread.words.plain import comparison
 
 LIST = "triage.csv"
@@ -46,12 +41,8 @@ def triage_run(folder: str | Path, withhold: float | None = None, seed: int | No
     folder = Path(folder)
     settings = records.read_object(folder / SETTINGS) or {}
     refuse_several_sets(folder, settings)
-    cells = own_network(folder)
-    tables = [read_records(place) for place in ([cell.folder for cell in cells] or [folder])]
-    table = tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default")
-    stage = next(iter(stages_of(table)), None)
-    reads = reads_of(table, part_of(table), stage)
-    validation = reads_of(table, "validation", stage)
+    own = open_cells(folder).own
+    reads, validation = own.reads(), own.reads("validation")
     if reads.smallest_flip("prediction") is None:
         raise InputRefused(f"{folder} has no smallest flips against the prediction, which triage goes by: assess "
                            "again with attacks.smallest_flip = true and attacks.against = 'both'")
@@ -76,16 +67,10 @@ def report_run(folder: str | Path, seed: int | None = None, out: str | Path | No
     """
     with locked(Path(folder)):
         sweep(Path(folder))
-        page = _writer(Path(folder))(Path(folder), seed_of(Path(folder)) if seed is None else seed, show_ids)
+        page = write_report(folder, seed_of(Path(folder)) if seed is None else seed, show_ids)
     if out is not None:
         page = _copied(Path(folder), Path(out)) / page.name
     return {**records.read_json(page.parent / SUMMARY), "report": str(page)}
-
-
-def _writer(folder: Path) -> Callable[[Path, int, bool], Path]:
-    """What writes the report of this kind of run."""
-    settings = records.read_object(folder / SETTINGS) or {}
-    return write_sets_report if "sets" in settings else write_report
 
 
 def _copied(folder: Path, out: Path) -> Path:

@@ -14,14 +14,14 @@ from steadyread.findings import Finding
 from steadyread.frames import Frame
 from steadyread.jobs.run import carry_out
 from steadyread.progress import Progress
-from steadyread.study import Sets, Study, read_studies
+from steadyread.study import Study, read_studies
 from steadyread.training.epsilon import useful_epsilons
 from steadyread.training.harden import HardeningSettings
 from steadyread.training.harden import harden as harden_network
 from steadyread.units import size_in_native
 
 
-def run(study: str | Path | Study | Sets | Mapping[str, Any], out: str | Path | None = None, *,
+def run(study: str | Path | Study | Mapping[str, Any], out: str | Path | None = None, *,
         data_root: str | Path | None = None, overwrite: bool = False, show_ids: bool = False,
         progress: Progress | None = None) -> Assessment:
     """A whole study, as `steadyread run` carries it out: of one data set or several, under every threat it states.
@@ -38,7 +38,7 @@ def run(study: str | Path | Study | Sets | Mapping[str, Any], out: str | Path | 
         Partial: the disk is full; what was finished is kept.
     """
     stated = read_studies(None, study) if isinstance(study, Mapping) else (
-        study if isinstance(study, Study | Sets) else read_studies(study))
+        study if isinstance(study, Study) else read_studies(study))
     told, root = progress or watched(), None if data_root is None else Path(data_root)
     return open_run(carry_out(stated.rooted(root), out, told, overwrite, show_ids).folder)
 

@@ -13,7 +13,7 @@ from steadyread.errors import UsageError
 from steadyread.files import EQUAL, HARDENED, JOBS
 from steadyread.metrics.reads import ORIGINAL
 from steadyread.store import Cell, data_of
-from steadyread.study import Hardening, NoiseHardening, Sets, Study
+from steadyread.study import Hardening, NoiseHardening, Study
 from steadyread.study.noise_hardening import BEFORE
 from steadyread.study.sections import Under
 
@@ -125,24 +125,19 @@ class Branch:
     folder: Path
 
     @property
-    def title(self) -> str:
-        """What it is called where it is spoken of."""
-        return f"{self.name} at equal conditions" if self.equal else self.name
-
-    @property
     def data(self) -> str:
-        """The value of its cells' column."""
+        """What it is called: the value of its cells' column."""
         return data_of(self.name, self.equal)
 
     def __str__(self) -> str:
-        return self.title
+        return self.data
 
 
-def branches_of(study: Study | Sets, folder: Path) -> list[Branch]:
+def branches_of(study: Study, folder: Path) -> list[Branch]:
     """The data sets of a study in its folder, those at equal conditions after the others."""
-    if isinstance(study, Study):
+    if not study.sets:
         return [Branch("", False, study, folder)]
-    return [*(Branch(name, False, own, folder / name) for name, own in study.studies.items()),
+    return [*(Branch(name, False, own, folder / name) for name, own in study.sets.items()),
             *(Branch(name, True, own, folder / name / EQUAL) for name, own in study.equal.items())]
 
 
@@ -157,21 +152,6 @@ class Job:
     def study(self) -> Study:
         """That of its data set, as it was asked."""
         return self.branch.study
-
-    @property
-    def name(self) -> str:
-        """Of its data set."""
-        return self.branch.name
-
-    @property
-    def equal(self) -> bool:
-        """Whether it is one of the equal conditions."""
-        return self.branch.equal
-
-    @property
-    def title(self) -> str:
-        """What its data set is called."""
-        return self.branch.title
 
     @property
     def folder(self) -> Path:
@@ -190,7 +170,7 @@ class Job:
 
     def __str__(self) -> str:
         own = "" if self.study.alone and not self.cell.hardened else self.named
-        return ", ".join(filter(None, (self.branch.title, own)))
+        return ", ".join(filter(None, (self.branch.data, own)))
 
 
 def jobs_of(branches: Sequence[Branch]) -> list[list[Job]]:

@@ -7,7 +7,7 @@ trained networks and finished blocks of records are taken up, another study is r
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +16,7 @@ import torch
 
 from steadyread import records, set_aside
 from steadyread.errors import InputRefused, Partial, PlanDiffers, SteadyreadError, UsageError
-from steadyread.files import FAILED, MODEL, SETTINGS, SUMMARY, TRAINING
+from steadyread.files import FAILED, MODEL, PAGE, SETTINGS, SUMMARY, TRAINING
 from steadyread.folder_lock import locked
 from steadyread.gates import Judged
 from steadyread.jobs.attacks import noise_of
@@ -28,9 +28,8 @@ from steadyread.jobs.material import refuse_absent, refuse_unnamed
 from steadyread.jobs.plan import Branch, Job, branches_of, jobs_of
 from steadyread.progress import Named, Progress, at_work, lines, quiet
 from steadyread.report import write_report
-from steadyread.report.sets import write_sets_report
 from steadyread.store import refuse_several_sets
-from steadyread.study import Sets, Study, laid_over
+from steadyread.study import Study, laid_over
 from steadyread.study.reading import checked, reread
 from steadyread.study.sections import refuse_ignored
 from steadyread.workers import side_by_side, workers_for
@@ -64,7 +63,7 @@ class Done:
         return tuple(judged for judged in self.gates if not judged.passed)
 
 
-def carry_out(study: Study | Sets, out: str | Path | None = None, progress: Progress = quiet,
+def carry_out(study: Study, out: str | Path | None = None, progress: Progress = quiet,
               overwrite: bool = False, show_ids: bool = False, keep_going: bool = False) -> Done:
     """The whole study: every network of every data set trained (unless weights are given), hardened, assessed and
     checked; then the report over all of them.
@@ -86,9 +85,9 @@ def carry_out(study: Study | Sets, out: str | Path | None = None, progress: Prog
         PlanDiffers: `out` holds another study.
         Partial: the disk is full; what was finished is kept.
     """
-    for own in _studies(study):
+    for own in study.studies:
         refuse_ignored(own)
-    return in_its_folder(lambda folder: _Running(study, folder, progress, keep_going).done(show_ids), _studies(study),
+    return in_its_folder(lambda folder: _Running(study, folder, progress, keep_going).done(show_ids), study.studies,
                          study.name, out, overwrite)
 
 
@@ -141,7 +140,7 @@ def _against_what_it_is_about(stated: Mapping[str, Any], settings: Mapping[str, 
                      {"noise": {"hardening": hardening}})
 
 
-def train(study: Study | Sets, out: str | Path | None = None, progress: Progress = quiet, overwrite: bool = False
+def train(study: Study, out: str | Path | None = None, progress: Progress = quiet, overwrite: bool = False
           ) -> dict[str, Any]:
     """The study up to its trained networks: what `training.json` of the first holds, the path of its weights, and
     under `networks` the weights of all.
@@ -151,11 +150,11 @@ def train(study: Study | Sets, out: str | Path | None = None, progress: Progress
     Raises:
         InputRefused: weights are given, so there is nothing to train.
     """
-    if any(own.model.weights is not None for own in _studies(study)):
+    if any(own.model.weights is not None for own in study.studies):
         raise InputRefused("there is nothing to train: the study states weights; leave model.weights out")
 
     def work(folder: Path) -> dict[str, Any]:
-        running = _Running(_unhardened(study), folder, progress)
+        running = _Running(study.of_each(_unhardened), folder, progress)
         running.begin()
         jobs = jobs_of(running.branches)[0]
         running.work(_trained, jobs, "networks")
@@ -165,30 +164,19 @@ def train(study: Study | Sets, out: str | Path | None = None, progress: Progress
                 "networks": {str(job) or job.cell.network: str(job.folder / MODEL) for job in jobs},
                 "synthetic": material.raw.synthetic}
 
-    return in_its_folder(work, _studies(study), study.name, out, overwrite)
+    return in_its_folder(work, study.studies, study.name, out, overwrite)
 
 
-def _unhardened(study: Study | Sets) -> Study | Sets:
-    if isinstance(study, Sets):
-        return replace(study, studies={name: _plain(own) for name, own in study.studies.items()},
-                       equal={name: _plain(own) for name, own in study.equal.items()})
-    return _plain(study)
-
-
-def _plain(study: Study) -> Study:
+def _unhardened(study: Study) -> Study:
     noise = study.noise if study.noise is None else study.noise.model_copy(update={"hardening": None})
     return study.model_copy(update={"hardening": None, "noise": noise})
-
-
-def _studies(study: Study | Sets) -> list[Study]:
-    return [study] if isinstance(study, Study) else [*study.studies.values(), *study.equal.values()]
 
 
 @dataclass(eq=False)
 class _Running:
     """A study on its way: the data sets that are begun and have not failed, and why the others have."""
 
-    study: Study | Sets
+    study: Study
     folder: Path
     progress: Progress
     keep_going: bool = False
@@ -205,21 +193,18 @@ class _Running:
             for number, step in enumerate(jobs_of(branches)):
                 jobs = [job for job in step if job.branch in self.branches]
                 self.work(carry_out_job, jobs, "networks" if number == 0 else "hardenings")
-        answers = self.work(partial(_reported, show_ids), self.branches, "reports")
-        gates = tuple(gate for _, judged in answers for gate in judged)
-        if isinstance(self.study, Study):
-            report, aside = answers[0][0], set_aside.said(self.folder)
-        else:
-            seed = next(iter(self.study.studies.values())).seed
-            report = at_work(self.progress, "writing the report",
-                             lambda: write_sets_report(self.folder, seed, show_ids))
-            aside = tuple(f"{branch.name}: {text}" for branch in self.branches if not branch.equal
-                          for text in set_aside.said(branch.folder))
-        return Done(self.folder, report, records.read_json(self.folder / SUMMARY), gates, self.failures, aside)
+        gates = self.work(partial(_reported, show_ids), self.branches, "reports")
+        if self.study.sets:
+            at_work(self.progress, "writing the report",
+                    lambda: write_report(self.folder, self.study.studies[0].seed, show_ids))
+        aside = tuple(f"{branch.name}: {text}" if branch.name else text for branch in self.branches if not branch.equal
+                      for text in set_aside.said(branch.folder))
+        return Done(self.folder, self.folder / PAGE, records.read_json(self.folder / SUMMARY),
+                    tuple(gate for judged in gates for gate in judged), self.failures, aside)
 
     def begin(self) -> None:
         """Everything that can be refused before any training."""
-        if isinstance(self.study, Sets):
+        if self.study.sets:
             _refuse_other(self.folder, self.study)
         self.branches = branches_of(self.study, self.folder)
         for branch in self.branches:
@@ -232,33 +217,34 @@ class _Running:
                 (self.folder / branch.name / FAILED).unlink(missing_ok=True)
         if not self.branches:
             raise InputRefused("no data set could be begun: " + "; ".join(self.failures.values()))
-        if isinstance(self.study, Sets):
+        if self.study.sets:
             records.write_json(self.folder / SETTINGS, self.study.as_json())
 
     def work(self, work: Callable[..., T], pieces: Sequence[Any], label: str) -> list[T]:
         """The work on every piece, a job or a data set, side by side: what it returned, in their order. A data set
         that fails is left out from then on."""
         aloud = lines if self.progress is not quiet and workers_for(len(pieces)) > 1 else self.progress
-        calls = [(piece.name, work, piece, self.materials, Named(aloud, str(piece)) if str(piece) else aloud)
-                 for piece in pieces]
+        branches = [piece.branch if isinstance(piece, Job) else piece for piece in pieces]
+        calls = [(branch.name, work, piece, self.materials, Named(aloud, str(piece)) if str(piece) else aloud)
+                 for branch, piece in zip(branches, pieces, strict=True)]
         ended: Iterator[tuple[int, T | SteadyreadError]] = side_by_side(_attempted, calls)
         answers: dict[int, T] = {}
         for at, answer in self.progress(ended, len(pieces), label) if len(pieces) > 1 else ended:
-            self._ended(pieces[at], answer)
+            self._ended(branches[at], answer)
             if not isinstance(answer, SteadyreadError):
                 answers[at] = answer
         return [answers[at] for at in sorted(answers)]
 
-    def _ended(self, piece: Branch | Job, answer: object) -> None:
+    def _ended(self, branch: Branch, answer: object) -> None:
         """Why a data set failed, where that is the answer: written down, or said, and then everything stops."""
         if not isinstance(answer, SteadyreadError):
             return
-        reason = f"{piece.title}: {' '.join(str(answer).split())}"
+        reason = " ".join(str(answer).split())
         if not self.keep_going or isinstance(answer, Partial | PlanDiffers):
-            raise type(answer)(reason) from answer
-        self.failures[piece.name] = reason
-        records.write_json(self.folder / piece.name / FAILED, {"reason": reason.removeprefix(f"{piece.title}: ")})
-        self.branches = [branch for branch in self.branches if (branch.name, branch.equal) != (piece.name, piece.equal)]
+            raise type(answer)(f"{branch.data}: {reason}") from answer
+        self.failures[branch.name] = f"{branch.data}: {reason}"
+        records.write_json(self.folder / branch.name / FAILED, {"reason": reason})
+        self.branches = [other for other in self.branches if other.data != branch.data]
 
 
 def _attempted(name: str, work: Callable[..., T], *of: Any) -> T | SteadyreadError:
@@ -294,15 +280,15 @@ def _trained(job: Job, materials: Materials, progress: Progress) -> None:
         network_of(job.study, job.cell, materials.of(job.study, job.cell, progress), job.folder, progress)
 
 
-def _reported(show_ids: bool, branch: Branch, _: Materials, progress: Progress) -> tuple[Path, tuple[Judged, ...]]:
-    """The page of a data set, and its gates."""
+def _reported(show_ids: bool, branch: Branch, _: Materials, progress: Progress) -> tuple[Judged, ...]:
+    """The gates of a data set, whose page is written."""
     folder, seed = branch.folder, branch.study.seed
     with locked(folder):
-        page = at_work(progress, "writing the report", lambda: write_report(folder, seed, show_ids))
-        return page, judged_gates(branch)
+        at_work(progress, "writing the report", lambda: write_report(folder, seed, show_ids))
+        return judged_gates(branch)
 
 
-def _refuse_other(folder: Path, sets: Sets) -> None:
+def _refuse_other(folder: Path, sets: Study) -> None:
     """The folder of another study is refused; each set settles its own settings."""
     path, wanted = folder / SETTINGS, sets.as_json()
     if path.exists():

@@ -1,8 +1,4 @@
-"""One run among several data sets: its accuracies at common sizes, where they must stop, which scores beat what.
-
-The common sizes are those of [A] Table 1 (doi:10.1200/CCI.21.00170), shares of the range. Where a set was not
-attacked at one of them, the smallest flips tell the accuracy there all the same, as far as they were searched for.
-"""
+"""One run among several data sets: which scores beat the margin, and what its checks found."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,58 +6,17 @@ from typing import Any
 
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.paired_tests import holm
-from steadyread.metrics.reads import Reads
-from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.triage import RANDOM, SMALLEST_FLIP
 from steadyread.metrics.verdicts import verdict
-from steadyread.units import Bounds, number_of, size_json
 
 Summary = Mapping[str, Any]
 SIZES = (0.001, 0.002, 0.004, 0.006)     # shares of the range
 _SAME = 1e-4     # two sizes that differ by less than this share of them are one
 
 
-def at_common_sizes(reads: Reads, against: str, limit: float, bounds: Bounds) -> list[dict[str, Any]]:
-    """The accuracy at each size of [A] Table 1 from the merged smallest flips, searched for up to `limit` (native).
-
-    A size beyond `limit` that no attack tried has no row. `exact` is False where only fixed sizes were merged.
-    """
-    curve = robust_curve(reads, against)
-    tried = [outcome.level for outcome in reads.fixed(against)]
-    rows: list[dict[str, Any]] = []
-    for share in SIZES:
-        size = share * bounds.range
-        exact = size <= limit * (1 + _SAME)
-        if exact or any(same_size(one, size) for one in tried):
-            rows.append({"size": size_json(size, bounds), "accuracy": curve.at(size), "exact": exact})
-    return [row for row in rows if row["accuracy"].value is not None]
-
-
 def same_size(one: float, other: float) -> bool:
     """Whether two sizes are one but for rounding."""
     return math.isclose(one, other, rel_tol=_SAME)
-
-
-def attack_at(summary: Summary, against: str, attack: str, of_range: float) -> dict[str, Any] | None:
-    """A run's row of accuracy under an attack at a share of the range; None where it was not tried."""
-    return next((row for row in summary["robustness"][against]["attacks"]
-                 if row["attack"] == attack and same_size(float(row["size"]["of_range"]), of_range)), None)
-
-
-def where_it_stops(summary: Summary) -> dict[str, Any]:
-    """How low attacks away from the prediction came, and where they must stop with two classes.
-
-    `floor` is 1 minus the clean accuracy with two classes, None with more; `lowest` the smallest accuracy under any
-    fixed attack against the prediction with its `attack` and `size`, None where there is none.
-    """
-    clean = summary["discrimination"]["accuracy"].value
-    rows = [row for row in summary["robustness"]["prediction"]["attacks"] if row["accuracy"].value is not None]
-    worst: dict[str, Any] | None = min(rows, key=lambda row: (row["accuracy"].value, number_of(row["size"])),
-                                       default=None)
-    floor = 1 - clean if clean is not None and len(summary["classes"]) == 2 else None
-    lowest: Estimate = worst["accuracy"] if worst else Estimate(None)
-    return {"clean": clean, "floor": floor, "lowest": lowest, "attack": worst["attack"] if worst else None,
-            "size": worst["size"] if worst else None}
 
 
 def way_of_area(difference: Estimate, p: float | None) -> str:

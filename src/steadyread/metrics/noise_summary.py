@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from steadyread._version import __version__
+from steadyread.findings import by_severity
 from steadyread.metrics import noise, noise_classes, plausibility
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.counting import convergence, counted_pairs
@@ -33,7 +34,6 @@ SIMULATE = "simulate"     # the mode in which only the difference to the scan's 
 # The audit's findings that stand beside every AUC of a network, in words.
 GIVEAWAYS = {"padding tells the label": "Padding of the image", "copies tell the label": "Slices that are copies",
              "diameter tells the label": "Diameter of the nodule"}
-_ORDER = ("error", "warning", "note", "ok")
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,17 +181,10 @@ def _findings(study: NoiseStudy) -> list[dict[str, Any]]:
     places = [("", study.findings)] + [(f"{job.variant}, fold {job.fold}", job.findings) for job in study.jobs]
     for place, findings in places:
         for each in findings:
-            one = {"check": "", "severity": "note", "message": "", "value": None, "rows": ()} | dict(each)
-            told = held.setdefault((one["check"], one["severity"], one["message"]), one | {"networks": []})
+            told = held.setdefault((each["check"], each["severity"], each["message"]), {**each, "networks": []})
             if place:
                 told["networks"].append(place)
     return by_severity(held.values())
-
-
-def by_severity(findings: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Findings, the worst first and otherwise in their order."""
-    return sorted(map(dict, findings),
-                  key=lambda one: _ORDER.index(one["severity"]) if one["severity"] in _ORDER else 0)
 
 
 def _value_of(findings: Sequence[Mapping[str, Any]], check: str) -> float | None:

@@ -77,7 +77,7 @@ def summarise(table: pa.Table, plan: Plan, findings: Sequence[Mapping[str, Any]]
         "model": {"name": ""} | dict(section(plan, "model")),
         "classes": class_names(plan, classes), "range": bounds.range, "unit": bounds.unit,
         "discrimination": discrimination(reads, classes, seed),
-        "robustness": {against: _robustness(reads, against, bounds, plan, seed) for against in REFERENCES},
+        "robustness": {against: robustness(reads, against, plan, seed) for against in REFERENCES},
         "triage": triaged,
         "guarantees": [guarantee(elsewhere, reads, name, alpha, seed=seed)
                        for alpha in ALPHAS for name in names],
@@ -130,7 +130,10 @@ def tabled_sizes(reads: Reads, bounds: Bounds) -> list[float]:
     return sorted(tried) or [share_ * bounds.range for share_ in (0.001, 0.002, 0.004, 0.006)]
 
 
-def _robustness(reads: Reads, against: str, bounds: Bounds, plan: Plan, seed: int) -> dict[str, Any]:
+def robustness(reads: Reads, against: str, plan: Plan, seed: int = 0) -> dict[str, Any]:
+    """The accuracy under each attack at each size, at the tabled sizes and as a curve, and the smallest flips: against
+    the label or the prediction."""
+    bounds = bounds_of(plan)
     rows = accuracy_under_attack(reads, against)
     for row in rows:
         row["size"] = size_json(row["size"], bounds)

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from steadyread.metrics.discrimination import discrimination
-from steadyread.metrics.intervals import Estimate, share
+from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.noise import attack_rows
-from steadyread.metrics.plan import Plan, bounds_of, class_count, exact_up_to
+from steadyread.metrics.plan import Plan, bounds_of, class_count
 from steadyread.metrics.reads import ALL, CT_NOISE, LINF, RANDOM, Reads
-from steadyread.metrics.robustness import accuracy_on_other_axes, accuracy_under_attack, median_flip, robust_curve
-from steadyread.metrics.summary import judged_by, tabled_sizes
-from steadyread.units import Bounds
+from steadyread.metrics.robustness import accuracy_on_other_axes
+from steadyread.metrics.summary import robustness
+from steadyread.units import Bounds, number_of
 
 COLUMNS = ("set", "network", "stage", "part", "threat", "attack", "against", "level", "unit", "measure", "value", "low",
            "high", "n")
@@ -60,29 +60,26 @@ def numbers_of(reads: Reads, plan: Plan, seed: int = 0) -> Iterator[Number]:
     found = discrimination(reads, class_count(plan, reads), seed)
     yield from (Number({"auc": "AUC"}.get(name, name), found[name])
                 for name in ("auc", "accuracy", "sensitivity", "specificity") if found[name] is not None)
-    bounds = bounds_of(plan)
     for against in ("label", "prediction"):
-        yield from _under_changes(reads, against, bounds, exact_up_to(plan, reads, against), seed)
+        yield from _under_changes(reads, against, plan, seed)
     for row in attack_rows(reads, seed):
         for measure, name in (("changed_at_least_once", "san"), ("changed_by_one_draw", "one_draw")):
             if row["part"] == reads.judged and row[name] is not None:
                 yield Number(measure, row[name], CT_NOISE, row["attack"], "prediction", row["mas"], "mAs")
 
 
-def _under_changes(reads: Reads, against: str, bounds: Bounds, limit: float, seed: int) -> Iterator[Number]:
-    rows = accuracy_under_attack(reads, against)
-    for row in rows:
-        yield Number("accuracy", row["accuracy"], row["threat"], row["attack"], against, row["size"], bounds.unit)
+def _under_changes(reads: Reads, against: str, plan: Plan, seed: int) -> Iterator[Number]:
+    found, unit = robustness(reads, against, plan, seed), bounds_of(plan).unit
+    for row in found["attacks"]:
+        yield Number("accuracy", row["accuracy"], row["threat"], row["attack"], against, number_of(row["size"]), unit)
     for row in (row for row in accuracy_on_other_axes(reads) if row["against"] == against):
         yield Number("accuracy", row["accuracy"], row["threat"], row["attack"], against, row["level"], row["unit"])
-    if reads.smallest_flip(against) is None:
+    flips = found["smallest_flip"]
+    if not flips["searched"]:
         return
-    curve = robust_curve(reads, against)
-    for size in tabled_sizes(reads, bounds):
-        if size <= limit * (1 + 1e-6):
-            yield Number("robust_accuracy", curve.at(size), LINF, ALL, against, size, bounds.unit)
-    flips, patients = judged_by(reads, against)
-    middle, low, high = median_flip(flips, patients, seed)
-    median = Estimate(None if middle != middle else middle, n=len(flips)).within((low, high))
-    yield Number("median_smallest_flip", median, LINF, ALL, against, None, bounds.unit)
-    yield Number("never_flipped", share(flips == float("inf"), patients), LINF, ALL, against)
+    for row in (row for row in found["at"] if row["exact"]):
+        yield Number("robust_accuracy", row["accuracy"], LINF, ALL, against, number_of(row["size"]), unit)
+    middle, low, high = (number_of(flips[end]) for end in ("median", "low", "high"))
+    median = Estimate(None if math.isnan(middle) else middle, n=flips["images"]).within((low, high))
+    yield Number("median_smallest_flip", median, LINF, ALL, against, None, unit)
+    yield Number("never_flipped", flips["never"], LINF, ALL, against)

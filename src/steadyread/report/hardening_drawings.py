@@ -53,7 +53,7 @@ from steadyread.report.dose_drawings import DoseLine, sar_panel, share_by_dose
 from steadyread.report.drawings import Drawing, training_drawing
 from steadyread.report.hardened import trained_sizes
 from steadyread.report.hardening_stored import plain_side
-from steadyread.report.stored import Assessed
+from steadyread.report.stored import Run
 from steadyread.units import Bounds, number_of, unit_word
 from steadyread.words.hardening import hardened_name, step_name, under
 from steadyread.words.numbers import show_size_json
@@ -66,7 +66,7 @@ _STEPS = (Look(INK, DASHED), Look(ORANGE, (7, 3, 2, 3), "triangle-up"), Look(VER
 _BEST = Look(BLUE, (1, 1.5), "diamond")     # the line that is no round
 
 
-def hardening_drawings(plain: Assessed, hardened: Sequence[Hardened], told: Found) -> list[Chart]:
+def hardening_drawings(plain: Run, hardened: Sequence[Hardened], told: Found) -> list[Chart]:
     """What there is to draw of `told` (`hardening_summary`): at least one epoch, one comparison, or two sizes."""
     made = []
     main, compared, bounds = hardened[0], told["compared"], plain.bounds

@@ -10,6 +10,7 @@ import pyarrow as pa
 from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.files import CONVERGENCE, FINDINGS, HARDENED, JOBS, SETTINGS, TRAINING
+from steadyread.findings import by_severity
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.contrasts import UNKNOWN
 from steadyread.metrics.hardened import BEFORE, Hardened, Hardenings
@@ -19,7 +20,7 @@ from steadyread.metrics.reads import Reads
 from steadyread.metrics.robustness import median_flip
 from steadyread.metrics.summary import judged_by, tabled_sizes
 from steadyread.report.shareable import AS_IT_IS, Shareable
-from steadyread.report.stored import Assessed, findings_of, worst_first
+from steadyread.report.stored import Run, findings_of
 from steadyread.store import folds_in, rounds_in
 from steadyread.units import Bounds, number_of, size_json
 from steadyread.words.hardening import doubt_said, failure, hardening_short, hardening_verdict
@@ -72,7 +73,7 @@ def read_noise_hardening(folder: Path, settings: Mapping[str, Any], shared: Shar
     return Hardenings(stated, reads_of(before, variant=BEFORE) if before else None, tuple(methods))
 
 
-def hardening_summary(plain: Assessed, hardened: Sequence[Hardened], seed: int = 0) -> Told | None:
+def hardening_summary(plain: Run, hardened: Sequence[Hardened], seed: int = 0) -> Told | None:
     """What `summary["hardening"]` holds: the study's own hardening against the plain one, the others against it.
 
     None where there is no hardening. `verdict` is in words and `short` its first sentence, `headline` the row of
@@ -181,9 +182,9 @@ def searched_by_both(before: Hardened, after: Hardened, against: str) -> float:
     return min(exact_up_to(side.plan, side.reads, against) for side in (before, after) if side.reads)
 
 
-def plain_side(plain: Assessed) -> Hardened:
+def plain_side(plain: Run) -> Hardened:
     """The network before hardening, as the other side of a comparison."""
-    return Hardened("", plain.reads, plan=plain.run.plan)
+    return Hardened("", plain.reads, plan=plain.plan)
 
 
 def _other(main: Hardened, other: Hardened, at: Mapping[str, Any] | None, bounds: Bounds, seed: int) -> Told:
@@ -211,12 +212,12 @@ def _median(reads: Reads | None, bounds: Bounds, seed: int) -> Told:
     return {name: size_json(end, bounds) for name, end in zip(("median", "low", "high"), middle, strict=True)}
 
 
-def _new_findings(plain: Assessed, hardened: Hardened) -> list[Told]:
+def _new_findings(plain: Run, hardened: Hardened) -> list[Told]:
     """The findings of the hardened networks that the plain one does not have too, each once, worst first."""
-    known = {(each["check"], each["message"]) for each in plain.run.findings}
+    known = {(each["check"], each["message"]) for each in plain.findings}
     failed = str(hardened.training.get("failed") or "")
     found = {(each["check"], each["message"]): dict(each) for _, each in hardened.findings}
-    return worst_first(each for key, each in found.items()
+    return by_severity(each for key, each in found.items()
                        if key not in known and not (failed and failed == each["message"]))
 
 

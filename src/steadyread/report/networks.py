@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from steadyread.metrics.plan import bounds_of
+from steadyread.metrics.plan import bounds_of, section
 from steadyread.metrics.reads import CT_NOISE, LINF
 from steadyread.metrics.tidy import Number, headline, numbers_of
 from steadyread.store import Cell, Opened
@@ -27,6 +27,12 @@ class Network:
         """Its stage, with the round where it has one."""
         return f"{self.cell.stage}, round {self.cell.round}" if self.cell.round else self.cell.stage
 
+    @property
+    def where(self) -> dict[str, str]:
+        """The columns that say which network a number is of."""
+        name = self.cell.data or str(section(self.cell.plan, "data").get("name", ""))
+        return {"set": name, "network": self.cell.network, "stage": self.stage, "part": self.part}
+
     def number(self, measure: str, threat: str = "") -> Number | None:
         """A measure without a level: against the label where that was tried; None where it was not measured."""
         known = [each for each in self.numbers if (each.measure, each.threat) == (measure, threat)
@@ -44,6 +50,11 @@ class Networks:
 
     label: ClassVar[str] = "networks"
     networks: tuple[Network, ...]
+
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """Every number of every network as one row of `metrics.tidy.COLUMNS`."""
+        return [number.row(network.where) for network in self.networks for number in network.numbers]
 
     @property
     def threats(self) -> list[str]:
@@ -64,7 +75,7 @@ class Networks:
     @property
     def told_elsewhere(self) -> bool:
         """Whether the sections of one threat tell of every one of them: nothing is to be set side by side then."""
-        if len(self.sets) > 1 or len(self.threats) > 1:
+        if any(self.sets) or len(self.threats) > 1:
             return False
         several = len({network.cell.network for network in self.networks}) > 1
         return self.threats == [CT_NOISE] or not (several or self.folded)

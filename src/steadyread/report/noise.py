@@ -1,15 +1,17 @@
 """A study of CT noise: its summary, and its report, from stored files alone."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
+from steadyread import records
 from steadyread.charts.examples import NoiseExample
+from steadyread.files import CASES, CONVERGENCE, COUNTED, FINDINGS, NOISE_EXAMPLES, SPECTRUM, TRAINING
+from steadyread.findings import by_severity
 from steadyread.metrics.hardened import Hardenings
 from steadyread.metrics.hardening_methods import summarise_methods
 from steadyread.metrics.noise import row_of
-from steadyread.metrics.noise_summary import SIMULATE, by_severity, networks_by_variant, summarise_noise
+from steadyread.metrics.noise_summary import SIMULATE, NoiseJob, NoiseStudy, networks_by_variant, summarise_noise
 from steadyread.metrics.plan import class_names
 from steadyread.metrics.reads import KNOWN, PARTS, RANDOM, Reads
 from steadyread.metrics.seeing import summarise_seeing
@@ -20,11 +22,12 @@ from steadyread.report.hardening_stored import read_noise_hardening
 from steadyread.report.items import Card, Cards, Item, Text
 from steadyread.report.marks import bold
 from steadyread.report.noise_drawings import noise_drawings
-from steadyread.report.noise_stored import NoiseRun, read_noise_run
 from steadyread.report.papers import paper
 from steadyread.report.seeing_drawings import seeing_drawings
 from steadyread.report.seeing_stored import SeenRun, read_seen_run
-from steadyread.report.shareable import AS_IT_IS, Shareable
+from steadyread.report.shareable import AS_IT_IS, Shareable, read_cases
+from steadyread.report.stored import findings_of, read_noise_examples
+from steadyread.store import PLAIN, Opened
 from steadyread.words import noise as words
 from steadyread.words.hardening import hardening_words
 from steadyread.words.numbers import counted, percent
@@ -125,31 +128,43 @@ class Seeing:
 
 @dataclass(frozen=True, eq=False)
 class NoiseFiles:
-    """The stored files of a study of CT noise, its networks by variant, and what was hardened and looked into."""
+    """The stored files of a study of CT noise, its networks by variant, its example images, and what was hardened and
+    looked into."""
 
-    run: NoiseRun
+    study: NoiseStudy
     networks: Mapping[str, Reads]
+    examples: Sequence[NoiseExample]
     hardening: Hardenings | None
     seen: SeenRun | None
 
 
-def read_noise(folder: Path, shared: Shareable = AS_IT_IS) -> NoiseFiles:
-    """The files of a study's folder.
+def read_noise(opened: Opened, shared: Shareable = AS_IT_IS) -> NoiseFiles:
+    """The files of a run's plain networks. All but the records and plans may be absent.
+
+    All but the records, and what is joined with them, is as it is `shared`.
 
     Raises:
-        InputRefused: no network's records there, or a stored file that is not what it should be.
+        InputRefused: a stored file that is not what it should be.
     """
-    run = read_noise_run(folder, shared)
-    networks = networks_by_variant(run.study.jobs)
+    folder, cells = opened.folder, sorted(opened.select(stage=PLAIN).cells, key=lambda cell: cell.network)
+    jobs = [NoiseJob(cell.network, cell.fold or 0, shared.tree(cell.plan), cell.table,
+                     [shared.finding(each) for each in cell.findings], shared.tree(cell.content(TRAINING)),
+                     cell.content(COUNTED), cell.content(CONVERGENCE)) for cell in cells]
+    study = NoiseStudy(shared.tree(dict(opened.settings)), shared.tree(records.read_object(folder / SPECTRUM)),
+                       read_cases(folder / CASES), findings_of(folder / FINDINGS, shared), jobs)
+    networks = networks_by_variant(jobs)
     main = next(iter(networks.values()))
-    plan = next(job.plan for job in run.study.jobs if job.variant == main.variant)
-    return NoiseFiles(run, networks, read_noise_hardening(run.folder, run.study.settings, shared),
-                      read_seen_run(run.folder, class_names(plan, main.logits.shape[2]), shared))
+    classes = class_names(next(job.plan for job in jobs if job.variant == main.variant), main.logits.shape[2])
+    examples = {(each.case_id, each.attack, each.mas): replace(each, case_id=shared.case(each.case_id))
+                for cell, job in reversed([*zip(cells, jobs, strict=True)]) for each in reversed(read_noise_examples(
+                    cell.folder / NOISE_EXAMPLES, class_names(job.plan, 0), job.fold))}
+    return NoiseFiles(study, networks, [*reversed(examples.values())],
+                      read_noise_hardening(folder, study.settings, shared), read_seen_run(folder, classes, shared))
 
 
 def noise_of(files: NoiseFiles, seed: int = 0, shared: Shareable = AS_IT_IS) -> Noise:
     """The study as its report takes it; `seed` is that of the bootstrap."""
-    study = files.run.study
+    study = files.study
     summary = shared.tree(summarise_noise(study, files.networks, seed))
     summary["verdict"] = words.noise_verdict(summary)
     if files.hardening:
@@ -158,7 +173,7 @@ def noise_of(files: NoiseFiles, seed: int = 0, shared: Shareable = AS_IT_IS) -> 
     if files.seen:
         summary["seeing"] = shared.tree(summarise_seeing(files.seen.folds, seed))
         summary["findings"] = by_severity([*summary["findings"], *summary["seeing"]["findings"]])
-    return Noise(summary, files.run.examples, window_of(study.settings))
+    return Noise(summary, files.examples, window_of(study.settings))
 
 
 def drawings_of(files: NoiseFiles, noise: Noise) -> dict[str, Drawing]:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from steadyread.metrics import reads_of, summarise
-from steadyread.metrics.plan import bounds_of
+from steadyread.metrics import summarise
+from steadyread.metrics.hardened import Hardened
 from steadyread.report.cards import plain_cards
 from steadyread.report.checklists import Runs
 from steadyread.report.drawings import Drawing, drawings
@@ -14,7 +14,7 @@ from steadyread.report.hardening_stored import hardening_summary, read_hardening
 from steadyread.report.items import Cards, Item, Text, notes
 from steadyread.report.marks import bold
 from steadyread.report.shareable import Shareable
-from steadyread.report.stored import Assessed, Run
+from steadyread.report.stored import Run
 from steadyread.units import Bounds
 from steadyread.words.numbers import counted
 from steadyread.words.plain import with_words
@@ -27,16 +27,17 @@ _NAMED = 6   # classes
 @dataclass(frozen=True, eq=False)
 class Plain:
     """A run under changes of any pixels: its stored files and its summary, as `metrics.summarise` has it, with the
-    words of `words.plain` and, where the network was hardened, `hardening`."""
+    words of `words.plain` and, where the network was hardened, `hardening`; and its hardened networks."""
 
     label: ClassVar[str] = "any pixels"
     run: Run
     summary: Mapping[str, Any]
+    hardened: tuple[Hardened, ...] = ()
 
     @property
     def bounds(self) -> Bounds:
         """The images' bounds."""
-        return bounds_of(self.run.plan)
+        return self.run.bounds
 
     @property
     def hardening(self) -> Mapping[str, Any] | None:
@@ -69,17 +70,21 @@ class Plain:
         return {str(self.summary["name"] or self.summary["data"]["name"]): (self.run, self.summary)}
 
 
-def plain_of(run: Run, shared: Shareable, seed: int = 0) -> tuple[Plain, dict[str, Drawing]]:
-    """A run under changes of any pixels, with its hardenings where its folder has any, and its charts by name."""
-    bounds = bounds_of(run.plan)
+def plain_of(run: Run, shared: Shareable, seed: int = 0) -> Plain:
+    """A run under changes of any pixels, with its hardenings where its folder has any."""
+    hardened = tuple(read_hardenings(run.folder, shared))
     summary = with_words(shared.tree(summarise(run.table, run.plan, run.findings, run.training, seed)))
-    reads = reads_of(run.table, None if summary["part"] == "all" else summary["part"], summary["stage"], bounds)
-    drawn = drawings(reads, summary, run.examples, bounds)
-    plain, hardened = Assessed(run, reads), read_hardenings(run.folder, shared)
     if hardened:
-        summary["hardening"] = hardening_summary(plain, hardened, seed)
-        drawn |= {each.name: each for each in hardening_drawings(plain, hardened, summary["hardening"])}
-    return Plain(run, summary), drawn
+        summary["hardening"] = hardening_summary(run, hardened, seed)
+    return Plain(run, summary, hardened)
+
+
+def drawings_of(plain: Plain) -> dict[str, Drawing]:
+    """Its charts by name."""
+    charts = drawings(plain.run.reads, plain.summary, plain.run.examples, plain.bounds)
+    if plain.hardening:
+        charts |= {each.name: each for each in hardening_drawings(plain.run, plain.hardened, plain.hardening)}
+    return charts
 
 
 def head(plain: Plain) -> Iterator[Item]:

@@ -1,18 +1,18 @@
-"""The page of a run on one data set: every section that has something to say of it, from stored files alone."""
+"""The page of a run: every section that has something to say of it, from stored files alone."""
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
 
 from steadyread import records
-from steadyread.files import FIGURES, JOBS, PAGE, SPECTRUM, SUMMARY
+from steadyread.files import FIGURES, PAGE, SETTINGS, SPECTRUM, SUMMARY, TEXT
 from steadyread.metrics.reads import CT_NOISE
 from steadyread.metrics.summary import as_json
 from steadyread.report import noise, plain
-from steadyread.report.checklists import CHECKLIST, CHECKLIST_JSON, checklist_json
+from steadyread.report.checklists import CHECKLIST, CHECKLIST_JSON, Runs, checklist_json
 from steadyread.report.crossed import checklist_markdown
 from steadyread.report.drawings import Drawing
 from steadyread.report.inline import inline_svg
@@ -21,34 +21,53 @@ from steadyread.report.networks import Networks, networks_of
 from steadyread.report.noise import Noise
 from steadyread.report.page import Drawn, Page, written
 from steadyread.report.plain import Plain
-from steadyread.report.shareable import Shareable
+from steadyread.report.sets import CHECKLISTS, Sets, page_of, sets_of
+from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.report.stored import read_network
-from steadyread.store import Cell, open_cells, own_network
+from steadyread.store import Cell, cells_of, open_cells
 
 PICTURES = ("examples", "fig1")     # that the page shows as images of its own
 
 
 @dataclass(frozen=True, eq=False)
 class Told:
-    """What a run's page is written of: its part under changes of any pixels, under CT noise, and its networks beside
-    each other; None where it has no such part."""
+    """What a run's page is written of: its part under changes of any pixels, under CT noise, its data sets where it
+    has several (None where it has no such part), and its networks beside each other; all as it is `shared`."""
 
     plain: Plain | None
     noise: Noise | None
-    networks: Networks | None
+    networks: Networks
     drawings: Mapping[str, Drawing]
+    sets: Sets | None = None
+    shared: Shareable = AS_IT_IS
 
     @property
     def summary(self) -> dict[str, Any]:
-        """What summary.json holds; of a run under both threats that of noise stands under `noise`."""
-        if self.plain is None:
-            return dict(self.noise.summary) if self.noise else {}
-        return {**self.plain.summary, **({"noise": self.noise.summary} if self.noise else {})}
+        """What summary.json holds, with every number as a row of `numbers`; of a run under both threats that of noise
+        stands under `noise`."""
+        first, *others = (each for each in (self.sets, self.plain, self.noise) if each is not None)
+        return {**first.summary, **({"noise": self.noise.summary} if self.noise and others else {}),
+                "numbers": self.numbers}
+
+    @property
+    def numbers(self) -> list[dict[str, Any]]:
+        """Every number of every network as one row of `metrics.tidy.COLUMNS`."""
+        names = {each.where["set"] for each in self.networks.networks}
+        called = {name: self.shared.text(name) for name in names}
+        return [row | {"set": called[row["set"]]} for row in self.networks.rows]
+
+    @property
+    def runs(self) -> Runs | None:
+        """The runs by name, as checklists take them; None where only noise was tried."""
+        whole = self.sets or self.plain
+        return whole.runs if whole is not None else None
 
     def page(self) -> Page:
         """The page."""
-        subjects = [each for each in (self.plain, self.networks) if each is not None]
-        whole = written([*subjects, *(noise.subjects(self.noise) if self.noise else ())])
+        if self.sets is not None:
+            return page_of(self.sets, self.networks)
+        whole = written([*([self.plain] if self.plain else []), self.networks,
+                         *(noise.subjects(self.noise) if self.noise else ())])
         if self.plain is None and self.noise is not None:
             name = self.noise.summary["data"]["name"]
             return Page(f"CT noise on {name}", f"How much CT noise do reads of {name or 'these images'} stand?",
@@ -67,7 +86,8 @@ class Told:
 
 
 def write_report(folder: str | Path, seed: int = 0, show_ids: bool = False) -> Path:
-    """Write report.html, summary.json, checklists and figures/ into a run's folder from its stored files alone.
+    """Write report.html, summary.json, checklists and figures/ into a run's folder from its stored files alone; of
+    several data sets report.md too.
 
     `seed` is that of the bootstrap and of drawn subsets: the same folder gives the same bytes. Networks that are not
     assessed yet are left out, so a run under way can be reported on. Cases and patients have pseudonyms (see
@@ -79,39 +99,48 @@ def write_report(folder: str | Path, seed: int = 0, show_ids: bool = False) -> P
     """
     place = Path(folder)
     told = told_of(place, Shareable.of(place, show_ids), seed)
+    page, runs = told.page(), told.runs
     records.write_json(place / SUMMARY, as_json(told.summary))
-    if told.plain is not None:
-        records.write_text(place / CHECKLIST, checklist_markdown(told.plain.runs))
-        records.write_json(place / CHECKLIST_JSON, checklist_json(told.plain.runs))
-    records.write_text(place / PAGE, told.page().html(drawn(told.drawings.values(), place)))
+    if told.sets is not None:
+        records.write_text(place / TEXT, text_of(page))
+    if runs is not None:
+        records.write_text(place / CHECKLIST, checklist_markdown(runs))
+        records.write_json(place / CHECKLIST_JSON, checklist_json(runs))
+    records.write_text(place / PAGE, page.html(_drawn(told.drawings.values(), place)))
     return place / PAGE
 
 
+def text_of(page: Page) -> str:
+    """The page as Markdown without its checklists, which have files of their own."""
+    return replace(page, sections=tuple(each for each in page.sections if each[0] != CHECKLISTS)).markdown()
+
+
 def told_of(folder: Path, shared: Shareable, seed: int = 0) -> Told:
-    """What there is to tell of the run on one data set in a folder.
+    """What there is to tell of the run in a folder.
 
     Raises:
         InputRefused: no records there, or a stored file that is not what it should be.
     """
-    if not (folder / JOBS).is_dir():
-        only, drawings = plain.plain_of(read_network([Cell(folder)], folder, shared=shared), shared, seed)
-        return Told(only, None, None, drawings)
+    if "sets" in (records.read_object(folder / SETTINGS) or {}):
+        sets, charts = sets_of(folder, shared, seed)
+        return Told(None, None, networks_of([open_cells(folder)] if cells_of(folder) else [], seed), charts, sets,
+                    shared)
     opened = open_cells(folder)
-    cells = own_network(folder) or list(next(opened.networks()).cells)
+    cells = opened.own.cells
     stated = {CT_NOISE} if opened.settings.get("noise") or (folder / SPECTRUM).exists() else set()
     threats = _threats(cells[0]) | stated
     under_changes, under_noise, drawings = None, None, {}
     if threats != {CT_NOISE}:     # also of clean reads alone
-        under_changes, drawings = plain.plain_of(read_network(cells, folder, shared=shared), shared, seed)
+        under_changes = plain.plain_of(read_network(cells, folder, shared=shared), shared, seed)
+        drawings = plain.drawings_of(under_changes)
     if CT_NOISE in threats:
-        files = noise.read_noise(folder, shared)
+        files = noise.read_noise(opened, shared)
         under_noise = noise.noise_of(files, seed, shared)
         drawings = {**noise.drawings_of(files, under_noise), **drawings}
-    networks = networks_of([opened], seed) if under_changes is not None else None
-    return Told(under_changes, under_noise, networks, drawings)
+    return Told(under_changes, under_noise, networks_of([opened], seed), drawings, shared=shared)
 
 
-def drawn(drawings: Iterable[Drawing], folder: Path) -> Drawn:
+def _drawn(drawings: Iterable[Drawing], folder: Path) -> Drawn:
     """The charts of a page, each saved in the run's folder, as the page takes them up."""
     charts = {}
     for drawing in drawings:

@@ -1,30 +1,27 @@
 """A study of several data sets: its summary, and its report, from stored files alone."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from steadyread import records
-from steadyread.files import PAGE, SUMMARY, TEXT
 from steadyread.metrics.reads import CT_NOISE, ORIGINAL
-from steadyread.metrics.summary import as_json
 from steadyread.metrics.triage import SMALLEST_FLIP
-from steadyread.report.checklists import CHECKLIST, CHECKLIST_JSON, Runs, checklist_json
-from steadyread.report.crossed import checklist_markdown
+from steadyread.report.checklists import Runs
+from steadyread.report.drawings import Drawing
 from steadyread.report.items import Card, Cards, Item, Note, Notes, Terms, Text
 from steadyread.report.marks import bold
-from steadyread.report.networks import Networks, networks_of
+from steadyread.report.networks import Networks
 from steadyread.report.page import Page, written
 from steadyread.report.papers import paper
-from steadyread.report.run import drawn
 from steadyread.report.sets_drawings import sets_drawings
 from steadyread.report.sets_stored import StoredSets, read_sets
 from steadyread.report.sets_summary import summarise_sets
-from steadyread.store import PLAIN, cells_of, open_cells
-from steadyread.units import unit_word
+from steadyread.report.shareable import Shareable
+from steadyread.store import PLAIN
+from steadyread.units import Bounds, unit_word
 from steadyread.words.numbers import digits, percent
-from steadyread.words.sets import FAILED, KEPT, UNREAD, outcome
+from steadyread.words.sets import FAILED, KEPT, UNREAD, listed, outcome
 
 Summary = Mapping[str, Any]
 FOOT = ("A measurement of networks, not a medical device: it must not decide on anyone's care. "
@@ -49,6 +46,11 @@ class Sets:
         return sets
 
     @property
+    def bounds(self) -> Mapping[str, Bounds]:
+        """The bounds of each assessed set's images, by title."""
+        return {each.title: run.bounds for each, run in self.stored.assessed.values()}
+
+    @property
     def panels(self) -> str:
         """The class of charts with a panel a set."""
         count = len(self.each)
@@ -57,7 +59,7 @@ class Sets:
     @property
     def runs(self) -> Runs:
         """Every assessed set's run with its summary, by title, for the checklists."""
-        return {each.title: (plain.run, self.each[name]) for name, (each, plain) in self.stored.assessed.items()}
+        return {each.title: (run, self.each[name]) for name, (each, run) in self.stored.assessed.items()}
 
 
 def unit_of(each: Summary) -> str:
@@ -71,60 +73,36 @@ def fragile_rows(summary: Summary) -> list[Summary]:
     return sorted(rows, key=lambda row: (row["of_range"].value is None, row["of_range"].value or 0.0))
 
 
-def write_sets_report(folder: Path, seed: int = 0, show_ids: bool = False) -> Path:
-    """Write report.html, report.md, checklists, summary.json and figures/ into the folder of a study of sets.
-
-    From stored files alone; `seed` is that of the bootstrap: the same folder gives the same bytes. A set without
-    records, or one that failed, is said with its reason. Cases and patients have pseudonyms (see `Shareable`), and
-    files no folders, unless `show_ids`.
+def sets_of(folder: Path, shared: Shareable, seed: int = 0) -> tuple[Sets, dict[str, Drawing]]:
+    """A study of several data sets, and its charts by name; each set has its own pseudonyms unless it is `shared` as
+    it is.
 
     Raises:
         InputRefused: no such study there, or a stored file that is not what it should be.
-        Partial: the disk is full.
     """
-    stored = read_sets(Path(folder), show_ids)
+    stored = read_sets(folder, not shared.secret, seed)
     sets = Sets(stored, summarise_sets(stored, seed))
-    drawings = sets_drawings(stored, sets.summary)
-    place = stored.folder
-    records.write_json(place / SUMMARY, as_json(sets.summary))
-    page = page_of(sets, networks_told(place, seed))
-    records.write_text(place / TEXT, text_of(page))
-    records.write_text(place / CHECKLIST, checklist_markdown(sets.runs))
-    records.write_json(place / CHECKLIST_JSON, checklist_json(sets.runs))
-    records.write_text(place / PAGE, page.html(drawn(drawings.values(), place)))
-    return place / PAGE
+    return sets, sets_drawings(stored, sets.summary)
 
 
-def text_of(page: Page) -> str:
-    """The page as Markdown without its checklists, which have files of their own."""
-    return replace(page, sections=tuple(each for each in page.sections if each[0] != CHECKLISTS)).markdown()
-
-
-def networks_told(folder: Path, seed: int = 0) -> Networks | None:
-    """The networks of all sets side by side, where a set has several, or folds, or noise; None else: the sections of
-    the sets tell of one network each."""
-    cells = cells_of(folder)
-    several = any(cell.fold is not None for cell in cells)
-    return networks_of([open_cells(folder)], seed) if several else None
-
-
-def page_of(sets: Sets, networks: Networks | None = None) -> Page:
+def page_of(sets: Sets, networks: Networks) -> Page:
     """The page of several data sets."""
     s, count = sets.summary, len(sets.summary["titles"])
     return Page(s["name"] or "several data sets",
                 f"How steady are the reads of {'one data set' if count == 1 else f'{count} data sets'}?",
-                tuple(head(sets, networks)), written([sets, *([networks] if networks else [])]), FOOT)
+                tuple(head(sets, networks)), written([sets, networks]), FOOT)
 
 
-def head(sets: Sets, networks: Networks | None = None) -> Iterator[Item]:
+def head(sets: Sets, networks: Networks) -> Iterator[Item]:
     """What stands above every section: the sets, those that are missing, questions with answers, key figures."""
     s = sets.summary
     scale = [f"scale “{s['scale']}”"] if s["scale"] else []
     yield Text(" · ".join([s["name"] or "A study of several data sets", *scale, ", ".join(s["titles"].values())]),
                "kicker")
     if s["synthetic"]:
-        yield Text(f"{bold('SYNTHETIC')} The images of {s['synthetic_said']} are made by a computer, not taken of "
-                   f"patients. Nothing said of {'it' if len(s['synthetic']) == 1 else 'them'} tells how a model reads "
+        named = listed([s["titles"][name] for name in s["synthetic"]])
+        yield Text(f"{bold('SYNTHETIC')} The images of {named} are made by a computer, not taken of patients. "
+                   f"Nothing said of {'it' if len(s['synthetic']) == 1 else 'them'} tells how a model reads "
                    "real ones.", "banner")
     if s["absent"]:
         yield Notes(tuple(Note("error", s["titles"][name], why, tag="missing") for name, why in s["absent"].items()))
@@ -134,10 +112,10 @@ def head(sets: Sets, networks: Networks | None = None) -> Iterator[Item]:
         yield Cards(tuple(set_cards(s)))
 
 
-def _under_noise(networks: Networks | None, titles: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+def _under_noise(networks: Networks, titles: Mapping[str, str]) -> Iterator[tuple[str, str]]:
     """What CT noise does to the plain network of each set, where it was tried."""
     said = []
-    for each in networks.networks if networks else ():
+    for each in networks.networks:
         found = each.headline(CT_NOISE) if (each.cell.stage, each.cell.network) == (PLAIN, ORIGINAL) else None
         if found is not None:
             said.append(f"{percent(found.estimate.value)} of the reads in {titles.get(each.cell.data, each.cell.data)} "

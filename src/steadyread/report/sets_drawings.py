@@ -59,11 +59,17 @@ def _under_attack(stored: StoredSets, found: Summary, against: str) -> Chart | N
         side = summarised_side(plain.reads, summary["robustness"], against)
         if not side.empty:
             shown.append((summary, side, plain.bounds))
-    panels = [under_attack(side, bounds, against, summary["stops"]["floor"] if against == "prediction" else None, title)
+    panels = [under_attack(side, bounds, against, _floor(summary) if against == "prediction" else None, title)
               for title, (summary, side, bounds) in zip(lettered([summary["title"] for summary, _, _ in shown]), shown,
                                                         strict=True)]
     return chart(f"fig2_{against}", "Accuracy by the size of the change, a panel a set, each on its own scale "
                  f"([A] Fig. 2). {_REFERENCES[against]}", *panels) if panels else None
+
+
+def _floor(summary: Summary) -> float | None:
+    """Where the accuracy against the prediction must stop with two classes."""
+    clean = summary["discrimination"]["accuracy"].value
+    return 1 - clean if clean is not None and len(summary["classes"]) == 2 else None
 
 
 def _attacked(stored: StoredSets) -> Drawing | None:

@@ -5,19 +5,16 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from steadyread import records
 from steadyread.charts.examples import Attacked
 from steadyread.errors import InputRefused
 from steadyread.files import ATTACKED, EQUAL, FAILED, IMAGES, SETTINGS
 from steadyread.metrics.hardened import Hardened
-from steadyread.report.hardening_stored import read_hardenings
-from steadyread.report.shareable import AS_IT_IS, Shareable
-from steadyread.report.stored import Assessed, Run, assessed_of, class_name
-from steadyread.store import own_network
-
-_ARRAYS = ("images", "probabilities", "attack", "case_id", "label", "size")
+from steadyread.metrics.plan import class_names
+from steadyread.report.plain import Plain, plain_of
+from steadyread.report.shareable import Shareable
+from steadyread.report.stored import Run, read_attacked, read_network
+from steadyread.store import cells_of, open_cells
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,13 +29,16 @@ class StoredSet:
     folder: Path
     settings: Mapping[str, Any]
     failed: str | None
-    plain: Assessed | None = None
-    hardened: tuple[Hardened, ...] = ()
+    plain: Plain | None = None
     attacked: tuple[Attacked, ...] = ()
     images: Mapping[str, Any] | None = None
-    equal: Assessed | None = None
+    equal: Run | None = None
     equal_images: Mapping[str, Any] | None = None
-    shared: Shareable = AS_IT_IS
+
+    @property
+    def hardened(self) -> tuple[Hardened, ...]:
+        """Its hardened networks."""
+        return self.plain.hardened if self.plain is not None else ()
 
     @property
     def title(self) -> str:
@@ -60,12 +60,12 @@ class StoredSets:
     sets: tuple[StoredSet, ...]
 
     @property
-    def assessed(self) -> dict[str, tuple[StoredSet, Assessed]]:
+    def assessed(self) -> dict[str, tuple[StoredSet, Run]]:
         """The sets that have records, by name, each with what was assessed."""
-        return {one.name: (one, one.plain) for one in self.sets if one.plain is not None}
+        return {one.name: (one, one.plain.run) for one in self.sets if one.plain is not None}
 
 
-def read_sets(folder: Path, show_ids: bool = True) -> StoredSets:
+def read_sets(folder: Path, show_ids: bool = True, seed: int = 0) -> StoredSets:
     """The folder of a study of several data sets. Only its study.json must be there.
 
     Each set has its own pseudonyms unless the report is to `show_ids`.
@@ -82,52 +82,20 @@ def read_sets(folder: Path, show_ids: bool = True) -> StoredSets:
         if Path(str(name)).name != name:
             raise InputRefused(f"{folder / SETTINGS}: a data set's name is the name of its folder; got {name!r}")
     return StoredSets(folder, Shareable.of(folder, show_ids).tree(study), tuple(
-        _read(folder / name, name, settings, Shareable.of(folder / name, show_ids))
+        _read(folder / name, name, settings, Shareable.of(folder / name, show_ids), seed)
         for name, settings in stated.items()))
 
 
-def _read(folder: Path, name: str, settings: Any, shared: Shareable) -> StoredSet:
+def _read(folder: Path, name: str, settings: Any, shared: Shareable, seed: int) -> StoredSet:
     told = shared.tree(records.read_object(folder / FAILED))
     failed = None if told is None else str(told.get("reason") or "for no reason that was written down")
     stated = shared.tree(settings) if isinstance(settings, Mapping) else {}
-    plain = assessed_of(folder, shared)
-    if plain is None:
+    if not cells_of(folder):
         return StoredSet(name, folder, stated, failed)
-    equal, first = folder / EQUAL, own_network(folder)[0].folder
-    return StoredSet(name, folder, stated, failed, plain, tuple(read_hardenings(folder, shared)),
-                     tuple(replace(one, case_id=shared.case(one.case_id))
-                           for one in read_attacked(first / ATTACKED, _classes(plain.run))),
-                     records.read_object(first / IMAGES), assessed_of(equal, shared),
-                     records.read_object(equal / IMAGES), shared)
-
-
-def read_attacked(path: Path, classes: tuple[str, ...]) -> tuple[Attacked, ...]:
-    """The images of [A] Fig. 1, none where there is no file.
-
-    Raises:
-        InputRefused: not an npz, an array missing, or arrays that do not fit each other.
-    """
-    if not path.exists():
-        return ()
-    stored = records.read_npz(path)
-    arrays = {name: stored[name] for name in _ARRAYS if name in stored}
-    shapes = {name: array.shape for name, array in arrays.items()}
-    if set(arrays) != set(_ARRAYS) or not _fit(arrays):
-        raise InputRefused(f"{path} must hold {', '.join(_ARRAYS)} of n images under as many attacks; it holds "
-                           f"{shapes}: remove it or run the study again")
-    return tuple(Attacked(str(arrays["case_id"][row]), class_name(arrays["label"][row], classes),
-                          float(arrays["size"][row]), tuple(map(str, arrays["attack"])),
-                          arrays["images"][row].astype(np.float64), arrays["probabilities"][row].astype(np.float64),
-                          classes) for row in range(len(arrays["images"])))
-
-
-def _fit(arrays: Mapping[str, np.ndarray]) -> bool:
-    images, said = arrays["images"], arrays["probabilities"]
-    count = len(arrays["attack"]) if arrays["attack"].ndim == 1 else -1
-    return (images.ndim >= 4 and said.ndim == 3 and images.shape[1] == said.shape[1] == count
-            and len({len(arrays[name]) for name in _ARRAYS if name != "attack"}) == 1)
-
-
-def _classes(run: Run) -> tuple[str, ...]:
-    stated = run.plan.get("data")
-    return tuple(str(name) for name in stated.get("classes", ())) if isinstance(stated, Mapping) else ()
+    cells, equal = open_cells(folder).own.cells, folder / EQUAL
+    run = read_network(cells, folder, shared=shared)
+    alike = read_network(open_cells(equal).own.cells, equal, shared=shared) if cells_of(equal) else None
+    attacked = read_attacked(cells[0].folder / ATTACKED, class_names(run.plan, 0))
+    return StoredSet(name, folder, stated, failed, plain_of(run, shared, seed),
+                     tuple(replace(each, case_id=shared.case(each.case_id)) for each in attacked),
+                     cells[0].content(IMAGES), alike, records.read_object(equal / IMAGES))

@@ -4,7 +4,6 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
@@ -26,30 +25,6 @@ _APART, _DOT = re.compile(r"[={},\[\]\n]"), re.compile(r"[\w\"'-][ \t]*\.(?=[ \t
 _SET = re.compile(r"[A-Za-z0-9][\w-]*")
 
 
-@dataclass(frozen=True)
-class Sets:
-    """A study of several data sets: one study for each by name, and one for each at equal conditions.
-
-    `scale` names which of the file's tables under [scales] was laid over the rest.
-    """
-
-    name: str
-    studies: Mapping[str, Study]
-    equal: Mapping[str, Study]
-    scale: str | None = None
-
-    def rooted(self, folder: Path | None) -> "Sets":
-        """The same with the relative paths of all data beginning at `folder`."""
-        return Sets(self.name, {name: one.rooted(folder) for name, one in self.studies.items()},
-                    {name: one.rooted(folder) for name, one in self.equal.items()}, self.scale)
-
-    def as_json(self) -> Settings:
-        """What `study.json` holds."""
-        return {"name": self.name, "scale": self.scale,
-                "sets": {name: one.model_dump(mode="json") for name, one in self.studies.items()},
-                "equal": {name: one.model_dump(mode="json") for name, one in self.equal.items()} or None}
-
-
 def read_study(path: str | Path | None = None, *overrides: Mapping[str, Any]) -> Study:
     """The study in a TOML file (an empty one if None), with `overrides`, nested like the file, laid over it.
 
@@ -61,13 +36,13 @@ def read_study(path: str | Path | None = None, *overrides: Mapping[str, Any]) ->
             several data sets.
     """
     found = read_studies(path, *overrides)
-    if isinstance(found, Sets):
-        raise UsageError(f"{path} is a study of several data sets ({', '.join(found.studies)}): `steadyread run` "
+    if found.sets:
+        raise UsageError(f"{path} is a study of several data sets ({', '.join(found.sets)}): `steadyread run` "
                          "carries it out")
     return found
 
 
-def read_studies(path: str | Path | None = None, *overrides: Mapping[str, Any]) -> Study | Sets:
+def read_studies(path: str | Path | None = None, *overrides: Mapping[str, Any]) -> Study:
     """As `read_study`, where a file with tables [sets.NAME] is a study of several data sets.
 
     Each set's table is laid over what stands outside of it; what the command line says comes last, for every set.
@@ -85,7 +60,7 @@ def read_studies(path: str | Path | None = None, *overrides: Mapping[str, Any]) 
     return checked(stated, where) if "sets" not in stated else _several(stated, where, overrides)
 
 
-def _several(stated: Settings, where: str, overrides: tuple[Mapping[str, Any], ...]) -> Sets:
+def _several(stated: Settings, where: str, overrides: tuple[Mapping[str, Any], ...]) -> Study:
     """A study for each of [sets.NAME], and one for each at the equal conditions of [equal]."""
     tables, equal = stated.pop("sets"), stated.pop("equal", None)
     if not isinstance(tables, Mapping) or {isinstance(one, Mapping) for one in tables.values()} != {True}:
@@ -105,7 +80,8 @@ def _several(stated: Settings, where: str, overrides: tuple[Mapping[str, Any], .
                 over = _without(over, key)
             alike[name] = checked(over | {"name": name}, f"{where}, [equal] on [sets.{name}]")
     name = str(stated.get("name", "sets"))
-    return Sets(checked({"name": name}, where).name, studies, alike, stated.get("scale"))
+    return checked({"name": name}, where).model_copy(update={
+        "scale": stated.get("scale"), "sets": studies, "equal": alike})
 
 
 def _alike(whole: Settings, equal: Settings, where: str) -> Settings:
@@ -203,6 +179,15 @@ def reread(held: Mapping[str, Any], where: str) -> Study:
 
 
 def checked(stated: Mapping[str, Any], where: str) -> Study:
+    """The study of one data set, as it is stated.
+
+    Raises:
+        UsageError: a key that there is not, or a value that does not fit its key.
+    """
+    for key in ("sets", "equal"):
+        if key in stated:
+            raise UsageError(f"{where}: unknown key '{key}': [sets.NAME] and [equal] stand at the top of a study of "
+                             "several data sets")
     try:
         return Study.model_validate(_within_limits(dict(stated), where))
     except ValidationError as problem:

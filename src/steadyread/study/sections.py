@@ -1,6 +1,6 @@
 """The sections of a study file, each checked key by key."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -184,7 +184,8 @@ class Gates(Section):
 class Study(Section):
     """One experiment. `training` is None where the weights are given.
 
-    `scale` names which of a study file's tables under [scales] was laid over the rest.
+    `scale` names which of a study file's tables under [scales] was laid over the rest. A study of several data sets
+    has that of each in `sets`, and in `equal` those at equal conditions; it states nothing else itself.
 
     `threats` says what the study is about: changes of any pixels (`Linf`), CT noise (`CTNoise`) or both. Where it is
     not stated, a study without [noise] is about the first, and one with [noise] about CT noise alone; but about both
@@ -208,6 +209,8 @@ class Study(Section):
     hardening: Hardening | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"   # a GPU where there is one
     beside: Paper | None = None     # the paper that the study repeats, whose printed tables stand in the report
+    sets: Mapping[str, "Study"] = Field(default={}, exclude=True)
+    equal: Mapping[str, "Study"] = Field(default={}, exclude=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -234,6 +237,26 @@ class Study(Section):
         return self
 
     @property
+    def studies(self) -> tuple["Study", ...]:
+        """That of each data set, those at equal conditions last; the study itself where it is of one."""
+        return (*self.sets.values(), *self.equal.values()) or (self,)
+
+    def of_each(self, change: Callable[["Study"], "Study"]) -> "Study":
+        """The study with that of each data set changed."""
+        if not self.sets:
+            return change(self)
+        return self.model_copy(update={"sets": {name: change(own) for name, own in self.sets.items()},
+                                       "equal": {name: change(own) for name, own in self.equal.items()}})
+
+    def as_json(self) -> Settings:
+        """What `study.json` holds."""
+        if not self.sets:
+            return self.model_dump(mode="json")
+        return {"name": self.name, "scale": self.scale,
+                "sets": {name: own.as_json() for name, own in self.sets.items()},
+                "equal": {name: own.as_json() for name, own in self.equal.items()} or None}
+
+    @property
     def keeps_for_hardening(self) -> bool:
         """Whether part of data.path is kept to harden the network with: there are no other images for it."""
         hardening = self.hardening or (self.noise and self.noise.hardening)
@@ -257,7 +280,9 @@ class Study(Section):
         return self.noise
 
     def rooted(self, folder: Path | None) -> "Study":
-        """The study with a relative path of its data beginning at `folder`."""
+        """The study with the relative paths of all data beginning at `folder`."""
+        if self.sets:
+            return self.of_each(lambda own: own.rooted(folder))
         if folder is None or self.data.path is None:
             return self
         data = self.data.model_copy(update={key: str(folder / stated) for key, stated in (

@@ -232,7 +232,7 @@ def belief_said(found: Summary) -> str:
 def noise_run_lines(found: Summary) -> Iterator[str]:
     """A noise study for the command line: the networks, the verdict, a line a dose, what was found in the data.
 
-    `found` is the summary, also as `summary.json` holds it, with "report" (its address) beside where there is one.
+    `found` is the summary, also as `summary.json` holds it.
     """
     found = revived(found)
     part = found["part"]
@@ -255,8 +255,6 @@ def noise_run_lines(found: Summary) -> Iterator[str]:
         yield architecture
     open_ = [one for one in found["findings"] if one["severity"] in ("error", "warning")]
     yield from (f"{one['severity']}: {one['check']}: {one['message']}" for one in open_[:6])
-    if found.get("report"):
-        yield from ("", f"Report: {found['report']}")
 
 
 def aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:

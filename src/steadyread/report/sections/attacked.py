@@ -1,4 +1,4 @@
-"""Accuracy under attack, by attack and size, with both references side by side."""
+"""Accuracy under attack, by attack and size, with both references side by side: of one data set, or of several."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -9,10 +9,12 @@ from steadyread.report.items import Figure, Item, Text, grid
 from steadyread.report.marks import italic
 from steadyread.report.plain import Plain
 from steadyread.report.section import section
+from steadyread.report.sets import Sets
 from steadyread.report.table import Cell, Column, Form, begun, table
 from steadyread.units import number_of
 from steadyread.words.numbers import NONE, attack_name, percent
 from steadyread.words.plain import EXACT, MERGED
+from steadyread.words.sets import listed
 
 SIDES = ("label", "prediction")
 Told = Mapping[str, Any]
@@ -23,15 +25,29 @@ _CARRIED = Form(lambda row: forms.number(row["carried"].value) + (" ↓" if row[
 @section("Accuracy under attack", of=Plain, order=300)
 def attacked(plain: Plain) -> Iterator[Item]:
     """[A] Table 1, and Fig. 2."""
-    rows = robust_rows(plain.summary)
-    if rows:
-        yield _table(plain, rows)
-        if any(row["prediction"] for row in rows):
-            yield Text(_floor(plain, rows), "note")
-    else:
-        size = " of a stated size" if plain.summary.get("other_axes") else ""
-        yield Text(f"No attack{size} has been run on these images.")
+    yield from _accuracies({"": plain.summary}, plain.unit)
     yield grid(Figure("accuracy_label"), Figure("accuracy_prediction"))
+
+
+@section("Accuracy under attack", of=Sets, order=2030)
+def attacked_sets(sets: Sets) -> Iterator[Item]:
+    """The same of every set."""
+    if sets.each:
+        yield from _accuracies({each["title"]: each for each in sets.each.values()}, "")
+        yield grid(Figure("fig2_label"), Figure("fig2_prediction"), tone=sets.panels)
+
+
+def _accuracies(each: Mapping[str, Told], unit: str) -> Iterator[Item]:
+    """The table of data sets by title, in whose column a single one stands without."""
+    rows = {title: robust_rows(summary) for title, summary in each.items()}
+    if any(rows.values()):
+        yield _table(each, rows, unit)
+        told = [row for several in rows.values() for row in several]
+        if any(row["prediction"] for row in told):
+            yield Text(_floor(each, told), "note")
+    else:
+        size = " of a stated size" if any(summary.get("other_axes") for summary in each.values()) else ""
+        yield Text(f"No attack{size} has been run on these images.")
 
 
 def robust_rows(summary: Told) -> list[dict[str, Any]]:
@@ -56,36 +72,43 @@ def _merged(summary: Told) -> Iterator[dict[str, Any]]:
                   if key in at[side] else None for side in SIDES}}
 
 
-def _table(plain: Plain, rows: list[dict[str, Any]]) -> Item:
-    unit = plain.unit
+def _table(each: Mapping[str, Told], rows: Mapping[str, list[dict[str, Any]]], unit: str) -> Item:
+    several = "" not in each
     merged = (f" {italic(MERGED)}: an image falls where any attack flipped it by so much or less; between these sizes "
-              "nothing was searched." if any(row["attack"] == MERGED for row in rows) else "")
-    columns = [Column("Attack", forms.TEXT), Column("Change,\nof range", forms.OF_RANGE)]
+              "nothing was searched." if any(row["attack"] == MERGED for told in rows.values() for row in told) else "")
+    columns = [*([Column("Set", forms.TEXT)] if several else []), Column("Attack", forms.TEXT),
+               Column("Change,\nof range", forms.OF_RANGE)]
     columns += [Column(unit, forms.NATIVE)] if unit else []
     for group in ("Against the label", "Against the prediction, as [A]"):
         columns += [Column("%", forms.share(), group), Column("Carried", _CARRIED, group)]
-    clean: Estimate = plain.summary["discrimination"]["accuracy"]
-    of_clean = {"accuracy": clean, "carried": clean, "rises": False}
-    every = [{"attack": "Clean", "size": None, "label": of_clean, "prediction": of_clean}, *rows]
-    values = [(row["attack"], row["size"], *([row["size"]] if unit else []),
-               *(value for side in SIDES for value in _side(row[side]))) for row in every]
+    values = [(*([title] if several else []), row["attack"], row["size"], *([row["size"]] if unit else []),
+               *(value for side in SIDES for value in _side(row[side])))
+              for title, summary in each.items() for row in [_clean(summary), *rows[title]]]
     return table(columns, begun(values), above="Accuracy in %: the share of attacked images whose prediction is the "
                  f"label. {italic('Carried')} lets a flip at a smaller size stand at every larger one.{merged}")
+
+
+def _clean(summary: Told) -> dict[str, Any]:
+    clean: Estimate = summary["discrimination"]["accuracy"]
+    side = {"accuracy": clean, "carried": clean, "rises": False}
+    return {"attack": "Clean", "size": None, "label": side, "prediction": side}
 
 
 def _side(row: Told | None) -> tuple[Any, Any]:
     return (None, _ABSENT) if row is None else (row["accuracy"], row)
 
 
-def _floor(plain: Plain, rows: list[dict[str, Any]]) -> str:
+def _floor(each: Mapping[str, Told], rows: list[dict[str, Any]]) -> str:
     """Why accuracies against the prediction level off."""
-    found = plain.summary["discrimination"]
-    clean = found["accuracy"].value
+    clean = {title: summary["discrimination"]["accuracy"].value for title, summary in each.items()
+             if summary["discrimination"]["classes"] == 2}
+    stops = [f"100 − {round(100 * value, 1)} = {percent(1 - value)}{f' in {title}' if title else ''}"
+             for title, value in clean.items() if value is not None]
     words = ("Against the prediction, every image is pushed away from what the model said of it, so a read that was "
              "wrong is pushed to right. ")
-    if found["classes"] == 2 and clean is not None:
-        words += (f"With two classes the accuracy therefore stops at 100 − {round(100 * clean, 1)} = "
-                  f"{percent(1 - clean)}, however large the change. Paper [A] (doi:10.1200/CCI.21.00170) attacks this "
+    if stops:
+        words += (f"With two classes the accuracy therefore stops at {listed(stops)}, however large the change. Paper "
+                  "[A] (doi:10.1200/CCI.21.00170) attacks this "
                   "way, which is why its accuracies level off at 100 minus the baseline (MRI 93.64 → 6.36 %, "
                   "mammography 76.43 → 23.57 %). Against the label the floor is 0. ")
     else:

@@ -10,13 +10,14 @@ from steadyread.report.plain import Plain
 from steadyread.report.section import section
 from steadyread.report.sections.terms import noise_terms
 from steadyread.report.sets import Sets
+from steadyread.words.sets import believed_said
 
 
 @section("Can this evaluation be trusted?", of=Plain, order=100)
 def believe(plain: Plain) -> Iterator[Item]:
     """The findings, those that passed behind a fold."""
     s = plain.summary
-    yield from _checks(s["findings"])
+    yield from checks(s["findings"])
     if s["undecided"]:
         yield Text(f"{s['undecided']} clean {'read is' if s['undecided'] == 1 else 'reads are'} undecided (a logit "
                    "that is not finite): counted as wrong, and withheld first.")
@@ -28,7 +29,7 @@ def believe(plain: Plain) -> Iterator[Item]:
 @section("Can this evaluation be trusted?", of=Noise, order=1000)
 def believe_noise(noise: Noise) -> Iterator[Item]:
     """The findings, and how to read the terms of a study of CT noise."""
-    yield from _checks(noise.summary["findings"])
+    yield from checks(noise.summary["findings"])
     yield Heading("How to read the terms")
     yield noise_terms(noise)
 
@@ -41,10 +42,11 @@ def believe_sets(sets: Sets) -> Iterator[Item]:
     if errors:
         yield Notes(errors)
     if sets.each:
-        yield Text(sets.summary["believed"])
+        yield Text(believed_said(sets.each))
 
 
-def _checks(findings: Sequence[Mapping[str, Any]]) -> Iterator[Item]:
+def checks(findings: Sequence[Mapping[str, Any]]) -> Iterator[Item]:
+    """What did not pass, and what passed behind a fold."""
     passed = [each for each in findings if each["severity"] == "ok"]
     open_ = [each for each in findings if each["severity"] != "ok"]
     if open_:

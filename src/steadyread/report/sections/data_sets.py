@@ -1,4 +1,4 @@
-"""The data sets of a study: how large they are, and how their networks read clean images."""
+"""The data sets of a study: how large they are, and which network reads them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,10 +6,9 @@ from typing import Any
 from steadyread.report import forms
 from steadyread.report.items import Item, Text
 from steadyread.report.section import section
-from steadyread.report.sets import Sets, Summary, unit_of
+from steadyread.report.sets import Sets, unit_of
 from steadyread.report.table import Cell, Column, Form, table
 from steadyread.words.numbers import NONE
-from steadyread.words.plain import flips_told
 
 _COUNT = Form(lambda each: str(each["images"]), beneath=lambda each: str(each["part"]))
 _NETWORK = Form(lambda model: str(model["name"]), tone="", beneath=lambda model: (
@@ -21,12 +20,10 @@ def data_sets(sets: Sets) -> Iterator[Item]:
     """A set a row; a reason for those without records."""
     titles = ("Patients", "Classes", "Size", "Range")
     columns = [Column("Set", forms.TEXT), Column("Images", _COUNT), *(Column(title, forms.COUNT) for title in titles),
-               Column("Network", _NETWORK), Column("Accuracy, %", forms.stacked()),
-               Column("AUC", forms.stacked(1, 3)), Column("Half flip at,\nof range", forms.COUNT)]
+               Column("Network", _NETWORK)]
     yield table(columns, [_row(sets, name) for name in sets.summary["titles"]], tone="snug")
-    yield Text("Accuracy and AUC (of more than two classes: the mean of each against the rest) are those of the clean "
-               "images. Each set is split by patient where its patients are known; where they are not, an image counts "
-               "as a patient of its own and intervals may be too narrow.", "note")
+    yield Text("Each set is split by patient where its patients are known; where they are not, an image counts as a "
+               "patient of its own and intervals may be too narrow.", "note")
 
 
 def size(sides: Any) -> str:
@@ -37,13 +34,6 @@ def size(sides: Any) -> str:
 def _row(sets: Sets, name: str) -> tuple[Any, ...]:
     title, each = sets.summary["titles"][name], sets.each.get(name)
     if each is None:
-        return title, Cell(f"Not here: {sets.summary['absent'][name]}", "wrap", span=9)
-    clean = each["discrimination"]
+        return title, Cell(f"Not here: {sets.summary['absent'][name]}", "wrap", span=6)
     return (title, each, each["patients"] if each["data"]["patients_known"] else "unknown",
-            len(each["classes"]), size(each["size"]),
-            f"{each['range']:g} {unit_of(each)}".strip(), each["model"], clean["accuracy"], clean["auc"], _flip(each))
-
-
-def _flip(each: Summary) -> str:
-    flips = flips_told(each)[0]
-    return forms.flip(flips) if flips["searched"] else NONE
+            len(each["classes"]), size(each["size"]), f"{each['range']:g} {unit_of(each)}".strip(), each["model"])

@@ -12,6 +12,7 @@ from steadyread.report.sections.data_sets import size
 from steadyread.report.sets import Sets, fragile_rows, unit_of
 from steadyread.report.table import Column, Form, table
 from steadyread.words.numbers import NONE, factor
+from steadyread.words.sets import conditions_said, listed
 
 _KINDS = {True: "medical", False: "everyday", None: NONE}
 _RATIOS = {"more": "the medical set", "less": "the everyday set", "alike": "cannot be told",
@@ -25,7 +26,8 @@ def fragility(sets: Sets) -> Iterator[Item]:
     s = sets.summary
     if not s["fragility"]:
         return
-    equal = f": {s['equal_said']}" if s["equal_said"] else ""
+    conditions = conditions_said(s["fragility"]["conditions"])
+    equal = f": {conditions}" if conditions else ""
     yield Text(f"Each set was run once more at equal conditions{equal}. What still differs: how many classes and "
                "training images there are, and how hard the task is.")
     if not s["fragility"]["rows"]:
@@ -46,7 +48,8 @@ def _table(sets: Sets) -> Item:
     rows = [(s["titles"][row["name"]], _KINDS[row["medical"]], row["images"], row["accuracy"], row["of_range"],
              _rank(row["rank"]), row, size(facts[row["name"]]["size"]), facts[row["name"]]["classes"])
             for row in fragile_rows(s)]
-    missing = f"Not run at equal conditions: {s['missing_said']}." if s["fragility"]["missing"] else ""
+    absent = listed([s["titles"][name] for name in s["fragility"]["missing"]])
+    missing = f"Not run at equal conditions: {absent}." if absent else ""
     return table(columns, rows, note=missing, tone="snug close", above=(
         "Smallest flips of the reads that are right, against the label. Rank 1 is the most fragile; its interval is "
         "that of the rank over the same resampled patients. Each interval stands for itself: of twenty such "

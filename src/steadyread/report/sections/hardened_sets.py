@@ -16,7 +16,7 @@ from steadyread.report.table import Column, Form, begun, table
 from steadyread.units import number_of
 from steadyread.words.hardening import method_name
 from steadyread.words.numbers import digits
-from steadyread.words.sets import FAILED, outcome
+from steadyread.words.sets import FAILED, listed, outcome
 
 _TONES = {"better": "better", "worse": "worse", FAILED: "worse"}
 
@@ -51,7 +51,7 @@ def hardened_sets(sets: Sets) -> Iterator[Item]:
                    for each in hardened if each["hardening"]["failed"])
     if failed:
         yield Notes(failed)
-    yield _table(sets, hardened)
+    yield _table(hardened)
     yield grid(Figure("fig3"), tone=sets.panels)
     yield grid(Figure("gains"))
     yield from _every_size(sets)
@@ -68,8 +68,7 @@ def _columns(group: str = "") -> list[Column]:
             Column("Difference", forms.POINTS_STACKED, group)]
 
 
-def _table(sets: Sets, hardened: list[Summary]) -> Item:
-    s = sets.summary
+def _table(hardened: list[Summary]) -> Item:
     rows = []
     for each in hardened:
         hardening = each["hardening"]
@@ -81,11 +80,13 @@ def _table(sets: Sets, hardened: list[Summary]) -> Item:
     columns = [Column("Set", _NAME), Column("Trained at,\nof range", _SIZE), *_columns("Under attack, %"),
                *_columns("Clean, %"), Column("Larger, %", forms.stacked(), "Smallest flips"),
                Column("Ratio", forms.FACTOR_STACKED, "Smallest flips")]
-    methods = f" ({s['methods']})" if s["methods"] else ""
+    names = listed(sorted({method_name(each["hardening"]["training"].get("method")) for each in hardened}))
+    against = " or ".join(sorted({compared["against"] for each in hardened
+                                  if (compared := each["hardening"]["compared"])}))
     return table(columns, rows, tone="snug close", above=(
-        f"The network of each set was trained on adversarial images{methods}, and both networks were then attacked "
+        f"The network of each set was trained on adversarial images ({names}), and both networks were then attacked "
         f"anew on the same test images. {italic('Under attack')}: accuracy under changes of at most the size it was "
-        f"trained at, where no other is given, against the {s['hardened_against'] or 'label'}, by the smallest flips "
+        f"trained at, where no other is given, against the {against or 'label'}, by the smallest flips "
         "of all attacks. Differences in points, after minus before, over the same resampled patients. "
         f"{italic('Larger')}: of the reads right in both, the share that takes a larger change to flip after; "
         f"{italic('ratio')}: the median of the sizes after over before. Below a set's name: what became of its reads "

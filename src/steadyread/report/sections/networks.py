@@ -21,7 +21,7 @@ def networks(found: Networks) -> Iterator[Item]:
     """A row a network and stage: clean, under changes of any pixels, under noise."""
     if found.told_elsewhere:
         return
-    several = len(found.sets) > 1
+    several = any(found.sets)
     columns = [*([Column("Set", forms.TEXT)] if several else []), Column("Network", forms.TEXT, head=True),
                Column("Stage", forms.TEXT), *([Column("Folds", forms.COUNT)] if found.folded else []),
                Column("AUC", forms.stacked(1, 3), "Clean"), Column("Accuracy, %", forms.stacked(), "Clean")]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from steadyread.metrics.across_sets import attack_at, same_size, triage_row
+from steadyread.metrics.across_sets import same_size, triage_row
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.reads import OPTIMISED, PAPER, PLAUSIBLE, RANDOM, RINGS
 from steadyread.metrics.triage import SMALLEST_FLIP
@@ -91,8 +91,8 @@ def _round(noise: Noise, part: str, step: str, mas: str = "") -> Estimate | None
 
 
 def _attacked(sets: Sets, name: str, attack: str, size: float) -> Estimate | None:
-    row = attack_at(sets.each[name], "prediction", attack, size)
-    return row["accuracy"] if row else None
+    return next((row["accuracy"] for row in sets.each[name]["robustness"]["prediction"]["attacks"]
+                 if row["attack"] == attack and same_size(float(row["size"]["of_range"]), size)), None)
 
 
 def _withheld(sets: Sets, name: str, reads: str) -> Estimate | None:

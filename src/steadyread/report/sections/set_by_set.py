@@ -3,13 +3,11 @@
 from collections.abc import Iterator
 
 from steadyread.metrics.across_sets import findings_of
-from steadyread.report.items import Fold, Heading, Item, Note, Notes, Text, notes
+from steadyread.report.items import Heading, Item, Note, Notes, Text
 from steadyread.report.marks import code
 from steadyread.report.section import section
-from steadyread.report.sets import Sets, Summary
-from steadyread.words.numbers import counted
-
-_NAMED = 6     # images that a finding names
+from steadyread.report.sections.believe import checks
+from steadyread.report.sets import Sets
 
 
 @section("Set by set", of=Sets, order=2090)
@@ -22,21 +20,5 @@ def set_by_set(sets: Sets) -> Iterator[Item]:
             yield Text(each["hardening"]["verdict"])
         if each["failed"]:
             yield Notes((Note("error", "A later step of this set failed", each["failed"], tag="failed"),))
-        yield from _checks(each)
+        yield from checks(findings_of(each))
         yield Text(f"Its own page: {code(f'{name}/report.html')}", "soft")
-
-
-def _checks(each: Summary) -> Iterator[Item]:
-    rows = findings_of(each)
-    open_ = [row for row in rows if row["severity"] not in ("note", "ok")]
-    remarks = [row for row in rows if row["severity"] == "note"]
-    passed = len(rows) - len(open_) - len(remarks)
-    if open_:
-        yield notes(open_, _NAMED)
-    else:
-        yield Text("No check of this set's evaluation gave an error or a warning." if passed else
-                   "No checks were run.", "soft")
-    if remarks or passed:
-        also = f", {counted(len(remarks), 'note')}" if remarks else ""
-        yield Fold(f"{counted(passed, 'check')} passed{also}", (
-            notes(remarks, _NAMED) if remarks else Text("They are told on the set's own page.", "soft"),))

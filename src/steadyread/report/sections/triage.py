@@ -1,17 +1,20 @@
-"""Which reads to leave to a human: scores that sort right from wrong, and what a threshold of each costs."""
+"""Which reads to leave to a human: scores that sort right from wrong, and what a threshold of each costs; of one data
+set, or of several."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from steadyread.report import forms
-from steadyread.report.items import Figure, Heading, Item, Text, grid
+from steadyread.report.items import Figure, Fold, Heading, Item, Text, grid
 from steadyread.report.marks import bold
 from steadyread.report.plain import Plain
 from steadyread.report.section import section
-from steadyread.report.table import Cell, Column, Form, table
+from steadyread.report.sets import Sets
+from steadyread.report.table import Cell, Column, Form, begun, table
 from steadyread.units import Bounds
 from steadyread.words.numbers import digits, percent, score_name, show_native
+from steadyread.words.sets import beside_margin, listed
 
 Told = Mapping[str, Any]
 _GENERALISED = Form(lambda found: forms.number(found.value, 1, 4))
@@ -28,13 +31,34 @@ def triage(plain: Plain) -> Iterator[Item]:
     correlation = f" Rank correlation of smallest flip and margin: {forms.number(alike, 1, 2)}." if alike is not None \
         else ""
     yield Text(f"{found['comparison']}{correlation}")
-    yield _kept(found, plain.bounds)
-    yield _areas(found)
+    yield _kept({"": (found, plain.bounds)}, _chosen(found))
+    yield _areas({"": found})
     if found["combined"]:
         yield _beside_margin(found)
     yield grid(*map(Figure, ("risk_coverage", "score_scatter", "triage")), Text(_note(plain), "note"))
     yield Heading("With a guarantee")
     yield _guarantees(plain)
+
+
+@section("Triage: which reads to leave to a human", of=Sets, order=2070)
+def triage_sets(sets: Sets) -> Iterator[Item]:
+    """[A] Table 2 set by set, and whether any score beats the margin."""
+    found = {each["title"]: each["triage"] for each in sets.each.values() if each["triage"]["rows"]}
+    if not found:
+        yield Text("No reads with a label to sort.")
+        return
+    chosen = [told["chosen_on"] for told in found.values()]
+    unsplit = [title for title, told in found.items() if told["chosen_on"] != "validation"]
+    yield _kept({title: (told, sets.bounds[title]) for title, told in found.items()}, (
+        "Thresholds chosen on validation images, applied to others." if "validation" in chosen else "") + (bold(
+            f" No validation images in {listed(unsplit)}: thresholds were seen on the very images they are judged on, "
+            "as in [A], so these gains are too good.") if unsplit else ""))
+    yield Heading("Does any score beat what is free?")
+    yield Text("Each interval stands for itself: of twenty such comparisons one leaves out 0 by chance.", "soft")
+    yield Text(" ".join([*beside_margin(sets.summary), "The area under risk-coverage is the mean error over all shares "
+                         "kept: lower is better, and no single threshold decides it."]))
+    yield grid(Figure("scores"))
+    yield Fold("Every score in every set", (_areas(found),))
 
 
 def rule(score: str, threshold: float | None, bounds: Bounds) -> str:
@@ -56,28 +80,43 @@ def rule(score: str, threshold: float | None, bounds: Bounds) -> str:
     return f"≤ {digits(threshold)} logits"
 
 
-def _kept(found: Told, bounds: Bounds) -> Item:
-    chosen = (f"Thresholds chosen on {found['validation_images']} validation images, applied to {found['images']} "
-              "others."
-              if found["chosen_on"] == "validation" else
-              bold("No validation images: thresholds were seen on the very images they are judged on, as in [A], so "
-                   "these gains are too good."))
-    columns = [Column("Score", forms.TEXT), Column("Withheld where it is", forms.TEXT),
+def _chosen(found: Told) -> str:
+    if found["chosen_on"] == "validation":
+        return (f"Thresholds chosen on {found['validation_images']} validation images, applied to {found['images']} "
+                "others.")
+    return bold("No validation images: thresholds were seen on the very images they are judged on, as in [A], so these "
+                "gains are too good.")
+
+
+def _of_set(each: Collection[str]) -> list[Column]:
+    """The column of the data set, where there are several."""
+    return [Column("Set", forms.TEXT)] if "" not in each else []
+
+
+def _kept(each: Mapping[str, tuple[Told, Bounds]], chosen: str) -> Item:
+    columns = [*_of_set(each), Column("Score", forms.TEXT), Column("Withheld where it is", forms.TEXT),
                Column("Share, %", forms.only()), Column("Kept, % right", forms.share()),
                Column("Gain, points", forms.signed())]
-    return table(columns, [(score_name(row["score"]), rule(row["score"], row["threshold"], bounds), row["withheld"],
-                            row["accuracy"], row["change"]) for row in found["rows"]],
-                 above=f"Accuracy among the kept reads when about {percent(found['share'], 0)} are withheld. {chosen}")
+    rows = [(*([title] if title else []), score_name(row["score"]), rule(row["score"], row["threshold"], bounds),
+             row["withheld"], row["accuracy"], row["change"])
+            for title, (found, bounds) in each.items() for row in found["rows"]]
+    share = next(iter(each.values()))[0]["share"]
+    return table(columns, begun(rows) if "" not in each else rows,
+                 above=f"Accuracy among the kept reads when about {percent(share, 0)} are withheld. {chosen}")
 
 
-def _areas(found: Told) -> Item:
-    differences = {row["against"]: row for row in found["differences"]}
+def _areas(each: Mapping[str, Told]) -> Item:
+    differences = {title: {row["against"]: row for row in found["differences"]} for title, found in each.items()}
+    beside = any(differences.values())
     group = "Smallest flip minus this score"
-    columns = [Column("Score", forms.TEXT), Column("AURC", forms.share(1, 4)), Column("AUGRC", _GENERALISED)]
-    if differences:
+    columns = [*_of_set(each), Column("Score", forms.TEXT), Column("AURC", forms.share(1, 4)),
+               Column("AUGRC", _GENERALISED)]
+    if beside:
         columns += [Column("Kept, points", forms.signed(), group), Column("AURC", forms.signed(1, 4), group)]
-    return table(columns, [(score_name(row["score"]), row["area"], row["generalised_area"],
-                            *_minus(differences.get(row["score"]), bool(differences))) for row in found["rows"]],
+    rows = [(*([title] if title else []), score_name(row["score"]), row["area"], row["generalised_area"],
+             *_minus(differences[title].get(row["score"]), beside))
+            for title, found in each.items() for row in found["rows"]]
+    return table(columns, begun(rows) if "" not in each else rows,
                  above="How well each score sorts right from wrong, whatever share is withheld, and the smallest flip "
                  "minus that score over the same resampled patients (better: above 0 in points, below 0 in AURC).")
 
