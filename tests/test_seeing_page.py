@@ -24,7 +24,7 @@ from steadyread.report.noise import Seeing
 from steadyread.report.sections.seeing import seeing
 from steadyread.report.seeing_drawings import attention_shift, draw_seen, ranking, sanity, seeing_drawings
 from steadyread.report.seeing_stored import read_seen, read_seen_run, read_shown
-from steadyread.words.seeing import claim_said
+from steadyread.words.seeing import area_said
 
 CLASSES = ("benign", "malignant")
 STUDY = noise.Made(cases=40, patients=30, folds=2, doses=(100.0,), draws=10, attacks=("random_ct_noise",),
@@ -74,13 +74,13 @@ def test_a_study_that_did_not_look_has_no_such_section(tmp_path: Path) -> None:
     assert read_seen_run(folder) is None
 
 
-@pytest.mark.parametrize(("moved", "grown", "verdict"), [
-    (3.0, 1.6, "[B]'s claim is confirmed: a larger area, and more of it beyond the nodule"),
-    (0.0, 0.6, "[B]'s claim does not hold: a smaller area, and less of it beyond the nodule"),
-    (0.0, 1.0, "[B]'s claim is not confirmed: no detectably larger area")])
-def test_the_claim_is_judged_by_its_figures(moved: float, grown: float, verdict: str) -> None:
+@pytest.mark.parametrize(("moved", "grown", "words"), [
+    (3.0, 1.6, "a larger area; more of it beyond the nodule"),
+    (0.0, 0.6, "a smaller area; less of it beyond the nodule"),
+    (0.0, 1.0, "no detectably larger area")])
+def test_the_area_is_told_by_its_numbers(moved: float, grown: float, words: str) -> None:
     found = told(replace(SMALL, cases=40, patients=40, moved_mm=moved, grown=grown))
-    assert verdict in claim_said(found, "grad_cam", CLASSES)[0]
+    assert words in area_said(found, "grad_cam")[0]
 
 
 @pytest.mark.parametrize("changed", [{"flat": 24}, {"flips": 0.0}, {"cases": 6, "patients": 6}, {"features": 1},

@@ -65,8 +65,7 @@ def summarise_seeing(seen: Sequence[SeenFold], seed: int = 0) -> dict[str, Any] 
             "against": _all_tested([row for one in held for row in against_rows(one, seed)]), "paired": paired,
             "sanity": sanity, "alike": alike_rows(held), "findings": sanity_findings(sanity),
             "features": [row | {"random": _random_weights(one.told)} for one in seen
-                         for row in feature_rows([one.features], seed)],
-            "feature_flips": feature_flips(seen, held[0], seed) if held else None}
+                         for row in feature_rows([one.features], seed)]}
 
 
 def shift_rows(one: Attention, seed: int = 0) -> list[dict[str, Any]]:
@@ -209,29 +208,6 @@ def with_holm(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 def _all_tested(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """Rows with Holm's p as `p_holm`, over all of them."""
     return [dict(row) | {"p_holm": p} for row, p in zip(rows, holm([row["p"] for row in rows]), strict=True)]
-
-
-def feature_flips(seen: Sequence[SeenFold], one: Attention, seed: int = 0) -> dict[str, Any] | None:
-    """Whether the images that flip are those whose most changed feature changes most, each fold's own median as 1.
-
-    The changes are under random noise, the flips those of `one`: medians of flipped and steady, their difference.
-    """
-    place = {name: at for at, name in enumerate(one.case_id.tolist())}
-    values = np.full(one.flipped.shape, np.nan)
-    for fold, each in enumerate(seen):
-        top = each.features.most_changed()
-        if top is None:
-            continue
-        change = each.features.change[:, top]
-        for name, value in zip(each.features.case_id.tolist(), change / np.nanmedian(change), strict=True):
-            if name in place:
-                values[place[name], fold] = value
-    if not np.isfinite(values).any():
-        return None
-    flipped, steady = one.inside("flipped"), one.inside("steady")
-    return {"flipped": median_over_folds(values, flipped, one.patient, seed),
-            "steady": median_over_folds(values, steady, one.patient, seed),
-            "difference": difference_over_folds(one, values, seed)}
 
 
 def _random_weights(told: Mapping[str, Any]) -> list[float]:

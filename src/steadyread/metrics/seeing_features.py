@@ -31,11 +31,6 @@ class FeatureChange:
         """The features that have a figure on most images."""
         return np.flatnonzero(np.isfinite(self.change).mean(0) > 0.5) if len(self.change) else np.zeros(0, np.int64)
 
-    def most_changed(self) -> int | None:
-        """The feature with the largest median change; None where all are silent."""
-        lively = self.lively()
-        return int(lively[np.nanmedian(self.change[:, lively], axis=0).argmax()]) if len(lively) else None
-
 
 def feature_rows(held: Sequence[FeatureChange], seed: int = 0) -> list[dict[str, Any]]:
     """A network a row: its features from the most changed down, and how steady that ranking is.

@@ -12,38 +12,27 @@ from steadyread.words.numbers import counted, digits, p_shown, percent, points
 
 Summary = Mapping[str, Any]
 Row = Mapping[str, Any]
-_AS_THERE = ("up", "down")       # area and share inside the nodule, as [B] saw them
-_SHORT = {("up", "down"): "as [B] says", ("down", "up"): "the other way round",
-          ("up", "none"): "a larger area only", ("none", "down"): "beyond the nodule only",
-          ("down", "none"): "a smaller area", ("none", "up"): "less beyond the nodule",
-          ("up", "up"): "a larger area, but less beyond the nodule",
-          ("down", "down"): "a smaller area, but more beyond the nodule",
-          ("none", "none"): "no detectable change"}
 _AREA = {"up": "a larger area", "down": "a smaller area", "none": "no detectably larger area"}
 _INSIDE = {"up": "less of it beyond the nodule", "down": "more of it beyond the nodule",
            "none": "not detectably more of it beyond the nodule"}
-_CLAIM = ("[B]'s claim is not confirmed", "half of [B]'s claim is confirmed", "[B]'s claim is confirmed")
 _STABLE = 0.9      # rank correlation of two halves, from which on a ranking is called the same
 
 
-def claim_said(summary: Summary, method: str, classes: Sequence[str] = ()) -> tuple[str, str]:
-    """[B] Fig. 10's claim, a larger area beyond the nodule, on the flipped reads: the verdict, then the numbers."""
-    rows = [row for row in summary["paired"]
-            if (row["method"], row["attack"], row["group"]) == (method, summary["attack"], "flipped")]
-    groups: dict[int | None, dict[str, Row]] = {None: {}}
-    for row in sorted(rows, key=lambda row: -1 if row["read_as"] is None else row["read_as"]):
-        groups.setdefault(row["read_as"], {})[row["measure"]] = row
-    whole = groups.pop(None)
-    area, inside = whole.get("area"), whole.get("inside")
+def area_said(summary: Summary, method: str) -> tuple[str, str]:
+    """Whether attention covers another area of the flipped reads' images, and lies beyond the nodule: in words, then
+    the numbers."""
+    rows = {row["measure"]: row for row in summary["paired"] if row["read_as"] is None
+            and (row["method"], row["attack"], row["group"]) == (method, summary["attack"], "flipped")}
+    area, inside = rows.get("area"), rows.get("inside")
     if area is None:
         return f"{method_name(method)}: no read flipped whose maps could be compared.", ""
-    by_class = {class_said(number, classes): measures for number, measures in groups.items()}
     second = f"the share inside the nodule goes from {_change(inside)}" if inside else "no mask is known"
     numbers = (f"On {area['reads']} flipped reads of {area['patients']} patients the part of the image that holds "
                f"half of the attention goes from {_change(area)}; {second}.")
-    return (f"{method_name(method)}: {_verdict(whole, by_class)}.",
-            numbers + (_by_class(by_class) if len(by_class) > 1 and inside else "")
-            + _beside_steady(against(summary, method, summary["attack"])))
+    ways = way(area), way(inside) if inside else ""
+    words = "too few patients to tell" if "few" in ways else (
+        _AREA[ways[0]] + (f"; {_INSIDE[ways[1]]}" if ways[1] else ""))
+    return f"{method_name(method)}: {words}.", numbers + _beside_steady(against(summary, method, summary["attack"]))
 
 
 def way(row: Row) -> str:
@@ -84,24 +73,6 @@ def ranking_said(summary: Summary) -> str:
             f"patients){anew}.{ranking}")
 
 
-def causes_said(summary: Summary) -> str:
-    """Whether the images that flip are those whose most changed feature changes most; empty where unknown."""
-    difference: Estimate = (summary["feature_flips"] or {}).get("difference") or Estimate(None)
-    if difference.value is None:
-        return ""
-    if difference.low is None or difference.high is None:
-        return "Whether images that flip are those whose most changed feature changes most: too few to tell."
-    numbers = f"{points(difference.value)} % of its median change{_interval(difference)}"
-    if difference.low <= 0 <= difference.high:
-        return ("[B] supposes that such features make reads flip. That cannot be seen here: in how much random "
-                "noise changes the most changed feature, there is no detectable difference between the images that "
-                f"flip under the study's own noise and those that do not ({numbers}).")
-    more, fits = ("more", "fits") if difference.value > 0 else ("less", "does not fit")
-    return ("In images that flip under the study's own noise, random noise changes the most changed feature "
-            f"{more} than in those that do not ({numbers}), which {fits} [B]'s supposition that such features make "
-            "reads flip; it does not prove a cause.")
-
-
 def against(summary: Summary, method: str, attack: str) -> dict[str, Estimate]:
     """Flipped minus steady by measure."""
     return {row["measure"]: row["difference"] for row in summary["against"]
@@ -121,33 +92,6 @@ def over_middle(ranked: Sequence[float]) -> float | None:
     return ranked[0] / middle if middle > 0 else None
 
 
-def _verdict(whole: Mapping[str, Row], by_class: Mapping[str, Mapping[str, Row]]) -> str:
-    """[B]'s sentence, a larger area and beyond the nodule, held against both numbers; by class where these part."""
-    area, inside = way(whole["area"]), way(whole["inside"]) if "inside" in whole else "unknown"
-    ways = {name: _ways(measures) for name, measures in by_class.items()}
-    confirmed = " and ".join(name for name, pair in ways.items() if pair == _AS_THERE)
-    if confirmed and (area, inside) != _AS_THERE:
-        refuted = " and ".join(name for name, pair in ways.items() if pair[0] == "down" or pair[1] == "up")
-        return (f"[B]'s claim is confirmed for reads as {confirmed}, and "
-                f"{f'not for reads as {refuted}' if refuted else 'cannot be told for the others'}")
-    if "few" in (area, inside):
-        return "too few patients to tell whether [B]'s claim holds"
-    join = "but" if (area == "up") != (inside == "down") else "and"
-    both = _AREA[area] + (f", {join} {_INSIDE[inside]}" if inside != "unknown" else "")
-    if area == "down" or inside == "up":
-        return f"[B]'s claim does not hold: {both}"
-    return f"{_CLAIM[(area == 'up') + (inside == 'down')]}: {both}"
-
-
-def _by_class(by_class: Mapping[str, Mapping[str, Row]]) -> str:
-    """Both changes of the flipped reads of each class, in short."""
-    each = [f"read as {name} ({measures['area']['reads']} reads) {points(measures['area']['difference'].value)} and "
-            f"{points(measures['inside']['difference'].value)}, "
-            f"{_SHORT.get(_ways(measures), 'too few patients to tell')}"
-            for name, measures in by_class.items() if {"area", "inside"} <= measures.keys()]
-    return f" In points of area and share, by class: {'; '.join(each)}."
-
-
 def _beside_steady(differences: Mapping[str, Estimate]) -> str:
     """How much more both change than on steady reads; empty where too few patients tell."""
     each = [f"{name} {points(difference.value)} ({_interval(difference)[2:]})"
@@ -155,12 +99,6 @@ def _beside_steady(differences: Mapping[str, Estimate]) -> str:
             if (difference := differences.get(measure)) is not None and _interval(difference)]
     return "" if not each else (" Beyond what the same noise does to reads of the same class and fold that do not flip "
                                 f"(medians): {', '.join(each)}.")
-
-
-def _ways(measures: Mapping[str, Row]) -> tuple[str, str]:
-    """The ways of area and share inside, `few` where one is not known."""
-    area, inside = (way(measures[name]) if name in measures else "few" for name in ("area", "inside"))
-    return area, inside
 
 
 def _change(row: Row) -> str:

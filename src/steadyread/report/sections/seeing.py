@@ -13,7 +13,7 @@ from steadyread.report.section import section
 from steadyread.report.table import As, Band, Cell, Column, Form, Row, table
 from steadyread.words.noise import noise_name, short_name
 from steadyread.words.numbers import counted, p_shown, percent
-from steadyread.words.seeing import against, causes_said, claim_said, class_said, moved_said, over_middle, ranking_said
+from steadyread.words.seeing import against, area_said, class_said, moved_said, over_middle, ranking_said
 
 _GROUPS = {"flipped": "flipped", "steady": "did not flip"}
 _BLANK = Cell("")
@@ -26,26 +26,24 @@ def seeing(seen: Seeing) -> Iterator[Item]:
     s = seen.summary
     noise = noise_name(s["attack"]).lower().replace(" (ours)", "")
     networks = counted(len(s["folds"]), "network")
-    yield Text("[B] looked at one nodule: under noise that changed the read, some features of the first layer changed "
-               "a lot, and attention spread to “a larger area beyond the nodule”. Here the same is measured on "
-               f"{s['images']} {seen.part} images of {s['patients']} patients by {networks}, under {noise} noise of "
-               f"{s['mas']:g} mAs and under plain random noise of that dose.")
+    yield Text(f"Measured on {s['images']} {seen.part} images of {s['patients']} patients by {networks}, under {noise} "
+               f"noise of {s['mas']:g} mAs and under plain random noise of that dose.")
     yield Heading("Can the maps be trusted?")
     yield notes(s["findings"]) if s["findings"] else Notes((Note(
         "warning", "", "Maps of randomised weights were not made: nothing says that these maps tell of what was "
         "learned."),))
     yield grid(Figure("seeing_sanity"), tuple(Text(words, "note") for words in _maps(seen)))
-    yield Heading("Attention: a larger area beyond the nodule?")
+    yield Heading("Attention: another area, beyond the nodule?")
     for method in s["methods"]:
-        verdict, figures = claim_said(s, method, seen.classes)
-        yield Text(f"{bold(verdict)} {figures}")
+        words, numbers = area_said(s, method)
+        yield Text(f"{bold(words)} {numbers}")
     yield from _areas(seen)
     yield Heading("Does attention move more where the read changes?")
     yield from (Text(moved_said(s, method)) for method in s["methods"])
     yield _shifts(seen)
     yield grid(Figure("seeing_shift"), Figure("seeing_attention"), tone="figures wide")
     yield Heading("Features of the first layer")
-    yield Text(f"{ranking_said(s)} {causes_said(s)}".strip())
+    yield Text(ranking_said(s))
     if s["features"]:
         yield _features(seen)
     yield grid(Figure("seeing_ranking"))
