@@ -15,9 +15,9 @@ from steadyread.errors import InputRefused
 from steadyread.metrics import Estimate, step_curve
 from steadyread.metrics.summary import as_json
 from steadyread.report import write_report
-from steadyread.report.accuracy_drawings import AttackPoints, Side, Trained, before_and_after, reach
+from steadyread.report.accuracy_drawings import AttackPoints, Side, before_and_after, reach
 from steadyread.report.drawings import hardening_course
-from steadyread.report.hardening_drawings import by_training_size, flips_before_and_after
+from steadyread.report.hardening_drawings import Judged, Measure, flips_before_and_after, methods_forest
 from steadyread.report.hardening_stored import read_hardenings
 from steadyread.report.networks import Networks
 from steadyread.report.plain import plain_of
@@ -79,7 +79,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_figures_are_written_and_in_the_page(run: Path) -> None:
     names = {path.stem for path in (run / "figures").iterdir()}
-    assert {"before_after", "flips_before_after", "hardening", "training_sizes"} <= names
+    assert {"before_after", "flips_before_after", "hardening", "hardenings"} <= names
     text = (run / "report.html").read_text()
     for words in ("([A] Fig. 3)", "Above the diagonal", "under PGD of 0.0020 of the range", "Hollow: failed"):
         assert words in text
@@ -155,7 +155,6 @@ CURVE = step_curve(np.array([0.0, 2.0, 3.0, np.inf]), np.array([False, True, Tru
                    np.arange(4).astype(str))
 EMPTY = step_curve(NONE, NONE.astype(bool), NONE.astype(bool), NONE.astype(str))
 POINTS = [AttackPoints("FGSM", [1.4, 2.8], [0.7, 0.6]), AttackPoints(HOSTILE, [1.4], [0.5])]
-ONE = Trained(2.8, Estimate(0.8, 0.7, 0.9), Estimate(0.5))
 
 
 def words(panel: Panel) -> str:
@@ -169,7 +168,7 @@ def test_figures_without_numbers_say_so() -> None:
     for flips in (NONE, np.full(3, np.inf)):
         assert "no read that is right in both was flipped" in words(flips_before_and_after(flips, flips, HU))
     assert "no epoch of hardening" in words(hardening_course({}, HU))
-    assert "no hardening to compare" in words(by_training_size([], Estimate(None), Estimate(None), PLAIN))
+    assert "no method was judged" in words(methods_forest([Judged("before", (None,))], [Measure("AUC", "blue")])[0])
 
 
 def test_the_curves_are_drawn_where_they_are() -> None:
@@ -199,10 +198,11 @@ def test_a_training_that_reads_one_class_and_one_that_failed_are_marked() -> Non
     assert "one class for every image" in words(course)
     assert "kept: the start" in words(course)
     assert "stage 2: 2.8 HU" in words(hardening_course(history(), HU))
-    sizes = by_training_size([ONE, Trained(28.0, Estimate(0.5), Estimate(0.5), True)], Estimate(0.9), Estimate(0.3), HU)
-    hollow = [row["x"] for row in sizes.tables["marks"] if row["fill"] != row["colour"]]
-    assert hollow == [28.0, 28.0]
-    assert "clean, before: 90.0 %" in words(sizes)
+    rows = [Judged("before", (Estimate(0.3),)), Judged("small", (Estimate(0.8, 0.7, 0.9),)),
+            Judged("large", (Estimate(0.5),), True)]
+    (panel,) = methods_forest(rows, [Measure("right, %", "blue")])
+    hollow = [row["x"] for row in panel.tables["marks"] if row["fill"] != row["colour"]]
+    assert hollow == [0.5]
 
 
 def test_sizes_and_epochs_of_other_folds_are_told_beside_those_of_the_first(tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import numpy as np
 from steadyread.charts import Axis, Entry, Line, Panel, Rule, curve, nothing, per_size, size_axis
 from steadyread.charts.look import BLUE, DASHED, INK, SERIES, SOLID, VERMILION, Look
 from steadyread.metrics import Reads
-from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.robustness import Curve, accuracy_under_attack, robust_curve
 from steadyread.metrics.summary import thinned
 from steadyread.units import Bounds
@@ -47,16 +46,6 @@ class Side:
     def exact(self) -> bool:
         """Whether the curve is drawn."""
         return self.curve.n > 0 and self.curve.end > 0
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A hardening by its training size (native): clean accuracy, and accuracy under attack at one common size."""
-
-    epsilon: float
-    clean: Estimate
-    robust: Estimate
-    failed: bool = False
 
 
 def side_of(reads: Reads, against: str, limit: float) -> Side:

@@ -4,10 +4,12 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
+from steadyread.metrics.contrasts import Contrast
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.tidy import QUOTED
 from steadyread.report.items import Card
 from steadyread.units import number_of, unit_word
+from steadyread.words.hardening import difference_said
 from steadyread.words.numbers import NONE, digits, percent
 from steadyread.words.plain import flips_told
 
@@ -23,6 +25,15 @@ def estimated(name: str, found: Estimate, show: Show, of: str = "images") -> Car
     spread = f"; SD over folds {show(found.sd)}" if found.sd is not None else ""
     known = found.low is not None and found.high is not None
     return Card(show(found.value), name, f"{within(found, show) if known else FEW}{spread}")
+
+
+def contrast_card(name: str, row: Contrast, show: Show = percent, change: Callable[[Estimate], str] = difference_said
+                  ) -> Card:
+    """A card of a number after hardening, with that before and how they differ."""
+    if row.after.value is None or row.before.value is None:
+        return Card(NONE, name, "unknown from these images")
+    few = "" if row.difference.low is not None else f"; {FEW}"
+    return Card(show(row.after.value), f"{name}, {show(row.before.value)} before", f"{change(row.difference)}{few}")
 
 
 def within(found: Estimate, show: Show) -> str:

@@ -6,14 +6,13 @@ from typing import Any
 
 from steadyread.metrics.contrasts import UNKNOWN, Contrast
 from steadyread.report import forms
-from steadyread.report.accuracy_drawings import Trained
-from steadyread.report.cards import FEW, bare, within
+from steadyread.report.cards import bare, contrast_card, within
 from steadyread.report.items import Card
 from steadyread.report.marks import italic, mark
 from steadyread.report.table import Column, Form, Table, table
-from steadyread.units import Bounds, number_of
-from steadyread.words.hardening import difference_said, method_name
-from steadyread.words.numbers import NONE, digits, factor, percent, points, show_native, show_size_json
+from steadyread.units import Bounds
+from steadyread.words.hardening import method_name
+from steadyread.words.numbers import NONE, factor, percent, show_native, show_size_json
 
 Told = Mapping[str, Any]
 _NAME = Form(lambda named: str(named[0]), tone="", beneath=lambda named: "\n".join(filter(None, (
@@ -31,8 +30,8 @@ def hardening_cards(told: Told) -> list[Card]:
     made = []
     row = told["headline"]
     if row:
-        made.append(_paired_card(f"robust accuracy at {bare(row.size)}", row.contrast))
-    made.append(_paired_card("clean accuracy", found["clean"]))
+        made.append(contrast_card(f"robust accuracy at {bare(row.size)}", row.contrast))
+    made.append(contrast_card("clean accuracy", found["clean"]))
     flips = found["flips"]
     if flips["searched"] and flips["images"]:
         larger = flips["larger"]
@@ -116,57 +115,6 @@ def epoch(training: Told) -> str:
     if chosen is None:
         return NONE
     return f"{chosen} of {len(training.get('epochs') or ())}" if chosen else "none, the start"
-
-
-def trained_sizes(told: Mapping[str, Any]) -> list[Trained]:
-    """Each PGD hardening with its size of training, in native units, smallest first; none that was not assessed."""
-    found = told["compared"]
-    if found is None or told["headline"] is None:
-        return []
-    own = told["headline"].contrast
-    rows = [(told["training"].get("method"), told["epsilon"], found["clean"], own, told["failed"])]
-    rows += [(other["method"], other["epsilon"], other["clean"], other["robust"], other["failed"])
-             for other in told["others"] if other["assessed"]]
-    return sorted((Trained(number_of(size), clean.after, robust.after, bool(failed))
-                   for method, size, clean, robust, failed in rows if method == "pgd" and size),
-                  key=lambda one: one.epsilon)
-
-
-def sizes_said(told: Told, bounds: Bounds) -> str:
-    """What the sizes of training made of the networks, in figures; empty where there is but one."""
-    sizes = trained_sizes(told)
-    good = [one for one in sizes if not one.failed and one.robust.value is not None]
-    if len(sizes) < 2:
-        return ""
-    at = show_size_json(told["at"])
-    said = []
-    if good:
-        best = max(good, key=lambda one: one.robust.value or 0.0)
-        said.append(f"On these images the highest accuracy under changes of at most {at}, "
-                    f"{percent(best.robust.value)}, came of training at {show_native(best.epsilon, bounds)}; how "
-                    "far the others are from this study's own stands in the table.")
-        least, most = good[0], good[-1]
-        if most is not least:
-            said.append(f"From the smallest size ({_of_range(least, bounds)}) to the largest "
-                        f"({_of_range(most, bounds)}) it goes from {percent(least.robust.value)} to "
-                        f"{percent(most.robust.value)}, and the clean accuracy from "
-                        f"{percent(least.clean.value)} to {percent(most.clean.value)}.")
-    failed = [_of_range(one, bounds) for one in sizes if one.failed]
-    if failed:
-        said.append(f"Training at {', '.join(failed)} of the range failed.")
-    return " ".join(said)
-
-
-def _paired_card(name: str, row: Contrast) -> Card:
-    if row.after.value is None:
-        return Card(NONE, name, "unknown from these images")
-    return Card(percent(row.after.value), f"{name}, {percent(row.before.value)} before",
-                difference_said(row.difference) if row.difference.low is not None
-                else f"{points(row.difference.value)} points; {FEW}")
-
-
-def _of_range(one: Trained, bounds: Bounds) -> str:
-    return digits(one.epsilon / bounds.range)
 
 
 def _sentence(text: Any) -> str:

@@ -4,7 +4,7 @@ As [A] Fig. 3 (doi:10.1200/CCI.21.00170) and [B] Fig. 11 (doi:10.1088/1361-6560/
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,6 @@ from steadyread.charts import (
     Axis,
     Chart,
     Cloud,
-    Entry,
     Interval,
     Line,
     Panel,
@@ -24,12 +23,10 @@ from steadyread.charts import (
     nothing,
     per_size,
     scatter,
-    size_axis,
 )
 from steadyread.charts.look import (
     BLUE,
     DASHED,
-    DOTTED,
     GREEN,
     INK,
     ORANGE,
@@ -48,10 +45,9 @@ from steadyread.metrics.intervals import Estimate, Floats
 from steadyread.metrics.noise import sar_curve
 from steadyread.metrics.plan import exact_up_to
 from steadyread.metrics.reads import RANDOM
-from steadyread.report.accuracy_drawings import Side, Trained, before_and_after, side_of
+from steadyread.report.accuracy_drawings import Side, before_and_after, side_of
 from steadyread.report.dose_drawings import DoseLine, sar_panel, share_by_dose
 from steadyread.report.drawings import Drawing, training_drawing
-from steadyread.report.hardened import trained_sizes
 from steadyread.report.hardening_stored import plain_side
 from steadyread.report.stored import Run
 from steadyread.units import Bounds, number_of, unit_word
@@ -61,6 +57,7 @@ from steadyread.words.numbers import show_size_json
 Found = Mapping[str, Any]
 _SAR_MAS = 50.0          # [B] Fig. 11
 _COURSES = 7             # trainings that a figure can tell apart
+_MEASURED = ("san", "robust", "auc")
 _FEWEST_TRIALS = 5       # of an attack, for whose SAR a curve says anything
 _STEPS = (Look(INK, DASHED), Look(ORANGE, (7, 3, 2, 3), "triangle-up"), Look(VERMILION, SOLID, "square"), *SERIES[3:6])
 _BEST = Look(BLUE, (1, 1.5), "diamond")     # the line that is no round
@@ -84,12 +81,8 @@ def hardening_drawings(plain: Run, hardened: Sequence[Hardened], told: Found) ->
                                               np.asarray(compared["flips"]["after"]), bounds))]
     if told["training"].get("epochs"):
         made.append(training_drawing("hardening", told["training"], bounds))
-    sizes = trained_sizes(told)
-    if len(sizes) > 1:
-        made.append(chart("training_sizes",
-                          "By the size of change in PGD training: accuracy on clean images, and under changes of "
-                          f"at most {show_size_json(told['at'])}. Dotted: before hardening. Hollow: failed.",
-                          by_training_size(sizes, compared["clean"].before, told["headline"].contrast.before, bounds)))
+    if compared is not None and told["headline"] is not None and told["others"]:
+        made.append(_hardenings(told))
     return made
 
 
@@ -129,46 +122,35 @@ def flips_before_and_after(before: Floats, after: Floats, bounds: Bounds) -> Pan
     return scatter(clouds, across, up, rules, diagonal=True)
 
 
-def by_training_size(hardened: Sequence[Trained], clean: Estimate, robust: Estimate, bounds: Bounds) -> Panel:
-    """[A]'s warning, drawn: too small a training size gains little, too large a one teaches nothing.
-
-    Clean accuracy and accuracy under attack by the size of training; `clean` and `robust` are those of the network
-    before, as level lines. Hollow marks: hardenings that failed.
-    """
-    shown = sorted((network for network in hardened if network.epsilon > 0), key=lambda network: network.epsilon)
-    if not shown:
-        return nothing("no hardening to compare with")
-    x = [network.epsilon / per_size(bounds) for network in shown]
-    lines, rules, levels = [], [], []
-    for name, values, level, look in (
-            ("clean", [network.clean for network in shown], clean, Look(GREEN)),
-            ("under attack", [network.robust for network in shown], robust, Look(BLUE, DASHED, "square"))):
-        lines.append(Line(name, look, x, [_number(value.value) for value in values], [value.low for value in values],
-                          [value.high for value in values], band=False, marked=None))
-        failed = [at for at, network in enumerate(shown) if network.failed]
-        lines.append(Line(name, look, [x[at] for at in failed], [_number(values[at].value) for at in failed],
-                          marked=None, joined=False, hollow=True, listed=False))
-        if level.value is not None:
-            rules.append(Rule("y", level.value, colour=look.colour))
-            levels.append(Entry(f"{name}, before: {100 * level.value:.1f} %", Look(look.colour, DOTTED), mark=False))
-    axis = size_axis(bounds, "size of change in training", (x[0] / 1.35, x[-1] * 1.35), log=True)
-    panel = curve(lines, axis, Axis("accuracy, %", (0, 1.04), percent=True), rules)
-    return replace(panel, key=(*panel.key, *levels))
-
-
-def _number(value: float | None) -> float:
-    return float("nan") if value is None else value
+def _hardenings(told: Found) -> Chart:
+    """The study's own hardening and those that it is compared with, under attack and on clean images."""
+    robust, clean = told["headline"].contrast, told["compared"]["clean"]
+    rows = [Judged(BEFORE, (robust.before, clean.before)),
+            Judged("this study's", (robust.after, clean.after), bool(told["failed"]))]
+    rows += [Judged(hardened_name(other["name"]), (other["robust"].after, other["clean"].after), bool(other["failed"]))
+             for other in told["others"]]
+    size = show_size_json(told["at"])
+    return chart("hardenings", f"Accuracy of each hardening under changes of at most {size} and on clean images, 95 % "
+                 "intervals over patients. Dashed: before. Hollow: failed.",
+                 *methods_forest(rows, (Measure("right under attack, %", BLUE), Measure("right, clean, %", GREEN))))
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One method, or the networks before: SAN, robust accuracy and AUC, and whether it can be trusted."""
+    """One method, or the networks before: its measures, None where it has none, and whether it can be trusted."""
 
     name: str
-    san: Estimate | None
-    robust: Estimate | None
-    auc: Estimate | None
+    values: tuple[Estimate | None, ...]
     doubtful: bool = False
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A panel of a forest: what its axis says and its colour; a share stands on an axis in percent."""
+
+    words: str
+    colour: str
+    share: bool = True
 
 
 @dataclass(frozen=True)
@@ -229,35 +211,32 @@ def _forest(found: Found) -> Chart:
     rows = []
     if judged:
         first = judged[0]
-        rows = [Judged(BEFORE, first["san"].before, first["robust"].before, first["auc"].before)]
-        rows += [Judged(hardened_name(row["name"]), row["san"].after, row["robust"].after,
-                        row["auc"].after, bool(row["silent"] or row["failed"])) for row in judged]
+        rows = [Judged(BEFORE, tuple(first[name].before for name in _MEASURED))]
+        rows += [Judged(hardened_name(row["name"]), tuple(row[name].after for name in _MEASURED),
+                        bool(row["silent"] or row["failed"])) for row in judged]
     noise = under(found) if found["attack"] else "noise"
+    measures = (Measure(f"flipped by {noise.split(' (')[0]}, %", BLUE), Measure("right and not flipped, %", GREEN),
+                Measure("AUC", BLUE, share=False))
     return chart("hardened_methods",
                  f"Every method judged alike, {noise}: mean over the folds, 95 % intervals over patients. "
-                 "Dashed: before; dotted: half the flips of before. Hollow: failed, or stopped reading.",
-                 *methods_forest(rows, noise.split(" (")[0]))
+                 "Dashed: before. Hollow: failed, or stopped reading.", *methods_forest(rows, measures))
 
 
-def methods_forest(rows: Sequence[Judged], noise: str) -> list[Panel]:
-    """SAN, robust accuracy and AUC of every method with 95 % intervals; the first row is the networks before.
+def methods_forest(rows: Sequence[Judged], measures: Sequence[Measure]) -> list[Panel]:
+    """The measures of every method with 95 % intervals, a panel each; the first row is the networks before.
 
-    Vermilion in the SAN's panel: half of what it was before. Hollow: a method that failed or stopped reading.
+    Hollow: a method that failed or stopped reading.
     """
     if len(rows) < 2:
         return [nothing("no method was judged beside the networks before")]
     panels = []
-    for name, words in (("san", f"flipped by {noise}, %"), ("robust", "right and not flipped, %"), ("auc", "AUC")):
-        values = [getattr(row, name) or Estimate(None) for row in rows]
-        colour = GREEN if name == "robust" else BLUE
-        lines = [Interval(row.name, value.value, value.low, value.high, Look(INK if at == 0 else colour),
-                          hollow=row.doubtful) for at, (row, value) in enumerate(zip(rows, values, strict=True))]
+    for at, measure in enumerate(measures):
+        values = [row.values[at] or Estimate(None) for row in rows]
+        lines = [Interval(row.name, value.value, value.low, value.high, Look(INK if row is rows[0] else measure.colour),
+                          hollow=row.doubtful) for row, value in zip(rows, values, strict=True)]
         before = values[0].value
-        rules = [] if before is None else [Rule("x", before, dash=DASHED)]
-        if before is not None and name == "san":
-            rules.append(Rule("x", before / 2, colour=VERMILION))
-        panels.append(interval(lines, _around(words, lines) if name == "auc" else Axis(words, percent=True), rules,
-                               named=name == "san"))
+        axis = Axis(measure.words, percent=True) if measure.share else _around(measure.words, lines)
+        panels.append(interval(lines, axis, [] if before is None else [Rule("x", before, dash=DASHED)], named=at == 0))
     return panels
 
 

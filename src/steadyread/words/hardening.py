@@ -69,6 +69,13 @@ def difference_said(difference: Estimate) -> str:
             f"{points(difference.high)}")
 
 
+def area_change_said(difference: Estimate) -> str:
+    """A difference of AUC with its interval: `-0.012, 95 % -0.030 to +0.006`."""
+    if difference.low is None or difference.high is None:
+        return _signed(difference.value)
+    return f"{_signed(difference.value)}, 95 % {_signed(difference.low)} to {_signed(difference.high)}"
+
+
 def doubt_said(failed: Sequence[str]) -> str:
     """What takes a gain back: the checks of the hardened network's evaluation that failed; empty without any."""
     return (" But this cannot be trusted while these checks of the hardened network fail: "
@@ -166,27 +173,20 @@ def hardening_words(found: Found) -> dict[str, Any]:
 
 
 def main_said(found: Found) -> str:
-    """What the main method did to the flips, and whether it at least halved them."""
+    """What the main method did to the flips, in points and in times as many."""
     row = next(iter(found["methods"]), None)
     if row is None or not found["judged"] or not row["folds"]:
         return _unjudged(found, row)
     if row["san"] is None:
         return (f"No attack was tried on the networks before and after {hardened_name(row['name'])} alike, so what "
                 "it did to the flips cannot be told.")
-    silent = f"But {silent_said(row, len(row['folds']))}" if row["silent"] else ""
-    return " ".join(filter(None, [_flips_said(found, row), silent, halved_said(row)]))
-
-
-def halved_said(row: Row) -> str:
-    """Whether the flips were at least halved; empty where there is nothing to say it of."""
+    if row["silent"]:
+        return f"{_flips_said(found, row)} But {silent_said(row, len(row['folds']))}"
     ratio: Estimate = row["san"].ratio
-    if row["silent"] or ratio.value is None or row["way"] in ("same", "worse"):
-        return ""
+    if ratio.value is None or row["way"] == "same":
+        return _flips_said(found, row)
     ends = "" if ratio.low is None or ratio.high is None else f" (95 %: {digits(ratio.low)} to {digits(ratio.high)})"
-    times = f"{digits(ratio.value)} times as many as before{ends}"
-    return {"yes": f"That is less than half: {times}.", "no": f"They are not halved: {times}.",
-            "unclear": f"Whether they are halved cannot be told: {times}.",
-            "few": f"They are {digits(ratio.value)} times as many as before."}[row["halved"]]
+    return f"{_flips_said(found, row)} They are {digits(ratio.value)} times as many as before{ends}."
 
 
 def reads_said(found: Found) -> str:
@@ -195,11 +195,8 @@ def reads_said(found: Found) -> str:
     if row is None or not row["auc"] or row["auc"].difference.value is None:
         return ""
     auc, cost = row["auc"], f"{found['auc_cost']:g}"
-    change: Estimate = auc.difference
-    between = "" if change.low is None or change.high is None else (
-        f", 95 % {_signed(change.low)} to {_signed(change.high)}")
     told = (f"The AUC is {auc.after.value:.3f} and was {auc.before.value:.3f} (difference "
-            f"{_signed(change.value)}{between})")
+            f"{area_change_said(auc.difference)})")
     kept = {"yes": f": no more is lost than the {cost} allowed.", "no": f": more is lost than the {cost} allowed.",
             "unclear": f"; whether more is lost than the {cost} allowed cannot be told.",
             "few": "; too few patients for an interval."}[row["auc_kept"]]

@@ -42,7 +42,7 @@ _SIZE = Form(lambda sized: forms.DIGITS.show(sized[0] and sized[0]["of_range"]),
 
 @section("Before and after hardening", of=Sets, order=2060)
 def hardened_sets(sets: Sets) -> Iterator[Item]:
-    """[A] Fig. 3, and every size."""
+    """[A] Fig. 3, a table of all sets, and each set's other hardenings."""
     hardened = [each for each in sets.each.values() if each["hardening"] is not None]
     if not hardened:
         yield Text("No network was hardened.")

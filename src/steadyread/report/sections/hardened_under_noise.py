@@ -6,12 +6,14 @@ from typing import Any
 from steadyread.metrics.contrasts import Contrast
 from steadyread.metrics.reads import KNOWN, ORIGINAL, PARTS
 from steadyread.report import forms
+from steadyread.report.cards import contrast_card
 from steadyread.report.items import Card, Cards, Figure, Fold, Heading, Item, Note, Notes, Terms, Text, grid, notes
-from steadyread.report.marks import bold, italic
+from steadyread.report.marks import bold
 from steadyread.report.noise import NoiseHardening
 from steadyread.report.section import section
 from steadyread.report.table import Cell, Column, Form, Table, begun, table
 from steadyread.words.hardening import (
+    area_change_said,
     hardened_name,
     lost_said,
     method_said,
@@ -22,10 +24,9 @@ from steadyread.words.hardening import (
     unequal_said,
 )
 from steadyread.words.noise import class_name, noise_name, starts_said, variant_name
-from steadyread.words.numbers import NONE, digits, percent
+from steadyread.words.numbers import NONE, digits
 
 Values = Mapping[str, Any]
-_HALVED = {"yes": "yes", "no": "no", "unclear": "unclear", "few": NONE}
 _READS = (("accuracy", "Accuracy, %"), ("sensitivity", "Sensitivity, %"), ("specificity", "Specificity, %"),
           ("random_draw", "Random, one draw, %"), ("plausible", "Plausible, once in K, %"))
 _BLANK = Cell("")
@@ -60,20 +61,11 @@ def _cards(s: Values) -> Iterator[Card]:
     best = s["best"]["name"] if s["best"] else s["main"]
     for name in dict.fromkeys(str(name) for name in (s["main"], best) if name in rows):
         row, method = rows[name], hardened_name(name)
-        san, robust, auc = row["san"], row["robust"], row["auc"]
-        yield Card(f"{100 * san.before.value:.0f}→{percent(san.after.value, 0)}",
-                   f"flipped by {under(s)}, {method}", _change(san, forms.POINTS_STACKED, " points"))
-        if robust and robust.after.value is not None:
-            yield Card(percent(robust.after.value), f"right and not flipped by it, {method}",
-                       _change(robust, forms.POINTS_STACKED, " points"))
-        if auc and auc.after.value is not None:
-            yield Card(f"{auc.after.value:.3f}", f"AUC, {method}", _change(auc, _AUC, " from before"))
-
-
-def _change(pair: Contrast, form: Form, unit: str) -> str:
-    difference = pair.difference
-    interval = f", 95 %: {form.beneath(difference)}" if form.beneath and difference.low is not None else ""
-    return f"{form.show(difference)}{unit}{interval}"
+        yield contrast_card(f"flipped by {under(s)}, {method}", row["san"])
+        if row["robust"] and row["robust"].after.value is not None:
+            yield contrast_card(f"right and not flipped by it, {method}", row["robust"])
+        if row["auc"] and row["auc"].after.value is not None:
+            yield contrast_card(f"AUC, {method}", row["auc"], lambda value: f"{value:.3f}", area_change_said)
 
 
 def _warnings(s: Values) -> Iterator[str]:
@@ -191,22 +183,20 @@ def _flip_table(s: Values, judged: Sequence[Values], before: Values, noise: str)
     best = s["best"]["name"] if s["best"] else None
     columns = [Column("Method", forms.TEXT), *_pair("Flipped (SAN), %", forms.POINTS_STACKED),
                Column("p (Holm)", forms.P_VALUE), Column("After / before", forms.DIGITS_STACKED),
-               Column("Halved", forms.TEXT), *_pair("Right and not flipped, %", forms.POINTS_STACKED),
+               *_pair("Right and not flipped, %", forms.POINTS_STACKED),
                *_pair("AUC", _AUC, 1, 3)]
-    rows: list[Sequence[Any]] = [("before", before.get("san"), *[_BLANK] * 4, before.get("robust"), _BLANK,
+    rows: list[Sequence[Any]] = [("before", before.get("san"), *[_BLANK] * 3, before.get("robust"), _BLANK,
                                   before.get("auc"), _BLANK)]
     for row in judged:
         name = hardened_name(row["name"])
-        halved = "silent" if row["silent"] else "reads lost" if row["lost_reads"] else _HALVED[row["halved"]]
         rows.append((bold(name) if row["name"] == best else name, *_of_pair(row["san"]), row["p_holm"],
-                     row["san"].ratio if row["san"] else None, halved, *_of_pair(row["robust"]),
+                     row["san"].ratio if row["san"] else None, *_of_pair(row["robust"]),
                      *_of_pair(row["auc"])))
     return table(columns, rows, tone="snug", above=(
         f"{s['part'].capitalize()} images, {noise}: mean over folds, and the difference from before (AUC apart, in "
         "points), its 95 % interval over the same resampled patients below it. Each method is set against the networks "
         "that it began with, on its own folds. p: the sign of each patient's difference exchanged, two-sided, "
-        f"corrected after Holm for the {len(judged)} {'method' if len(judged) == 1 else 'methods'}. "
-        f"{italic('Halved')}: the ratio's whole interval below one half."))
+        f"corrected after Holm for the {len(judged)} {'method' if len(judged) == 1 else 'methods'}."))
 
 
 def _reads_table(judged: Sequence[Values], before: Values) -> Item:

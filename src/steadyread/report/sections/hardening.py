@@ -9,7 +9,7 @@ from steadyread.metrics.hardening import CHANGED, ROBUST, Compared
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.summary import as_json
 from steadyread.report import forms
-from steadyread.report.hardened import hardening_cards, others_table, sizes_said, training_terms
+from steadyread.report.hardened import hardening_cards, others_table, training_terms
 from steadyread.report.items import Cards, Figure, Fold, Heading, Item, Listing, Terms, Text, grid, notes
 from steadyread.report.marks import italic, mark
 from steadyread.report.plain import Plain, failed
@@ -76,11 +76,7 @@ def _compared(plain: Plain, found: Told) -> Iterator[tuple[str, str]]:
 
 
 def _before_after(plain: Plain, found: Told) -> Iterator[Item]:
-    yield grid(*map(Figure, ("before_after", "flips_before_after", "hardening", "training_sizes")))
-    sizes = sizes_said(found, plain.bounds)
-    if sizes:
-        yield Text("[A] warns that too small a size in training limits the gain, and too large a one keeps the network "
-                   f"from learning at all. {sizes}", "note")
+    yield grid(*map(Figure, ("before_after", "flips_before_after", "hardening", "hardenings")))
     unit = [Column(plain.unit, forms.NATIVE)] if plain.unit else []
     columns = [Column("Attack", forms.TEXT), Column(f"Change,\n{mark('keep', 'of range')}", forms.OF_RANGE), *unit,
                Column("Before", forms.share()), Column("After", forms.share()), Column("Difference", forms.POINTS),
