@@ -198,8 +198,8 @@ def test_a_training_that_reads_one_class_and_one_that_failed_are_marked() -> Non
     assert "one class for every image" in words(course)
     assert "kept: the start" in words(course)
     assert "stage 2: 2.8 HU" in words(hardening_course(history(), HU))
-    rows = [Judged("before", (Estimate(0.3),)), Judged("small", (Estimate(0.8, 0.7, 0.9),)),
-            Judged("large", (Estimate(0.5),), True)]
+    rows = [Judged("before", (Estimate(0.3, 0.2, 0.4),)), Judged("small", (Estimate(0.8, 0.7, 0.9),)),
+            Judged("large", (Estimate(0.5, 0.4, 0.6),), True)]
     (panel,) = methods_forest(rows, [Measure("right, %", "blue")])
     hollow = [row["x"] for row in panel.tables["marks"] if row["fill"] != row["colour"]]
     assert hollow == [0.5]
@@ -221,3 +221,13 @@ def test_sizes_and_epochs_of_other_folds_are_told_beside_those_of_the_first(tmp_
     assert only.training["why"].startswith("found. That is of the first fold; by fold: 2.8, 4.2")
     assert only.reads is not None
     assert only.reads.folds == (0, 1)
+
+
+def test_a_network_without_folds_has_none_whatever_its_folder_is_called(tmp_path: Path) -> None:
+    """As the plain one beside it, in a run that is about CT noise too."""
+    (tmp_path / "jobs").mkdir()
+    (tmp_path / "study.json").write_text(json.dumps({"hardening": {"method": "pgd"}}))
+    fabricate.write_run(tmp_path / "hardened" / "pgd" / "fold-0", records.as_table(fabricate.rows(slope=0.1)))
+    (only,) = read_hardenings(tmp_path)
+    assert only.reads is not None
+    assert only.reads.folds == (-1,)

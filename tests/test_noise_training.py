@@ -276,7 +276,7 @@ def test_the_epoch_kept_is_the_steadiest_that_reads_as_well() -> None:
 
 
 @pytest.mark.parametrize(("wrong", "told"), [
-    ({"method": "magic"}, "method must be one of"), ({"mas": ()}, "mas must be a dose"),
+    ({"method": "magic"}, "known are pgd, clean, adaptive, fresh, augment"), ({"mas": ()}, "mas must be a dose"),
     ({"mas": (-1.0,)}, "mas must be above 0"), ({"share": 1.5}, "share at most 1"),
     ({"method": "pgd"}, "epsilon is stated"), ({"budget": 0}, "budget must be above 0")])
 def test_settings_out_of_range_are_refused(wrong: dict[str, Any], told: str) -> None:

@@ -8,7 +8,7 @@ entry-point group `steadyread`.
 import importlib
 import pkgutil
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cache
@@ -61,14 +61,15 @@ class Registry(Mapping[str, T]):
         self._things[thing.name] = thing
         return thing
 
-    def named(self, name: str, where: str) -> T:
-        """The thing of that name.
+    def named(self, name: str, where: str, among: Collection[str] | None = None) -> T:
+        """The thing of that name, one of `among` where only those fit.
 
         Raises:
             UsageError: there is none; it begins with `where` and names the nearest.
         """
-        if name not in self:
-            raise UsageError(f"{where}: no {self.kind} '{name}'{nearest(name, self)}")
+        known = self if among is None else among
+        if name not in known:
+            raise UsageError(f"{where}: no {self.kind} '{name}'{nearest(name, known)}")
         return self[name]
 
     def __getitem__(self, name: str) -> T:
@@ -95,7 +96,9 @@ class Maker:
     """What a function makes under its name: an attack, a training recipe.
 
     `title` is the name as the literature writes it, `doi` that of its source (none where it is ours), `order` its
-    place in tables. The function's arguments after the first are keys of a study.
+    place in tables. The function's arguments after the first are keys of a study. Of a way of hardening `against` are
+    the threats that it may be stated against, and `says` how it teaches, in sentences in which {noise}, {share} and
+    {times} are those of a training.
     """
 
     name: str
@@ -103,6 +106,8 @@ class Maker:
     doi: str
     order: float
     make: Callable[..., Any]
+    against: tuple[str, ...] = ("Linf",)
+    says: str = ""
 
     @property
     def arguments(self) -> list[str]:
@@ -113,18 +118,22 @@ class Maker:
 class Makers(Registry[Maker]):
     """Functions by name, each registered by a decorator."""
 
-    def register(self, title: str, *, doi: str = "", order: float = LAST, name: str | None = None
-                 ) -> Callable[[F], F]:
-        """Registers a function under its own name, or `name`.
+    def register(self, title: str, *, doi: str = "", order: float = LAST, name: str | None = None,
+                 against: tuple[str, ...] = ("Linf",), says: str = "") -> Callable[[F], F]:
+        """Registers a function under its own name, or `name`; see `Maker` for the rest.
 
         Raises:
             UsageError: the name is taken.
         """
         def registered(make: F) -> F:
-            self.add(Maker(name or make.__name__, title, doi, order, make))
+            self.add(Maker(name or make.__name__, title, doi, order, make, against, says))
             return make
 
         return registered
+
+    def against(self, threat: str) -> list[str]:
+        """The names of those that may be stated against a threat."""
+        return [name for name, maker in self.items() if threat in maker.against]
 
     def title(self, name: str) -> str:
         """The name as the literature writes it; of one that is not there (its package is not installed) as written
@@ -148,7 +157,7 @@ class Axis:
 THREATS: Registry[Axis] = Registry("threat")
 # These two are spoken of where nothing is imported that runs a network: their files import torch where it is used.
 ATTACKS = Makers("attack", "steadyread.attacks.recipes")       # make(epsilon in native units, **settings)
-METHODS = Makers("hardening method", "steadyread.training.methods")     # make(HardeningSettings, epsilon)
+METHODS = Makers("hardening method", "steadyread.training.methods")     # make(settings of a hardening, epsilon)
 
 
 def nearest(name: str, known: Any) -> str:

@@ -26,7 +26,9 @@ from steadyread.jobs.job import Materials, carry_out_job, network_of
 from steadyread.jobs.judge import judged_gates
 from steadyread.jobs.material import refuse_absent, refuse_unnamed
 from steadyread.jobs.plan import Branch, Job, branches_of, jobs_of
+from steadyread.metrics.reads import LINF
 from steadyread.progress import Named, Progress, at_work, lines, quiet
+from steadyread.registry import METHODS
 from steadyread.report import write_report
 from steadyread.store import refuse_several_sets
 from steadyread.study import Study, laid_over
@@ -35,7 +37,6 @@ from steadyread.study.sections import refuse_ignored
 from steadyread.workers import side_by_side, workers_for
 
 T = TypeVar("T")
-_AGAINST_NOISE = ("adaptive", "fresh", "augment", "drift", "none")   # methods that [hardening] does not have
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,8 @@ def _against_what_it_is_about(stated: Mapping[str, Any], settings: Mapping[str, 
     is one against noise."""
     hardening = settings.get("hardening")
     alone = "Linf" not in (stated.get("threats") or ())
-    if stated.get("noise") is None or hardening is None or not (alone or hardening.get("method") in _AGAINST_NOISE):
+    against_noise = hardening is not None and hardening.get("method", "pgd") not in METHODS.against(LINF)
+    if stated.get("noise") is None or hardening is None or not (alone or against_noise):
         return settings
     return laid_over({key: value for key, value in settings.items() if key != "hardening"},
                      {"noise": {"hardening": hardening}})

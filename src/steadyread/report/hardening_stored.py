@@ -123,9 +123,10 @@ def _read(name: str, folds: Mapping[int, Path], shared: Shareable, *, noise: boo
 
 
 def _judged(tables: Tables, plan: Mapping[str, Any], name: str) -> Reads:
-    """The reads of the part that is judged; a network without folds has the fold that its records say."""
+    """The reads of the part that is judged. One network alone is of the fold that its records say, as the plain one
+    beside it: without folds that is none, whatever its folder is called."""
     first = next(iter(tables.values()))
-    return reads_of(first if list(tables) == [ALONE] else tables, part_of(first), None, bounds_of(plan), name)
+    return reads_of(first if len(tables) == 1 else tables, part_of(first), None, bounds_of(plan), name)
 
 
 def _rounds(folds: Mapping[int, Path], trainings: Mapping[int, Mapping[str, Any]], last: Tables) -> list[Tables]:

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from steadyread.errors import UsageError
+from steadyread.metrics.reads import LINF
 from steadyread.registry import METHODS
 from steadyread.study.section import Positive, Section, Settings, Size, compared_with, refuse_unknown
 from steadyread.training.fit import TrainingSettings
@@ -15,7 +16,7 @@ AUTO = "auto"
 
 
 def _method(name: str) -> str:
-    return METHODS.named(name, "hardening.method").name
+    return METHODS.named(name, "hardening.method", METHODS.against(LINF)).name
 
 
 class Hardening(Section):
@@ -57,18 +58,23 @@ class Hardening(Section):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        refuse_unknown(self.training, [field.name for field in fields(TrainingSettings)], "hardening.training.")
-        TypeAdapter(TrainingSettings).validate_python(self.training)
+        refuse_unfit(self, self.training, self.compare, "hardening")
         sizes = 1 if isinstance(self.epsilon, str) else len(self.epsilon)
         if not sizes or (not isinstance(self.epochs, int) and len(self.epochs) != sizes):
             raise UsageError(f"hardening: epochs must be one number or one a stage; got {_count(self.epochs)} for "
                              f"{sizes} sizes of epsilon")
-        for name, stated in self.compare.items():
-            refuse_unknown(stated, [key for key in type(self).model_fields if key != "compare"],
-                           f"hardening.compare.{name}.")
         if self.compare:
             _ = self.compared
         return self
+
+
+def refuse_unfit(section: Section, training: Settings, compare: Mapping[str, Settings], where: str) -> None:
+    """Refuses what no training can have, and keys that a hardening to compare with does not know."""
+    refuse_unknown(training, [field.name for field in fields(TrainingSettings)], f"{where}.training.")
+    TypeAdapter(TrainingSettings).validate_python(training)
+    for name, stated in compare.items():
+        refuse_unknown(stated, [key for key in type(section).model_fields if key != "compare"],
+                       f"{where}.compare.{name}.")
 
 
 def _count(value: Any) -> str:

@@ -1,19 +1,26 @@
 """The section of a study of CT noise that says how its networks are hardened against it, and how that is judged."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import fields
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from steadyread.errors import UsageError
+from steadyread.metrics.reads import CT_NOISE
+from steadyread.registry import METHODS
+from steadyread.study.hardening import refuse_unfit
 from steadyread.study.noise_attacks import refuse_unknown_attacks
-from steadyread.study.section import MOST, Count, Dose, Section, Settings, Size, compared_with, refuse_unknown
+from steadyread.study.section import MOST, Count, Dose, Section, Settings, Size, compared_with
 from steadyread.training.perturbed import Kind
-from steadyread.training.settings import TrainingSettings
 
 BEFORE = "before"
-Method = Literal["adaptive", "fresh", "augment", "pgd", "clean", "drift", "none"]
+UNTAUGHT = ("drift", "none")     # what hardens without a training, or is no hardening
+
+
+def _method(name: str) -> str:
+    if name not in UNTAUGHT:
+        METHODS.named(name, "noise.hardening.method", (*METHODS.against(CT_NOISE), *UNTAUGHT))
+    return name
 
 
 class Judged(Section):
@@ -41,7 +48,7 @@ class NoiseHardening(Section):
     unless they state `epochs`.
     """
 
-    method: Method = "adaptive"
+    method: Annotated[str, AfterValidator(_method)] = "adaptive"
     variant: str = "original"
     noise: Kind = "rings"
     mas: Annotated[tuple[Dose, ...], Field(min_length=1)] | None = None
@@ -72,12 +79,7 @@ class NoiseHardening(Section):
 
     @model_validator(mode="after")
     def _known(self) -> Self:
-        refuse_unknown(self.training, [field.name for field in fields(TrainingSettings)],
-                       "noise.hardening.training.")
-        TypeAdapter(TrainingSettings).validate_python(self.training)
-        for name, stated in self.compare.items():
-            refuse_unknown(stated, [key for key in type(self).model_fields if key != "compare"],
-                           f"noise.hardening.compare.{name}.")
+        refuse_unfit(self, self.training, self.compare, "noise.hardening")
         taken = {BEFORE, self.method} & self.compare.keys()
         if taken:
             raise UsageError(f"noise.hardening.compare.{sorted(taken)[0]}: that name is the study's own; give it "

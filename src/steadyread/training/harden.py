@@ -13,6 +13,7 @@ from steadyread.attacks.recipes.pgd import pgd
 from steadyread.cases import Cases, limit
 from steadyread.classifier import Classifier
 from steadyread.errors import UsageError
+from steadyread.metrics.reads import LINF
 from steadyread.progress import quiet
 from steadyread.registry import METHODS
 from steadyread.training.checkpoint import digest_of
@@ -49,8 +50,8 @@ class HardeningSettings:
     network before hardening. Here the epoch is chosen on validation images attacked anew.
 
     Args:
-        method: one of `steadyread.registry.METHODS`: `pgd`, `trades`, `unsupervised`, `clean` (the control, as many
-            epochs without any attack, judged alike), or what an installed package brings.
+        method: one of `steadyread.registry.METHODS` against changes of pixels: `pgd`, `trades`, `unsupervised`, `clean`
+            (the control, as many epochs without any attack, judged alike), or what an installed package brings.
         epsilons: the sizes of the attacks, native units, one a stage, rising.
         epochs: of each stage; its learning-rate schedule spans them.
         steps, step: of the attack on training images; a step's length is a share of epsilon.
@@ -78,7 +79,7 @@ class HardeningSettings:
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
     def __post_init__(self) -> None:
-        METHODS.named(self.method, "method")
+        METHODS.named(self.method, "method", METHODS.against(LINF))
         if not self.epsilons or len(self.epochs) != len(self.epsilons):
             raise UsageError(f"epochs must be one number a stage, as epsilons; got {len(self.epochs)} of them for "
                              f"{len(self.epsilons)} epsilons")

@@ -2,20 +2,18 @@
 
 import math
 from dataclasses import asdict, dataclass, field, fields
-from typing import Any, Literal, get_args
+from typing import Any, ClassVar
 
 from steadyread.errors import UsageError
+from steadyread.metrics.reads import CT_NOISE
+from steadyread.registry import METHODS
 from steadyread.threats import CTNoise
-from steadyread.training.crafts import NoiseSteps, SignSteps
 from steadyread.training.lessons import Recipe
 from steadyread.training.perturbed import Hunt, Kind
-from steadyread.training.recipes import Adversarial, Clean
 from steadyread.training.settings import TrainingSettings
 
-NoiseMethod = Literal["adaptive", "fresh", "augment", "pgd", "clean"]
 # Of each round where neither epochs nor a budget are stated: [B] section 2.6, and of the other methods.
 _EPOCHS, _OTHERWISE = {"adaptive": 10}, 40
-_STEPS = {"fresh": 5, "pgd": 7}   # gradients of an attack within a batch
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +45,8 @@ class NoiseHardeningSettings:
 
     noise: CTNoise
     mas: tuple[float, ...]
-    method: NoiseMethod = "adaptive"
+    method: str = "adaptive"
+    step: ClassVar[float] = 0.25     # of PGD, as a share of epsilon
     judged_mas: float = 100.0
     kind: Kind = "rings"
     rounds: int = 2
@@ -63,8 +62,7 @@ class NoiseHardeningSettings:
     training: TrainingSettings = field(default_factory=TrainingSettings)
 
     def __post_init__(self) -> None:
-        if self.method not in get_args(NoiseMethod):
-            raise UsageError(f"method must be one of {', '.join(get_args(NoiseMethod))}; got '{self.method}'")
+        METHODS.named(self.method, "method", METHODS.against(CT_NOISE))
         if (self.method == "pgd") != (self.epsilon is not None):
             raise UsageError("epsilon is stated for method 'pgd', and for it alone; got "
                              f"{self.epsilon} for '{self.method}'")
@@ -91,22 +89,13 @@ class NoiseHardeningSettings:
     @property
     def recipe(self) -> Recipe:
         """How a batch is taught."""
-        loss = self.training.loss
-        if self.method in ("adaptive", "clean"):
-            return Clean(loss)
-        if self.method == "pgd":
-            assert self.epsilon is not None  # refused above
-            return Adversarial(SignSteps(self.epsilon, self._steps), self.share, loss)
-        return Adversarial(NoiseSteps(self.noise, self.mas, self._steps), self.share, loss)
+        recipe: Recipe = METHODS[self.method].make(self, self.epsilon)
+        return recipe
 
     @property
     def passes_an_image(self) -> float:
         """Through the network forwards and backwards, to teach one image once."""
-        return 2.0 + 2.0 * self.share * self._steps
-
-    @property
-    def _steps(self) -> int:
-        return (self.steps or _STEPS[self.method]) if self.method in _STEPS else 0
+        return 2.0 + 2.0 * self.share * getattr(getattr(self.recipe, "craft", None), "steps", 0)
 
     def hunt(self, seed: int) -> Hunt:
         """How the training images are searched in a round."""

@@ -7,7 +7,7 @@ from typing import Any
 from steadyread.metrics.contrasts import Contrast
 from steadyread.metrics.hardening import Compared, headline
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.reads import RANDOM
+from steadyread.metrics.reads import CT_NOISE, RANDOM
 from steadyread.metrics.verdicts import Verdict, way_of
 from steadyread.registry import METHODS
 from steadyread.words.noise import short_name
@@ -16,19 +16,8 @@ from steadyread.words.numbers import counted, digits, factor, p_shown, percent, 
 Pairs = Mapping[str, Any]        # of `metrics.hardening.compared`
 Found = Mapping[str, Any]        # of `metrics.hardening_methods.summarise_methods`
 Row = Mapping[str, Any]          # of one of its methods
-_KINDS = {
-    "adaptive": "[B]'s Algorithm 2: in each round every training image is attacked by {noise}, {times} at each "
-                "dose; what changed its read joins the training set with its true label, and the network is "
-                "fine-tuned.",
-    "fresh": "{share} of the images of every batch are attacked anew by {noise}, against the network as it is at "
-             "that step.",
-    "augment": "{share} of the images of every batch get noise drawn at random.",
-    "pgd": "{share} of the images of every batch are attacked by PGD: any change of a pixel up to a size, not "
-           "noise.",
-    "clean": "The control: as much further training, without noise.",
-    "drift": "No training: what random noise of a dose does to the logit on average is taken off again.",
-    "none": "No training: the network as it is."}
-_OF_DOSES = ("adaptive", "fresh", "augment")
+_UNTAUGHT = {"drift": "No training: what random noise of a dose does to the logit on average is taken off again.",
+             "none": "No training: the network as it is."}
 _NAMES = {"adaptive": "adaptive training", "before": "before"}
 _FLIPS = {"better": "fewer flips", "worse": "more flips", "alike": "no detectable difference", "same": "no difference",
           "few": "too few patients"}
@@ -244,13 +233,15 @@ def controls_said(found: Found) -> str:
 def method_said(row: Row) -> str:
     """How a method teaches, in a sentence or two, from its kind and what its training states."""
     kind, told = row["method"] or "", row["training"]
-    said = _KINDS.get(kind, "How it was trained is not stored.")
+    method = METHODS.get(kind)
+    said = method.says or f"{method.title}." if method else _UNTAUGHT.get(kind, "How it was trained is not stored.")
     noise = {"random": "noise drawn at random", None: "noise"}.get(
         told["noise"], f"optimised noise ({told['noise']})")
     share = "a share" if told["share"] is None else f"{100 * told['share']:g} %"
     times = "once" if (told["starts"] or 1) == 1 else f"{told['starts']} times"
     said = said.format(noise=noise, share=share, times=times)
-    doses = ", ".join(f"{mas:g}" for mas in told["mas"] or ()) if kind in _OF_DOSES else ""
+    noisy = method is not None and method.against == (CT_NOISE,)
+    doses = ", ".join(f"{mas:g}" for mas in told["mas"] or ()) if noisy else ""
     return f"{said} Doses taught: {doses} mAs." if doses else said
 
 
