@@ -47,8 +47,8 @@ def test_the_study_that_the_readme_shows_is_one(tmp_path):
     (block,) = (block for block in blocks(ROOT / "README.md", "toml") if "[sets." in block)
     (tmp_path / "two.toml").write_text(block)
     study = read_studies(tmp_path / "two.toml")
-    assert set(study.studies) == {"first", "second"}
-    for own in study.studies.values():
+    assert set(study.sets) == {"first", "second"}
+    for own in study.sets.values():
         assert own.threats == ("Linf", "CTNoise")
         assert own.hardening is not None
         assert own.split.folds == 2
