@@ -17,13 +17,14 @@ from steadyread.jobs.plan import folds_of, place
 from steadyread.progress import note
 from steadyread.store import Cell
 from steadyread.study import Study
+from steadyread.study.reading import checked
 from steadyread.study.sections import Under
 
 T = TypeVar("T")
 
 # What a run may go on with otherwise than it was begun; and what may be added to a run that was begun without it, and
 # then holds as soon as it has begun. Where it is left out later, it stays as it was.
-_FREE = ("gates", "name", "device", "data.path", "model.weights")
+_FREE = ("gates", "name", "device", "data.path", "model.weights", "beside")
 _ADDED = ("data.train", "hardening", "noise.hardening", "noise.seeing")
 _HARDENINGS: tuple[Under, ...] = ("hardening", "noise.hardening")
 
@@ -117,7 +118,7 @@ def settle(folder: Path, study: Study) -> None:
 
 def _refuse_other(folder: Path, study: Study, held: Any, wanted: Mapping[str, Any]) -> None:
     """Settings that differ from those that began the run, but for those that change none of its results."""
-    there, now = dict(_flat(held)), dict(_flat(json.loads(json.dumps(wanted))))
+    there, now = _with_defaults(held), dict(_flat(json.loads(json.dumps(wanted))))
     begun = [key for key in _ADDED if _has_begun(folder, study, key, held)]
     free = (*_FREE, *(f"{key}.compare" for key in _HARDENINGS), *(key for key in _ADDED if key not in begun))
     differing = [key for key in sorted(there.keys() | now.keys()) if there.get(key) != now.get(key)
@@ -133,6 +134,14 @@ def _refuse_other(folder: Path, study: Study, held: Any, wanted: Mapping[str, An
         told = "; ".join(f"{key} is {json.dumps(there.get(key))} there and {json.dumps(now.get(key))} now"
                          for key in differing[:4])
         raise PlanDiffers(f"{folder} holds the run of other settings: {told}")
+
+
+def _with_defaults(held: Any) -> dict[str, Any]:
+    """The values of stored settings by their keys, with the defaults of keys that there were not yet."""
+    stated = dict(_flat(held))
+    with suppress(UsageError):
+        return dict(_flat(checked(held, SETTINGS).model_dump(mode="json"))) | stated
+    return stated
 
 
 def _has_begun(folder: Path, study: Study, key: str, held: Any) -> bool:
