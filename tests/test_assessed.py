@@ -306,3 +306,14 @@ def test_one_number_speaks_for_a_threat_at_the_level_that_the_papers_quote() -> 
     assert dose is not None
     assert (size.level, size.against, dose.level) == (2.0, "label", 150.0)
     assert headline(found, "kernel", bounds) is None
+
+
+def test_networks_side_by_side_are_set_against_each_other_at_a_level_that_all_have() -> None:
+    def robust(*levels: float) -> list[Number]:
+        return [Number("robust_accuracy", Estimate(level), LINF, "all", "label", level, "HU") for level in levels]
+
+    bounds, own, other = Bounds(-1000, 400, "HU"), robust(1.4, 2.8, 11.2), robust(11.2 * (1 + 1e-9))
+    assert headline(own, LINF, bounds).level == 2.8
+    assert headline(own, LINF, bounds, [own, other]).level == 11.2
+    assert headline(own, LINF, bounds, [robust(5.6)]).level == 2.8      # none in common: its own
+    assert headline(own, LINF, bounds, [[]]).level == 2.8               # not judged under the threat

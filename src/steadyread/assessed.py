@@ -270,7 +270,7 @@ class Assessment:
         rows = []
         for network in self._networks.networks:
             key = (network.number("AUC"), network.number("accuracy"), network.number("median_smallest_flip", LINF),
-                   *(network.headline(threat) for threat in (LINF, CT_NOISE)))
+                   *(self._networks.headline(network, threat) for threat in (LINF, CT_NOISE)))
             rows += [number.row(network.where) for number in key if number is not None]
         return frame(COLUMNS, rows, _SHOWN)
 

@@ -46,13 +46,23 @@ class Number:
                 "n": found.n}
 
 
-def headline(numbers: Sequence[Number], threat: str, bounds: Bounds) -> Number | None:
+def headline(numbers: Sequence[Number], threat: str, bounds: Bounds, others: Sequence[Sequence[Number]] = ()
+             ) -> Number | None:
     """The number that speaks for a threat: at the level nearest to the one that the papers quote, against the label
-    where that was tried; None where the threat was not tried."""
+    where that was tried; None where the threat was not tried. Where it stands beside the numbers of `others`, at a
+    level that they have too, if there is any."""
     quoted = QUOTED * bounds.range if threat == LINF else QUOTED_MAS
-    known = [each for each in numbers if each.level and (each.measure, each.attack) == _SPEAKING.get(threat)]
-    chosen = [each for each in known if each.against != "prediction"] or known
+    chosen = _speaking(numbers, threat)
+    for theirs in filter(None, (_speaking(each, threat) for each in others)):
+        chosen = [each for each in chosen if any(math.isclose(each.level or 0, one.level or 0, rel_tol=1e-6)
+                                                 for one in theirs)] or chosen
     return min(chosen, key=lambda each: abs(math.log((each.level or quoted) / quoted)), default=None)
+
+
+def _speaking(numbers: Sequence[Number], threat: str) -> list[Number]:
+    """What may speak for a threat, against the label where that was tried."""
+    known = [each for each in numbers if each.level and (each.measure, each.attack) == _SPEAKING.get(threat)]
+    return [each for each in known if each.against != "prediction"] or known
 
 
 def numbers_of(reads: Reads, plan: Plan, seed: int = 0) -> Iterator[Number]:

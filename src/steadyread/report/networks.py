@@ -39,9 +39,9 @@ class Network:
                  and each.level is None]
         return next((each for each in known if each.against != "prediction"), known[0] if known else None)
 
-    def headline(self, threat: str) -> Number | None:
-        """The number that speaks for a threat."""
-        return headline(self.numbers, threat, self.bounds)
+    def headline(self, threat: str, beside: "Sequence[Network]" = ()) -> Number | None:
+        """The number that speaks for a threat, at a level that the networks `beside` it have too."""
+        return headline(self.numbers, threat, self.bounds, [other.numbers for other in beside])
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +66,10 @@ class Networks:
     def sets(self) -> list[str]:
         """The data sets, in their order."""
         return list(dict.fromkeys(network.cell.data for network in self.networks))
+
+    def headline(self, network: Network, threat: str) -> Number | None:
+        """The number of a network that speaks for a threat, at a level that all networks of its data set have."""
+        return network.headline(threat, [other for other in self.networks if other.cell.data == network.cell.data])
 
     @property
     def folded(self) -> bool:

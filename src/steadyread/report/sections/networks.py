@@ -27,9 +27,9 @@ def networks(found: Networks) -> Iterator[Item]:
                Column("AUC", forms.stacked(1, 3), "Clean"), Column("Accuracy, %", forms.stacked(), "Clean")]
     if LINF in found.threats:
         columns += [Column("Half flip at", _SIZE, "Any pixels changed"),
-                    Column("Robust accuracy, %", _headline(LINF), "Any pixels changed")]
+                    Column("Robust accuracy, %", _headline(found, LINF), "Any pixels changed")]
     if CT_NOISE in found.threats:
-        columns.append(Column("Reads changed by one draw, %", _headline(CT_NOISE), "CT noise"))
+        columns.append(Column("Reads changed by one draw, %", _headline(found, CT_NOISE), "CT noise"))
     rows = []
     for network in found.networks:
         cell = network.cell
@@ -64,14 +64,14 @@ def _sized(level: float, unit: str) -> str:
     return f"{digits(level)} {unit_word(unit, level) or 'units'}"
 
 
-def _headline(threat: str) -> Form:
+def _headline(networks: Networks, threat: str) -> Form:
     """The number that speaks for a threat, its interval and level beneath."""
     def value(network: Network) -> str:
-        found = network.headline(threat)
+        found = networks.headline(network, threat)
         return forms.number(found.estimate.value if found is not None else None)
 
     def beneath(network: Network) -> str:
-        found = network.headline(threat)
+        found = networks.headline(network, threat)
         return "" if found is None or found.level is None else (
             f"{forms.interval(found.estimate)}\nat {_sized(found.level, found.unit)}")
 

@@ -7,6 +7,7 @@ from steadyread.metrics.across_sets import same_size, triage_row
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.reads import OPTIMISED, PAPER, PLAUSIBLE, RANDOM, RINGS
 from steadyread.metrics.triage import SMALLEST_FLIP
+from steadyread.registry import ATTACKS
 from steadyread.report import forms
 from steadyread.report.items import Item, Text
 from steadyread.report.noise import Noise
@@ -44,16 +45,22 @@ def paper_a(sets: Sets) -> Iterator[Item]:
 def _tables(name: str, ours: Mapping[str, tuple[Callable[..., Estimate | None], Form]]) -> Iterator[Item]:
     """A table for each of the paper's, of the values that the study has too."""
     source = paper(name)
-    yield Text(f"{source.cite}, doi:{source.doi}: other data, networks and attacks, and an optimised noise of its own. "
-               "What was found there, not what should be found here; each value as it is printed, even where two of "
-               "them contradict each other.", "note")
+    yield Text(f"{source.cite}, doi:{source.doi}: other data, networks and attacks. What was found there, not "
+               "what should be found here; each value as it is printed, even where two of them contradict each other.",
+               "note")
     for key, (of, form) in ours.items():
         printed = source.tables[key]
-        rows = [(*keys, value, theirs) for keys, theirs in printed.values.items() if (value := _known(of, keys))]
+        rows = [(*map(_titled, keys), value, theirs) for keys, theirs in printed.values.items()
+                if (value := _known(of, keys))]
         if rows:
             columns = [*(Column(title, forms.TEXT) for title in printed.of), Column("Ours", form),
                        Column(f"[{name}]", forms.COUNT, tone="theirs")]
             yield table(columns, begun(rows), tone="snug", above=f"[{name}] {printed.title}.")
+
+
+def _titled(key: str) -> str:
+    """A key of the paper's tables as reports write it."""
+    return ATTACKS.title(key) if key in ATTACKS else key.replace("_", " ")
 
 
 def _known(of: Callable[..., Estimate | None], keys: tuple[str, ...]) -> Estimate | None:
