@@ -119,6 +119,18 @@ def test_a_gain_is_doubted_while_the_evaluation_s_checks_fail(tmp_path: Path) ->
     assert "40 % of the gradients are 0" in section(run)
 
 
+def test_a_size_beyond_the_search_is_told_as_what_was_tried(tmp_path: Path) -> None:
+    searched = {"attacks": {"test": ["FGSM(epsilon=1.4)", "smallest_flip(largest=1.0)"]}}
+    run = fabricate.write_run(tmp_path / "run", **searched)
+    for folder in (harden(run, fabricate.rows(slope=0.1)),
+                   harden(run, fabricate.rows(slope=0.2), "hardened-small", epsilon=0.7, epsilons=[0.7])):
+        (folder / "plan.json").write_text(json.dumps(fabricate.plan(**searched)))
+    assert told(run)["hardening"]["headline"]["exact"] is False
+    text = section(run)
+    assert "changes of at most" not in text
+    assert "robust accuracy at 2.8 HU, merged from fixed sizes" in text
+
+
 def test_a_hardening_that_has_not_been_assessed_says_so(tmp_path: Path) -> None:
     run = fabricate.write_run(tmp_path / "run")
     (run / "hardened").mkdir()

@@ -111,6 +111,9 @@ def test_methods_that_the_study_no_longer_names_are_left_out(tmp_path: Path) -> 
     settings["noise"]["hardening"] = None
     path.write_text(json.dumps(settings))
     assert [row["name"] for row in noise_page(folder)[1]["hardening"]["methods"]] == ["adaptive", "fresh"]
+    settings["hardening"] = {"method": "adaptive", "compare": {"fresh": {}}}     # against changes of pixels
+    path.write_text(json.dumps(settings))
+    assert "hardening" not in noise_page(folder)[1]
 
 
 def test_a_network_that_was_not_trained_is_told_as_that(tmp_path: Path) -> None:

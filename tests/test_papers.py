@@ -38,6 +38,10 @@ def test_several_sets_have_the_papers_tables_where_the_study_says_so(tmp_path: P
     for words in ("75.41", "41.84", "81.31", "99.13", "Medical sets beside everyday ones"):
         assert words in text, words
     assert "86.13" not in text          # a set that the study does not have
+    for name in ("lung_ct", "mnist"):
+        path = folder / name / "study.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"triage": {"withhold": 0.1}}))
+    assert "81.31" not in told(folder)  # of other reads than the 20 % that the paper withheld
 
 
 def test_a_noise_study_has_the_papers_tables_where_it_says_so(tmp_path: Path) -> None:
@@ -50,6 +54,9 @@ def test_a_noise_study_has_the_papers_tables_where_it_says_so(tmp_path: Path) ->
     for words in ("0.91 ± 0.008", "17.4 ± 4.3", "34.3 ± 7.5", "15.7 ± 4.4", "21.1 ± 2.6"):
         assert words in page, words
     assert "28.5 ± 4.6" not in page     # a variant that the study does not have
+    for path in (folder / "hardened/adaptive").glob("fold-*/training.json"):
+        path.write_text(json.dumps(json.loads(path.read_text()) | {"method": "fresh"}))
+    assert "21.1 ± 2.6" not in noise_page(folder)[0]     # rounds of another method
 
 
 def test_every_value_has_its_keys() -> None:

@@ -212,6 +212,15 @@ def test_what_the_checks_found_stands_by_set_and_errors_above_all(tmp_path: Path
     assert believed_said(summarise_sets(read_sets(folder))["sets"]) == "No checks were run."
 
 
+def test_images_at_equal_conditions_have_their_size_with_folds_too(tmp_path: Path) -> None:
+    folder = made.write_sets(tmp_path, {"lung_ct": Made(hardened=None, **SMALL)})
+    equal, whole = folder / "lung_ct/equal", tmp_path / "whole"
+    equal.rename(whole)
+    (equal / "jobs/original").mkdir(parents=True)
+    whole.rename(equal / "jobs/original/fold-0")
+    assert read_sets(folder).sets[0].equal_images == {"size": [32, 32]}
+
+
 def test_sets_without_records_say_why(tmp_path: Path) -> None:
     found, text, plain = told(tmp_path, {
         "lung_ct": Made(failed="no folder lidc | here", records=False), "mnist": Made(records=False),

@@ -11,7 +11,7 @@ from steadyread.report.items import Card
 from steadyread.units import number_of, unit_word
 from steadyread.words.hardening import difference_said
 from steadyread.words.numbers import NONE, digits, percent
-from steadyread.words.plain import flips_told
+from steadyread.words.plain import MERGED, flips_told
 
 Summary = Mapping[str, Any]
 Show = Callable[[float], str]
@@ -51,7 +51,7 @@ def plain_cards(summary: Summary) -> Iterator[Card]:
         yield _of_flips(flips, reads)
     at = _quoted(summary["robustness"]["label"]["at"])
     if at is not None and at["accuracy"].value is not None:
-        how = "" if at["exact"] else ", merged from fixed sizes"
+        how = "" if at["exact"] else f", {MERGED.lower()}"
         yield estimated(f"robust accuracy at {bare(at['size'])}{how}", at["accuracy"], percent)
     kept = next((row for row in summary["triage"]["rows"] if row["score"] == "smallest_flip"), None)
     if kept is not None and kept["accuracy"].value is not None:

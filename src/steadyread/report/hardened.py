@@ -11,8 +11,9 @@ from steadyread.report.items import Card
 from steadyread.report.marks import italic, mark
 from steadyread.report.table import Column, Form, Table, table
 from steadyread.units import Bounds
-from steadyread.words.hardening import method_name
-from steadyread.words.numbers import NONE, factor, percent, show_native, show_size_json
+from steadyread.words.hardening import method_name, sized
+from steadyread.words.numbers import NONE, factor, percent, show_native
+from steadyread.words.plain import MERGED
 
 Told = Mapping[str, Any]
 _NAME = Form(lambda named: str(named[0]), tone="", beneath=lambda named: "\n".join(filter(None, (
@@ -30,7 +31,8 @@ def hardening_cards(told: Told) -> list[Card]:
     made = []
     row = told["headline"]
     if row:
-        made.append(contrast_card(f"robust accuracy at {bare(row.size)}", row.contrast))
+        merged = "" if row.exact else f", {MERGED.lower()}"
+        made.append(contrast_card(f"robust accuracy at {bare(row.size)}{merged}", row.contrast))
     made.append(contrast_card("clean accuracy", found["clean"]))
     flips = found["flips"]
     if flips["searched"] and flips["images"]:
@@ -63,7 +65,7 @@ def others_table(told: Told, unit: str = "") -> Table | None:
     rows += [((other["name"].replace("_", " ") + _doubted(other), method_name(other["method"]), other["failed"]),
               other["epsilon"], epoch(other["training"]), other["clean"].after, other["robust"].after, other["robust"],
               other["median"]) for other in told["others"]]
-    at = f"{italic('Under attack')}: accuracy under changes of at most {show_size_json(told['at'])}. " if row else ""
+    at = f"{italic('Under attack')}: accuracy under {sized(row)}. " if row else ""
     native = [Column(unit, forms.optional(forms.NATIVE))] if unit else []
     keep = [mark("keep", words) for words in ("Trained at,", "of range", "Under", "attack, %", "Median flip,")]
     columns = [Column("Hardening", _NAME), Column(f"{keep[0]}\n{keep[1]}", forms.optional(forms.OF_RANGE)), *native,

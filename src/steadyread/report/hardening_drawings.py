@@ -51,8 +51,7 @@ from steadyread.report.drawings import Drawing, training_drawing
 from steadyread.report.hardening_stored import plain_side
 from steadyread.report.stored import Run
 from steadyread.units import Bounds, number_of, unit_word
-from steadyread.words.hardening import hardened_name, step_name, under
-from steadyread.words.numbers import show_size_json
+from steadyread.words.hardening import hardened_name, sized, step_name, under
 
 Found = Mapping[str, Any]
 _SAR_MAS = 50.0          # [B] Fig. 11
@@ -129,9 +128,9 @@ def _hardenings(told: Found) -> Chart:
             Judged("this study's", (robust.after, clean.after), bool(told["failed"]))]
     rows += [Judged(hardened_name(other["name"]), (other["robust"].after, other["clean"].after), bool(other["failed"]))
              for other in told["others"]]
-    size = show_size_json(told["at"])
-    return chart("hardenings", f"Accuracy of each hardening under changes of at most {size} and on clean images, 95 % "
-                 "intervals over patients. Dashed: before. Hollow: failed.",
+    return chart("hardenings", f"Accuracy of each hardening under {sized(told['headline'])} and on clean images, 95 % "
+                 "intervals over patients; of the others under the attacks alone that this study's own met too. "
+                 "Dashed: before. Hollow: failed.",
                  *methods_forest(rows, (Measure("right under attack, %", BLUE), Measure("right, clean, %", GREEN))))
 
 

@@ -66,7 +66,9 @@ def read_noise_hardening(folder: Path, settings: Mapping[str, Any], shared: Shar
     stated = (noise.get("hardening") if isinstance(noise, Mapping) else None) or {}
     places = {place.name: folds_in(place) for place in sorted((folder / HARDENED).glob("*")) if place.is_dir()}
     before = _tables(places.pop(BEFORE, {}))
-    names = [name for name in _asked(stated) if name in places] if "method" in stated else list(places)
+    others = _asked(settings.get("hardening") or {})     # stand there too in a study about both threats
+    names = [name for name in _asked(stated) if name in places] if "method" in stated else [
+        name for name in places if name not in others]
     methods = [_read(name, places[name], shared, noise=True, main=name == stated.get("method")) for name in names]
     if not methods:
         return None

@@ -93,9 +93,10 @@ def _read(folder: Path, name: str, settings: Any, shared: Shareable, seed: int) 
     if not cells_of(folder):
         return StoredSet(name, folder, stated, failed)
     cells, equal = open_cells(folder).own.cells, folder / EQUAL
+    alike = open_cells(equal).own.cells if cells_of(equal) else ()
     run = read_network(cells, folder, shared=shared)
-    alike = read_network(open_cells(equal).own.cells, equal, shared=shared) if cells_of(equal) else None
     attacked = read_attacked(cells[0].folder / ATTACKED, class_names(run.plan, 0))
     return StoredSet(name, folder, stated, failed, plain_of(run, shared, seed),
                      tuple(replace(each, case_id=shared.case(each.case_id)) for each in attacked),
-                     cells[0].content(IMAGES), alike, records.read_object(equal / IMAGES))
+                     cells[0].content(IMAGES), read_network(alike, equal, shared=shared) if alike else None,
+                     alike[0].content(IMAGES) if alike else None)

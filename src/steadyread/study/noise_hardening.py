@@ -80,10 +80,8 @@ class NoiseHardening(Section):
     @model_validator(mode="after")
     def _known(self) -> Self:
         refuse_unfit(self, self.training, self.compare, "noise.hardening")
-        taken = {BEFORE, self.method} & self.compare.keys()
-        if taken:
-            raise UsageError(f"noise.hardening.compare.{sorted(taken)[0]}: that name is the study's own; give it "
-                             "another")
+        if self.method in self.compare:
+            raise UsageError(f"noise.hardening.compare.{self.method}: that name is the study's own; give it another")
         if self.compare:
             _ = self.whole
         return self

@@ -9,14 +9,17 @@ from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from steadyread.cases import Preparation
 from steadyread.errors import UsageError
+from steadyread.files import HARDENED
 from steadyread.gates import CLEAN, KEPT, STEADY, Gate, gate
 from steadyread.heads import Output
 from steadyread.limits import MOST_SEED
 from steadyread.models.scales import Word
 from steadyread.names import folder_name
 from steadyread.registry import ATTACKS, nearest
+from steadyread.store import PLAIN
 from steadyread.study.hardening import Hardening
 from steadyread.study.noise import Noise, Variant
+from steadyread.study.noise_hardening import BEFORE
 from steadyread.study.section import (
     FileName,
     OneOrEach,
@@ -332,11 +335,15 @@ def _ignored(study: Study) -> Iterator[str]:
 
 
 def _names(study: Study) -> Iterator[str]:
-    """Two hardenings of one name, which would write into one folder."""
+    """Two hardenings of one name, which would write into one folder, or one of the name of another stage."""
+    noise = study.noise.hardening if study.noise is not None else None
+    for where, asked in (("hardening", study.hardening), ("noise.hardening", noise)):
+        for name in asked.compare if asked is not None else ():
+            if name in (PLAIN, BEFORE, HARDENED):
+                yield f"{where}.compare.{name}: that name is the study's own; give it another"
     if study.hardening is None or study.alone:
         return
-    noise = study.noise.hardening if study.noise is not None else None
-    taken = {"before", study.hardening.method, *((noise.method, *noise.compare) if noise else ())}
+    taken = {study.hardening.method, *((noise.method, *noise.compare) if noise else ())}
     for name in study.hardening.compare:
         if name in taken:
             yield f"hardening.compare.{name}: another hardening of the study has that name; give it another"

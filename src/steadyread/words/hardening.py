@@ -111,8 +111,7 @@ def hardening_short(found: Pairs | None, training: Mapping[str, Any] | None,
 
 def under_attack(row: Compared, patients: int) -> str:
     """The accuracy under attack at one size, before and after, over so many patients."""
-    merged = row.contrast
-    size = f"{'changes of at most' if row.exact else 'the attacks tried at'} {show_size_json(row.size or {})}"
+    merged, size = row.contrast, sized(row)
     before, after = percent(merged.before.value), percent(merged.after.value)
     reads = f"under {size}, {after} of the images are read right after hardening and {before} before"
     same = (f"Under {size} no image is read right, neither before hardening nor after it." if merged.before.value == 0
@@ -122,14 +121,19 @@ def under_attack(row: Compared, patients: int) -> str:
                          counted(patients, "patient"))
 
 
+def sized(row: Compared) -> str:
+    """What an accuracy under attack is of: all changes up to a size where these were searched, else what was tried."""
+    return f"{'changes of at most' if row.exact else 'the attacks tried at'} {show_size_json(row.size or {})}"
+
+
 def clean_said(row: Contrast) -> str:
     """What became of the clean accuracy."""
     before, after = percent(row.before.value), percent(row.after.value)
     told = _told(row)
     return {"better": f"The clean accuracy rose from {before} to {after} ({told}).",
             "worse": f"The price: the clean accuracy fell from {before} to {after} ({told}).",
-            "alike": f"On clean images the accuracy is {before} before and {after} after, no difference that can "
-                     f"be told ({told}).",
+            "alike": f"On clean images the accuracy is {before} before and {after} after, no detectable difference "
+                     f"({told}).",
             "same": ("On clean images no read is right, neither before nor after." if row.before.value == 0 else
                      f"On clean images the very same reads are right as before ({before})."),
             "few": f"On clean images the accuracy is {before} before and {after} after; too few patients tell the "

@@ -16,7 +16,6 @@ from steadyread.words.plain import flips_told
 Summary = Mapping[str, Any]
 FAILED, KEPT, UNREAD = "failed", "kept", "unread"      # of a hardening, beside the ways of `verdicts`
 _MOST = 0.5
-# In units of the images' own fine structure nothing is claimed: noise and structure cannot be told apart there.
 _HARDENED = (("better", "Hardening made the reads steadier"), ("worse", "Hardening made the reads less steady"),
              ("alike", "Hardening made no detectable difference to the accuracy under attack"),
              ("same", "Hardening left the very same reads right under attack"),
@@ -156,13 +155,14 @@ def _factor(ratio: Estimate) -> str:
 
 
 def _before_after(one: Summary) -> str:
-    """` (26.9 % right before, 67.7 % after, at 0.002 of the range)`; empty where no size is told."""
+    """` (26.9 % right before and 67.7 % after, under changes of 0.002 of the range)`; empty where no size is told."""
     told = one["hardening"]
     row = told["headline"]
     if row is None:
         return ""
     return (f" ({percent(row.contrast.before.value)} right before and {percent(row.contrast.after.value)} "
-            f"after, under changes of {digits(float(row.size['of_range']))} of the range)")
+            f"after, under {'changes of' if row.exact else 'the attacks tried at'} "
+            f"{digits(float(row.size['of_range']))} of the range)")
 
 
 def _clean(sets: Mapping[str, Summary], titles: Mapping[str, str], ways: Mapping[str, str]) -> list[str]:
@@ -248,7 +248,7 @@ def lowered(name: str) -> str:
 
 
 def _ways(rows: Sequence[Mapping[str, Any]], found: Summary) -> str:
-    """`better in a; worse in b; without a detectable difference in c`, all by their intervals."""
+    """`better in a; worse in b; without a detectable difference in c`, by interval and Holm's p."""
     words = (("better", "better in"), ("worse", "worse in"), ("alike", "without a detectable difference in"),
              ("few", "in a way that too few patients tell in"))
     return "; ".join(f"{said} {listed([found['titles'][row['set']] for row in rows if row['way'] == wanted])}"

@@ -16,6 +16,7 @@ from steadyread.report.table import Column, Form, begun, table
 from steadyread.units import number_of
 from steadyread.words.hardening import method_name
 from steadyread.words.numbers import digits
+from steadyread.words.plain import EXACT, MERGED
 from steadyread.words.sets import FAILED, listed, outcome
 
 _TONES = {"better": "better", "worse": "worse", FAILED: "worse"}
@@ -29,6 +30,7 @@ def _named(each: Summary) -> str:
     return "\n".join(filter(None, (
         mark(_TONES[way], OUTCOMES[way]) if way in _TONES else OUTCOMES[way],
         "" if method == "pgd" else method_name(method),
+        "" if hardening["headline"] is None or hardening["headline"].exact else MERGED.lower(),
         f"attacked at {digits(at['of_range'])}" if at and not here else "")))
 
 
@@ -87,20 +89,22 @@ def _table(hardened: list[Summary]) -> Item:
         f"The network of each set was trained on adversarial images ({names}), and both networks were then attacked "
         f"anew on the same test images. {italic('Under attack')}: accuracy under changes of at most the size it was "
         f"trained at, where no other is given, against the {against or 'label'}, by the smallest flips "
-        "of all attacks. Differences in points, after minus before, over the same resampled patients. "
+        f"of all attacks ({italic(MERGED.lower())}: by those tried at that size and below alone). Differences in "
+        "points, after minus before, over the same resampled patients. "
         f"{italic('Larger')}: of the reads right in both, the share that takes a larger change to flip after; "
         f"{italic('ratio')}: the median of the sizes after over before. Below a set's name: what became of its reads "
-        "under attack."))
+        "under attack. Each set's comparison stands for itself: of twenty that do not differ one would seem to."))
 
 
 def _every_size(sets: Sets) -> Iterator[Item]:
     """Against the label at each common size, from the merged flips."""
-    rows = [(each["title"], (row.size, unit_of(each)), *_pair(row.contrast), row.contrast.gained, row.contrast.lost,
-             row.contrast.p)
-            for each in sets.each.values() for row in (each["hardened_at"] or {}).get("label", ())
-            if row.measure == ROBUST]
+    robust = [(each, row) for each in sets.each.values() for row in (each["hardened_at"] or {}).get("label", ())
+              if row.measure == ROBUST]
+    by = [] if all(row.exact for _, row in robust) else [Column("By", forms.TEXT)]
+    rows = [(each["title"], (row.size, unit_of(each)), *([EXACT if row.exact else MERGED] if by else []),
+             *_pair(row.contrast), row.contrast.gained, row.contrast.lost, row.contrast.p) for each, row in robust]
     if rows:
-        columns = [Column("Set", forms.TEXT), Column("Change,\nof range", _SIZE),
+        columns = [Column("Set", forms.TEXT), Column("Change,\nof range", _SIZE), *by,
                    Column("Before, %", forms.stacked()), Column("After, %", forms.stacked()),
                    Column("Difference", forms.POINTS_STACKED), Column("Gained", forms.COUNT),
                    Column("Lost", forms.COUNT), Column("p", forms.P_VALUE)]

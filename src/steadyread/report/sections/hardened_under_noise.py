@@ -24,7 +24,7 @@ from steadyread.words.hardening import (
     unequal_said,
 )
 from steadyread.words.noise import class_name, noise_name, starts_said, variant_name
-from steadyread.words.numbers import NONE, digits
+from steadyread.words.numbers import NONE, counted, digits
 
 Values = Mapping[str, Any]
 _READS = (("accuracy", "Accuracy, %"), ("sensitivity", "Sensitivity, %"), ("specificity", "Specificity, %"),
@@ -196,7 +196,7 @@ def _flip_table(s: Values, judged: Sequence[Values], before: Values, noise: str)
         f"{s['part'].capitalize()} images, {noise}: mean over folds, and the difference from before (AUC apart, in "
         "points), its 95 % interval over the same resampled patients below it. Each method is set against the networks "
         "that it began with, on its own folds. p: the sign of each patient's difference exchanged, two-sided, "
-        f"corrected after Holm for the {len(judged)} {'method' if len(judged) == 1 else 'methods'}."))
+        f"corrected after Holm for the {counted(sum(row['p_holm'] is not None for row in judged), 'method')}."))
 
 
 def _reads_table(judged: Sequence[Values], before: Values) -> Item:

@@ -11,12 +11,13 @@ from steadyread.registry import ATTACKS
 from steadyread.report import forms
 from steadyread.report.items import Item, Text
 from steadyread.report.noise import Noise
-from steadyread.report.papers import paper
+from steadyread.report.papers import Printed, paper
 from steadyread.report.section import section
 from steadyread.report.sets import Sets
 from steadyread.report.table import Column, Form, begun, table
 
 _PERCENT, _SHARE = forms.mean_sd(), forms.mean_sd(1, 3)
+_WITHHELD = 0.2     # of the reads, in [A] Table 2
 
 
 @section("Beside the paper", of=Noise, order=1120)
@@ -45,17 +46,20 @@ def paper_a(sets: Sets) -> Iterator[Item]:
 def _tables(name: str, ours: Mapping[str, tuple[Callable[..., Estimate | None], Form]]) -> Iterator[Item]:
     """A table for each of the paper's, of the values that the study has too."""
     source = paper(name)
-    yield Text(f"{source.cite}, doi:{source.doi}: other data, networks and attacks. What was found there, not "
-               "what should be found here; each value as it is printed, even where two of them contradict each other.",
-               "note")
-    for key, (of, form) in ours.items():
-        printed = source.tables[key]
-        rows = [(*map(_titled, keys), value, theirs) for keys, theirs in printed.values.items()
-                if (value := _known(of, keys))]
-        if rows:
-            columns = [*(Column(title, forms.TEXT) for title in printed.of), Column("Ours", form),
-                       Column(f"[{name}]", forms.COUNT, tone="theirs")]
-            yield table(columns, begun(rows), tone="snug", above=f"[{name}] {printed.title}.")
+    tables = [shown for key, (of, form) in ours.items() if (shown := _table(name, source.tables[key], of, form))]
+    if tables:
+        yield Text(f"{source.cite}, doi:{source.doi}: other data, networks and attacks. What was found there, not "
+                   "what should be found here; each value as it is printed, even where two of them contradict each "
+                   "other.", "note")
+    yield from tables
+
+
+def _table(name: str, printed: Printed, of: Callable[..., Estimate | None], form: Form) -> Item | None:
+    rows = [(*map(_titled, keys), value, theirs) for keys, theirs in printed.values.items()
+            if (value := _known(of, keys))]
+    columns = [*(Column(title, forms.TEXT) for title in printed.of), Column("Ours", form),
+               Column(f"[{name}]", forms.COUNT, tone="theirs")]
+    return table(columns, begun(rows), tone="snug", above=f"[{name}] {printed.title}.") if rows else None
 
 
 def _titled(key: str) -> str:
@@ -87,8 +91,11 @@ def _variant(noise: Noise, variant: str, part: str) -> Estimate | None:
 
 
 def _round(noise: Noise, part: str, step: str, mas: str = "") -> Estimate | None:
-    """AUC, or SAN at a dose under the noise that the hardening is judged by, after a round of the main method."""
-    hardening = noise.summary.get("hardening") or {"steps": (), "attack": None}
+    """AUC, or SAN at a dose under the noise that the hardening is judged by, after a round of the main method where
+    that is adaptive training."""
+    hardening = noise.summary.get("hardening")
+    if not hardening or hardening["methods"][0]["method"] != "adaptive":
+        return None
     row = next((row for row in hardening["steps"] if (row["part"], row["round"]) == (part, int(step))
                 and row["attack"] == hardening["attack"] and row["attack"] in OPTIMISED), None)
     if row is None:
@@ -104,6 +111,8 @@ def _attacked(sets: Sets, name: str, attack: str, size: float) -> Estimate | Non
 
 def _withheld(sets: Sets, name: str, reads: str) -> Estimate | None:
     each = sets.each[name]
+    if not same_size(each["triage"]["share"], _WITHHELD):
+        return None
     flips = triage_row(each, SMALLEST_FLIP) or {}
     return each["triage"]["accuracy"] if reads == "all" else flips.get("accuracy" if reads == "kept" else "change")
 
