@@ -176,6 +176,17 @@ def test_the_areas_are_paired() -> None:
     assert same.difference.value == 0.0
 
 
+def test_the_areas_of_ratings_are_paired_as_malignant_against_benign() -> None:
+    random = np.random.default_rng(0)
+    sides = [replace(networks(name), label=np.arange(CASES) % 5, logits=random.normal(size=(CASES, FOLDS, 5)) + (
+        gain * np.eye(5)[np.arange(CASES) % 5][:, None])) for name, gain in (("before", 2.0), ("after", 0.5))]
+    pair = paired(*sides)
+    assert pair is not None
+    row = area_contrast(pair, "test")
+    assert row.difference.value == pytest.approx(row.after.value - row.before.value)
+    assert row.difference.low <= row.difference.value <= row.difference.high
+
+
 def test_changes_by_noise_stand_beside_changes_of_pixels() -> None:
     """A network hardened on attacked images may be met by the noise of the study too."""
     found = compared(networks("", 0.6), networks("pgd", 0.2), [2.8], Bounds(-1000, 400, "HU"))

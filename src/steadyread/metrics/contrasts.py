@@ -13,7 +13,7 @@ import numpy as np
 from steadyread.metrics.discrimination import class_scores, judged_classes, smaller_side, weighted_auc
 from steadyread.metrics.intervals import Estimate, Flags, Floats, Ints, Scale, bootstrap, ratio
 from steadyread.metrics.noise import flipped_within, inside
-from steadyread.metrics.noise_classes import areas
+from steadyread.metrics.noise_classes import areas, rated
 from steadyread.metrics.over_folds import mean_over_folds, over_folds, share_over_folds, statistic_over_folds
 from steadyread.metrics.paired_tests import sign_flip_test
 from steadyread.metrics.pairs import Pair
@@ -80,11 +80,12 @@ def contrast(before: Floats, after: Floats, patients: Strings, seed: int = 0) ->
 
 def area_contrast(pair: Pair, part: str, seed: int = 0) -> Contrast:
     """AUC before and after in one part, as `noise_classes.areas`, and the paired difference."""
+    (first, label), (second, _) = (rated(networks.logits, pair.before.label) for networks in (pair.before, pair.after))
     there = (pair.before.part == part) & (pair.after.part == part)
-    kept = np.asarray(there.any(1) & (pair.before.label >= 0))
-    label, there, folds = pair.before.label[kept], there[kept], len(pair.before.folds)
-    scores = [[class_scores(networks.logits[kept, fold], networks.logits.shape[2]) for fold in range(folds)]
-              for networks in (pair.before, pair.after)]
+    kept = np.asarray(there.any(1) & (label >= 0))
+    label, there, folds = label[kept], there[kept], len(pair.before.folds)
+    scores = [[class_scores(logits[kept, fold], logits.shape[2]) for fold in range(folds)]
+              for logits in (first, second)]
 
     def change(weights: Floats, fold: int) -> Floats:
         sides = [side[fold] for side in scores]

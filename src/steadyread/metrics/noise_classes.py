@@ -12,7 +12,7 @@ from steadyread.metrics.discrimination import (
     class_scores,
     roc_curve,
 )
-from steadyread.metrics.intervals import Estimate, Flags, Floats
+from steadyread.metrics.intervals import Estimate, Flags, Floats, Ints
 from steadyread.metrics.noise import attack_row
 from steadyread.metrics.over_folds import share_over_folds
 from steadyread.metrics.reads import PARTS, RANDOM, Reads
@@ -77,13 +77,18 @@ def areas(networks: Reads, part: str, seed: int = 0, chosen: Flags | None = None
     kept = np.asarray((networks.inside(part) & (networks.label >= 0)[:, None]).any(1))
     if chosen is not None:
         kept &= chosen
-    there, label = networks.inside(part)[kept], networks.label[kept]
-    logits = networks.logits[kept]
-    if logits.shape[2] == _RATINGS:
-        logits = special.logsumexp(np.stack([logits[..., :2], logits[..., 3:]], axis=3), axis=2)
-        label = np.where(label == _RATINGS // 2, -1, label > _RATINGS // 2).astype(np.int64)
-        there = there & (label >= 0)[:, None]
+    logits, label = rated(networks.logits[kept], networks.label[kept])
+    there = networks.inside(part)[kept] & (label >= 0)[:, None]
     return area_over_folds(logits, label, there, networks.patient[kept], seed)
+
+
+def rated(logits: Floats, label: Ints) -> tuple[Floats, Ints]:
+    """The logits (n, f, k) and labels (n,) of which an AUC is: of [B]'s five ratings those of benign and malignant,
+    with -1 for the middle one; of other numbers of classes as they are."""
+    if logits.shape[2] != _RATINGS:
+        return logits, label
+    return (special.logsumexp(np.stack([logits[..., :2], logits[..., 3:]], axis=3), axis=2),
+            np.where(label == _RATINGS // 2, -1, label > _RATINGS // 2).astype(np.int64))
 
 
 def roc_curves(networks: Reads, part: str) -> list[tuple[int, Floats, Floats]]:
