@@ -87,6 +87,10 @@ def test_medians_ratios_and_ranks_at_equal_conditions() -> None:
     assert way_of(ratios["c"]) == "more"
     assert tally(told_["pairs"]) == {"more": 1, "less": 1, "alike": 0, "few": 0}
     assert fragility(sets[::-1])["rows"][::-1] == told_["rows"]      # the order of the sets tells nothing
+    names = {"a": "a", "b": "b", "c": "c"}
+    assert "may be any of" not in fragility_answer(told_, names)
+    close = fragility([replace(one, found=found * (1 + place / 50)) for place, one in enumerate(sets)])
+    assert "the first may be any of a, b and c." in fragility_answer(close, names)
 
 
 def test_sets_of_as_many_patients_are_not_drawn_alike() -> None:

@@ -26,7 +26,7 @@ from steadyread.words.sets import FAILED, KEPT, UNREAD, listed, outcome
 Summary = Mapping[str, Any]
 FOOT = ("A measurement of networks, not a medical device: it must not decide on anyone's care. "
         f"[A]: {paper('A').cite}, doi:{paper('A').doi}.")
-OUTCOMES = {"better": "steadier", "worse": "less steady", "alike": "no difference told", "same": "unchanged",
+OUTCOMES = {"better": "steadier", "worse": "less steady", "alike": "no detectable difference", "same": "unchanged",
             "few": "too few patients", FAILED: "failed", KEPT: "start kept", UNREAD: "not assessed"}
 CHECKLISTS = "Reporting checklists"
 
@@ -134,7 +134,7 @@ def set_cards(summary: Summary) -> Iterator[Card]:
         (first, least), (last, most) = ((summary["titles"][row["name"]], digits(row["of_range"].value))
                                         for row in (rows[0], rows[-1]))
         yield Card(least, f"of the range flips half of the reads in {first} at equal conditions",
-                   f"the most fragile; in {last} {most}")
+                   f"the smallest median; in {last} {most}")
     ways = [way for each in summary["sets"].values() if (way := outcome(each)) is not None]
     if ways:
         others = (f"{OUTCOMES[way]}: {ways.count(way)}" for way in dict.fromkeys(ways) if way != "better")

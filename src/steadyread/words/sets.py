@@ -76,7 +76,13 @@ def fragility_answer(found: Summary | None, titles: Mapping[str, str]) -> str:
     if len(ordered) == 1:
         return f"At equal conditions only {ordered[0]} has reads to flip, so there is nothing to set it beside."
     order = f"By share of the range the medians stand in the order {', '.join(ordered)}, the most fragile first."
-    return " ".join([order, *claim(found)])
+    return " ".join([order, *_first_said(known, titles), *claim(found)])
+
+
+def _first_said(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> list[str]:
+    """Which sets may be the most fragile by the intervals of their ranks, where the order of medians is no proof."""
+    first = [titles[row["name"]] for row in rows if row["rank"] and row["rank"]["low"] == 1]
+    return [f"By the 95 % intervals of the ranks the first may be any of {listed(first)}."] if len(first) > 1 else []
 
 
 def claim(found: Summary) -> list[str]:
@@ -85,7 +91,7 @@ def claim(found: Summary) -> list[str]:
     total = sum(counts.values())
     told = ((counts["more"], "the medical set is the more fragile"),
             (counts["less"], "the everyday set is the more fragile"),
-            (counts["alike"], "no difference can be told"), (counts["few"], "too few patients tell"))
+            (counts["alike"], "no difference is detectable"), (counts["few"], "too few patients tell"))
     parts = [f"in {'all' if count == total else count} {verb}" for count, verb in told if count]
     if total > 1:
         return [f"Measured as a share of the range, of {total} pairs of a medical and an everyday set, {listed(parts)}"
@@ -194,8 +200,8 @@ def triage_answer(found: Summary) -> str:
              ("few", "cannot be judged for want of patients in"))
     parts = [f"{verb} {listed([titles[name] + _of_change(rows[name]['change'], way_) for name in ways[way_]])}"
              for way_, verb in words if way_ in ways]
-    return " ".join([f"Withholding about {percent(share, 0)} of the reads, those with the smallest flips, "
-                     f"{'; it '.join(parts)}.", *beside_margin(found)])
+    return " ".join([f"Withholding the reads with the smallest flips, {percent(share, 0)} of those that the threshold "
+                     f"was chosen on, {'; it '.join(parts)}.", *beside_margin(found)])
 
 
 def beside_margin(found: Summary) -> list[str]:

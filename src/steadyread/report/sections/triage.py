@@ -7,7 +7,7 @@ from typing import Any
 
 from steadyread.report import forms
 from steadyread.report.items import Figure, Fold, Heading, Item, Text, grid
-from steadyread.report.marks import bold
+from steadyread.report.marks import bold, italic
 from steadyread.report.plain import Plain
 from steadyread.report.section import section
 from steadyread.report.sets import Sets
@@ -50,9 +50,10 @@ def triage_sets(sets: Sets) -> Iterator[Item]:
     chosen = [told["chosen_on"] for told in found.values()]
     unsplit = [title for title, told in found.items() if told["chosen_on"] != "validation"]
     yield _kept({title: (told, sets.bounds[title]) for title, told in found.items()}, (
-        "Thresholds chosen on validation images, applied to others." if "validation" in chosen else "") + (bold(
-            f" No validation images in {listed(unsplit)}: thresholds were seen on the very images they are judged on, "
-            "as in [A], so these gains are too good.") if unsplit else ""))
+        "Thresholds chosen on validation images, applied to others. " if "validation" in chosen else "") + (bold(
+            f"No validation images in {listed(unsplit)}: thresholds were seen on the very images they are judged on, "
+            "as in [A], so these gains are too good. ") if unsplit else "") +
+            "Each interval stands for itself: of twenty such comparisons one leaves out 0 by chance.")
     yield Heading("Does any score beat what is free?")
     yield Text(" ".join([*beside_margin(sets.summary), "The area under risk-coverage is the mean error over all shares "
                          "kept: lower is better, and no single threshold decides it. Better and worse are said where "
@@ -103,7 +104,8 @@ def _kept(each: Mapping[str, tuple[Told, Bounds]], chosen: str) -> Item:
             for title, (found, bounds) in each.items() for row in found["rows"]]
     share = next(iter(each.values()))[0]["share"]
     return table(columns, begun(rows) if "" not in each else rows,
-                 above=f"Accuracy among the kept reads when about {percent(share, 0)} are withheld. {chosen}")
+                 above=f"Accuracy among the kept reads; each threshold withholds {percent(share, 0)} of the reads that "
+                 f"it was chosen on ({italic('share')}: what it withholds of these). {chosen}")
 
 
 def _areas(each: Mapping[str, Told]) -> Item:
