@@ -27,7 +27,7 @@ from steadyread.report.sets_stored import read_sets
 from steadyread.report.sets_summary import summarise_sets
 from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.units import Bounds
-from steadyread.words.sets import believed_said, fragility_answer
+from steadyread.words.sets import CLEAN, believed_said, fragility_answer, outcome
 
 SMALL = {"images": 36, "patients": 36}
 BOUNDS = Bounds(0.0, 1000.0, "grey level")
@@ -197,6 +197,16 @@ def test_reads_that_never_flip_and_networks_that_never_err(tmp_path: Path) -> No
         assert said in text, said
     assert "Half of the correct reads" not in text
     assert not re.search(r"\binf\b", plain)
+
+
+def test_a_better_clean_accuracy_is_no_steadier_network(tmp_path: Path) -> None:
+    folder = made.write_sets(tmp_path, {"lung_ct": Made(equal=None, **SMALL)})
+    made.change_rows(folder / "lung_ct" / "hardened", lambda row: row | (
+        {"prediction": row["label"]} if row["attack"] == "clean" else {"attack": "of_one_side"}))
+    found, text, _ = pages(folder)
+    assert outcome(found["sets"]["lung_ct"]) == CLEAN
+    assert found["sets"]["lung_ct"]["hardening"]["compared"]["clean"].gained
+    assert "steadier in" not in text
 
 
 def test_what_the_checks_found_stands_by_set_and_errors_above_all(tmp_path: Path) -> None:

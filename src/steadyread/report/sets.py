@@ -21,13 +21,14 @@ from steadyread.report.shareable import Shareable
 from steadyread.store import PLAIN
 from steadyread.units import Bounds, unit_word
 from steadyread.words.numbers import digits, percent
-from steadyread.words.sets import FAILED, KEPT, UNREAD, listed, outcome
+from steadyread.words.sets import CLEAN, FAILED, KEPT, UNREAD, listed, outcome
 
 Summary = Mapping[str, Any]
 FOOT = ("A measurement of networks, not a medical device: it must not decide on anyone's care. "
         f"[A]: {paper('A').cite}, doi:{paper('A').doi}.")
 OUTCOMES = {"better": "steadier", "worse": "less steady", "alike": "no detectable difference", "same": "unchanged",
-            "few": "too few patients", FAILED: "failed", KEPT: "start kept", UNREAD: "not assessed"}
+            "few": "too few patients", FAILED: "failed", KEPT: "start kept", UNREAD: "not assessed",
+            CLEAN: "not attacked alike"}
 CHECKLISTS = "Reporting checklists"
 
 

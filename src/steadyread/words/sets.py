@@ -14,14 +14,15 @@ from steadyread.words.numbers import digits, factor, percent, points, score_name
 from steadyread.words.plain import flips_told
 
 Summary = Mapping[str, Any]
-FAILED, KEPT, UNREAD = "failed", "kept", "unread"      # of a hardening, beside the ways of `verdicts`
+FAILED, KEPT, UNREAD, CLEAN = "failed", "kept", "unread", "clean"      # of a hardening, beside those of `verdicts`
 _MOST = 0.5
 _HARDENED = (("better", "Hardening made the reads steadier"), ("worse", "Hardening made the reads less steady"),
              ("alike", "Hardening made no detectable difference to the accuracy under attack"),
              ("same", "Hardening left the very same reads right under attack"),
              ("few", "Too few patients tell what hardening did to the accuracy under attack"),
              (KEPT, "No epoch of hardening was better than the network it started from, which was kept,"),
-             (FAILED, "Hardening failed"), (UNREAD, "The hardened network has not been assessed yet"))
+             (CLEAN, "No attack was tried both before and after hardening"), (FAILED, "Hardening failed"),
+             (UNREAD, "The hardened network has not been assessed yet"))
 
 
 def sets_answers(found: Summary) -> list[dict[str, str]]:
@@ -101,7 +102,7 @@ def claim(found: Summary) -> list[str]:
 
 def outcome(one: Summary) -> str | None:
     """What hardening made of a set: "better", "worse", "alike", "same", "few", `FAILED`, `KEPT` (no epoch beat the
-    start), `UNREAD` (not assessed yet); None where it was not hardened.
+    start), `UNREAD` (not assessed yet), `CLEAN` (only clean reads compare); None where it was not hardened.
     """
     told = one["hardening"]
     if told is None:
@@ -112,7 +113,7 @@ def outcome(one: Summary) -> str | None:
         return KEPT
     if told["compared"] is None:
         return UNREAD
-    return way_of(told["headline"].contrast if told["headline"] else told["compared"]["clean"])
+    return way_of(told["headline"].contrast) if told["headline"] else CLEAN
 
 
 def hardening_answer(sets: Mapping[str, Summary], titles: Mapping[str, str]) -> str:
