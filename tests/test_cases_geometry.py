@@ -5,10 +5,11 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from steadyread.cases import Cases, Preparation, Row, audit, prepare, spooled
 from steadyread.cases.geometry import box, centre_crop, resample, shaped
-from steadyread.errors import InputRefused
+from steadyread.errors import InputRefused, UsageError
 from steadyread.types import Bounds
 
 
@@ -160,3 +161,39 @@ def test_spooled_cases_refuse_another_shape() -> None:
 def test_images_larger_than_any_are_refused_before_they_are_made(preparation: Preparation) -> None:
     with pytest.raises(InputRefused, match=r"images of 16x16 pixels would become \d+x\d+: at most 8192 per axis"):
         shaped(np.zeros((1, 16, 16), np.float32), (1.0, 1.0), preparation, 0.0)
+
+
+@pytest.mark.parametrize(("interpolation", "pillow"), [("linear", Image.BILINEAR), ("cubic", Image.BICUBIC)])
+@pytest.mark.parametrize("size", [(24, 30), (90, 70)])
+def test_it_interpolates_as_pillow_does(interpolation: str, pillow: int, size: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).uniform(0, 255, (47, 61)).astype(np.float32)
+    theirs = np.asarray(Image.fromarray(image, "F").resize(size[::-1], pillow))
+    ours = shaped(image[None], None, Preparation(size=size, fit="squash", interpolation=interpolation), 0.0)[0]
+    inside = np.clip(theirs, 0, image.max())      # ours keeps to the image's own range, fill included
+    np.testing.assert_allclose(ours, inside, atol=1e-3)
+
+
+@pytest.mark.parametrize(("interpolation", "mode"), [("plain", "bilinear"), ("nearest", "nearest-exact")])
+def test_without_antialiasing_it_interpolates_as_torch_does(interpolation: str, mode: str) -> None:
+    image = np.random.default_rng(0).uniform(0, 255, (1, 47, 61)).astype(np.float32)
+    how = {"align_corners": False} if mode == "bilinear" else {}
+    theirs = torch.nn.functional.interpolate(torch.from_numpy(image)[None], (24, 30), mode=mode, **how)[0].numpy()
+    ours = shaped(image, None, Preparation(size=(24, 30), fit="squash", interpolation=interpolation), 0.0)
+    np.testing.assert_allclose(ours, theirs, atol=1e-3)
+
+
+def test_what_becomes_of_other_proportions() -> None:
+    image = np.tile(np.arange(40, dtype=np.float32), (20, 1))[None]     # columns 0 to 39
+    cut, pad, squash, central = (shaped(image, None, Preparation(size=10, **how), -1.0)[0] for how in (
+        {}, {"fit": "pad"}, {"fit": "squash"}, {"central": 0.5}))
+    assert 9 < cut[5].min() < cut[5].max() < 30
+    assert (pad[0] == -1).all()
+    assert squash[5, 0] < 2
+    assert squash[5, -1] > 37
+    assert 14 < central[5].min() < central[5].max() < 25
+
+
+def test_ways_that_there_are_not_are_refused() -> None:
+    for wrong in ({"fit": "stretch"}, {"interpolation": "lanczos"}, {"central": 0.0}):
+        with pytest.raises(UsageError):
+            prepare(made(np.zeros((1, 4, 4))), Preparation(size=4, **wrong))

@@ -13,7 +13,7 @@ from fabricate_pictures import Call, pictures
 from steadyread import records
 from steadyread.cases import fingerprint, image_marks, open_cases
 from steadyread.errors import InputRefused, UsageError
-from steadyread.jobs import material
+from steadyread.jobs import cards, material
 from steadyread.jobs import run as running
 from steadyread.jobs.material import attacked_cases, gather
 from steadyread.models.loading import load_classifier_module, save_weights
@@ -154,7 +154,7 @@ def test_a_card_of_other_images_of_the_same_name_and_number_splits_nothing(tmp_p
             pixels[0, 0] ^= pixel
             Image.fromarray(pixels).save(path)
         study = stated(images, model__name="vgg16", model__weights="none.safetensors")
-        assert ("split" in material.settings_of(card, study, open_cases(images))) is kept
+        assert ("split" in cards.settings_of(card, study, open_cases(images))) is kept
 
 
 def test_a_study_of_noise_assesses_all_images_too_unless_it_hardens(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ FLOORS = {
     7: ("assessed", "comparing", "frames", "cli", "console", "ending", "options", "flags", "starting", "__main__"),
     6: ("study", "jobs", "noise_measure", "noise_show", "noise_explain", "stored"),
     5: ("report",),
-    4: ("assessment", "gates", "set_aside", "training", "checks"),
+    4: ("assessment", "networks", "gates", "set_aside", "training", "checks"),
     3: ("attacks", "charts", "explain"),
     2: ("threats", "classifier", "cases", "words", "store"),
     1: ("types", "units", "errors", "names", "files", "heads", "limits", "locks", "convolutions", "findings",
@@ -101,7 +101,8 @@ def test_importing_the_counting_half_leaves_torch_alone() -> None:
 def test_public_names_are_exact() -> None:
     assert set(steadyread.__all__) == {
         "Assessment", "Bounds", "CTNoise", "Cases", "Classifier", "Linf", "Spectrum", "SteadyreadError", "__version__",
-        "apgd", "assess", "attack", "audit", "bim", "fgsm", "flip_probability", "harden", "open_cases", "open_run",
+        "apgd", "assess", "attack", "audit", "bim", "fgsm", "flip_probability", "harden", "load_classifier",
+        "open_cases", "open_run",
         "optimised_ct_noise", "pgd", "random_ct_noise", "rare_flip_probability", "run", "smallest_flip", "triage"}
     for name in steadyread.__all__:
         assert getattr(steadyread, name) is not None

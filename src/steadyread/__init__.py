@@ -25,11 +25,13 @@ if TYPE_CHECKING:
     from steadyread.attacks.smallest_flip import smallest_flip
     from steadyread.cases import Cases, open_cases
     from steadyread.classifier import Classifier
+    from steadyread.networks import load_classifier
     from steadyread.threats import CTNoise, Linf, Spectrum
     from steadyread.workflows import audit, harden, run, triage
 
 __all__ = ["Assessment", "Bounds", "CTNoise", "Cases", "Classifier", "Linf", "Spectrum", "SteadyreadError",
            "__version__", "apgd", "assess", "attack", "audit", "bim", "fgsm", "flip_probability", "harden",
+           "load_classifier",
            "open_cases", "open_run", "optimised_ct_noise", "pgd", "random_ct_noise", "rare_flip_probability", "run",
            "smallest_flip", "triage"]
 
@@ -39,6 +41,7 @@ _ROOMS = {
     "attacks.rare_flips": "rare_flip_probability", "attacks.recipe": "attack",
     **{f"attacks.recipes.{name}": name for name in ("apgd", "bim", "fgsm", "pgd")},
     "attacks.smallest_flip": "smallest_flip", "cases": "Cases open_cases", "classifier": "Classifier",
+    "networks": "load_classifier",
     "threats": "CTNoise Linf Spectrum", "workflows": "audit harden run triage"}
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 

@@ -163,6 +163,15 @@ def audit(given: Given) -> None:
         raise InputRefused(f"{data}: {found['refused']}")
 
 
+@command(flags.NETWORK, flags.JSON)
+def inspect(given: Given) -> None:
+    """What a file or folder of a network is: format, input, head, classes, gradients, and the command to go on with."""
+    note(f"reading {given[flags.NETWORK]}")
+    from steadyread.networks import inspected
+
+    _say(given, inspected(given[flags.NETWORK]), "network_lines")
+
+
 @command(flags.SOURCES, flags.DIFFERENCE, flags.ROIS, flags.SIDE, flags.SLICES, flags.DETREND, flags.TAPER, flags.MAS,
          flags.PIXEL_SPACING, flags.ARRAY, flags.OFFSET, flags.SERIES, flags.OUT, flags.JSON, of=noise)
 def measure(given: Given) -> None:

@@ -64,6 +64,29 @@ def _plain_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield from _findings(found["findings"])
 
 
+def network_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """A network's file: what it is, what it takes and returns, and how to go on."""
+    size = "any size" if found["size"] is None else " x ".join(map(str, found["size"]))
+    channels = "any number of channels" if found["channels"] is None else counted(found["channels"], "channel")
+    yield f"{found['model']}: {found['format']}, sha256 {found['sha256'][:16]}"
+    yield f"Takes images of {channels}, {size}."
+    values = "" if found["values"] is None else f" ({counted(found['values'], 'value')} an image)"
+    yield f"Returns {found['output'] or 'what its files do not say'}{values}."
+    if found["classes"]:
+        yield f"Classes: {', '.join(f'{place} is {name}' for place, name in enumerate(found['classes']))}."
+    for key in ("bounds", "normalise"):
+        if found[key] is not None:
+            yield f"{key.capitalize()}: {', '.join(f'{value:g}' for value in found[key])} (from its files)."
+    if found["parameters"]:
+        yield f"{found['parameters']:,} parameters."
+    if found["gradients"] is not None:
+        yield "Gradients reach the image." if found["gradients"] else "No gradients: it is searched as a black box."
+    if found["problem"]:
+        yield f"On an image of noise it failed: {found['problem']}"
+    yield from (f"{note[0].upper()}{note[1:]}." for note in found["notes"])
+    yield from ("", found["command"])
+
+
 def _sentences(told: str | list[str]) -> str:
     return told if isinstance(told, str) else " ".join(told)
 

@@ -14,8 +14,9 @@ from steadyread.errors import InputRefused, UsageError
 from steadyread.explain.attention import captum
 from steadyread.files import EXPLAINED, MODEL, SEEN, SEEN_ARRAYS, SETTINGS
 from steadyread.jobs.attacks import noise_of
+from steadyread.jobs.cards import refuse_unnamed
 from steadyread.jobs.job import material_of, network_of
-from steadyread.jobs.material import Material, refuse_unnamed
+from steadyread.jobs.material import Material
 from steadyread.jobs.plan import attack_seed, place
 from steadyread.jobs.seeing import Look, looked_at, seen_of
 from steadyread.progress import Progress, quiet

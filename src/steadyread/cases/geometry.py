@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TypeVar
+from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from steadyread.types import Bounds, NativeGrid
 Extents = tuple[int, ...]
 Spacing = tuple[float, ...] | None
 T = TypeVar("T", int, float)
+Fit = Literal["cut", "pad", "squash"]
+Interpolation = Literal["linear", "cubic", "plain", "nearest"]
 _MOST_SIDE, _MOST_PIXELS = 8192, 2**27   # of a prepared image: 512 MB
 
 
@@ -30,8 +32,13 @@ class Preparation:
         spacing_mm: the grid is resampled to this pixel spacing (one value, or one an axis).
         crop: the centre of this many pixels an axis (one value, or one an axis); what lies beyond the image
             is filled with the native range's lowest value.
-        size: resized to this many pixels an axis; cut to the target's proportions first, so that the aspect
-            is kept.
+        size: resized to this many pixels an axis.
+        fit: what becomes of other proportions than those of `size`: `cut` takes off the ends of the longer sides, `pad`
+            fills beside the shorter ones with the lowest value, and `squash` gives every axis a scale of its own.
+        central: the share of each side that `cut` leaves at most: 0.875 for a network that is given the central 224
+            pixels of images whose shorter side is resized to 256.
+        interpolation: of `size`: `linear` and `cubic` widen where the image shrinks (antialiased, as Pillow's), `plain`
+            is linear without that (as OpenCV's and TensorFlow's), `nearest` takes the pixel that lies nearest.
         window: values are clipped to (low, high), in native units, which become the bounds. Last, since
             interpolation belongs to the measured values.
     """
@@ -40,6 +47,9 @@ class Preparation:
     spacing_mm: float | tuple[float, ...] | None = None
     crop: int | tuple[int, ...] | None = None
     size: int | tuple[int, ...] | None = None
+    fit: Fit = "cut"
+    central: float = 1.0
+    interpolation: Interpolation = "linear"
 
 
 def prepare(cases: Cases, preparation: Preparation) -> Cases:
@@ -83,11 +93,12 @@ def _cuts(cases: Cases, preparation: Preparation) -> Iterator[str]:
     """What `size` cuts off, which a network that was trained on squeezed images has seen."""
     known = [(row.shape[1:], row.spacing_mm) for row in cases.rows if row.shape is not None]
     grids = [_grid(space, spacing, preparation) for space, spacing in known]
-    lost = [1 - math.prod(grid.fitted) / math.prod(grid.cropped) for grid in grids if grid.fitted != grid.cropped]
+    lost = [1 - math.prod(grid.fitted) / math.prod(grid.cropped) for grid in grids
+            if preparation.fit == "cut" and grid.fitted != grid.cropped]
     if lost:
         yield (f"cut to the proportions of the size asked for: {len(lost)} of {len(cases)} images lose up to "
-               f"{max(lost):.0%} of their pixels, at the ends of the longer sides. Nothing is squeezed; a network "
-               "trained on squeezed images sees others than it knows")
+               f"{max(lost):.0%} of their pixels, at the ends of the longer sides. Nothing is squeezed; of a network "
+               "that was trained on squeezed images, state preparation.fit = \"squash\"")
 
 
 def _mask(marked: Pixels | None, raw: Row, preparation: Preparation) -> Pixels | None:
@@ -111,7 +122,7 @@ def shaped(image: Pixels, spacing: Spacing, preparation: Preparation, fill: floa
         result = centre_crop(result, grid.cropped, fill)
     if grid.fitted != grid.size:
         step = tuple(old / new for old, new in zip(grid.fitted, grid.size, strict=True))
-        result = resample(centre_crop(result, grid.fitted, fill), grid.size, step)
+        result = resample(centre_crop(result, grid.fitted, fill), grid.size, step, preparation.interpolation)
     elif grid.fitted != grid.cropped:
         result = centre_crop(result, grid.fitted, fill)
     # linear weights sum to 1 up to rounding: hold the image's own range (`fill` included), then the window
@@ -131,7 +142,8 @@ def matrices(space: Extents, spacing: Spacing, preparation: Preparation) -> tupl
         for extent in (grid.cropped[axis], grid.fitted[axis]):
             matrix = box(matrix.T, (len(matrix) // 2 - extent // 2,), (extent,), 0).T
         if grid.fitted[axis] != grid.size[axis]:
-            matrix = _weights(len(matrix), grid.size[axis], len(matrix) / grid.size[axis]) @ matrix
+            matrix = _weights(len(matrix), grid.size[axis], len(matrix) / grid.size[axis],
+                              preparation.interpolation) @ matrix
         found.append(np.ascontiguousarray(matrix))
     return tuple(found)
 
@@ -155,17 +167,18 @@ def box(image: Pixels, corner: tuple[int, ...], extents: Extents, fill: float) -
     return result
 
 
-def resample(image: Pixels, extents: Extents, step: tuple[float, ...]) -> NDArray[np.float32]:
+def resample(image: Pixels, extents: Extents, step: tuple[float, ...], interpolation: Interpolation = "linear"
+             ) -> NDArray[np.float32]:
     """(c, *space) read at `extents` points an axis, `step` old pixels apart, the centre staying the centre.
 
-    Linear interpolation; where `step` exceeds 1 the triangle widens with it (antialiased, as Pillow's
-    bilinear and torch's `antialias=True`), beyond the border the weights are those of the pixels inside.
+    Where `step` exceeds 1 the kernel of `linear` and `cubic` widens with it (antialiased, as Pillow's bilinear and
+    bicubic and torch's `antialias=True`); beyond the border the weights are those of the pixels inside.
     """
     result = np.asarray(image, np.float32)
     for axis, (extent, one) in enumerate(zip(extents, step, strict=True), 1):
         if extent == result.shape[axis] and one == 1:
             continue
-        weights = _weights(result.shape[axis], extent, one)
+        weights = _weights(result.shape[axis], extent, one, interpolation)
         first = np.moveaxis(result, axis, 0)
         read = weights @ first.reshape(len(first), -1)
         result = np.moveaxis(read.reshape(extent, *first.shape[1:]), 0, axis)
@@ -173,13 +186,24 @@ def resample(image: Pixels, extents: Extents, step: tuple[float, ...]) -> NDArra
 
 
 @lru_cache(maxsize=32)
-def _weights(held: int, extent: int, step: float) -> csr_array:
+def _weights(held: int, extent: int, step: float, interpolation: Interpolation = "linear") -> csr_array:
     """Interpolation weights (extent, held), each row summing to 1. Sparse: no threads, the same bits."""
     places = (np.arange(extent) - (extent - 1) / 2) * step + (held - 1) / 2
-    places = np.clip(places, 0, held - 1) if step <= 1 else places
-    distance = np.abs(places[:, None] - np.arange(held)) / max(1.0, step)
-    weights = np.maximum(0.0, 1 - distance)
+    if interpolation == "nearest":
+        nearest = np.clip(np.floor(places + 0.5), 0, held - 1).astype(np.int64)
+        return csr_array((np.ones(extent, np.float32), (np.arange(extent), nearest)), shape=(extent, held))
+    widened = 1.0 if interpolation == "plain" else max(1.0, step)
+    places = np.clip(places, 0, held - 1) if widened == 1 and interpolation != "cubic" else places
+    distance = np.abs(places[:, None] - np.arange(held)) / widened
+    weights = _cubic(distance) if interpolation == "cubic" else np.maximum(0.0, 1 - distance)
     return csr_array((weights / weights.sum(1, keepdims=True)).astype(np.float32))
+
+
+def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Keys' kernel with a = -0.5 (doi:10.1109/TASSP.1981.1163711), as Pillow's bicubic."""
+    near = (1.5 * distance - 2.5) * distance**2 + 1
+    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
+    return np.where(distance < 1, near, np.where(distance < 2, far, 0.0))
 
 
 @dataclass(frozen=True)
@@ -209,11 +233,21 @@ def _grid(space: Extents, spacing: Spacing, preparation: Preparation) -> _Grid:
         _refuse_huge(space, extents)
     if preparation.size is None:
         return _Grid(resampled, step, cropped, cropped, cropped, spacing)
-    scale = min(held / new for held, new in zip(cropped, size, strict=True))
-    fitted = tuple(min(held, max(1, round(new * scale))) for held, new in zip(cropped, size, strict=True))
+    fitted = _fitted(cropped, size, preparation)
     if spacing is not None:
         spacing = tuple(one * old / new for one, old, new in zip(spacing, fitted, size, strict=True))
     return _Grid(resampled, step, cropped, fitted, size, spacing)
+
+
+def _fitted(held: Extents, size: Extents, preparation: Preparation) -> Extents:
+    """What is resized to `size`: part of an image of `held` pixels an axis, or more than it (see `Preparation.fit`)."""
+    if preparation.fit == "squash":
+        return held
+    scales = [old / new for old, new in zip(held, size, strict=True)]
+    if preparation.fit == "pad":
+        return tuple(max(old, round(new * max(scales))) for old, new in zip(held, size, strict=True))
+    scale = min(scales) * preparation.central
+    return tuple(min(old, max(1, round(new * scale))) for old, new in zip(held, size, strict=True))
 
 
 def _refuse_huge(space: Extents, extents: Extents) -> None:
@@ -249,5 +283,11 @@ def _refuse_nonsense(preparation: Preparation) -> None:
         for one in value if isinstance(value, tuple) else (value,):
             if one is not None and not (0 < one < math.inf):
                 raise UsageError(f"{name} must be positive; got {one:g}")
+    for name, value, known in (("fit", preparation.fit, get_args(Fit)),
+                               ("interpolation", preparation.interpolation, get_args(Interpolation))):
+        if value not in known:
+            raise UsageError(f"{name} must be one of {', '.join(known)}; got '{value}'")
+    if not 0 < preparation.central <= 1:
+        raise UsageError(f"central must lie above 0 and be at most 1; got {preparation.central:g}")
     if preparation.window and not preparation.window[0] < preparation.window[1]:
         raise UsageError(f"window must be LOW,HIGH with LOW below HIGH; got {preparation.window}")

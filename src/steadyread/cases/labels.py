@@ -1,4 +1,4 @@
-"""Other labels for the same cases: five classes by rating where two are by malignancy."""
+"""Other labels for the same cases: in the order of a network's classes, or five by rating in place of two."""
 
 import math
 from dataclasses import replace
@@ -7,6 +7,27 @@ from steadyread.cases.case_set import Cases
 from steadyread.errors import InputRefused
 
 RATINGS = ("1", "2", "3", "4", "5")
+
+
+def in_order(cases: Cases, names: tuple[str, ...]) -> Cases:
+    """The cases with their labels in the order of a network's class `names`, () where it names none.
+
+    Upper case, spaces and underscores make no difference. Where the images' classes are called otherwise, they are
+    taken in their own order, and a warning says so.
+    """
+    known = {_folded(name): place for place, name in enumerate(names)}
+    places = [known.get(_folded(name)) for name in cases.classes]
+    if not names or None in places:
+        said = () if not names else (
+            f"the network calls its classes {', '.join(names)}, the images are of {', '.join(cases.classes)}: "
+            "they are taken in this order; see that it is right",)
+        return replace(cases, warnings=(*cases.warnings, *said))
+    rows = tuple(row if row.label is None else replace(row, label=places[row.label]) for row in cases.rows)
+    return replace(cases, rows=rows, classes=names)
+
+
+def _folded(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def rating_class(rating: float) -> int:

@@ -14,7 +14,7 @@ from steadyread.cases import (
     balance,
     beside,
     fingerprint,
-    image_marks,
+    in_order,
     limit,
     open_cases,
     phantom,
@@ -26,8 +26,10 @@ from steadyread.cases import (
 from steadyread.cases import fold as folded
 from steadyread.cases.readable import readable
 from steadyread.errors import InputRefused, UsageError
-from steadyread.files import SETTINGS, file_or_folder
+from steadyread.files import file_or_folder
+from steadyread.jobs.cards import refuse_unstated, settings_of
 from steadyread.models import loading as models
+from steadyread.models.format import FORMATS, Facts
 from steadyread.models.loading import BUILT_IN, read_card
 from steadyread.progress import Progress, at_work, quiet
 from steadyread.study import Study, completed, with_epsilons
@@ -117,11 +119,14 @@ def listed(study: Study) -> Listed:
         UsageError, InputRefused: no such data, or something else than is stated; weights that do not say enough of
             themselves.
     """
-    layout, raw = _opened(study)
-    card = read_card(study.model.weights) if study.model.weights is not None else None
+    facts = FORMATS[study.model.name].facts(Path(str(study.model.weights))) if study.model.whole else Facts()
+    layout, raw = _opened(study, facts.settings.get("data", {}).get("options", {}))
+    card = read_card(study.model.weights) if study.model.weights is not None and not study.model.whole else None
     if study.model.weights is not None and card is None:
-        _refuse_unstated(study)
-    told = settings_of(card, study, raw) if card else {}
+        refuse_unstated(study, facts)
+    told = settings_of(card, study, raw) if card else {key: value for key, value in facts.settings.items()
+                                                       if key != "data"}
+    raw = in_order(raw, facts.classes)
     return Listed(study, _completed(study, layout, told), layout, raw, "split" in told)
 
 
@@ -140,18 +145,6 @@ def _completed(study: Study, layout: str, told: Mapping[str, Any]) -> Study:
             raise
         raise InputRefused(f"{study.model.weights}: the card beside the weights: {problem}") from problem
     return whole
-
-
-def refuse_unnamed(stated: Mapping[str, Any], folder: Path, named: object) -> None:
-    """A run's folder may come from a stranger, and a network that is not built in is code: who trusts it names it.
-
-    Raises:
-        InputRefused: the folder's study names a factory, and `named`, which the user says, is another or None.
-    """
-    model = (stated.get("model") or {}).get("name", "vgg16")
-    if model not in BUILT_IN and model != named:
-        raise InputRefused(f"the run {folder} would import and run the code of {model}, named in its {SETTINGS}: "
-                           f"if you trust it, give model.name = {model}")
 
 
 def gather(study: Study, fold: int | None = None, labels: str = "class", progress: Progress = quiet,
@@ -282,18 +275,6 @@ def _refuse_crossing(raw: Cases) -> None:
                            f"set's own parts, such as {crossing[0]}: split by patient, split.official = false")
 
 
-def _refuse_unstated(study: Study) -> None:
-    """Weights that say nothing of themselves: what they were made for must be stated, not guessed."""
-    stated = study.model.model_fields_set
-    missing = [key for key, there in (
-        ("data.path", study.data.path is not None), ("model.bounds LO,HI", "bounds" in stated),
-        ("model.output HEAD", "output" in stated)) if not there]
-    if missing:
-        raise UsageError(f"the weights {study.model.weights} do not say what they were made for: give "
-                         f"{', '.join(missing)} (and model.normalise, where the network wants other values than "
-                         "the images hold)")
-
-
 def refuse_untaught(material: Material) -> None:
     """Refuses to harden a network without images for training and validation.
 
@@ -323,44 +304,19 @@ def attacked_cases(material: Material) -> Cases:
     return replace(test, rows=validation.rows + test.rows)
 
 
-def _opened(study: Study) -> tuple[str, Cases]:
+def _opened(study: Study, usual: Mapping[str, Any]) -> tuple[str, Cases]:
+    """The layout and its cases; `usual` options stand below those that are stated, where the reader takes them."""
     if study.data.path is None:
         return SYNTHETIC, phantom.nodules(study.data.synthetic, _seed_of_split(study))
     path = Path(study.data.path).expanduser()
-    cases = open_cases(path, study.data.layout, **study.data.options)
-    found = study.data.layout or next(layout.name for layout in READERS.values() if layout.recognises(path))
-    return found, cases
-
-
-def settings_of(card: Mapping[str, Any], study: Study, raw: Cases) -> dict[str, Any]:
-    """What a model of ours says of itself, as settings; its split too where it was trained on these very data.
-
-    Raises:
-        InputRefused: it names code to import, which a stranger's file must not choose.
-    """
-    named = card.get("model")
-    if named not in BUILT_IN and "name" not in study.model.model_fields_set:
-        raise InputRefused(f"{study.model.weights} is for the network '{named}', which is not built in: if you "
-                           f"trust that code, give model.name = {named}")
-    settings = {"model": {"name": named} | {key: card[key] for key in (
-        "arguments", "output", "normalise", "threshold", "window") if key in card}}
-    if "preparation" in card:
-        settings["preparation"] = card["preparation"]
-    if "split" in card and card.get("data") == {"name": raw.name, "images": len(raw)} and _knows(card, raw):
-        settings |= {"split": card["split"], "data": {"limit": card.get("limit")}}
-    return settings
-
-
-def _knows(card: Mapping[str, Any], raw: Cases) -> bool:
-    """Whether a network was trained on some of these images: a name and a count may be those of another set.
-
-    Images are read until the first that it knows.
-    """
-    taught = card.get("taught")
-    if not isinstance(taught, Mapping):
-        return True    # a card of before that was told
-    known = set(taught.get("images", ()))
-    return any(image_marks(raw.pick([place]))[0] in known for place in range(len(raw)))
+    if not usual:
+        cases = open_cases(path, study.data.layout, **study.data.options)
+        return study.data.layout or next(each.name for each in READERS.values() if each.recognises(path)), cases
+    known = study.data.layout or next((each.name for each in READERS.values() if each.recognises(path)), None)
+    taken = READERS[known].options if known is not None and known in READERS else ()
+    options = {key: value for key, value in usual.items() if key in taken} | study.data.options
+    cases = open_cases(path, known, **options)
+    return str(known), cases
 
 
 def _windowed(study: Study, bounds: Bounds) -> Study:

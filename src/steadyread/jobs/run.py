@@ -21,10 +21,11 @@ from steadyread.folder_lock import locked
 from steadyread.gates import Judged
 from steadyread.jobs.attacks import noise_of
 from steadyread.jobs.begin import begin
+from steadyread.jobs.cards import refuse_unnamed
 from steadyread.jobs.folder import in_its_folder, taken_up
 from steadyread.jobs.job import Materials, carry_out_job, network_of
 from steadyread.jobs.judge import judged_gates
-from steadyread.jobs.material import refuse_absent, refuse_unnamed
+from steadyread.jobs.material import refuse_absent
 from steadyread.jobs.plan import Branch, Job, branches_of, jobs_of
 from steadyread.metrics.reads import LINF
 from steadyread.progress import Named, Progress, at_work, lines, quiet

@@ -3,6 +3,7 @@
 import copy
 import difflib
 import importlib
+import importlib.util
 import inspect
 import json
 import sys
@@ -22,6 +23,7 @@ from steadyread.errors import InputRefused, PlanDiffers, SteadyreadError, UsageE
 from steadyread.files import is_regular, nearest
 from steadyread.limits import MOST_PARAMETERS
 from steadyread.models.archives import metadata_of, stored_values, tensors_and_metadata, told, torch_archive
+from steadyread.models.format import FORMATS, loaded
 from steadyread.models.functions import as_module
 from steadyread.models.nodule import nodule_cnn
 from steadyread.models.seal import CARD, VERSIONS, damaged, note_versions, refuse_broken, sealed, whole_card
@@ -38,8 +40,10 @@ def load_classifier_module(model: str, weights: str | Path | None = None, *, see
     """A module in evaluation mode on the CPU.
 
     Args:
-        model: `vgg16`, `narrow_vgg`, or `package.module:factory`, looked for in the current folder too.
-        weights: a `.safetensors` file, or a `.pt`/`.pth` state dict; None leaves it as the factory made it.
+        model: `vgg16`, `narrow_vgg`, `package.module:factory` (looked for in the current folder too),
+            `file.py:factory`, or a format of `FORMATS`.
+        weights: a `.safetensors` file, or a `.pt`/`.pth` state dict; None leaves it as the factory made it. Of a
+            format the file or folder that holds the whole network.
         seed: of the factory's random weights. The caller's own random state is left alone.
         arguments: handed to the factory.
 
@@ -47,6 +51,9 @@ def load_classifier_module(model: str, weights: str | Path | None = None, *, see
         UsageError: no such name, module or factory, or arguments that the factory does not take.
         InputRefused: the factory failed, or the weights cannot be read or do not fit.
     """
+    if model in FORMATS and weights is not None:
+        with torch.random.fork_rng(devices=[]):
+            return loaded(FORMATS[model], Path(weights).expanduser())
     state = None
     if model in BUILT_IN:   # what a stranger's card asks for is compared with what the file holds before it is made
         shapes = sketched(model, arguments)
@@ -82,6 +89,8 @@ def refuse_absent(model: str, weights: str | Path | None = None) -> None:
         UsageError: no such name, module or factory.
         InputRefused: importing it failed; no such file, or one of another kind.
     """
+    if model in FORMATS:
+        return
     with _current_folder_importable():
         _factory(model)
     if weights is not None:
@@ -118,6 +127,8 @@ def read_card(path: str | Path) -> dict[str, Any] | None:
     Raises:
         InputRefused: no such file, or not safetensors in spite of its name.
     """
+    if Path(path).suffix.lower() != ".safetensors" and (Path(path).is_dir() or not _may_be_weights(Path(path))):
+        return None      # a format of other people's
     path = existing(Path(path))
     if path.suffix.lower() != ".safetensors":
         return None
@@ -249,8 +260,12 @@ def refuse_not_finite(path: Path, name: str, value: Tensor) -> None:
                            "damaged")
 
 
+def _may_be_weights(path: Path) -> bool:
+    return path.name.lower().endswith(_SUFFIXES)
+
+
 def _refuse_other_kinds(path: Path) -> None:
-    if not path.name.lower().endswith(_SUFFIXES):
+    if not _may_be_weights(path):
         raise InputRefused(f"{path}: expected weights as .safetensors, .pt or .pth; {SAVE}")
 
 
@@ -310,6 +325,8 @@ def _what(found: object) -> str:
 
 def _imported(place: str) -> ModuleType:
     try:
+        if place.endswith(".py"):
+            return _of_file(Path(place).expanduser())
         return importlib.import_module(place)
     except ModuleNotFoundError as problem:
         if problem.name is None or not f"{place}.".startswith(f"{problem.name}."):
@@ -319,6 +336,27 @@ def _imported(place: str) -> ModuleType:
                          ) from problem
     except (Exception, SystemExit) as problem:
         raise InputRefused(f"importing {place} failed: {told(problem)}") from problem
+
+
+def _of_file(path: Path) -> ModuleType:
+    """A Python file as a module of the name that it has; its own folder is looked in for what it imports.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    if not is_regular(path):
+        raise UsageError(f"no file {path}{nearest(path)}")
+    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.path.insert(0, str(path.resolve().parent))
+    try:
+        sys.modules.setdefault(path.stem, module)
+        spec.loader.exec_module(module)
+    finally:
+        sys.path.remove(str(path.resolve().parent))
+    return module
 
 
 def _made(model: str, factory: Callable[..., object], arguments: Mapping[str, Any]) -> nn.Module:

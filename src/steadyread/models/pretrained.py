@@ -1,8 +1,6 @@
 """ImageNet weights for the convolutions of VGG16, of torchvision or of Keras."""
 
-import importlib
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from steadyread.errors import InputRefused, SteadyreadError, UsageError
-from steadyread.models.archives import unreadable
+from steadyread.errors import InputRefused, UsageError
+from steadyread.models.hdf5 import opened
 from steadyread.models.loading import existing, read_state, refuse_misfit, refuse_not_finite
 from steadyread.models.vgg import CONVOLUTIONS, FEATURES
 
@@ -96,7 +94,7 @@ def _of_torchvision(path: Path, wanted: Mapping[str, Sequence[int]]) -> dict[str
 def _of_keras(path: Path, kernels: Sequence[str]) -> dict[str, Tensor]:
     """The state of our names, from the kernel and bias of each of Keras' layers in turn."""
     state: dict[str, Tensor] = {}
-    with _opened(path) as (file, datasets):
+    with opened(path) as (file, datasets):
         if "th_kernels" in path.name or "theano" in str(file.attrs.get("backend", "")):
             raise InputRefused(f"{path} is of Theano, whose kernels stand turned by 180 degrees: {_EXPECTED}")
         layers: dict[str, list[Any]] = {}
@@ -128,10 +126,6 @@ def _kernel_and_bias(path: Path, layer: str, datasets: Sequence[Any], shape: tup
 
 
 def _values(path: Path, name: str, dataset: Any) -> Tensor:
-    # A file may let HDF5 read from others beside it, and hand their bytes out as weights (CVE-2026-1669).
-    if dataset.external or dataset.is_virtual:
-        raise InputRefused(f"{path}: {name!r} keeps its values in other files, which weights have no need to: "
-                           f"{_EXPECTED}")
     if dataset.dtype.kind != "f":
         raise InputRefused(f"{path}: {name!r} holds no plain numbers ({dataset.dtype}): {_EXPECTED}")
     return _as_float(path, name, torch.from_numpy(np.asarray(dataset[()], np.float64)))
@@ -141,27 +135,3 @@ def _as_float(path: Path, name: str, value: Tensor) -> Tensor:
     value = value.to(torch.float32)
     refuse_not_finite(path, name, value)
     return value
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """An HDF5 file and its datasets by their paths. Links that lead elsewhere are not followed."""
-    try:
-        h5py = importlib.import_module("h5py")
-    except ImportError:
-        raise InputRefused(f"{path}: Keras' weights are read with h5py, which is not installed: "
-                           "pip install 'steadyread[keras]'") from None
-    datasets: dict[str, Any] = {}
-
-    def note(name: str, held: Any) -> None:
-        if isinstance(held, h5py.Dataset):
-            datasets[name] = held
-
-    try:
-        with h5py.File(path, "r", locking=False) as file:   # only read, and shared disks often cannot lock
-            file.visititems(note)
-            yield file, datasets
-    except SteadyreadError:
-        raise
-    except Exception as problem:   # h5py raises many kinds on a damaged file
-        raise unreadable(path, problem) from problem

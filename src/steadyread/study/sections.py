@@ -8,16 +8,16 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from steadyread.cases import Preparation
+from steadyread.cases.geometry import Fit, Interpolation
 from steadyread.errors import UsageError
 from steadyread.files import HARDENED
 from steadyread.gates import CLEAN, KEPT, STEADY, Gate, gate
-from steadyread.heads import Output
 from steadyread.limits import MOST_SEED
-from steadyread.models.scales import Word
 from steadyread.names import folder_name
 from steadyread.registry import ATTACKS, nearest
 from steadyread.store import PLAIN
 from steadyread.study.hardening import Hardening
+from steadyread.study.model import Model
 from steadyread.study.noise import Noise, Variant
 from steadyread.study.noise_hardening import BEFORE
 from steadyread.study.section import (
@@ -82,10 +82,14 @@ class Preparing(Section):
     spacing_mm: float | tuple[float, ...] | None = None
     crop: OneOrEach | None = None
     size: OneOrEach | None = None
+    fit: Fit = "cut"
+    central: float = Field(default=1.0, gt=0, le=1)
+    interpolation: Interpolation = "linear"
 
     def preparation(self) -> Preparation:
         """The same, as the cases take it."""
-        return Preparation(self.window, self.spacing_mm, self.crop, self.size)
+        return Preparation(self.window, self.spacing_mm, self.crop, self.size, self.fit, self.central,
+                           self.interpolation)
 
 
 class Splitting(Section):
@@ -97,46 +101,6 @@ class Splitting(Section):
     balance: bool = False
     seed: Draws | None = None
     folds: Annotated[int, Field(ge=2)] | None = None   # of cross-validation on what is not for testing
-
-
-class Model(Section):
-    """The network, and what must be stated of it to attack it.
-
-    `name` is built in (vgg16) or package.module:factory. `normalise` is what stands between native units and
-    the network: "none", "unit" (the bounds become 0 to 1), "symmetric" (-1 to 1), or [mean, deviation] in
-    native units, or the means of all channels and then their deviations, or "imagenet" or "caffe": what ImageNet
-    weights from torchvision or Keras were trained with, in these bounds. `pretrained` is a file of ImageNet
-    weights that the convolutions begin with. `bounds` are the valid native values; the prepared images' own if
-    None. `window` is what the network's input is clipped to before it is scaled,
-    in native units: unlike `preparation.window` it leaves the images whole, so that noise is added before it.
-    """
-
-    name: str = "vgg16"
-    weights: FileName | None = None
-    pretrained: FileName | None = None
-    arguments: Settings = {}
-    bounds: Pair | None = None
-    output: Output = "logits"
-    normalise: Word | tuple[float, ...] = "none"
-    threshold: float = Field(default=0.5, gt=0, lt=1)
-    window: Pair | None = None
-
-    @property
-    def built_in(self) -> bool:
-        """Whether the network is one of ours rather than a factory of the user's."""
-        return ":" not in self.name
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        for name, pair in (("bounds", self.bounds), ("window", self.window)):
-            if pair is not None and not pair[0] < pair[1]:
-                raise UsageError(f"model.{name} must be LOW,HIGH with LOW below HIGH; got {list(pair)}")
-        if isinstance(self.normalise, tuple):
-            half = len(self.normalise) // 2
-            if not half or len(self.normalise) % 2 or min(self.normalise[half:]) <= 0:
-                raise UsageError("model.normalise takes MEAN,SD in native units, or all channels' means and then "
-                                 f"their deviations, deviations above 0; got {list(self.normalise)}")
-        return self
 
 
 class Attacks(Section):

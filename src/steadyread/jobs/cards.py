@@ -1,0 +1,67 @@
+"""What a network's own files say of it, as settings; and what must be stated where they say nothing."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from steadyread.cases import Cases, image_marks
+from steadyread.errors import InputRefused, UsageError
+from steadyread.files import SETTINGS
+from steadyread.models.format import FORMATS, Facts
+from steadyread.models.loading import BUILT_IN
+from steadyread.study import Study
+
+
+def refuse_unnamed(stated: Mapping[str, Any], folder: Path, named: object) -> None:
+    """A run's folder may come from a stranger, and a network that is not built in is code: who trusts it names it.
+
+    Raises:
+        InputRefused: the folder's study names a factory, and `named`, which the user says, is another or None.
+    """
+    model = (stated.get("model") or {}).get("name", "vgg16")
+    if model not in BUILT_IN and model not in FORMATS and model != named:
+        raise InputRefused(f"the run {folder} would import and run the code of {model}, named in its {SETTINGS}: "
+                           f"if you trust it, give model.name = {model}")
+
+
+def refuse_unstated(study: Study, facts: Facts) -> None:
+    """Weights that say nothing of themselves: what they were made for must be stated, not guessed."""
+    stated = study.model.model_fields_set | facts.settings.get("model", {}).keys()
+    missing = [key for key, there in (
+        ("data.path", study.data.path is not None), ("model.bounds LO,HI", "bounds" in stated),
+        ("model.output HEAD", "output" in stated)) if not there]
+    if missing:
+        raise UsageError(f"the weights {study.model.weights} do not say what they were made for: give "
+                         f"{', '.join(missing)} (and model.normalise, where the network wants other values than "
+                         "the images hold)")
+
+
+def settings_of(card: Mapping[str, Any], study: Study, raw: Cases) -> dict[str, Any]:
+    """What a model of ours says of itself, as settings; its split too where it was trained on these very data.
+
+    Raises:
+        InputRefused: it names code to import, which a stranger's file must not choose.
+    """
+    named = card.get("model")
+    if named not in BUILT_IN and "name" not in study.model.model_fields_set:
+        raise InputRefused(f"{study.model.weights} is for the network '{named}', which is not built in: if you "
+                           f"trust that code, give model.name = {named}")
+    settings = {"model": {"name": named} | {key: card[key] for key in (
+        "arguments", "output", "normalise", "threshold", "window") if key in card}}
+    if "preparation" in card:
+        settings["preparation"] = card["preparation"]
+    if "split" in card and card.get("data") == {"name": raw.name, "images": len(raw)} and _knows(card, raw):
+        settings |= {"split": card["split"], "data": {"limit": card.get("limit")}}
+    return settings
+
+
+def _knows(card: Mapping[str, Any], raw: Cases) -> bool:
+    """Whether a network was trained on some of these images: a name and a count may be those of another set.
+
+    Images are read until the first that it knows.
+    """
+    taught = card.get("taught")
+    if not isinstance(taught, Mapping):
+        return True    # a card of before that was told
+    known = set(taught.get("images", ()))
+    return any(image_marks(raw.pick([place]))[0] in known for place in range(len(raw)))

@@ -1,0 +1,146 @@
+"""What a network comes in: a file, a folder or a name of other people's, each read by a file in `models/formats`.
+
+    --model net.keras        --model hf:FOLDER        --model net.onnx
+"""
+
+import hashlib
+import importlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from steadyread.errors import InputRefused, UsageError
+from steadyread.files import nearest
+from steadyread.limits import MOST_HEADER
+from steadyread.registry import LAST, Registry
+
+Settings = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a network's own files say of it; what the user states stands above it.
+
+    `settings` are keys of a study, such as {"model": {"output": "logit"}}. `classes` are the names of the columns that
+    it returns, () where it names none. `channels` and `size` (one number an axis) are those of the images that it
+    takes, None where any will do or nothing says. `gradients`: whether they reach the image. `notes` are sentences
+    about what the files leave open.
+    """
+
+    settings: Settings = field(default_factory=dict)
+    classes: tuple[str, ...] = ()
+    channels: int | None = None
+    size: tuple[int, ...] | None = None
+    gradients: bool = True
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Format:
+    """A way in which networks come. `extra` is what must be installed, as `pip install 'steadyread[extra]'`.
+
+    `recognises` says whether a path is of this kind by its name and first bytes; `facts` reads what its files say,
+    as data; `load` makes the network, which runs no code of the file's.
+    """
+
+    name: str
+    title: str
+    recognises: Callable[[Path], bool]
+    facts: Callable[[Path], Facts]
+    load: Callable[[Path], nn.Module]
+    extra: str = ""
+    order: float = LAST
+
+
+class FromFile(nn.Module):
+    """A network that a file brought. The file's digest stands in its `repr`, and so in that of the records."""
+
+    digest = ""
+
+    def extra_repr(self) -> str:
+        """The digest."""
+        return f"sha256={self.digest}"
+
+
+def loaded(known: Format, path: Path) -> nn.Module:
+    """The network of a file or folder, in evaluation mode, with its digest.
+
+    Raises:
+        InputRefused: it cannot be read, or would run code.
+    """
+    module = known.load(path)
+    if isinstance(module, FromFile):
+        module.digest = digest_of(path)
+    return module.eval()
+
+
+def digest_of(path: Path) -> str:
+    """SHA-256 over a file, or over the names and contents of a folder's files."""
+    digest = hashlib.sha256()
+    for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        if file.is_file():
+            digest.update(file.relative_to(path).as_posix().encode() if path.is_dir() else b"")
+            with file.open("rb") as content:
+                digest.update(hashlib.file_digest(content, "sha256").digest())
+    return digest.hexdigest()
+
+
+FORMATS: Registry[Format] = Registry("format of networks", "steadyread.models.formats")
+
+
+def source_of(model: str) -> tuple[str, str] | None:
+    """(format, path) of a network that is a file, a folder or `format:path`; None where it is a name of ours or a
+    factory.
+
+    Raises:
+        UsageError: the format is there and the path is not, or nothing knows the file.
+    """
+    before, _, rest = model.partition(":")
+    if rest and before in FORMATS:
+        if not Path(rest).expanduser().exists():
+            raise UsageError(f"model.name: {rest} is not there{nearest(Path(rest))}")
+        return before, rest
+    path = Path(model).expanduser()
+    if not (path.exists() and (path.is_dir() or path.suffix)):
+        return None
+    for known in FORMATS.values():
+        if known.recognises(path):
+            return known.name, str(path)
+    raise UsageError(f"model.name: {model} is a {'folder' if path.is_dir() else 'file'} of no format that is known; "
+                     f"known are {', '.join(each.title for each in FORMATS.values())}. A state dict goes with its "
+                     "network: name it as package.module:factory or file.py:factory, and give model.weights "
+                     f"{model}")
+
+
+def table_of(path: Path) -> dict[str, Any]:
+    """A JSON file of a table; {} where it is not there or none, so that another format may know it.
+
+    Raises:
+        InputRefused: it is larger than any.
+    """
+    if not path.is_file():
+        return {}
+    if path.stat().st_size > MOST_HEADER:
+        raise InputRefused(f"{path} is larger than any such file ({path.stat().st_size:,} bytes)")
+    try:
+        found = json.loads(path.read_text("utf-8"))
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def needed(module: str, known: str, what: str) -> Any:
+    """A package of an extra, imported where it is used.
+
+    Raises:
+        InputRefused: it is not installed.
+    """
+    try:
+        return importlib.import_module(module)
+    except ImportError as problem:
+        raise InputRefused(f"{what} needs {module.split('.')[0]}, which is not installed: pip install "
+                           f"'steadyread[{known}]'") from problem

@@ -1,0 +1,215 @@
+"""Keras networks, `.keras` and `.h5` with their configuration: Keras 3 on torch, no TensorFlow.
+
+The final sigmoid or softmax is taken off and the head is stated by the file, so that sizes do not saturate. The
+configuration is read as data first: layers that would run code of the file's (Lambda, classes of packages) are refused
+before Keras sees it. Images go in with channels last, as Keras has them.
+"""
+
+import json
+import os
+import sys
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor, nn
+
+from steadyread.errors import InputRefused
+from steadyread.files import whole_zip
+from steadyread.limits import MOST_HEADER
+from steadyread.models.archives import told
+from steadyread.models.format import FORMATS, Facts, Format, FromFile, needed
+from steadyread.models.hdf5 import MAGIC, opened
+
+_SAVE = "save the whole network: model.save('net.h5')"
+_HEADS = {("sigmoid", False): "logit", ("softmax", True): "logits"}
+_ENDS = ("Activation", "Softmax", "Dropout", "Flatten", "Reshape", "InputLayer")
+_MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
+
+
+class KerasNetwork(FromFile):
+    """A Keras network on torch that takes images (n, c, *space); `channels_last` turns them as it wants them."""
+
+    def __init__(self, network: Any, channels_last: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.channels_last = channels_last
+
+    def forward(self, images: Tensor) -> Tensor:
+        """What the network returns without its last sigmoid or softmax."""
+        returned: Tensor = self.network(images.movedim(1, -1) if self.channels_last else images, training=False)
+        return returned
+
+
+def _recognised(path: Path) -> bool:
+    if not path.is_file() or path.suffix.lower() not in (".keras", ".h5", ".hdf5"):
+        return False
+    with path.open("rb") as file:
+        return file.read(8) == MAGIC or zipfile.is_zipfile(file)
+
+
+def _facts(path: Path) -> Facts:
+    """What the configuration says.
+
+    Raises:
+        InputRefused: there is none (weights alone), or it names code to run.
+    """
+    layers = list(_layers(_config(path)))
+    for kind, config in layers:
+        _refuse_code(path, kind, config)
+    first = next((shape for _, config in layers if (shape := _shape(config))), None)
+    last = [(kind, config) for kind, config in layers if kind not in ("Dropout",)][-1:]
+    head, units = _head(path, layers) if last else (None, None)
+    scaled = [kind for kind, _ in layers if kind in ("Rescaling", "Normalization")]
+    turned = _channels_last(layers)
+    channels, size = (None, None) if first is None else (
+        (first[-1], first[:-1]) if turned else (first[0], first[1:]))
+    whole = size if size and all(isinstance(side, int) for side in size) else None
+    settings: dict[str, Any] = {"model": {"output": head}} if head else {}
+    if whole:
+        settings["preparation"] = {"size": list(whole)}
+    notes = [f"its own {' and '.join(dict.fromkeys(scaled))} comes first: it takes stored values"] if scaled else []
+    notes += [f"it returns {units} values"] if units else []
+    return Facts(settings, channels=channels, size=whole, notes=tuple(notes))
+
+
+def _load(path: Path) -> nn.Module:
+    """The network without its last sigmoid or softmax, on torch.
+
+    Raises:
+        InputRefused: Keras is not installed or set to another backend, or it cannot read the file.
+    """
+    facts = _facts(path)
+    keras = _keras()
+    try:
+        network = keras.saving.load_model(str(path), compile=False, safe_mode=True)
+    except Exception as problem:     # it raises what it likes
+        raise InputRefused(f"{path}: Keras {keras.__version__} cannot read it ({told(problem)}): a .keras file of "
+                           "Keras 2 is not read by Keras 3; there " + _SAVE) from problem
+    network.trainable = False
+    return KerasNetwork(_without_activation(keras, network, facts), _channels_last(list(_layers(_config(path)))))
+
+
+def _keras() -> Any:
+    if "keras" not in sys.modules:
+        os.environ["KERAS_BACKEND"] = "torch"
+    keras = needed("keras", "keras", "a Keras network")
+    if keras.backend.backend() != "torch":
+        raise InputRefused(f"Keras was imported already and works with {keras.backend.backend()}: set KERAS_BACKEND="
+                           "torch before it is imported")
+    return keras
+
+
+def _without_activation(keras: Any, network: Any, facts: Facts) -> Any:
+    """The network up to what stands before its last sigmoid or softmax."""
+    if "output" not in facts.settings.get("model", {}):
+        return network
+    last = network.layers[-1]
+    while isinstance(last, keras.Model) or hasattr(last, "layers"):
+        last = last.layers[-1]
+    if type(last).__name__ in ("Softmax", "Activation"):
+        last.activation = keras.activations.linear
+        if type(last).__name__ == "Softmax":
+            last.call = lambda inputs, *_, **__: inputs
+    elif hasattr(last, "activation"):
+        last.activation = keras.activations.linear
+    return network
+
+
+def _config(path: Path) -> Mapping[str, Any]:
+    """The configuration as plain values.
+
+    Raises:
+        InputRefused: there is none, or it is none.
+    """
+    with path.open("rb") as file:
+        text = _of_zip(path) if zipfile.is_zipfile(file) else _of_hdf5(path)
+    try:
+        found = json.loads(text)
+    except ValueError as problem:
+        raise InputRefused(f"{path}: its configuration is no JSON ({problem}): {_SAVE}") from problem
+    if not isinstance(found, dict):
+        raise InputRefused(f"{path}: its configuration is no table: {_SAVE}")
+    return found
+
+
+def _of_hdf5(path: Path) -> str:
+    with opened(path) as (file, _):
+        text = file.attrs.get("model_config")
+    if text is None:
+        raise InputRefused(f"{path} holds weights alone, without the network: {_SAVE}, or rebuild the network in torch "
+                           "and give it as package.module:factory")
+    return text.decode() if isinstance(text, bytes) else str(text)
+
+
+def _of_zip(path: Path) -> str:
+    with path.open("rb") as file, whole_zip(file) as archive:
+        members = {member.filename: member for member in archive.infolist()}
+        if "config.json" not in members:
+            raise InputRefused(f"{path} has no config.json, as a .keras file has: {_SAVE}")
+        strange = [name for name in members if name not in _MEMBERS and not name.startswith("assets/")]
+        if strange or members["config.json"].file_size > MOST_HEADER:
+            raise InputRefused(f"{path} holds {strange[0] if strange else 'a configuration larger than any'}, as no "
+                               f".keras file does: {_SAVE}")
+        return archive.read("config.json").decode()
+
+
+def _layers(config: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """(class, configuration) of every layer, in their order, those of inner networks in their place."""
+    inner = config.get("config") if isinstance(config, Mapping) else None
+    listed = inner if isinstance(inner, list) else inner.get("layers") if isinstance(inner, Mapping) else None
+    if listed is None:
+        if isinstance(config, Mapping):
+            yield str(config.get("class_name")), {**config, **(inner if isinstance(inner, Mapping) else {})}
+            wrapped = inner.get("layer") if isinstance(inner, Mapping) else None
+            if isinstance(wrapped, Mapping):
+                yield from _layers(wrapped)
+        return
+    for layer in listed:
+        yield from _layers(layer)
+
+
+def _refuse_code(path: Path, kind: str, config: Mapping[str, Any]) -> None:
+    """Refuses layers of which the file itself, or a package that it names, would bring the code."""
+    home = config.get("module")
+    if kind in ("Lambda", "TFOpLambda", "SlicingOpLambda") or (
+            isinstance(home, str) and home.split(".")[0] != "keras") or config.get("registered_name") not in (
+                None, kind):
+        raise InputRefused(f"{path}: its layer {str(config.get('name'))[:60]!r} ({kind[:60]}) is code, which is not "
+                           "run from a file: rebuild the network with Keras' own layers, or load it in Python and "
+                           "give the module")
+
+
+def _shape(config: Mapping[str, Any]) -> tuple[Any, ...] | None:
+    for key in ("batch_input_shape", "batch_shape"):
+        shape = config.get(key)
+        if isinstance(shape, list | tuple) and len(shape) > 2:
+            return tuple(shape[1:])
+    return None
+
+
+def _channels_last(layers: list[tuple[str, Mapping[str, Any]]]) -> bool:
+    return "channels_first" not in {config.get("data_format") for _, config in layers}
+
+
+def _head(path: Path, layers: list[tuple[str, Mapping[str, Any]]]) -> tuple[str | None, int | None]:
+    """What the network returns once its last activation is off, and how many values; None where it is not said.
+
+    Raises:
+        InputRefused: several sigmoids: a network of several findings.
+    """
+    units = next((config["units"] for _, config in reversed(layers) if isinstance(config.get("units"), int)), None)
+    ends = []
+    for kind, config in reversed(layers):
+        ends.append("softmax" if kind == "Softmax" else str(config.get("activation", "")))
+        if kind not in _ENDS:
+            break
+    last = next((name for name in ends if name in ("sigmoid", "softmax")), "")
+    if last == "sigmoid" and (units or 1) > 1:
+        raise InputRefused(f"{path} ends in {units} sigmoids, one a finding: networks of several findings are not "
+                           "read yet; cut it to one of them")
+    return _HEADS.get((last, (units or 1) > 1)), units
+
+
+FORMATS.add(Format("keras", "Keras (.keras, .h5)", _recognised, _facts, _load, extra="keras", order=10))

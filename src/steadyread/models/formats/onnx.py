@@ -1,0 +1,77 @@
+"""ONNX files, run by onnxruntime: a black box, whose answers are known and not its gradients."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from steadyread.errors import InputRefused
+from steadyread.models.archives import told
+from steadyread.models.format import FORMATS, Facts, Format, FromFile, needed
+
+
+class Onnx(FromFile):
+    """A session of onnxruntime on one thread; images go in as the one input, the first output comes back."""
+
+    def __init__(self, session: Any, batch: int | None) -> None:
+        super().__init__()
+        self.session = session
+        self.batch = batch
+        self.name = session.get_inputs()[0].name
+
+    def forward(self, images: Tensor) -> Tensor:
+        """What the network returns, without a gradient."""
+        given = np.ascontiguousarray(images.detach().cpu().numpy(), np.float32)
+        size = self.batch or len(given)
+        returned = [self._answered(given[start:start + size], size) for start in range(0, len(given), size)]
+        return torch.from_numpy(np.concatenate(returned)).to(images.device)
+
+    def _answered(self, images: Any, size: int) -> Any:
+        """The answers to images (n, c, *space), filled up to the number that the file is made for."""
+        whole = np.concatenate([images, np.repeat(images[-1:], size - len(images), axis=0)])
+        return self.session.run(None, {self.name: whole})[0][:len(images)]
+
+
+def _recognised(path: Path) -> bool:
+    return path.is_file() and path.suffix.lower() == ".onnx"
+
+
+def _facts(path: Path) -> Facts:
+    """The input and the last operator, as the graph has them.
+
+    Raises:
+        InputRefused: onnxruntime is not installed, or it cannot read the file.
+    """
+    shape = _session(path).get_inputs()[0].shape
+    sides = tuple(shape[2:])
+    whole = sides if sides and all(isinstance(side, int) for side in sides) else None
+    settings = {"preparation": {"size": list(whole)}} if whole else {}
+    channels = shape[1] if len(shape) > 1 and isinstance(shape[1], int) else None
+    return Facts(settings, channels=channels, size=whole, gradients=False,
+                 notes=("its head and its scale are not in the file",))
+
+
+def _load(path: Path) -> nn.Module:
+    session = _session(path)
+    inputs = session.get_inputs()
+    if len(inputs) != 1:
+        raise InputRefused(f"{path} takes {len(inputs)} inputs ({', '.join(one.name for one in inputs[:4])}); expected "
+                           "one, the images")
+    first = inputs[0].shape[0]
+    return Onnx(session, first if isinstance(first, int) else None)
+
+
+def _session(path: Path) -> Any:
+    onnxruntime = needed("onnxruntime", "onnx", f"{path}, an ONNX file,")
+    how = onnxruntime.SessionOptions()
+    how.intra_op_num_threads = how.inter_op_num_threads = 1
+    how.log_severity_level = 4
+    try:
+        return onnxruntime.InferenceSession(path.read_bytes(), how, providers=["CPUExecutionProvider"])
+    except Exception as problem:
+        raise InputRefused(f"{path} cannot be read as ONNX (external data is not read): {told(problem)}") from problem
+
+
+FORMATS.add(Format("onnx", "ONNX (.onnx)", _recognised, _facts, _load, extra="onnx", order=40))

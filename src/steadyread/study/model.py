@@ -1,0 +1,69 @@
+"""The section of a study file that states the network."""
+
+from collections.abc import Mapping
+from typing import Any, Self
+
+from pydantic import Field, model_validator
+
+from steadyread.errors import UsageError
+from steadyread.heads import Output
+from steadyread.models.format import FORMATS, source_of
+from steadyread.models.scales import Word
+from steadyread.study.section import FileName, Pair, Section, Settings
+
+
+class Model(Section):
+    """The network, and what must be stated of it to attack it.
+
+    `name` is built in (vgg16), package.module:factory, file.py:factory, or a file or folder of a format that holds
+    the whole network (then `name` becomes the format and `weights` the path; see `steadyread.models.format`).
+    `normalise` is what stands between native units and
+    the network: "none", "unit" (the bounds become 0 to 1), "symmetric" (-1 to 1), or [mean, deviation] in
+    native units, or the means of all channels and then their deviations, or "imagenet" or "caffe": what ImageNet
+    weights from torchvision or Keras were trained with, in these bounds. `pretrained` is a file of ImageNet
+    weights that the convolutions begin with. `bounds` are the valid native values; the prepared images' own if
+    None. `window` is what the network's input is clipped to before it is scaled,
+    in native units: unlike `preparation.window` it leaves the images whole, so that noise is added before it.
+    """
+
+    name: str = "vgg16"
+    weights: FileName | None = None
+    pretrained: FileName | None = None
+    arguments: Settings = {}
+    bounds: Pair | None = None
+    output: Output = "logits"
+    normalise: Word | tuple[float, ...] = "none"
+    threshold: float = Field(default=0.5, gt=0, lt=1)
+    window: Pair | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether `weights` hold the network too."""
+        return self.name in FORMATS
+
+    @property
+    def built_in(self) -> bool:
+        """Whether the network is one of ours rather than a factory or a file of the user's."""
+        return ":" not in self.name and not self.whole
+
+    @model_validator(mode="before")
+    @classmethod
+    def _source(cls, stated: Any) -> Any:
+        """A file or folder that holds the whole network: its format is the network's name, its path the weights."""
+        name = stated.get("name") if isinstance(stated, Mapping) else None
+        found = source_of(name) if isinstance(name, str) and stated.get("weights") is None else None
+        return stated if found is None else {**stated, "name": found[0], "weights": found[1]}
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Self:
+        if self.whole and self.weights is None:
+            raise UsageError(f"model.name: give the network's own path, {self.name}:PATH, or PATH alone")
+        for name, pair in (("bounds", self.bounds), ("window", self.window)):
+            if pair is not None and not pair[0] < pair[1]:
+                raise UsageError(f"model.{name} must be LOW,HIGH with LOW below HIGH; got {list(pair)}")
+        if isinstance(self.normalise, tuple):
+            half = len(self.normalise) // 2
+            if not half or len(self.normalise) % 2 or min(self.normalise[half:]) <= 0:
+                raise UsageError("model.normalise takes MEAN,SD in native units, or all channels' means and then "
+                                 f"their deviations, deviations above 0; got {list(self.normalise)}")
+        return self

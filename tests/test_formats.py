@@ -1,0 +1,260 @@
+"""Networks in other people's formats give the eager network's logits and flips, and run no code of the file's."""
+
+import io
+import json
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from steadyread import Bounds, Classifier, smallest_flip
+from steadyread.errors import InputRefused, UsageError
+from steadyread.models.format import FORMATS, source_of
+from steadyread.networks import inspected, load_classifier
+
+# of the libraries that write the files
+pytestmark = [pytest.mark.filterwarnings(f"ignore::{kind}") for kind in (
+    "DeprecationWarning", "UserWarning", "FutureWarning")]
+
+
+class Net(nn.Module):
+    """Two classes of grey images of 16 x 16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Conv2d(1, 4, 3, stride=2)
+        self.head = nn.Linear(4 * 49, 2)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.head(torch.relu(self.stem(images)).flatten(1))
+
+
+@pytest.fixture(scope="module")
+def net() -> Net:
+    torch.manual_seed(0)
+    return Net().eval()
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return torch.rand((6, 1, 16, 16), generator=torch.Generator().manual_seed(1))
+
+
+def sizes(classifier: Classifier, images: torch.Tensor) -> torch.Tensor:
+    reference = classifier.logits(images).argmax(1)
+    return smallest_flip(classifier, classifier.batch(images), reference, 0).size
+
+
+def same_flips(path: Path, net: nn.Module, images: torch.Tensor) -> None:
+    eager = Classifier(net, Bounds(0, 1), "logits")
+    brought = load_classifier(path, bounds=(0, 1), output="logits")
+    assert torch.allclose(brought.logits(images), eager.logits(images), atol=1e-5)
+    assert torch.allclose(sizes(brought, images), sizes(eager, images), rtol=0.01)
+
+
+@pytest.mark.parametrize("how", ["scripted", "traced"])
+def test_torchscript_gives_the_flips_of_the_eager_network(how: str, net: Net, images: torch.Tensor, tmp_path: Path
+                                                          ) -> None:
+    made = torch.jit.script(net) if how == "scripted" else torch.jit.trace(net, images[:1])
+    made.save(str(tmp_path / "net.pt"))
+    assert source_of(str(tmp_path / "net.pt")) == ("torchscript", str(tmp_path / "net.pt"))
+    same_flips(tmp_path / "net.pt", net, images)
+
+
+@pytest.mark.parametrize("batch", ["any", "two"])
+def test_an_exported_program_gives_the_flips_of_the_eager_network(batch: str, net: Net, images: torch.Tensor,
+                                                                  tmp_path: Path) -> None:
+    shapes = ({0: torch.export.Dim.DYNAMIC},) if batch == "any" else None
+    torch.export.save(torch.export.export(net, (images[:2],), dynamic_shapes=shapes), str(tmp_path / "net.pt2"))
+    same_flips(tmp_path / "net.pt2", net, images[:5])
+
+
+def test_sample_inputs_that_would_run_code_are_not_unpickled(net: Net, images: torch.Tensor, tmp_path: Path) -> None:
+    torch.export.save(torch.export.export(net, (images[:2],)), str(tmp_path / "net.pt2"))
+    marker = tmp_path / "ran"
+    evil = io.BytesIO()
+    torch.save(_Evil(marker), evil)
+    with zipfile.ZipFile(tmp_path / "net.pt2") as own, zipfile.ZipFile(tmp_path / "evil.pt2", "w") as other:
+        for member in own.infolist():
+            other.writestr(member.filename, evil.getvalue() if "sample_inputs" in member.filename
+                           else own.read(member))
+    same_flips(tmp_path / "evil.pt2", net, images)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(("old", "new"), [('"use_pickle": false', '"use_pickle": true'),
+                                          ("torch.ops.aten.relu.default", "torch.ops.aten.from_file.default"),
+                                          ("torch.ops.aten.relu.default", "torch._inductor.codecache.os.system")])
+def test_an_exported_program_that_does_more_is_refused(old: str, new: str, net: Net, images: torch.Tensor,
+                                                       tmp_path: Path) -> None:
+    torch.export.save(torch.export.export(net, (images[:2],)), str(tmp_path / "net.pt2"))
+    with zipfile.ZipFile(tmp_path / "net.pt2") as own, zipfile.ZipFile(tmp_path / "evil.pt2", "w") as other:
+        for member in own.infolist():
+            other.writestr(member.filename, own.read(member).replace(old.encode(), new.encode()))
+    with pytest.raises(InputRefused, match=r"pickles|more than arithmetic"):
+        load_classifier(tmp_path / "evil.pt2", bounds=(0, 1), output="logits")
+
+
+def test_torchscript_that_reads_files_is_refused_before_it_runs(tmp_path: Path) -> None:
+    class Reader(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return images.flatten(1) + torch.from_file("/etc/hostname", False, 1, dtype=torch.uint8)
+
+    torch.jit.script(Reader()).save(str(tmp_path / "net.pt"))
+    with pytest.raises(InputRefused, match="from_file"):
+        load_classifier(tmp_path / "net.pt", bounds=(0, 1), output="logits")
+
+
+def test_onnx_is_a_black_box_with_the_same_answers(net: Net, images: torch.Tensor, tmp_path: Path) -> None:
+    pytest.importorskip("onnx", reason="writes the file")
+    pytest.importorskip("onnxruntime", reason="reads the file")
+    torch.onnx.export(net, (images[:2],), str(tmp_path / "net.onnx"), dynamo=False, input_names=["images"])
+    brought = load_classifier(tmp_path / "net.onnx", bounds=(0, 1), output="logits")
+    assert torch.allclose(brought.logits(images[:5]), net(images[:5]), atol=1e-5)    # of a file made for two at a time
+    assert inspected(str(tmp_path / "net.onnx"))["gradients"] is False
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["net.keras", "net.h5"])
+def test_keras_gives_its_own_probabilities_without_the_last_sigmoid(name: str, tmp_path: Path) -> None:
+    keras = keras_of_torch()
+    network = keras.Sequential([keras.Input((16, 16, 3)), keras.layers.Conv2D(4, 3, activation="relu"),
+                                keras.layers.GlobalAveragePooling2D(), keras.layers.Dense(1, activation="sigmoid")])
+    network.save(tmp_path / name)
+    images = torch.rand((5, 3, 16, 16))
+    brought = load_classifier(tmp_path / name, bounds=(0, 1))
+    assert brought.output == "logit"
+    theirs = torch.as_tensor(network(images.movedim(1, -1), training=False)).flatten()
+    assert torch.allclose(brought.probabilities(brought.logits(images))[:, 1], theirs, atol=1e-6)
+    found = inspected(str(tmp_path / name))
+    assert (found["channels"], found["size"], found["gradients"]) == (3, [16, 16], True)
+
+
+@pytest.mark.slow
+def test_keras_code_and_weights_alone_are_refused(tmp_path: Path) -> None:
+    keras = keras_of_torch()
+    network = keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)])
+    network.save_weights(tmp_path / "net.weights.h5")
+    (tmp_path / "net.weights.h5").rename(tmp_path / "weights.h5")
+    with pytest.raises(InputRefused, match="weights alone"):
+        load_classifier(tmp_path / "weights.h5", bounds=(0, 1), output="logits")
+    keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Lambda(lambda x: x * 2),
+                      keras.layers.Dense(2)]).save(tmp_path / "net.h5")
+    with pytest.raises(InputRefused, match="is code"):
+        load_classifier(tmp_path / "net.h5", bounds=(0, 1), output="logits")
+
+
+def keras_of_torch():
+    import os
+
+    os.environ["KERAS_BACKEND"] = "torch"
+    return pytest.importorskip("keras", reason="writes and reads the file")
+
+
+def processor(**stated: object) -> dict[str, object]:
+    return {"do_resize": True, "size": {"height": 32, "width": 32}, "resample": 3, "do_rescale": True,
+            "rescale_factor": 1 / 255, "do_normalize": True, "image_mean": [0.5, 0.5, 0.5],
+            "image_std": [0.25, 0.25, 0.25]} | stated
+
+
+def folder_of(path: Path, config: dict[str, object] | None = None, **stated: object) -> Path:
+    path.mkdir()
+    (path / "config.json").write_text(json.dumps({"model_type": "resnet", "id2label": {"0": "no", "1": "yes"}}
+                                                 | (config or {})))
+    (path / "preprocessor_config.json").write_text(json.dumps(processor(**stated)))
+    (path / "model.safetensors").write_bytes(b"")
+    return path
+
+
+@pytest.mark.parametrize(("stated", "prepared"), [
+    ({}, {"size": [32, 32], "fit": "squash", "interpolation": "cubic"}),
+    ({"size": {"shortest_edge": 256}, "do_center_crop": True, "crop_size": {"height": 224, "width": 224}},
+     {"size": [224, 224], "fit": "cut", "central": 0.875, "interpolation": "cubic"}),
+    ({"size": {"shortest_edge": 224}, "crop_pct": 0.875},
+     {"size": [224, 224], "fit": "cut", "central": 0.875, "interpolation": "cubic"})])
+def test_what_hugging_face_does_to_images_is_read_from_its_json(stated: dict[str, object], prepared: object,
+                                                                tmp_path: Path) -> None:
+    facts = FORMATS["hf"].facts(folder_of(tmp_path / "net", **stated))
+    assert facts.settings["preparation"] == prepared
+    assert facts.settings["model"]["normalise"] == pytest.approx([127.5] * 3 + [63.75] * 3)
+    assert facts.classes == ("no", "yes")
+
+
+@pytest.mark.parametrize(("config", "said"), [
+    ({"auto_map": {"AutoModel": "evil.Net"}}, "auto_map"),
+    ({"problem_type": "multi_label_classification"}, "several findings")])
+def test_folders_that_name_code_or_several_findings_are_refused(config: dict[str, object], said: str, tmp_path: Path
+                                                                ) -> None:
+    with pytest.raises(InputRefused, match=said):
+        load_classifier(folder_of(tmp_path / "net", config))
+
+
+def bundle_of(path: Path, **config: object) -> Path:
+    (path / "configs").mkdir(parents=True)
+    (path / "models").mkdir()
+    told = {"inputs": {"image": {"num_channels": 1, "spatial_shape": [16, 16]}},
+            "outputs": {"pred": {"channel_def": {"0": "benign", "1": "malignant"}}}}
+    (path / "configs" / "metadata.json").write_text(json.dumps({"network_data_format": told}))
+    (path / "configs" / "inference.json").write_text(json.dumps(config))
+    return path
+
+
+def test_a_monai_bundle_gives_the_flips_of_the_eager_network(images: torch.Tensor, tmp_path: Path) -> None:
+    nets = pytest.importorskip("monai.networks.nets", reason="makes the network")
+    shape = {"in_shape": [1, 16, 16], "classes": 2, "channels": [4, 8], "strides": [2, 2]}
+    eager = nets.Classifier(**shape).eval()
+    stated = {"_target_": "Classifier", **shape, "classes": "@classes"}
+    folder = bundle_of(tmp_path / "net", network_def=stated, classes=2)
+    torch.save(eager.state_dict(), folder / "models" / "model.pt")
+    assert inspected(str(folder))["classes"] == ["benign", "malignant"]
+    same_flips(folder, eager, images)
+
+
+@pytest.mark.parametrize("stated", [{"_target_": "DenseNet121", "in_channels": "$__import__('os').getpid()"},
+                                    {"_target_": "DenseNet121", "in_channels": {"_target_": "builtins.open"}}])
+def test_a_bundle_that_would_run_code_is_refused(stated: dict[str, object], tmp_path: Path) -> None:
+    with pytest.raises(InputRefused, match=r"not evaluated|plain values"):
+        load_classifier(bundle_of(tmp_path / "net", network_def=stated), bounds=(0, 1), output="logits")
+
+
+def test_a_bundle_of_another_packages_network_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("monai.networks.nets", reason="makes the network")
+    with pytest.raises(InputRefused, match="is no network of"):
+        load_classifier(bundle_of(tmp_path / "net", network_def={"_target_": "os.system"}), bounds=(0, 1),
+                        output="logits")
+
+
+def test_what_no_format_knows_is_said_to_be_so(tmp_path: Path) -> None:
+    (tmp_path / "net.tflite").write_bytes(b"0000TFL3")
+    with pytest.raises(UsageError, match=r"no format that is known; known are Keras"):
+        source_of(str(tmp_path / "net.tflite"))
+    with pytest.raises(UsageError, match="is not there"):
+        source_of("hf:nowhere")
+    assert source_of("vgg16") is None
+    assert source_of("package.module:factory") is None
+
+
+def test_a_python_file_names_a_factory(net: Net, tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text("from torch import nn\nSIZE = 4\n")
+    (tmp_path / "nets_of_mine.py").write_text("from beside import SIZE, nn\n\n\ndef make():\n"
+                                              "    return nn.Sequential(nn.Flatten(), nn.Linear(SIZE, 2))\n")
+    found = load_classifier(f"{tmp_path / 'nets_of_mine.py'}:make", bounds=(0, 1), output="logits")
+    assert found.logits(torch.zeros(1, 1, 2, 2)).shape == (1, 2)
+    assert str(tmp_path) not in sys.path
+
+
+class _Evil:
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> object:
+        return Path.touch, (self.marker,)
+
+
+def test_every_format_says_what_it_needs() -> None:
+    assert {known.extra for known in FORMATS.values()} <= {"", "keras", "hf", "onnx", "monai"}
+    assert np.isfinite([known.order for known in FORMATS.values()]).all()
