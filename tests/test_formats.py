@@ -258,3 +258,19 @@ class _Evil:
 def test_every_format_says_what_it_needs() -> None:
     assert {known.extra for known in FORMATS.values()} <= {"", "keras", "hf", "onnx", "monai"}
     assert np.isfinite([known.order for known in FORMATS.values()]).all()
+
+
+@pytest.mark.slow
+def test_a_folder_of_hugging_faces_gives_the_flips_of_the_eager_network(tmp_path: Path) -> None:
+    transformers = pytest.importorskip("transformers", reason="makes the network")
+    config = transformers.ResNetConfig(embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic",
+                                       id2label={0: "no", 1: "yes"}, label2id={"no": 0, "yes": 1})
+    torch.manual_seed(0)
+    network = transformers.ResNetForImageClassification(config).eval()
+    network.save_pretrained(tmp_path / "net")
+    (tmp_path / "net" / "preprocessor_config.json").write_text(json.dumps(processor()))
+    images = 255 * torch.rand((4, 3, 32, 32), generator=torch.Generator().manual_seed(1))
+    brought = load_classifier(tmp_path / "net")
+    eager = Classifier(lambda images: network(pixel_values=images).logits, Bounds(0, 255), "logits", (127.5, 63.75))
+    assert torch.allclose(brought.logits(images), eager.logits(images), atol=1e-4)
+    assert torch.allclose(sizes(brought, images), sizes(eager, images), rtol=0.01)
