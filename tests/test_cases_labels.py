@@ -183,7 +183,8 @@ def test_a_class_stored_as_other_images_does_not_vanish(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "data", "words"), [
     ("1.dcm", b"", ("1 .dcm", "noise measure")), ("IM0001", bytes(128) + b"DICM", ("1 without ending", "DICOM")),
-    ("data.zip", b"", ("Unpack",)), ("labels.csv", b"image,class\n1,2\n", ("image, class", "file and label"))])
+    ("data.zip", b"", ("Unpack",)), ("1.nii.gz", b"", ("1 .nii.gz", "images/ and masks/")),
+    ("labels.csv", b"image,class\n1,2\n", ("image, class", "file and label"))])
 def test_an_unknown_layout_says_what_was_found(tmp_path: Path, name: str, data: bytes,
                                                      words: tuple[str, ...]) -> None:
     (tmp_path / name).write_bytes(data)

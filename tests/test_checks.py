@@ -11,6 +11,7 @@ from steadyread.checks.evidence import at_least_as_strong, severity_of
 from steadyread.checks.gradients import zero_gradients
 from steadyread.checks.repeatable import repeatable
 from steadyread.classifier import Classifier, prediction_of
+from steadyread.findings import merged
 from steadyread.types import Bounds
 from test_assessment import made_cases, made_classifier
 
@@ -186,3 +187,11 @@ def test_one_image_without_a_gradient_is_a_note(flat, severity):
     module = replace(seen.classifier, module=Flat())
     finding = zero_gradients(replace(seen, classifier=module))
     assert (finding.severity, finding.value) == (severity, flat / 20)
+
+
+def test_what_several_networks_are_told_alike_is_told_once_with_their_names():
+    silent, steep = ({"check": name, "severity": severity, "message": "", "rows": []}
+                     for name, severity in (("silent", "warning"), ("steep", "error")))
+    assert merged([("fold 0", [silent]), ("fold 1", [silent, steep]), ("", [silent])]) == [
+        steep | {"networks": ["fold 1"]}, silent | {"networks": ["fold 0", "fold 1"]}]
+    assert "networks" not in merged([("", [silent])])[0]

@@ -70,9 +70,10 @@ def test_a_silent_network_is_not_steady(check: str, passed: bool, tmp_path: Path
     run = fabricate_noise.write_study(tmp_path / "run", made)
     for name in ("jobs/original/fold-0", "jobs/original/fold-1"):
         (run / name / "findings.json").write_text(json.dumps([
-            {"check": check, "severity": "error", "message": "", "rows": []}] if name.endswith("1") else []))
+            {"check": check, "severity": "error", "message": name, "rows": []}]))
     (run / "findings.json").write_text("[]")
     study = Study.model_validate({"noise": {}, "split": {"folds": 2}, "gates": {
         "fail_below": ["steady_reads@100 mAs=0.01"]}})
     (judged,) = judged_gates(Branch("", False, study, run))
     assert judged.passed is passed
+    assert judged.message.count(check) == (not passed)      # of two folds, once

@@ -216,14 +216,18 @@ def test_what_the_checks_found_stands_by_set_and_errors_above_all(tmp_path: Path
     found, text, _ = pages(folder)
     assert believed_said(found["sets"]) == (
         "Of the checks of all networks 1 passed; set by set below stand 1 error and 2 warnings.")
-    top = text[text.index("Can these evaluations be trusted?"):text.index("Accuracy under attack")]
+    doubted = found["answers"][0]       # before any number that it takes back
+    assert "lung ct (equal conditions, silent)" in doubted["answer"]
+    top = text[text.rindex("Can these evaluations be trusted?"):text.index("Accuracy under attack")]
     assert "lung ct, equal conditions, silent : no gradient anywhere" in top
     assert text.count("no gradient anywhere") == 2
     assert text.count("hardened network, near duplicates") == 1
     (folder / "lung_ct" / "equal" / "findings.json").unlink()
     for place_ in ("lung_ct", "lung_ct/hardened"):
         (folder / place_ / "findings.json").write_text("[]")
-    assert believed_said(summarise_sets(read_sets(folder))["sets"]) == "No checks were run."
+    found = summarise_sets(read_sets(folder))
+    assert believed_said(found["sets"]) == "No checks were run."
+    assert all(each["question"] != doubted["question"] for each in found["answers"])
 
 
 def test_images_at_equal_conditions_have_their_size_with_folds_too(tmp_path: Path) -> None:

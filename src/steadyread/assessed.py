@@ -176,8 +176,8 @@ class Assessment:
     @property
     def findings(self) -> tuple[Finding, ...]:
         """Whether the evaluation can be trusted: what the checks and the audit said, the worst first."""
-        return tuple(Finding(each["check"], each["severity"], each["message"], each["value"],
-                             tuple(each["rows"] or ())) for each in self.opened.findings)
+        return tuple(Finding(each["check"], each["severity"], each["message"], each["value"], tuple(each["rows"] or ()),
+                             networks=tuple(each.get("networks", ()))) for each in self.opened.findings)
 
     def report(self, path: str | Path | None = None, show_ids: bool = False) -> Path:
         """Writes the page and its figures, and returns the page; they are copied to the folder `path` where given. The

@@ -12,7 +12,7 @@ _ORDER: tuple[Severity, ...] = ("error", "warning", "note", "ok")
 @dataclass(frozen=True)
 class Finding:
     """One sentence for a reader, with the figure behind it and the rows that it names; `topic` where what is said of
-    several findings goes by it."""
+    several findings goes by it, and `networks` names those that it is of, where there are several."""
 
     check: str
     severity: Severity
@@ -20,10 +20,11 @@ class Finding:
     value: float | None = None
     rows: tuple[str, ...] = ()
     topic: str = ""
+    networks: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, object]:
-        """The finding as plain values; without a topic where it has none."""
-        return {name: value for name, value in asdict(self).items() if name != "topic" or value}
+        """The finding as plain values; without a topic and networks where it has none."""
+        return {name: value for name, value in asdict(self).items() if name not in ("topic", "networks") or value}
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
@@ -35,3 +36,15 @@ def by_severity(findings: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The same of stored findings; one of a severity that is unknown stands among the errors."""
     known: dict[Any, int] = {severity: place for place, severity in enumerate(_ORDER)}
     return sorted(map(dict, findings), key=lambda finding: known.get(finding["severity"], 0))
+
+
+def merged(by_network: Iterable[tuple[str, Iterable[Mapping[str, Any]]]]) -> list[dict[str, Any]]:
+    """The stored findings of several networks by their names, each once with the `networks` that it is of, the worst
+    first. Those under no name are of all."""
+    known: dict[tuple[str, str, str], dict[str, Any]] = {}
+    for network, findings in by_network:
+        for each in findings:
+            kept = known.setdefault((each["check"], each["severity"], each["message"]), dict(each))
+            if network:
+                kept["networks"] = [*kept.get("networks", ()), network]
+    return by_severity(known.values())

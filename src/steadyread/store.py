@@ -16,7 +16,7 @@ import pyarrow as pa
 from steadyread import records
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import EQUAL, FINDINGS, HARDENED, JOBS, ROUND, SETTINGS, regular_file
-from steadyread.findings import by_severity
+from steadyread.findings import by_severity, merged
 from steadyread.metrics.aligned import SCORES, reads_of, with_scores
 from steadyread.metrics.plan import bounds_of, part_of
 from steadyread.metrics.reads import ORIGINAL, Reads
@@ -39,6 +39,11 @@ class Cell:
     stage: str = PLAIN
     fold: int | None = None
     round: int = 0
+
+    def __str__(self) -> str:
+        parts = (self.data, self.network, self.stage if self.hardened else "",
+                 "" if self.fold is None else f"fold {self.fold}", f"round {self.round}" if self.round else "")
+        return ", ".join(filter(None, parts))
 
     @property
     def hardened(self) -> bool:
@@ -127,10 +132,10 @@ class Opened:
     @property
     def findings(self) -> list[dict[str, Any]]:
         """What the checks said of the networks, and the audit of their images: each once, the worst first."""
-        places = dict.fromkeys((*(cell.folder for cell in self.cells),
-                                *(folder_of(self.folder, cell.data) for cell in self.cells)))
-        return by_severity({(each["check"], each["message"]): each for place in places
-                            for each in findings_in(place / FINDINGS)}.values())
+        places = {cell.folder: str(cell) if len(self.cells) > 1 else "" for cell in self.cells}
+        for cell in self.cells:
+            places.setdefault(folder_of(self.folder, cell.data), cell.data)
+        return merged((name, findings_in(place / FINDINGS)) for place, name in places.items())
 
     def reads(self, part: str | None = None, **where: Any) -> Reads:
         """The reads of one network, or of those of its folds: n cases by f networks. `part` is the one that is judged

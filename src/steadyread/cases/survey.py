@@ -11,7 +11,7 @@ from pathlib import Path
 
 from steadyread.cases.case_set import Cases
 from steadyread.cases.pictures import SUFFIXES
-from steadyread.cases.readers.folders import counted, is_picture, part_of
+from steadyread.cases.readers.folders import counted, ending, is_picture, part_of
 from steadyread.cases.set_aside import IMAGE_FOLDERS
 from steadyread.cases.stored import npz_names
 from steadyread.cases.tables import header_of, is_table
@@ -38,7 +38,8 @@ _ADVICE = (
     (SUFFIXES, "Class folders hold the pictures of each class in a sub-folder of its own; or list them in a CSV "
                "with the columns file and label"),
     ((".dcm", ".dicom", ".ima"), _DICOM),
-    ((".nii", ".mha", ".mhd", ".nrrd"), "Volumes are read as NIfTI from images/ and masks/ beside nodules.csv"),
+    ((".nii", ".nii.gz", ".mha", ".mhd", ".nrrd"),
+     "Volumes are read as NIfTI from images/ and masks/ beside nodules.csv"),
     ((".gif", ".webp", ".jp2", ".j2k", ".heic", ".avif", ".jxl", ".svs", ".ndpi", ".czi", ".tga"),
      "Convert the images to PNG, a sub-folder for each class"),
     (_ARCHIVES, "Unpack the archive first"),
@@ -114,11 +115,11 @@ def _unpacked(file: Path) -> Path:
 def _refuse_labels(file: Path, stems: Sequence[str]) -> None:
     """Refuses a table or a text that says which picture is what."""
     plain = _unpacked(file)
-    ending = plain.suffix.lower()
-    if not is_table(plain) and (ending not in (*_TEXTS, *_BOOKS) or (not ending and plain != file)):
+    suffix = plain.suffix.lower()
+    if not is_table(plain) and (suffix not in (*_TEXTS, *_BOOKS) or (not suffix and plain != file)):
         return
     columns = header_of(file) if is_table(file) else ()
-    if any(map(_LABELS.search, (*columns, *(() if ending in _TEXTS else (plain.stem,))))) \
+    if any(map(_LABELS.search, (*columns, *(() if suffix in _TEXTS else (plain.stem,))))) \
             or _names_pictures(file, stems, 1 if is_table(plain) else len(stems) / 2):
         raise _not_understood(file)
 
@@ -162,7 +163,7 @@ def _nearest(path: Path, files: Sequence[Path]) -> str:
         return (f"{arrays[0].name} holds {', '.join(npz_names(arrays[0])[:8]) or 'nothing'}; MedMNIST's layout "
                 "needs train_images, train_labels, test_images, test_labels")
     for endings, advice in _ADVICE:
-        if any(file.suffix.lower() in endings for file in files):
+        if any(ending(file) in endings for file in files):
             return advice
     return _DICOM if any(map(_is_dicom, files[:_SEARCHED])) else _EXPECTED
 

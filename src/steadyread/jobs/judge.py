@@ -43,11 +43,11 @@ def _judged(folder: Path, study: Study, asked: Gate) -> Iterator[Judged]:
                                   **records.read_json(places[0] / records.PLAN)}, study.seed)
     findings: list[dict[str, Any]] = [finding for path in dict.fromkeys((folder, *places))
                                       for finding in records.read_json(path / FINDINGS)]
-    broken = broken_checks(findings, table)
+    broken = list(dict.fromkeys(broken_checks(findings, table)))
     if asked.metric == STEADY:      # of draws, which need no search: but a network that always says the same is silent
         broken = [check for check in broken if check == ONE_CLASS]
     if judged.passed and broken and asked.metric in (ROBUST, STEADY):
-        judged = replace(judged, passed=False, message=f"{judged.message} But this cannot be trusted while "
+        judged = replace(judged, passed=False, message=f"{judged.message}, but that cannot be trusted while "
                          f"these checks fail: {', '.join(broken)}")
     yield judged
 

@@ -9,7 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from steadyread._version import __version__
-from steadyread.findings import by_severity
+from steadyread.findings import merged
 from steadyread.metrics import noise, noise_classes, plausibility
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.counting import convergence, counted_pairs
@@ -177,14 +177,7 @@ def _parts(main: Reads) -> dict[str, dict[str, int]]:
 
 def _findings(study: NoiseStudy) -> list[dict[str, Any]]:
     """The audit's findings, then those of the networks: the same one of several networks once, with their names."""
-    held: dict[tuple[str, str, str], dict[str, Any]] = {}
-    places = [("", study.findings)] + [(f"{job.variant}, fold {job.fold}", job.findings) for job in study.jobs]
-    for place, findings in places:
-        for each in findings:
-            told = held.setdefault((each["check"], each["severity"], each["message"]), {**each, "networks": []})
-            if place:
-                told["networks"].append(place)
-    return by_severity(held.values())
+    return merged([("", study.findings), *((f"{job.variant}, fold {job.fold}", job.findings) for job in study.jobs)])
 
 
 def _value_of(findings: Sequence[Mapping[str, Any]], check: str) -> float | None:

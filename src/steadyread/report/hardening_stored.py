@@ -10,7 +10,7 @@ import pyarrow as pa
 from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.files import CONVERGENCE, FINDINGS, HARDENED, JOBS, SETTINGS, TRAINING
-from steadyread.findings import by_severity
+from steadyread.findings import merged
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.contrasts import UNKNOWN
 from steadyread.metrics.hardened import BEFORE, Hardened, Hardenings
@@ -219,9 +219,9 @@ def _new_findings(plain: Run, hardened: Hardened) -> list[Told]:
     """The findings of the hardened networks that the plain one does not have too, each once, worst first."""
     known = {(each["check"], each["message"]) for each in plain.findings}
     failed = str(hardened.training.get("failed") or "")
-    found = {(each["check"], each["message"]): dict(each) for _, each in hardened.findings}
-    return by_severity(each for key, each in found.items()
-                       if key not in known and not (failed and failed == each["message"]))
+    several = len(hardened.trainings) > 1
+    return merged((f"fold {fold}" if several else "", [each]) for fold, each in hardened.findings
+                  if (each["check"], each["message"]) not in known and not (failed and failed == each["message"]))
 
 
 def _doubts(hardened: Hardened) -> list[str]:

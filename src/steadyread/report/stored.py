@@ -13,7 +13,7 @@ from steadyread import records
 from steadyread.charts.examples import Attacked, Example, NoiseExample
 from steadyread.errors import InputRefused
 from steadyread.files import EXAMPLES, FINDINGS, SETTINGS, TRAINING
-from steadyread.findings import by_severity
+from steadyread.findings import merged
 from steadyread.metrics import Reads, reads_of
 from steadyread.metrics.plan import bounds_of, class_names, part_of, stages_of
 from steadyread.metrics.reads import ORIGINAL
@@ -66,7 +66,7 @@ def read_network(cells: Sequence[Cell], folder: Path, classes: tuple[str, ...] =
                  ) -> Run:
     """One network, or those of its folds, of the run in a folder: records of all, with what the first says of itself.
 
-    Findings are those of the cells and of the run, each once; the settings are the run's.
+    Findings are those of the cells and of the run, each once with its folds; the settings are the run's.
 
     Raises:
         InputRefused: no plan or records there, or a file that is not what it should be.
@@ -79,12 +79,12 @@ def read_network(cells: Sequence[Cell], folder: Path, classes: tuple[str, ...] =
         plan["model"] = model | {"name": named or "the network"}
     names = classes or tuple(class_names(plan, 0))
     tables = [cell.table for cell in cells]
-    places = dict.fromkeys((*(cell.folder for cell in cells), folder))
-    findings = {(each["check"], each["message"]): each for place in places
-                for each in findings_of(place / FINDINGS, shared)}
+    places = {cell.folder: f"fold {cell.fold}" if len(cells) > 1 else "" for cell in cells}
+    places.setdefault(folder, "")
+    findings = merged((name, findings_of(place / FINDINGS, shared)) for place, name in places.items())
     shown = next((cell.folder for cell in cells if (cell.folder / EXAMPLES).exists()), first.folder)
     return Run(folder, shared.tree(plan), tables[0] if len(tables) == 1 else pa.concat_tables(
-        tables, promote_options="default"), by_severity(findings.values()), shared.tree(first.content(TRAINING)),
+        tables, promote_options="default"), findings, shared.tree(first.content(TRAINING)),
         [replace(one, case_id=shared.case(one.case_id)) for one in read_examples(shown / EXAMPLES, names)])
 
 

@@ -159,7 +159,8 @@ def flips_said(flips: Mapping[str, Any]) -> str | None:
 def hardening_words(found: Found) -> dict[str, Any]:
     """What is said of a summary of `summarise_methods`: sentence by sentence, and all of them."""
     doubts = dict.fromkeys(each["check"] for each in found["findings"]
-                           if each["severity"] == "error" and found["main"] in each["methods"])
+                           if each["severity"] == "error" and found["main"] in each["methods"]
+                           and each["check"] != "hardening failed")
     said = {"main": main_said(found) + doubt_said(list(doubts)), "reads": reads_said(found),
             "controls": controls_said(found), "best": best_said(found)}
     return {"said": said, "verdict": " ".join(filter(None, said.values()))}

@@ -30,7 +30,8 @@ def sets_answers(found: Summary) -> list[dict[str, str]]:
     sets, titles = found["sets"], found["titles"]
     if not sets:
         return [{"question": "Nothing yet", "answer": "No data set has been assessed."}]
-    told = (("How small a change flips a read?", flips_answer(sets, titles)),
+    told = (("Can these evaluations be trusted?", doubts_answer(sets, titles)),
+            ("How small a change flips a read?", flips_answer(sets, titles)),
             ("Which set is the most fragile, all else equal?", fragility_answer(found["fragility"], titles)),
             ("Does hardening help?", hardening_answer(sets, titles)),
             ("Which reads should a human take?", triage_answer(found)))
@@ -40,6 +41,15 @@ def sets_answers(found: Summary) -> list[dict[str, str]]:
 def listed(names: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+
+
+def doubts_answer(sets: Mapping[str, Summary], titles: Mapping[str, str]) -> str:
+    """In which sets checks failed; "" where none did. That a hardening failed is the answer to another question."""
+    failed = {titles[name]: dict.fromkeys(row["check"] for row in findings_of(one) if row["severity"] == "error"
+                                          and not row["check"].endswith("hardening failed"))
+              for name, one in sets.items()}
+    said = [f"{title} ({', '.join(checks)})" for title, checks in failed.items() if checks]
+    return f"Not as long as checks fail, which they do in {listed(said)}." if said else ""
 
 
 def flips_answer(sets: Mapping[str, Summary], titles: Mapping[str, str]) -> str:
@@ -257,7 +267,7 @@ def lowered(name: str) -> str:
 def _ways(rows: Sequence[Mapping[str, Any]], found: Summary) -> str:
     """`better in a; worse in b; without a detectable difference in c`, by interval and Holm's p."""
     words = (("better", "better in"), ("worse", "worse in"), ("alike", "without a detectable difference in"),
-             ("few", "in a way that too few patients tell in"))
+             ("few", "with too few patients to tell in"))
     return "; ".join(f"{said} {listed([found['titles'][row['set']] for row in rows if row['way'] == wanted])}"
                      for wanted, said in words if any(row["way"] == wanted for row in rows))
 

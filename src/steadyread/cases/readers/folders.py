@@ -117,9 +117,15 @@ def _meant(name: str) -> str:
     return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", " ", plain)
 
 
+def ending(file: Path) -> str:
+    """How a file's name ends, in small letters: that of a packed volume is `.nii.gz`."""
+    name = file.name.lower()
+    return ".nii.gz" if name.endswith(".nii.gz") else file.suffix.lower()
+
+
 def counted(files: Iterable[Path]) -> str:
     """How many files there are of each ending, the most frequent first: "12 .dcm, 1 .txt"."""
-    counts = Counter(file.suffix.lower() or "without ending" for file in files)
+    counts = Counter(ending(file) or "without ending" for file in files)
     return ", ".join(f"{count} {suffix}" for suffix, count in counts.most_common(5))
 
 

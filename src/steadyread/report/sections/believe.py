@@ -4,7 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from steadyread.metrics.across_sets import findings_of
-from steadyread.report.items import Fold, Heading, Item, Note, Notes, Text, notes
+from steadyread.report.items import Fold, Heading, Item, Text, notes
 from steadyread.report.noise import Noise
 from steadyread.report.plain import Plain
 from steadyread.report.section import section
@@ -37,10 +37,10 @@ def believe_noise(noise: Noise) -> Iterator[Item]:
 @section("Can these evaluations be trusted?", of=Sets, order=2020)
 def believe_sets(sets: Sets) -> Iterator[Item]:
     """The errors of all sets."""
-    errors = tuple(Note("error", f"{each['title']}, {row['check']}", row["message"])
-                   for each in sets.each.values() for row in findings_of(each) if row["severity"] == "error")
+    errors = [row | {"check": f"{each['title']}, {row['check']}"}
+              for each in sets.each.values() for row in findings_of(each) if row["severity"] == "error"]
     if errors:
-        yield Notes(errors)
+        yield notes(errors)
     if sets.each:
         yield Text(believed_said(sets.each))
 

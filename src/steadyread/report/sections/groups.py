@@ -50,7 +50,8 @@ def _groups(noise: Noise, rows: list[dict[str, Any]], missing: str) -> Iterator[
 def _cases(noise: Noise) -> Iterator[Item]:
     s = noise.summary
     if not s["fragile"]:
-        yield Text("None can be named without drift and jitter.")
+        yield Text(f"One draw at {noise.dose} is expected to change no read." if s["expected"] else
+                   "None can be named without drift and jitter.")
         return
     yield Text(f"The {len(s['fragile'])} {noise.part} cases whose read one draw at {noise.dose} changes most often, "
                "mean over the folds.", "soft")
