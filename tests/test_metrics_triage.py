@@ -20,6 +20,7 @@ from scipy import optimize, special, stats
 import fabricate
 from steadyread import records
 from steadyread.metrics import Reads, guarantee, reads_of, risk_coverage, scores, threshold_for, triage
+from steadyread.metrics.across_sets import way_of_area
 from steadyread.metrics.aligned import SCORES
 from steadyread.metrics.combination import COMBINED, combination_of, fitted, logistic, normal_scores
 from steadyread.metrics.guarantee import kept_steps, threshold_keeping
@@ -199,6 +200,10 @@ def test_further_scores_leave_what_was_told_without_them_as_it_is() -> None:
     without, told = triage(test, validation), triage(further(test, 0.5, 2.0), further(validation, 0.5, 2.0, seed=1))
     assert without["combined"] is None
     assert [row["score"] for row in without["differences_to_margin"]] == ["smallest_flip", "entropy"]
+    flip, entropy = without["differences_to_margin"]      # of two classes entropy is the margin: nothing to test
+    assert entropy["p"] is None
+    assert way_of_area(entropy["area"], entropy["p"]) == "same"
+    assert flip["p_holm"] == flip["p"]
     rows = {row["score"]: row for row in told["rows"]}
     assert list(rows) == ["smallest_flip", "margin", "entropy", "a", "b", "combined", "random"]
     assert [rows[row["score"]] for row in without["rows"]] == without["rows"]
@@ -483,6 +488,8 @@ def test_differences_to_the_margin_are_corrected_for_how_many_there_are() -> Non
     assert [row["p_holm"] for row in rows] == holm([row["p"] for row in rows])
     best = next(row for row in rows if row["score"] == "a")
     assert best["p"] < best["p_holm"] < 0.05
-    assert f"after Holm for {len(rows)} scores" in comparison(told)
+    tested = sum(row["p"] is not None for row in rows)
+    assert tested == len(rows) - 1          # all but entropy
+    assert f"after Holm for {tested} scores" in comparison(told)
     doubtful = [row | {"p_holm": 0.06} for row in rows]
     assert "better" not in comparison(told | {"differences_to_margin": doubtful}).partition(". ")[2]

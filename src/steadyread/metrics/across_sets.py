@@ -20,14 +20,18 @@ def same_size(one: float, other: float) -> bool:
 
 
 def way_of_area(difference: Estimate, p: float | None) -> str:
-    """Which way an area under risk-coverage minus the margin's went, by Holm's `p`; "few" without one."""
+    """Which way an area under risk-coverage minus the margin's went, by Holm's `p`; "few" without one, "same" of a
+    score that sorts the reads just as the margin does."""
+    if difference.value == difference.low == difference.high == 0:
+        return "same"
     return "few" if p is None else verdict(difference, p, lower_is_better=True)
 
 
 def scores_by_set(sets: Mapping[str, Summary]) -> list[dict[str, Any]]:
     """Each score's area minus the margin's in each set: a row a score and set, scores in one order for all sets.
 
-    `perfect` marks sets without a wrong read, in which no score can be judged; `p_holm` is Holm's over all others.
+    `perfect` marks sets without a wrong read, in which no score can be judged; `p_holm` is Holm's over all others that
+    differ from the margin.
     """
     names = list(dict.fromkeys(row["score"] for one in sets.values()
                                for row in one["triage"]["differences_to_margin"]))

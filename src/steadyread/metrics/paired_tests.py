@@ -57,13 +57,13 @@ def _of_counts(counts: NDArray[np.int64], seen: float) -> float:
 def t_test(difference: Estimate, freedom: int) -> float | None:
     """The two-sided p of a difference of 0, from its interval of value -+ t SD; None where it has none.
 
-    1 where the interval has no width: nothing differs in any resample.
+    None where it has no width too: nothing differs in any resample, so nothing is tested, nor to be corrected for.
     """
     if difference.value is None or difference.low is None or difference.high is None:
         return None
     freedom = max(1, freedom)
     deviation = (difference.high - difference.low) / 2 / stats.t.ppf((1 + LEVEL) / 2, freedom)
-    return 1.0 if deviation <= 0 else float(2 * stats.t.sf(abs(difference.value) / deviation, freedom))
+    return None if deviation <= 0 else float(2 * stats.t.sf(abs(difference.value) / deviation, freedom))
 
 
 def holm(values: Sequence[float | None]) -> list[float | None]:

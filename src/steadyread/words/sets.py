@@ -267,7 +267,7 @@ def lowered(name: str) -> str:
 def _ways(rows: Sequence[Mapping[str, Any]], found: Summary) -> str:
     """`better in a; worse in b; without a detectable difference in c`, by interval and Holm's p."""
     words = (("better", "better in"), ("worse", "worse in"), ("alike", "without a detectable difference in"),
-             ("few", "with too few patients to tell in"))
+             ("same", "just as it does in"), ("few", "with too few patients to tell in"))
     return "; ".join(f"{said} {listed([found['titles'][row['set']] for row in rows if row['way'] == wanted])}"
                      for wanted, said in words if any(row["way"] == wanted for row in rows))
 

@@ -151,7 +151,8 @@ def _minus_margin(sets: Sets) -> Item:
     rows = [(each["title"], score_name(row["score"]), row["area"], row["p_holm"])
             for name, each in sets.each.items() for row in scores if row["set"] == name]
     return table(columns, begun(rows), above="Each score minus the margin, which is free, over the same resampled "
-                 "patients (better: below 0); no p where no read is wrong.")
+                 "patients (better: below 0); no p where no read is wrong, or where a score sorts the reads just as "
+                 "the margin does.")
 
 
 def _note(plain: Plain) -> str:
