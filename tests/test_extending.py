@@ -109,6 +109,13 @@ def test_a_package_of_one_s_own_is_seen_everywhere(tmp_path: Path) -> None:
     found = json.loads(steadyread(tmp_path, "audit", "scans", "--layout", "ward", "--json").stdout)
     assert (found["data"], found["images"]) == ("our ward", 60)
     assert json.loads(steadyread(tmp_path, "audit", "scans", "--json").stdout)["data"] == "our ward"
+    (tmp_path / "net.scores").write_text(json.dumps({"weights": [[0.0] * 144, [0.01] * 144]}))
+    told = steadyread(tmp_path, "inspect", "net.scores").stdout
+    assert "linear scores (.scores)" in told
+    assert "Returns logits (2 values an image)." in told
+    assessed = steadyread(tmp_path, "assess", "--data", "scans", "--model", "net.scores", "--bounds", "0,255", "--limit",
+                          "4", "--threads", "1", "--json").stdout
+    assert json.loads(assessed)["classes"] == ["well", "ill"]
     assert "no layout 'wards': did you mean 'ward'?" in steadyread(
         tmp_path, "audit", "scans", "--layout", "wards", code=2).stderr
     wrong = {'attacks.use=["contrasd"]': "attacks: no attack 'contrasd': did you mean 'contrast'?",
