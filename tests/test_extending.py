@@ -113,8 +113,8 @@ def test_a_package_of_one_s_own_is_seen_everywhere(tmp_path: Path) -> None:
     told = steadyread(tmp_path, "inspect", "net.scores").stdout
     assert "linear scores (.scores)" in told
     assert "Returns logits (2 values an image)." in told
-    assessed = steadyread(tmp_path, "assess", "--data", "scans", "--model", "net.scores", "--bounds", "0,255", "--limit",
-                          "4", "--threads", "1", "--json").stdout
+    assessed = steadyread(tmp_path, "assess", "--data", "scans", "--model", "net.scores", "--bounds", "0,255",
+                          "--limit", "4", "--threads", "1", "--json").stdout
     assert json.loads(assessed)["classes"] == ["well", "ill"]
     assert "no layout 'wards': did you mean 'ward'?" in steadyread(
         tmp_path, "audit", "scans", "--layout", "wards", code=2).stderr
