@@ -191,6 +191,9 @@ def test_a_hardening_stands_by_the_network_that_it_began_with(tmp_path: Path) ->
     stored = json.loads((run / "findings.json").read_text())
     assert stored
     assert {each["check"] for each in stored} <= {each.check for each in steadyread.open_run(tmp_path).findings}
+    (run / "jobs/original/fold-1/findings.json").write_text(json.dumps([
+        {"check": "one class", "severity": "error", "message": "silent"}]))
+    assert "Error: one class (one, original, fold 1): silent" in repr(steadyread.open_run(tmp_path))
 
 
 def test_a_noise_study_opens_with_doses_as_levels_over_its_folds(tmp_path: Path) -> None:

@@ -297,7 +297,9 @@ class Assessment:
         rest = f" (and {len(grave) - 1} more in .findings)" if len(grave) > 1 else ""
         # what is shown on a screen or kept in a notebook names no case
         said = f"of {len(grave[0].rows)} named in .findings" if grave[0].rows else grave[0].message
-        return f"{grave[0].severity.capitalize()}: {grave[0].check}: {said}{rest}"
+        first, *others = grave[0].networks or ("",)
+        of = f" ({first}{f'; {len(others)} more' if others else ''})" if first else ""
+        return f"{grave[0].severity.capitalize()}: {grave[0].check}{of}: {said}{rest}"
 
 
 def watched() -> Progress:
