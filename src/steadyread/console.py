@@ -58,7 +58,8 @@ def _plain_lines(found: Mapping[str, Any]) -> Iterator[str]:
     if comparison:
         yield from ("", comparison)
     if found.get("hardening"):
-        yield from ("", f"Hardening: {_sentences(found['hardening']['verdict'])}")
+        told = _sentences(found["hardening"]["verdict"])
+        yield from ("", told if told.startswith("Hardening") else f"Hardening: {told}")
     if found.get("noise"):
         yield from ("", f"Under CT noise: {_sentences(found['noise']['verdict'])}")
     yield from _findings(found["findings"])

@@ -49,7 +49,7 @@ def doubts_answer(sets: Mapping[str, Summary], titles: Mapping[str, str]) -> str
                                           and not row["check"].endswith("hardening failed"))
               for name, one in sets.items()}
     said = [f"{title} ({', '.join(checks)})" for title, checks in failed.items() if checks]
-    return f"Not as long as checks fail, which they do in {listed(said)}." if said else ""
+    return f"The numbers cannot be trusted while checks fail, as they do in {listed(said)}." if said else ""
 
 
 def flips_answer(sets: Mapping[str, Summary], titles: Mapping[str, str]) -> str:
