@@ -44,9 +44,8 @@ def _plain_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """A run on one data set: the verdict, accuracy under attack, triage, findings."""
     data, clean = found["data"], found["discrimination"]
     made = " SYNTHETIC images, made from formulas and of no clinical meaning" if found["synthetic"] else ""
-    images = counted(found["images"], "image" if found["part"] == "all" else f"{found['part']} image")
     of = f"of {counted(found['patients'], 'patient')}" if data.get("patients_known") else "(no patients known)"
-    yield f"{data['name']}: {images} {of}.{made}"
+    yield f"{data['name']}: {_images(found)} {of}.{made}"
     yield f"Classes: {', '.join(f'{place} is {name}' for place, name in enumerate(found['classes']))}."
     auc = clean.get("auc") or {}
     area = f", AUC {auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f})" if auc.get("low") is not None else ""
@@ -88,13 +87,17 @@ def network_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield from ("", found["command"])
 
 
+def _images(found: Mapping[str, Any]) -> str:
+    return counted(found["images"], "image" if found["part"] == "all" else f"{found['part']} image")
+
+
 def _sentences(told: str | list[str]) -> str:
     return told if isinstance(told, str) else " ".join(told)
 
 
 def _sets_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """A study of several data sets: how many images each has, and what was found over all."""
-    yield from (f"{found['titles'].get(name, name)}: {counted(each['images'], 'image')}."
+    yield from (f"{found['titles'].get(name, name)}: {_images(each)}."
                 for name, each in found["sets"].items())
     for answer in found["answers"]:
         yield from ("", answer["answer"])
