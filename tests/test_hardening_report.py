@@ -13,6 +13,7 @@ from steadyread import records
 from steadyread.charts import Panel
 from steadyread.errors import InputRefused
 from steadyread.metrics import Estimate, step_curve
+from steadyread.metrics.hardened import Hardened
 from steadyread.metrics.summary import as_json
 from steadyread.report import write_report
 from steadyread.report.accuracy_drawings import AttackPoints, Side, before_and_after, reach
@@ -25,6 +26,7 @@ from steadyread.report.run import Told
 from steadyread.report.shareable import AS_IT_IS
 from steadyread.report.stored import read_run
 from steadyread.units import Bounds
+from steadyread.words.hardening import failure, partly_said
 
 HU, PLAIN = Bounds(-1000, 400, "HU"), Bounds(0, 1)
 NONE = np.zeros(0)
@@ -233,6 +235,22 @@ def test_sizes_and_epochs_of_other_folds_are_told_beside_those_of_the_first(tmp_
     assert only.training["why"].startswith("found. That is of the first fold; by fold: 2.8, 4.2")
     assert only.reads is not None
     assert only.reads.folds == (0, 1)
+
+
+@pytest.mark.parametrize("failing", [(0,), (0, 1)])
+def test_a_hardening_that_failed_in_some_folds_is_told_with_its_numbers(failing: tuple[int, ...]) -> None:
+    trainings = {fold: history(chosen_epoch=3) | ({"failed": "nothing was learnt", "chosen_epoch": 0}
+                                                  if fold in failing else {}) for fold in (0, 1)}
+    told = Hardened("pgd", None, trainings=trainings).training
+    assert ("failed" in told) is (len(failing) == 2)
+    said = partly_said(told)
+    if len(failing) == 1:
+        assert told["chosen_epoch"] == 3
+        assert said.startswith(" In 1 of 2 folds it failed")
+        assert "in fold 0: nothing was learnt" in said
+    else:
+        assert said == ""
+        assert "in fold 1: nothing was learnt" in failure(told, None)
 
 
 def test_a_network_without_folds_has_none_whatever_its_folder_is_called(tmp_path: Path) -> None:

@@ -33,14 +33,20 @@ class Hardened:
 
     @property
     def training(self) -> dict[str, Any]:
-        """The training of the first fold; where others were taught another size, kept another epoch or failed, that
-        is told too."""
-        told = dict(next(filter(None, self.trainings.values()), {}))
+        """The training of the first fold in which it did not fail, if any; where others were taught another size or
+        kept another epoch, that is told too. `failed` is why, where it failed in every fold, and `partly` where it
+        failed in some."""
+        said = [each for each in self.trainings.values() if each]
+        told = dict(next((each for each in said if not each.get("failed")), said[0] if said else {}))
         if len(self.trainings) < 2:
             return told
-        failed = "; ".join(f"in fold {fold}: {each['failed']}" for fold, each in self.trainings.items()
-                           if each.get("failed"))
-        return told | _otherwise(list(self.trainings.values())) | ({"failed": failed} if failed else {})
+        failed = [f"in fold {fold}: {each['failed']}" for fold, each in self.trainings.items() if each.get("failed")]
+        whole = {key: value for key, value in told.items() if key != "failed"} | _otherwise(told, said)
+        if not failed:
+            return whole
+        every = len(failed) == len(self.trainings)
+        return whole | {"failed" if every else "partly": "; ".join(failed), "folds_failed": [
+            len(failed), len(self.trainings)]}
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,15 +83,17 @@ class Hardenings:
         return float(stated) if isinstance(stated, int | float) else AUC_COST
 
 
-def _otherwise(trainings: Sequence[Training]) -> dict[str, Any]:
-    """The sentences that say by what size was taught and which epoch kept, where folds differ in it."""
+def _otherwise(first: Training, trainings: Sequence[Training]) -> dict[str, Any]:
+    """The sentences that say by what size was taught and which epoch kept, where folds differ in it from the `first`
+    that is told of."""
     changed: dict[str, Any] = {}
     for key, sentence in (("epsilon", "why"), ("chosen_epoch", "rule")):
         values = [each[key] for each in trainings if isinstance(each.get(key), int | float)]
         if len(set(values)) > 1:
-            unit = f" {trainings[0].get('unit')}" if key == "epsilon" and trainings[0].get("unit") else ""
-            said = str(trainings[0].get(sentence) or "").rstrip(".")
-            changed[sentence] = (f"{said}. That is of the first fold; by fold: "
+            unit = f" {first.get('unit')}" if key == "epsilon" and first.get("unit") else ""
+            said = str(first.get(sentence) or "").rstrip(".")
+            of = "the first fold" if first is trainings[0] or first == trainings[0] else "one fold"
+            changed[sentence] = (f"{said}. That is of {of}; by fold: "
                                  f"{', '.join(f'{value:.3g}' for value in values)}{unit}")
     return changed
 

@@ -23,7 +23,7 @@ from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.report.stored import Run, findings_of
 from steadyread.store import folds_in, rounds_in
 from steadyread.units import Bounds, number_of, size_json
-from steadyread.words.hardening import doubt_said, failure, hardening_short, hardening_verdict
+from steadyread.words.hardening import doubt_said, failure, hardening_short, hardening_verdict, partly_said
 
 Told = dict[str, Any]
 Tables = dict[int, pa.Table]
@@ -92,7 +92,7 @@ def hardening_summary(plain: Run, hardened: Sequence[Hardened], seed: int = 0) -
     found = _compared(plain_side(plain), main, sizes, seed)
     row = headline(found["rows"], epsilon) if found else None
     findings = _new_findings(plain, main)
-    doubt = doubt_said(_doubts(main))
+    doubt = partly_said(main.training) + doubt_said(_doubts(main))
     return {"compared": found, "training": main.training, "epsilon": _size(epsilon, bounds),
             "at": row.size if row else None, "headline": row, "failed": failure(main.training, found),
             "short": hardening_short(found, main.training, epsilon) + doubt,

@@ -71,6 +71,15 @@ def doubt_said(failed: Sequence[str]) -> str:
             f"{', '.join(failed)}.") if failed else ""
 
 
+def partly_said(training: Mapping[str, Any]) -> str:
+    """In which folds it failed, where others have a hardened network; empty where there are none."""
+    if not training.get("partly"):
+        return ""
+    few, folds = training["folds_failed"]
+    return (f" In {few} of {folds} folds it failed, and the network is there as it was before: "
+            f"{str(training['partly']).rstrip('.')}.")
+
+
 def failure(training: Mapping[str, Any] | None, found: Pairs | None) -> str | None:
     """Why a hardening is none, in one or two sentences; None where it is one."""
     if training and training.get("failed"):
