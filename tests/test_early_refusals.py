@@ -132,3 +132,11 @@ def test_every_flag_that_a_message_names_is_one_of_its_command() -> None:
             named += len(flags)
             assert set(flags) <= known | {"--help"}, f"{module}: {text}"
     assert named > 20
+
+
+@pytest.mark.parametrize("command", ["report", "triage"])
+def test_a_folder_that_is_not_there_is_no_run(command: str, tmp_path: Path, steadyread: Call) -> None:
+    refused = steadyread(command, str(tmp_path / "nowhere"))
+    assert refused.code == 3
+    assert f"no such folder: {tmp_path / 'nowhere'}" in refused.err
+    assert not (tmp_path / "nowhere").exists()

@@ -109,8 +109,10 @@ def _networks(numbers: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for row in numbers:
         networks.setdefault(tuple(row[name] for name in ("set", "network", "stage")), []).append(row)
     if len(networks) > 1:
-        yield from ("", *_aligned([("data", "network", "stage", "AUC", "accuracy", "half flip by", "one draw"),
-                                   *((*where, *_key_figures(rows)) for where, rows in networks.items())]))
+        told = [(*where, *_key_figures(rows)) for where, rows in networks.items()]
+        head = ("data", "network", "stage", "AUC", "accuracy", "half flip by", "one draw")
+        shown = [place for place in range(len(head)) if any(row[place] != NONE for row in told)]
+        yield from ("", *_aligned([tuple(row[place] for place in shown) for row in (head, *told)]))
 
 
 def _key_figures(rows: Sequence[Mapping[str, Any]]) -> Iterator[str]:

@@ -15,7 +15,17 @@ import pyarrow as pa
 
 from steadyread import records
 from steadyread.errors import InputRefused, UsageError
-from steadyread.files import EQUAL, FINDINGS, HARDENED, JOBS, ROUND, SETTINGS, regular_file
+from steadyread.files import (
+    EQUAL,
+    FINDINGS,
+    HARDENED,
+    JOBS,
+    ROUND,
+    SETTINGS,
+    is_folder,
+    nearest,
+    regular_file,
+)
 from steadyread.findings import by_severity, merged
 from steadyread.metrics.aligned import SCORES, reads_of, with_scores
 from steadyread.metrics.plan import bounds_of, part_of
@@ -160,13 +170,25 @@ class Opened:
                         next(iter(bounds.values())), next(iter(several))[1])
 
 
+def run_folder(folder: str | Path) -> Path:
+    """The folder of a run, which is there.
+
+    Raises:
+        InputRefused: it is not.
+    """
+    root = Path(folder)
+    if not is_folder(root):
+        raise InputRefused(f"no such folder: {root}{nearest(root)}; give that of a run")
+    return root
+
+
 def open_cells(folder: str | Path) -> Opened:
     """A run's folder with every network that has records there, whatever kind of study it is of.
 
     Raises:
         InputRefused: none has.
     """
-    root = Path(folder)
+    root = run_folder(folder)
     cells = cells_of(root)
     if not cells:
         raise InputRefused(f"no records in {root}: give the folder of a run, or run the command that began it again")

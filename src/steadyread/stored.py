@@ -20,7 +20,7 @@ from steadyread.metrics.triage import FREE, SMALLEST_FLIP, scores, triage, with_
 from steadyread.names import cell
 from steadyread.report import write_report
 from steadyread.report.shareable import IN_REPORT, Shareable, secret_of
-from steadyread.store import open_cells, refuse_several_sets, seed_of
+from steadyread.store import open_cells, refuse_several_sets, run_folder, seed_of
 from steadyread.words.plain import comparison
 
 LIST = "triage.csv"
@@ -65,7 +65,7 @@ def report_run(folder: str | Path, seed: int | None = None, out: str | Path | No
     Raises:
         InputRefused: no plan or records there, or a stored file that is not what it should be.
     """
-    with locked(Path(folder)):
+    with locked(run_folder(folder)):
         sweep(Path(folder))
         page = write_report(folder, seed_of(Path(folder)) if seed is None else seed, show_ids)
     if out is not None:
