@@ -21,9 +21,10 @@ def networks(found: Networks) -> Iterator[Item]:
     """A row a network and stage: clean, under changes of any pixels, under noise."""
     if found.told_elsewhere:
         return
-    several = any(found.sets)
-    columns = [*([Column("Set", forms.TEXT)] if several else []), Column("Network", forms.TEXT, head=True),
-               Column("Stage", forms.TEXT), *([Column("Folds", forms.COUNT)] if found.folded else []),
+    several, kinds = any(found.sets), len({network.cell.network for network in found.networks}) > 1
+    columns = [*([Column("Set", forms.TEXT)] if several else []),
+               *([Column("Network", forms.TEXT, head=True)] if kinds else []),
+               Column("Stage", forms.TEXT, head=not kinds), *([Column("Folds", forms.COUNT)] if found.folded else []),
                Column("AUC", forms.stacked(1, 3), "Clean"), Column("Accuracy, %", forms.stacked(), "Clean")]
     if LINF in found.threats:
         columns += [Column("Half flip at", _SIZE, "Any pixels changed"),
@@ -33,14 +34,16 @@ def networks(found: Networks) -> Iterator[Item]:
     rows = []
     for network in found.networks:
         cell = network.cell
-        rows.append((*([cell.data.replace("_", " ")] if several else []), cell.network.replace("_", " "), network.stage,
+        rows.append((*([cell.data.replace("_", " ")] if several else []),
+                     *([cell.network.replace("_", " ")] if kinds else []), network.stage,
                      *([network.folds] if found.folded else []), _estimate(network, "AUC"),
                      _estimate(network, "accuracy"), *([network, network] if LINF in found.threats else []),
                      *([network] if CT_NOISE in found.threats else [])))
     again = any(network.cell.stage == BEFORE for network in found.networks)
+    noisy = ", and changed by noise where the prediction is another than that of the clean image" \
+        if CT_NOISE in found.threats else ""
     yield table(columns, begun(rows), tone="snug", above="Every network of the study that has records. Sizes are the "
-                "largest change of any one pixel; reads are right or wrong by the label, and changed by noise where "
-                "the prediction is another than that of the clean image.",
+                f"largest change of any one pixel; reads are right or wrong by the label{noisy}.",
                 note=f"Intervals are 95 %, over patients{'; of several folds together' if found.folded else ''}. A "
                 f"dash: not judged under that threat.{_AGAIN if again else ''}")
 
