@@ -86,16 +86,24 @@ def test_sample_inputs_that_would_run_code_are_not_unpickled(net: Net, images: t
     assert not marker.exists()
 
 
-@pytest.mark.parametrize(("old", "new"), [('"use_pickle": false', '"use_pickle": true'),
-                                          ("torch.ops.aten.relu.default", "torch.ops.aten.from_file.default"),
-                                          ("torch.ops.aten.relu.default", "torch._inductor.codecache.os.system")])
+@pytest.mark.parametrize(("old", "new"), [
+    ('"use_pickle": false', '"use_pickle": true'),
+    ("torch.ops.aten.relu.default", "torch.ops.aten.from_file.default"),
+    ("torch.ops.aten.relu.default", "torch._inductor.codecache.os.system"),
+    ("torch.ops.aten.relu.default", "torchx.serialization.os.system"),
+    ('{"as_tensor": {"name": "relu"}}', '{"as_operator": "torch.serialization.os.system"}'),
+    ('"path_name": "weight_0"', '"path_name": "opaque_obj_0"'),
+    ('"name": "images"', '"name": "images=__import__(\'os\').getpid()"'),      # becomes Python source
+    ('{"as_int": 16}', '{"as_expr": {"expr_str": "9**9**9**9"}}'),
+    ('{"as_int": 16}', '{"as_expr": {"expr_str": "' + "1" * 60 + '!"}}'),
+    ("builtins.tuple", "collections.defaultdict")])
 def test_an_exported_program_that_does_more_is_refused(old: str, new: str, net: Net, images: torch.Tensor,
                                                        tmp_path: Path) -> None:
     torch.export.save(torch.export.export(net, (images[:2],)), str(tmp_path / "net.pt2"))
     with zipfile.ZipFile(tmp_path / "net.pt2") as own, zipfile.ZipFile(tmp_path / "evil.pt2", "w") as other:
         for member in own.infolist():
             other.writestr(member.filename, own.read(member).replace(old.encode(), new.encode()))
-    with pytest.raises(InputRefused, match=r"pickles|more than arithmetic"):
+    with pytest.raises(InputRefused, match=r"pickles|more than arithmetic|is no (name|size)|does not take"):
         load_classifier(tmp_path / "evil.pt2", bounds=(0, 1), output="logits")
 
 
@@ -107,6 +115,46 @@ def test_torchscript_that_reads_files_is_refused_before_it_runs(tmp_path: Path) 
     torch.jit.script(Reader()).save(str(tmp_path / "net.pt"))
     with pytest.raises(InputRefused, match="from_file"):
         load_classifier(tmp_path / "net.pt", bounds=(0, 1), output="logits")
+
+
+class _Saves(nn.Module):
+    """Writes a file while it is loaded."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__()
+        self.place = place
+
+    @torch.jit.export
+    def __getstate__(self) -> tuple[str, bool]:
+        return self.place, self.training
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, bool]) -> None:
+        torch.save(torch.zeros(1), state[0])
+        self.place, self.training = state
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return images.flatten(1)
+
+
+def test_torchscript_that_acts_while_it_is_loaded_is_refused_unread(tmp_path: Path) -> None:
+    torch.jit.script(_Saves(str(tmp_path / "ran"))).save(str(tmp_path / "net.pt"))
+    (tmp_path / "ran").unlink(missing_ok=True)
+    with pytest.raises(InputRefused, match="__setstate__"):
+        load_classifier(tmp_path / "net.pt", bounds=(0, 1), output="logits")
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", ["net.pt2", "net.pt"])
+def test_a_cut_off_archive_is_refused_in_one_line(name: str, net: Net, images: torch.Tensor, tmp_path: Path) -> None:
+    if name == "net.pt2":
+        torch.export.save(torch.export.export(net, (images[:2],)), str(tmp_path / name))
+    else:
+        torch.jit.script(net).save(str(tmp_path / name))
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[:100] + whole[140:])
+    with pytest.raises(InputRefused, match="cannot be read"):
+        load_classifier(tmp_path / name, bounds=(0, 1), output="logits")
 
 
 def test_onnx_is_a_black_box_with_the_same_answers(net: Net, images: torch.Tensor, tmp_path: Path) -> None:

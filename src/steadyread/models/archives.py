@@ -89,6 +89,17 @@ def torch_archive(path: Path, content: bytes | memoryview | None = None) -> obje
         return plain
 
 
+@contextmanager
+def archive_of(path: Path) -> Iterator[zipfile.ZipFile]:
+    """A zip file of a network.
+
+    Raises:
+        InputRefused: it is none, or a damaged one.
+    """
+    with _refusing(path), path.open("rb") as file, whole_zip(file) as archive:
+        yield archive
+
+
 def unreadable(path: Path, problem: BaseException) -> InputRefused:
     """What to raise where reading weights failed."""
     return InputRefused(f"{path} cannot be read as weights (cut off, or another format?): {told(problem)}")

@@ -1,7 +1,8 @@
 """`torch.export` archives (.pt2). Loading one unpickles what lies in it, so only what cannot run code is handed on.
 
-The graph is JSON: its operators are those of ATen, its sizes plain symbols. Sample inputs, which are pickled, are
-replaced by zeros; weights that are pickled are refused.
+The graph is JSON, of which torch makes Python source: its operators must be those of ATen, its sizes plain symbols,
+its names words. Sample inputs, which are pickled, are replaced by zeros; weights that are pickled are refused, and
+members that are neither graph nor weights (compiled code) are left out.
 """
 
 import io
@@ -16,22 +17,28 @@ import torch
 from torch import Tensor
 
 from steadyread.errors import InputRefused
-from steadyread.files import whole_zip
 from steadyread.limits import MOST_HEADER
-from steadyread.models.archives import told
+from steadyread.models.archives import archive_of, told
 from steadyread.models.format import FORMATS, Facts, Format, FromFile
 
 _AGAIN = "export the network again with torch.export.save, or give the module as package.module:factory"
 _OPERATOR = re.compile(r"torch\.ops\.aten\.(?!from_file)\w+\.\w+|_operator\.(getitem|add|mul|floordiv|sub)")
-# A size as sympy prints it, such as Add(Symbol('s0', integer=True), Integer(1)).
+_NAMED = ("torch", "_operator", "operator", "math", "#")      # how torch tells an operator from other text
+# A size as sympy prints it, such as Add(Symbol('s0', integer=True), Integer(1)). No powers: they may take for ever.
 _SIZE = re.compile(r"(Symbol\('[su]\d+'(, (positive|integer|nonnegative)=True)*\)"
-                   r"|(Integer|Add|Mul|Pow|Max|Min|FloorDiv|Mod)\(|[su]?\d+|[ +*/(),-])*")
+                   r"|(Integer|Add|Mul|Max|Min|FloorDiv|Mod)\(|[su]?\d{1,9}|\*(?!\*)|[ +/(),-])*+")
+_WORD = re.compile(r"[\w.:,+>-]*")                             # no call, no quotes, no second line
+_KEPT = re.compile(r"models/[\w.-]+\.json|data/(weights|constants)/[\w.-]+|\.data/\w+"
+                   r"|archive_format|archive_version|byteorder|version")
+_LONGEST = 2_000      # letters of a size
+_PAYLOAD = re.compile(r"(weight|tensor)_\d+")
+_TREES = (None, "builtins.tuple", "builtins.list", "builtins.dict")
 
 
 def _sample(shape: tuple[int | None, ...]) -> bytes:
     """Sample inputs of our own, which torch wants to be there and unpickles: one batch of zeros."""
     content = io.BytesIO()
-    torch.save(((torch.zeros([extent or 2 for extent in shape]),), {}), content)
+    torch.save(((torch.zeros(1).expand([extent or 2 for extent in shape]),), {}), content)
     return content.getvalue()
 
 
@@ -95,68 +102,99 @@ def _checked(path: Path) -> tuple[bytes, io.BytesIO]:
         InputRefused: see `_load`.
     """
     kept = io.BytesIO()
-    with path.open("rb") as file, whole_zip(file) as archive, zipfile.ZipFile(kept, "w") as clean:
-        models = [name for name in archive.namelist() if re.fullmatch(r"[^/]+/models/[^/]+\.json", name)]
-        if len(models) != 1:
-            raise InputRefused(f"{path} holds {len(models)} programs; expected one: {_AGAIN}")
-        graph, sampled = b"", ""
+    with archive_of(path) as archive, zipfile.ZipFile(kept, "w") as clean:
+        graphs = []
         for member in archive.infolist():
-            if "/data/sample_inputs/" in member.filename:
-                sampled = member.filename
+            root, _, inside = member.filename.partition("/")
+            if not _KEPT.fullmatch(inside):
                 continue
             if member.compress_type != zipfile.ZIP_STORED or (
-                    member.filename.endswith(".json") and member.file_size > MOST_HEADER):
+                    inside.endswith(".json") and member.file_size > MOST_HEADER):
                 raise InputRefused(f"{path}: {member.filename[:80]!r} is packed or larger than any: {_AGAIN}")
             content = archive.read(member)
-            if member.filename.endswith(".json"):
-                _refuse_code(path, member.filename, content)
-                graph = content if member.filename == models[0] else graph
+            if inside.endswith(".json"):
+                content = _without_code(path, member.filename, content)
+            if inside.startswith("models/"):
+                graphs.append((root, inside.removeprefix("models/").removesuffix(".json"), content))
             clean.writestr(member.filename, content)
+        if len(graphs) != 1:
+            raise InputRefused(f"{path} holds {len(graphs)} programs; expected one: {_AGAIN}")
+        root, name, graph = graphs[0]
         shape = _input_shape(json.loads(graph))
         if shape is None:
             raise InputRefused(f"{path} does not take one batch of images alone: {_AGAIN}")
-        if sampled:
-            clean.writestr(sampled, _sample(shape))
+        clean.writestr(f"{root}/data/sample_inputs/{name}.pt", _sample(shape))
     kept.seek(0)
     return graph, kept
 
 
-def _refuse_code(path: Path, name: str, content: bytes) -> None:
-    """Refuses pickled values, operators outside arithmetic, and sizes that are more than sums and products."""
+def _without_code(path: Path, name: str, content: bytes) -> bytes:
+    """A JSON member without the traces and guards that torch does not need.
+
+    Raises:
+        InputRefused: it has pickled values, operators outside arithmetic, sizes that are more than sums and products,
+            or names that are no words.
+    """
     try:
         found = json.loads(content)
-    except ValueError as problem:
+        texts = list(_texts("", found))
+        plain = json.dumps(found).encode()
+    except (ValueError, RecursionError) as problem:
         raise InputRefused(f"{path}: {name[:80]!r} is no JSON ({problem}): {_AGAIN}") from problem
-    for key, value in _values(found):
-        if key == "use_pickle" and value:
+    for key, value in texts:
+        if key == "use_pickle" or (key == "path_name" and not _PAYLOAD.fullmatch(value)):
             raise InputRefused(f"{path} keeps values as pickles, which may run code when read: {_AGAIN}")
-        if key == "target" and isinstance(value, str) and "." in value and "/models/" in name and \
-                value.startswith(("torch.", "_operator", "operator")) and not _OPERATOR.fullmatch(value):
+        if key == "as_operator" or (key == "target" and value.startswith(_NAMED) and not _OPERATOR.fullmatch(value)):
             raise InputRefused(f"{path} does more than arithmetic ({value[:80]}), so it is not run: {_AGAIN}")
-        if key == "expr_str" and not (isinstance(value, str) and _SIZE.fullmatch(value)):
-            raise InputRefused(f"{path}: {str(value)[:80]!r} is no size: {_AGAIN}")
+        if key == "expr_str" and not (len(value) < _LONGEST and _SIZE.fullmatch(value)):
+            raise InputRefused(f"{path}: {value[:80]!r} is no size: {_AGAIN}")
+        if (key not in ("expr_str", "in_spec", "out_spec") and not _WORD.fullmatch(value)) or (
+                key in ("in_spec", "out_spec") and not _is_plain_tree(value)):
+            raise InputRefused(f"{path}: {value[:80]!r} is no name: {_AGAIN}")
+    return plain
 
 
-def _values(found: Any) -> Iterator[tuple[str, Any]]:
-    """Every (key, plain value) of JSON, at any depth."""
+def _texts(key: str, found: Any) -> Iterator[tuple[str, str]]:
+    """Every (key, text) of JSON at any depth, names of keys too; metadata and guards are emptied on the way."""
     if isinstance(found, dict):
-        for key, value in found.items():
-            yield key, value
-            yield from _values(value)
+        for name in ("metadata", "guards_code"):
+            if name in found:
+                found[name] = type(found[name])()
+        for name, value in found.items():
+            yield "", name
+            yield from _texts(name, value)
     elif isinstance(found, list):
         for value in found:
-            yield from _values(value)
+            yield from _texts(key, value)
+    elif isinstance(found, str) or (key == "use_pickle" and found):
+        yield key, str(found)
+
+
+def _is_plain_tree(text: str) -> bool:
+    """Whether a tree of inputs or outputs is of tuples, lists and dictionaries alone: others import modules."""
+    try:
+        trees = [json.loads(text)[1]]
+        while trees:
+            tree = trees.pop()
+            keys = json.loads(tree["context"] or "null") or []
+            if tree["type"] not in _TREES or not all(isinstance(key, str) for key in keys):
+                return False
+            trees += tree["children_spec"]
+    except (ValueError, KeyError, IndexError, TypeError, RecursionError):
+        return False
+    return True
 
 
 def _input_shape(model: Any) -> tuple[int | None, ...] | None:
     """The shape of the program's one input of images, None where an extent may be any."""
-    graph = model.get("graph_module", {})
-    inputs = [one["user_input"]["arg"]["as_tensor"]["name"]
-              for one in graph.get("signature", {}).get("input_specs", ()) if "user_input" in one]
-    values = graph.get("graph", {}).get("tensor_values", {})
-    if len(inputs) != 1 or inputs[0] not in values:
+    try:
+        graph = model["graph_module"]
+        (name,) = (each["user_input"]["arg"]["as_tensor"]["name"]
+                   for each in graph["signature"]["input_specs"] if "user_input" in each)
+        shape = tuple(extent.get("as_int") for extent in graph["graph"]["tensor_values"][name]["sizes"])
+    except (AttributeError, KeyError, TypeError, ValueError):
         return None
-    return tuple(extent.get("as_int") for extent in values[inputs[0]].get("sizes", ()))
+    return shape if len(shape) > 1 else None
 
 
 FORMATS.add(Format("exported", "torch.export (.pt2)", _recognised, _facts, _load, order=35))

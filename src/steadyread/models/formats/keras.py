@@ -16,9 +16,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from steadyread.errors import InputRefused
-from steadyread.files import whole_zip
 from steadyread.limits import MOST_HEADER
-from steadyread.models.archives import told
+from steadyread.models.archives import archive_of, told
 from steadyread.models.format import FORMATS, Facts, Format, FromFile, needed
 from steadyread.models.hdf5 import MAGIC, opened
 
@@ -144,7 +143,7 @@ def _of_hdf5(path: Path) -> str:
 
 
 def _of_zip(path: Path) -> str:
-    with path.open("rb") as file, whole_zip(file) as archive:
+    with archive_of(path) as archive:
         members = {member.filename: member for member in archive.infolist()}
         if "config.json" not in members:
             raise InputRefused(f"{path} has no config.json, as a .keras file has: {_SAVE}")

@@ -1,6 +1,10 @@
-"""TorchScript: `torch.jit.save`. Its operators are known before it runs, since some write and read files."""
+"""TorchScript: `torch.jit.save`. Its operators are known before it runs, since some write and read files.
+
+Loading already runs the `__setstate__` of its classes, so its source is looked through first.
+"""
 
 import io
+import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -9,12 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from steadyread.errors import InputRefused
-from steadyread.models.archives import told
+from steadyread.limits import MOST_HEADER
+from steadyread.models.archives import archive_of, told
 from steadyread.models.format import FORMATS, Facts, Format, FromFile
 
 _NAMESPACES = ("aten", "prim")
 # Of these, what reads or writes files, or calls what stands outside the graph.
 _REFUSED = ("from_file", "save", "load", "open", "exec", "system", "PythonOp", "rpc", "warn")
+_AGAIN = "export the network again without it, or give the module as package.module:factory"
+# Of its source and its pickles, what acts while it is loaded, or may be called then.
+_ACTING = re.compile(rb"\b(__setstate__|save|from_file|torch\.classes)\b")
 
 
 class Scripted(FromFile):
@@ -47,6 +55,7 @@ def _load(path: Path) -> nn.Module:
     Raises:
         InputRefused: it cannot be read, or has an operator that does more.
     """
+    _refuse_acting(path)
     try:
         network: Any = torch.jit.load(  # type: ignore[no-untyped-call]
             io.BytesIO(path.read_bytes()), map_location="cpu")
@@ -55,9 +64,21 @@ def _load(path: Path) -> nn.Module:
         raise InputRefused(f"{path} cannot be read as TorchScript: {told(problem)}") from problem
     strange = sorted({name for name in _operators(graph) if _is_strange(name)})
     if strange:
-        raise InputRefused(f"{path} does more than arithmetic ({', '.join(strange[:3])}), so it is not run: export the "
-                           "network again without it, or give the module as package.module:factory")
+        raise InputRefused(f"{path} does more than arithmetic ({', '.join(strange[:3])}), so it is not run: {_AGAIN}")
     return Scripted(network)
+
+
+def _refuse_acting(path: Path) -> None:
+    """Refuses what would act while it is loaded, and members that unpack to more than the file."""
+    with archive_of(path) as archive:
+        for member in archive.infolist():
+            if member.compress_type != zipfile.ZIP_STORED and (
+                    "/code/" not in member.filename or member.file_size > MOST_HEADER):
+                raise InputRefused(f"{path}: {member.filename[:80]!r} is packed, as torch.jit.save never does")
+            acting = _ACTING.search(archive.read(member)) if member.filename.endswith((".py", ".pkl")) else None
+            if acting:
+                raise InputRefused(f"{path} does more than arithmetic ({acting[0].decode()}), some of it while it is "
+                                   f"read, so it is not read: {_AGAIN}")
 
 
 def _operators(graph: Any) -> set[str]:
