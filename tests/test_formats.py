@@ -282,6 +282,8 @@ def test_what_no_format_knows_is_said_to_be_so(tmp_path: Path) -> None:
         source_of(str(tmp_path / "net.tflite"))
     with pytest.raises(UsageError, match="is not there"):
         source_of("hf:nowhere")
+    with pytest.raises(UsageError, match=r"no file .*ned.tflite; did you mean 'net.tflite'"):
+        source_of(str(tmp_path / "ned.tflite"))
     assert source_of("vgg16") is None
     assert source_of("package.module:factory") is None
 

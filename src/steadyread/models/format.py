@@ -19,6 +19,8 @@ from steadyread.limits import MOST_HEADER
 from steadyread.registry import LAST, Registry
 
 Settings = Mapping[str, Any]
+# What the names of networks' files end in, ours or not: a name that ends so is no name of a network of ours.
+_FILES = (".keras", ".h5", ".hdf5", ".onnx", ".pt", ".pth", ".pt2", ".ckpt", ".safetensors", ".bin", ".tflite", ".pb")
 
 
 @dataclass(frozen=True)
@@ -105,6 +107,8 @@ def source_of(model: str) -> tuple[str, str] | None:
             raise UsageError(f"model.name: {rest} is not there{nearest(Path(rest))}")
         return before, rest
     path = Path(model).expanduser()
+    if ":" not in model and not path.exists() and (path.suffix.lower() in _FILES or len(path.parts) > 1):
+        raise UsageError(f"model.name: no file {model}{nearest(path)}")
     if not (path.exists() and (path.is_dir() or path.suffix)):
         return None
     for known in FORMATS.values():
