@@ -11,10 +11,13 @@ import pytest
 import torch
 from torch import nn
 
+from fabricate_pictures import pictures
 from steadyread import Bounds, Classifier, smallest_flip
 from steadyread.errors import InputRefused, UsageError
+from steadyread.jobs.material import listed
 from steadyread.models.format import FORMATS, source_of
 from steadyread.networks import inspected, load_classifier
+from steadyread.study import keyed, read_study
 
 # of the libraries that write the files
 pytestmark = [pytest.mark.filterwarnings(f"ignore::{kind}") for kind in (
@@ -324,3 +327,14 @@ def test_a_folder_of_hugging_faces_gives_the_flips_of_the_eager_network(tmp_path
     eager = Classifier(lambda images: network(pixel_values=images).logits, Bounds(0, 255), "logits", (127.5, 63.75))
     assert torch.allclose(brought.logits(images), eager.logits(images), atol=1e-4)
     assert torch.allclose(sizes(brought, images), sizes(eager, images), rtol=0.01)
+
+
+def test_grey_pictures_are_read_in_colour_for_a_network_of_three_channels(tmp_path: Path) -> None:
+    pictures(tmp_path / "images", 8)
+    network = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 2)).eval()
+    torch.export.save(torch.export.export(network, (torch.rand(2, 3, 16, 16),)), str(tmp_path / "net.pt2"))
+    study = read_study(None, keyed(data__path=str(tmp_path / "images"), model__name=str(tmp_path / "net.pt2"),
+                                   model__bounds=[0, 255], model__output="logits"))
+    assert (study.model.name, study.model.weights) == ("exported", str(tmp_path / "net.pt2"))
+    first = listed(study).first
+    assert tuple(first.ready[0].image.shape) == (3, 16, 16)

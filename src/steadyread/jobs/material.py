@@ -37,6 +37,7 @@ from steadyread.study.defaults import SYNTHETIC
 from steadyread.units import Bounds, unit_word
 
 _LOOKED_AT = 8        # images, to find two that can be read
+_COLOURS = {1: "grey", 3: "colour"}     # how pictures are read for a network that takes so many channels
 _VALIDATION = 0.2    # share of data.train, where the study states none
 
 
@@ -120,12 +121,11 @@ def listed(study: Study) -> Listed:
             themselves.
     """
     facts = FORMATS[study.model.name].facts(Path(str(study.model.weights))) if study.model.whole else Facts()
-    layout, raw = _opened(study, facts.settings.get("data", {}).get("options", {}))
+    layout, raw = _opened(study, {"channels": _COLOURS[facts.channels]} if facts.channels in _COLOURS else {})
     card = read_card(study.model.weights) if study.model.weights is not None and not study.model.whole else None
     if study.model.weights is not None and card is None:
         refuse_unstated(study, facts)
-    told = settings_of(card, study, raw) if card else {key: value for key, value in facts.settings.items()
-                                                       if key != "data"}
+    told = settings_of(card, study, raw) if card else facts.settings
     raw = in_order(raw, facts.classes)
     return Listed(study, _completed(study, layout, told), layout, raw, "split" in told)
 

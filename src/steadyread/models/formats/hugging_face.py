@@ -59,8 +59,7 @@ def _facts(path: Path) -> Facts:
         model["normalise"] = _scale(steps, channels)
     prepared, more = _prepared(steps, config)
     size = prepared.get("size")
-    colours = "colour" if channels == 3 else "grey"
-    settings: dict[str, Any] = {"model": model, "data": {"options": {"channels": colours}}}
+    settings: dict[str, Any] = {"model": model}
     if prepared:
         settings["preparation"] = prepared
     return Facts(settings, classes if any(name != f"LABEL_{at}" for at, name in enumerate(classes)) else (), channels,
