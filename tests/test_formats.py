@@ -199,6 +199,67 @@ def test_keras_code_and_weights_alone_are_refused(tmp_path: Path) -> None:
         load_classifier(tmp_path / "net.h5", bounds=(0, 1), output="logits")
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["Softmax", "Activation", "Flatten", "Dropout", "linear", "nested"])
+def test_keras_last_softmax_is_taken_off_wherever_it_stands(end: str, tmp_path: Path) -> None:
+    keras = keras_of_torch()
+    layers = keras.layers
+    ends = {"Softmax": [layers.Dense(3), layers.Softmax()],
+            "Activation": [layers.Dense(3), layers.Activation("softmax")],
+            "Flatten": [layers.Dense(3, activation="softmax"), layers.Flatten()],
+            "Dropout": [layers.Dense(3, activation="softmax"), layers.Dropout(0.5)],
+            "linear": [layers.Dense(3, activation="softmax"), layers.Activation("linear")],
+            "nested": [keras.Sequential([keras.Input((4,)), layers.Dense(3, activation="softmax")])]}
+    network = keras.Sequential([keras.Input((16, 16, 1)), layers.Conv2D(4, 3), layers.GlobalAveragePooling2D(),
+                                *ends[end]])
+    network.save(tmp_path / "net.keras")
+    images = torch.rand((5, 1, 16, 16))
+    brought = load_classifier(tmp_path / "net.keras", bounds=(0, 1))
+    theirs = torch.as_tensor(network(images.movedim(1, -1), training=False))
+    assert torch.allclose(brought.logits(images).softmax(1), theirs, atol=1e-6)
+
+
+def a_keras_file(path: Path, edit=None, weights=None) -> Path:
+    """A network of no weights as Keras writes it, with a changed configuration or weights."""
+    layers = [{"module": "keras.layers", "class_name": "Flatten", "config": {"name": "flat"}, "registered_name": None},
+              {"module": "keras.layers", "class_name": "Dense", "registered_name": None,
+               "config": {"name": "head", "units": 2, "activation": "softmax"}}]
+    if edit:
+        edit(layers[1])
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("config.json", json.dumps({"module": "keras", "class_name": "Sequential",
+                                                    "config": {"layers": layers}}))
+        if weights:
+            archive.writestr("model.weights.h5", weights)
+    return path
+
+
+@pytest.mark.parametrize("edit", [
+    lambda layer: layer["config"].update(activation={"class_name": "__lambda__", "config": {"value": "4w=="}}),
+    lambda layer: layer["config"].update(kernel_initializer={"module": "os", "class_name": "system", "config": "x"}),
+    lambda layer: layer["config"].update(layer={"class_name": "Bidirectional", "config": {
+        "backward_layer": {"class_name": "Lambda", "config": {}}}}),
+    lambda layer: layer.update(registered_name="Custom>Dense"),
+    lambda layer: layer.update(class_name="TorchModuleWrapper")])
+def test_code_is_found_however_deep_it_lies_in_a_keras_network(edit, tmp_path: Path) -> None:
+    with pytest.raises(InputRefused, match="is code"):
+        FORMATS["keras"].facts(a_keras_file(tmp_path / "net.keras", edit))
+
+
+@pytest.mark.parametrize(("harm", "message"), [("link", "link to elsewhere"), ("claim", "claims")])
+def test_keras_weights_that_lead_elsewhere_or_claim_too_much_are_refused(harm: str, message: str, tmp_path: Path
+                                                                         ) -> None:
+    h5py = pytest.importorskip("h5py", reason="writes the weights")
+    with h5py.File(tmp_path / "weights.h5", "w") as file:
+        if harm == "link":
+            file["layers"] = h5py.ExternalLink("/etc/other.h5", "/")
+        else:
+            file.create_dataset("head", shape=(10**4, 10**4), dtype="f4", chunks=(1000, 1000), compression="gzip")
+    weights = (tmp_path / "weights.h5").read_bytes()
+    with pytest.raises(InputRefused, match=message):
+        FORMATS["keras"].facts(a_keras_file(tmp_path / "net.keras", weights=weights))
+
+
 def keras_of_torch():
     import os
 

@@ -132,7 +132,7 @@ def table_of(path: Path) -> dict[str, Any]:
         raise InputRefused(f"{path} is larger than any such file ({path.stat().st_size:,} bytes)")
     try:
         found = json.loads(path.read_text("utf-8"))
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -4,36 +4,50 @@ import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from steadyread.errors import InputRefused, SteadyreadError
 from steadyread.limits import MOST_PARAMETERS
 from steadyread.models.archives import unreadable
 
+_PACKED, _SMALL = 8, 2**27     # times the bytes that packed weights unpack to, and bytes that none minds
 MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """An HDF5 file and its datasets by their paths. Links that lead elsewhere are not followed.
+    """An HDF5 file and its datasets by their paths; see `opened_content`."""
+    with opened_content(path, path) as found:
+        yield found
+
+
+@contextmanager
+def opened_content(path: Path, content: Path | IO[bytes]) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """An HDF5 file, which may lie in a member of the archive `path`, and its datasets by their paths.
 
     Raises:
-        InputRefused: h5py is not installed, the file cannot be read, a dataset keeps its values in other files
-            (CVE-2026-1669), or they are more than any network's.
+        InputRefused: h5py is not installed, the file cannot be read, a link or a dataset leads to other files
+            (CVE-2026-1669), or the values are more than any network's.
     """
-    try:
-        h5py = importlib.import_module("h5py")
-    except ImportError:
-        raise InputRefused(f"{path}: Keras' files are read with h5py, which is not installed: "
-                           "pip install 'steadyread[keras]'") from None
+    h5py = _h5py(path)
     datasets: dict[str, Any] = {}
 
     def note(name: str, held: Any) -> None:
         if isinstance(held, h5py.Dataset):
             datasets[name] = held
 
+    elsewhere: list[str] = []
+
+    def follow(name: str, link: Any) -> None:
+        if not isinstance(link, h5py.HardLink):
+            elsewhere.append(name)
+
     try:
-        with h5py.File(path, "r", locking=False) as file:   # only read, and shared disks often cannot lock
+        with h5py.File(content, "r", locking=False) as file:   # only read, and shared disks often cannot lock
+            file.visititems_links(follow)
+            if elsewhere:
+                raise InputRefused(f"{path}: {elsewhere[0][:60]!r} is a link to elsewhere, which weights have no need "
+                                   "of: save the network again, in one file")
             file.visititems(note)
             _refuse_strange(path, datasets)
             yield file, datasets
@@ -43,11 +57,23 @@ def opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
         raise unreadable(path, problem) from problem
 
 
+def _h5py(path: Path) -> Any:
+    try:
+        return importlib.import_module("h5py")
+    except ImportError:
+        raise InputRefused(f"{path}: Keras' files are read with h5py, which is not installed: "
+                           "pip install 'steadyread[keras]'") from None
+
+
 def _refuse_strange(path: Path, datasets: dict[str, Any]) -> None:
     for name, dataset in datasets.items():
         if dataset.external or dataset.is_virtual:
             raise InputRefused(f"{path}: {name!r} keeps its values in other files, which weights have no need to: "
                                "save the network again, in one file")
     count = sum(int(dataset.size or 0) for dataset in datasets.values())
+    stored = sum(int(dataset.id.get_storage_size()) for dataset in datasets.values())
+    size = sum(int(dataset.nbytes or 0) for dataset in datasets.values())
+    if size > max(_PACKED * stored, _SMALL):
+        raise InputRefused(f"{path}: it claims {size:,} bytes of values, of which {stored:,} are stored")
     if count > 3 * MOST_PARAMETERS:     # with an optimiser's two values a weight
         raise InputRefused(f"{path}: it claims {count:,} values, more than {3 * MOST_PARAMETERS:,}")

@@ -16,14 +16,17 @@ from typing import Any
 from torch import Tensor, nn
 
 from steadyread.errors import InputRefused
-from steadyread.limits import MOST_HEADER
+from steadyread.limits import MOST_HEADER, beyond_limits
 from steadyread.models.archives import archive_of, told
 from steadyread.models.format import FORMATS, Facts, Format, FromFile, needed
-from steadyread.models.hdf5 import MAGIC, opened
+from steadyread.models.hdf5 import MAGIC, opened, opened_content
 
 _SAVE = "save the whole network: model.save('net.h5')"
 _HEADS = {("sigmoid", False): "logit", ("softmax", True): "logits"}
 _ENDS = ("Activation", "Softmax", "Dropout", "Flatten", "Reshape", "InputLayer")
+_CODE = ("Lambda", "TFOpLambda", "SlicingOpLambda", "__lambda__", "__typespec__", "TorchModuleWrapper", "TFSMLayer",
+         "JaxLayer", "FlaxLayer", "StringLookup", "IntegerLookup", "TextVectorization")
+_PLAIN = ("slice", "tuple", "__tuple__", "__slice__", "__ellipsis__")
 _MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
 
 
@@ -54,9 +57,9 @@ def _facts(path: Path) -> Facts:
     Raises:
         InputRefused: there is none (weights alone), or it names code to run.
     """
-    layers = list(_layers(_config(path)))
-    for kind, config in layers:
-        _refuse_code(path, kind, config)
+    whole = _config(path)
+    _refuse_code(path, {key: value for key, value in whole.items() if key != "compile_config"})
+    layers = list(_layers(whole))
     first = next((shape for _, config in layers if (shape := _shape(config))), None)
     last = [(kind, config) for kind, config in layers if kind not in ("Dropout",)][-1:]
     head, units = _head(path, layers) if last else (None, None)
@@ -64,13 +67,13 @@ def _facts(path: Path) -> Facts:
     turned = _channels_last(layers)
     channels, size = (None, None) if first is None else (
         (first[-1], first[:-1]) if turned else (first[0], first[1:]))
-    whole = size if size and all(isinstance(side, int) for side in size) else None
+    fixed = size if size and all(isinstance(side, int) for side in size) else None
     settings: dict[str, Any] = {"model": {"output": head}} if head else {}
-    if whole:
-        settings["preparation"] = {"size": list(whole)}
+    if fixed:
+        settings["preparation"] = {"size": list(fixed)}
     notes = [f"its own {' and '.join(dict.fromkeys(scaled))} comes first: it takes stored values"] if scaled else []
     notes += [f"it returns {units} values"] if units else []
-    return Facts(settings, channels=channels, size=whole, notes=tuple(notes))
+    return Facts(settings, channels=channels, size=fixed, notes=tuple(notes))
 
 
 def _load(path: Path) -> nn.Module:
@@ -101,19 +104,29 @@ def _keras() -> Any:
 
 
 def _without_activation(keras: Any, network: Any, facts: Facts) -> Any:
-    """The network up to what stands before its last sigmoid or softmax."""
+    """The network without its last sigmoid or softmax, past which only the shape changes."""
     if "output" not in facts.settings.get("model", {}):
         return network
-    last = network.layers[-1]
-    while isinstance(last, keras.Model) or hasattr(last, "layers"):
-        last = last.layers[-1]
-    if type(last).__name__ in ("Softmax", "Activation"):
-        last.activation = keras.activations.linear
-        if type(last).__name__ == "Softmax":
-            last.call = lambda inputs, *_, **__: inputs
-    elif hasattr(last, "activation"):
-        last.activation = keras.activations.linear
+    for layer in reversed(list(_parts(network))):
+        kind = type(layer).__name__
+        if kind == "Softmax":
+            layer.call = lambda inputs, *_, **__: inputs
+            break
+        if getattr(layer, "activation", None) in (keras.activations.sigmoid, keras.activations.softmax):
+            layer.activation = keras.activations.linear
+            break
+        if kind not in _ENDS:
+            break
     return network
+
+
+def _parts(network: Any) -> Iterator[Any]:
+    """The layers of a network in their order, those of inner networks in their place."""
+    for layer in network.layers:
+        if hasattr(layer, "layers"):
+            yield from _parts(layer)
+        else:
+            yield layer
 
 
 def _config(path: Path) -> Mapping[str, Any]:
@@ -126,10 +139,11 @@ def _config(path: Path) -> Mapping[str, Any]:
         text = _of_zip(path) if zipfile.is_zipfile(file) else _of_hdf5(path)
     try:
         found = json.loads(text)
-    except ValueError as problem:
+    except (ValueError, RecursionError) as problem:
         raise InputRefused(f"{path}: its configuration is no JSON ({problem}): {_SAVE}") from problem
-    if not isinstance(found, dict):
-        raise InputRefused(f"{path}: its configuration is no table: {_SAVE}")
+    wrong = beyond_limits(found)
+    if wrong or not isinstance(found, dict):
+        raise InputRefused(f"{path}: its configuration is no table: {wrong or _SAVE}")
     return found
 
 
@@ -151,6 +165,9 @@ def _of_zip(path: Path) -> str:
         if strange or members["config.json"].file_size > MOST_HEADER:
             raise InputRefused(f"{path} holds {strange[0] if strange else 'a configuration larger than any'}, as no "
                                f".keras file does: {_SAVE}")
+        if "model.weights.h5" in members:
+            with archive.open("model.weights.h5") as weights, opened_content(path, weights):
+                pass
         return archive.read("config.json").decode()
 
 
@@ -169,13 +186,23 @@ def _layers(config: Any) -> Iterator[tuple[str, Mapping[str, Any]]]:
         yield from _layers(layer)
 
 
-def _refuse_code(path: Path, kind: str, config: Mapping[str, Any]) -> None:
-    """Refuses layers of which the file itself, or a package that it names, would bring the code."""
-    home = config.get("module")
-    if kind in ("Lambda", "TFOpLambda", "SlicingOpLambda") or (
-            isinstance(home, str) and home.split(".")[0] != "keras") or config.get("registered_name") not in (
-                None, kind):
-        raise InputRefused(f"{path}: its layer {str(config.get('name'))[:60]!r} ({kind[:60]}) is code, which is not "
+def _refuse_code(path: Path, found: Any) -> None:
+    """Refuses objects, however deep they lie, of which the file, or a package or file that it names, brings the code
+    or the values.
+
+    Raises:
+        InputRefused: there is one.
+    """
+    for inner in found.values() if isinstance(found, Mapping) else found if isinstance(found, list) else ():
+        _refuse_code(path, inner)
+    if not isinstance(found, Mapping) or not isinstance(kind := found.get("class_name"), str):
+        return
+    home, named = found.get("module"), found.get("registered_name")
+    if kind in _CODE or (isinstance(home, str) and home.split(".")[0] not in ("keras", "builtins")) or named not in (
+            None, kind) or (home == "builtins" and kind not in _PLAIN):
+        inner = found.get("config")
+        name = found.get("name") or (inner.get("name") if isinstance(inner, Mapping) else inner)
+        raise InputRefused(f"{path}: its layer {str(name)[:60]!r} ({kind[:60]}) is code, which is not "
                            "run from a file: rebuild the network with Keras' own layers, or load it in Python and "
                            "give the module")
 
@@ -198,7 +225,8 @@ def _head(path: Path, layers: list[tuple[str, Mapping[str, Any]]]) -> tuple[str 
     Raises:
         InputRefused: several sigmoids: a network of several findings.
     """
-    units = next((config["units"] for _, config in reversed(layers) if isinstance(config.get("units"), int)), None)
+    units = next((config[key] for _, config in reversed(layers) for key in ("units", "filters")
+                  if isinstance(config.get(key), int)), None)
     ends = []
     for kind, config in reversed(layers):
         ends.append("softmax" if kind == "Softmax" else str(config.get("activation", "")))
