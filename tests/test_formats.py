@@ -388,6 +388,9 @@ def test_a_folder_of_hugging_faces_gives_the_flips_of_the_eager_network(tmp_path
     eager = Classifier(lambda images: network(pixel_values=images).logits, Bounds(0, 255), "logits", (127.5, 63.75))
     assert torch.allclose(brought.logits(images), eager.logits(images), atol=1e-4)
     assert torch.allclose(sizes(brought, images), sizes(eager, images), rtol=0.01)
+    network.resnet.save_pretrained(tmp_path / "net")      # without the classifier, which transformers would draw
+    with pytest.raises(InputRefused, match="has no weights for"):
+        load_classifier(tmp_path / "net", bounds=(0, 255), output="logits")
 
 
 def test_grey_pictures_are_read_in_colour_for_a_network_of_three_channels(tmp_path: Path) -> None:
@@ -399,3 +402,15 @@ def test_grey_pictures_are_read_in_colour_for_a_network_of_three_channels(tmp_pa
     assert (study.model.name, study.model.weights) == ("exported", str(tmp_path / "net.pt2"))
     first = listed(study).first
     assert tuple(first.ready[0].image.shape) == (3, 16, 16)
+
+
+@pytest.mark.slow
+def test_a_keras_layer_of_any_width_is_refused_before_its_memory_is_taken(tmp_path: Path) -> None:
+    keras = keras_of_torch()
+    keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)]).save(tmp_path / "net.h5")
+    h5py = pytest.importorskip("h5py", reason="changes the file")
+    with h5py.File(tmp_path / "net.h5", "r+") as file:
+        stated = file.attrs["model_config"]
+        file.attrs["model_config"] = stated.replace('"units": 2', '"units": 300000000')
+    with pytest.raises(InputRefused, match="asks for 300,000,000 units"):
+        load_classifier(tmp_path / "net.h5", bounds=(0, 1), output="logits")

@@ -1,5 +1,6 @@
 """A network of other people's as a classifier: what its files say of it, what is stated besides, and a look at it."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -14,6 +15,7 @@ from steadyread.models.format import FORMATS, Facts, digest_of, source_of
 from steadyread.models.loading import load_classifier_module
 from steadyread.units import Bounds
 
+_LARGEST = 2**26    # values of an image that is made to try a network
 _SIDE = 64      # pixels an axis, where nothing says how large the images are
 
 
@@ -93,6 +95,8 @@ def _tried(module: torch.nn.Module, facts: Facts) -> tuple[int | None, bool | No
     kernel = next((value for value in module.parameters() if value.ndim >= 3), None)
     axes = 2 if kernel is None else kernel.ndim - 2
     channels = facts.channels or (3 if kernel is None else kernel.shape[1])
+    if channels * math.prod(facts.size or (_SIDE,) * axes) > _LARGEST:
+        return None, None, f"it asks for images of {facts.size} pixels, which is not tried"
     image = torch.rand((1, channels, *(facts.size or (_SIDE,) * axes)), generator=torch.Generator().manual_seed(0))
     try:
         with torch.enable_grad():

@@ -75,11 +75,14 @@ def _load(path: Path) -> nn.Module:
     _facts(path)
     transformers = needed("transformers", "hf", f"{path}, a folder of Hugging Face's,")
     try:
-        network = transformers.AutoModelForImageClassification.from_pretrained(
-            str(path), local_files_only=True, trust_remote_code=False, use_safetensors=True)
+        network, loading = transformers.AutoModelForImageClassification.from_pretrained(
+            str(path), local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True)
     except Exception as problem:      # it raises what it likes
         raise InputRefused(f"{path}: transformers cannot make an image classifier of it: {told(problem)}"
                            ) from problem
+    if missing := sorted(loading["missing_keys"]):      # transformers draws them at random
+        raise InputRefused(f"{path} has no weights for {len(missing)} of its parts (first {missing[0]!r}): save the "
+                           "whole classifier, model.save_pretrained(FOLDER)")
     return HuggingFace(network)
 
 

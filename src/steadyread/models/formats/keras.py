@@ -22,6 +22,7 @@ from steadyread.models.format import FORMATS, Facts, Format, FromFile, needed
 from steadyread.models.hdf5 import MAGIC, opened, opened_content
 
 _SAVE = "save the whole network: model.save('net.h5')"
+_WIDEST = 2**18      # units or features of a layer
 _HEADS = {("sigmoid", False): "logit", ("softmax", True): "logits"}
 _ENDS = ("Activation", "Softmax", "Dropout", "Flatten", "Reshape", "InputLayer")
 _CODE = ("Lambda", "TFOpLambda", "SlicingOpLambda", "__lambda__", "__typespec__", "TorchModuleWrapper", "TFSMLayer",
@@ -60,6 +61,8 @@ def _facts(path: Path) -> Facts:
     whole = _config(path)
     _refuse_code(path, {key: value for key, value in whole.items() if key != "compile_config"})
     layers = list(_layers(whole))
+    for kind, config in layers:
+        _refuse_huge(path, kind, config)
     first = next((shape for _, config in layers if (shape := _shape(config))), None)
     last = [(kind, config) for kind, config in layers if kind not in ("Dropout",)][-1:]
     head, units = _head(path, layers) if last else (None, None)
@@ -205,6 +208,14 @@ def _refuse_code(path: Path, found: Any) -> None:
         raise InputRefused(f"{path}: its layer {str(name)[:60]!r} ({kind[:60]}) is code, which is not "
                            "run from a file: rebuild the network with Keras' own layers, or load it in Python and "
                            "give the module")
+
+
+def _refuse_huge(path: Path, kind: str, config: Mapping[str, Any]) -> None:
+    """Refuses widths that no network has, whose memory Keras would take before it compares them with the weights."""
+    for key in ("units", "filters", "depth_multiplier", "output_dim", "hidden_dim"):
+        if isinstance(width := config.get(key), int) and width > _WIDEST:
+            raise InputRefused(f"{path}: its layer {str(config.get('name'))[:60]!r} ({kind[:60]}) asks for {width:,} "
+                               f"{key.replace('_', ' ')}, more than {_WIDEST:,}")
 
 
 def _shape(config: Mapping[str, Any]) -> tuple[Any, ...] | None:

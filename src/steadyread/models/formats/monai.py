@@ -4,6 +4,7 @@
 of `monai.networks.nets`, its arguments plain values (or `@` references to such).
 """
 
+import inspect
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,8 @@ def _load(path: Path) -> FromFile:
     if not (isinstance(make, type) and issubclass(make, nn.Module)):
         raise InputRefused(f"{path}: {target} is no network of {_HOME[:-1]}, and no other code is run: make it "
                            "in Python and give the module, or name a factory, package.module:factory")
+    if "pretrained" in inspect.signature(make).parameters:      # it would be fetched from elsewhere
+        arguments["pretrained"] = False
     try:
         network = make(**arguments)
     except Exception as problem:
