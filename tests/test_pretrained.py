@@ -436,7 +436,7 @@ def test_a_file_never_brings_in_what_stands_in_others(tmp_path: Path, empty: Cal
         del file[BIAS]
         file.create_virtual_dataset(BIAS, layout)
 
-    for change, told in ((link, "holds 1 arrays"), (outside, "keeps its values in other files"),
+    for change, told in ((link, "is a link to elsewhere"), (outside, "keeps its values in other files"),
                          (virtual, "keeps its values in other files")):
         with pytest.raises(InputRefused, match=told):
             load_pretrained(unmade(), empty(change))
