@@ -25,7 +25,7 @@ FLOORS = {
     4: ("assessment", "networks", "gates", "set_aside", "training", "checks"),
     3: ("attacks", "charts", "explain"),
     2: ("threats", "classifier", "cases", "words", "store"),
-    1: ("types", "units", "errors", "names", "files", "heads", "limits", "locks", "convolutions", "findings",
+    1: ("types", "units", "errors", "extras", "names", "files", "heads", "limits", "locks", "convolutions", "findings",
         "progress", "folder_lock", "records", "metrics", "models", "registry", "whole_files", "workers", "_version"),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}

@@ -39,7 +39,7 @@ def load_classifier(model: str | Path, weights: str | Path | None = None, *,
         UsageError: no such network, or neither its files nor you say what is needed.
         InputRefused: it cannot be read, or would run code of the file's.
     """
-    name, path, facts = found(str(model), weights)
+    name, path, facts = _source(str(model), weights)
     said = facts.settings.get("model", {})
     known = {"bounds": bounds or said.get("bounds"), "output": output or said.get("output")}
     missing = [key for key, value in known.items() if value is None]
@@ -47,15 +47,12 @@ def load_classifier(model: str | Path, weights: str | Path | None = None, *,
         raise UsageError(f"{model} does not say its {' and '.join(missing)}: give {', '.join(missing)}")
     module = load_classifier_module(name, path, **(arguments or {}))
     scale: Any = said.get("normalise") if normalise is None else normalise
-    if isinstance(scale, list):
-        half = len(scale) // 2
-        scale = (scale[:half], scale[half:])
     stated = known["bounds"]
     return Classifier(module, stated if isinstance(stated, Bounds) else Bounds(*stated), cast(Output, known["output"]),
                       scale, threshold, name=Path(str(path)).stem if path and name in FORMATS else name)
 
 
-def found(model: str, weights: str | Path | None) -> tuple[str, str | Path | None, Facts]:
+def _source(model: str, weights: str | Path | None) -> tuple[str, str | Path | None, Facts]:
     """(name or format, weights, what the files say) of a network as it is named."""
     source = source_of(model) if weights is None else None
     if source is None:
@@ -71,7 +68,7 @@ def inspected(model: str) -> dict[str, Any]:
         UsageError: there is no such file, or it is of no format that is known.
         InputRefused: it cannot be read, or would run code of the file's.
     """
-    name, path, facts = found(model, None)
+    name, path, facts = _source(model, None)
     if path is None:
         raise UsageError(f"{model} is no file or folder of a network; known are "
                          + ", ".join(known.title for known in FORMATS.values()))

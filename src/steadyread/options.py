@@ -73,8 +73,10 @@ def named(given: Given) -> dict[str, Any]:
         UsageError: neither a study nor weights.
     """
     study, data, weights = (given[flag] for flag in (flags.STUDY, flags.DATA_PATH, flags.WEIGHTS))
-    if weights is None and study is None and given[flags.MODEL] and (found := _whole(given[flags.MODEL])):
-        weights = found[1]
+    if weights is None and study is None and given[flags.MODEL]:
+        from steadyread.models.format import source_of
+
+        _, weights = source_of(given[flags.MODEL]) or (None, None)
     if study is None and weights is None:
         raise UsageError("assess needs a trained network: give --weights FILE (and --model, --bounds, --output "
                          "unless the file was written by `steadyread train`); `steadyread demo` trains one first")
@@ -82,12 +84,6 @@ def named(given: Given) -> dict[str, Any]:
         return {}
     of = Path(data).resolve().stem if data else "synthetic"
     return {"name": folder_name(f"assess-{of}-{Path(weights or '').resolve().stem}")}
-
-
-def _whole(model: str) -> tuple[str, str] | None:
-    from steadyread.models.format import source_of
-
-    return source_of(model)
 
 
 def named_by_data(work: str, data: str | None) -> str:

@@ -13,8 +13,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from steadyread.cases.medical import library
 from steadyread.errors import InputRefused
+from steadyread.extras import library
 from steadyread.findings import Finding
 
 # What a file of one slice may have: 4096 x 4096 pixels of 16 bits are 32 MiB.
@@ -169,7 +169,7 @@ def said(problem: BaseException) -> str:
 
 def pydicom() -> Any:
     """The library. InputRefused where it is not installed."""
-    return library("pydicom", "DICOM files")
+    return library("pydicom", "medical", "DICOM files are read with")
 
 
 def _begins_a_data_set(start: bytes) -> bool:

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadyread.cases.medical import library
 from steadyread.cases.row import Pixels
 from steadyread.errors import InputRefused
+from steadyread.extras import library
 from steadyread.files import regular_file
 
 _HEADERS = {348: "Nifti1Header", 540: "Nifti2Header"}    # by their size, which they state first
@@ -138,7 +138,7 @@ def _degrees(lean: NDArray[np.float64]) -> float:
 
 def nibabel() -> Any:
     """The library. InputRefused where it is not installed."""
-    return library("nibabel", "NIfTI volumes")
+    return library("nibabel", "medical", "NIfTI volumes are read with")
 
 
 @contextmanager

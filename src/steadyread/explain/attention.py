@@ -1,6 +1,5 @@
 """Where in an image the evidence for a read lies: Grad-CAM and integrated gradients, through captum."""
 
-import importlib
 from typing import Any, Literal
 
 import torch
@@ -9,8 +8,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from steadyread.classifier import Classifier
-from steadyread.errors import InputRefused, UsageError
+from steadyread.errors import UsageError
 from steadyread.explain.layers import Layer, out_of_place
+from steadyread.extras import library
 from steadyread.types import Images, Labels
 
 Method = Literal["grad_cam", "integrated_gradients"]
@@ -29,11 +29,7 @@ def captum() -> Any:
     Raises:
         InputRefused: it is not installed.
     """
-    try:
-        return importlib.import_module("captum.attr")
-    except ImportError:
-        raise InputRefused("attention maps are made with captum, which is not installed: "
-                           "pip install 'steadyread[explain]'") from None
+    return library("captum.attr", "explain", "attention maps are made with")
 
 
 def attention(classifier: Classifier, images: Images, reference: Labels, layer: Layer, method: Method = "grad_cam"

@@ -125,7 +125,7 @@ def listed(study: Study) -> Listed:
     card = read_card(study.model.weights) if study.model.weights is not None and not study.model.whole else None
     if study.model.weights is not None and card is None:
         refuse_unstated(study, facts)
-    told = settings_of(card, study, raw) if card else facts.settings
+    told = settings_of(card, study, raw) if card else facts.stated
     raw = in_order(raw, facts.classes)
     return Listed(study, _completed(study, layout, told), layout, raw, "split" in told)
 

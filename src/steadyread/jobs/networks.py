@@ -146,7 +146,7 @@ def _loaded(material: Material, weights: str | Path | None, seed: int) -> Classi
     """The study's network with the weights of a file, or as its factory makes it."""
     model, bounds = material.study.model, material.ready.bounds
     module = load_classifier_module(model.name, weights, seed=seed, **model.arguments)
-    return Classifier(module, bounds=bounds, output=model.output, threshold=model.threshold, name=model.name,
+    return Classifier(module, bounds=bounds, output=model.output, threshold=model.threshold, name=model.title,
                       normalise=_normalise(model, bounds, material.channels))
 
 

@@ -4,14 +4,14 @@
 """
 
 import hashlib
-import importlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import nearest
@@ -27,18 +27,23 @@ _FILES = (".keras", ".h5", ".hdf5", ".onnx", ".pt", ".pth", ".pt2", ".ckpt", ".s
 class Facts:
     """What a network's own files say of it; what the user states stands above it.
 
-    `settings` are keys of a study, such as {"model": {"output": "logit"}}. `classes` are the names of the columns that
-    it returns, () where it names none. `channels` and `size` (one number an axis) are those of the images that it
-    takes, None where any will do or nothing says. `gradients`: whether they reach the image. `notes` are sentences
-    about what the files leave open.
+    `settings` are keys of a study, such as {"model": {"output": "logit"}}, without the size. `classes` are the names of
+    the columns that it returns, () where it names none. `channels` and `size` (one number an axis) are those of the
+    images that it takes, None where any will do or nothing says. `notes` are sentences about what the files leave open.
     """
 
     settings: Settings = field(default_factory=dict)
     classes: tuple[str, ...] = ()
     channels: int | None = None
     size: tuple[int, ...] | None = None
-    gradients: bool = True
     notes: tuple[str, ...] = ()
+
+    @property
+    def stated(self) -> Settings:
+        """The settings, the size of the images among them."""
+        if self.size is None:
+            return self.settings
+        return {**self.settings, "preparation": {"size": list(self.size), **self.settings.get("preparation", {})}}
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,41 @@ class Format:
     order: float = LAST
 
 
+def whole(sides: Sequence[Any] | None) -> tuple[int, ...] | None:
+    """Extents of images, where there are some and all are numbers."""
+    return tuple(sides) if sides and all(isinstance(side, int) for side in sides) else None
+
+
 class FromFile(nn.Module):
-    """A network that a file brought. The file's digest stands in its `repr`, and so in that of the records."""
+    """A network that a file brought. Its `digest` stands in its `repr`, and so in that of the records.
+
+    Args:
+        network: what answers images (n, c, *space).
+        batch: the number of images that it takes at a time, where that is fixed: the last are filled up to it.
+    """
 
     digest = ""
+
+    def __init__(self, network: Any, batch: int | None = None) -> None:
+        super().__init__()
+        self.network = network
+        self.batch = batch
+
+    def forward(self, images: Tensor) -> Any:
+        """What the network answers."""
+        if self.batch is None:
+            return self.answered(images)
+        pieces = []
+        for start in range(0, len(images), self.batch):
+            piece = images[start:start + self.batch]
+            missing = self.batch - len(piece)
+            whole = torch.cat([piece, piece[-1:].expand(missing, *piece.shape[1:])]) if missing else piece
+            pieces.append(self.answered(whole)[:len(piece)])
+        return torch.cat(pieces)
+
+    def answered(self, images: Tensor) -> Any:
+        """What the network answers to as many images as it takes."""
+        return self.network(images)
 
     def extra_repr(self) -> str:
         """The digest."""
@@ -135,16 +171,3 @@ def table_of(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
-
-
-def needed(module: str, known: str, what: str) -> Any:
-    """A package of an extra, imported where it is used.
-
-    Raises:
-        InputRefused: it is not installed.
-    """
-    try:
-        return importlib.import_module(module)
-    except ImportError as problem:
-        raise InputRefused(f"{what} needs {module.split('.')[0]}, which is not installed: pip install "
-                           f"'steadyread[{known}]'") from problem

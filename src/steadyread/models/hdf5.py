@@ -1,12 +1,12 @@
 """HDF5 files read as data: what leads to other files is not followed."""
 
-import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
 from steadyread.errors import InputRefused, SteadyreadError
+from steadyread.extras import library
 from steadyread.limits import MOST_PARAMETERS
 from steadyread.models.archives import unreadable
 
@@ -15,21 +15,14 @@ MAGIC = b"\x89HDF\r\n\x1a\n"
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """An HDF5 file and its datasets by their paths; see `opened_content`."""
-    with opened_content(path, path) as found:
-        yield found
-
-
-@contextmanager
-def opened_content(path: Path, content: Path | IO[bytes]) -> Iterator[tuple[Any, dict[str, Any]]]:
-    """An HDF5 file, which may lie in a member of the archive `path`, and its datasets by their paths.
+def opened(path: Path, content: IO[bytes] | None = None) -> Iterator[tuple[Any, dict[str, Any]]]:
+    """An HDF5 file and its datasets by their paths; its `content`, where it lies in an archive.
 
     Raises:
         InputRefused: h5py is not installed, the file cannot be read, a link or a dataset leads to other files
             (CVE-2026-1669), or the values are more than any network's.
     """
-    h5py = _h5py(path)
+    h5py = library("h5py", "keras", f"{path}: Keras' files are read with")
     datasets: dict[str, Any] = {}
 
     def note(name: str, held: Any) -> None:
@@ -43,7 +36,7 @@ def opened_content(path: Path, content: Path | IO[bytes]) -> Iterator[tuple[Any,
             elsewhere.append(name)
 
     try:
-        with h5py.File(content, "r", locking=False) as file:   # only read, and shared disks often cannot lock
+        with h5py.File(content or path, "r", locking=False) as file:   # only read, and shared disks often cannot lock
             file.visititems_links(follow)
             if elsewhere:
                 raise InputRefused(f"{path}: {elsewhere[0][:60]!r} is a link to elsewhere, which weights have no need "
@@ -55,14 +48,6 @@ def opened_content(path: Path, content: Path | IO[bytes]) -> Iterator[tuple[Any,
         raise
     except Exception as problem:   # h5py raises many kinds on a damaged file
         raise unreadable(path, problem) from problem
-
-
-def _h5py(path: Path) -> Any:
-    try:
-        return importlib.import_module("h5py")
-    except ImportError:
-        raise InputRefused(f"{path}: Keras' files are read with h5py, which is not installed: "
-                           "pip install 'steadyread[keras]'") from None
 
 
 def _refuse_strange(path: Path, datasets: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """The section of a study file that states the network."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Self
 
 from pydantic import Field, model_validator
@@ -40,6 +41,11 @@ class Model(Section):
     def whole(self) -> bool:
         """Whether `weights` hold the network too."""
         return self.name in FORMATS
+
+    @property
+    def title(self) -> str:
+        """What the network is called: its name, or that of the file that holds it."""
+        return Path(str(self.weights)).stem if self.whole else self.name
 
     @property
     def built_in(self) -> bool:

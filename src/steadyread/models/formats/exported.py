@@ -14,12 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from steadyread.errors import InputRefused
 from steadyread.limits import MOST_HEADER
 from steadyread.models.archives import archive_of, told
-from steadyread.models.format import FORMATS, Facts, Format, FromFile
+from steadyread.models.format import FORMATS, Facts, Format, FromFile, whole
 
 _AGAIN = "export the network again with torch.export.save, or give the module as package.module:factory"
 _OPERATOR = re.compile(r"torch\.ops\.aten\.(?!from_file)\w+\.\w+|_operator\.(getitem|add|mul|floordiv|sub)")
@@ -45,23 +44,6 @@ def _sample(shape: tuple[int | None, ...]) -> bytes:
 class Exported(FromFile):
     """An exported program as a module; a static one is given as many images as it was exported with."""
 
-    def __init__(self, program: Any, batch: int | None) -> None:
-        super().__init__()
-        self.network = program.module()
-        self.batch = batch
-
-    def forward(self, images: Tensor) -> Any:
-        """What it returns."""
-        if self.batch is None:
-            return self.network(images)
-        pieces = []
-        for start in range(0, len(images), self.batch):
-            piece = images[start:start + self.batch]
-            missing = self.batch - len(piece)
-            whole = torch.cat([piece, piece[-1:].expand(missing, *piece.shape[1:])]) if missing else piece
-            pieces.append(self.network(whole)[:len(piece)])
-        return torch.cat(pieces)
-
     def train(self, mode: bool = True) -> "Exported":
         """An exported program has no modes."""
         return self
@@ -73,10 +55,7 @@ def _recognised(path: Path) -> bool:
 
 def _facts(path: Path) -> Facts:
     shape = _input_shape(json.loads(_checked(path)[0]))
-    sides = tuple(shape[2:]) if shape else ()
-    whole = sides if sides and all(side is not None for side in sides) else None
-    return Facts({"preparation": {"size": list(whole)}} if whole else {}, channels=shape[1] if shape else None,
-                 size=tuple(int(side) for side in whole if side is not None) if whole else None,
+    return Facts(channels=shape[1] if shape else None, size=whole(shape[2:] if shape else None),
                  notes=("its head and its scale are not in the file",))
 
 
@@ -92,7 +71,7 @@ def _load(path: Path) -> FromFile:
         program = torch.export.load(clean)
     except Exception as problem:
         raise InputRefused(f"{path} cannot be read as an exported program: {told(problem)}: {_AGAIN}") from problem
-    return Exported(program, shape[0] if shape else None)
+    return Exported(program.module(), shape[0] if shape else None)
 
 
 def _checked(path: Path) -> tuple[bytes, io.BytesIO]:

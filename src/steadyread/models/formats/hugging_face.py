@@ -11,8 +11,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from steadyread.errors import InputRefused
+from steadyread.extras import library
 from steadyread.models.archives import told
-from steadyread.models.format import FORMATS, Facts, Format, FromFile, needed, table_of
+from steadyread.models.format import FORMATS, Facts, Format, FromFile, table_of
 
 _RESAMPLING = {0: "nearest", 2: "linear", 3: "cubic"}     # Pillow's numbers
 
@@ -20,11 +21,7 @@ _RESAMPLING = {0: "nearest", 2: "linear", 3: "cubic"}     # Pillow's numbers
 class HuggingFace(FromFile):
     """The logits of an image classifier of transformers."""
 
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Tensor:
+    def answered(self, images: Tensor) -> Tensor:
         """Logits (n, k)."""
         logits: Tensor = self.network(pixel_values=images).logits
         return logits
@@ -73,7 +70,7 @@ def _load(path: Path) -> nn.Module:
         InputRefused: transformers is not installed, or cannot make it.
     """
     _facts(path)
-    transformers = needed("transformers", "hf", f"{path}, a folder of Hugging Face's,")
+    transformers = library("transformers", "hf", f"{path}: folders of Hugging Face's are read with")
     try:
         network, loading = transformers.AutoModelForImageClassification.from_pretrained(
             str(path), local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True)

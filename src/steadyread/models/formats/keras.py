@@ -16,10 +16,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from steadyread.errors import InputRefused
+from steadyread.extras import library
 from steadyread.limits import MOST_HEADER, beyond_limits
 from steadyread.models.archives import archive_of, told
-from steadyread.models.format import FORMATS, Facts, Format, FromFile, needed
-from steadyread.models.hdf5 import MAGIC, opened, opened_content
+from steadyread.models.format import FORMATS, Facts, Format, FromFile, whole
+from steadyread.models.hdf5 import MAGIC, opened
 
 _SAVE = "save the whole network: model.save('net.h5')"
 _WIDEST = 2**18      # units or features of a layer
@@ -32,17 +33,19 @@ _MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
 
 
 class KerasNetwork(FromFile):
-    """A Keras network on torch that takes images (n, c, *space); `channels_last` turns them as it wants them."""
+    """A Keras network on torch; its images have their channels last."""
 
-    def __init__(self, network: Any, channels_last: bool) -> None:
-        super().__init__()
-        self.network = network
-        self.channels_last = channels_last
-
-    def forward(self, images: Tensor) -> Tensor:
+    def answered(self, images: Tensor) -> Any:
         """What the network returns without its last sigmoid or softmax."""
-        returned: Tensor = self.network(images.movedim(1, -1) if self.channels_last else images, training=False)
-        return returned
+        return self.network(images.movedim(1, -1), training=False)
+
+
+class ChannelsFirst(FromFile):
+    """The same with channels first."""
+
+    def answered(self, images: Tensor) -> Any:
+        """What the network returns without its last sigmoid or softmax."""
+        return self.network(images, training=False)
 
 
 def _recognised(path: Path) -> bool:
@@ -58,25 +61,21 @@ def _facts(path: Path) -> Facts:
     Raises:
         InputRefused: there is none (weights alone), or it names code to run.
     """
-    whole = _config(path)
-    _refuse_code(path, {key: value for key, value in whole.items() if key != "compile_config"})
-    layers = list(_layers(whole))
-    for kind, config in layers:
-        _refuse_huge(path, kind, config)
+    config = _config(path)
+    _refuse_code(path, {key: value for key, value in config.items() if key != "compile_config"})
+    layers = list(_layers(config))
+    for kind, each in layers:
+        _refuse_huge(path, kind, each)
     first = next((shape for _, config in layers if (shape := _shape(config))), None)
-    last = [(kind, config) for kind, config in layers if kind not in ("Dropout",)][-1:]
-    head, units = _head(path, layers) if last else (None, None)
+    head, units = _head(path, layers) if layers else (None, None)
     scaled = [kind for kind, _ in layers if kind in ("Rescaling", "Normalization")]
     turned = _channels_last(layers)
     channels, size = (None, None) if first is None else (
         (first[-1], first[:-1]) if turned else (first[0], first[1:]))
-    fixed = size if size and all(isinstance(side, int) for side in size) else None
-    settings: dict[str, Any] = {"model": {"output": head}} if head else {}
-    if fixed:
-        settings["preparation"] = {"size": list(fixed)}
+    settings = {"model": {"output": head}} if head else {}
     notes = [f"its own {' and '.join(dict.fromkeys(scaled))} comes first: it takes stored values"] if scaled else []
     notes += [f"it returns {units} values"] if units else []
-    return Facts(settings, channels=channels, size=fixed, notes=tuple(notes))
+    return Facts(settings, channels=channels, size=whole(size), notes=tuple(notes))
 
 
 def _load(path: Path) -> nn.Module:
@@ -93,13 +92,14 @@ def _load(path: Path) -> nn.Module:
         raise InputRefused(f"{path}: Keras {keras.__version__} cannot read it ({told(problem)}): a .keras file of "
                            "Keras 2 is not read by Keras 3; there " + _SAVE) from problem
     network.trainable = False
-    return KerasNetwork(_without_activation(keras, network, facts), _channels_last(list(_layers(_config(path)))))
+    last = _channels_last(list(_layers(_config(path))))
+    return (KerasNetwork if last else ChannelsFirst)(_without_activation(keras, network, facts))
 
 
 def _keras() -> Any:
     if "keras" not in sys.modules:
         os.environ["KERAS_BACKEND"] = "torch"
-    keras = needed("keras", "keras", "a Keras network")
+    keras = library("keras", "keras", "Keras networks are read with")
     if keras.backend.backend() != "torch":
         raise InputRefused(f"Keras was imported already and works with {keras.backend.backend()}: set KERAS_BACKEND="
                            "torch before it is imported")
@@ -169,7 +169,7 @@ def _of_zip(path: Path) -> str:
             raise InputRefused(f"{path} holds {strange[0] if strange else 'a configuration larger than any'}, as no "
                                f".keras file does: {_SAVE}")
         if "model.weights.h5" in members:
-            with archive.open("model.weights.h5") as weights, opened_content(path, weights):
+            with archive.open("model.weights.h5") as weights, opened(path, weights):
                 pass
         return archive.read("config.json").decode()
 

@@ -12,25 +12,14 @@ from typing import Any
 from torch import nn
 
 from steadyread.errors import InputRefused
-from steadyread.models.archives import told, torch_archive
-from steadyread.models.format import FORMATS, Facts, Format, FromFile, needed, table_of
-from steadyread.models.states import state_for
+from steadyread.extras import library
+from steadyread.models.archives import told
+from steadyread.models.format import FORMATS, Facts, Format, FromFile, table_of, whole
+from steadyread.models.loading import fill
 
 _CONFIGS = ("inference.json", "train.json", "evaluate.json")
 _WEIGHTS = ("model.pt", "model.safetensors")
 _HOME = "monai.networks.nets."
-
-
-class Bundled(FromFile):
-    """The network of a bundle."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Any) -> Any:
-        """What it returns."""
-        return self.network(images)
 
 
 def _recognised(path: Path) -> bool:
@@ -47,15 +36,13 @@ def _facts(path: Path) -> Facts:
     formats = table_of(path / "configs" / "metadata.json").get("network_data_format", {})
     given: dict[str, Any] = next(iter(formats.get("inputs", {}).values()), {})
     returned: dict[str, Any] = next(iter(formats.get("outputs", {}).values()), {})
-    sides = given.get("spatial_shape") or []
-    size = tuple(sides) if sides and all(isinstance(side, int) for side in sides) else None
     named = returned.get("channel_def") or {}
     classes = tuple(str(named[key]) for key in sorted(named, key=lambda key: int(key) if str(key).isdigit() else 0))
-    settings: dict[str, Any] = {"preparation": {"size": list(size)}} if size else {}
     channels = given.get("num_channels")
     value_range = given.get("value_range")
     notes = [f"by its metadata it takes values of {value_range}"] if value_range else []
-    return Facts(settings, classes, channels if isinstance(channels, int) else None, size, notes=tuple(notes))
+    return Facts(classes=classes, channels=channels if isinstance(channels, int) else None,
+                 size=whole(given.get("spatial_shape")), notes=tuple(notes))
 
 
 def _load(path: Path) -> FromFile:
@@ -65,7 +52,7 @@ def _load(path: Path) -> FromFile:
         InputRefused: MONAI is not installed, the network is none of its own, or the weights do not fit.
     """
     target, arguments = _network_def(path)
-    nets = needed("monai.networks.nets", "monai", f"{path}, a bundle of MONAI's,")
+    nets = library("monai.networks.nets", "monai", f"{path}: bundles of MONAI's are read with")
     make = getattr(nets, target, None)
     if not (isinstance(make, type) and issubclass(make, nn.Module)):
         raise InputRefused(f"{path}: {target} is no network of {_HOME[:-1]}, and no other code is run: make it "
@@ -79,13 +66,8 @@ def _load(path: Path) -> FromFile:
     weights = next((path / "models" / name for name in _WEIGHTS if (path / "models" / name).is_file()), None)
     if weights is None:
         raise InputRefused(f"{path} has no models/model.pt")
-    shapes = {name: value.shape for name, value in network.state_dict().items()}
-    state = state_for(torch_archive(weights), weights, shapes)
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as problem:
-        raise InputRefused(f"{weights} does not fit {target}: {told(problem)}") from problem
-    return Bundled(network)
+    fill(network, weights, target)
+    return FromFile(network)
 
 
 def _network_def(path: Path) -> tuple[str, dict[str, Any]]:

@@ -8,30 +8,19 @@ import torch
 from torch import Tensor, nn
 
 from steadyread.errors import InputRefused
+from steadyread.extras import library
 from steadyread.models.archives import told
-from steadyread.models.format import FORMATS, Facts, Format, FromFile, needed
+from steadyread.models.format import FORMATS, Facts, Format, FromFile, whole
 
 
 class Onnx(FromFile):
     """A session of onnxruntime on one thread; images go in as the one input, the first output comes back."""
 
-    def __init__(self, session: Any, batch: int | None) -> None:
-        super().__init__()
-        self.session = session
-        self.batch = batch
-        self.name = session.get_inputs()[0].name
-
-    def forward(self, images: Tensor) -> Tensor:
+    def answered(self, images: Tensor) -> Tensor:
         """What the network returns, without a gradient."""
         given = np.ascontiguousarray(images.detach().cpu().numpy(), np.float32)
-        size = self.batch or len(given)
-        returned = [self._answered(given[start:start + size], size) for start in range(0, len(given), size)]
-        return torch.from_numpy(np.concatenate(returned)).to(images.device)
-
-    def _answered(self, images: Any, size: int) -> Any:
-        """The answers to images (n, c, *space), filled up to the number that the file is made for."""
-        whole = np.concatenate([images, np.repeat(images[-1:], size - len(images), axis=0)])
-        return self.session.run(None, {self.name: whole})[0][:len(images)]
+        (name,) = (one.name for one in self.network.get_inputs())
+        return torch.from_numpy(self.network.run(None, {name: given})[0]).to(images.device)
 
 
 def _recognised(path: Path) -> bool:
@@ -39,18 +28,14 @@ def _recognised(path: Path) -> bool:
 
 
 def _facts(path: Path) -> Facts:
-    """The input and the last operator, as the graph has them.
+    """The input, as the graph has it.
 
     Raises:
         InputRefused: onnxruntime is not installed, or it cannot read the file.
     """
     shape = _session(path).get_inputs()[0].shape
-    sides = tuple(shape[2:])
-    whole = sides if sides and all(isinstance(side, int) for side in sides) else None
-    settings = {"preparation": {"size": list(whole)}} if whole else {}
     channels = shape[1] if len(shape) > 1 and isinstance(shape[1], int) else None
-    return Facts(settings, channels=channels, size=whole, gradients=False,
-                 notes=("its head and its scale are not in the file",))
+    return Facts(channels=channels, size=whole(shape[2:]), notes=("its head and its scale are not in the file",))
 
 
 def _load(path: Path) -> nn.Module:
@@ -64,7 +49,7 @@ def _load(path: Path) -> nn.Module:
 
 
 def _session(path: Path) -> Any:
-    onnxruntime = needed("onnxruntime", "onnx", f"{path}, an ONNX file,")
+    onnxruntime = library("onnxruntime", "onnx", "ONNX files are read with")
     how = onnxruntime.SessionOptions()
     how.intra_op_num_threads = how.inter_op_num_threads = 1
     how.log_severity_level = 4

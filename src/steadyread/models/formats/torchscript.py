@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from steadyread.errors import InputRefused
 from steadyread.limits import MOST_HEADER
@@ -23,18 +23,6 @@ _REFUSED = ("from_file", "save", "load", "open", "exec", "system", "PythonOp", "
 _AGAIN = "export the network again without it, or give the module as package.module:factory"
 # Of its source and its pickles, what acts while it is loaded, or may be called then.
 _ACTING = re.compile(rb"\b(__setstate__|save|from_file|torch\.classes)\b")
-
-
-class Scripted(FromFile):
-    """A scripted or traced network in evaluation mode."""
-
-    def __init__(self, network: Any) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> Any:
-        """What it returns."""
-        return self.network(images)
 
 
 def _recognised(path: Path) -> bool:
@@ -65,7 +53,7 @@ def _load(path: Path) -> nn.Module:
     strange = sorted({name for name in _operators(graph) if _is_strange(name)})
     if strange:
         raise InputRefused(f"{path} does more than arithmetic ({', '.join(strange[:3])}), so it is not run: {_AGAIN}")
-    return Scripted(network)
+    return FromFile(network)
 
 
 def _refuse_acting(path: Path) -> None:
