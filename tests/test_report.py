@@ -84,7 +84,13 @@ def test_figures_and_summary_are_written_beside(run: Path) -> None:
 
 
 def test_the_same_folder_gives_the_same_bytes(run: Path, tmp_path: Path) -> None:
-    again = write_report(fabricate.write_run(tmp_path / "again"))
+    folder = fabricate.write_run(tmp_path / "again")
+    (folder / "figures").mkdir()
+    for name in ("of_an_earlier_report.svg", "of_an_earlier_report.png", "mine.png"):
+        (folder / "figures" / name).write_bytes(b"")
+    again = write_report(folder)
+    assert {path.name for path in (folder / "figures").iterdir()} == {
+        "mine.png", *(path.name for path in (run / "figures").iterdir())}
     assert again.read_bytes() == (run / "report.html").read_bytes()
     assert (again.parent / "summary.json").read_bytes() == (run / "summary.json").read_bytes()
 

@@ -141,12 +141,21 @@ def told_of(folder: Path, shared: Shareable, seed: int = 0) -> Told:
 
 
 def _drawn(drawings: Iterable[Drawing], folder: Path) -> Drawn:
-    """The charts of a page, each saved in the run's folder, as the page takes them up."""
-    charts = {}
+    """The charts of a page, each saved in the run's folder, as the page takes them up.
+
+    What an earlier report drew and this one does not is removed: it shows other numbers than the page.
+    """
+    charts, saved = {}, set()
     for drawing in drawings:
-        svg = drawing.save(folder / FIGURES)[1].read_text("utf-8")
+        _, drawn = drawing.save(folder / FIGURES)
+        saved.add(drawn)
+        svg = drawn.read_text("utf-8")
         if drawing.name not in PICTURES:
             charts[drawing.name] = (inline_svg(svg, drawing.name.replace("_", "-"), drawing.caption), drawing.caption)
+    for old in set((folder / FIGURES).glob("*.svg")) - saved:
+        if old.with_suffix(".png").is_file():      # a pair, as only a report saves them
+            old.unlink()
+            old.with_suffix(".png").unlink()
     return charts
 
 
