@@ -85,7 +85,7 @@ def test_numbers_with_their_unit_are_numbers(tmp_path: Path, keyword: str, vr: s
     ({"RescaleSlope": 0}, "no RescaleSlope"), ({"RescaleSlope": [1, 2]}, "no RescaleSlope"),
     ({"RescaleIntercept": None}, "no RescaleSlope and RescaleIntercept"),
     ({"PhotometricInterpretation": "PALETTE COLOR"}, "expected MONOCHROME2"),
-    ({"Rows": 40000, "Columns": 40000}, "40000 x 40000 pixels; expected a CT slice"),
+    ({"Rows": 40000, "Columns": 40000}, "40000 x 40000 pixels; expected an image"),
     ({"ConvolutionKernel": "B70"}, "ConvolutionKernel is 'B70', in 099.dcm 'B30'"),
     ({"KVP": 80}, "KVP is '80"), ({"SliceThickness": 5}, "SliceThickness is '5")])
 def test_what_makes_no_stack_of_hu_is_refused_by_name(tmp_path: Path, tags: dict[str, Any], said: str) -> None:

@@ -5,21 +5,17 @@ dose and kernel is handed on as what it is: entries that scanners, and those who
 before.
 """
 
-import importlib
-import io
 import os
-import struct
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
-from steadyread.cases.dicom_header import Header, broken_is_refused, doses, facts, quiet, read_header, whole
+from steadyread.cases.dicom_header import Header, doses, facts, read_header
+from steadyread.cases.dicom_pixels import in_hu, refuse_other_values, refuse_size
 from steadyread.cases.series import Series, refuse_many_values
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import files_below, is_folder, regular_file
@@ -31,8 +27,6 @@ _SHARED = ("StudyInstanceUID", "Manufacturer", "ManufacturerModelName", "SeriesD
            "KVP", "SliceThickness")
 _ONE_GEOMETRY = ("Rows", "Columns", "PixelSpacing", "ImageOrientationPatient")
 _ONE_SETTING = ("ConvolutionKernel", "KVP", "SliceThickness")
-_MOST_PIXELS = 4096**2    # of a slice; scanners make 512 x 512 to 2048 x 2048
-_RLE = "1.2.840.10008.1.2.5"
 
 
 def read_dicom(paths: Sequence[Path], series: str | None = None, slices: slice = slice(None),
@@ -136,34 +130,12 @@ def _listed(groups: dict[str, list[Header]]) -> str:
 
 def _refuse_unreadable(header: Header, spacing_stated: bool) -> None:
     """Refuses what cannot be turned into HU on a known grid."""
-    spacing, rows, columns = header.numbers("PixelSpacing"), header.number("Rows"), header.number("Columns")
-    if not rows or not columns:
-        problem = "no Rows and Columns, so no image; expected a CT slice"
-    elif rows * columns > _MOST_PIXELS:
-        problem = f"{rows:g} x {columns:g} pixels; expected a CT slice, of {_MOST_PIXELS} pixels at most"
-    elif not spacing_stated and (len(spacing) != 2 or min(spacing) <= 0):
-        problem = (f"PixelSpacing must be two positive numbers; got '{header.text('PixelSpacing')}': state it with "
-                   "--spacing MM")
-    else:
-        _refuse_other_values(header)
-        return
-    raise InputRefused(f"{header.path}: {problem}")
-
-
-def _refuse_other_values(header: Header) -> None:
-    """Refuses values that are no grey ones, or not said to be HU."""
-    kind, shown = header.text("RescaleType"), header.text("PhotometricInterpretation")
-    if (header.number("NumberOfFrames") or 1) > 1 or (header.number("SamplesPerPixel") or 1) > 1:
-        problem = "several frames or colours in one file; expected one grey slice a file (convert enhanced CT)"
-    elif kind not in ("", "HU"):
-        problem = f"RescaleType is '{kind}'; expected HU"
-    elif not header.number("RescaleSlope") or header.number("RescaleIntercept") is None:
-        problem = "no RescaleSlope and RescaleIntercept, so its values cannot be turned into HU"
-    elif shown not in ("", "MONOCHROME1", "MONOCHROME2"):    # which is dark is the display's matter: HU are HU
-        problem = f"PhotometricInterpretation is '{shown}'; expected MONOCHROME2"
-    else:
-        return
-    raise InputRefused(f"{header.path}: {problem}")
+    refuse_size(header)
+    spacing = header.numbers("PixelSpacing")
+    if not spacing_stated and (len(spacing) != 2 or min(spacing) <= 0):
+        raise InputRefused(f"{header.path}: PixelSpacing must be two positive numbers; got "
+                           f"'{header.text('PixelSpacing')}': state it with --spacing MM")
+    refuse_other_values(header, hu=True)
 
 
 def _in_order(headers: list[Header], spacing_stated: bool) -> tuple[list[Header], tuple[float, ...] | None]:
@@ -224,76 +196,5 @@ def _images(headers: Sequence[Header], told: str) -> NDArray[np.float32]:
     refuse_many_values(told, "series", (len(headers), rows, columns))
     images = np.empty((len(headers), rows, columns), np.float32)
     for place, header in enumerate(headers):
-        images[place] = _pixels(header)
+        images[place] = in_hu(header)
     return images
-
-
-def _pixels(header: Header) -> NDArray[np.float32]:
-    """One slice in HU, (rows, columns)."""
-    with broken_is_refused(header.path, "its pixels cannot be read"), quiet():
-        tags = whole(header.path)
-        if "PixelData" not in tags:
-            raise InputRefused(f"{header.path}: no pixel data; expected a CT slice")
-        _refuse_without_decoder(tags, header.path)
-        _refuse_runs(tags, header.path)
-        _refuse_other_size(tags, header.path)
-        stored = np.array(tags.pixel_array, np.float64)
-    slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
-    assert slope is not None    # refused before where absent
-    assert intercept is not None
-    stored *= slope
-    stored += intercept
-    return stored.astype(np.float32)
-
-
-def _refuse_other_size(tags: Any, path: Path) -> None:
-    """Refuses a compressed picture that is larger than the slice, before it is decoded."""
-    syntax = tags.file_meta.TransferSyntaxUID
-    if not syntax.is_encapsulated or syntax == _RLE:
-        return
-    frame = next(importlib.import_module("pydicom.encaps").generate_frames(tags.PixelData, number_of_frames=1))
-    try:
-        with Image.open(io.BytesIO(frame), formats=("JPEG", "JPEG2000")) as picture:
-            size = picture.size
-    except UnidentifiedImageError:   # JPEG-LS
-        return
-    if size != (tags.Columns, tags.Rows):
-        raise InputRefused(f"{path}: its compressed pixels are {size[0]} x {size[1]}; its tags say "
-                           f"{tags.Columns} x {tags.Rows}")
-
-
-def _refuse_runs(tags: Any, path: Path) -> None:
-    """Refuses run lengths (PS3.5 annex G) that unpack to more than the slice has, before they are."""
-    if tags.file_meta.TransferSyntaxUID != _RLE:
-        return
-    pixels = int(tags.Rows) * int(tags.Columns)
-    frame = next(importlib.import_module("pydicom.encaps").generate_frames(tags.PixelData, number_of_frames=1))
-    count, *starts = struct.unpack_from("<16I", frame)
-    starts = [*starts[:min(count, 15)], len(frame)]
-    for start, end in pairwise(starts):
-        if _run_length(frame[start:end], pixels) > pixels + 1:
-            raise InputRefused(f"{path}: its run lengths unpack to more than {pixels} pixels: taken for a "
-                               "decompression bomb and not read")
-
-
-def _run_length(packed: bytes, most: int) -> int:
-    """How many bytes a segment unpacks to, counted until they are more than `most`."""
-    length = at = 0
-    while at < len(packed) and length <= most + 1:
-        code = packed[at]
-        length += 0 if code == 128 else code + 1 if code < 128 else 257 - code
-        at += code + 2 if code < 128 else 1 if code == 128 else 2
-    return length
-
-
-def _refuse_without_decoder(tags: Any, path: Path) -> None:
-    syntax = tags.file_meta.TransferSyntaxUID
-    if not syntax.is_encapsulated:
-        return
-    try:
-        available = importlib.import_module("pydicom.pixels").get_decoder(syntax).is_available
-    except RuntimeError:   # a transfer syntax that pydicom does not know
-        available = False
-    if not available:
-        raise InputRefused(f"{path}: compressed as {syntax.name}, for which no decoder is installed: pip install "
-                           "pylibjpeg pylibjpeg-openjpeg pylibjpeg-libjpeg, or decompress the files first")
