@@ -19,10 +19,11 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST = 400
 FLOORS = {
     8: ("workflows",),
-    7: ("assessed", "comparing", "frames", "cli", "console", "ending", "options", "flags", "starting", "__main__"),
+    7: ("assessed", "comparing", "frames", "networks", "cli", "console", "ending", "options", "flags", "starting",
+        "__main__"),
     6: ("study", "jobs", "noise_measure", "noise_show", "noise_explain", "stored"),
     5: ("report",),
-    4: ("assessment", "networks", "gates", "set_aside", "training", "checks"),
+    4: ("assessment", "gates", "set_aside", "training", "checks"),
     3: ("attacks", "charts", "explain"),
     2: ("threats", "classifier", "cases", "words", "store"),
     1: ("types", "units", "errors", "extras", "names", "files", "heads", "limits", "locks", "convolutions", "findings",

@@ -74,9 +74,9 @@ def network_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"Returns {found['output'] or 'what its files do not say'}{values}."
     if found["classes"]:
         yield f"Classes: {', '.join(f'{place} is {name}' for place, name in enumerate(found['classes']))}."
-    for key in ("bounds", "normalise"):
-        if found[key] is not None:
-            yield f"{key.capitalize()}: {', '.join(f'{value:g}' for value in found[key])} (from its files)."
+    for key in ("bounds", "normalise", "claimed"):
+        if found[key]:
+            yield f"{key.capitalize()}: {_plain(found[key])}."
     if found["parameters"]:
         yield f"{found['parameters']:,} parameters."
     if found["gradients"] is not None:
@@ -84,7 +84,16 @@ def network_lines(found: Mapping[str, Any]) -> Iterator[str]:
     if found["problem"]:
         yield f"On an image of noise it failed: {found['problem']}"
     yield from (f"{note[0].upper()}{note[1:]}." for note in found["notes"])
-    yield from ("", found["command"])
+    yield from ("", found["command"], "", "To state it once, in a file beside it (then --model net.toml):", "",
+                *found["file"].splitlines())
+
+
+def _plain(value: Any) -> str:
+    """Numbers, a word, or a table of numbers, with commas between."""
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_plain(inner)}" for key, inner in value.items())
+    return ", ".join(map(_plain, value)) if isinstance(value, list) else (
+        f"{value:g}" if isinstance(value, float) else str(value))
 
 
 def _images(found: Mapping[str, Any]) -> str:

@@ -21,10 +21,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from steadyread.errors import InputRefused
+from steadyread.errors import InputRefused, UsageError
 
 SETTINGS, FINDINGS = "study.json", "findings.json"     # the plan and the records name their own: `records`
-MODEL, TRAINING, CHECKPOINT = "model.safetensors", "training.json", "checkpoint.pt"
+MODEL, NETWORK, TRAINING, CHECKPOINT = "model.safetensors", "net.toml", "training.json", "checkpoint.pt"
 PAGE, TEXT, SUMMARY, FIGURES = "report.html", "report.md", "summary.json", "figures"
 EXAMPLES, ATTACKED, IMAGES, FAILED = "examples.npz", "attacked.npz", "images.json", "failed.json"
 SET_ASIDE, CASES, SALT = "set_aside.json", "cases.csv", "salt.txt"
@@ -34,6 +34,10 @@ JOBS, SPECTRUM, NOISE_EXAMPLES = "jobs", "spectrum.json", "noise_examples.npz"
 COUNTED, CONVERGENCE = "counted.json", "convergence.json"
 SEEN, SEEN_ARRAYS, EXPLAINED = "seen.json", "seen.npz", "explain"
 HUNT, ROUND = "hunt.json", "round"
+
+# What the names of networks' files end in, ours or not: a name that ends so is no name of a network of ours.
+NETWORKS = (".keras", ".h5", ".hdf5", ".onnx", ".pt", ".pth", ".pt2", ".ckpt", ".safetensors", ".bin", ".tflite", ".pb",
+            ".toml")
 
 _KINDS = ((stat.S_ISDIR, "a folder"), (stat.S_ISFIFO, "a pipe"), (stat.S_ISSOCK, "a socket"),
           (stat.S_ISCHR, "a device"), (stat.S_ISBLK, "a device"))
@@ -123,6 +127,17 @@ def _near(path: Path) -> Path | None:
 def _digits(name: str) -> str:
     """By which numbered files differ: scan_12 is not another spelling of scan_13."""
     return "".join(mark for mark in name if mark.isdecimal())
+
+
+def refuse_absent_network(model: str) -> None:
+    """Nothing where a network's name may be that of a file or folder that is there, or of no file at all.
+
+    Raises:
+        UsageError: it is that of a file, or has folders in it, and nothing is there.
+    """
+    path = Path(model).expanduser()
+    if ":" not in model and (path.suffix.lower() in NETWORKS or len(path.parts) > 1) and not _exists(path):
+        raise UsageError(f"model.name: no file {model}{nearest(path)}")
 
 
 def as_written(folder: Path, path: Path) -> Path:

@@ -137,8 +137,9 @@ DATA_ROOT = Flag("--data-root", "What a relative data.path begins at. Default: t
 SCALE = Flag("--scale", "Which of the study's [scales] tables.", "scale", metavar="NAME")
 KEEP_GOING = Flag("--keep-going", "A data set that fails does not stop the others; exit code 4 then.", type=bool)
 
-MODEL = Flag("--model", "A file or folder that holds a network (Keras, ONNX, TorchScript, Hugging Face); or "
-             "package.module:factory or file.py:factory, with --weights; or vgg16.", "model.name", metavar="NETWORK")
+MODEL = Flag("--model", "A file or folder that holds a network (Keras, ONNX, TorchScript, Hugging Face); a NET.toml "
+             "that says what is known of one; package.module:factory or file.py:factory, with --weights; or vgg16.",
+             "model.name", metavar="NETWORK")
 NETWORK = Flag("model", "A file or folder that holds a network.", default=..., metavar="NETWORK")
 WEIGHTS = Flag("--weights", ".safetensors or a .pt state dict.", "model.weights", metavar="FILE")
 BOUNDS = Flag("--bounds", "Valid native values.", "model.bounds", metavar="LO,HI", reads=pair)

@@ -2,35 +2,43 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
 from steadyread.classifier import Classifier, Normalise
 from steadyread.errors import UsageError
 from steadyread.heads import Output
+from steadyread.jobs.cards import model_of_card
+from steadyread.jobs.networks import classifier_for
 from steadyread.models.archives import told
-from steadyread.models.format import FORMATS, Facts, digest_of, source_of
-from steadyread.models.loading import load_classifier_module
+from steadyread.models.format import FORMATS, Facts, digest_of
+from steadyread.models.loading import BUILT_IN, load_classifier_module, read_card
+from steadyread.study import Model, Study, keyed, laid_over, read_study
+from steadyread.study.network_file import network_text
+from steadyread.study.sections import Preparing
 from steadyread.units import Bounds
 
 _LARGEST = 2**26    # values of an image that is made to try a network
 _SIDE = 64      # pixels an axis, where nothing says how large the images are
+_STATED = {"bounds": "LO,HI", "output": "HEAD", "normalise": "HOW"}
 
 
 def load_classifier(model: str | Path, weights: str | Path | None = None, *,
                     bounds: Bounds | tuple[float, float] | None = None, output: Output | None = None,
-                    normalise: Normalise = None, threshold: float = 0.5, arguments: Mapping[str, Any] | None = None
-                    ) -> Classifier:
-    """A classifier of a file or folder that holds a network, or of a factory and weights.
+                    normalise: Normalise = None, threshold: float | None = None,
+                    arguments: Mapping[str, Any] | None = None) -> Classifier:
+    """A classifier of a file or folder that holds a network, of a factory and weights, or of a file that says all.
 
         load_classifier("net.keras", bounds=(0, 255), normalise="unit")
         load_classifier("net.py:make_net", "net.pt", bounds=(0, 255), output="logit", normalise="unit")
+        load_classifier("runs/assess-images-net/net.toml")
 
     Args:
         model: a path (Keras, Hugging Face, ONNX, TorchScript; see `FORMATS`), `format:path`, `package.module:factory`,
-            `file.py:factory`, or a built-in name.
+            `file.py:factory`, a built-in name, or NET.toml, whose [preparation] is left to the images' reader.
         weights: of a factory, as safetensors or a state dict.
         bounds, output, normalise, threshold: as of `Classifier`; what the network's own files say where None.
         arguments: handed to a factory.
@@ -39,61 +47,73 @@ def load_classifier(model: str | Path, weights: str | Path | None = None, *,
         UsageError: no such network, or neither its files nor you say what is needed.
         InputRefused: it cannot be read, or would run code of the file's.
     """
-    name, path, facts = _source(str(model), weights)
-    said = facts.settings.get("model", {})
-    known = {"bounds": bounds or said.get("bounds"), "output": output or said.get("output")}
-    missing = [key for key, value in known.items() if value is None]
+    limits = bounds if isinstance(bounds, Bounds) or bounds is None else Bounds(*bounds)
+    study = _stated(model, model__weights=None if weights is None else str(weights), model__output=output,
+                    model__bounds=None if limits is None else [limits.low, limits.high], model__threshold=threshold,
+                    model__arguments=dict(arguments or {}) or None)
+    known = _completed(study.model)
+    missing = [key for key in ("bounds", "output") if key not in known.model_fields_set]
     if missing:
         raise UsageError(f"{model} does not say its {' and '.join(missing)}: give {', '.join(missing)}")
-    module = load_classifier_module(name, path, **(arguments or {}))
-    scale: Any = said.get("normalise") if normalise is None else normalise
-    stated = known["bounds"]
-    return Classifier(module, stated if isinstance(stated, Bounds) else Bounds(*stated), cast(Output, known["output"]),
-                      scale, threshold, name=Path(str(path)).stem if path and name in FORMATS else name)
+    assert known.bounds is not None
+    made = classifier_for(known, limits or Bounds(*known.bounds, known.unit or ""), known.weights)
+    return made if normalise is None else replace(made, normalise=normalise)
 
 
-def _source(model: str, weights: str | Path | None) -> tuple[str, str | Path | None, Facts]:
-    """(name or format, weights, what the files say) of a network as it is named."""
-    source = source_of(model) if weights is None else None
-    if source is None:
-        return model, weights, Facts()
-    return *source, FORMATS[source[0]].facts(Path(source[1]).expanduser())
+def _stated(model: str | Path, **more: Any) -> Study:
+    """The study that a network's name, and what is stated besides, come to."""
+    return read_study(None, keyed(model__name=str(model), **more))
+
+
+def _completed(stated: Model) -> Model:
+    """[model] with what the network's files say under what is stated."""
+    card = read_card(stated.weights) if stated.weights is not None and not stated.whole else None
+    said = (stated.facts().settings.get("model", {}) if card is None else
+            model_of_card(card, stated) | {key: card[key] for key in ("bounds", "unit") if key in card})
+    return Model.model_validate(laid_over(said, stated.model_dump(exclude_unset=True)))
 
 
 def inspected(model: str) -> dict[str, Any]:
-    """What a file or folder of a network is, as plain values: its format, input, head as far as it is known, classes,
-    parameters, whether gradients reach the image, its digest, and the command to go on with.
+    """What a network is, as plain values: its format, input, head as far as it is known, classes, parameters, whether
+    gradients reach the image, its digest, the command to go on with, and a file that says all of it.
 
     Raises:
         UsageError: there is no such file, or it is of no format that is known.
         InputRefused: it cannot be read, or would run code of the file's.
     """
-    name, path, facts = _source(model, None)
-    if path is None:
+    study = _stated(model)
+    if study.model.weights is None:
         raise UsageError(f"{model} is no file or folder of a network; known are "
                          + ", ".join(known.title for known in FORMATS.values()))
-    module = load_classifier_module(name, path)
-    said = facts.settings.get("model", {})
-    values, gradients, problem = _tried(module, facts)
+    known, facts = _completed(study.model), study.model.facts()
+    prepared = Preparing.model_validate(laid_over(facts.stated.get("preparation", {}), study.preparation.model_dump(
+        exclude_unset=True)))
+    unsaid = tuple(key for key in _STATED if key not in known.model_fields_set)
     command = ["steadyread", "assess", "--data", "IMAGES", "--model", model]
-    command += [word for key, flag, shown in (("bounds", "--bounds", "LO,HI"), ("output", "--output", "HEAD"),
-                                              ("normalise", "--normalise", "HOW")) if key not in said
-                for word in (flag, shown)]
-    return {"model": model, "format": FORMATS[name].title, "sha256": digest_of(Path(path).expanduser()),
-            "channels": facts.channels, "size": list(facts.size) if facts.size else None,
-            "output": said.get("output"), "normalise": said.get("normalise"), "bounds": said.get("bounds"),
-            "classes": list(facts.classes), "values": values,
-            "parameters": sum(value.numel() for value in module.parameters()) or None, "gradients": gradients,
-            "problem": problem, "notes": list(facts.notes), "command": " ".join(command)}
+    command += [word for key in unsaid for word in (f"--{key}", _STATED[key])]
+    size = facts.size or ((prepared.size,) if isinstance(prepared.size, int) else prepared.size)
+    return {"model": model, "format": FORMATS[known.name].title if known.whole else f"the network {known.name}",
+            "sha256": digest_of(Path(str(known.weights)).expanduser()), "channels": facts.channels,
+            "size": list(size) if size else None, **{key: value if key not in unsaid else None for key, value in (
+                known.model_dump(mode="json", include={*_STATED, "threshold", "claimed"}).items())},
+            "classes": list(facts.classes), **_tried(known, facts), "notes": list(facts.notes),
+            "command": " ".join(command), "file": network_text(known.model_copy(update={
+                "classes": facts.classes, "channels": facts.channels}), prepared, unsaid)}
 
 
-def _tried(module: torch.nn.Module, facts: Facts) -> tuple[int | None, bool | None, str | None]:
-    """How many values an image gets, whether gradients reach it, and what went wrong: tried on one image of noise."""
+def _tried(model: Model, facts: Facts) -> dict[str, Any]:
+    """Parameters, how many values an image gets, whether gradients reach it, and what went wrong: tried on one image
+    of noise. The code of a network of the user's is not run to look at it."""
+    nothing = {"parameters": None, "values": None, "gradients": None}
+    if not model.whole and model.name not in BUILT_IN:
+        return nothing | {"problem": f"it is code, {model.name}, which is run by assess and not to look at it"}
+    module = load_classifier_module(model.name, model.weights, **model.arguments)
+    known = nothing | {"parameters": sum(value.numel() for value in module.parameters()) or None}
     kernel = next((value for value in module.parameters() if value.ndim >= 3), None)
     axes = 2 if kernel is None else kernel.ndim - 2
     channels = facts.channels or (3 if kernel is None else kernel.shape[1])
     if channels * math.prod(facts.size or (_SIDE,) * axes) > _LARGEST:
-        return None, None, f"it asks for images of {facts.size} pixels, which is not tried"
+        return known | {"problem": f"it asks for images of {facts.size} pixels, which is not tried"}
     image = torch.rand((1, channels, *(facts.size or (_SIDE,) * axes)), generator=torch.Generator().manual_seed(0))
     try:
         with torch.enable_grad():
@@ -102,5 +122,6 @@ def _tried(module: torch.nn.Module, facts: Facts) -> tuple[int | None, bool | No
                 returned.values() if isinstance(returned, Mapping) else returned))
             gradient = torch.autograd.grad(raw.sum(), image)[0] if raw.requires_grad else torch.zeros(1)
     except Exception as problem:      # a network raises what it likes
-        return None, None, told(problem) if facts.size else None
-    return int(raw.reshape(1, -1).shape[1]), bool(gradient.abs().sum() > 0), None
+        return known | {"problem": told(problem) if facts.size else None}
+    return known | {"values": int(raw.reshape(1, -1).shape[1]), "gradients": bool(gradient.abs().sum() > 0),
+                    "problem": None}

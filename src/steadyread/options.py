@@ -9,6 +9,7 @@ from typing import Any
 
 from steadyread import flags
 from steadyread.errors import UsageError
+from steadyread.files import refuse_absent_network
 from steadyread.flags import Flag
 from steadyread.names import folder_name
 
@@ -74,9 +75,10 @@ def named(given: Given) -> dict[str, Any]:
     """
     study, data, weights = (given[flag] for flag in (flags.STUDY, flags.DATA_PATH, flags.WEIGHTS))
     if weights is None and study is None and given[flags.MODEL]:
-        from steadyread.models.format import source_of
+        refuse_absent_network(given[flags.MODEL])
+        from steadyread.study import keyed, read_study
 
-        _, weights = source_of(given[flags.MODEL]) or (None, None)
+        weights = read_study(None, keyed(model__name=given[flags.MODEL])).model.weights
     if study is None and weights is None:
         raise UsageError("assess needs a trained network: give --weights FILE (and --model, --bounds, --output "
                          "unless the file was written by `steadyread train`); `steadyread demo` trains one first")

@@ -9,7 +9,7 @@ from steadyread.errors import InputRefused, UsageError
 from steadyread.files import SETTINGS
 from steadyread.models.format import FORMATS, Facts
 from steadyread.models.loading import BUILT_IN
-from steadyread.study import Study
+from steadyread.study import Model, Study
 
 
 def refuse_unnamed(stated: Mapping[str, Any], folder: Path, named: object) -> None:
@@ -42,17 +42,26 @@ def settings_of(card: Mapping[str, Any], study: Study, raw: Cases) -> dict[str, 
     Raises:
         InputRefused: it names code to import, which a stranger's file must not choose.
     """
-    named = card.get("model")
-    if named not in BUILT_IN and "name" not in study.model.model_fields_set:
-        raise InputRefused(f"{study.model.weights} is for the network '{named}', which is not built in: if you "
-                           f"trust that code, give model.name = {named}")
-    settings = {"model": {"name": named} | {key: card[key] for key in (
-        "arguments", "output", "normalise", "threshold", "window") if key in card}}
+    settings = {"model": model_of_card(card, study.model)}
     if "preparation" in card:
         settings["preparation"] = card["preparation"]
     if "split" in card and card.get("data") == {"name": raw.name, "images": len(raw)} and _knows(card, raw):
         settings |= {"split": card["split"], "data": {"limit": card.get("limit")}}
     return settings
+
+
+def model_of_card(card: Mapping[str, Any], stated: Model) -> dict[str, Any]:
+    """What weights of ours say of their network, as keys of [model].
+
+    Raises:
+        InputRefused: they name code to import, and nothing else is stated.
+    """
+    named = card.get("model")
+    if named not in BUILT_IN and "name" not in stated.model_fields_set:
+        raise InputRefused(f"{stated.weights} is for the network '{named}', which is not built in: if you "
+                           f"trust that code, give model.name = {named}")
+    return {"name": named} | {key: card[key] for key in ("arguments", "output", "normalise", "threshold", "window")
+                              if key in card}
 
 
 def _knows(card: Mapping[str, Any], raw: Cases) -> bool:

@@ -23,7 +23,7 @@ from steadyread.jobs.examples import write_examples
 from steadyread.jobs.harden import failed, hardened, taught_size
 from steadyread.jobs.look import Assessed, look_at_noise, look_at_pixels, look_longer
 from steadyread.jobs.material import Listed, Material, attacked_cases, gather
-from steadyread.jobs.networks import classifier_of, placed, taught_findings
+from steadyread.jobs.networks import classifier_of, placed, taught_findings, write_network_file
 from steadyread.jobs.plan import Job, attack_seed, hardening_of, training_seed
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.intervals import clopper_pearson
@@ -109,6 +109,7 @@ def _assessed(job: Job, folder: Path, material: Material, classifier: Classifier
     compared = asked is not None and not asked.main
     against: Against = "both" if study.noise is not None else "label" if compared else study.attacks.against
     seed = attack_seed(study, cell) + (1 if asked is not None and asked.under == "noise.hardening" else 0)
+    write_network_file(material, folder)
     cases = cases_on(study, cell, material, [part for part, several in attacks.items() if several])
     table = assess(classifier, cases, attacks, against=against, store=folder, seed=seed, progress=progress)
     return Assessed(job, folder, material, classifier, set_aside.assessed(cases, table), table)

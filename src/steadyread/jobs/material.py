@@ -29,10 +29,9 @@ from steadyread.errors import InputRefused, UsageError
 from steadyread.files import file_or_folder
 from steadyread.jobs.cards import refuse_unstated, settings_of
 from steadyread.models import loading as models
-from steadyread.models.format import FORMATS, Facts
 from steadyread.models.loading import BUILT_IN, read_card
 from steadyread.progress import Progress, at_work, quiet
-from steadyread.study import Study, completed, with_epsilons
+from steadyread.study import Model, Study, completed, with_epsilons
 from steadyread.study.defaults import SYNTHETIC
 from steadyread.units import Bounds, unit_word
 
@@ -120,7 +119,7 @@ def listed(study: Study) -> Listed:
         UsageError, InputRefused: no such data, or something else than is stated; weights that do not say enough of
             themselves.
     """
-    facts = FORMATS[study.model.name].facts(Path(str(study.model.weights))) if study.model.whole else Facts()
+    facts = study.model.facts()
     layout, raw = _opened(study, {"channels": _COLOURS[facts.channels]} if facts.channels in _COLOURS else {})
     card = read_card(study.model.weights) if study.model.weights is not None and not study.model.whole else None
     if study.model.weights is not None and card is None:
@@ -191,9 +190,23 @@ def _ready(known: Listed, raw: Cases) -> tuple[Study, Cases, Cases]:
     if "window" not in known.asked.preparation.model_fields_set:
         stated = _windowed(stated, raw.bounds)
     ready = prepare(raw, stated.preparation.preparation())
-    if stated.model.bounds is not None:
-        ready = replace(ready, bounds=Bounds(*stated.model.bounds, ready.bounds.unit))
+    ready = replace(ready, bounds=_of_the_network(stated.model, ready))
     return with_epsilons(_shaped(stated, ready), ready.bounds), raw, ready
+
+
+def _of_the_network(model: Model, images: Cases) -> Bounds:
+    """The bounds of the images as the network's are stated.
+
+    Raises:
+        InputRefused: it takes images of another unit.
+    """
+    bounds = images.bounds
+    if model.unit and bounds.unit not in ("", model.unit):
+        raise InputRefused(f"{images.name}: its images are in {unit_word(bounds.unit)}, and model.unit says that the "
+                           f"network takes {unit_word(model.unit)}: give images in {unit_word(model.unit)}, or leave "
+                           "model.unit out if these are what it was trained on")
+    low, high = (bounds.low, bounds.high) if model.bounds is None else model.bounds
+    return Bounds(low, high, bounds.unit or model.unit or "")
 
 
 def _parted(raw: Cases, taught: Cases | None, known: Listed, fold: int | None, seed: int) -> Cases:

@@ -16,7 +16,7 @@ from steadyread.assessment import refuse_unsuited
 from steadyread.cases import Cases, image_marks, patient_marks
 from steadyread.classifier import Classifier, Normalise
 from steadyread.errors import Doubt, UsageError
-from steadyread.files import CHECKPOINT, MEMBERS, MODEL, TRAINING
+from steadyread.files import CHECKPOINT, MEMBERS, MODEL, NETWORK, TRAINING
 from steadyread.findings import Finding
 from steadyread.jobs.material import Listed, Material, listed, refuse_absent
 from steadyread.models.loading import fill, load_classifier_module, read_card, save_weights, trained_state
@@ -24,10 +24,12 @@ from steadyread.models.pretrained import load_pretrained
 from steadyread.models.scales import scale_of, stated_scale
 from steadyread.progress import Progress, at_work, quiet
 from steadyread.study import Model, Study
+from steadyread.study.network_file import beside, network_text
 from steadyread.training.checkpoint import remove_checkpoint
 from steadyread.training.fit import TrainingSettings, fit
 from steadyread.units import Bounds
 
+_NOT_LEARNT = {"unit", "channels", "classes", "claimed"}   # of what a study states of a network
 _APART = 100_003   # seeds of further networks lie so far apart that no study's own seeds meet them
 
 
@@ -144,10 +146,33 @@ def placed(classifier: Classifier, study: Study) -> Classifier:
 
 def _loaded(material: Material, weights: str | Path | None, seed: int) -> Classifier:
     """The study's network with the weights of a file, or as its factory makes it."""
-    model, bounds = material.study.model, material.ready.bounds
+    return classifier_for(material.study.model, material.ready.bounds, weights, seed, material.channels)
+
+
+def classifier_for(model: Model, bounds: Bounds, weights: str | Path | None, seed: int = 0,
+                   channels: int | None = None) -> Classifier:
+    """A classifier of what [model] states, on images of these bounds, with the weights of a file, or as its factory
+    makes it where None. `channels` are those of the images, where they are known already.
+
+    Raises:
+        UsageError, InputRefused: there is no such network, or it cannot be read.
+    """
     module = load_classifier_module(model.name, weights, seed=seed, **model.arguments)
     return Classifier(module, bounds=bounds, output=model.output, threshold=model.threshold, name=model.title,
-                      normalise=_normalise(model, bounds, material.channels))
+                      normalise=_normalise(model, bounds, channels))
+
+
+def write_network_file(material: Material, folder: Path) -> None:
+    """What is known of a network now as a file in its folder, by which it is assessed again: with the weights that
+    lie there, or with those that are given."""
+    study, bounds = material.study, material.ready.bounds
+    given = study.model.weights
+    if given is None and not (folder / MODEL).exists():
+        return     # what a drift correction leaves has no weights of its own
+    model = study.model.model_copy(update={
+        "weights": MODEL if (folder / MODEL).exists() else beside(str(given), folder), "unit": bounds.unit or None,
+        "bounds": (bounds.low, bounds.high), "channels": material.channels, "classes": material.ready.classes})
+    records.write_text(folder / NETWORK, network_text(model, study.preparation))
 
 
 def card_of(material: Material, digest: str) -> dict[str, Any]:
@@ -183,10 +208,12 @@ def taught_findings(material: Material, attacked: Cases) -> Iterator[Finding]:
                           "keep the split of its training", len(seen) / len(tested), tuple(seen))
 
 
-def _normalise(model: Model, bounds: Bounds, channels: int) -> Normalise:
+def _normalise(model: Model, bounds: Bounds, channels: int | None) -> Normalise:
     stated = model.normalise
+    if channels is None and model.window is None:
+        return stated if isinstance(stated, str) else stated_scale(stated)
     seen = Bounds(*model.window) if model.window is not None else bounds
-    values = scale_of(stated, seen, channels) if isinstance(stated, str) else stated_scale(stated)
+    values = scale_of(stated, seen, channels or 1) if isinstance(stated, str) else stated_scale(stated)
     if model.window is None:
         return None if stated == "none" else values
     if not isinstance(values[0], float) or not isinstance(values[1], float):
@@ -199,7 +226,7 @@ def _digest_of_training(material: Material, seed: int) -> str:
     """SHA-256 over what the weights depend on: settings, network, seed, and the images with their labels."""
     study = material.study
     told = {"training": asdict(TrainingSettings(**(study.training or {}))), "seed": seed,
-            "model": study.model.model_dump(mode="json"), "data": material.digest}
+            "model": study.model.model_dump(mode="json", exclude=_NOT_LEARNT), "data": material.digest}
     if study.model.pretrained is not None:
         told["pretrained"] = hashlib.sha256(Path(study.model.pretrained).read_bytes()).hexdigest()
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -14,13 +14,11 @@ import torch
 from torch import Tensor, nn
 
 from steadyread.errors import InputRefused, UsageError
-from steadyread.files import nearest
+from steadyread.files import NETWORKS, nearest, refuse_absent_network
 from steadyread.limits import MOST_HEADER
 from steadyread.registry import LAST, Registry
 
 Settings = Mapping[str, Any]
-# What the names of networks' files end in, ours or not: a name that ends so is no name of a network of ours.
-_FILES = (".keras", ".h5", ".hdf5", ".onnx", ".pt", ".pth", ".pt2", ".ckpt", ".safetensors", ".bin", ".tflite", ".pb")
 
 
 @dataclass(frozen=True)
@@ -142,9 +140,8 @@ def source_of(model: str) -> tuple[str, str] | None:
         if not Path(rest).expanduser().exists():
             raise UsageError(f"model.name: {rest} is not there{nearest(Path(rest))}")
         return before, rest
+    refuse_absent_network(model)
     path = Path(model).expanduser()
-    if ":" not in model and not path.exists() and (path.suffix.lower() in _FILES or len(path.parts) > 1):
-        raise UsageError(f"model.name: no file {model}{nearest(path)}")
     if not (path.exists() and (path.is_dir() or path.suffix)):
         return None
     for known in FORMATS.values():
@@ -154,6 +151,17 @@ def source_of(model: str) -> tuple[str, str] | None:
                      f"known are {', '.join(each.title for each in FORMATS.values())}. A state dict goes with its "
                      "network: name it as package.module:factory or file.py:factory, and give model.weights "
                      f"{model}")
+
+
+def placed(model: str, folder: Path) -> str:
+    """A network's name where paths begin at `folder`: of a file or folder, `format:path` or `file.py:factory`."""
+    before, colon, rest = model.partition(":")
+    if before.endswith(".py"):
+        return f"{folder / Path(before).expanduser()}{colon}{rest}"
+    if colon:
+        return f"{before}:{folder / Path(rest).expanduser()}" if before in FORMATS else model
+    path = folder / Path(model).expanduser()
+    return str(path) if path.exists() or path.suffix.lower() in NETWORKS else model
 
 
 def table_of(path: Path) -> dict[str, Any]:

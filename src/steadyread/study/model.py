@@ -1,16 +1,19 @@
 """The section of a study file that states the network."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
 from steadyread.errors import UsageError
+from steadyread.files import is_regular
 from steadyread.heads import Output
-from steadyread.models.format import FORMATS, source_of
+from steadyread.models.format import FORMATS, Facts, source_of
+from steadyread.models.loading import read_card
 from steadyread.models.scales import Word
-from steadyread.study.section import FileName, Pair, Section, Settings
+from steadyread.study.section import FileName, Pair, Positive, Section, Settings
 
 
 class Model(Section):
@@ -25,6 +28,12 @@ class Model(Section):
     weights that the convolutions begin with. `bounds` are the valid native values; the prepared images' own if
     None. `window` is what the network's input is clipped to before it is scaled,
     in native units: unlike `preparation.window` it leaves the images whole, so that noise is added before it.
+    `unit` is that of the bounds ("HU"), which the images must have. `channels` of the images that it takes, and
+    `classes`, the names of what it returns in its order, stand above what its files say. `claimed` are figures that
+    its authors give for it, such as {accuracy = 0.934}, from 0 to 1.
+
+    All of this may stand in a file beside the weights, [model] and [preparation] alone: `name` is then that file,
+    NET.toml, paths in it begin at its own folder, and what a study states besides stands above it.
     """
 
     name: str = "vgg16"
@@ -36,11 +45,24 @@ class Model(Section):
     normalise: Word | tuple[float, ...] = "none"
     threshold: float = Field(default=0.5, gt=0, lt=1)
     window: Pair | None = None
+    unit: str | None = None
+    channels: Positive | None = None
+    classes: tuple[str, ...] = ()
+    claimed: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
 
     @property
     def whole(self) -> bool:
         """Whether `weights` hold the network too."""
         return self.name in FORMATS
+
+    def facts(self) -> Facts:
+        """What the network's own files say of it, and above it what is stated.
+
+        Raises:
+            InputRefused: they cannot be read, or would run code.
+        """
+        facts = FORMATS[self.name].facts(Path(str(self.weights)).expanduser()) if self.whole else Facts()
+        return replace(facts, classes=self.classes or facts.classes, channels=self.channels or facts.channels)
 
     @property
     def title(self) -> str:
@@ -55,9 +77,14 @@ class Model(Section):
     @model_validator(mode="before")
     @classmethod
     def _source(cls, stated: Any) -> Any:
-        """A file or folder that holds the whole network: its format is the network's name, its path the weights."""
+        """A file or folder that holds the whole network: its format is the network's name, its path the weights.
+        Weights of ours say themselves which network they are of."""
         name = stated.get("name") if isinstance(stated, Mapping) else None
-        found = source_of(name) if isinstance(name, str) and stated.get("weights") is None else None
+        if not isinstance(name, str) or stated.get("weights") is not None:
+            return stated
+        if name.lower().endswith(".safetensors") and is_regular(Path(name).expanduser()) and read_card(name):
+            return {**{key: value for key, value in stated.items() if key != "name"}, "weights": name}
+        found = source_of(name)
         return stated if found is None else {**stated, "name": found[0], "weights": found[1]}
 
     @model_validator(mode="after")

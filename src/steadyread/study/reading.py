@@ -12,6 +12,7 @@ from pydantic import ValidationError
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import regular_file
 from steadyread.limits import MOST_DEPTH, beyond_limits
+from steadyread.models.format import placed
 from steadyread.names import folder_name
 from steadyread.registry import nearest
 from steadyread.study.section import Settings, in_words, laid_over
@@ -20,6 +21,7 @@ from steadyread.study.sections import Study
 _OUTSIDE = ("name", "scale", "scales", "sets", "equal")   # what stands outside of a set's own study
 # What the runs at equal conditions leave out.
 _NOT_ALIKE = ("hardening", "triage", "gates", "noise.hardening")
+_OF_A_NETWORK = ("model", "preparation")      # the tables of a network's own file
 _LARGEST = 2**18
 _APART, _DOT = re.compile(r"[={},\[\]\n]"), re.compile(r"[\w\"'-][ \t]*\.(?=[ \t]*[\w\"'-])")
 _SET = re.compile(r"[A-Za-z0-9][\w-]*")
@@ -148,19 +150,19 @@ def keyed(**flags: Any) -> Settings:
     return nested
 
 
-def _toml(path: Path) -> Settings:
+def _toml(path: Path, of: str = "study") -> Settings:
     try:
         if path.exists() and regular_file(path).stat().st_size > _LARGEST:
-            raise InputRefused(f"{path}: larger than {_LARGEST >> 10} KiB, which no study is")
+            raise InputRefused(f"{path}: larger than {_LARGEST >> 10} KiB, which no {of} is")
         text = path.read_text("utf-8-sig")
         if any(len(_DOT.findall(part)) > MOST_DEPTH for part in _APART.split(text)):   # tomllib would take hours
             raise UsageError(f"{path}: a key is nested more than {MOST_DEPTH} deep")
         return _within_limits(tomllib.loads(text), str(path))
     except InputRefused as problem:
-        raise InputRefused(f"cannot read the study {problem}") from None
+        raise InputRefused(f"cannot read the {of} {problem}") from None
     except (OSError, UnicodeDecodeError) as problem:
         reason = problem.strerror if isinstance(problem, OSError) else "not UTF-8 text"
-        raise InputRefused(f"cannot read the study {path}: {reason}") from problem
+        raise InputRefused(f"cannot read the {of} {path}: {reason}") from problem
     except (ValueError, RecursionError) as problem:     # numbers of thousands of digits, tables nested without end
         raise UsageError(f"{path} is not TOML: {' '.join(str(problem).split())[:200]}") from problem
 
@@ -189,9 +191,45 @@ def checked(stated: Mapping[str, Any], where: str) -> Study:
             raise UsageError(f"{where}: unknown key '{key}': [sets.NAME] and [equal] stand at the top of a study of "
                              "several data sets")
     try:
-        return Study.model_validate(_within_limits(dict(stated), where))
+        return Study.model_validate(_with_network(_within_limits(dict(stated), where)))
     except ValidationError as problem:
         raise UsageError(f"{where}: {_first(problem)}") from problem
+
+
+def _with_network(stated: Settings) -> Settings:
+    """The study with what a network's own file states (model.name = "NET.toml") under it.
+
+    Raises:
+        InputRefused: no such file, or not TOML.
+        UsageError: it states what is no network's, or names no weights.
+    """
+    model = stated.get("model")
+    name = model.get("name") if isinstance(model, Mapping) else None
+    if not isinstance(name, str) or not name.endswith(".toml"):
+        return stated
+    path = Path(name).expanduser()
+    network = _toml(path, "network's file")
+    strange = [key for key in network if key not in _OF_A_NETWORK] or [
+        key for key in ("model", *network) if not isinstance(network.get(key), Mapping)]
+    if strange:
+        raise UsageError(f"{path}: a network's file has the tables [model] and [preparation]; not '{strange[0]}'"
+                         if strange[0] in network else f"{path}: no table [model], which a network's file has")
+    own = {key: value for key, value in stated["model"].items() if key != "name"}
+    network["model"] = _beside(path.parent, network["model"])
+    if str(network["model"].get("name", "")).endswith(".toml"):
+        raise UsageError(f"{path}: its model.name is another such file, {network['model']['name']}: name the network")
+    checked(network, str(path))     # by itself first, so that what is wrong is said to stand there
+    return laid_over(network, {**stated, "model": own})
+
+
+def _beside(folder: Path, model: Mapping[str, Any]) -> Settings:
+    """[model] with its relative paths beginning at `folder`."""
+    paths = {key: str(folder / Path(model[key]).expanduser()) for key in ("weights", "pretrained")
+             if isinstance(model.get(key), str)}
+    name = model.get("name")
+    if isinstance(name, str) and ("weights" not in model or name.partition(":")[0].endswith(".py")):
+        paths["name"] = placed(name, folder)
+    return {**model, **paths}
 
 
 def _first(problem: ValidationError) -> str:
