@@ -223,6 +223,7 @@ SIGMOID = Halves(after=lambda z: (z[:, 1:] - z[:, :1]).sigmoid())
 @pytest.mark.parametrize(("module", "output", "words"), [
     (SIGMOID, "logit", "state it as 'probability'"),
     (Halves(after=lambda z: z.softmax(1)), "logits", "state it as 'probabilities'"),
+    (Halves(after=lambda z: (0.01 * z[:, 1:]).sigmoid()[:, 0].clone()), "logit", "last step is a sigmoid"),   # near 0.5
     (Halves(after=lambda z: (3 * z + 1).sigmoid()), "logits", "give the layer before the sigmoids"),
     (Halves(after=lambda z: z.softmax(1).half()), "logits", "state it as 'probabilities'"),
     (Halves(after=lambda z: (100 * z.softmax(1)).round() / 100), "logits", "state it as 'probabilities'"),

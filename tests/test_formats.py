@@ -68,6 +68,16 @@ def test_torchscript_gives_the_flips_of_the_eager_network(how: str, net: Net, im
     same_flips(tmp_path / "net.pt", net, images)
 
 
+@pytest.mark.parametrize(("last", "values", "output"), [(nn.Sigmoid(), 1, "probability"), (nn.Softmax(1), 3,
+                                                        "probabilities"), (nn.Sigmoid(), 3, None)])
+def test_a_last_sigmoid_or_softmax_is_known_by_looking(last: nn.Module, values: int, output: str | None, tmp_path: Path
+                                                       ) -> None:
+    module = nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), nn.Flatten(), nn.Linear(64 * 64, values), last).eval()
+    torch.jit.trace(module, torch.zeros(1, 1, 64, 64)).save(str(tmp_path / "net.pt"))
+    found = inspected(str(tmp_path / "net.pt"))
+    assert (found["ends"] or None, f"--output {output or 'HEAD'}" in found["command"]) == (output, True)
+
+
 @pytest.mark.parametrize("batch", ["any", "two"])
 def test_an_exported_program_gives_the_flips_of_the_eager_network(batch: str, net: Net, images: torch.Tensor,
                                                                   tmp_path: Path) -> None:

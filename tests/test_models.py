@@ -1,5 +1,6 @@
 """Networks: the shapes of paper [A], any width and size; and ways in that refuse clearly and run no code."""
 
+import argparse
 import pickle
 import sys
 from collections.abc import Callable, Mapping
@@ -20,6 +21,8 @@ from steadyread.models.loading import (
     save_weights,
 )
 from steadyread.models.vgg import vgg16
+from steadyread.networks import load_classifier
+from steadyread.study import keyed, read_study
 
 FACTORIES = """
 import torch
@@ -234,7 +237,7 @@ def test_a_pickled_module_is_refused_and_never_run(here: Path, trained: nn.Modul
     (here / "trap.pt").write_bytes(pickle.dumps(Trap()))
     torch.save({"state_dict": Trap()}, here / "trap.pth")
     for name in ("whole.pt", "trap.pt", "trap.pth"):
-        with pytest.raises(InputRefused, match=r"save a state dict: torch\.save\(model\.state_dict\(\)"):
+        with pytest.raises(InputRefused, match=r"torch\.save\((model\.state_dict\(\)|checkpoint\['state_dict'\])"):
             load_classifier_module("bring_your_own:net", here / name)
     assert not (here / "ran").exists()
 
@@ -289,6 +292,30 @@ def test_a_state_dict_is_found_by_the_networks_names(
     torch.save(stored(trained.state_dict()), here / "w.ckpt")
     assert same(load_classifier_module("bring_your_own:net", here / "w.ckpt"), trained)
     assert (said in caplog.text) if said else not caplog.records
+
+
+@pytest.mark.parametrize(("table", "taken"), [
+    ({"features": 4, "lr": 0.1}, {"features": 4}), ({"lr": 1}, {}), (None, "no table hyper_parameters"),
+    ({"features": {1}}, "no plain value")])
+def test_the_hyper_parameters_of_a_checkpoint_are_handed_to_the_factory_where_asked(
+        table: object, taken: dict[str, int] | str, here: Path, trained: nn.Module) -> None:
+    torch.save({"state_dict": trained.state_dict(), "hyper_parameters": table}, here / "w.ckpt")
+    stated = keyed(model__name="bring_your_own:net", model__weights=str(here / "w.ckpt"), model__bounds=[0, 1],
+                   model__hyper_parameters=True)
+    if isinstance(taken, dict):
+        assert read_study(None, stated).model.facts().settings["model"] == {"arguments": taken}
+        found = load_classifier("bring_your_own:net", here / "w.ckpt", bounds=(0, 1), output="logits",
+                                hyper_parameters=True, arguments={"features": 4})
+        assert same(found.module, trained)
+        return
+    with pytest.raises(InputRefused, match=taken):
+        read_study(None, stated).model.facts()
+
+
+def test_hyper_parameters_that_are_objects_are_named_and_never_made(here: Path, trained: nn.Module) -> None:
+    torch.save({"state_dict": trained.state_dict(), "hyper_parameters": argparse.Namespace(lr=1)}, here / "w.ckpt")
+    with pytest.raises(InputRefused, match=r"argparse\.Namespace.*checkpoint\['state_dict'\]"):
+        load_classifier_module("bring_your_own:net", here / "w.ckpt")
 
 
 def test_a_network_that_wraps_the_one_whose_weights_they_are(here: Path, trained: nn.Module) -> None:

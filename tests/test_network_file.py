@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from fabricate_pictures import Call, pictures
+from steadyread import flags
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import NETWORK
 from steadyread.networks import inspected, load_classifier
@@ -121,6 +122,14 @@ def test_weights_of_ours_are_a_network_by_themselves(tmp_path: Path) -> None:
     images = torch.rand((2, 1, 16, 16)) * 255
     brought = load_classifier(tmp_path / "net.safetensors")
     assert torch.allclose(brought.logits(images), module(images))
+
+
+def test_flags_hand_arguments_to_a_factory() -> None:
+    flag = flags.ARGUMENTS
+    assert flag.value(["width=0.5", "norm=true", "kinds=[1, 2]", "name=a b"]) == {
+        "width": 0.5, "norm": True, "kinds": [1, 2], "name": "a b"}
+    with pytest.raises(UsageError, match="--model-argument takes NAME=VALUE"):
+        flag.value(["width"])
 
 
 def test_a_missing_network_is_refused_before_torch_is_imported(steadyread: Call, monkeypatch: pytest.MonkeyPatch

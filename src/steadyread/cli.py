@@ -31,7 +31,8 @@ app.add_typer(noise, name="noise")
 
 _RESULTS = (flags.OUT, flags.OVERWRITE, flags.SHOW_IDS, flags.JSON, flags.GATES, flags.SETS, flags.THREADS)
 _PREPARED = (flags.WINDOW, flags.CROP, flags.SIZE, flags.SPACING)
-_NETWORK = (flags.MODEL, flags.WEIGHTS, flags.BOUNDS, flags.HEAD, flags.NORMALISE)
+_NETWORK = (flags.MODEL, flags.WEIGHTS, flags.ARGUMENTS, flags.HYPER_PARAMETERS, flags.BOUNDS, flags.HEAD,
+            flags.NORMALISE)
 
 
 def command(*known: Flag, of: typer.Typer = app) -> Callable[[Callable[[Given], None]], Callable[[Given], None]]:

@@ -71,7 +71,8 @@ def network_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"{found['model']}: {found['format']}, sha256 {found['sha256'][:16]}"
     yield f"Takes images of {channels}, {size}."
     values = "" if found["values"] is None else f" ({counted(found['values'], 'value')} an image)"
-    yield f"Returns {found['output'] or 'what its files do not say'}{values}."
+    unsaid = f"{found['ends']}, by its last step" if found["ends"] else "what its files do not say"
+    yield f"Returns {found['output'] or unsaid}{values}."
     if found["classes"]:
         yield f"Classes: {', '.join(f'{place} is {name}' for place, name in enumerate(found['classes']))}."
     for key in ("bounds", "normalise", "claimed"):

@@ -1,5 +1,6 @@
 """Every flag of the command line, once: its name, the key of a study that it stands for, and what it says of itself."""
 
+import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -97,6 +98,24 @@ def normalised(text: str, flag: str) -> str | list[float]:
         raise UsageError(f"{flag} takes none, unit, symmetric or MEAN,SD; got '{text}'") from None
 
 
+def named_values(texts: list[str], flag: str) -> dict[str, Any]:
+    """NAME=VALUE several times: the values as TOML has them, else as text.
+
+    Raises:
+        UsageError: no name, or no equals sign.
+    """
+    table: dict[str, Any] = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip().isidentifier():
+            raise UsageError(f"{flag} takes NAME=VALUE, such as width=32; got '{text}'")
+        try:
+            table[name.strip()] = tomllib.loads(f"value = {value}")["value"]
+        except (ValueError, RecursionError):
+            table[name.strip()] = value
+    return table
+
+
 _MANY = list[str]
 OUT = Flag("--out", "Folder for the results. Default: one under runs/, and the next free one where that holds a run of "
            "other settings.", type=Path)
@@ -142,6 +161,10 @@ MODEL = Flag("--model", "A file or folder that holds a network (Keras, ONNX, Tor
              "model.name", metavar="NETWORK")
 NETWORK = Flag("model", "A file or folder that holds a network.", default=..., metavar="NETWORK")
 WEIGHTS = Flag("--weights", ".safetensors or a .pt state dict.", "model.weights", metavar="FILE")
+ARGUMENTS = Flag("--model-argument", "An argument of the factory, such as width=32. Repeatable.", "model.arguments",
+                 _MANY, metavar="NAME=VALUE", reads=named_values)
+HYPER_PARAMETERS = Flag("--hyper-parameters", "Hand the factory those that a Lightning checkpoint keeps.",
+                        "model.hyper_parameters", bool)
 BOUNDS = Flag("--bounds", "Valid native values.", "model.bounds", metavar="LO,HI", reads=pair)
 HEAD = Flag("--output", "What the network returns: logit, logits, probability or probabilities.", "model.output",
             metavar="HEAD")

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, is_dataclass
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -19,6 +19,11 @@ OUTPUTS: tuple[Output, ...] = get_args(Output)
 _SMALLEST = 1e-37
 _ONE = 5e-3              # by which shares may miss a sum of 1, of half precision too
 _FEW, _SPREAD = 8, 0.25  # images, and how far apart their values, from which "all in 0 to 1" is a doubt
+_ENDINGS = {"SigmoidBackward0": "sigmoid", "SoftmaxBackward0": "softmax"}
+# Steps that leave values as they are, as autograd calls them.
+_SAME_VALUES = {f"{step}Backward" for step in (
+    "View", "UnsafeView", "ReshapeAlias", "Squeeze", "Unsqueeze", "Select", "Slice", "Transpose", "T", "Permute",
+    "Clone", "ToCopy", "Alias", "Expand", "AsStrided")}
 _NEAR, _FAR = 0.02, 1.0  # logits on one side of 0: a quarter so near to it, one so far
 
 
@@ -95,6 +100,14 @@ def logits_of(raw: Tensor, output: Output, threshold: float) -> Logits:
     return raw - raw.new_tensor([0.0, shift])
 
 
+def ending_of(raw: Tensor) -> str:
+    """By the last step of the network that made it: "sigmoid", "softmax", or "" where it is neither or not known."""
+    step: Any = raw.grad_fn
+    while step is not None and step.name().removesuffix("0") in _SAME_VALUES and step.next_functions:
+        step = step.next_functions[0][0]
+    return "" if step is None else _ENDINGS.get(step.name(), "")
+
+
 def shift_of(threshold: float) -> float:
     """The logit of a threshold."""
     return math.log(threshold / (1 - threshold))
@@ -134,11 +147,13 @@ class Seen:
     high: Tensor | None = None
     shares: bool = True       # every row sums to 1
     near: int = 0             # values within `_NEAR` of 0
+    ends: str = ""            # the last step, where it makes probabilities
     lost: str = ""            # of the first images, which no search has driven anywhere
     settled: bool = False     # nothing more is to be learned
 
     def look(self, raw: Tensor, output: Output) -> None:
         """Takes in what the network returned for some images (see `rows_of`)."""
+        self.ends = self.ends or ending_of(raw)
         if self.settled or not len(raw):
             return
         values = raw.detach().reshape(len(raw), -1)
@@ -159,6 +174,12 @@ class Seen:
 
     def doubt(self, output: Output) -> str:
         """Why the head cannot well be what it was stated to be; "" where nothing speaks against it."""
+        if self.ends and output in ("logit", "logits"):
+            fits = {("logit", "sigmoid"): "state it as 'probability', or ",
+                    ("logits", "softmax"): "state it as 'probabilities', or "}.get((output, self.ends), "")
+            many = "s" if output == "logits" and self.ends == "sigmoid" else ""
+            return (f"the output is stated as '{output}', but the network's last step is a {self.ends}: {fits}give the "
+                    f"layer before the {self.ends}{many}. Else flips are missed, and reads look steadier than they are")
         if self.settled or self.low is None or self.high is None:
             return self.lost
         lowest, highest, several = float(self.low.min()), float(self.high.max()), output == "logits"

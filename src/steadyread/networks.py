@@ -10,7 +10,7 @@ import torch
 
 from steadyread.classifier import Classifier, Normalise
 from steadyread.errors import UsageError
-from steadyread.heads import Output
+from steadyread.heads import Output, ending_of
 from steadyread.jobs.cards import model_of_card
 from steadyread.jobs.networks import classifier_for
 from steadyread.models.archives import told
@@ -29,7 +29,7 @@ _STATED = {"bounds": "LO,HI", "output": "HEAD", "normalise": "HOW"}
 def load_classifier(model: str | Path, weights: str | Path | None = None, *,
                     bounds: Bounds | tuple[float, float] | None = None, output: Output | None = None,
                     normalise: Normalise = None, threshold: float | None = None,
-                    arguments: Mapping[str, Any] | None = None) -> Classifier:
+                    arguments: Mapping[str, Any] | None = None, **more: Any) -> Classifier:
     """A classifier of a file or folder that holds a network, of a factory and weights, or of a file that says all.
 
         load_classifier("net.keras", bounds=(0, 255), normalise="unit")
@@ -42,6 +42,7 @@ def load_classifier(model: str | Path, weights: str | Path | None = None, *,
         weights: of a factory, as safetensors or a state dict.
         bounds, output, normalise, threshold: as of `Classifier`; what the network's own files say where None.
         arguments: handed to a factory.
+        more: further keys of a study's [model], such as window=(-1000, 400) or hyper_parameters=True.
 
     Raises:
         UsageError: no such network, or neither its files nor you say what is needed.
@@ -50,7 +51,8 @@ def load_classifier(model: str | Path, weights: str | Path | None = None, *,
     limits = bounds if isinstance(bounds, Bounds) or bounds is None else Bounds(*bounds)
     study = _stated(model, model__weights=None if weights is None else str(weights), model__output=output,
                     model__bounds=None if limits is None else [limits.low, limits.high], model__threshold=threshold,
-                    model__arguments=dict(arguments or {}) or None)
+                    model__arguments=dict(arguments or {}) or None,
+                    **{f"model__{key}": value for key, value in more.items()})
     known = _completed(study.model)
     missing = [key for key in ("bounds", "output") if key not in known.model_fields_set]
     if missing:
@@ -81,7 +83,7 @@ def inspected(model: str) -> dict[str, Any]:
         UsageError: there is no such file, or it is of no format that is known.
         InputRefused: it cannot be read, or would run code of the file's.
     """
-    study = _stated(model)
+    study = _stated(model, model__hyper_parameters=False)    # to ask for them imports the factory
     if study.model.weights is None:
         raise UsageError(f"{model} is no file or folder of a network; known are "
                          + ", ".join(known.title for known in FORMATS.values()))
@@ -90,21 +92,23 @@ def inspected(model: str) -> dict[str, Any]:
         exclude_unset=True)))
     unsaid = tuple(key for key in _STATED if key not in known.model_fields_set)
     command = ["steadyread", "assess", "--data", "IMAGES", "--model", model]
-    command += [word for key in unsaid for word in (f"--{key}", _STATED[key])]
+    tried = _tried(known, facts)
+    shown = _STATED | ({"output": tried["ends"]} if tried["ends"] else {})
+    command += [word for key in unsaid for word in (f"--{key}", shown[key])]
     size = facts.size or ((prepared.size,) if isinstance(prepared.size, int) else prepared.size)
     return {"model": model, "format": FORMATS[known.name].title if known.whole else f"the network {known.name}",
             "sha256": digest_of(Path(str(known.weights)).expanduser()), "channels": facts.channels,
             "size": list(size) if size else None, **{key: value if key not in unsaid else None for key, value in (
                 known.model_dump(mode="json", include={*_STATED, "threshold", "claimed"}).items())},
-            "classes": list(facts.classes), **_tried(known, facts), "notes": list(facts.notes),
+            "classes": list(facts.classes), **tried, "notes": list(facts.notes),
             "command": " ".join(command), "file": network_text(known.model_copy(update={
                 "classes": facts.classes, "channels": facts.channels}), prepared, unsaid)}
 
 
 def _tried(model: Model, facts: Facts) -> dict[str, Any]:
-    """Parameters, how many values an image gets, whether gradients reach it, and what went wrong: tried on one image
-    of noise. The code of a network of the user's is not run to look at it."""
-    nothing = {"parameters": None, "values": None, "gradients": None}
+    """Parameters, how many values an image gets, whether gradients reach it, whether it ends in probabilities, and what
+    went wrong: tried on one image of noise. The code of a network of the user's is not run to look at it."""
+    nothing = {"parameters": None, "values": None, "gradients": None, "ends": ""}
     if not model.whole and model.name not in BUILT_IN:
         return nothing | {"problem": f"it is code, {model.name}, which is run by assess and not to look at it"}
     module = load_classifier_module(model.name, model.weights, **model.arguments)
@@ -123,5 +127,6 @@ def _tried(model: Model, facts: Facts) -> dict[str, Any]:
             gradient = torch.autograd.grad(raw.sum(), image)[0] if raw.requires_grad else torch.zeros(1)
     except Exception as problem:      # a network raises what it likes
         return known | {"problem": told(problem) if facts.size else None}
-    return known | {"values": int(raw.reshape(1, -1).shape[1]), "gradients": bool(gradient.abs().sum() > 0),
-                    "problem": None}
+    values = int(raw.reshape(1, -1).shape[1])
+    ends = {"sigmoid": "probability" * (values == 1), "softmax": "probabilities" * (values > 1)}.get(ending_of(raw), "")
+    return known | {"values": values, "gradients": bool(gradient.abs().sum() > 0), "ends": ends, "problem": None}

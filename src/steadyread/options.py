@@ -18,8 +18,8 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "data.path": (flags.TEST_DATA.name, flags.DATA_PATH.name), "data.train": (flags.DATA_PATH.name,),
     "noise.reference_mas": (flags.REFERENCE_MAS.name,),
     **{flag.key: (flag.name,) for flag in (
-        flags.LAYOUT, flags.MODEL, flags.WEIGHTS, flags.BOUNDS, flags.HEAD, flags.NORMALISE, flags.THRESHOLD,
-        flags.LIMIT,
+        flags.LAYOUT, flags.MODEL, flags.WEIGHTS, flags.ARGUMENTS, flags.HYPER_PARAMETERS, flags.BOUNDS, flags.HEAD,
+        flags.NORMALISE, flags.THRESHOLD, flags.LIMIT,
         flags.EPSILONS, flags.AGAINST, flags.WINDOW, flags.CROP, flags.SIZE, flags.SPACING, flags.EPOCHS, flags.GATES)}}
 
 
@@ -38,7 +38,7 @@ class Given:
     def settings(self) -> dict[str, Any]:
         """The keys of a study that were given, as `study.keyed` takes them; "." in a key is "__"."""
         given = {flag.key: flag.value(self.typed[flag.word]) for flag in self.flags if flag.key}
-        return {key.replace(".", "__"): value for key, value in given.items() if value not in (None, False, [], ())}
+        return {key.replace(".", "__"): value for key, value in given.items() if value not in (None, False, [], (), {})}
 
 
 def in_flags(message: str, known: Collection[str]) -> str:

@@ -29,7 +29,7 @@ from steadyread.training.checkpoint import remove_checkpoint
 from steadyread.training.fit import TrainingSettings, fit
 from steadyread.units import Bounds
 
-_NOT_LEARNT = {"unit", "channels", "classes", "claimed"}   # of what a study states of a network
+_NOT_LEARNT = {"unit", "channels", "classes", "claimed", "hyper_parameters"}   # of what a study states of a network
 _APART = 100_003   # seeds of further networks lie so far apart that no study's own seeds meet them
 
 

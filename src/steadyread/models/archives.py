@@ -3,11 +3,12 @@
 import io
 import json
 import pickle
+import re
 import struct
 import warnings
 import zipfile
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,6 +26,7 @@ _EXPANDED, _SHARED = 2**27, 8   # bytes of tensors that repeat fewer ones (`expa
 _CHUNK = 2**20
 _FOLDER = 0x10      # of a member's attributes, as MS-DOS has them
 _ZEROS = b"\nbytearray\n"   # the one name that torch.load calls whatever size it is asked for
+_GLOBAL = re.compile(r"GLOBAL ([\w.]+)")   # of what torch says that it does not unpickle
 _DEPTH = 8   # dictionaries and lists within each other that are looked into
 
 
@@ -118,10 +120,32 @@ def _refusing(path: Path) -> Iterator[None]:
     except SteadyreadError:
         raise
     except pickle.UnpicklingError as problem:
-        raise InputRefused(f"{path} holds a pickled module or other objects, which may run code when read, or is "
-                           f"cut off; {SAVE}") from problem
+        raise _with_objects(path, problem) from problem
     except Exception as problem:   # torch, pickle, zipfile and safetensors raise what they like for a damaged file
         raise unreadable(path, problem) from problem
+
+
+def _with_objects(path: Path, problem: pickle.UnpicklingError) -> InputRefused:
+    """What to raise where a pickle holds more than tensors. Not even in another process is it read: what it runs may
+    do there whatever its user may."""
+    found = _GLOBAL.search(str(problem))
+    if found is None:
+        return InputRefused(f"{path} holds a pickled module or other objects, which may run code when read, or is cut "
+                            f"off; {SAVE}")
+    holds = f"{path} holds objects beside its tensors ({found[1][:80]}), whose code would run when read: it is not"
+    if not _is_checkpoint(path):
+        return InputRefused(f"{holds}. Where you trust it, load it in Python and {SAVE}")
+    return InputRefused(f"{holds}. Where you trust it, write its tensors alone: checkpoint = torch.load('{path.name}', "
+                        "weights_only=False); torch.save(checkpoint['state_dict'], 'weights.pt')")
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether a table with a state dict in it was pickled, as Lightning does: by its text, unread."""
+    with suppress(Exception), zipfile.ZipFile(path) as archive:
+        member = next(name for name in archive.namelist() if name.endswith("data.pkl"))
+        with archive.open(member) as pickled:
+            return b"state_dict" in pickled.read(MOST_HEADER)
+    return False
 
 
 def _refuse_unpacking(file: IO[bytes]) -> int:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from steadyread import records
 from steadyread.errors import InputRefused, PlanDiffers, SteadyreadError, UsageError
 from steadyread.files import is_regular, nearest
-from steadyread.limits import MOST_PARAMETERS
+from steadyread.limits import MOST_PARAMETERS, beyond_limits
 from steadyread.models.archives import metadata_of, stored_values, tensors_and_metadata, told, torch_archive
 from steadyread.models.format import FORMATS, loaded
 from steadyread.models.functions import as_module
@@ -29,6 +29,7 @@ from steadyread.models.nodule import nodule_cnn
 from steadyread.models.seal import CARD, VERSIONS, damaged, note_versions, refuse_broken, sealed, whole_card
 from steadyread.models.states import SAVE, Shapes, refuse_no_weights, state_for
 from steadyread.models.vgg import narrow_vgg, vgg16
+from steadyread.progress import note
 
 BUILT_IN: Mapping[str, Callable[..., nn.Module]] = {"vgg16": vgg16, "narrow_vgg": narrow_vgg,
                                                     "nodule_cnn": nodule_cnn}
@@ -153,6 +154,31 @@ def load_saved(path: str | Path, model: str | None = None) -> tuple[nn.Module, d
         raise InputRefused(f"{path} is for the network '{name}', which is not built in: if you trust that code, "
                            f"give model.name = {name}")
     return load_classifier_module(name, path, **card.get("arguments", {})), card
+
+
+def hyper_parameters(path: Path, model: str) -> dict[str, Any]:
+    """Of the plain values that Lightning keeps beside its weights as `hyper_parameters`, those that a factory takes.
+
+    Raises:
+        InputRefused: there are none, or they are more than plain values.
+    """
+    stored = torch_archive(existing(path)) if path.suffix.lower() != ".safetensors" else None
+    table = stored.get("hyper_parameters") if isinstance(stored, Mapping) else None
+    if not isinstance(table, Mapping):
+        raise InputRefused(f"{path} has no table hyper_parameters beside its weights, as Lightning writes: state "
+                           "model.arguments")
+    with _current_folder_importable():
+        takes = inspect.signature(_factory(model)).parameters.values()
+    every = any(each.kind is each.VAR_KEYWORD for each in takes)
+    taken = {str(name): value for name, value in table.items() if every or name in {each.name for each in takes}}
+    for name, value in taken.items():
+        if not isinstance(value, str | int | float | list | dict | None) or beyond_limits({name: value}):
+            raise InputRefused(f"{path}: its hyper-parameter {name[:80]!r} is no plain value "
+                               f"({type(value).__name__}): state model.arguments")
+    left = ", ".join(str(name)[:80] for name in table if name not in taken)
+    note(f"{path}: its hyper-parameters {', '.join(taken) or '(none)'} are handed to {model}"
+         + (f"; not {left[:200]}" if left else ""))
+    return taken
 
 
 def fill(module: nn.Module, weights: Path, name: str, read: dict[str, Tensor] | None = None) -> None:

@@ -11,7 +11,7 @@ from steadyread.errors import UsageError
 from steadyread.files import is_regular
 from steadyread.heads import Output
 from steadyread.models.format import FORMATS, Facts, source_of
-from steadyread.models.loading import read_card
+from steadyread.models.loading import hyper_parameters, read_card
 from steadyread.models.scales import Word
 from steadyread.study.section import FileName, Pair, Positive, Section, Settings
 
@@ -30,7 +30,8 @@ class Model(Section):
     in native units: unlike `preparation.window` it leaves the images whole, so that noise is added before it.
     `unit` is that of the bounds ("HU"), which the images must have. `channels` of the images that it takes, and
     `classes`, the names of what it returns in its order, stand above what its files say. `claimed` are figures that
-    its authors give for it, such as {accuracy = 0.934}, from 0 to 1.
+    its authors give for it, such as {accuracy = 0.934}, from 0 to 1. With `hyper_parameters` a factory is handed those
+    that Lightning keeps in its checkpoint, under the `arguments` that are stated.
 
     All of this may stand in a file beside the weights, [model] and [preparation] alone: `name` is then that file,
     NET.toml, paths in it begin at its own folder, and what a study states besides stands above it.
@@ -40,6 +41,7 @@ class Model(Section):
     weights: FileName | None = None
     pretrained: FileName | None = None
     arguments: Settings = {}
+    hyper_parameters: bool = False
     bounds: Pair | None = None
     output: Output = "logits"
     normalise: Word | tuple[float, ...] = "none"
@@ -61,7 +63,10 @@ class Model(Section):
         Raises:
             InputRefused: they cannot be read, or would run code.
         """
-        facts = FORMATS[self.name].facts(Path(str(self.weights)).expanduser()) if self.whole else Facts()
+        if self.hyper_parameters and self.weights is not None and not self.whole:
+            facts = Facts({"model": {"arguments": hyper_parameters(Path(self.weights).expanduser(), self.name)}})
+        else:
+            facts = FORMATS[self.name].facts(Path(str(self.weights)).expanduser()) if self.whole else Facts()
         return replace(facts, classes=self.classes or facts.classes, channels=self.channels or facts.channels)
 
     @property
