@@ -50,8 +50,8 @@ def read_dicom(paths: Sequence[Path], series: str | None = None, slices: slice =
     headers, passed = _headers(paths, told)
     chosen, findings = _one_stack(headers, series, told)
     for header in chosen:
-        _refuse_unreadable(header, spacing_mm is not None)
-    ordered, positions = _in_order(chosen, spacing_mm is not None)
+        refuse_unreadable(header, spacing_mm is not None)
+    ordered, positions = in_order(chosen, spacing_mm is not None)
     kept, places = ordered[slices], None if positions is None else positions[slices]
     if not kept:
         raise InputRefused(f"{told}: --slices leaves none of its {len(ordered)} slices")
@@ -71,7 +71,7 @@ def _headers(paths: Sequence[Path], told: str) -> tuple[list[Header], int]:
     others: list[str] = []
     for path in _files(paths):
         header = read_header(path)
-        why = "not a DICOM file" if header is None else _why_other(header)
+        why = "not a DICOM file" if header is None else why_other(header)
         if header is not None and why is None:
             slices.append(header)
         else:
@@ -96,7 +96,7 @@ def _files(paths: Sequence[Path]) -> Iterator[Path]:
             raise InputRefused(f"{path}: no such file or folder; expected the DICOM files of a series, or an npz")
 
 
-def _why_other(header: Header) -> str | None:
+def why_other(header: Header) -> str | None:
     """Why a DICOM file is no CT slice, None where it is one."""
     if header.text("Modality") != "CT":
         return f"modality {header.text('Modality') or 'not stated'}, not CT"
@@ -110,25 +110,25 @@ def _one_stack(headers: list[Header], series: str | None, told: str) -> tuple[li
     if series is not None:
         fitting = [uid for uid in groups if uid.endswith(series)]
         if len(fitting) != 1:
-            raise UsageError(f"{told}: {len(fitting)} series uids end in '{series}'; there are {_listed(groups)}")
+            raise UsageError(f"{told}: {len(fitting)} series uids end in '{series}'; there are {listed(groups)}")
         return groups[fitting[0]], []
     if len(groups) == 1:
         return headers, []
     kinds = {tuple(header.text(keyword) for keyword in _SHARED) for header in headers}
     if len(kinds) > 1 or len({_position(header) for header in headers}) < len(headers):
-        raise InputRefused(f"{told} holds {len(groups)} series: {_listed(groups)}; choose one with --series and "
+        raise InputRefused(f"{told} holds {len(groups)} series: {listed(groups)}; choose one with --series and "
                            "the end of its uid")
     message = (f"slices of {len(groups)} series uids are taken as one stack: study, scanner, kernel, kVp and "
                "thickness agree and no two lie at one position; if they are not one scan choose with --series")
     return headers, [Finding("series", "warning", message, len(groups))]
 
 
-def _listed(groups: dict[str, list[Header]]) -> str:
+def listed(groups: dict[str, list[Header]]) -> str:
     return "; ".join(f"...{uid[-12:]} ({len(held)} slices, kernel {held[0].text('ConvolutionKernel') or 'unknown'}"
                      f", '{held[0].text('SeriesDescription')}')" for uid, held in sorted(groups.items()))
 
 
-def _refuse_unreadable(header: Header, spacing_stated: bool) -> None:
+def refuse_unreadable(header: Header, spacing_stated: bool) -> None:
     """Refuses what cannot be turned into HU on a known grid."""
     refuse_size(header)
     spacing = header.numbers("PixelSpacing")
@@ -138,7 +138,7 @@ def _refuse_unreadable(header: Header, spacing_stated: bool) -> None:
     refuse_other_values(header, hu=True)
 
 
-def _in_order(headers: list[Header], spacing_stated: bool) -> tuple[list[Header], tuple[float, ...] | None]:
+def in_order(headers: list[Header], spacing_stated: bool) -> tuple[list[Header], tuple[float, ...] | None]:
     """The slices by position along their normal. One slice alone may lie anywhere."""
     if len(headers) == 1:
         place = _position(headers[0])
@@ -196,5 +196,5 @@ def _images(headers: Sequence[Header], told: str) -> NDArray[np.float32]:
     refuse_many_values(told, "series", (len(headers), rows, columns))
     images = np.empty((len(headers), rows, columns), np.float32)
     for place, header in enumerate(headers):
-        images[place] = in_hu(header)
+        images[place] = in_hu(header.path)
     return images

@@ -66,8 +66,8 @@ class Header:
         return value if value is not None and value > 0 else None
 
 
-def read_header(path: Path) -> Header | None:
-    """The tags of a file without its pixels, None where it is no DICOM file.
+def read_header(path: Path, keywords: Sequence[str] | None = None) -> Header | None:
+    """The tags of a file without its pixels, None where it is no DICOM file; of these `keywords` only, where stated.
 
     A data set without the preamble of PS3.10 (128 bytes and DICM) is read too, as older programs wrote it.
 
@@ -82,7 +82,7 @@ def read_header(path: Path) -> Header | None:
             return None
         _refuse_large(path, file)
         file.seek(0)
-        return Header(path, _tags(path, file, pixels=False))
+        return Header(path, _tags(path, file, False, keywords))
 
 
 def whole(path: Path) -> Any:
@@ -92,7 +92,7 @@ def whole(path: Path) -> Any:
         pydicom's and other exceptions: a damaged file.
     """
     with path.open("rb") as file:
-        tags = _tags(path, file, pixels=True)
+        tags = _tags(path, file, True)
     if "TransferSyntaxUID" not in tags.file_meta:
         implicit, little = tags.original_encoding
         names = pydicom().uid
@@ -216,7 +216,7 @@ def _pieces(file: IO[bytes]) -> Iterator[bytes]:
         yield stream.decompress(packed, _CHUNK)
 
 
-def _tags(path: Path, file: IO[bytes], pixels: bool) -> Any:
+def _tags(path: Path, file: IO[bytes], pixels: bool, keywords: Sequence[str] | None = None) -> Any:
     """The data set of a file, refused while it is read where it has more, or larger, tags than a slice."""
     place = count()
 
@@ -225,7 +225,8 @@ def _tags(path: Path, file: IO[bytes], pixels: bool) -> Any:
             raise InputRefused(f"{path}: it holds more tags, or larger ones, than the description of a slice has")
         return not pixels and tag in _PIXELS
 
-    return pydicom().filereader.read_partial(file, enough, force=True)
+    kept = None if keywords is None else [pydicom().tag.Tag(keyword) for keyword in keywords]
+    return pydicom().filereader.read_partial(file, enough, force=True, specific_tags=kept)
 
 
 def _thousandth(value: float | None) -> float | None:

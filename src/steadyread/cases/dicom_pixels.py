@@ -60,11 +60,17 @@ def refuse_other_values(header: Header, hu: bool) -> None:
     raise InputRefused(f"{header.path}: {problem}")
 
 
-def in_hu(header: Header) -> NDArray[np.float32]:
-    """A CT image in HU, (rows, columns). Which end is dark is the display's matter: HU are HU."""
-    _, stored = _stored(header.path)
+def in_hu(path: Path) -> NDArray[np.float32]:
+    """A CT image in HU, (rows, columns). Which end is dark is the display's matter: HU are HU.
+
+    Raises:
+        InputRefused: damaged, too large, or not to be turned into HU.
+    """
+    tags, stored = _stored(path)
+    header = Header(path, tags)
+    refuse_other_values(header, hu=True)
     slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
-    assert slope is not None    # refused before where absent
+    assert slope is not None    # refused where absent
     assert intercept is not None
     stored *= slope
     stored += intercept

@@ -1,12 +1,48 @@
 """Other labels for the same cases: in the order of a network's classes, or five by rating in place of two."""
 
 import math
-from dataclasses import replace
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from steadyread.cases.case_set import Cases
-from steadyread.errors import InputRefused
+from steadyread.cases.row import Row
+from steadyread.errors import InputRefused, UsageError
 
 RATINGS = ("1", "2", "3", "4", "5")
+
+
+@dataclass(frozen=True)
+class Rated:
+    """How a nodule's malignancy rating from 1 to 5 becomes a label: `classes` are two or the five of `RATINGS`, and
+    fewer `readers` than these give none. A rating of 3 gives none either."""
+
+    classes: tuple[str, ...]
+    readers: int
+
+    @classmethod
+    def of(cls, labels: str, readers: int) -> "Rated":
+        """The rule that is asked for: `malignancy` or `rating`.
+
+        Raises:
+            UsageError: neither, or other numbers of readers than 1 to 4.
+        """
+        if labels not in ("malignancy", "rating"):
+            raise UsageError(f"labels must be malignancy or rating; got '{labels}'")
+        if readers not in (1, 2, 3, 4):
+            raise UsageError(f"readers must be 1 to 4; got {readers}")
+        return cls(("benign", "malignant") if labels == "malignancy" else RATINGS, readers)
+
+    def label(self, rating: float, seen: int | None) -> int | None:
+        """The class of a rating (0 is none) that `seen` readers gave, None where nobody knows how many."""
+        if rating in (0, 3) or (seen is not None and seen < self.readers):
+            return None
+        return int(rating > 3) if len(self.classes) == 2 else rating_class(rating)
+
+    def told(self, rows: Sequence[Row]) -> str:
+        """A sentence on the rows without a label."""
+        unlabelled = sum(row.label is None for row in rows)
+        return (f"{unlabelled} of {len(rows)} nodules have no label: fewer than {self.readers} readers, or a rating "
+                "of 3")
 
 
 def in_order(cases: Cases, names: tuple[str, ...]) -> Cases:

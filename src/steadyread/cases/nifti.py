@@ -39,6 +39,10 @@ class Volume:
     flips: tuple[int, ...]
     affine: tuple[tuple[float, ...], ...]
 
+    def part(self, used: tuple[slice, ...]) -> Pixels:
+        """The values of a part, (z, y, x); see `voxels`."""
+        return voxels(self)[used]
+
 
 def open_volume(file: Path) -> Volume:
     """The volume of a NIfTI file, its header read.
@@ -56,7 +60,7 @@ def open_volume(file: Path) -> Volume:
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or not (lengths > 0).all():
         raise InputRefused(f"{file}: its header gives no usable voxel size and place; fetch or convert it again")
-    order, flips = _turned(affine[:3, :3] / lengths, file)
+    order, flips = turned(affine[:3, :3] / lengths, str(file))
     return Volume(file, tuple(shape[axis] for axis in order), tuple(float(lengths[axis]) for axis in order), order,
                   flips, tuple(map(tuple, affine.tolist())))
 
@@ -117,13 +121,18 @@ def _refuse_large(file: Path, header: Any, extended: bool, packed: bool) -> None
                            f"header says {begins + count * kind.itemsize})")
 
 
-def _turned(directions: NDArray[np.float64], file: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Which of the file's axes run along z, y and x, and which of these three must be flipped."""
+def turned(directions: NDArray[np.float64], where: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Which of a file's axes run along z, y and x, and which of these three must be flipped, by the axes' directions
+    (columns) in a world that counts towards right, front and head.
+
+    Raises:
+        InputRefused: axes oblique to the patient's; it begins with `where`.
+    """
     world = np.abs(directions).argmax(0)
     lean = np.abs(directions).copy()
     lean[world, range(3)] = 0
     if sorted(world) != [0, 1, 2] or lean.max() > _LEAN:
-        raise InputRefused(f"{file}: its axes stand oblique to the patient's (by {_degrees(lean):.0f} degrees); "
+        raise InputRefused(f"{where}: its axes stand oblique to the patient's (by {_degrees(lean):.0f} degrees); "
                            "resample it to an axial grid first")
     order = tuple(int(np.flatnonzero(world == axis)[0]) for axis in (2, 1, 0))
     towards = (1, -1, -1)  # head, back, left in a world that counts towards head, front, right

@@ -7,43 +7,29 @@ from typing import Literal
 
 import numpy as np
 
+from steadyread.cases.boxes import LOW_HU, Box, Size, cases_of, told_beyond
 from steadyread.cases.case_set import Cases
-from steadyread.cases.labels import RATINGS, rating_class
-from steadyread.cases.nifti import Volume, centroid, nibabel, open_volume, voxels
-from steadyread.cases.operators import applied, copied, half_inside, linear, native_grid, outside, padding_told
+from steadyread.cases.labels import Rated
+from steadyread.cases.nifti import centroid, nibabel, open_volume, voxels
 from steadyread.cases.reader import reader
-from steadyread.cases.row import Pixels, Row
+from steadyread.cases.row import Row
 from steadyread.cases.tables import Line, has_columns, header_of, inside, read_table
-from steadyread.errors import InputRefused, UsageError
+from steadyread.errors import InputRefused
 from steadyread.files import is_folder, is_regular
-from steadyread.types import Bounds, NativeGrid
 
 _COLUMNS = ("patient_id", "nodule_id", "malignancy_rating", "file")
 _SERIES = ("series_uid", "seriesuid")
 _SCAN = ("manufacturer", "manufacturer_model", "convolution_kernel", "kvp", "slice_thickness_mm", "exposure_mas")
 _GRADES = ("diameter_mm", "subtlety", "internalstructure", "calcification", "sphericity", "margin", "lobulation",
            "spiculation", "texture")
-_LOW, _HIGH = -1024.0, 3071.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Nodule:
-    """What a box is read from: the volume, the mask's centre on it, or why there is none."""
-
-    volume: Volume | None
-    centre: tuple[float, ...] = ()
-    problem: str = ""
-    mask: Volume | None = None
 
 
 @dataclass(frozen=True)
 class _Asked:
     """The reader's options, checked."""
 
-    extents: tuple[int, ...]
-    spacing: float
-    readers: int
-    classes: tuple[str, ...]
+    size: Size
+    rated: Rated
 
 
 def recognises(path: Path) -> bool:
@@ -83,7 +69,7 @@ def read(path: Path, box_mm: float | Sequence[float] = 32.0, spacing_mm: float =
         InputRefused: a missing column, a value that is no rating, no volume at all, nibabel not installed.
         UsageError: an option that is out of range.
     """
-    asked = _asked(box_mm, spacing_mm, readers, labels)
+    asked = _Asked(Size.of(box_mm, spacing_mm), Rated.of(labels, readers))
     nibabel()
     table = path / "nodules.csv"
     lines = read_table(table, _COLUMNS)
@@ -96,47 +82,16 @@ def read(path: Path, box_mm: float | Sequence[float] = 32.0, spacing_mm: float =
     for line in lines:
         image, mask = (inside(path / folder, line.text("file"), line.where) for folder in ("images", "masks"))
         lacking = next((file for file in (image, mask) if not is_regular(file)), None)
-        nodule, below = (_Nodule(None), False) if lacking else _nodule(image, mask)
-        if lacking or not (nodule.problem or nodule.centre):
+        box, below = (Box(asked.size, None), False) if lacking else _box(image, mask, asked.size)
+        if lacking or not (box.problem or box.centre):
             missing.append(f"{line.where}: " + (f"no file {lacking}" if lacking else f"the mask {mask} is empty"))
             continue
         clamped += below
-        rows.append(_row(line, nodule, asked, scans))
+        rows.append(_row(line, box, asked, scans))
     if not rows:
         raise InputRefused(f"{table}: none of its {len(lines)} volumes can be read; the first: {missing[0]}")
 
-    def load(row: Row) -> Pixels:
-        place: _Nodule = row.source
-        if place.volume is None:
-            raise InputRefused(place.problem)
-        read = [linear(*axis) for axis in _lines(place, asked)]
-        used = tuple(slice(start, start + matrix.shape[1]) for start, matrix in read)
-        values = voxels(place.volume)[used]
-        values = np.where(np.isfinite(values) & (values < _LOW), _LOW, values)   # -inf stays, to be refused
-        return applied(values[None], [matrix for _, matrix in read])
-
-    def native(row: Row) -> NativeGrid | None:
-        return _native(row.source, asked)
-
-    return Cases(path.name, tuple(rows), load, asked.classes, Bounds(_LOW, _HIGH, "HU"), True, tuple(missing),
-                 tuple(_notes(rows, asked, clamped, scan_table is not None)), native=native,
-                 mask=lambda row: _mask(row.source, asked))
-
-
-def _asked(box_mm: float | Sequence[float], spacing: float, readers: int, labels: str) -> _Asked:
-    if labels not in ("malignancy", "rating"):
-        raise UsageError(f"labels must be malignancy or rating; got '{labels}'")
-    if readers not in (1, 2, 3, 4):
-        raise UsageError(f"readers must be 1 to 4; got {readers}")
-    box = tuple(box_mm) if isinstance(box_mm, list | tuple) else (box_mm,) * 3
-    if len(box) != 3:
-        raise UsageError(f"box_mm must be one value or three, (z, y, x); got {len(box)}")
-    for name, values in (("spacing_mm", (spacing,)), ("box_mm", box)):
-        for value in values:
-            if not isinstance(value, int | float) or not 0 < value < 1e4:
-                raise UsageError(f"{name} must be positive, in mm; got {value}")
-    classes = ("benign", "malignant") if labels == "malignancy" else RATINGS
-    return _Asked(tuple(max(1, round(side / spacing)) for side in box), float(spacing), readers, classes)
+    return cases_of(path.name, rows, asked.rated.classes, missing, _notes(rows, asked, clamped, scan_table is not None))
 
 
 def _scans(table: Path) -> dict[str, dict[str, str]]:
@@ -153,19 +108,19 @@ def _scans(table: Path) -> dict[str, dict[str, str]]:
     return scans
 
 
-def _nodule(image: Path, mask: Path) -> tuple[_Nodule, bool]:
-    """The nodule's place, and whether its volume has values below the scanner's range."""
+def _box(image: Path, mask: Path, size: Size) -> tuple[Box, bool]:
+    """The box about the nodule, and whether its volume has values below the scanner's range."""
     try:
         volume, marked = open_volume(image), open_volume(mask)
         if marked.shape != volume.shape or not np.allclose(marked.affine, volume.affine, atol=1e-3):
             raise InputRefused(f"{mask}: the mask has the shape {marked.shape} or a place other than those of its "
                                f"volume, {volume.shape}; resample it to the volume's grid")
-        return _Nodule(volume, centroid(marked), mask=marked), bool((voxels(volume) < _LOW).any())
+        return Box(size, volume, centroid(marked), marked=marked), bool((voxels(volume) < LOW_HU).any())
     except InputRefused as problem:
-        return _Nodule(None, problem=str(problem)), False
+        return Box(size, None, problem=str(problem)), False
 
 
-def _row(line: Line, nodule: _Nodule, asked: _Asked, scans: Mapping[str, Mapping[str, str]]) -> Row:
+def _row(line: Line, box: Box, asked: _Asked, scans: Mapping[str, Mapping[str, str]]) -> Row:
     patient = line.text("patient_id")
     if not patient:
         raise InputRefused(f"{line.where}: no patient_id; name one in every line")
@@ -179,22 +134,10 @@ def _row(line: Line, nodule: _Nodule, asked: _Asked, scans: Mapping[str, Mapping
                                  "readers": seen, "manufacturer": facts.pop("manufacturer", "")}
     dose = _positive(line, facts.pop("exposure_mas", ""))
     extras |= facts | {name: line.number_in(name) for name in _GRADES if line.text(name)}
-    beyond = None
-    if nodule.volume is not None:
-        lines = _lines(nodule, asked)
-        beyond = tuple(outside(*axis) for axis in lines)
-        extras |= padding_told(beyond, asked.extents) | {"copied_slices_share": copied(*lines[0]) / lines[0][-1],
-                                                         "slice_spacing_mm": nodule.volume.spacing_mm[0],
-                                                         "pixel_spacing_mm": nodule.volume.spacing_mm[-1]}
+    extras |= box.facts()
     name = line.text("file").removesuffix(".gz").removesuffix(".nii")
-    return Row(name, patient, _label(rating, seen, asked), f"{rating:g}", (asked.spacing,) * 3, "", nodule,
-               f"{line.where} ({line.text('file')})", extras, (1, *asked.extents), dose, beyond)
-
-
-def _label(rating: float, seen: int | None, asked: _Asked) -> int | None:
-    if rating in (0, 3) or (seen is not None and seen < asked.readers):
-        return None
-    return int(rating > 3) if len(asked.classes) == 2 else rating_class(rating)
+    return Row(name, patient, asked.rated.label(rating, seen), f"{rating:g}", (asked.size.spacing_mm,) * 3, "", box,
+               f"{line.where} ({line.text('file')})", extras, (1, *asked.size.extents), dose, box.beyond)
 
 
 def _positive(line: Line, text: str) -> float | None:
@@ -209,39 +152,10 @@ def _positive(line: Line, text: str) -> float | None:
     return value
 
 
-def _lines(place: _Nodule, asked: _Asked) -> list[tuple[int, float, float, int]]:
-    """Along each axis: the volume's extent, the centre and the step in its voxels, the box's extent."""
-    volume = place.volume
-    assert volume is not None
-    return [(held, centre, asked.spacing / own, extent) for held, centre, own, extent in
-            zip(volume.shape, place.centre, volume.spacing_mm, asked.extents, strict=True)]
-
-
-def _native(place: _Nodule, asked: _Asked) -> NativeGrid | None:
-    if place.volume is None:
-        return None
-    return native_grid(place.volume.spacing_mm, [linear(*axis)[1] for axis in _lines(place, asked)])
-
-
-def _mask(place: _Nodule, asked: _Asked) -> Pixels | None:
-    """The nodule on the box's grid, read as the image is, (z, y, x)."""
-    if place.mask is None:
-        return None
-    read = [linear(*axis) for axis in _lines(place, asked)]
-    used = tuple(slice(start, start + matrix.shape[1]) for start, matrix in read)
-    return half_inside(voxels(place.mask)[used], [matrix for _, matrix in read])
-
-
 def _notes(rows: Sequence[Row], asked: _Asked, clamped: int, joined: bool) -> list[str]:
-    unlabelled = sum(row.label is None for row in rows)
-    padded = sum(any(map(any, row.beyond or ())) for row in rows)
-    box = " x ".join(f"{extent * asked.spacing:g}" for extent in asked.extents)
-    notes = [f"{unlabelled} of {len(rows)} nodules have no label: fewer than {asked.readers} readers, or a rating "
-             "of 3",
-             f"{padded} of {len(rows)} volumes end within their box of {box} mm (z, y, x): there the outermost "
-             "voxel is repeated"]
+    notes = [asked.rated.told(rows), told_beyond(rows, asked.size)]
     if clamped:
-        notes.append(f"{clamped} of {len(rows)} volumes hold values below {_LOW:g} HU (padding outside the field "
+        notes.append(f"{clamped} of {len(rows)} volumes hold values below {LOW_HU:g} HU (padding outside the field "
                      "of view), which are raised to it")
     if joined:
         known = sum(bool(row.extras["manufacturer"]) for row in rows)

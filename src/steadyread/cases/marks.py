@@ -1,0 +1,87 @@
+"""What is marked in a volume, by outlines or points: the voxels inside, and where their middle lies."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadyread.cases.row import Pixels
+
+Points = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Marks:
+    """A volume of 0 and 1 that is 0 outside a small box: `values` (z, y, x), whose first voxel is `corner`."""
+
+    shape: tuple[int, ...]
+    spacing_mm: tuple[float, ...]
+    corner: tuple[int, ...]
+    values: NDArray[np.uint8]
+
+    def part(self, used: tuple[slice, ...]) -> Pixels:
+        """The marks in a part of the volume."""
+        result = np.zeros([piece.stop - piece.start for piece in used], np.uint8)
+        source, target = [], []
+        for piece, corner, held in zip(used, self.corner, self.values.shape, strict=True):
+            first, last = max(piece.start, corner), min(piece.stop, corner + held)
+            source.append(slice(first - corner, max(first, last) - corner))
+            target.append(slice(first - piece.start, max(first, last) - piece.start))
+        result[tuple(target)] = self.values[tuple(source)]
+        return result
+
+    @property
+    def centre(self) -> tuple[float, ...]:
+        """The mean place of the marked voxels, along (z, y, x)."""
+        return tuple(float(places.mean()) + corner for places, corner in
+                     zip(np.nonzero(self.values), self.corner, strict=True))
+
+    @property
+    def volume_mm3(self) -> float:
+        """Of the marked voxels."""
+        return float(self.values.sum()) * float(np.prod(self.spacing_mm))
+
+
+def marked(places: NDArray[np.int64], shape: Sequence[int], spacing_mm: Sequence[float]) -> Marks | None:
+    """The voxels at these places (n, 3) as marks; None where none lies inside a volume of this shape."""
+    inside = places[((places >= 0) & (places < np.asarray(shape))).all(1)]
+    if not len(inside):
+        return None
+    corner = inside.min(0)
+    values = np.zeros(inside.max(0) - corner + 1, np.uint8)
+    values[tuple((inside - corner).T)] = 1
+    return Marks(tuple(shape), tuple(spacing_mm), tuple(map(int, corner)), values)
+
+
+def inside_outlines(outlines: Sequence[Points]) -> NDArray[np.int64]:
+    """The voxels (n, 3) whose middle lies inside closed outlines (m, 3), each in one slice of z, in voxels (z, y, x).
+
+    Of several in one slice those inside an even number are outside: an outline within another is a hole.
+    """
+    slices: dict[int, list[Points]] = {}
+    for outline in outlines:
+        slices.setdefault(round(float(outline[:, 0].mean())), []).append(outline[:, 1:])
+    found = []
+    for place, flat in slices.items():
+        corner = np.floor(np.min([outline.min(0) for outline in flat], axis=0)).astype(int)
+        extent = np.ceil(np.max([outline.max(0) for outline in flat], axis=0)).astype(int) - corner + 2
+        inside = np.logical_xor.reduce([_inside(outline - corner, extent) for outline in flat])
+        rows, columns = np.nonzero(inside)
+        found.append(np.column_stack([np.full(len(rows), place), rows + corner[0], columns + corner[1]]))
+    return np.concatenate(found).astype(np.int64) if found else np.empty((0, 3), np.int64)
+
+
+def _inside(outline: Points, extent: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Which pixels' middles lie inside a polygon, by the even-odd rule along each row."""
+    y, x = outline.T
+    y_next, x_next = np.roll(y, -1), np.roll(x, -1)
+    first, last = np.ceil(np.minimum(y, y_next)).astype(int), np.ceil(np.maximum(y, y_next)).astype(int)
+    counts = last - first       # the rows that each edge crosses; level ones cross none
+    edges = np.repeat(np.arange(len(y)), counts)
+    rows = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts) + first[edges]
+    slope = (x_next - x)[edges] / np.where(y_next == y, 1, y_next - y)[edges]
+    crossed = np.ceil(x[edges] + (rows - y[edges]) * slope).astype(int)
+    turns = np.zeros(extent, np.int64)
+    np.add.at(turns, (rows, crossed), 1)
+    return np.asarray(turns.cumsum(1) % 2 == 1)

@@ -1,0 +1,189 @@
+"""CT series in DICOM with places in them: cubes about the points of a table, or about what RTSTRUCT, SEG or SR mark."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from steadyread.cases.boxes import Box, Size, cases_of, told_beyond
+from steadyread.cases.case_set import Cases
+from steadyread.cases.marks import Points, inside_outlines, marked
+from steadyread.cases.placed import SeriesBelow, about, boxed, row_of
+from steadyread.cases.reader import reader
+from steadyread.cases.readers.folders import OTHER_IMAGES, in_order, part_of
+from steadyread.cases.row import Row
+from steadyread.cases.set_aside import Exclude, without_excluded
+from steadyread.cases.stack import Stack, series_among
+from steadyread.cases.structures import Structure, is_marking, structures
+from steadyread.cases.tables import Line, header_of, is_table, read_table
+from steadyread.errors import InputRefused, UsageError
+from steadyread.files import entries, files_below, is_folder, is_regular
+from steadyread.names import shown
+
+# The columns of a table of points, each with other names that it may have (LUNA16's among them).
+_COLUMNS = {"x": ("x_mm", "coordx"), "y": ("y_mm", "coordy"), "z": ("z_mm", "coordz"), "label": ("class",),
+            "series": ("seriesuid", "series_uid", "seriesinstanceuid"),
+            "patient": ("patient_id", "patientid", "subject"), "part": ("split",), "id": ("nodule_id",)}
+_NEEDED = ("x", "y", "z", "label")
+_DICOM = ("", ".dcm", ".dicom", ".ima")
+_AXIAL = (0, 1, 2)
+Coordinates = Literal["LPS", "RAS"]
+
+
+def recognises(path: Path) -> bool:
+    """Whether `path` is a table of points, or a folder with one or with an RTSTRUCT, SEG or SR file below it."""
+    return bool(_tables(path)) or (is_folder(path) and any(map(is_marking, _dicom(path))))
+
+
+@reader("ct", recognises=recognises, order=60, defaults={"preparation": {"window": (-1000.0, 400.0)}},
+        looked_for="DICOM series with a CSV of points (x, y, z, label), or with RTSTRUCT, SEG or SR files")
+def read(path: Path, box_mm: float | Sequence[float] = 32.0, spacing_mm: float = 1.0,
+         classes: tuple[str, ...] | None = None, coordinates: Coordinates = "LPS", series: str | None = None,
+         exclude: Exclude = ()) -> Cases:
+    """A cube about each point, (1, z, y, x) in HU: z towards the head, y the back, x the patient's left.
+
+    A cube is centred at its point and read by plain linear interpolation, see `Box`; an even number of points along an
+    axis lies about it evenly. The points are the lines of a table (x, y, z in the patient's mm), or, where there is no
+    table, the middles of what RTSTRUCT, SEG and SR files mark. The columns kvp, exposure_mas (the dose of the mean
+    noise of the slices that a cube touches), ctdivol_mgy, convolution_kernel, slice_thickness_mm, slice_spacing_mm and
+    pixel_spacing_mm come from the tags; a table's further columns are carried along.
+
+    A label is the table's, or the structure's name without a number behind it.
+
+    Args:
+        box_mm: the cube's sides, one value or (z, y, x).
+        spacing_mm: of the grid that it is read on.
+        classes: the class names in order. Structures are of the class that their name contains, in capitals or not;
+            others are left out.
+        coordinates: of a table: `LPS` (x to the patient's left, y to the back: DICOM, ITK) or `RAS`.
+        series: which series, where a table names none and there are several: its uid or the end of it.
+        exclude: patterns of files and folders to leave out.
+
+    Raises:
+        InputRefused: a missing column, nothing marked, or no cube that can be read, with the first one's reason:
+            slices that are missing or unevenly spaced, a tilted gantry, values without rescaling, several series
+            without a choice.
+        UsageError: an option that is out of range.
+    """
+    size = Size.of(box_mm, spacing_mm)
+    if coordinates not in ("LPS", "RAS"):
+        raise UsageError(f"coordinates must be LPS or RAS; got '{coordinates}'")
+    tables = _tables(path)
+    root = path if is_folder(path) else path.parent
+    if len(tables) > 1:
+        raise InputRefused(f"{path}: {len(tables)} tables of points ({', '.join(table.name for table in tables)}); "
+                           "name the one")
+    files, excluded = without_excluded(list(_dicom(root)), root, exclude)
+    marking = [] if tables else [file for file in files if is_marking(file)]
+    known = SeriesBelow(root, series_among(file for file in files if file not in set(marking)))
+    rows = list(_of_table(tables[0], known, size, coordinates, series) if tables else
+                _of_structures(marking, known, size, classes, series))
+    if not rows:
+        raise InputRefused(f"{path}: nothing is marked in its {len(marking)} RTSTRUCT, SEG and SR files"
+                           + (f" that is one of {', '.join(classes)}" if classes else ""))
+    problems = [row for row in rows if row.source.problem]
+    if len(problems) == len(rows):
+        raise InputRefused(problems[0].source.problem)
+    names = tuple(classes) if classes else in_order({row.raw_label for row in rows if row.raw_label})
+    unknown = next((row for row in rows if row.raw_label and row.raw_label not in names), None)
+    if unknown is not None:
+        raise InputRefused(f"{unknown.where}: unknown label '{unknown.raw_label}'; expected one of {', '.join(names)}")
+    rows = [replace(row, label=names.index(row.raw_label) if row.raw_label else None) for row in rows]
+    unplaced = (f"{len(problems)} of {len(rows)} cubes cannot be read, the first: {problems[0].source.problem}",) \
+        if problems else ()
+    cases = cases_of(shown(root.name), rows, names, (), (told_beyond(rows, size), *excluded, *unplaced))
+    return replace(cases, patients_known=all(row.patient != row.id for row in rows))
+
+
+def _of_table(table: Path, known: SeriesBelow, size: Size, coordinates: str, series: str | None) -> Iterator[Row]:
+    for line in _lines(table):
+        point = np.array([line.number_in(axis) for axis in "xyz"]) * ((-1, -1, 1) if coordinates == "RAS" else 1)
+        patient, part = shown(line.text("patient")), line.text("part")
+        if part and not part_of(part):
+            raise InputRefused(f"{line.where}: unknown part '{part}'; expected train, validation or test")
+        name = line.text("series") or series
+
+        def placed(name: str | None = name, patient: str = line.text("patient"), point: Points = point) -> Box:
+            stack = known.named(name) if name else known.of_patient(patient)
+            return about(stack, size, stack.voxel(point[None])[0])
+
+        extras = {key: value for key, value in line.values.items() if key and key not in _COLUMNS}
+        row = row_of(shown(line.text("id")) or f"{table.stem}-{line.number}", shown(line.text("label")), line.where,
+                     boxed(placed, size, line.where), extras)
+        yield replace(row, patient=patient or row.patient, part=part_of(part) or "")
+
+
+def _of_structures(files: Sequence[Path], known: SeriesBelow, size: Size, classes: Sequence[str] | None,
+                   series: str | None) -> Iterator[Row]:
+    for file in files:
+        for number, structure in enumerate(structures(file), 1):
+            label = _class_of(structure.name, classes)
+            if label is not None:
+                def placed(structure: Structure = structure) -> Box:
+                    return _box_of(structure, _series_of(structure, known, series), size)
+
+                yield row_of(f"{shown(file.relative_to(known.root).as_posix())}#{number}", label, structure.where,
+                             boxed(placed, size, structure.where), {"structure": shown(structure.name)})
+
+
+def _series_of(structure: Structure, known: SeriesBelow, series: str | None) -> Stack:
+    if structure.series:
+        return known.of(structure.series)
+    if structure.pixels:
+        return known.with_image(structure.pixels[0][0])
+    return known.named(series) if series else known.in_frame(structure.frame)
+
+
+def _box_of(structure: Structure, stack: Stack, size: Size) -> Box:
+    """The box about the middle of what is marked: of the voxels inside, or of the points where none is."""
+    voxels = stack.voxel(structure.points) if len(structure.points) else np.empty((0, 3))
+    outlines = [stack.voxel(outline) for outline in structure.outlines]
+    for uid, pixels in structure.pixels:
+        if uid not in stack.uids:
+            raise InputRefused(f"it marks the image ...{uid[-12:]}, which is not in the series ...{stack.uid[-12:]}")
+        voxels = np.concatenate([voxels, stack.pixel(stack.uids[uid], pixels)])
+    if outlines and stack.order != _AXIAL:
+        raise InputRefused("outlines are read in axial series only; give the axial series")
+    places = np.rint(voxels).astype(np.int64) if structure.middles else inside_outlines(outlines)
+    marks = marked(places, stack.shape, stack.spacing_mm)
+    points = voxels if len(voxels) else np.concatenate(outlines)
+    centre = np.array(marks.centre) if marks is not None and not structure.middles else points.mean(0)
+    return about(stack, size, centre, marks)
+
+
+def _class_of(name: str, classes: Sequence[str] | None) -> str | None:
+    """The class that a structure's name means, None where it is none of them."""
+    if classes is None:
+        return shown(re.sub(r"[\W_]*\d+$", "", name).strip()) or None
+    found = [each for each in classes if each.casefold() in name.casefold()]
+    return max(found, key=len) if found else None      # "malignant" is in "non-malignant", which is the longer
+
+
+def _lines(table: Path) -> list[Line]:
+    header = header_of(table)
+    names = {_name_in(header, own): own for own in _COLUMNS}
+    lines = read_table(table, tuple(filter(None, (_name_in(header, own) for own in _NEEDED))))
+    return [replace(line, values={names.get(key, key): value for key, value in line.values.items()}) for line in lines]
+
+
+def _name_in(header: Sequence[str], own: str) -> str | None:
+    """By which name a table has one of our columns."""
+    known = (own, *_COLUMNS[own])
+    return next((name for name in header if name.casefold() in known), None)
+
+
+def _tables(path: Path) -> list[Path]:
+    """The tables of points at `path`."""
+    files = [path] if is_regular(path) else entries(path) if is_folder(path) else []
+    headers = {file: header_of(file) for file in files if is_table(file)}
+    return [file for file, header in headers.items() if all(_name_in(header, own) for own in _NEEDED)
+            and not any(name.casefold() == "file" for name in header)]
+
+
+def _dicom(folder: Path) -> Iterator[Path]:
+    """The files below a folder whose name may be that of a DICOM file."""
+    yield from (file for file in files_below(folder) if file.suffix.lower() in _DICOM or
+                (file.suffix.lower() not in OTHER_IMAGES and re.fullmatch(r"[\d.]+", file.name)))

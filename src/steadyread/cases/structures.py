@@ -1,0 +1,181 @@
+"""What DICOM files mark in a patient: RTSTRUCT contours, SEG segments, and the regions of SR measurement groups.
+
+After DICOM PS3.3 C.8.8.5 and C.8.8.6 (structure set, contours), C.8.20 (segmentation) and PS3.16 TID 1410, 1411
+(measurement groups). Names are those of the structure, the segment, or the tracking identifier and the finding.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from steadyread.cases.dicom_header import broken_is_refused, quiet, read_header, whole
+from steadyread.errors import InputRefused
+
+_STORED = rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(?:(481\.3)|(66\.[47])|(88\.(?:11|22|33|34|35)))\0?(?![\d.])"
+_HEAD = 1024             # bytes in which the file's own kind stands
+_MOST_VALUES = 2**28     # of a segmentation, unpacked
+_GROUP, _TRACKING, _FINDING = "125007", "112039", "121071"    # code values of DCM
+
+
+@dataclass(frozen=True, eq=False)
+class Structure:
+    """What a file marks under one name: closed `outlines` (n, 3), or single `points` (n, 3), in the patient's (x, y, z)
+    in mm (LPS); or `pixels`, as (SOP uid of the image, points (n, 2) by row and column from 0). `middles` says that the
+    points are the middles of voxels, all marked. `series` is the uid of the CT series, `frame` that of its frame of
+    reference, "" where the file says neither."""
+
+    name: str
+    where: str
+    series: str = ""
+    frame: str = ""
+    outlines: tuple[NDArray[np.float64], ...] = ()
+    points: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
+    pixels: tuple[tuple[str, NDArray[np.float64]], ...] = ()
+    middles: bool = False
+
+
+def is_marking(path: Path) -> bool:
+    """Whether a file is an RTSTRUCT, a SEG or an SR, by its first bytes."""
+    return _kind(path) is not None
+
+
+def structures(path: Path) -> list[Structure]:
+    """What a file marks, in its order; none where an SR has no measurement groups with places.
+
+    Raises:
+        InputRefused: it cannot be read, or marks nothing by the standard.
+    """
+    kind = _kind(path)
+    read_header(path, ("SOPClassUID",))      # refuses what is too large
+    with broken_is_refused(path, "its structures cannot be read"), quiet():
+        tags = whole(path)
+        return list((_contours, _segments, _groups)[kind or 0](path, tags))
+
+
+def _kind(path: Path) -> int | None:
+    with path.open("rb") as file:
+        found = re.search(_STORED, file.read(_HEAD))
+    return None if found is None else next(at for at, group in enumerate(found.groups()) if group)
+
+
+def _contours(path: Path, tags: Any) -> Iterator[Structure]:
+    names = {int(item.ROINumber): str(item.get("ROIName", "")) for item in tags.StructureSetROISequence}
+    series = next((str(each.SeriesInstanceUID) for frame in tags.get("ReferencedFrameOfReferenceSequence", [])
+                   for study in frame.get("RTReferencedStudySequence", [])
+                   for each in study.get("RTReferencedSeriesSequence", [])), "")
+    for item in tags.get("ROIContourSequence", []):
+        name = names.get(int(item.ReferencedROINumber), "")
+        contours = [(str(each.get("ContourGeometricType", "")), _places(each.ContourData, 3))
+                    for each in item.get("ContourSequence", [])]
+        closed = tuple(places for kind, places in contours if kind != "POINT" and len(places) > 2)
+        single = [places for kind, places in contours if kind == "POINT"]
+        if closed or single:
+            yield Structure(name, f"{path.name} ({name})", series, outlines=closed,
+                            points=np.concatenate([np.empty((0, 3)), *single]))
+
+
+def _segments(path: Path, tags: Any) -> Iterator[Structure]:
+    frames, rows, columns = int(tags.get("NumberOfFrames", 1) or 1), int(tags.Rows), int(tags.Columns)
+    if frames * rows * columns > _MOST_VALUES:
+        raise InputRefused(f"{path}: {frames} frames of {rows} x {columns} pixels; at most {_MOST_VALUES:,} values are "
+                           "read")
+    if tags.file_meta.TransferSyntaxUID.is_compressed and not tags.file_meta.TransferSyntaxUID.is_deflated:
+        raise InputRefused(f"{path}: a compressed segmentation; decompress it first")
+    values = np.asarray(tags.pixel_array).reshape(frames, rows, columns)
+    kind = str(tags.get("SegmentationType", "BINARY"))
+    least = float(tags.get("MaximumFractionalValue", 1)) / 2 if kind == "FRACTIONAL" else 1
+    shared = (tags.get("SharedFunctionalGroupsSequence") or [{}])[0]
+    places: dict[int, list[NDArray[np.float64]]] = {}
+    for frame, own in zip(values, tags.PerFrameFunctionalGroupsSequence, strict=True):
+        numbers = np.unique(frame[frame > 0]) if kind == "LABELMAP" else [int(
+            _functional(own, shared, "SegmentIdentificationSequence").ReferencedSegmentNumber)]
+        for number in numbers:
+            chosen = frame == number if kind == "LABELMAP" else frame >= least
+            places.setdefault(int(number), []).append(_in_patient(np.argwhere(chosen), own, shared))
+    series = next((str(each.SeriesInstanceUID) for each in tags.get("ReferencedSeriesSequence", [])), "")
+    for item in tags.SegmentSequence:
+        points = places.get(int(item.SegmentNumber), [])
+        name = str(item.get("SegmentLabel", ""))
+        if sum(map(len, points)):
+            yield Structure(name, f"{path.name} ({name})", series, points=np.concatenate(points), middles=True)
+
+
+def _functional(own: Any, shared: Any, keyword: str) -> Any:
+    """The item of a functional group, a frame's own or that of all."""
+    return (own.get(keyword) or shared.get(keyword))[0]
+
+
+def _in_patient(pixels: NDArray[np.int64], own: Any, shared: Any) -> NDArray[np.float64]:
+    """The places in mm of a frame's pixels (n, 2) by row and column, PS3.3 C.7.6.2.1.1."""
+    corner = np.array(_functional(own, shared, "PlanePositionSequence").ImagePositionPatient, float)
+    axes = np.array(_functional(own, shared, "PlaneOrientationSequence").ImageOrientationPatient, float)
+    down, across = map(float, _functional(own, shared, "PixelMeasuresSequence").PixelSpacing)
+    return np.asarray(corner + pixels[:, :1] * down * axes[3:] + pixels[:, 1:] * across * axes[:3])
+
+
+def _groups(path: Path, tags: Any) -> Iterator[Structure]:
+    for item in _containers(tags):
+        parts = list(_below(item))
+        names = {_code(part): str(part.get("TextValue", "") or _meaning(part)) for part in parts
+                 if _code(part) in (_TRACKING, _FINDING)}
+        name = " / ".join(names[code] for code in (_TRACKING, _FINDING) if names.get(code))
+        spatial = [part for part in parts if part.get("ValueType") == "SCOORD3D"]
+        outlines = tuple(_places(part.GraphicData, 3) for part in spatial if part.GraphicType == "POLYGON")
+        points = [_middle(part, 3) for part in spatial if part.GraphicType != "POLYGON"]
+        pixels = tuple((str(part.ContentSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID),
+                        _middle(part, 2)[:, ::-1] - 0.5)      # counted from the corner of the first pixel, PS3.3 C.18.6
+                       for part in parts if part.get("ValueType") == "SCOORD")
+        frame = next((str(part.get("ReferencedFrameOfReferenceUID", "")) for part in spatial), "")
+        if spatial or pixels:
+            yield Structure(name, f"{path.name} ({name})", "", frame, outlines,
+                            np.concatenate([np.empty((0, 3)), *points]), pixels)
+
+
+def _middle(part: Any, axes: int) -> NDArray[np.float64]:
+    """The middle of a graphic, (1, axes), or each of its points where it is several, (n, axes)."""
+    places, kind = _places(part.GraphicData, axes), part.GraphicType
+    if kind in ("POINT", "MULTIPOINT"):
+        return places
+    if kind == "CIRCLE":
+        return places[:1]
+    closed = len(places) > 1 and bool((places[0] == places[-1]).all())
+    middle: NDArray[np.float64] = places[:-1 if closed else None].mean(0, keepdims=True)
+    return middle
+
+
+def _containers(item: Any) -> Iterator[Any]:
+    """The measurement groups below a content item."""
+    for part in item.get("ContentSequence", []):
+        if part.get("ValueType") == "CONTAINER" and _code(part) == _GROUP:
+            yield part
+        else:
+            yield from _containers(part)
+
+
+def _below(item: Any) -> Iterator[Any]:
+    for part in item.get("ContentSequence", []):
+        yield part
+        yield from _below(part)
+
+
+def _code(item: Any) -> str:
+    names = item.get("ConceptNameCodeSequence")
+    return str(names[0].get("CodeValue", "")) if names else ""
+
+
+def _meaning(item: Any) -> str:
+    codes = item.get("ConceptCodeSequence")
+    return str(codes[0].get("CodeMeaning", "")) if codes else ""
+
+
+def _places(values: Any, axes: int) -> NDArray[np.float64]:
+    """Numbers one after the other as points; finite ones."""
+    places = np.array(values, np.float64)
+    if places.size % axes or not np.isfinite(places).all():
+        raise ValueError(f"{places.size} coordinates, which are no points of {axes}")
+    return places.reshape(-1, axes)
