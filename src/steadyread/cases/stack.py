@@ -117,8 +117,12 @@ def series_among(files: Iterable[Path]) -> list[Found]:
         except InputRefused as problem:
             broken[path.parent] = str(problem)
             continue
-        if header is not None and why_other(header) is None:
-            groups[header.text("SeriesInstanceUID")].append(header)
+        if header is None or why_other(header) is not None:
+            continue
+        if uid := header.text("SeriesInstanceUID"):
+            groups[uid].append(header)
+        else:
+            broken[path.parent] = f"{path}: a CT slice without SeriesInstanceUID: damaged? Get it again"
     return [_found(uid, headers, broken) for uid, headers in groups.items()]
 
 

@@ -24,10 +24,13 @@ _GROUP, _TRACKING, _FINDING = "125007", "112039", "121071"    # code values of D
 
 @dataclass(frozen=True, eq=False)
 class Structure:
-    """What a file marks under one name: closed `outlines` (n, 3), or single `points` (n, 3), in the patient's (x, y, z)
-    in mm (LPS); or `pixels`, as (SOP uid of the image, points (n, 2) by row and column from 0). `middles` says that the
-    points are the middles of voxels, all marked. `series` is the uid of the CT series, `frame` that of its frame of
-    reference, "" where the file says neither."""
+    """What a file marks under one name.
+
+    Closed `outlines` (n, 3) and single `points` (n, 3) in the patient's (x, y, z) in mm (LPS), or `pixels`, as (SOP uid
+    of the image, points (n, 2) by row and column from 0). `middles` says that the points are the middles of voxels, all
+    marked. `series` is the uid of the CT series, `frame` that of its frame of reference, `finding` what is marked, each
+    "" where the file does not say.
+    """
 
     name: str
     where: str
@@ -37,6 +40,7 @@ class Structure:
     points: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
     pixels: tuple[tuple[str, NDArray[np.float64]], ...] = ()
     middles: bool = False
+    finding: str = ""
 
 
 def is_marking(path: Path) -> bool:
@@ -123,7 +127,7 @@ def _groups(path: Path, tags: Any) -> Iterator[Structure]:
         parts = list(_below(item))
         names = {_code(part): str(part.get("TextValue", "") or _meaning(part)) for part in parts
                  if _code(part) in (_TRACKING, _FINDING)}
-        name = " / ".join(names[code] for code in (_TRACKING, _FINDING) if names.get(code))
+        name = names.get(_TRACKING) or names.get(_FINDING, "")
         spatial = [part for part in parts if part.get("ValueType") == "SCOORD3D"]
         outlines = tuple(_places(part.GraphicData, 3) for part in spatial if part.GraphicType == "POLYGON")
         points = [_middle(part, 3) for part in spatial if part.GraphicType != "POLYGON"]
@@ -133,7 +137,7 @@ def _groups(path: Path, tags: Any) -> Iterator[Structure]:
         frame = next((str(part.get("ReferencedFrameOfReferenceUID", "")) for part in spatial), "")
         if spatial or pixels:
             yield Structure(name, f"{path.name} ({name})", "", frame, outlines,
-                            np.concatenate([np.empty((0, 3)), *points]), pixels)
+                            np.concatenate([np.empty((0, 3)), *points]), pixels, finding=names.get(_FINDING, ""))
 
 
 def _middle(part: Any, axes: int) -> NDArray[np.float64]:

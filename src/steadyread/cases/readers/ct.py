@@ -51,7 +51,7 @@ def read(path: Path, box_mm: float | Sequence[float] = 32.0, spacing_mm: float =
     noise of the slices that a cube touches), ctdivol_mgy, convolution_kernel, slice_thickness_mm, slice_spacing_mm and
     pixel_spacing_mm come from the tags; a table's further columns are carried along.
 
-    A label is the table's, or the structure's name without a number behind it.
+    A label is the table's, or the structure's name without a number behind it (of an SR the finding, where it has one).
 
     Args:
         box_mm: the cube's sides, one value or (z, y, x).
@@ -120,7 +120,7 @@ def _of_structures(files: Sequence[Path], known: SeriesBelow, size: Size, classe
                    series: str | None) -> Iterator[Row]:
     for file in files:
         for number, structure in enumerate(structures(file), 1):
-            label = _class_of(structure.name, classes)
+            label = _class_of(structure, classes)
             if label is not None:
                 def placed(structure: Structure = structure) -> Box:
                     return _box_of(structure, _series_of(structure, known, series), size)
@@ -154,11 +154,12 @@ def _box_of(structure: Structure, stack: Stack, size: Size) -> Box:
     return about(stack, size, centre, marks)
 
 
-def _class_of(name: str, classes: Sequence[str] | None) -> str | None:
-    """The class that a structure's name means, None where it is none of them."""
+def _class_of(structure: Structure, classes: Sequence[str] | None) -> str | None:
+    """The class that a structure's name or finding means, None where it is none of them."""
     if classes is None:
-        return shown(re.sub(r"[\W_]*\d+$", "", name).strip()) or None
-    found = [each for each in classes if each.casefold() in name.casefold()]
+        return shown(structure.finding or re.sub(r"[\W_]*\d+$", "", structure.name).strip()) or None
+    text = f"{structure.name} {structure.finding}".casefold()
+    found = [each for each in classes if each.casefold() in text]
     return max(found, key=len) if found else None      # "malignant" is in "non-malignant", which is the longer
 
 
