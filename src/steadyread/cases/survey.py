@@ -30,7 +30,7 @@ _BOOKS = (".xlsx", ".xls", ".ods", ".parquet", ".mat", ".pkl")
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 _ARRAYS = (".npy", ".mat", ".h5", ".hdf5", ".pt", ".pkl", ".parquet")
 _LABELS = re.compile(r"label|class|diagnos|target|categor|pathology|finding|outcome|ground.?truth", re.IGNORECASE)
-_DICOM = ("CT series in DICOM need a CSV of points (x, y, z, label) beside them, or RTSTRUCT, SEG or SR files among "
+_DICOM = ("CT series in DICOM need a CSV of points (x, y, z, label), or RTSTRUCT, SEG or SR files among "
           "them (`steadyread noise measure` takes a phantom's); others are read as PNG, NIfTI or npz: convert them")
 _EXPECTED = ("Expected class folders of pictures, a CSV (file,label), an npz in MedMNIST's layout, or a data set's "
              "own files")
