@@ -14,6 +14,7 @@ from torch import nn
 from fabricate_pictures import pictures
 from steadyread import Bounds, Classifier, smallest_flip
 from steadyread.errors import InputRefused, UsageError
+from steadyread.jobs.cards import with_findings
 from steadyread.jobs.material import listed
 from steadyread.models.format import FORMATS, source_of
 from steadyread.networks import inspected, load_classifier
@@ -306,13 +307,33 @@ def test_what_hugging_face_does_to_images_is_read_from_its_json(stated: dict[str
     assert facts.classes == ("no", "yes")
 
 
-@pytest.mark.parametrize(("config", "said"), [
-    ({"auto_map": {"AutoModel": "evil.Net"}}, "auto_map"),
-    ({"problem_type": "multi_label_classification"}, "several findings")])
-def test_folders_that_name_code_or_several_findings_are_refused(config: dict[str, object], said: str, tmp_path: Path
-                                                                ) -> None:
-    with pytest.raises(InputRefused, match=said):
-        load_classifier(folder_of(tmp_path / "net", config))
+def test_folders_that_name_code_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputRefused, match="auto_map"):
+        load_classifier(folder_of(tmp_path / "net", {"auto_map": {"AutoModel": "evil.Net"}}))
+
+
+def test_hugging_face_names_the_findings_of_a_network_of_several(tmp_path: Path) -> None:
+    facts = FORMATS["hf"].facts(folder_of(tmp_path / "net", {
+        "problem_type": "multi_label_classification", "id2label": {"0": "Mass", "10": "Nodule/Mass", "2": "Effusion"}}))
+    assert facts.settings["model"]["output"] == "logit"
+    assert facts.settings["model"]["findings"] == ["Mass", "Effusion", "Nodule_Mass"]
+    assert (facts.classes, facts.findings) == ((), 3)
+
+
+@pytest.mark.slow
+def test_keras_sigmoids_are_findings_a_logit_each(tmp_path: Path) -> None:
+    keras = keras_of_torch()
+    network = keras.Sequential([keras.Input((16, 16, 1)), keras.layers.Flatten(),
+                                keras.layers.Dense(3, activation="sigmoid")])
+    network.save(tmp_path / "net.keras")
+    with pytest.raises(UsageError, match="returns 3 findings"):
+        with_findings(read_study(None, keyed(model__name=str(tmp_path / "net.keras"))))
+    brought = load_classifier(tmp_path / "net.keras", bounds=(0, 1), findings=("a", "b", "c"), threshold={"b": 0.3})
+    images = torch.rand((5, 1, 16, 16))
+    theirs = torch.as_tensor(network(images.movedim(1, -1), training=False))
+    for place, name in enumerate("abc"):
+        view = brought.of(name)
+        assert torch.allclose(view.probabilities(view.logits(images))[:, 1], theirs[:, place], atol=1e-6)
 
 
 def bundle_of(path: Path, **config: object) -> Path:

@@ -21,11 +21,12 @@ import pyarrow as pa
 from steadyread import set_aside
 from steadyread.assessment import Against, Attack
 from steadyread.assessment import assess as assess_cases
-from steadyread.cases import Cases, audit
+from steadyread.cases import Cases, audit, of_finding
 from steadyread.checks import judged
 from steadyread.classifier import Classifier
 from steadyread.comparing import COMPARED, compared_rows
 from steadyread.errors import UsageError
+from steadyread.files import JOBS
 from steadyread.findings import Finding
 from steadyread.frames import Frame, frame
 from steadyread.jobs.attacks import pixel_attacks
@@ -56,7 +57,10 @@ def assess(classifier: Classifier, data: object, attacks: Attacks | Attack | Non
     Args:
         data: `Cases`, (images, labels), or a torch `Dataset` or `DataLoader`. All but cases need `bounds`, and may have
             whatever else is known of them: patients, classes, parts, ids, spacing_mm (see `Cases.from_arrays`).
-            Images of the part `test` are judged; those of `validation` set the threshold of triage.
+            Images of the part `test` are judged; those of `validation` set the threshold of triage. With `findings`,
+            where the classifier has none of its own: their names in the order of its values; else those of its findings
+            that are assessed (all if left out). Each is a network of the assessment, by its own labels: a column of the
+            labels (n, findings), or of the table that the cases come from (see `open_cases`, every_row=True).
         attacks: what is tried, see `assessment.assess`; FGSM, BIM and PGD at the usual sizes and the search for the
             smallest flip if None.
         against: what must be lost for a flip: the true `label`, the clean `prediction`, or `both`.
@@ -68,6 +72,12 @@ def assess(classifier: Classifier, data: object, attacks: Attacks | Attack | Non
         InputRefused, UsageError: images, labels or the model's output are not as stated.
         PlanDiffers: the store holds another assessment.
     """
+    findings = known.pop("findings", ())
+    if findings and isinstance(classifier, Classifier) and not classifier.findings:
+        classifier = replace(classifier, findings=findings)
+    several = tuple(classifier.thresholds) if isinstance(classifier, Classifier) else ()
+    if several and not isinstance(data, Cases):
+        known["findings"] = several
     cases = Cases.of(data, **known)
     _refuse_misstated(classifier, cases)
     usual = Study.model_validate({"attacks": {"epsilons": _USUAL}})
@@ -75,12 +85,22 @@ def assess(classifier: Classifier, data: object, attacks: Attacks | Attack | Non
     told = progress or watched()
     temporary = Temporary() if store is None else None
     folder = temporary.folder if temporary is not None else Path(str(store))
-    table = assess_cases(classifier, cases, tried, against=against, store=folder, seed=seed, progress=told)
+    chosen = tuple(findings) or several
+    views = [(classifier.of(name), of_finding(cases, name, several), folder / JOBS / name / "fold-0")
+             for name in chosen]
+    for view, labelled, place in views or [(classifier, cases, folder)]:
+        table = assess_cases(view, labelled, tried, against=against, store=place, seed=seed, progress=told)
+        _look(view, labelled, table, place, (seed, told))
+    return Assessment(open_cells(folder), seed, temporary)
+
+
+def _look(classifier: Classifier, cases: Cases, table: pa.Table, folder: Path, how: tuple[int, Progress]) -> None:
+    """What stands beside the records of a network: whether they can be trusted, and a few images."""
+    seed, told = how
     read = set_aside.assessed(cases, table)
     test = read.part("test") if part_of(table) else read
     set_aside.write_findings(folder, lambda: [*judged(classifier, test, table, seed, told), *audit(cases, read)])
     write_examples(classifier, test, table, folder, seed)
-    return Assessment(open_cells(folder), seed, temporary)
 
 
 def _attacks(stated: Attacks | Attack) -> Attacks:

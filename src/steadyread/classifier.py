@@ -2,7 +2,7 @@
 
 import math
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -15,10 +15,12 @@ from torch import Tensor, nn
 from steadyread.convolutions import called, channels_last, whole_float32
 from steadyread.errors import Doubt, InputRefused, NoGradient, UsageError
 from steadyread.findings import Finding
-from steadyread.heads import OUTPUTS, Output, Seen, logits_of, refuse_saturated, rows_of, shift_of, tensor_of
+from steadyread.heads import OUTPUTS, SINGLE, Output, Seen, logits_of, refuse_saturated, rows_of, shift_of, tensor_of
 from steadyread.locks import alone
 from steadyread.models.functions import as_module
 from steadyread.models.scales import Pixels, Scale, scale_of, stated_scale
+from steadyread.models.views import OneFinding
+from steadyread.registry import nearest
 from steadyread.types import Batch, Bounds, Flags, Images, Labels, Logits, Values, as_images, image_keys
 
 Normalise = Callable[[Tensor], Tensor] | Scale | str | None
@@ -53,6 +55,9 @@ class Classifier:
         threshold: for two classes, the probability above which class 1 is predicted. Logits are shifted by it,
             so that the prediction is always the highest one.
         name, stage: as they stand in the records; the stage is plain, or hardened.
+        findings: of a network that returns several findings, each a `logit` or a `probability` of its own: their names
+            in the order of its values, or each with its own threshold, `{"Effusion": 0.3, "Mass": 0.5}`. Such a
+            network is assessed finding by finding (see `of`).
 
     The module is left exactly as found: mode, buffers, gradients and `requires_grad` (see `frozen`). Threads may
     share it, and work with it in turn.
@@ -65,6 +70,7 @@ class Classifier:
     threshold: float = 0.5
     name: str = "model"
     stage: str = "plain"
+    findings: Sequence[str] | Mapping[str, float] = ()
     passes: Passes = field(default_factory=Passes, repr=False)
     seen: Seen = field(init=False, default_factory=Seen, repr=False)
     pixels: Pixels = field(init=False, default_factory=Pixels, repr=False)
@@ -73,8 +79,11 @@ class Classifier:
     def __post_init__(self) -> None:
         if self.output not in OUTPUTS:
             raise UsageError(f"output must be one of {', '.join(OUTPUTS)}; got '{self.output}'")
-        if not 0 < self.threshold < 1:
-            raise UsageError(f"threshold must lie between 0 and 1; got {self.threshold}")
+        for threshold in (self.threshold, *self.thresholds.values()):
+            if not 0 < threshold < 1:
+                raise UsageError(f"threshold must lie between 0 and 1; got {threshold}")
+        if self.findings and self.output not in SINGLE:
+            raise UsageError(f"findings are of the output {' or '.join(SINGLE)}, a value of each; got '{self.output}'")
         if not isinstance(self.bounds, Bounds):
             object.__setattr__(self, "bounds", Bounds(*self.bounds))
         object.__setattr__(self, "module", as_module(self.module))
@@ -87,6 +96,23 @@ class Classifier:
             known = None if stated in (None, "none") else scale_of(stated, self.valid, channels=1)
             return stated if stated in ("imagenet", "caffe") else known
         return stated if callable(stated) else stated_scale(stated)
+
+    @property
+    def thresholds(self) -> Mapping[str, float]:
+        """The findings with the threshold of each; none of a network of classes."""
+        return self.findings if isinstance(self.findings, Mapping) else dict.fromkeys(self.findings, self.threshold)
+
+    def of(self, finding: str) -> "Classifier":
+        """One of the network's findings, as a classifier of two classes (without it, with it) of that name.
+
+        Raises:
+            UsageError: it has no such finding.
+        """
+        known = list(self.thresholds)
+        if finding not in known:
+            raise UsageError(f"no finding '{finding}'{nearest(finding, known)}")
+        return replace(self, module=OneFinding(self.module, known.index(finding), len(known)), findings=(),
+                       threshold=self.thresholds[finding], name=finding, passes=Passes())
 
     @property
     def valid(self) -> Bounds:
@@ -222,7 +248,11 @@ class Classifier:
 
         Raises:
             InputRefused: not one tensor with a row for each image.
+            UsageError: a network of several findings, of which one must be chosen.
         """
+        if self.findings:
+            raise UsageError(f"this network has the findings {', '.join(self.thresholds)}: take one of them, "
+                             f"classifier.of({next(iter(self.thresholds))!r})")
         raw = tensor_of(self._returned(images), self.output)
         rows = rows_of(raw, len(images), self.output)
         if len(images) > 1 and self.module not in _ROWS_FIRST and not self.module.training:

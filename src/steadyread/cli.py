@@ -84,8 +84,8 @@ def train(given: Given) -> None:
     _say(given, train_study(stated, given[flags.OUT], progress, given[flags.OVERWRITE]), "train_lines")
 
 
-@command(flags.DATA_PATH, *_NETWORK, flags.THRESHOLD, flags.LIMIT, flags.LAYOUT, flags.STUDY, *_PREPARED,
-         flags.EPSILONS, flags.AGAINST, flags.SEED, *_RESULTS)
+@command(flags.DATA_PATH, *_NETWORK, flags.FINDINGS, flags.FINDING, flags.THRESHOLD, flags.LIMIT, flags.LAYOUT,
+         flags.STUDY, *_PREPARED, flags.EPSILONS, flags.AGAINST, flags.SEED, *_RESULTS)
 def assess(given: Given) -> None:
     """Assess a trained network: attacks, checks, triage, report. Weights written by `train` need no other flag."""
     _carry_out(given, named(given))

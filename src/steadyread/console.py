@@ -75,6 +75,8 @@ def network_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"Returns {found['output'] or unsaid}{values}."
     if found["classes"]:
         yield f"Classes: {', '.join(f'{place} is {name}' for place, name in enumerate(found['classes']))}."
+    if found["findings"]:
+        yield f"Findings, each with a sigmoid of its own: {', '.join(found['findings'])}."
     for key in ("bounds", "normalise", "claimed"):
         if found[key]:
             yield f"{key.capitalize()}: {_plain(found[key])}."

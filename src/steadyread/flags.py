@@ -84,6 +84,34 @@ def numbers(text: str, flag: str) -> list[float]:
         raise UsageError(f"{flag} takes numbers with commas between, such as 10,50,100; got '{text}'") from None
 
 
+def names(text: str, flag: str) -> list[str]:
+    """Names with commas between.
+
+    Raises:
+        UsageError: an empty one.
+    """
+    found = [name.strip() for name in text.split(",")]
+    if not all(found):
+        raise UsageError(f"{flag} takes names with commas between, such as Effusion,Mass; got '{text}'")
+    return found
+
+
+def thresholds(text: str, flag: str) -> float | dict[str, float]:
+    """A number, or numbers by name, A=0.3,B=0.5.
+
+    Raises:
+        UsageError: neither.
+    """
+    try:
+        if "=" not in text:
+            return float(text)
+        pairs = [part.rpartition("=") for part in text.split(",")]
+        return {name.strip(): float(value) for name, _, value in pairs}
+    except ValueError:
+        raise UsageError(f"{flag} takes a number between 0 and 1, or one for each finding, such as "
+                         f"Effusion=0.3,Mass=0.5; got '{text}'") from None
+
+
 def normalised(text: str, flag: str) -> str | list[float]:
     """A word, or MEAN,SD as numbers.
 
@@ -171,7 +199,11 @@ HEAD = Flag("--output", "What the network returns: logit, logits, probability or
 NORMALISE = Flag("--normalise", "Before the network: none, unit (the bounds become 0 to 1), symmetric (-1 to 1), or "
                  "MEAN,SD in native units (or all channels' means, then their SDs).", "model.normalise",
                  metavar="HOW", reads=normalised)
-THRESHOLD = Flag("--threshold", "Probability above which class 1 is predicted.", "model.threshold", float, metavar="P")
+THRESHOLD = Flag("--threshold", "Probability above which class 1 is predicted; for several findings one for all, or "
+                 "one each, such as Effusion=0.3,Mass=0.5.", "model.threshold", metavar="P", reads=thresholds)
+FINDINGS = Flag("--findings", "The names of a network's findings, each a value with a sigmoid of its own, in their "
+                "order. Default: what its files say.", "model.findings", metavar="A,B,...", reads=names)
+FINDING = Flag("--finding", "Assess this finding. Repeatable. Default: all.", "model.only", _MANY, metavar="NAME")
 EPOCHS = Flag("--epochs", "Epochs of the training, at most.", "training.epochs", int, metavar="N")
 EPSILONS = Flag("--epsilon", "A size with its unit, such as '0.002 range' or '5.6 HU'. Repeatable.", "attacks.epsilons",
                 _MANY, metavar="SIZE")

@@ -14,6 +14,7 @@ from steadyread.types import Logits
 
 Output = Literal["logit", "logits", "probability", "probabilities"]
 OUTPUTS: tuple[Output, ...] = get_args(Output)
+SINGLE: tuple[Output, ...] = ("logit", "probability")      # one value, of class 1 or of a finding
 # Probabilities below this are taken for it, so that their logarithm is finite. Whole images of such
 # values are refused where they come in (`Classifier.examine`).
 _SMALLEST = 1e-37
@@ -62,7 +63,7 @@ def rows_of(raw: Tensor, images: int, output: Output) -> Tensor:
     Raises:
         InputRefused: another shape.
     """
-    single = output in ("logit", "probability")
+    single = output in SINGLE
     if images == 1 and (raw.ndim == 0 or (raw.ndim == 1 and not single and len(raw) > 1)):
         raw = raw[None]   # a network that squeezes takes the axis of a single image too
     if not raw.ndim or len(raw) != images:
@@ -72,7 +73,9 @@ def rows_of(raw: Tensor, images: int, output: Output) -> Tensor:
     inner = [length for length in raw.shape[1:] if length != 1]
     if len(inner) != (0 if single else 1):
         expected = "(n,) or (n, 1)" if single else "(n, classes), at least 2 classes"
-        other = "" if single or inner else ": a network of one value is 'logit' or 'probability'"
+        other = "" if inner else ": a network of one value is 'logit' or 'probability'"
+        if single and len(inner) == 1:
+            other = ": if each value is a finding with a sigmoid of its own, name them all (model.findings)"
         raise InputRefused(f"the output '{output}' means a shape of {expected}; the model returned "
                            f"{tuple(raw.shape)}{other}")
     return raw.reshape(images, *inner)
@@ -85,7 +88,7 @@ def logits_of(raw: Tensor, output: Output, threshold: float) -> Logits:
         InputRefused: stated as probabilities, and they are none.
         UsageError: a threshold for more than two classes.
     """
-    single, shift = output in ("logit", "probability"), shift_of(threshold)
+    single, shift = output in SINGLE, shift_of(threshold)
     if output in ("probability", "probabilities"):
         _refuse_non_probabilities(raw, output)
         raw = (raw.clamp(min=_SMALLEST).log() if not single else

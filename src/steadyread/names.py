@@ -49,6 +49,11 @@ def _json_escape(mark: str) -> str:
     return "".join(f"\\u{pair[at:at + 4]}" for at in range(0, len(pair), 4))
 
 
+def folded(name: str) -> str:
+    """The letters and digits of a name, by which it is known again in another spelling."""
+    return "".join(mark for mark in name.casefold() if mark.isalnum())
+
+
 def folder_name(name: str) -> str:
     """The name as that of a folder or a study: of letters, digits, spaces, dots and dashes, "_" for the rest.
 

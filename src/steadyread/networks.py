@@ -28,7 +28,7 @@ _STATED = {"bounds": "LO,HI", "output": "HEAD", "normalise": "HOW"}
 
 def load_classifier(model: str | Path, weights: str | Path | None = None, *,
                     bounds: Bounds | tuple[float, float] | None = None, output: Output | None = None,
-                    normalise: Normalise = None, threshold: float | None = None,
+                    normalise: Normalise = None, threshold: float | Mapping[str, float] | None = None,
                     arguments: Mapping[str, Any] | None = None, **more: Any) -> Classifier:
     """A classifier of a file or folder that holds a network, of a factory and weights, or of a file that says all.
 
@@ -40,9 +40,11 @@ def load_classifier(model: str | Path, weights: str | Path | None = None, *,
         model: a path (Keras, Hugging Face, ONNX, TorchScript; see `FORMATS`), `format:path`, `package.module:factory`,
             `file.py:factory`, a built-in name, or NET.toml, whose [preparation] is left to the images' reader.
         weights: of a factory, as safetensors or a state dict.
-        bounds, output, normalise, threshold: as of `Classifier`; what the network's own files say where None.
+        bounds, output, normalise, threshold: as of `Classifier`; what the network's own files say where None. Of a
+            network of several findings the threshold may be a table of one for each.
         arguments: handed to a factory.
-        more: further keys of a study's [model], such as window=(-1000, 400) or hyper_parameters=True.
+        more: further keys of a study's [model], such as window=(-1000, 400), hyper_parameters=True or
+            findings=("Effusion", "Mass").
 
     Raises:
         UsageError: no such network, or neither its files nor you say what is needed.
@@ -95,11 +97,12 @@ def inspected(model: str) -> dict[str, Any]:
     tried = _tried(known, facts)
     shown = _STATED | ({"output": tried["ends"]} if tried["ends"] else {})
     command += [word for key in unsaid for word in (f"--{key}", shown[key])]
+    command += ["--findings", "A,B,..."] if facts.findings and not known.findings else []
     size = facts.size or ((prepared.size,) if isinstance(prepared.size, int) else prepared.size)
     return {"model": model, "format": FORMATS[known.name].title if known.whole else f"the network {known.name}",
             "sha256": digest_of(Path(str(known.weights)).expanduser()), "channels": facts.channels,
             "size": list(size) if size else None, **{key: value if key not in unsaid else None for key, value in (
-                known.model_dump(mode="json", include={*_STATED, "threshold", "claimed"}).items())},
+                known.model_dump(mode="json", include={*_STATED, "threshold", "findings", "claimed"}).items())},
             "classes": list(facts.classes), **tried, "notes": list(facts.notes),
             "command": " ".join(command), "file": network_text(known.model_copy(update={
                 "classes": facts.classes, "channels": facts.channels}), prepared, unsaid)}

@@ -19,7 +19,7 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
     "noise.reference_mas": (flags.REFERENCE_MAS.name,),
     **{flag.key: (flag.name,) for flag in (
         flags.LAYOUT, flags.MODEL, flags.WEIGHTS, flags.ARGUMENTS, flags.HYPER_PARAMETERS, flags.BOUNDS, flags.HEAD,
-        flags.NORMALISE, flags.THRESHOLD, flags.LIMIT,
+        flags.NORMALISE, flags.THRESHOLD, flags.FINDINGS, flags.FINDING, flags.LIMIT,
         flags.EPSILONS, flags.AGAINST, flags.WINDOW, flags.CROP, flags.SIZE, flags.SPACING, flags.EPOCHS, flags.GATES)}}
 
 

@@ -5,7 +5,7 @@ The report, the command line and Python all read a run through `open_cells`.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -274,7 +274,9 @@ def _of_set(folder: Path, data: str) -> Iterator[Cell]:
         yield Cell(folder, data)
         yield from (Cell(place, data, stage=place.name.removeprefix(f"{HARDENED}-"))
                     for place in sorted(folder.glob(f"{HARDENED}*")) if records.has_records(place))
-    for network in _in_order(folder / JOBS):
+    model = (records.read_object(folder / SETTINGS) or {}).get("model")
+    named = (model.get("findings") if isinstance(model, Mapping) else None) or ()
+    for network in _in_order(folder / JOBS, named or (ORIGINAL,)):
         yield from (Cell(place, data, network.name, fold=fold) for fold, place in folds_in(network).items()
                     if records.has_records(place))
     for method in _in_order(folder / HARDENED):
@@ -295,10 +297,11 @@ def _begins(folder: Path, method: str) -> str:
     return str(others[method].get("variant") or variant) if method in others else ORIGINAL
 
 
-def _in_order(folder: Path) -> list[Path]:
-    """The folders of networks or methods, the study's own network first."""
-    return sorted((place for place in folder.glob("*") if place.is_dir()),
-                  key=lambda place: (place.name != ORIGINAL, place.name))
+def _in_order(folder: Path, named: Sequence[str] = (ORIGINAL,)) -> list[Path]:
+    """The folders of networks or methods, those `named` first, in their order: the study's own network, or its
+    findings."""
+    return sorted((place for place in folder.glob("*") if place.is_dir()), key=lambda place: (
+        named.index(place.name) if place.name in named else len(named), place.name))
 
 
 def folds_in(folder: Path) -> dict[int, Path]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, IterableDataset, default_collate
 
-from steadyread.cases.row import Pixels, Row
+from steadyread.cases.row import NOTHING, Pixels, Row
 from steadyread.errors import InputRefused, UsageError
 from steadyread.metrics.reads import PARTS
 from steadyread.types import Bounds, Case, as_images, as_labels
@@ -24,7 +24,9 @@ class Known(TypedDict, total=False):
     0, 1, ... parts: of each image, or of all: train, validation, test; those of `test`, which all are unless stated,
     are judged. ids: by which each image is named in records and reports; its place if left out. spacing_mm: of the
     pixels, one value an axis of space, of all images. channels: whether they stand first in an image, last, or there is
-    no such axis (none), where that is not clear from the shape. name: what reports call the data.
+    no such axis (none), where that is not clear from the shape. findings: the names of the columns of labels (n, k),
+    of which each says 1, 0, or -1 where it is not known; such cases have no label until one is chosen
+    (`cases.of_finding`). name: what reports call the data.
     """
 
     patients: Sequence[object] | None
@@ -33,6 +35,7 @@ class Known(TypedDict, total=False):
     ids: Sequence[object] | None
     spacing_mm: Sequence[float] | None
     channels: Literal["first", "last", "none"] | None
+    findings: Sequence[str]
     name: str
 
 
@@ -93,16 +96,17 @@ def _fields(pixels: Pixels, labels: object, bounds: Valid, known: Known) -> dict
         raise UsageError(f"{', '.join(sorted(unknown))}: not known of images; these may be stated: "
                          f"{', '.join(Known.__annotations__)}")
     count, name, parts = len(pixels), known["name"], known.get("parts", "test")
-    index = as_labels(labels, count).tolist()
-    names = _names(known.get("classes"), max(index, default=0))
+    columns = _columns(labels, count, known.get("findings", ()))
+    index = [None] * count if columns else as_labels(labels, count).tolist()
+    names = () if columns else _names(known.get("classes"), max(index, default=0))
     patients = _each("patients", known.get("patients"), count)
     keys = _each("ids", known.get("ids"), count) or [f"{at:0{max(4, len(str(count)))}d}" for at in range(count)]
     _refuse_twice(keys)
     placed = [parts] * count if isinstance(parts, str) else _each("parts", parts, count) or []
     spacing = known.get("spacing_mm")
-    rows = tuple(Row(key, patients[at] if patients else key, label, names[label],
+    rows = tuple(Row(key, patients[at] if patients else key, label, "" if label is None else names[label],
                      None if spacing is None else tuple(map(float, spacing)), _part(placed[at]), at,
-                     f"{name}, image {at}", shape=tuple(pixels.shape[1:]))
+                     f"{name}, image {at}", columns[at] if columns else NOTHING, tuple(pixels.shape[1:]))
                  for at, (key, label) in enumerate(zip(keys, index, strict=True)))
 
     def load(row: Row) -> Pixels:
@@ -111,6 +115,22 @@ def _fields(pixels: Pixels, labels: object, bounds: Valid, known: Known) -> dict
 
     return {"name": name, "rows": rows, "load": load, "classes": names, "patients_known": patients is not None,
             "bounds": bounds if isinstance(bounds, Bounds) else Bounds(*bounds)}
+
+
+def _columns(labels: object, count: int, findings: Sequence[str]) -> list[dict[str, object]]:
+    """The labels (n, k) of several findings by name, one table an image; none where none are named.
+
+    Raises:
+        InputRefused: labels of another shape.
+    """
+    if not findings:
+        return []
+    values = np.stack([np.asarray(label) for label in labels]) if isinstance(labels, list) and labels else np.asarray(
+        labels)
+    if values.shape != (count, len(findings)):
+        raise InputRefused(f"labels of {len(findings)} findings must have the shape ({count}, {len(findings)}); got "
+                           f"{values.shape}")
+    return [dict(zip(findings, row, strict=True)) for row in values.tolist()]
 
 
 def _gone_through(dataset: Any, name: str) -> Iterator[tuple[Pixels, int]]:
@@ -124,8 +144,8 @@ def _gone_through(dataset: Any, name: str) -> Iterator[tuple[Pixels, int]]:
             as_images(images).numpy(), as_labels(labels, len(images)).tolist(), strict=True))
 
 
-def _parted(item: object, name: str) -> tuple[Pixels, int]:
-    """An item's image and label."""
+def _parted(item: object, name: str) -> tuple[Pixels, Any]:
+    """An item's image and label; the labels of several findings as they are."""
     if isinstance(item, Case):
         return item.image.numpy(), item.label
     image, label = _two(item, name)
@@ -134,7 +154,8 @@ def _parted(item: object, name: str) -> tuple[Pixels, int]:
         shape = f" of shape {pixels.shape}" if pixels.dtype.kind in "biuf" else ""
         raise InputRefused(f"{name}: the image of an item must be a tensor, an array or a picture; got "
                            f"{type(image).__name__}{shape}")
-    return pixels.astype(np.float32), int(as_labels(label if np.ndim(label) else [label], 1)[0])
+    return pixels.astype(np.float32), label if np.prod(np.shape(label)) > 1 else int(
+        as_labels(label if np.ndim(label) else [label], 1)[0])
 
 
 def _two(item: object, name: str) -> tuple[Any, Any]:

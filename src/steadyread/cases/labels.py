@@ -1,4 +1,4 @@
-"""Other labels for the same cases: in the order of a network's classes, or five by rating in place of two."""
+"""Other labels for the same cases: in the order of a network's classes, by one of several findings, five by rating."""
 
 import math
 from collections.abc import Sequence
@@ -7,8 +7,14 @@ from dataclasses import dataclass, replace
 from steadyread.cases.case_set import Cases
 from steadyread.cases.row import Row
 from steadyread.errors import InputRefused, UsageError
+from steadyread.names import folded
+from steadyread.registry import nearest
 
 RATINGS = ("1", "2", "3", "4", "5")
+UNNAMED = "label "      # with its place behind it: a column of labels of a set that does not name its columns
+_WITH = frozenset(("1", "1.0", "true", "yes", "positive", "present"))
+_WITHOUT = frozenset(("0", "0.0", "false", "no", "negative", "absent"))
+_UNKNOWN = frozenset(("", "-1", "-1.0", "nan", "na", "n/a", "<na>", "#n/a", "null", "none", "uncertain", "unknown"))
 
 
 @dataclass(frozen=True)
@@ -51,8 +57,8 @@ def in_order(cases: Cases, names: tuple[str, ...]) -> Cases:
     Upper case, spaces and underscores make no difference. Where the images' classes are called otherwise, they are
     taken in their own order, and a warning says so.
     """
-    known = {_folded(name): place for place, name in enumerate(names)}
-    places = [known.get(_folded(name)) for name in cases.classes]
+    known = {folded(name): place for place, name in enumerate(names)}
+    places = [known.get(folded(name)) for name in cases.classes]
     if not names or None in places:
         said = () if not names else (
             f"the network calls its classes {', '.join(names)}, the images are of {', '.join(cases.classes)}: "
@@ -60,10 +66,6 @@ def in_order(cases: Cases, names: tuple[str, ...]) -> Cases:
         return replace(cases, warnings=(*cases.warnings, *said))
     rows = tuple(row if row.label is None else replace(row, label=places[row.label]) for row in cases.rows)
     return replace(cases, rows=rows, classes=names)
-
-
-def _folded(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def rating_class(rating: float) -> int:
@@ -89,3 +91,88 @@ def relabelled(cases: Cases, column: str = "rating") -> Cases:
         label = rating_class(rating) if row.label is not None and isinstance(rating, int | float) else None
         rows.append(replace(row, label=label))
     return replace(cases, rows=tuple(rows), classes=RATINGS)
+
+
+def of_finding(cases: Cases, name: str, findings: Sequence[str] = ()) -> Cases:
+    """The cases labelled by one finding, 0 without it and 1 with it; those of which it is not known are left out.
+
+    A column of that name (upper case, spaces and underscores make no difference) holds 1, 0, or nothing or -1 where it
+    is not known. Where there is none, the label names what there is, "Effusion|Mass", and nothing where that is not
+    known. Labels of several columns without names are those of the `findings`, in their order.
+
+    Raises:
+        InputRefused: neither such a column nor such a label, another value, or no case with it or none without it.
+    """
+    columns = _columns(cases.rows[0], findings or (name,)) if cases.rows else {}
+    labels = _in_column(cases, columns[name]) if name in columns else _in_texts(cases, name)
+    rows = tuple(replace(row, label=label, extras={key: value for key, value in row.extras.items()
+                                                   if key not in columns.values()})
+                 for row, label in zip(cases.rows, labels, strict=True) if label is not None)
+    kinds = {row.label for row in rows}
+    if len(kinds) < 2:
+        raise InputRefused(f"{cases.name}: of {len(rows)} images that are labelled for '{name}' "
+                           f"{'all' if 1 in kinds else 'none'} have it, and images with and without it are needed: "
+                           "leave that finding out, model.only names those that are assessed")
+    unknown = len(labels) - len(rows)
+    said = (f"{name}: not known of {unknown} of {len(labels)} images, which are left out",) if unknown else ()
+    return replace(cases, rows=rows, classes=(f"no {name}", name), notes=(*cases.notes, *said))
+
+
+def refuse_unlabelled(cases: Cases, names: Sequence[str], findings: Sequence[str]) -> None:
+    """Refuses findings for which cases have no labels, or all the same.
+
+    Raises:
+        InputRefused: there are some of `names`; all of them are told.
+    """
+    problems = {}
+    for name in names:
+        try:
+            of_finding(cases, name, findings)
+        except InputRefused as problem:
+            problems[name] = str(problem)
+    if problems:
+        left = [name for name in names if name not in problems]
+        more = f". So it is with {', '.join(problems)}" if len(problems) > 1 else ""
+        advice = f"; {', '.join(left)} can be assessed" if left else ""
+        raise InputRefused(f"{next(iter(problems.values()))}{more}{advice}")
+
+
+def _columns(row: Row, findings: Sequence[str]) -> dict[str, str]:
+    """The findings that have a column, with its name: their own or, of a set that names none, that of their place."""
+    known = {folded(key): key for key in row.extras}
+    named = {name: known[folded(name)] for name in findings if folded(name) in known}
+    bare = {name: f"{UNNAMED}{place}" for place, name in enumerate(findings)}
+    as_many = set(bare.values()) == {key for key in row.extras if key.startswith(UNNAMED)}
+    return named or (bare if as_many else {})
+
+
+def _in_column(cases: Cases, column: str) -> list[int | None]:
+    """Which cases have a finding by its column; None where that is not known.
+
+    Raises:
+        InputRefused: another value than those.
+    """
+    found: list[int | None] = []
+    for row in cases.rows:
+        text = str(row.extras.get(column, "")).strip().casefold()
+        if text not in _WITH | _WITHOUT | _UNKNOWN:
+            raise InputRefused(f"{row.where or row.id}: the column '{column}' must be 1, 0, or nothing or -1 where it "
+                               f"is not known; got '{text[:40]}'")
+        found.append(None if text in _UNKNOWN else int(text in _WITH))
+    return found
+
+
+def _in_texts(cases: Cases, name: str) -> list[int | None]:
+    """Which cases have a finding by the names in their label; None where it is empty.
+
+    Raises:
+        InputRefused: no label names it.
+    """
+    parted = [row.raw_label.split("|") for row in cases.rows]
+    if not any(folded(name) == folded(part) for parts in parted for part in parts):
+        held = dict.fromkeys(filter(None, [*(cases.rows[0].extras if cases.rows else ()), *(
+            part.strip() for parts in parted for part in parts)]))
+        raise InputRefused(f"{cases.name}: no column '{name}' with 1 and 0, and no label that names '{name}' between "
+                           f"|{nearest(name, list(held)[:40])}")
+    return [None if row.raw_label.strip().casefold() in _UNKNOWN - {"none"} else int(folded(name) in map(folded, parts))
+            for row, parts in zip(cases.rows, parted, strict=True)]

@@ -50,6 +50,11 @@ def _of_one_class(place: Path, cases: Cases, name: str) -> InputRefused:
     missing = f"{len(cases.missing)} files are missing, the first: {cases.missing[0]}. That leaves " \
         if cases.missing else ""
     left = "".join(f"; {note}" for note in cases.notes if "left out" in note)
+    if not cases.classes:
+        held = ", ".join(map(str, cases.rows[0].extras)) if cases.rows else ""
+        return InputRefused(f"{place}: nothing says of which class an image is: expected a column 'label'"
+                            f"{f'; it has {held}' if held else ''}. For a network of several findings with a column "
+                            "each, name them: model.findings")
     inner = [folder for folder in entries(place / name) if is_folder(folder)] if is_folder(place / name) else []
     deeper = f"; if its sub-folders are the classes, give {place / name}" if len(inner) > 1 else ""
     return InputRefused(f"{place}: {missing}{len(cases)} labelled images of one class only ({name or 'none'}); a "

@@ -11,6 +11,7 @@ import torch
 
 from steadyread import records
 from steadyread.cases import Cases, collate
+from steadyread.cases.labels import refuse_unlabelled
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
 from steadyread.files import FINDINGS, JOBS, SPECTRUM
 from steadyread.findings import Finding
@@ -18,19 +19,20 @@ from steadyread.jobs.attacks import noise_of, noise_tried, pixel_attacks
 from steadyread.jobs.folder import settle
 from steadyread.jobs.harden import typed_sizes
 from steadyread.jobs.job import Materials, findings_of_images
-from steadyread.jobs.material import Material, refuse_untaught
+from steadyread.jobs.material import Material, attacked_cases, refuse_untaught
 from steadyread.jobs.networks import fitting, untrained
 from steadyread.jobs.plan import cells_of, hardenings_of
 from steadyread.jobs.seeing import Look, refuse_unseeable
 from steadyread.metrics.noise_summary import nearest_to_stated
 from steadyread.models.loading import load_classifier_module
-from steadyread.progress import Progress, at_work, quiet
+from steadyread.progress import Progress, at_work, note, quiet
 from steadyread.report.shareable import write_cases
 from steadyread.study import Hardening, NoiseHardening, Study
 from steadyread.threats import CTNoise
 from steadyread.threats.spectrum import SpectrumWarning, ThicknessWarning
 from steadyread.types import Batch
 from steadyread.units import size_in_native
+from steadyread.words.numbers import counted
 
 _MEASURED = 64   # images whose sigma under the noise stands for all
 
@@ -44,27 +46,41 @@ def begin(study: Study, folder: Path, materials: Materials, progress: Progress =
         PlanDiffers: the folder holds another study.
     """
     noise = noise_of(study) if study.noise is not None else None
-    known, first = fitting(study, progress)
+    cell = cells_of(study)[0][0]
+    known, first = fitting(study.of(cell.network), progress)
+    refuse_unlabelled(known.raw, study.model.assessed, study.model.findings)
     if study.linf:
         pixel_attacks(first.study, first.ready.bounds)
     if noise is not None:
         _refuse_unfit_noise(study, first, noise)
     _refuse_unfit_variants(study, first)
-    material = materials.of(study, cells_of(study)[0][0], progress, known)
+    material = materials.of(study, cell, progress, known)
     if noise is not None:
         _refuse_doses(study, material.ready, noise)
     _refuse_unfit_hardening(study, material)
     if noise is None:
-        settle(folder, material.study)
+        settle(folder, _of_all_findings(study, material.study))
     elif study.model.weights is not None:     # with them all is assessed, also once a hardening is added
         settle(folder, study.model_copy(update={"split": first.study.split}))
     else:
         settle(folder, study)
     if noise is not None:
         at_work(progress, "looking at images and noise", lambda: _write_spectrum(folder, study, material, noise))
-    if not study.alone:
-        _write_findings(folder, study, material, noise)
-    write_cases(folder, material.raw.rows)
+    _write_findings(folder, study, material, noise)
+    write_cases(folder, known.raw.rows if study.model.findings else material.raw.rows)
+
+
+def _of_all_findings(asked: Study, whole: Study) -> Study:
+    """A study with everything filled in, of all findings that were asked for."""
+    own = {"only": asked.model.only, "threshold": asked.model.threshold}
+    return whole.model_copy(update={"model": whole.model.model_copy(update=own)}) if asked.model.findings else whole
+
+
+def _searches(study: Study, material: Material) -> str:
+    """What several findings cost: each is a search of its own on every image."""
+    count, images = len(study.networks), len(attacked_cases(material))
+    return (f"{counted(count, 'finding')}, each searched on its own, on about {counted(images, 'image')}: "
+            f"{count * images:,} smallest flips in all. model.only takes some of them, attacks.limit fewer images")
 
 
 def _refuse_unfit_noise(study: Study, material: Material, noise: CTNoise) -> None:
@@ -172,7 +188,14 @@ def _write_spectrum(folder: Path, study: Study, material: Material, noise: CTNoi
 
 
 def _write_findings(folder: Path, study: Study, material: Material, noise: CTNoise | None) -> None:
-    """What there is to say of the images and the noise, whichever the network."""
+    """What there is to say of the images and the noise, whichever the network; of several findings each has its own
+    labels and says that itself."""
+    if study.alone:
+        return
+    if study.model.findings:
+        records.write_json(folder / FINDINGS, [])
+        note(_searches(study, material))
+        return
     found = [*(() if noise is None else (*cut_off(noise, material.ready), *other_thickness(noise, material.ready))),
              *findings_of_images(material, material.ready, drawn=study.linf or study.attacks.limit is not None)]
     records.write_json(folder / FINDINGS, [finding.as_json() for finding in found])

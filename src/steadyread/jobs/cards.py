@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from steadyread.cases import Cases, image_marks
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import SETTINGS
 from steadyread.models.format import FORMATS, Facts
 from steadyread.models.loading import BUILT_IN
 from steadyread.study import Model, Study
+from steadyread.study.section import in_words
 
 
 def refuse_unnamed(stated: Mapping[str, Any], folder: Path, named: object) -> None:
@@ -22,6 +25,36 @@ def refuse_unnamed(stated: Mapping[str, Any], folder: Path, named: object) -> No
     if model not in BUILT_IN and model not in FORMATS and model != named:
         raise InputRefused(f"the run {folder} would import and run the code of {model}, named in its {SETTINGS}: "
                            f"if you trust it, give model.name = {model}")
+
+
+def with_findings(study: Study) -> Study:
+    """The study with the findings that the network's own files name, where it states none.
+
+    Raises:
+        UsageError: the network returns several findings that nothing names, or some are named of a network of classes.
+        InputRefused: the files cannot be read.
+    """
+    model = study.model
+    if model.whole and not model.findings:
+        facts = model.facts()
+        named = facts.settings.get("model", {}).get("findings", ())
+        if facts.findings and not named:
+            raise UsageError(f"{model.weights} returns {facts.findings} findings, each with a sigmoid of its own, and "
+                             "does not name them: state model.findings, all names in the order of its values")
+        if named:
+            model = _restated(model, findings=named)
+    if not model.findings and (model.only or isinstance(model.threshold, dict)):
+        raise UsageError("model.only and a threshold for each finding are for a network of several findings: state "
+                         "model.findings, all names in the order of its values")
+    return study if model is study.model else study.model_copy(update={"model": model})
+
+
+def _restated(model: Model, **changed: object) -> Model:
+    """The section with further keys, checked again."""
+    try:
+        return Model.model_validate(model.model_dump(exclude_unset=True) | changed)
+    except ValidationError as problem:
+        raise UsageError(f"model.{in_words(problem)}") from problem
 
 
 def refuse_unstated(study: Study, facts: Facts) -> None:

@@ -55,7 +55,7 @@ def material_of(study: Study, cell: Cell, progress: Progress = quiet, known: Lis
     """The cases of a cell's fold, with the settings of its variant."""
     variant = study.variants.get(cell.network)
     if variant is None:
-        return gather(study, cell.fold, progress=progress, known=known)
+        return gather(study.of(cell.network), cell.fold, progress=progress, known=known)
     stated = variant.arguments if variant.arguments is not None else {"variant": cell.network}
     told: dict[str, Any] = {"arguments": study.model.arguments | stated}
     if variant.output is not None:
@@ -82,8 +82,9 @@ def carry_out_job(job: Job, materials: Materials, progress: Progress = quiet) ->
         assessed = _assessed(job, job.folder, material, plain, attacks_on(job.study, job.cell, material), progress)
         set_aside.write_findings(job.folder, lambda: [
             *_of_network(assessed, progress), *_worse_than_chance(assessed),
-            *(findings_of_images(material, assessed.cases, progress) if job.study.alone else ())])
-        if job.cell.network == ORIGINAL and job.study.linf:
+            *(findings_of_images(material, assessed.cases, progress)
+              if job.study.alone or job.study.model.findings else ())])
+        if job.cell.network not in job.study.variants and job.study.linf:
             look_at_pixels(assessed, progress)
         if job.cell.network == ORIGINAL and job.study.noise is not None:
             look_at_noise(assessed, progress)

@@ -30,7 +30,13 @@ def judged_gates(branch: Branch) -> tuple[Judged, ...]:
         on = f". It is based on {counted(images, 'image')}; others are set aside"
     before = f"{branch.name}: " if branch.name else ""
     return tuple(replace(judged, message=f"{before}{judged.message}{on}")
-                 for asked in map(gate, study.gates.fail_below) for judged in _judged(folder, study, asked))
+                 for asked in map(gate, study.gates.fail_below) for each in _of_each(study, asked)
+                 for judged in _judged(folder, study, each))
+
+
+def _of_each(study: Study, asked: Gate) -> list[Gate]:
+    """A gate, for every finding where it names none of several."""
+    return [asked] if asked.of or not study.model.findings else [replace(asked, of=name) for name in study.networks]
 
 
 def _judged(folder: Path, study: Study, asked: Gate) -> Iterator[Judged]:
@@ -55,6 +61,6 @@ def _judged(folder: Path, study: Study, asked: Gate) -> Iterator[Judged]:
 def _cells(study: Study, name: str) -> list[Cell]:
     """The cells of a network, on every fold: the study's own, a variant, or what a hardening left."""
     plain, *hardened = cells_of(study)
-    if not name or name in study.variants:
+    if not name or name in study.networks:
         return [cell for cell in plain if cell.network == (name or plain[0].network)]
     return [cell for step in hardened for cell in step if hardening_of(study, cell).name == name]

@@ -16,6 +16,7 @@ from steadyread.cases import (
     fingerprint,
     in_order,
     limit,
+    of_finding,
     open_cases,
     phantom,
     prepare,
@@ -107,9 +108,16 @@ class Listed:
     kept: bool = False
 
     @property
+    def labelled(self) -> Cases:
+        """The images with their labels: those of the study's one finding, where it has any."""
+        model = self.asked.model
+        return of_finding(self.raw, model.assessed[0], model.findings) if model.findings else self.raw
+
+    @property
     def first(self) -> Material:
         """The first two images that can be read, as they would be without any draw and split."""
-        return Material(*_ready(self, self.raw.pick(_first_readable(self.raw))), len(self.raw))
+        cases = self.labelled
+        return Material(*_ready(self, cases.pick(_first_readable(cases))), len(cases))
 
 
 def listed(study: Study) -> Listed:
@@ -125,7 +133,7 @@ def listed(study: Study) -> Listed:
     if study.model.weights is not None and card is None:
         refuse_unstated(study, facts)
     told = settings_of(card, study, raw) if card else facts.stated
-    raw = in_order(raw, facts.classes)
+    raw = raw if study.model.findings else in_order(raw, facts.classes)
     return Listed(study, _completed(study, layout, told), layout, raw, "split" in told)
 
 
@@ -155,8 +163,8 @@ def gather(study: Study, fold: int | None = None, labels: str = "class", progres
     `known` is the data set where it is listed already.
     """
     known = listed(study) if known is None else known
-    stated, raw = known.study, known.raw
-    seed = _seed_of_split(stated)
+    stated, raw = known.study, known.labelled
+    seed, whole = _seed_of_split(stated), len(raw)
     if stated.data.limit is not None:
         raw = limit(raw, stated.data.limit, seed)
     taught = _taught(stated, known.layout, raw, seed)
@@ -169,7 +177,7 @@ def gather(study: Study, fold: int | None = None, labels: str = "class", progres
     stated, raw, ready = _ready(known, raw)
     raw, ready = readable(raw, spooled(ready), progress)
     learnt = [row for row in taken.rows if row.part == "train" and given] if taught is None else taught.rows
-    return Material(stated, raw, ready, len(known.raw), frozenset(row.id for row in learnt))
+    return Material(stated, raw, ready, whole, frozenset(row.id for row in learnt))
 
 
 def _first_readable(cases: Cases) -> list[int]:
@@ -321,14 +329,14 @@ def _opened(study: Study, usual: Mapping[str, Any]) -> tuple[str, Cases]:
     """The layout and its cases; `usual` options stand below those that are stated, where the reader takes them."""
     if study.data.path is None:
         return SYNTHETIC, phantom.nodules(study.data.synthetic, _seed_of_split(study))
-    path = Path(study.data.path).expanduser()
+    path, several = Path(study.data.path).expanduser(), bool(study.model.findings)
     if not usual:
-        cases = open_cases(path, study.data.layout, **study.data.options)
+        cases = open_cases(path, study.data.layout, several, **study.data.options)
         return study.data.layout or next(each.name for each in READERS.values() if each.recognises(path)), cases
     known = study.data.layout or next((each.name for each in READERS.values() if each.recognises(path)), None)
     taken = READERS[known].options if known is not None and known in READERS else ()
     options = {key: value for key, value in usual.items() if key in taken} | study.data.options
-    cases = open_cases(path, known, **options)
+    cases = open_cases(path, known, several, **options)
     return str(known), cases
 
 

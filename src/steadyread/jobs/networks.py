@@ -146,7 +146,9 @@ def placed(classifier: Classifier, study: Study) -> Classifier:
 
 def _loaded(material: Material, weights: str | Path | None, seed: int) -> Classifier:
     """The study's network with the weights of a file, or as its factory makes it."""
-    return classifier_for(material.study.model, material.ready.bounds, weights, seed, material.channels)
+    model = material.study.model
+    made = classifier_for(model, material.ready.bounds, weights, seed, material.channels)
+    return made.of(model.assessed[0]) if model.findings else made
 
 
 def classifier_for(model: Model, bounds: Bounds, weights: str | Path | None, seed: int = 0,
@@ -158,7 +160,8 @@ def classifier_for(model: Model, bounds: Bounds, weights: str | Path | None, see
         UsageError, InputRefused: there is no such network, or it cannot be read.
     """
     module = load_classifier_module(model.name, weights, seed=seed, **model.arguments)
-    return Classifier(module, bounds=bounds, output=model.output, threshold=model.threshold, name=model.title,
+    return Classifier(module, bounds=bounds, output=model.output, name=model.title, findings=model.thresholds,
+                      threshold=model.threshold if isinstance(model.threshold, float) else 0.5,
                       normalise=_normalise(model, bounds, channels))
 
 
@@ -171,7 +174,8 @@ def write_network_file(material: Material, folder: Path) -> None:
         return     # what a drift correction leaves has no weights of its own
     model = study.model.model_copy(update={
         "weights": MODEL if (folder / MODEL).exists() else beside(str(given), folder), "unit": bounds.unit or None,
-        "bounds": (bounds.low, bounds.high), "channels": material.channels, "classes": material.ready.classes})
+        "bounds": (bounds.low, bounds.high), "channels": material.channels,
+        "classes": () if study.model.findings else material.ready.classes})
     records.write_text(folder / NETWORK, network_text(model, study.preparation))
 
 

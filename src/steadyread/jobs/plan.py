@@ -71,7 +71,7 @@ def cells_of(study: Study) -> tuple[list[Cell], ...]:
     """The cells in three steps, each of which needs those before it alone: the plain networks; each section's own
     hardening; those that it is compared with, which go by its size or its cost."""
     folds = folds_of(study)
-    plain = [Cell(network=network, fold=fold) for network in (ORIGINAL, *study.variants) for fold in folds]
+    plain = [Cell(network=network, fold=fold) for network in study.networks for fold in folds]
     hardened = list(hardenings_of(study))
     first = [cell for cell, asked in hardened if asked.main]
     then = [cell for cell, asked in hardened if not asked.main]

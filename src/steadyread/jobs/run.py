@@ -21,7 +21,7 @@ from steadyread.folder_lock import locked
 from steadyread.gates import Judged
 from steadyread.jobs.attacks import noise_of
 from steadyread.jobs.begin import begin
-from steadyread.jobs.cards import refuse_unnamed
+from steadyread.jobs.cards import refuse_unnamed, with_findings
 from steadyread.jobs.folder import in_its_folder, taken_up
 from steadyread.jobs.job import Materials, carry_out_job, network_of
 from steadyread.jobs.judge import judged_gates
@@ -87,6 +87,7 @@ def carry_out(study: Study, out: str | Path | None = None, progress: Progress = 
         PlanDiffers: `out` holds another study.
         Partial: the disk is full; what was finished is kept.
     """
+    study = study.of_each(with_findings)
     for own in study.studies:
         refuse_ignored(own)
     return in_its_folder(lambda folder: _Running(study, folder, progress, keep_going).done(show_ids), study.studies,

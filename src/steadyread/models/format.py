@@ -28,6 +28,8 @@ class Facts:
     `settings` are keys of a study, such as {"model": {"output": "logit"}}, without the size. `classes` are the names of
     the columns that it returns, () where it names none. `channels` and `size` (one number an axis) are those of the
     images that it takes, None where any will do or nothing says. `notes` are sentences about what the files leave open.
+    `findings` says how many findings it returns, each with a sigmoid of its own (0: it is of classes); where the files
+    name them, the names are among the settings.
     """
 
     settings: Settings = field(default_factory=dict)
@@ -35,6 +37,7 @@ class Facts:
     channels: int | None = None
     size: tuple[int, ...] | None = None
     notes: tuple[str, ...] = ()
+    findings: int = 0
 
     @property
     def stated(self) -> Settings:

@@ -9,11 +9,15 @@ from pydantic import Field, model_validator
 
 from steadyread.errors import UsageError
 from steadyread.files import is_regular
-from steadyread.heads import Output
+from steadyread.heads import SINGLE, Output
 from steadyread.models.format import FORMATS, Facts, source_of
 from steadyread.models.loading import hyper_parameters, read_card
 from steadyread.models.scales import Word
+from steadyread.names import folded, folder_name
+from steadyread.registry import nearest
 from steadyread.study.section import FileName, Pair, Positive, Section, Settings
+
+Threshold = Annotated[float, Field(gt=0, lt=1)]
 
 
 class Model(Section):
@@ -45,12 +49,14 @@ class Model(Section):
     bounds: Pair | None = None
     output: Output = "logits"
     normalise: Word | tuple[float, ...] = "none"
-    threshold: float = Field(default=0.5, gt=0, lt=1)
+    threshold: Threshold | dict[str, Threshold] = 0.5
     window: Pair | None = None
     unit: str | None = None
     channels: Positive | None = None
     classes: tuple[str, ...] = ()
     claimed: dict[str, Annotated[float, Field(ge=0, le=1)]] = {}
+    findings: tuple[str, ...] = ()
+    only: tuple[str, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -79,6 +85,21 @@ class Model(Section):
         """Whether the network is one of ours rather than a factory or a file of the user's."""
         return ":" not in self.name and not self.whole
 
+    @property
+    def assessed(self) -> tuple[str, ...]:
+        """The findings that are assessed; none of a network of classes."""
+        return self.only or self.findings
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """The findings, each with its threshold: 0.5 where a table leaves one out."""
+        stated = self.threshold if isinstance(self.threshold, dict) else dict.fromkeys(self.findings, self.threshold)
+        return {name: stated.get(name, 0.5) for name in self.findings}
+
+    def of(self, finding: str) -> Self:
+        """The same of one finding."""
+        return self.model_copy(update={"only": (finding,), "threshold": self.thresholds[finding]})
+
     @model_validator(mode="before")
     @classmethod
     def _source(cls, stated: Any) -> Any:
@@ -99,9 +120,33 @@ class Model(Section):
         for name, pair in (("bounds", self.bounds), ("window", self.window)):
             if pair is not None and not pair[0] < pair[1]:
                 raise UsageError(f"model.{name} must be LOW,HIGH with LOW below HIGH; got {list(pair)}")
+        if self.findings:
+            _refuse_misnamed(self)
         if isinstance(self.normalise, tuple):
             half = len(self.normalise) // 2
             if not half or len(self.normalise) % 2 or min(self.normalise[half:]) <= 0:
                 raise UsageError("model.normalise takes MEAN,SD in native units, or all channels' means and then "
                                  f"their deviations, deviations above 0; got {list(self.normalise)}")
         return self
+
+
+def _refuse_misnamed(model: Model) -> None:
+    """Findings that cannot be told apart or are no names of folders, others than there are, and outputs of classes.
+
+    Raises:
+        UsageError: there are such.
+    """
+    known: dict[str, str] = {}
+    for name in model.findings:
+        other = known.setdefault(folded(name), name)
+        if name != folder_name(name) or not folded(name) or folded(name) == "original":
+            raise UsageError("model.findings: a finding's name is that of a folder: letters, digits, '_', '-', '.' and "
+                             f"spaces, not 'original'; got {name[:80]!r}")
+        if model.findings.count(name) > 1 or other != name:
+            raise UsageError(f"model.findings names one finding twice: '{other}' and '{name}'")
+    for key, names in (("only", model.only), ("threshold", model.threshold)):
+        for name in names if isinstance(names, tuple | dict) else ():
+            if name not in model.findings:
+                raise UsageError(f"model.{key}: no finding '{name}'{nearest(name, model.findings)}")
+    if "output" in model.model_fields_set and model.output not in SINGLE:
+        raise UsageError(f"model.output of findings is {' or '.join(SINGLE)}, the value of each; got '{model.output}'")

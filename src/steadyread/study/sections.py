@@ -13,6 +13,7 @@ from steadyread.errors import UsageError
 from steadyread.files import HARDENED
 from steadyread.gates import CLEAN, KEPT, STEADY, Gate, gate
 from steadyread.limits import MOST_SEED
+from steadyread.metrics.reads import ORIGINAL
 from steadyread.names import folder_name
 from steadyread.registry import ATTACKS, nearest
 from steadyread.store import PLAIN
@@ -237,7 +238,18 @@ class Study(Section):
     @property
     def alone(self) -> bool:
         """Whether there is one plain network, judged without noise, which then writes into the run's own folder."""
-        return self.noise is None and not self.variants and self.split.folds is None
+        return self.noise is None and not self.variants and self.split.folds is None and not self.model.findings
+
+    @property
+    def networks(self) -> tuple[str, ...]:
+        """The networks by their names: the study's own and its variants, or a view of it for each finding."""
+        return self.model.assessed or (ORIGINAL, *self.variants)
+
+    def of(self, network: str) -> "Study":
+        """The same of one finding of the network; as it is where it has none."""
+        if not self.model.findings:
+            return self
+        return self.model_copy(update={"model": self.model.of(network)})
 
     @property
     def ct_noise(self) -> Noise:
@@ -292,7 +304,12 @@ def _ignored(study: Study) -> Iterator[str]:
          "attacks.largest is how far the smallest flip is searched, and attacks.smallest_flip is false: leave one "
          "out"),
         (given and split.folds, "split.folds trains a network a fold, and model.weights are given: leave one out"),
-        (given and study.variants, "variants are trained, and model.weights are given: leave one out"))
+        (given and study.variants, "variants are trained, and model.weights are given: leave one out"),
+        (study.model.findings and not given, "model.findings are of a network that is given, and this one would be "
+         "trained: state model.weights"),
+        (study.model.findings and noise, "[noise] is not carried out with model.findings: cut the network to one"),
+        (study.model.findings and study.hardening is not None,
+         "[hardening] is not carried out with model.findings: cut the network to one"))
     yield from (reason for ignored, reason in said if ignored)
     yield from _names(study)
     yield from _gates(study)
@@ -322,9 +339,9 @@ def _gates(study: Study) -> Iterator[str]:
     hardenings = {*((study.hardening.method, *study.hardening.compare) if study.hardening else ()),
                   *((noise.method, *noise.compare) if noise else ())}
     for stated in map(gate, study.gates.fail_below):
-        if stated.of and stated.of not in {*study.variants, *hardenings}:
-            yield (f"the gate '{stated}': no network or hardening '{stated.of}'"
-                   f"{nearest(stated.of, sorted({*study.variants, *hardenings}))}")
+        named = {*study.variants, *study.model.assessed, *hardenings}
+        if stated.of and stated.of not in named and not study.model.whole:
+            yield f"the gate '{stated}': no network or hardening '{stated.of}'{nearest(stated.of, sorted(named))}"
         elif stated.metric == STEADY:
             yield from _doses(study, stated, stated.of in hardenings)
         elif not study.linf and stated.metric not in CLEAN:

@@ -1,10 +1,12 @@
 """Reader of npz files in the MedMNIST layout (doi:10.1038/s41597-022-01721-8), 2D and 3D, grey and colour."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from steadyread.cases.case_set import Cases
+from steadyread.cases.labels import UNNAMED
 from steadyread.cases.reader import reader
 from steadyread.cases.row import Pixels, Row
 from steadyread.cases.stored import npz_array, npz_names, refuse_many
@@ -25,13 +27,13 @@ def recognises(path: Path) -> bool:
 @reader("medmnist", recognises=recognises, order=70, defaults={"data": {"limit": 12_000}, "attacks": {"limit": 500}},
         looked_for=LOOKED_FOR)
 def read(path: Path) -> Cases:
-    """The cases of a MedMNIST file: uint8 images (n, *space) or (n, *space, 3), labels (n,) or (n, 1).
+    """The cases of a MedMNIST file: uint8 images (n, *space) or (n, *space, 3), labels (n,), (n, 1) or (n, findings).
 
     The official parts are kept, empty ones left out; each image is its own patient (the file has no patients). One
     channel may stand last, as in (n, *space, 1).
 
     Raises:
-        InputRefused: wrong names, shapes or types; labels of several tasks at once; a part without its labels.
+        InputRefused: wrong names, shapes or types; a part without its labels.
     """
     file = _file(path)
     if file is None:
@@ -40,9 +42,7 @@ def read(path: Path) -> Cases:
     rows: list[Row] = []
     for short, (pixels, shape) in images.items():
         labels = _labels(file, short, len(pixels))
-        rows += [Row(f"{_PARTS[short]}/{index:06d}", f"{_PARTS[short]}/{index:06d}", label, str(label), None,
-                     _PARTS[short], (short, index), f"{file.name} {short}_images row {index}", shape=shape)
-                 for index, label in enumerate(labels)]
+        rows += [_row(file, short, index, label, shape) for index, label in enumerate(labels)]
     if not rows:
         raise InputRefused(f"{file}: all its parts are empty")
 
@@ -51,8 +51,18 @@ def read(path: Path) -> Cases:
         pixels, shape = images[short]
         return np.moveaxis(pixels[index], -1, 0) if shape[0] == 3 else pixels[index].reshape(shape)
 
-    classes = tuple(str(label) for label in range(1 + max(row.label or 0 for row in rows)))
+    known = [row.label for row in rows if row.label is not None]
+    classes = tuple(str(label) for label in range(1 + max(known, default=-1)))
     return Cases(shown(file.stem), tuple(rows), load, classes, Bounds(0.0, 255.0, "grey level"), notes=notes)
+
+
+def _row(file: Path, short: str, index: int, label: int | list[int], shape: tuple[int, ...]) -> Row:
+    """One image; where it has several labels, each stands under the name of its place."""
+    name, where = f"{_PARTS[short]}/{index:06d}", f"{file.name} {short}_images row {index}"
+    if isinstance(label, int):
+        return Row(name, name, label, str(label), None, _PARTS[short], (short, index), where, shape=shape)
+    return Row(name, name, None, "", None, _PARTS[short], (short, index), where,
+               {f"{UNNAMED}{place}": value for place, value in enumerate(label)}, shape)
 
 
 def _file(path: Path) -> Path | None:
@@ -107,11 +117,11 @@ def _shape(file: Path, short: str, images: Pixels) -> tuple[int, ...]:
     return 1, *space
 
 
-def _labels(file: Path, short: str, count: int) -> list[int]:
+def _labels(file: Path, short: str, count: int) -> Sequence[int | list[int]]:
     labels = npz_array(file, f"{short}_labels")
-    if labels.ndim == 2 and labels.shape[1] > 1:
-        raise InputRefused(f"{file}: {short}_labels has {labels.shape[1]} columns (several tasks at once); "
-                           "keep the one column to be assessed")
+    if labels.dtype.kind in "iub" and labels.ndim == 2 and labels.shape[1] > 1 and len(labels) == count:
+        several: list[list[int]] = labels.astype(int).tolist()
+        return several
     if labels.dtype.kind not in "iub" or labels.size != count or labels.ndim > 2:
         raise InputRefused(f"{file}: {short}_labels must be {count} whole numbers, one an image; "
                            f"got {labels.dtype} of shape {labels.shape}")

@@ -31,11 +31,13 @@ def recognises(path: Path) -> bool:
 
 
 @reader("csv", recognises=recognises, order=80, defaults={"preparation": {"size": 64}},
-        looked_for="a CSV with the columns file and label (patient, part and spacing_mm where known), beside its files")
+        looked_for="a CSV with the columns file and label, or file and a column for each finding (patient, part and "
+        "spacing_mm where known), beside its files")
 def read(path: Path, channels: Channels = "auto", classes: tuple[str, ...] | None = None, exclude: Exclude = ()
          ) -> Cases:
     """The cases of a CSV; its paths count from its own folder and may not leave it.
 
+    Without a column `label` no line has one: the others may hold findings (see `cases.labels.of_finding`).
     A line whose file is not there is kept in `Cases.missing`; a line without a label, or with what programs write
     for that (nan, NA, null), is unlabelled.
 
@@ -53,7 +55,7 @@ def read(path: Path, channels: Channels = "auto", classes: tuple[str, ...] | Non
         raise InputRefused(f"{path}: expected one CSV with the columns file and label, found {len(tables)}"
                            + (f" ({', '.join(table.name for table in tables)}); name the one" if tables else ""))
     table = tables[0]
-    lines, renamed = _renamed(read_table(table, ("file", "label"), _OWN))
+    lines, renamed = _renamed(read_table(table, ("file",), _OWN))
     stated = {_plain(line.text("label")) for line in lines}
     names = tuple(map(_plain, classes)) if classes else in_order({name for name in stated if not _none(name)})
     refuse_two_spellings("labels", () if classes else names, table)
@@ -83,7 +85,7 @@ def read(path: Path, channels: Channels = "auto", classes: tuple[str, ...] | Non
 
 def _tables(path: Path) -> list[Path]:
     files = [path] if is_regular(path) else entries(path) if is_folder(path) else []
-    return [file for file in files if is_table(file) and has_columns(file, ("file", "label"))]
+    return [file for file in files if is_table(file) and has_columns(file, ("file",))]
 
 
 def _row(line: Line, file: Path, classes: tuple[str, ...], known: bool) -> Row:

@@ -14,6 +14,7 @@ from steadyread.errors import InputRefused
 from steadyread.extras import library
 from steadyread.models.archives import told
 from steadyread.models.format import FORMATS, Facts, Format, FromFile, table_of
+from steadyread.names import folder_name
 
 _RESAMPLING = {0: "nearest", 2: "linear", 3: "cubic"}     # Pillow's numbers
 
@@ -36,20 +37,18 @@ def _facts(path: Path) -> Facts:
     """What config.json and preprocessor_config.json say, as settings in grey levels of 0 to 255.
 
     Raises:
-        InputRefused: it names code to run, is a network of several findings, or has no safetensors.
+        InputRefused: it names code to run, or has no safetensors.
     """
     config, steps = table_of(path / "config.json"), table_of(path / "preprocessor_config.json")
     if "auto_map" in config or "auto_map" in steps:
         raise InputRefused(f"{path} names code of its own (auto_map), which is not run: load the network in Python and "
                            "give the module, or name a factory, package.module:factory")
-    if config.get("problem_type") == "multi_label_classification":
-        raise InputRefused(f"{path} is a network of several findings (multi_label_classification): such networks are "
-                           "not read yet; cut it to one of them")
     if not any(path.glob("*.safetensors")):
         raise InputRefused(f"{path} has no .safetensors: save it again, model.save_pretrained(FOLDER)")
     names = config.get("id2label") or {}
     classes = tuple(str(names[key]) for key in sorted(names, key=_number))
-    model: dict[str, Any] = {"output": "logit" if len(classes) == 1 else "logits", "bounds": [0.0, 255.0]}
+    findings = len(classes) if config.get("problem_type") == "multi_label_classification" else 0
+    model: dict[str, Any] = {"output": "logit" if findings or len(classes) == 1 else "logits", "bounds": [0.0, 255.0]}
     channels = int(config.get("num_channels", 3))
     notes = [] if steps else ["no preprocessor_config.json: its scale and size are not known"]
     if steps:
@@ -59,8 +58,11 @@ def _facts(path: Path) -> Facts:
     settings: dict[str, Any] = {"model": model}
     if prepared:
         settings["preparation"] = prepared
-    return Facts(settings, classes if any(name != f"LABEL_{at}" for at, name in enumerate(classes)) else (), channels,
-                 tuple(size) if size else None, notes=(*notes, *more))
+    named = classes if any(name != f"LABEL_{at}" for at, name in enumerate(classes)) else ()
+    if findings and named:
+        model["findings"] = [folder_name(name) for name in named]
+    return Facts(settings, () if findings else named, channels, tuple(size) if size else None, (*notes, *more),
+                 findings)
 
 
 def _load(path: Path) -> nn.Module:

@@ -24,7 +24,7 @@ from steadyread.models.hdf5 import MAGIC, opened
 
 _SAVE = "save the whole network: model.save('net.h5')"
 _WIDEST = 2**18      # units or features of a layer
-_HEADS = {("sigmoid", False): "logit", ("softmax", True): "logits"}
+_HEADS = {("sigmoid", False): "logit", ("sigmoid", True): "logit", ("softmax", True): "logits"}
 _ENDS = ("Activation", "Softmax", "Dropout", "Flatten", "Reshape", "InputLayer")
 _CODE = ("Lambda", "TFOpLambda", "SlicingOpLambda", "__lambda__", "__typespec__", "TorchModuleWrapper", "TFSMLayer",
          "JaxLayer", "FlaxLayer", "StringLookup", "IntegerLookup", "TextVectorization")
@@ -67,7 +67,7 @@ def _facts(path: Path) -> Facts:
     for kind, each in layers:
         _refuse_huge(path, kind, each)
     first = next((shape for _, config in layers if (shape := _shape(config))), None)
-    head, units = _head(path, layers) if layers else (None, None)
+    head, units = _head(layers) if layers else (None, None)
     scaled = [kind for kind, _ in layers if kind in ("Rescaling", "Normalization")]
     turned = _channels_last(layers)
     channels, size = (None, None) if first is None else (
@@ -75,7 +75,8 @@ def _facts(path: Path) -> Facts:
     settings = {"model": {"output": head}} if head else {}
     notes = [f"its own {' and '.join(dict.fromkeys(scaled))} comes first: it takes stored values"] if scaled else []
     notes += [f"it returns {units} values"] if units else []
-    return Facts(settings, channels=channels, size=whole(size), notes=tuple(notes))
+    findings = units if head == "logit" and units and units > 1 else 0
+    return Facts(settings, channels=channels, size=whole(size), notes=tuple(notes), findings=findings)
 
 
 def _load(path: Path) -> nn.Module:
@@ -230,11 +231,10 @@ def _channels_last(layers: list[tuple[str, Mapping[str, Any]]]) -> bool:
     return "channels_first" not in {config.get("data_format") for _, config in layers}
 
 
-def _head(path: Path, layers: list[tuple[str, Mapping[str, Any]]]) -> tuple[str | None, int | None]:
+def _head(layers: list[tuple[str, Mapping[str, Any]]]) -> tuple[str | None, int | None]:
     """What the network returns once its last activation is off, and how many values; None where it is not said.
 
-    Raises:
-        InputRefused: several sigmoids: a network of several findings.
+    Several sigmoids are findings, a logit each.
     """
     units = next((config[key] for _, config in reversed(layers) for key in ("units", "filters")
                   if isinstance(config.get(key), int)), None)
@@ -244,9 +244,6 @@ def _head(path: Path, layers: list[tuple[str, Mapping[str, Any]]]) -> tuple[str 
         if kind not in _ENDS:
             break
     last = next((name for name in ends if name in ("sigmoid", "softmax")), "")
-    if last == "sigmoid" and (units or 1) > 1:
-        raise InputRefused(f"{path} ends in {units} sigmoids, one a finding: networks of several findings are not "
-                           "read yet; cut it to one of them")
     return _HEADS.get((last, (units or 1) > 1)), units
 
 
