@@ -72,7 +72,7 @@ def test_csv_without_any_file_or_column_or_with_an_unknown_label(tmp_path: Path)
     save(tmp_path / "1.png")
     refusal(lambda: open_cases(table, classes=("a", "c")), "line 3", "'b'", "a, c")
     table.write_text("file,diagnosis\n1.png,a\n")
-    refusal(lambda: open_cases(table, layout="csv"), "file and label")
+    refusal(lambda: open_cases(table, layout="csv"), "column 'label'")
     table.write_text("file,label,patient\n1.png,a,\n")
     refusal(lambda: open_cases(table), "line 2", "no patient")
     table.write_text("file,label,spacing_mm\n1.png,a,wide\n")
@@ -117,7 +117,7 @@ def test_mixed_depths_and_floating_point_pictures(tmp_path: Path) -> None:
     refusal(lambda: read_all(tmp_path), "1.png", "16")
     (tmp_path / "b" / "deep.png").unlink()
     Image.fromarray(np.zeros((8, 8), np.float32)).save(tmp_path / "b" / "f.tif")
-    refusal(lambda: read_all(tmp_path), "f.tif", "floating")
+    refusal(lambda: read_all(tmp_path), "1.png", "32")
 
 
 def test_class_folders_at_two_depths(tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ def test_what_is_excluded(tmp_path: Path, exclude: str | list[str], left: list[s
     assert f"{4 - len(left)} of 4 pictures are left out by exclude" in cases.notes[1]
     with pytest.raises(InputRefused, match="none is left"):
         open_cases(tmp_path, exclude="*.png")
-    with pytest.raises(UsageError, match="exclude must be a pattern"):
+    with pytest.raises(UsageError, match=r"data\.options\.exclude: .* got \[3\]"):
         open_cases(tmp_path, exclude=[3])
 
 
@@ -172,18 +172,21 @@ def test_links_in_a_circle_make_no_images(tmp_path: Path) -> None:
 
 def test_a_class_stored_as_other_images_does_not_vanish(tmp_path: Path) -> None:
     save(tmp_path / "a" / "1.png", tmp_path / "b" / "2.png")
-    (tmp_path / "b" / "3.dcm").write_bytes(b"x")
-    assert any("1 .dcm" in note for note in open_cases(tmp_path).notes)
+    (tmp_path / "b" / "3.mha").write_bytes(b"x")
+    assert any("1 .mha" in note for note in open_cases(tmp_path).notes)
     (tmp_path / "c").mkdir()
-    (tmp_path / "c" / "4.dcm").write_bytes(b"x")
-    with pytest.raises(InputRefused, match=r"c: holds no picture that can be read .* 1 \.dcm"):
+    (tmp_path / "c" / "4.mha").write_bytes(b"x")
+    with pytest.raises(InputRefused, match=r"c: holds no picture that can be read .* 1 \.mha"):
+        open_cases(tmp_path)
+    (tmp_path / "c" / "4.mha").rename(tmp_path / "c" / "4.dcm")
+    with pytest.raises(InputRefused, match=r"several kinds \(2 pictures, 1 DICOM images\)"):
         open_cases(tmp_path)
     assert open_cases(tmp_path, exclude="c").classes == ("a", "b")
 
 
 @pytest.mark.parametrize(("name", "data", "words"), [
-    ("1.dcm", b"", ("1 .dcm", "noise measure")), ("IM0001", bytes(128) + b"DICM", ("1 without ending", "DICOM")),
-    ("data.zip", b"", ("Unpack",)), ("1.nii.gz", b"", ("1 .nii.gz", "images/ and masks/")),
+    ("1.dcm", b"", ("1 .dcm", "sub-folder")), ("IM0001", bytes(128) + b"DICM", ("1 without ending", "sub-folder")),
+    ("data.zip", b"", ("Unpack",)), ("1.nii.gz", b"", ("1 .nii.gz", "sub-folder")),
     ("labels.csv", b"image,class\n1,2\n", ("image, class", "file and label"))])
 def test_an_unknown_layout_says_what_was_found(tmp_path: Path, name: str, data: bytes,
                                                      words: tuple[str, ...]) -> None:

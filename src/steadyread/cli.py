@@ -30,6 +30,8 @@ noise = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Noise pow
 app.add_typer(noise, name="noise")
 
 _RESULTS = (flags.OUT, flags.OVERWRITE, flags.SHOW_IDS, flags.JSON, flags.GATES, flags.SETS, flags.THREADS)
+_READ = (flags.LAYOUT, flags.EXCLUDE, flags.FILE_COLUMN, flags.LABEL_COLUMN, flags.PATIENT_COLUMN, flags.PART_COLUMN,
+         flags.ROOT, flags.PATIENT_PATTERN, flags.UNIT)
 _PREPARED = (flags.WINDOW, flags.CROP, flags.SIZE, flags.SPACING)
 _NETWORK = (flags.MODEL, flags.WEIGHTS, flags.ARGUMENTS, flags.HYPER_PARAMETERS, flags.BOUNDS, flags.HEAD,
             flags.NORMALISE)
@@ -53,7 +55,7 @@ def command(*known: Flag, of: typer.Typer = app) -> Callable[[Callable[[Given], 
     return made
 
 
-@command(flags.DATA_PATH, flags.LAYOUT, flags.LIMIT, flags.EPOCHS, flags.SEED, *_RESULTS)
+@command(flags.DATA_PATH, *_READ, flags.LIMIT, flags.EPOCHS, flags.SEED, *_RESULTS)
 def demo(given: Given) -> None:
     """The whole job: train a small network, assess it, write the report. Without --data on SYNTHETIC nodules."""
     _carry_out(given, {"name": named_by_data("demo", given[flags.DATA_PATH])})
@@ -69,7 +71,7 @@ def run(given: Given) -> None:
     _carry_out(given)
 
 
-@command(flags.DATA_PATH, flags.STUDY, flags.LAYOUT, flags.MODEL, flags.EPOCHS, *_PREPARED, flags.SEED, flags.OUT,
+@command(flags.DATA_PATH, flags.STUDY, *_READ, flags.MODEL, flags.EPOCHS, *_PREPARED, flags.SEED, flags.OUT,
          flags.OVERWRITE, flags.JSON, flags.SETS, flags.THREADS)
 def train(given: Given) -> None:
     """Train a network and keep the epoch that is best on validation images. SYNTHETIC nodules without --data."""
@@ -84,7 +86,7 @@ def train(given: Given) -> None:
     _say(given, train_study(stated, given[flags.OUT], progress, given[flags.OVERWRITE]), "train_lines")
 
 
-@command(flags.DATA_PATH, *_NETWORK, flags.FINDINGS, flags.FINDING, flags.THRESHOLD, flags.LIMIT, flags.LAYOUT,
+@command(flags.DATA_PATH, *_NETWORK, flags.FINDINGS, flags.FINDING, flags.THRESHOLD, flags.LIMIT, *_READ,
          flags.STUDY, *_PREPARED, flags.EPSILONS, flags.AGAINST, flags.SEED, *_RESULTS)
 def assess(given: Given) -> None:
     """Assess a trained network: attacks, checks, triage, report. Weights written by `train` need no other flag."""
@@ -92,7 +94,7 @@ def assess(given: Given) -> None:
 
 
 @command(flags.SOME_RUN, flags.TRAINING_SIZE, flags.METHOD, flags.HARDENING_EPOCHS, flags.SCRATCH, flags.DATA_PATH,
-         flags.TEST_DATA, *_NETWORK, flags.LIMIT, flags.LAYOUT, flags.STUDY, *_PREPARED, flags.SEED, *_RESULTS)
+         flags.TEST_DATA, *_NETWORK, flags.LIMIT, *_READ, flags.STUDY, *_PREPARED, flags.SEED, *_RESULTS)
 def harden(given: Given) -> None:
     """Train a network further on attacked images, assess it anew, and compare: steadier, and at what cost?
 
@@ -149,7 +151,7 @@ def report(given: Given) -> None:
          "run_lines")
 
 
-@command(flags.AUDITED, flags.LAYOUT, flags.EXCLUDE, flags.STRICT, flags.SEED, flags.OUT, flags.JSON)
+@command(flags.AUDITED, *_READ, flags.STRICT, flags.SEED, flags.OUT, flags.JSON)
 def audit(given: Given) -> None:
     """What a data set holds that would spoil a study: duplicates, leaks, split patients, missing files."""
     data = given[flags.AUDITED]
@@ -157,8 +159,8 @@ def audit(given: Given) -> None:
     from steadyread.jobs.audit import audit_data
     from steadyread.progress import progress
 
-    found = audit_data(data, given[flags.LAYOUT], given[flags.SEED] or 0, given[flags.OUT], given[flags.EXCLUDE] or (),
-                       progress)
+    options = {flag.key.rpartition(".")[2]: given[flag] for flag in _READ[1:] if given[flag]}
+    found = audit_data(data, given[flags.LAYOUT], given[flags.SEED] or 0, given[flags.OUT], options, progress)
     _say(given, found, "audit_lines")
     if given[flags.STRICT] and found["refused"]:
         raise InputRefused(f"{data}: {found['refused']}")

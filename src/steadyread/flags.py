@@ -172,8 +172,21 @@ TEST_DATA = Flag("--test-data", "The images to assess; those of --data are then 
                  "of --data, by patient.", metavar="PATH")
 AUDITED = Flag("data", "A folder or a file.", default=..., metavar="DATA")
 LAYOUT = Flag("--layout", "Layout of the data. Default: recognised.", "data.layout", metavar="NAME")
-EXCLUDE = Flag("--exclude", "Pictures or folders to leave out, such as '*_overlay*'. Repeatable. In a study: "
-               "data.options.exclude.", type=_MANY, metavar="PATTERN")
+EXCLUDE = Flag("--exclude", "Images or folders to leave out, such as '*_overlay*'. Repeatable.",
+               "data.options.exclude", _MANY, metavar="PATTERN")
+FILE_COLUMN = Flag("--file-column", "A table's column of files. Default: file.", "data.options.file_column",
+                   metavar="NAME")
+LABEL_COLUMN = Flag("--label-column", "A table's column of labels. Default: label.", "data.options.label_column",
+                    metavar="NAME")
+PATIENT_COLUMN = Flag("--patient-column", "A table's column of patients. Default: patient, where there is one.",
+                      "data.options.patient_column", metavar="NAME")
+PART_COLUMN = Flag("--part-column", "A table's column of train, validation or test. Default: part, where there is one.",
+                   "data.options.part_column", metavar="NAME")
+ROOT = Flag("--root", "The folder of a table's files. Default: the table's own.", "data.options.root", metavar="FOLDER")
+PATIENT_PATTERN = Flag("--patient-pattern", "A regular expression with one group, which is the patient in each image's "
+                       "path, such as 'p(\\d+)_'.", "data.options.patient_pattern", metavar="REGEX")
+UNIT = Flag("--unit", "Unit of the stored values where the files do not say, such as HU.", "data.options.unit",
+            metavar="UNIT")
 LIMIT = Flag("--limit", "Attack at most N images per split, sampled by class.", "attacks.limit", int, metavar="N")
 WINDOW = Flag("--window", "Clip the images to this.", "preparation.window", metavar="LO,HI", reads=pair)
 CROP = Flag("--crop", "Crop to the central N pixels per axis.", "preparation.crop", int, metavar="N")

@@ -87,16 +87,34 @@ def in_grey(header: Header, voi: bool) -> NDArray[np.float32]:
     tags, stored = _stored(header.path)
     with broken_is_refused(header.path, "its pixels cannot be read"), quiet():
         pixels = importlib.import_module("pydicom.pixels")
-        tables = stored.astype(np.int64) if "ModalityLUTSequence" in tags or "VOILUTSequence" in tags else stored
-        values = pixels.apply_modality_lut(tables, tags)
+        table = tags.get("ModalityLUTSequence")
+        values = _looked_up(stored, table[0]) if table else pixels.apply_rescale(stored, tags)
         if voi:
-            if not ("VOILUTSequence" in tags or "WindowCenter" in tags):
-                raise InputRefused(f"{header.path}: no window (VOI LUT) stands in it, which data.options.voi asks for")
-            values = pixels.apply_voi_lut(values, tags, index=0)
+            values = _windowed(values, tags, header.path)
         low, high = _extent(tags, voi)
     if tags.get("PhotometricInterpretation") == "MONOCHROME1":
         values = low + high - np.asarray(values, np.float64)
     return np.asarray(values, np.float32)
+
+
+def _windowed(values: NDArray[Any], tags: Any, path: Path) -> NDArray[Any]:
+    """The values through the first window of the file: its table where it has one."""
+    table = tags.get("VOILUTSequence")
+    if table:
+        return _looked_up(values, table[0])
+    if "WindowCenter" not in tags:
+        raise InputRefused(f"{path}: no window (VOI LUT) stands in it, which data.options.voi asks for")
+    return np.asarray(importlib.import_module("pydicom.pixels").apply_windowing(values, tags, index=0))
+
+
+def _looked_up(values: NDArray[Any], table: Any) -> NDArray[np.float64]:
+    """The values through a table (PS3.3 C.11.1.1): what lies before its first entry, or behind its last, gets that."""
+    count, first = int(table.LUTDescriptor[0]) or 2**16, int(table.LUTDescriptor[1])
+    data = table.LUTData
+    entries = (np.frombuffer(data, np.uint8 if len(data) == count else "<u2") if isinstance(data, bytes)
+               else np.atleast_1d(np.asarray(data, np.int64)))
+    places = np.clip(np.rint(values).astype(np.int64) - first, 0, min(count, len(entries)) - 1)
+    return np.asarray(entries[places], np.float64)
 
 
 def extent(header: Header, voi: bool) -> tuple[float, float]:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from steadyread.cases.orientation import turned
 from steadyread.cases.row import Pixels
 from steadyread.errors import InputRefused
 from steadyread.extras import library
@@ -20,16 +21,15 @@ _HEADERS = {348: "Nifti1Header", 540: "Nifti2Header"}    # by their size, which 
 _SINGLE = (b"n+1\0", b"n+2\0\r\n\x1a\n")               # the magic of header and voxels in one file
 _LARGEST = 512 * 2**20    # bytes of a volume in memory: 512 x 512 x 1024 voxels of 16 bits
 _EXTENSIONS = 64 * 2**20  # bytes between the header and the voxels
-# How far a voxel axis may lean from an axis of the patient: sin of about one degree, 0.3 mm over a 32 mm box.
-_LEAN = 0.02
 
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A NIfTI file known by its header: shape and spacing of the array (z, y, x) that `voxels` gives.
+    """A NIfTI file known by its header: shape and spacing of the array that `voxels` gives.
 
-    `order` and `flips` turn the file's array into one whose z runs towards the head, y towards the back and x
-    to the patient's left (the order of DICOM; NIfTI's own world is right to left, back to front).
+    `order` and `flips` turn the file's array into one whose axes are those asked for: unless stated (z, y, x), z
+    towards the head, y towards the back and x to the patient's left (the order of DICOM; NIfTI's own world is right to
+    left, back to front).
     """
 
     file: Path
@@ -44,23 +44,23 @@ class Volume:
         return voxels(self)[used]
 
 
-def open_volume(file: Path) -> Volume:
-    """The volume of a NIfTI file, its header read.
+def open_volume(file: Path, axes: str = "SPL", oblique: bool = False) -> Volume:
+    """The volume of a NIfTI file, its header read, with axes as `orientation.turned` says.
 
     Raises:
         InputRefused: nibabel is not installed; a damaged file; not three axes; axes that stand oblique to the
-            patient's.
+            patient's, unless that is allowed.
     """
     with _named(file):
         _refuse_unreadable(regular_file(file))
         image = nibabel().load(file)
-        shape, affine = tuple(image.shape), np.asarray(image.affine, np.float64)
+        shape, affine = _three(image.shape), np.asarray(image.affine, np.float64)
     if len(shape) != 3 or 0 in shape:
         raise InputRefused(f"{file}: expected a volume of three axes; got the shape {shape}")
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or not (lengths > 0).all():
         raise InputRefused(f"{file}: its header gives no usable voxel size and place; fetch or convert it again")
-    order, flips = turned(affine[:3, :3] / lengths, str(file))
+    order, flips = turned(affine[:3, :3] / lengths, str(file), axes, oblique)
     return Volume(file, tuple(shape[axis] for axis in order), tuple(float(lengths[axis]) for axis in order), order,
                   flips, tuple(map(tuple, affine.tolist())))
 
@@ -76,7 +76,13 @@ def voxels(volume: Volume) -> Pixels:
         values: NDArray[Any] = np.asanyarray(nibabel().load(volume.file).dataobj)
     if values.dtype.kind not in "iufb":
         raise InputRefused(f"{volume.file}: expected one number a voxel; got {values.dtype}")
-    return np.flip(values.transpose(volume.order), volume.flips)
+    return np.flip(values.reshape(_three(values.shape)).transpose(volume.order), volume.flips)
+
+
+def _three(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The axes of space: a plane has one slice, and further axes of one voxel are none."""
+    further = shape[3:]
+    return (*shape, 1) if len(shape) == 2 else tuple(shape[:3]) if set(further) == {1} else tuple(shape)
 
 
 def centroid(mask: Volume) -> tuple[float, ...]:
@@ -119,30 +125,6 @@ def _refuse_large(file: Path, header: Any, extended: bool, packed: bool) -> None
     if not packed and file.stat().st_size < begins + count * kind.itemsize:
         raise InputRefused(f"{file}: truncated, damaged or no NIfTI (it holds {file.stat().st_size} bytes; its "
                            f"header says {begins + count * kind.itemsize})")
-
-
-def turned(directions: NDArray[np.float64], where: str) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Which of a file's axes run along z, y and x, and which of these three must be flipped, by the axes' directions
-    (columns) in a world that counts towards right, front and head.
-
-    Raises:
-        InputRefused: axes oblique to the patient's; it begins with `where`.
-    """
-    world = np.abs(directions).argmax(0)
-    lean = np.abs(directions).copy()
-    lean[world, range(3)] = 0
-    if sorted(world) != [0, 1, 2] or lean.max() > _LEAN:
-        raise InputRefused(f"{where}: its axes stand oblique to the patient's (by {_degrees(lean):.0f} degrees); "
-                           "resample it to an axial grid first")
-    order = tuple(int(np.flatnonzero(world == axis)[0]) for axis in (2, 1, 0))
-    towards = (1, -1, -1)  # head, back, left in a world that counts towards head, front, right
-    flips = tuple(place for place, axis in enumerate(order)
-                  if directions[world[axis], axis] * towards[place] < 0)
-    return order, flips
-
-
-def _degrees(lean: NDArray[np.float64]) -> float:
-    return float(np.degrees(np.arcsin(np.clip(lean.max(), 0, 1))))
 
 
 def nibabel() -> Any:

@@ -1,6 +1,7 @@
 """`open_cases`: which reader a path is for."""
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,12 +29,12 @@ def open_cases(path: Path | str, layout: str | None = None, every_row: bool = Fa
         regular_file(place, "file or folder")
     elif not entries(place):
         raise InputRefused(f"{place}: the folder is empty")
-    chosen = _named(layout, place) if layout else _recognised(place)
+    chosen = _named(layout, place) if layout else recognised(place, options)
     for option in options:
         if option not in chosen.options:
             raise UsageError(f"the layout '{chosen.name}' has no option '{option}'; it knows "
                              f"{', '.join(chosen.options) or 'none'}")
-    cases = chosen.read(place, **options)
+    cases = chosen.cases(place, options)
     unread = refuse_doubtful(place, cases) if chosen.name == "folders" and layout is None else ()
     cases = replace(cases, notes=(*cases.notes, *unread))
     _refuse_double_ids(cases)
@@ -51,9 +52,9 @@ def _of_one_class(place: Path, cases: Cases, name: str) -> InputRefused:
         if cases.missing else ""
     left = "".join(f"; {note}" for note in cases.notes if "left out" in note)
     if not cases.classes:
-        held = ", ".join(map(str, cases.rows[0].extras)) if cases.rows else ""
-        return InputRefused(f"{place}: nothing says of which class an image is: expected a column 'label'"
-                            f"{f'; it has {held}' if held else ''}. For a network of several findings with a column "
+        held = f"; it has {', '.join(map(str, cases.rows[0].extras))}" if cases.rows else ""
+        return InputRefused(f"{place}: nothing says of which class an image is: expected a column 'label', or yours by "
+                            f"name: data.options.label_column{held}. For a network of several findings with a column "
                             "each, name them: model.findings")
     inner = [folder for folder in entries(place / name) if is_folder(folder)] if is_folder(place / name) else []
     deeper = f"; if its sub-folders are the classes, give {place / name}" if len(inner) > 1 else ""
@@ -63,16 +64,26 @@ def _of_one_class(place: Path, cases: Cases, name: str) -> InputRefused:
 
 def _named(layout: str, place: Path) -> Reader:
     chosen = READERS.named(layout, "data.layout")
-    if not chosen.recognises(place):
+    if not chosen.fits(place):
         raise InputRefused(f"{place}: not the layout '{layout}'; looked for {chosen.looked_for}, and {survey(place)}")
     return chosen
 
 
-def _recognised(place: Path) -> Reader:
-    for layout in READERS.values():
-        if layout.recognises(place):
-            return layout
-    raise InputRefused(f"{place}: no known layout; {survey(place)}")
+def recognised(place: Path, options: Collection[str] = ()) -> Reader:
+    """The reader that a path is for: the first that recognises it, or if that takes not all of the stated options, as
+    the names of a table's columns, the first that does and may read it.
+
+    Raises:
+        InputRefused: there is none.
+    """
+    known = next((layout for layout in READERS.values() if layout.recognises(place)), None)
+    if known is None or not set(options) <= set(known.options):
+        able = (layout for layout in READERS.values() if options and set(options) <= set(layout.options)
+                and layout.fits(place))
+        known = next(able, known)
+    if known is None:
+        raise InputRefused(f"{place}: no known layout; {survey(place)}")
+    return known
 
 
 def _refuse_double_ids(cases: Cases) -> None:

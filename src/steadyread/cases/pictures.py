@@ -10,12 +10,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from steadyread.cases.kind import Channels
 from steadyread.cases.netpbm import is_netpbm, read_netpbm
 from steadyread.cases.png import refuse_changed
 from steadyread.errors import InputRefused, UsageError
@@ -27,7 +28,6 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".pgm", ".bmp", ".tif", ".tiff", ".jpe", ".
             ".dib", ".apng")
 # Nothing else is opened whatever its name says: PostScript would start a program.
 _FORMATS = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "PPM")
-Channels = Literal["auto", "grey", "colour"]
 # Larger pictures are refused by their declared size, before a pixel is decoded: pixels, and pixels times channels,
 # so that reading one stays below a gigabyte.
 _MOST_PIXELS, _MOST_VALUES = 2**26, 2**27
@@ -49,22 +49,26 @@ _ERRORS = (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, Ke
 
 @dataclass(frozen=True)
 class Look:
-    """What the pictures of a set have in common: 1 or 3 channels, 8 or 16 bits, and the highest value."""
+    """What the pictures of a set have in common: 1 or 3 channels, 8, 16 or 32 bits (signed or real numbers), and the
+    range of values."""
 
     channels: int = 1
     bits: int = 8
     high: float | None = None
+    low: float = 0.0
 
     @property
     def bounds(self) -> Bounds:
         """The range of the stored values."""
-        return Bounds(0.0, float(2**self.bits - 1) if self.high is None else self.high, "grey level")
+        return Bounds(self.low, float(2**self.bits - 1) if self.high is None else self.high,
+                      "grey level" if self.bits <= 16 else "")
 
 
 @dataclass(frozen=True)
 class _Seen:
     """What one picture is like: bits per pixel as read, the highest value that they allow, whether it is grey,
-    turned, transparent anywhere, stored with fewer than 8 bits, and the largest value where that was looked at."""
+    turned, transparent anywhere, stored with fewer than 8 bits, and the largest value where that was looked at. Of 32
+    bits `low` and `high` are those of its values."""
 
     bits: int
     high: float
@@ -73,10 +77,11 @@ class _Seen:
     transparent: bool
     few: bool = False
     largest: int | None = None
+    low: float = 0.0
 
 
 def read_picture(path: Path, look: Look) -> NDArray[Any]:
-    """A picture as (channels, rows, columns), uint8 or uint16, with the values that are stored.
+    """A picture as (channels, rows, columns), uint8, uint16 or float32, with the values that are stored.
 
     Colour becomes grey by luma (ITU-R 601), which leaves equal channels exactly as they are. What is
     transparent is laid over black. It is turned as its EXIF orientation says, and white is the highest value
@@ -90,7 +95,7 @@ def read_picture(path: Path, look: Look) -> NDArray[Any]:
         if bits != look.bits:
             raise InputRefused(f"{path}: {bits} bits a pixel, where the set has {look.bits}; "
                                "convert the set to one depth")
-        if bits == 16:
+        if bits > 8:
             return np.repeat(_deep(picture, path)[None], look.channels, axis=0)
         opaque = _over_black(picture, path)
         pixels = np.asarray(opaque.convert("L" if look.channels == 1 else "RGB"))
@@ -134,7 +139,10 @@ def look_of(paths: Sequence[Path], channels: Channels = "auto") -> tuple[Look, s
     as_grey = channels == "grey" or (channels == "auto" and grey >= _GREY_SHARE * len(seen))
     how = f"read as {'one grey channel' if as_grey else 'three colour channels'}"
     why = f"{grey} of {len(seen)} images looked at are grey" if channels == "auto" else "as asked"
-    look = Look(1 if as_grey else 3, bits, max(one.high for one in seen))
+    low, high = min(one.low for one in seen), max(one.high for one in seen)
+    if bits == 32:
+        low, high = (0.0, 1.0) if low >= 0 and high <= 1 else (low, high if high > low else low + 1)
+    look = Look(1 if as_grey else 3, bits, high, low)
     return look, "; ".join((f"{how}: {why}", *_remarks(seen, look)))
 
 
@@ -146,6 +154,10 @@ def _remarks(seen: Sequence[_Seen], look: Look) -> Iterator[str]:
                           "stretched to 0 to 255")):
         if count:
             yield f"{count} of {len(seen)} {words}"
+    if look.bits == 32:
+        yield (f"real or signed numbers; the range is that of the values looked at, {look.bounds.low:g} to "
+               f"{look.bounds.high:g}: state the bounds for another")
+        return
     highs = Counter(one.high for one in seen if one.bits == look.bits)
     if len(highs) > 1:
         told = ", ".join(f"{high:g} in {count}" for high, count in sorted(highs.items()))
@@ -162,6 +174,10 @@ def _seen(path: Path, colour: bool) -> _Seen:
     with _opened(path) as (picture, turned):
         bits, high = _depth(picture)
         few = _few_bits(picture)
+        if bits == 32:
+            values = _deep(picture, path)
+            finite = values[np.isfinite(values)] if np.isfinite(values).any() else np.zeros(1)
+            return _Seen(32, float(finite.max()), True, turned, False, low=float(finite.min()))
         if bits == 16:
             clear = picture.info.get("transparency")
             seen = isinstance(clear, int) and bool((np.asarray(picture) == clear).any())
@@ -275,11 +291,15 @@ def _upright(picture: Image.Image) -> tuple[Image.Image, bool]:
 
 
 def _depth(picture: Image.Image) -> tuple[int, float]:
-    """Bits per pixel that a picture is read at, 8 or 16, and the highest value that it may store."""
-    high = picture.info.get("maxval")
+    """Bits per pixel that a picture is read at, 8, 16, or 32 for signed, real or larger numbers, and the highest value
+    that it may store."""
+    high, tags = picture.info.get("maxval"), _tags(picture)
+    if picture.mode == "F" or (picture.mode == "I" and (
+            2 in tags.get(_SAMPLE_FORMAT, ()) or max(tags.get(_BITS, (16,))) > 16)):
+        return 32, math.inf
     if picture.mode not in _SIXTEEN:
         return 8, float(high or 255)
-    bits = max(_tags(picture).get(_BITS, (16,)))
+    bits = max(tags.get(_BITS, (16,)))
     return 16, float(high or 2**min(bits, 16) - 1)
 
 
@@ -297,14 +317,14 @@ def _over_black(picture: Image.Image, path: Path) -> Image.Image:
         return Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer).convert("RGB")
     if picture.mode in ("L", "RGB"):
         return picture
-    if picture.mode == "F":
-        raise InputRefused(f"{path}: holds floating-point pixels; expected 8 or 16 bits")
     return picture.convert("L" if picture.mode == "1" else "RGB")
 
 
-def _deep(picture: Image.Image, path: Path) -> NDArray[np.uint16]:
-    """The values of a picture of 16 bits, (rows, columns), white the highest."""
+def _deep(picture: Image.Image, path: Path) -> NDArray[Any]:
+    """The values of a picture of 16 or 32 bits, (rows, columns), white the highest."""
     values = np.asarray(picture)
+    if _depth(picture)[0] == 32:
+        return _numbers(picture, values, path)
     if values.ndim != 2 or values.min() < 0 or values.max() > 65535:
         raise InputRefused(f"{path}: expected one channel of 16 bits; got values up to {values.max()}")
     transparent = picture.info.get("transparency")
@@ -313,3 +333,12 @@ def _deep(picture: Image.Image, path: Path) -> NDArray[np.uint16]:
     if _tags(picture).get(_PHOTOMETRIC) == 0:
         values = _depth(picture)[1] - values
     return np.asarray(values, np.uint16)
+
+
+def _numbers(picture: Image.Image, values: NDArray[Any], path: Path) -> NDArray[np.float32]:
+    """Real or signed numbers, or those of 32 bits, which Pillow takes to be signed."""
+    if _tags(picture).get(_PHOTOMETRIC) == 0:
+        raise InputRefused(f"{path}: real or signed numbers of which the lowest is white; turn it and store it anew")
+    if picture.mode == "I" and 2 not in _tags(picture).get(_SAMPLE_FORMAT, ()) and values.min() < 0:
+        raise InputRefused(f"{path}: whole numbers above {2**31 - 1}, which are not read; store it with fewer bits")
+    return values.astype(np.float32)

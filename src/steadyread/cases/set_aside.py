@@ -56,9 +56,9 @@ def without_masks(files: Sequence[Path], folder: Path) -> tuple[list[Path], tupl
     folders = _mask_folders(places.values())
     stems: dict[PurePosixPath, set[str]] = defaultdict(set)
     for place in places.values():
-        stems[place.parent].add(place.stem.casefold())
+        stems[place.parent].add(_stem(place))
     masks = [file for file, place in places.items()
-             if not folders.isdisjoint(place.parents) or _is_mask(place.stem.casefold(), stems[place.parent])]
+             if not folders.isdisjoint(place.parents) or _is_mask(_stem(place), stems[place.parent])]
     if not masks or len(masks) == len(files):
         return list(files), ()
     left = set(masks)
@@ -70,6 +70,11 @@ def without_masks(files: Sequence[Path], folder: Path) -> tuple[list[Path], tupl
 def _matched(place: PurePosixPath, patterns: Iterable[str]) -> bool:
     names = [text for part in (place, *place.parents[:-1]) for text in (part.as_posix(), part.name)]
     return any(fnmatchcase(name, pattern.rstrip("/")) for pattern in patterns for name in names)
+
+
+def _stem(place: PurePosixPath) -> str:
+    """A name in small letters without its ending, that of a packed file too."""
+    return place.stem.casefold().removesuffix(".nii")
 
 
 def _is_mask(stem: str, beside: Collection[str]) -> bool:
@@ -94,7 +99,7 @@ def _mask_folders(places: Iterable[PurePosixPath]) -> set[PurePosixPath]:
         direct.add(place.parent)
         for child, parent in zip(place.parents, place.parents[1:], strict=False):
             inner[parent].add(child)
-            stems[child].add(place.stem.casefold())
+            stems[child].add(_stem(place))
     return {child for parent, children in inner.items() for child in children
             if _holds_masks(child, children, parent in direct, stems)}
 

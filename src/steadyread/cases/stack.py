@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from steadyread.cases.dicom import in_order, refuse_unreadable, why_other
 from steadyread.cases.dicom_header import Header, doses, read_header
 from steadyread.cases.dicom_pixels import in_hu
-from steadyread.cases.nifti import turned
+from steadyread.cases.orientation import turned
 from steadyread.cases.row import Pixels
 from steadyread.cases.series import harmonic_mean
 from steadyread.errors import InputRefused

@@ -23,6 +23,7 @@ from steadyread.files import member_begins, regular_file, whole_zip
 _BOMB_RATIO = 200
 _BOMB_BYTES = 64 * 2**20
 _CHUNK = 2**20
+MOST_BYTES = 2**28     # of one image's array: 512 x 512 x 512 voxels of 16 bits
 _MOST_ROWS = 10**6
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _BROKEN = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError,
@@ -90,6 +91,25 @@ def npz_array(path: Path, name: str) -> NDArray[Any]:
             offset = member_begins(file, info)
             _refuse_changed(path, f"array '{name}'", file, offset, info)
         return Mapped(path, dtype, "r", offset + start, shape, "F" if fortran else "C")
+
+
+def npy_array(path: Path, most: int = MOST_BYTES) -> NDArray[Any]:
+    """The array of an npy file as a read-only memory map.
+
+    Raises:
+        InputRefused: truncated or damaged, Python objects, no plain numbers, or more than `most` bytes.
+    """
+    with broken_is_refused(path), regular_file(path).open("rb") as file:
+        shape, fortran, dtype = _header(file, path, path.stem)
+        size, begins = math.prod(shape) * dtype.itemsize, file.tell()
+        if dtype.kind not in "biuf":
+            raise InputRefused(f"{path}: an array of {dtype}; expected real numbers")
+        if size > most:
+            raise InputRefused(f"{path}: an array of shape {shape} has {size} bytes; at most {most} are read: cut it")
+        if size != path.stat().st_size - begins:
+            raise InputRefused(f"{path}: an array of shape {shape} and type {dtype} needs {size} bytes; the file holds "
+                               f"{path.stat().st_size - begins}")
+        return Mapped(path, dtype, "r", begins, shape, "F" if fortran else "C") if size else np.zeros(shape, dtype)
 
 
 def unpacked(stream: IO[bytes], dtype: np.dtype[Any], shape: tuple[int, ...], path: Path, what: str,

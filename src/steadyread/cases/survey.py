@@ -10,8 +10,9 @@ from itertools import islice
 from pathlib import Path
 
 from steadyread.cases.case_set import Cases
+from steadyread.cases.kind import ending
 from steadyread.cases.pictures import SUFFIXES
-from steadyread.cases.readers.folders import counted, ending, is_picture, part_of
+from steadyread.cases.readers.folders import counted, is_image, part_of
 from steadyread.cases.set_aside import IMAGE_FOLDERS
 from steadyread.cases.stored import npz_names
 from steadyread.cases.tables import header_of, is_table
@@ -30,16 +31,16 @@ _BOOKS = (".xlsx", ".xls", ".ods", ".parquet", ".mat", ".pkl")
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
 _ARRAYS = (".npy", ".mat", ".h5", ".hdf5", ".pt", ".pkl", ".parquet")
 _LABELS = re.compile(r"label|class|diagnos|target|categor|pathology|finding|outcome|ground.?truth", re.IGNORECASE)
-_DICOM = ("CT series in DICOM need a CSV of points (x, y, z, label), or RTSTRUCT, SEG or SR files among "
-          "them (`steadyread noise measure` takes a phantom's); others are read as PNG, NIfTI or npz: convert them")
-_EXPECTED = ("Expected class folders of pictures, a CSV (file,label), an npz in MedMNIST's layout, or a data set's "
+_DICOM = ("DICOM images stand in a sub-folder for each class, or in a CSV (file,label); a CT series needs a CSV of "
+          "points (x, y, z, label), or RTSTRUCT, SEG or SR files among it")
+_EXPECTED = ("Expected class folders of images, a CSV (file,label), an npz in MedMNIST's layout, or a data set's "
              "own files")
+_IMAGES = (*SUFFIXES, ".nii", ".nii.gz", ".nrrd", ".nhdr", ".npy")
 _ADVICE = (
-    (SUFFIXES, "Class folders hold the pictures of each class in a sub-folder of its own; or list them in a CSV "
+    (_IMAGES, "Class folders hold the images of each class in a sub-folder of its own; or list them in a CSV "
                "with the columns file and label"),
     ((".dcm", ".dicom", ".ima"), _DICOM),
-    ((".nii", ".nii.gz", ".mha", ".mhd", ".nrrd"),
-     "Volumes are read as NIfTI from images/ and masks/ beside nodules.csv"),
+    ((".mha", ".mhd"), "Convert the volumes to NIfTI or NRRD, a sub-folder for each class"),
     ((".gif", ".webp", ".jp2", ".j2k", ".heic", ".avif", ".jxl", ".svs", ".ndpi", ".czi", ".tga"),
      "Convert the images to PNG, a sub-folder for each class"),
     (_ARCHIVES, "Unpack the archive first"),
@@ -94,7 +95,7 @@ def _listed(names: Iterable[str]) -> str:
 
 def _refuse_unread_table(path: Path) -> tuple[str, ...]:
     files = list(islice(files_below(path), _MOST))
-    pictures = [file for file in files if is_picture(file)]
+    pictures = [file for file in files if is_image(file)]
     step = max(1, len(pictures) // _SEARCHED)
     stems = [file.stem for file in pictures[::step]]
     for file in files:
@@ -153,8 +154,8 @@ def _nearest(path: Path, files: Sequence[Path]) -> str:
     """The layout that these files come nearest to, and what it lacks."""
     top = [file for file in files if file.parent == path or file == path]
     for file in filter(is_table, top):
-        return (f"{file.name} has the columns {', '.join(header_of(file)[:8]) or '(none)'}; a list of pictures "
-                "needs file and label")
+        return (f"{file.name} has the columns {', '.join(header_of(file)[:8]) or '(none)'}; a list of images "
+                "needs file and label: name yours with data.options.file_column and data.options.label_column")
     arrays = [file for file in top if file.suffix.lower() == ".npz"]
     sets = [file.name for file in arrays if any(name.endswith("_images") for name in npz_names(file))]
     if len(arrays) > 1 and sets:
@@ -165,9 +166,4 @@ def _nearest(path: Path, files: Sequence[Path]) -> str:
     for endings, advice in _ADVICE:
         if any(ending(file) in endings for file in files):
             return advice
-    return _DICOM if any(map(_is_dicom, files[:_SEARCHED])) else _EXPECTED
-
-
-def _is_dicom(file: Path) -> bool:
-    with regular_file(file).open("rb") as stream:
-        return stream.read(132)[128:] == b"DICM"
+    return _DICOM if any(map(is_image, files[:_SEARCHED])) else _EXPECTED

@@ -25,6 +25,7 @@ from steadyread.cases import (
     spooled,
 )
 from steadyread.cases import fold as folded
+from steadyread.cases.opening import recognised
 from steadyread.cases.readable import readable
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import file_or_folder
@@ -329,15 +330,13 @@ def _opened(study: Study, usual: Mapping[str, Any]) -> tuple[str, Cases]:
     """The layout and its cases; `usual` options stand below those that are stated, where the reader takes them."""
     if study.data.path is None:
         return SYNTHETIC, phantom.nodules(study.data.synthetic, _seed_of_split(study))
-    path, several = Path(study.data.path).expanduser(), bool(study.model.findings)
-    if not usual:
-        cases = open_cases(path, study.data.layout, several, **study.data.options)
-        return study.data.layout or next(each.name for each in READERS.values() if each.recognises(path)), cases
-    known = study.data.layout or next((each.name for each in READERS.values() if each.recognises(path)), None)
-    taken = READERS[known].options if known is not None and known in READERS else ()
-    options = {key: value for key, value in usual.items() if key in taken} | study.data.options
-    cases = open_cases(path, known, several, **options)
-    return str(known), cases
+    path, layout, options = Path(study.data.path).expanduser(), study.data.layout, study.data.options
+    if usual:
+        with suppress(InputRefused):     # said when it is opened
+            taken = (READERS[layout] if layout is not None and layout in READERS else recognised(path, options)).options
+            options = {key: value for key, value in usual.items() if key in taken} | options
+    cases = open_cases(path, layout, bool(study.model.findings), **options)
+    return layout or recognised(path, study.data.options).name, cases
 
 
 def _windowed(study: Study, bounds: Bounds) -> Study:

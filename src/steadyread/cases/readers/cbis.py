@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
 from steadyread.cases.case_set import Cases
-from steadyread.cases.pictures import SUFFIXES, Channels, look_of, read_picture
+from steadyread.cases.kind import Channels
+from steadyread.cases.pictures import SUFFIXES, look_of, read_picture
 from steadyread.cases.reader import reader
 from steadyread.cases.row import Row
 from steadyread.cases.set_aside import Exclude, without_excluded

@@ -1,25 +1,28 @@
-"""Reader of pictures in folders: one sub-folder a class, alone or inside train/, val/ and test/."""
+"""Reader of images in folders: one sub-folder a class, alone or inside train/, val/ and test/."""
 
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from steadyread.cases.case_set import Cases
-from steadyread.cases.pictures import SUFFIXES, Channels, look_of, read_picture
+from steadyread.cases.imaged import imaged
+from steadyread.cases.kind import KINDS, Asked, ending, kind_of
 from steadyread.cases.reader import reader
 from steadyread.cases.row import Row
-from steadyread.cases.set_aside import IMAGE_FOLDERS, Exclude, without_excluded, without_masks
+from steadyread.cases.set_aside import IMAGE_FOLDERS, without_excluded, without_masks
 from steadyread.errors import InputRefused
 from steadyread.files import entries, files_below, is_folder
 from steadyread.names import shown
 
 _PART = re.compile(r"(?:(?P<train>train(?:ing)?)|(?P<validation>val(?:id(?:ation|ate)?)?|dev)|"
                    r"(?P<test>test(?:ing)?))(?:[ _-]*(?:set|data|dataset|images?|imgs?|split))?", re.IGNORECASE)
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 # Images of other kinds: a class that is stored so must not vanish from among the pictures.
-OTHER_IMAGES = (".dcm", ".dicom", ".ima", ".nii", ".gz", ".mha", ".mhd", ".nrrd", ".gif", ".webp", ".jp2", ".j2k",
-                ".heic", ".avif", ".jxl", ".npy", ".svs", ".ndpi", ".czi", ".dng", ".raw", ".pfm", ".tga")
+OTHER_IMAGES = (".gz", ".mha", ".mhd", ".gif", ".webp", ".jp2", ".j2k", ".heic", ".avif", ".jxl", ".svs", ".ndpi",
+                ".czi", ".dng", ".raw", ".pfm", ".tga")
 # Each file with the folders below the root that hold it.
 Places = Mapping[Path, tuple[str, ...]]
 # A file, its part, and the folder of its class.
@@ -32,65 +35,66 @@ def part_of(name: str) -> str | None:
     return next((part for part, text in match.groupdict().items() if text), None) if match else None
 
 
-def is_picture(file: Path) -> bool:
-    """Whether a file's name ends as those of pictures do."""
-    return file.suffix.lower() in SUFFIXES
+def is_image(file: Path) -> bool:
+    """Whether a file is of a kind of image that is read, by its ending or its beginning."""
+    return kind_of(file) is not None
 
 
-LOOKED_FOR = "sub-folders of PNG or JPEG files, one a class (also below train/, val/, test/)"
+LOOKED_FOR = ("sub-folders of images (PNG, JPEG, TIFF, DICOM, NIfTI, NRRD, npy), one a class (also below train/, val/, "
+              "test/)")
 
 
 def recognises(path: Path) -> bool:
-    """Whether `path` is a folder with pictures in sub-folders."""
-    return is_folder(path) and any(file.parent != path and is_picture(file) for file in files_below(path))
+    """Whether `path` is a folder with images in sub-folders."""
+    return is_folder(path) and any(file.parent != path and is_image(file) for file in files_below(path))
 
 
 @reader("folders", recognises=recognises, order=90, defaults={"preparation": {"size": 64}},
-        looked_for=LOOKED_FOR)
-def read(path: Path, channels: Channels = "auto", exclude: Exclude = ()) -> Cases:
+        looked_for=LOOKED_FOR, takes=(Asked,))
+def read(path: Path, asked: Asked) -> Cases:
     """The cases of class folders; the class is the folder's name, the classes in order of their names.
 
     The official parts are kept where the folders are called train, val (valid, validation) and test, above the
-    classes or in each. Each image is its own patient. Masks of other pictures are left out, and said to be in the
-    notes.
-
-    Args:
-        channels: `grey`, `colour`, or `auto` (grey where nine in ten of the images looked at are; said in
-            the notes).
-        exclude: patterns of files and folders to leave out, such as `*_overlay*`.
+    classes or in each. Patients are those that a pattern or the files' own tags name; else each image is its own.
+    Masks of other images are left out, and said to be in the notes.
 
     Raises:
-        InputRefused: no pictures, folders that hold some at one depth and others deeper, folders that may be parts
-            or classes, a class without a readable picture.
+        InputRefused: no images, or of several kinds; folders that hold some at one depth and others deeper, folders
+            that may be parts or classes, a class without a readable image.
     """
     unfollowed: list[Path] = []
     files = list(files_below(path, unfollowed))
     below = [file for file in files if file.parent != path]
-    images = [file for file in below if is_picture(file) or file.suffix.lower() in OTHER_IMAGES]
-    chosen, excluded = without_excluded(images, path, exclude)
-    pictures, masked = without_masks([file for file in chosen if is_picture(file)], path)
+    readable = {file for file in below if is_image(file)}
+    images = [file for file in below if file in readable or file.suffix.lower() in OTHER_IMAGES]
+    chosen, excluded = without_excluded(images, path, asked.exclude)
+    pictures, masked = without_masks([file for file in chosen if file in readable], path)
     if not pictures:
-        raise InputRefused(f"{path}: expected {LOOKED_FOR}; found no picture ({', '.join(SUFFIXES)})")
+        raise InputRefused(f"{path}: expected {LOOKED_FOR}; found no image ({_endings()})")
     placed, beside = _placed(path, pictures)
     name_of = {folder: unicodedata.normalize("NFC", shown(folder.name)) for _, _, folder in placed}
-    others = _refuse_vanished([file for file in chosen if not is_picture(file)], set(name_of))
+    others = _refuse_vanished([file for file in chosen if file not in readable], set(name_of))
     silent = (*_at_the_top(files, path), *_without_pictures(set(name_of), below, images))
     classes = in_order(set(name_of.values()))
     refuse_two_spellings("classes", classes, path)
     _refuse_beside_images(placed)
-    look, how = look_of([file for file, _, _ in placed], channels)
     rows = []
     for file, part, folder in placed:
         short, name = shown(file.relative_to(path).as_posix()), name_of[folder]
-        rows.append(Row(short, short, classes.index(name), name, None, part, file, short))
-    return Cases(shown(path.name), tuple(rows), lambda row: read_picture(row.source, look), classes, look.bounds,
-                 notes=(how, *excluded, *masked, *beside, *others, *silent, *_links(path, unfollowed)))
+        rows.append(Row(short, "", classes.index(name), name, None, part, file, short))
+    cases = imaged(shown(path.name), rows, classes, path, asked)
+    return replace(cases, notes=(*cases.notes, *excluded, *masked, *beside, *others, *silent,
+                                 *_links(path, unfollowed)))
+
+
+def _endings() -> str:
+    return ", ".join(suffix for known in KINDS.values() for suffix in known.endings)
 
 
 def in_order(names: set[str]) -> tuple[str, ...]:
     """Class names in order: as numbers where all are, by the alphabet otherwise."""
-    if all(name.isdecimal() for name in names):
-        return tuple(sorted(names, key=lambda name: (int(name), name)))
+    if all(_NUMBER.fullmatch(name) for name in names):
+        return tuple(sorted(names, key=lambda name: (float(name), name)))
     return tuple(sorted(names))
 
 
@@ -115,12 +119,6 @@ def _meant(name: str) -> str:
         whole, _, part = plain.partition(".")
         return f"{whole.lstrip('0') or 0}.{part.rstrip('0')}"
     return re.sub(r"(?<=[^\W_])[\s_-]+(?=[^\W_])", " ", plain)
-
-
-def ending(file: Path) -> str:
-    """How a file's name ends, in small letters: that of a packed volume is `.nii.gz`."""
-    name = file.name.lower()
-    return ".nii.gz" if name.endswith(".nii.gz") else file.suffix.lower()
 
 
 def counted(files: Iterable[Path]) -> str:
@@ -215,7 +213,7 @@ def _refuse_vanished(others: Sequence[Path], folders: set[Path]) -> tuple[str, .
             if folder not in folders and folder.parent in above:
                 beside.setdefault(folder, []).append(file)
     for folder, files in sorted(beside.items()):
-        raise InputRefused(f"{folder}: holds no picture that can be read ({', '.join(SUFFIXES)}), but "
+        raise InputRefused(f"{folder}: holds no picture that can be read ({_endings()}), but "
                            f"{counted(files)}; convert them, or leave the folder out with exclude")
     return (f"{len(others)} files are no pictures that can be read here and are left out: {counted(others)}",
             ) if others else ()
@@ -223,7 +221,7 @@ def _refuse_vanished(others: Sequence[Path], folders: set[Path]) -> tuple[str, .
 
 def _at_the_top(files: Sequence[Path], path: Path) -> tuple[str, ...]:
     """A sentence on pictures beside the folders, which have no class."""
-    beside = [file for file in files if file.parent == path and is_picture(file)]
+    beside = [file for file in files if file.parent == path and is_image(file)]
     return (f"{len(beside)} pictures stand beside the folders, such as {beside[0].name}: they have no class and "
             "are left out",) if beside else ()
 

@@ -1,0 +1,1 @@
+"""Kinds of images, a file each, which registers what it brings."""
