@@ -254,7 +254,7 @@ def _mode(path: Path) -> int:
         return 0
 
 
-def refuse_stand_in(path: Path, head: bytes, sought: str) -> None:
+def refuse_stand_in(path: object, head: bytes, sought: str) -> None:
     """Nothing where a file that begins with `head` may hold what is `sought`: "weights", "a picture".
 
     Raises:

@@ -8,7 +8,8 @@ from typing import Any, Self, Unpack
 import numpy as np
 import torch
 
-from steadyread.cases.given import Known, Valid, of_arrays, of_dataset
+from steadyread.cases.data_sets import of_dataset
+from steadyread.cases.given import Known, Valid, of_arrays
 from steadyread.cases.row import Pixels, Row
 from steadyread.errors import InputRefused, UsageError
 from steadyread.types import Bounds, Case, NativeGrid
@@ -107,7 +108,8 @@ class Cases(torch.utils.data.Dataset[Case]):
     def from_dataset(cls, dataset: Any, *, bounds: Valid, **known: Unpack[Known]) -> Self:
         """Cases of a torch data set or loader. Its items are (image, label, ...), or a mapping with an image and a
         label by their usual names, or `Case`s; images are tensors, arrays or pictures in native units, as its
-        transforms leave them.
+        transforms leave them. A data set of Hugging Face's declares its columns itself, and its `DatasetDict` its
+        parts; one of medmnist's without a transform is taken as stored, in its own part.
 
         Every item is read once for its label; its image is read again when it is assessed, unless the set can only be
         gone through (then all images are held). Of a loader the data set is taken, in its own order, unless the loader
@@ -115,8 +117,9 @@ class Cases(torch.utils.data.Dataset[Case]):
         set's own (`classes`) unless stated.
 
         Raises:
-            InputRefused: items of another kind, or an image that is another one each time it is read, as one is that
-                is augmented at random.
+            InputRefused: items of another kind; an image that is another one each time it is read, as one is that is
+                augmented at random; negative values where the bounds have none, as normalised images have (state
+                `normalised`).
         """
         return cls(**of_dataset(dataset, bounds, known))
 

@@ -1,20 +1,20 @@
-"""Cases of what a program already holds: arrays, or a torch data set whose items are images with labels."""
+"""Cases of arrays that a program already holds, and what may be known of them."""
 
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Sequence
 from typing import Any, Literal, TypedDict
 
 import numpy as np
-import torch
-from torch.utils.data import DataLoader, IterableDataset, default_collate
 
 from steadyread.cases.row import NOTHING, Pixels, Row
 from steadyread.errors import InputRefused, UsageError
 from steadyread.metrics.reads import PARTS
-from steadyread.types import Bounds, Case, as_images, as_labels
+from steadyread.models.scales import stated_scale
+from steadyread.types import Bounds, as_images, as_labels
 
 Valid = Bounds | tuple[float, float] | tuple[float, float, str]
 _CHANNELS = (1, 3)     # that an image may have where nothing says which axis they are
-_KEYS = (("image", "images", "img", "pixel_values", "x"), ("label", "labels", "target", "targets", "class", "y"))
+_ROUNDING = 0.01       # share of the range by which an image may leave it
+_NORMALISED, _WIDE = 10.0, 100.0    # values this near to 0 are no stored ones where the range is so wide
 
 
 class Known(TypedDict, total=False):
@@ -24,9 +24,11 @@ class Known(TypedDict, total=False):
     0, 1, ... parts: of each image, or of all: train, validation, test; those of `test`, which all are unless stated,
     are judged. ids: by which each image is named in records and reports; its place if left out. spacing_mm: of the
     pixels, one value an axis of space, of all images. channels: whether they stand first in an image, last, or there is
-    no such axis (none), where that is not clear from the shape. findings: the names of the columns of labels (n, k),
-    of which each says 1, 0, or -1 where it is not known; such cases have no label until one is chosen
-    (`cases.of_finding`). name: what reports call the data.
+    no such axis (none), where that is not clear from the shape. normalised: (mean, deviation), each one value or one
+    per channel, which the images were normalised with: this is undone, so that sizes are in stored units, and belongs
+    to the classifier's `normalise`. findings: the names of the columns of labels (n, k), of which each says 1, 0, or -1
+    where it is not known; such cases have no label until one is chosen (`cases.of_finding`). name: what reports call
+    the data.
     """
 
     patients: Sequence[object] | None
@@ -36,60 +38,20 @@ class Known(TypedDict, total=False):
     spacing_mm: Sequence[float] | None
     channels: Literal["first", "last", "none"] | None
     findings: Sequence[str]
+    normalised: object | None
     name: str
 
 
 def of_arrays(images: object, labels: object, bounds: Valid, known: Known) -> dict[str, Any]:
     """The fields of `Cases` of images in memory, see `Cases.from_arrays`."""
-    pixels = _channels_first(as_images(images).numpy(), known.get("channels"))
-    return _fields(pixels, labels, bounds, {"name": "arrays", **known})
+    pixels = channels_first(as_images(images).numpy(), known.get("channels"))
+    pixels = undone(pixels, known.get("normalised"))
+    known = {"name": "arrays", **known}
+    told = told_normalised(float(pixels.min()), float(pixels.max()), bounds, known["name"]) if pixels.size else ()
+    return fields(pixels, labels, bounds, known) | {"warnings": told}
 
 
-def of_dataset(dataset: Any, bounds: Valid, known: Known) -> dict[str, Any]:
-    """The fields of `Cases` of a torch data set or loader, see `Cases.from_dataset`."""
-    source = dataset.dataset if isinstance(dataset, DataLoader) else dataset
-    own = getattr(source, "classes", None)
-    known = {"name": type(source).__name__, **({"classes": own} if own is not None else {}), **known}
-    if isinstance(dataset, DataLoader) and dataset.collate_fn is default_collate:
-        dataset = source
-    if not isinstance(dataset, DataLoader | IterableDataset) and hasattr(dataset, "__getitem__"):
-        return _read_when_asked(dataset, bounds, known)
-    items = list(_gone_through(dataset, known["name"]))
-    _refuse_empty(items, known)
-    return of_arrays([torch.from_numpy(image) for image, _ in items], [label for _, label in items], bounds, known)
-
-
-def _refuse_empty(items: Sized, known: Known) -> None:
-    if not len(items):
-        raise InputRefused(f"{known['name']} is empty: no images to assess")
-
-
-def _read_when_asked(dataset: Any, bounds: Valid, known: Known) -> dict[str, Any]:
-    """Images that are read from the data set each time."""
-    _refuse_empty(dataset, known)
-    name, channels, labels, shapes = known["name"], known.get("channels"), [], set()
-    for at in range(len(dataset)):
-        image, label = _parted(dataset[at], name)
-        labels.append(label)
-        shapes.add(image.shape)
-    if len(shapes) > 1:
-        several = " and ".join(map(str, sorted(shapes)[:2]))
-        raise InputRefused(f"{name}: its images have several shapes, such as {several}: let its transform crop or "
-                           "resize them to one")
-    first, again = (_parted(dataset[0], name)[0] for _ in range(2))
-    if not np.array_equal(again, first):
-        raise InputRefused(f"{name}: item 0 is another image each time it is read, as of a random augmentation: give "
-                           "the data set without it, as for testing")
-    like = np.broadcast_to(first, (len(labels), *first.shape))     # takes no memory
-
-    def load(row: Row) -> Pixels:
-        image: Pixels = _channels_first(_parted(dataset[row.source], name)[0][None], channels)[0]
-        return image
-
-    return _fields(_channels_first(like, channels), labels, bounds, known) | {"load": load}
-
-
-def _fields(pixels: Pixels, labels: object, bounds: Valid, known: Known) -> dict[str, Any]:
+def fields(pixels: Pixels, labels: object, bounds: Valid, known: Known) -> dict[str, Any]:
     """The fields of images (n, c, *space) with everything else that is known of them."""
     unknown = known.keys() - Known.__annotations__.keys()
     if unknown:
@@ -133,43 +95,7 @@ def _columns(labels: object, count: int, findings: Sequence[str]) -> list[dict[s
     return [dict(zip(findings, row, strict=True)) for row in values.tolist()]
 
 
-def _gone_through(dataset: Any, name: str) -> Iterator[tuple[Pixels, int]]:
-    """The items of a set without places, or of a loader's batches."""
-    for item in dataset:
-        if not isinstance(dataset, DataLoader) or dataset.batch_size is None:
-            yield _parted(item, name)
-            continue
-        images, labels = _two(item, name)
-        yield from ((np.asarray(image), int(label)) for image, label in zip(
-            as_images(images).numpy(), as_labels(labels, len(images)).tolist(), strict=True))
-
-
-def _parted(item: object, name: str) -> tuple[Pixels, Any]:
-    """An item's image and label; the labels of several findings as they are."""
-    if isinstance(item, Case):
-        return item.image.numpy(), item.label
-    image, label = _two(item, name)
-    pixels = np.asarray(image.detach().cpu() if isinstance(image, torch.Tensor) else image)
-    if pixels.dtype.kind not in "biuf" or pixels.ndim < 2:
-        shape = f" of shape {pixels.shape}" if pixels.dtype.kind in "biuf" else ""
-        raise InputRefused(f"{name}: the image of an item must be a tensor, an array or a picture; got "
-                           f"{type(image).__name__}{shape}")
-    return pixels.astype(np.float32), label if np.prod(np.shape(label)) > 1 else int(
-        as_labels(label if np.ndim(label) else [label], 1)[0])
-
-
-def _two(item: object, name: str) -> tuple[Any, Any]:
-    if isinstance(item, Mapping):
-        found = [next((item[key] for key in keys if key in item), None) for keys in _KEYS]
-        if all(value is not None for value in found):
-            return found[0], found[1]
-        raise InputRefused(f"{name}: an item needs an image and a label; it has {', '.join(map(str, item))}")
-    if isinstance(item, tuple | list) and len(item) >= 2:
-        return item[0], item[1]
-    raise InputRefused(f"{name}: an item must be (image, label) or a mapping with both; got {type(item).__name__}")
-
-
-def _channels_first(images: Pixels, channels: str | None = None) -> Pixels:
+def channels_first(images: Pixels, channels: str | None = None) -> Pixels:
     """Images as (n, c, *space): where their channels stand is as stated, or clear from their shape.
 
     Raises:
@@ -190,6 +116,38 @@ def _where_channels(shape: tuple[int, ...]) -> str:
         return "last"
     raise InputRefused(f"images of shape {shape[1:]} may be {shape[1]} channels, or volumes of one: state "
                        "channels='first' or channels='none'")
+
+
+def undone(images: Pixels, normalised: object | None) -> Pixels:
+    """Images (n, c, *space) times the deviations plus the means that they were normalised with.
+
+    Raises:
+        UsageError: no means and deviations, or not as many as channels.
+    """
+    if normalised is None:
+        return images
+    means, deviations = (np.asarray(value, np.float32).reshape(-1) for value in stated_scale(normalised))
+    if {len(means), len(deviations)} - {1, images.shape[1]}:
+        raise UsageError(f"normalised has {len(means)} means and {len(deviations)} deviations, the images "
+                         f"{images.shape[1]} channels: state one of each, or one per channel")
+    whole = [1] * (images.ndim - 2)
+    return np.asarray(images * deviations.reshape(-1, *whole) + means.reshape(-1, *whole), np.float32)
+
+
+def told_normalised(low: float, high: float, bounds: Valid, name: str) -> tuple[str, ...]:
+    """A warning where images from `low` to `high` lie close to 0 and their bounds are wide.
+
+    Raises:
+        InputRefused: negative values where the bounds have none: images that are normalised.
+    """
+    valid = bounds if isinstance(bounds, Bounds) else Bounds(*bounds)
+    width = valid.high - valid.low
+    told = (f"{name}: the images go from {low:.4g} to {high:.4g}, the bounds from {valid.low:g} to {valid.high:g}: "
+            "they look normalised. Leave that to the classifier (normalise=(MEAN, SD)), or state here "
+            "normalised=(MEAN, SD), which is undone, so that sizes are in stored units")
+    if valid.low >= 0 and low < valid.low - _ROUNDING * width:
+        raise InputRefused(f"{told}; or state the bounds of the values as they are")
+    return (told,) if width >= _WIDE and high > low and max(abs(low), abs(high)) <= _NORMALISED else ()
 
 
 def _names(classes: Sequence[str] | None, highest: int) -> tuple[str, ...]:

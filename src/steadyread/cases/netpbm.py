@@ -1,7 +1,6 @@
 """PGM and PPM pictures with the values that they store: libraries stretch them from maxval to 255."""
 
 import re
-from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -21,7 +20,7 @@ def is_netpbm(head: bytes) -> bool:
     return head[:2] in _MAGIC
 
 
-def read_netpbm(file: IO[bytes], path: Path) -> Image.Image:
+def read_netpbm(file: IO[bytes], path: object) -> Image.Image:
     """The picture in `file` with its stored values, of mode L, RGB or I;16, and `maxval` in its info.
 
     `path` is its name for messages.
@@ -58,7 +57,7 @@ def read_netpbm(file: IO[bytes], path: Path) -> Image.Image:
     return picture
 
 
-def _refuse_header(path: Path, declared: tuple[int, int, int], channels: int) -> None:
+def _refuse_header(path: object, declared: tuple[int, int, int], channels: int) -> None:
     width, height, maxval = declared
     if not 0 < maxval < 65536 or not width * height:
         raise InputRefused(f"{path}: not a whole, readable picture ({width} x {height} pixels of at most {maxval})")

@@ -1,7 +1,9 @@
 """PNG, JPEG and other pictures as arrays: one depth and one channel count for a whole set."""
 
+import io
 import logging
 import math
+import os
 import struct
 import warnings
 import zlib
@@ -48,6 +50,17 @@ _ERRORS = (OSError, SyntaxError, ValueError, EOFError, TypeError, IndexError, Ke
 
 
 @dataclass(frozen=True)
+class Embedded:
+    """A picture that stands within another file; `where` names it in messages."""
+
+    data: bytes
+    where: str
+
+    def __str__(self) -> str:
+        return self.where
+
+
+@dataclass(frozen=True)
 class Look:
     """What the pictures of a set have in common: 1 or 3 channels, 8, 16 or 32 bits (signed or real numbers), and the
     range of values."""
@@ -80,7 +93,7 @@ class _Seen:
     low: float = 0.0
 
 
-def read_picture(path: Path, look: Look) -> NDArray[Any]:
+def read_picture(path: Path | Embedded, look: Look) -> NDArray[Any]:
     """A picture as (channels, rows, columns), uint8, uint16 or float32, with the values that are stored.
 
     Colour becomes grey by luma (ITU-R 601), which leaves equal channels exactly as they are. What is
@@ -112,7 +125,7 @@ def picture_shape(path: Path) -> tuple[int, int]:
         return picture.height, picture.width
 
 
-def look_of(paths: Sequence[Path], channels: Channels = "auto") -> tuple[Look, str]:
+def look_of(paths: Sequence[Path | Embedded], channels: Channels = "auto") -> tuple[Look, str]:
     """The look of a set of pictures, and a sentence that says how it was found.
 
     Up to 256 pictures, evenly spaced, are looked at. The set is grey where nine in ten of them are: their
@@ -169,7 +182,7 @@ def _remarks(seen: Sequence[_Seen], look: Look) -> Iterator[str]:
                f"{look.bits} bits, state the bounds")
 
 
-def _seen(path: Path, colour: bool) -> _Seen:
+def _seen(path: Path | Embedded, colour: bool) -> _Seen:
     """What a picture is like; whether it is grey is only looked at where `colour` matters."""
     with _opened(path) as (picture, turned):
         bits, high = _depth(picture)
@@ -206,14 +219,14 @@ def _few_bits(picture: Image.Image) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[tuple[Image.Image, bool]]:
+def _opened(path: Path | Embedded) -> Iterator[tuple[Image.Image, bool]]:
     """The picture as it is to be looked at, and whether it was turned for that."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             # a stream, not a name: Pillow maps a file by the turned size of a TIFF and reads it askew
-            with regular_file(path).open("rb") as file, _identified(file, path) as picture:
+            with _stream(path) as file, _identified(file, path) as picture:
                 _refuse_large(picture, path)
                 if picture.format != "MPO" and getattr(picture, "is_animated", False):   # n_frames reads them all
                     raise InputRefused(f"{path}: holds several frames; give one file an image")
@@ -228,9 +241,15 @@ def _opened(path: Path) -> Iterator[tuple[Image.Image, bool]]:
         raise InputRefused(f"{path}: not a whole, readable picture ({said})") from None
 
 
-def _identified(file: IO[bytes], path: Path) -> Image.Image:
-    if path.stat().st_size > _LARGEST:
-        raise InputRefused(f"{path}: {path.stat().st_size} bytes; at most {_LARGEST} are read: convert it to a PNG")
+def _stream(path: Path | Embedded) -> IO[bytes]:
+    return io.BytesIO(path.data) if isinstance(path, Embedded) else regular_file(path).open("rb")
+
+
+def _identified(file: IO[bytes], path: Path | Embedded) -> Image.Image:
+    size = file.seek(0, os.SEEK_END)
+    if size > _LARGEST:
+        raise InputRefused(f"{path}: {size} bytes; at most {_LARGEST} are read: convert it to a PNG")
+    file.seek(0)
     netpbm = is_netpbm(file.read(2))
     file.seek(0)
     if netpbm:
@@ -245,7 +264,7 @@ def _identified(file: IO[bytes], path: Path) -> Image.Image:
         raise InputRefused(f"{path}: not a whole, readable picture (it holds no {', '.join(_FORMATS)})") from None
 
 
-def _refuse_large(picture: Image.Image, path: Path) -> None:
+def _refuse_large(picture: Image.Image, path: Path | Embedded) -> None:
     """Refuses by the declared size what would take too much memory or time."""
     pixels, tags = picture.width * picture.height, getattr(picture, "tag_v2", {})
     tile = math.prod(tags.get(tag, 1) for tag in _TILE)
@@ -257,13 +276,14 @@ def _refuse_large(picture: Image.Image, path: Path) -> None:
         raise InputRefused(f"{path}: {picture.width} x {picture.height} pixels of {picture.mode}; at most "
                            f"{_MOST_PIXELS} grey ones are read (a decompression bomb, or cut it first)")
     if picture.format in ("JPEG", "MPO") and picture.info.get("progressive"):
-        scans = path.read_bytes().count(b"\xff\xda")
+        with _stream(path) as file:
+            scans = file.read().count(b"\xff\xda")
         if scans > _USUAL_SCANS and scans * pixels > _MOST_SCANNED:
             raise InputRefused(f"{path}: {scans} scans of {picture.width} x {picture.height} pixels, taken for a "
                                "decompression bomb and not read")
 
 
-def _refuse_deep_colour(picture: Image.Image, path: Path) -> None:
+def _refuse_deep_colour(picture: Image.Image, path: Path | Embedded) -> None:
     """Refuses colour and transparency of 16 bits, which Pillow cuts to 8 without a word."""
     if picture.mode in (*_SIXTEEN, "F"):
         return
@@ -311,7 +331,7 @@ def _is_transparent(picture: Image.Image) -> bool:
     return picture.mode in ("RGBA", "LA", "PA", "La", "RGBa") or "transparency" in picture.info
 
 
-def _over_black(picture: Image.Image, path: Path) -> Image.Image:
+def _over_black(picture: Image.Image, path: Path | Embedded) -> Image.Image:
     if _is_transparent(picture):
         layer = picture.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", layer.size, (0, 0, 0, 255)), layer).convert("RGB")
@@ -320,7 +340,7 @@ def _over_black(picture: Image.Image, path: Path) -> Image.Image:
     return picture.convert("L" if picture.mode == "1" else "RGB")
 
 
-def _deep(picture: Image.Image, path: Path) -> NDArray[Any]:
+def _deep(picture: Image.Image, path: Path | Embedded) -> NDArray[Any]:
     """The values of a picture of 16 or 32 bits, (rows, columns), white the highest."""
     values = np.asarray(picture)
     if _depth(picture)[0] == 32:
@@ -335,7 +355,7 @@ def _deep(picture: Image.Image, path: Path) -> NDArray[Any]:
     return np.asarray(values, np.uint16)
 
 
-def _numbers(picture: Image.Image, values: NDArray[Any], path: Path) -> NDArray[np.float32]:
+def _numbers(picture: Image.Image, values: NDArray[Any], path: Path | Embedded) -> NDArray[np.float32]:
     """Real or signed numbers, or those of 32 bits, which Pillow takes to be signed."""
     if _tags(picture).get(_PHOTOMETRIC) == 0:
         raise InputRefused(f"{path}: real or signed numbers of which the lowest is white; turn it and store it anew")
