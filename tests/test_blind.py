@@ -11,6 +11,7 @@ from steadyread import Classifier, fgsm, pgd, smallest_flip
 from steadyread.assessment import assess
 from steadyread.attacks.blind import QUERIES, without_gradients
 from steadyread.attacks.recipes.apgd import apgd
+from steadyread.attacks.smallest_flip import Effort
 from steadyread.attacks.square import Square
 from steadyread.checks import believed
 from steadyread.errors import Doubt
@@ -49,6 +50,16 @@ def test_a_network_without_gradients_gets_sizes_near_those_with_and_is_said_to_h
     assert (found.forwards <= QUERIES + 200).all()
     assert [doubt.check for doubt in found.doubts] == ["zero gradients"]
     assert "weak upper bounds" in repr(found)
+
+
+@pytest.mark.parametrize("queries", [20, 60, 300, 3000])
+def test_a_stated_budget_of_queries_is_kept_and_more_queries_find_smaller_flips(queries):
+    classifier = Classifier(Ungraded(), (0, 1), "logits")
+    found = smallest_flip(classifier, IMAGES, REFERENCE, effort=Effort(queries=queries))
+    assert (found.forwards <= queries + 1 + Effort().polish).all()
+    assert (found.size >= PLAIN * 0.999).all()
+    within = {20: 100, 60: 2.5, 300: 2, 3000: 1.2}[queries]
+    assert float((found.size / PLAIN).median()) < within
 
 
 def test_what_never_flips_is_found_out_within_the_first_radius():

@@ -87,7 +87,7 @@ def train(given: Given) -> None:
 
 
 @command(flags.DATA_PATH, *_NETWORK, flags.FINDINGS, flags.FINDING, flags.THRESHOLD, flags.LIMIT, *_READ,
-         flags.STUDY, *_PREPARED, flags.EPSILONS, flags.AGAINST, flags.SEED, *_RESULTS)
+         flags.STUDY, *_PREPARED, flags.EPSILONS, flags.AGAINST, flags.QUERIES, flags.SEED, *_RESULTS)
 def assess(given: Given) -> None:
     """Assess a trained network: attacks, checks, triage, report. Weights written by `train` need no other flag."""
     _carry_out(given, named(given))

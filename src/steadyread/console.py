@@ -47,6 +47,8 @@ def _plain_lines(found: Mapping[str, Any]) -> Iterator[str]:
     of = f"of {counted(found['patients'], 'patient')}" if data.get("patients_known") else "(no patients known)"
     yield f"{data['name']}: {_images(found)} {of}.{made}"
     yield f"Classes: {', '.join(f'{place} is {name}' for place, name in enumerate(found['classes']))}."
+    if "black_box" in found:
+        yield f"No gradients: {found['black_box']}, and its smallest flips are upper bounds."
     auc = clean.get("auc") or {}
     area = f", AUC {auc['value']:.3f} ({auc['low']:.3f} to {auc['high']:.3f})" if auc.get("low") is not None else ""
     yield f"Clean accuracy {_share(clean['accuracy'])}{area}."

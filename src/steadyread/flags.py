@@ -220,6 +220,8 @@ FINDING = Flag("--finding", "Assess this finding. Repeatable. Default: all.", "m
 EPOCHS = Flag("--epochs", "Epochs of the training, at most.", "training.epochs", int, metavar="N")
 EPSILONS = Flag("--epsilon", "A size with its unit, such as '0.002 range' or '5.6 HU'. Repeatable.", "attacks.epsilons",
                 _MANY, metavar="SIZE")
+QUERIES = Flag("--queries", "Forward passes at most for the smallest flip of a read, where the network gives no "
+               "gradients. Default: 1256.", "attacks.queries", int, metavar="N")
 AGAINST = Flag("--against", "Which class counts as lost: label, prediction or both.", "attacks.against",
                metavar="WHICH")
 

@@ -14,8 +14,9 @@ from steadyread.heads import Output, ending_of
 from steadyread.jobs.cards import model_of_card
 from steadyread.jobs.networks import classifier_for
 from steadyread.models.archives import told
+from steadyread.models.factories import BUILT_IN
 from steadyread.models.format import FORMATS, Facts, digest_of
-from steadyread.models.loading import BUILT_IN, load_classifier_module, read_card
+from steadyread.models.loading import load_classifier_module, read_card
 from steadyread.study import Model, Study, keyed, laid_over, read_study
 from steadyread.study.network_file import network_text
 from steadyread.study.sections import Preparing
@@ -98,9 +99,10 @@ def inspected(model: str) -> dict[str, Any]:
     shown = _STATED | ({"output": tried["ends"]} if tried["ends"] else {})
     command += [word for key in unsaid for word in (f"--{key}", shown[key])]
     command += ["--findings", "A,B,..."] if facts.findings and not known.findings else []
+    place = FORMATS[known.name].place(str(known.weights)) if known.whole else Path(str(known.weights)).expanduser()
     size = facts.size or ((prepared.size,) if isinstance(prepared.size, int) else prepared.size)
     return {"model": model, "format": FORMATS[known.name].title if known.whole else f"the network {known.name}",
-            "sha256": digest_of(Path(str(known.weights)).expanduser()), "channels": facts.channels,
+            "sha256": digest_of(place), "channels": facts.channels,
             "size": list(size) if size else None, **{key: value if key not in unsaid else None for key, value in (
                 known.model_dump(mode="json", include={*_STATED, "threshold", "findings", "claimed"}).items())},
             "classes": list(facts.classes), **tried, "notes": list(facts.notes),

@@ -21,8 +21,8 @@ FLAGS: Mapping[str, tuple[str, ...]] = {
         flags.LAYOUT, flags.EXCLUDE, flags.FILE_COLUMN, flags.LABEL_COLUMN, flags.PATIENT_COLUMN, flags.PART_COLUMN,
         flags.ROOT, flags.PATIENT_PATTERN, flags.UNIT, flags.MODEL, flags.WEIGHTS, flags.ARGUMENTS,
         flags.HYPER_PARAMETERS, flags.BOUNDS, flags.HEAD, flags.NORMALISE, flags.THRESHOLD,
-        flags.FINDINGS, flags.FINDING, flags.LIMIT,
-        flags.EPSILONS, flags.AGAINST, flags.WINDOW, flags.CROP, flags.SIZE, flags.SPACING, flags.EPOCHS, flags.GATES)}}
+        flags.FINDINGS, flags.FINDING, flags.LIMIT, flags.EPSILONS, flags.AGAINST, flags.QUERIES,
+        flags.WINDOW, flags.CROP, flags.SIZE, flags.SPACING, flags.EPOCHS, flags.GATES)}}
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ What is found so is an upper bound, and a weak one: a search without gradients n
 """
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -18,7 +19,10 @@ from steadyread.threats import Linf
 from steadyread.types import Batch, Labels, Values
 
 _ROUNDS, _QUERIES, _CUTS = 8, 150, 6         # radii, windows at each, passes that cut a flip down
-QUERIES = _ROUNDS * (1 + _QUERIES + _CUTS)   # forward passes an image, at most
+QUERIES = _ROUNDS * (1 + _QUERIES + _CUTS)   # forward passes an image, at most, where nothing else is stated
+# Of a stated budget: radii at most, after how many the windows become more, and how much lower than a flip one is tried
+# again.
+_MOST_RADII, _MORE, _LOWER = 64, 6, 1.2
 _DRAWS = 50                                  # of random changes, in place of an attack that climbs
 _CLOSE = 1.05                                # a radius that failed and a size that flips, nearer, are done
 
@@ -45,33 +49,61 @@ def without_gradients(attacks: Sequence[Any]) -> list[Any]:
             if not isinstance(attack, Square | Recipe) or names[place] not in names[:place]]
 
 
+@dataclass(frozen=True)
+class Budget:
+    """How a search without gradients spends its forward passes an image: `first` windows at the largest radius, then
+    `windows` at each of the `radii` that fall from it, beside a look at the start of each and the passes that cut a
+    flip down."""
+
+    queries: int = QUERIES
+    first: int = _QUERIES
+    windows: int = _QUERIES
+    radii: int = _ROUNDS
+    stated: bool = False
+
+    def at(self, number: int) -> int:
+        """How many windows are tried at the radius of that number: of a stated budget more at every sixth."""
+        return self.first if number == 0 else self.windows * (1 + number // _MORE if self.stated else 1)
+
+    @classmethod
+    def of(cls, queries: int) -> "Budget":
+        """Half of a stated number of passes for the first flip, without which the rest is nothing; what that leaves
+        for as many radii as it is enough for."""
+        return cls(queries, max(1, queries // 2 - 1 - _CUTS), max(4, queries // 24), _MOST_RADII, True)
+
+
 def smallest_by_squares(classifier: Classifier, batch: Batch, reference: Labels, reach: Values, surely: Values,
-                        seed: int) -> Attacked:
+                        seed: int, budget: Budget = Budget()) -> Attacked:
     """The smallest flips found by Square at radii that fall from `reach` (n,), each image's on its own.
 
     What flips has a margin below `surely` (n,), less than rounding makes of a tie: a network of rounded inputs has
     many, and one that is followed down loses the flips beyond it.
 
     A flip is cut down to its smallest radius that flips still, and the next radius lies halfway (by ratio) between
-    that and the largest that failed. At most `QUERIES` forward passes an image; one that Square does not flip at
-    `reach` leaves after the first radius.
+    that and the largest that failed. At most as many forward passes an image as the budget has; one
+    that Square does not flip at `reach` leaves after the first radius.
     """
     best = _Smallest(classifier, batch, reference, surely)
     low, epsilon = torch.zeros_like(reach), reach.clone()
     active = torch.ones_like(best.found.flipped)
-    for number in range(_ROUNDS):
+    for number in range(budget.radii):
         places = active.nonzero()[:, 0]
         if not len(places):
             break
         part, lost = batch.pick(places), reference[places]
+        windows = budget.at(number)
         out = squares(classifier, part, lost, epsilon[places],
-                      Tries(_QUERIES, seed=seed + number, level=True, surely=surely[places]))
+                      Tries(windows, seed=seed + number, level=True, surely=surely[places]))
         best.found.forwards[places] += out.forwards
         best.take(places[out.flipped], out.images[out.flipped], out.logits[out.flipped])
         best.cut(places[out.flipped], low)
         low[places[~out.flipped]] = epsilon[places[~out.flipped]]
         epsilon = torch.where(low > 0, (low * best.size).sqrt(), best.size / 2)
-        active &= torch.isfinite(best.size) & (best.size > _CLOSE * low)
+        done = best.size <= _CLOSE * low
+        if budget.stated:     # with more windows a radius that failed may not fail again
+            low[done], epsilon[done] = 0.0, best.size[done] / _LOWER
+            done = best.found.forwards + 1 + budget.at(number + 1) + _CUTS > budget.queries
+        active &= torch.isfinite(best.size) & ~done
     return best.attacked()
 
 

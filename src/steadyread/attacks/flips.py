@@ -57,8 +57,8 @@ class SmallestFlip:
              "the model is random, or reads an image by its company, and its flips say nothing"),
             ("zero gradients", searched & (self.zero_gradients > 0.5), "had a gradient of 0 in every pixel in most "
              f"steps ({_share(self.zero_gradients, searched)} of all), or none that reaches them: the search is "
-             f"blind there. Sizes are those of Square at falling radii (up to {QUERIES} queries): weak "
-             "upper bounds"),
+             "blind there. Sizes are those of Square at falling radii (up to "
+             f"{int(self.forwards.max()) if len(self.forwards) else QUERIES} queries): weak upper bounds"),
             ("broken gradients", searched & (self.broken_gradients > 0), "had NaN or infinite pixels in the "
              f"gradient ({_share(self.broken_gradients, searched)} of all), which the search takes for 0"),
             ("undecided", undecided, "have a logit of NaN or +inf, or no two finite ones: neither flipped "

@@ -14,7 +14,7 @@ from math import cos, pi
 import torch
 from torch import Tensor
 
-from steadyread.attacks.blind import smallest_by_squares
+from steadyread.attacks.blind import QUERIES, Budget, smallest_by_squares
 from steadyread.attacks.flips import SmallestFlip
 from steadyread.attacks.recipe import checked_reference, in_chunks
 from steadyread.attacks.search import Search, climb
@@ -40,6 +40,8 @@ class Effort:
     to lie nearer: at most 112 and 196 passes for 100 classes and more. Classes beyond the 100 highest are never
     targets of their own. `THOROUGH` costs about four times that and is the one to quote when a single net is
     judged.
+
+    `queries`: where no gradient is to be had, forward passes an image at most, the clean read and the polish aside.
     """
 
     steps: int = 35
@@ -47,6 +49,16 @@ class Effort:
     explore: int = 17
     refine: int = 49
     polish: int = 8
+    queries: int = QUERIES
+
+    @property
+    def budget(self) -> Budget:
+        """How the queries are spent."""
+        return Budget() if self.queries == QUERIES else Budget.of(self.queries)
+
+    def __post_init__(self) -> None:
+        if self.queries < 1:
+            raise UsageError(f"queries must be at least 1; got {self.queries}")
 
 
 THOROUGH = Effort(steps=150, explore=40, refine=250, polish=12)
@@ -154,7 +166,8 @@ class _Hunt:
             return
         part = self.batch.pick(active)
         reach = self.size[active].clamp(max=self.reach)
-        out = smallest_by_squares(self.classifier, part, self.reference[active], reach, self.surely[active], seed)
+        out = smallest_by_squares(self.classifier, part, self.reference[active], reach, self.surely[active], seed,
+                                  self.effort.budget)
         self.forwards[active] += out.forwards
         flipped = out.flipped.nonzero()[:, 0]
         if len(flipped):

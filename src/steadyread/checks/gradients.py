@@ -15,7 +15,11 @@ def zero_gradients(evidence: Evidence) -> Finding:
     with evidence.classifier.frozen() as classifier:
         images = evidence.batch.images.clone().requires_grad_(True)
         margin = classifier.margins(images, evidence.reference)
-        gradient = classifier.gradient(margin.sum(), images) if margin.requires_grad else torch.zeros_like(images)
+        if not margin.requires_grad:
+            return Finding("zero gradients", "error", "the network gives no gradients: it is judged as a black box, by "
+                           "Square and random changes, and its sizes are weak upper bounds (attacks.queries states how "
+                           "many passes each may take), so that no gate on robustness is met by them", 1.0)
+        gradient = classifier.gradient(margin.sum(), images)
     flat = gradient.flatten(1)
     none = ~(torch.isfinite(flat).all(1) & (flat != 0).any(1))
     count = int(none.sum())

@@ -12,7 +12,7 @@ from steadyread.assessment import Attack, name_of
 from steadyread.attacks.optimised_noise import Strength, optimised_ct_noise
 from steadyread.attacks.random_noise import RandomCTNoise
 from steadyread.attacks.recipes.pgd import pgd
-from steadyread.attacks.smallest_flip import smallest_flip
+from steadyread.attacks.smallest_flip import Effort, smallest_flip
 from steadyread.attacks.stated import stated_attacks
 from steadyread.cases import Cases, limit
 from steadyread.classifier import Classifier, margin_of
@@ -76,8 +76,11 @@ def pixel_attacks(study: Study, bounds: Bounds) -> ByPart:
 
 
 def _flip(study: Study, bounds: Bounds) -> Attack:
-    largest = study.attacks.largest
-    return smallest_flip if largest is None else partial(smallest_flip, largest=size_in_native(largest, bounds))
+    largest, queries = study.attacks.largest, study.attacks.queries
+    how: dict[str, Any] = {} if largest is None else {"largest": size_in_native(largest, bounds)}
+    if queries is not None:
+        how["effort"] = Effort(queries=queries)
+    return partial(smallest_flip, **how) if how else smallest_flip
 
 
 def _sizes(texts: Sequence[str], bounds: Bounds) -> list[float]:

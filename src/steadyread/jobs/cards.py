@@ -9,8 +9,8 @@ from pydantic import ValidationError
 from steadyread.cases import Cases, image_marks
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import SETTINGS
+from steadyread.models.factories import BUILT_IN
 from steadyread.models.format import FORMATS, Facts
-from steadyread.models.loading import BUILT_IN
 from steadyread.study import Model, Study
 from steadyread.study.section import in_words
 

@@ -31,7 +31,8 @@ from steadyread.errors import InputRefused, UsageError
 from steadyread.files import file_or_folder
 from steadyread.jobs.cards import refuse_unstated, settings_of
 from steadyread.models import loading as models
-from steadyread.models.loading import BUILT_IN, read_card
+from steadyread.models.factories import BUILT_IN
+from steadyread.models.loading import read_card
 from steadyread.progress import Progress, at_work, quiet
 from steadyread.study import Model, Study, completed, with_epsilons
 from steadyread.study.defaults import SYNTHETIC

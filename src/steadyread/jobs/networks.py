@@ -229,8 +229,9 @@ def _normalise(model: Model, bounds: Bounds, channels: int | None) -> Normalise:
 def _digest_of_training(material: Material, seed: int) -> str:
     """SHA-256 over what the weights depend on: settings, network, seed, and the images with their labels."""
     study = material.study
+    unlearnt = _NOT_LEARNT | {key for key in ("findings", "only") if not getattr(study.model, key)}
     told = {"training": asdict(TrainingSettings(**(study.training or {}))), "seed": seed,
-            "model": study.model.model_dump(mode="json", exclude=_NOT_LEARNT), "data": material.digest}
+            "model": study.model.model_dump(mode="json", exclude=unlearnt), "data": material.digest}
     if study.model.pretrained is not None:
         told["pretrained"] = hashlib.sha256(Path(study.model.pretrained).read_bytes()).hexdigest()
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()

@@ -38,7 +38,7 @@ from steadyread.metrics.robustness import (
     merged_found_size,
     robust_curve,
 )
-from steadyread.metrics.triage import RANDOM, triage
+from steadyread.metrics.triage import RANDOM, SMALLEST_FLIP, triage
 from steadyread.units import Bounds, size_json
 
 REFERENCES = ("label", "prediction")
@@ -195,6 +195,13 @@ def _probability(logits: Floats, of: int) -> float | None:
         return None
     raised = np.exp(logits - logits.max())
     return float(raised[of] / raised.sum())
+
+
+def queries_of(passes: Sequence[Mapping[str, Any]]) -> float | None:
+    """Mean forward passes of the search for the smallest flip, where it was one without a single gradient: the network
+    is a black box. None where it is none, or was not searched."""
+    row = next((row for row in passes if row["attack"] == SMALLEST_FLIP), None)
+    return row["forwards"] if row is not None and row["backwards"] == 0 else None
 
 
 def _passes(table: pa.Table, part: str | None, stage: str | None) -> list[dict[str, Any]]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -52,16 +53,22 @@ class Format:
     """A way in which networks come. `extra` is what must be installed, as `pip install 'steadyread[extra]'`.
 
     `recognises` says whether a path is of this kind by its name and first bytes; `facts` reads what its files say,
-    as data; `load` makes the network, which runs no code of the file's.
+    as data; `load` makes the network, which runs no code of the file's. Where it is found by an `address` instead,
+    both are given that as text.
     """
 
     name: str
     title: str
     recognises: Callable[[Path], bool]
-    facts: Callable[[Path], Facts]
-    load: Callable[[Path], nn.Module]
+    facts: Callable[[Any], Facts]
+    load: Callable[[Any], nn.Module]
     extra: str = ""
     order: float = LAST
+    address: bool = False
+
+    def place(self, text: str) -> Any:
+        """What `facts` and `load` are given: the path, or the address."""
+        return text if self.address else Path(text).expanduser()
 
 
 def whole(sides: Sequence[Any] | None) -> tuple[int, ...] | None:
@@ -105,21 +112,33 @@ class FromFile(nn.Module):
         return f"sha256={self.digest}"
 
 
-def loaded(known: Format, path: Path) -> nn.Module:
-    """The network of a file or folder, in evaluation mode, with its digest.
+def in_arrays(function: Callable[[Any], Any]) -> Callable[[Tensor], Tensor]:
+    """A function of float32 arrays as one of tensors, through which no gradient comes: a black box."""
+    def answered(images: Tensor) -> Tensor:
+        given = np.ascontiguousarray(images.detach().cpu().numpy(), np.float32)
+        return torch.from_numpy(np.ascontiguousarray(function(given))).to(images.device)
+
+    return answered
+
+
+def loaded(known: Format, source: str) -> nn.Module:
+    """The network of a file, a folder or an address, in evaluation mode, with its digest.
 
     Raises:
         InputRefused: it cannot be read, or would run code.
     """
-    module = known.load(path)
+    place = known.place(source)
+    module = known.load(place)
     if isinstance(module, FromFile):
-        module.digest = digest_of(path)
+        module.digest = digest_of(place)
     return module.eval()
 
 
-def digest_of(path: Path) -> str:
-    """SHA-256 over a file, or over the names and contents of a folder's files."""
+def digest_of(path: Path | str) -> str:
+    """SHA-256 over a file, or over the names and contents of a folder's files; over an address as it stands."""
     digest = hashlib.sha256()
+    if isinstance(path, str):
+        return hashlib.sha256(path.encode()).hexdigest()
     for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
         if file.is_file():
             digest.update(file.relative_to(path).as_posix().encode() if path.is_dir() else b"")
@@ -139,6 +158,9 @@ def source_of(model: str) -> tuple[str, str] | None:
         UsageError: the format is there and the path is not, or nothing knows the file.
     """
     before, _, rest = model.partition(":")
+    if rest.startswith("//"):
+        known = next((known for known in FORMATS.values() if known.address and before.startswith(known.name)), None)
+        return None if known is None else (known.name, model)
     if rest and before in FORMATS:
         if not Path(rest).expanduser().exists():
             raise UsageError(f"model.name: {rest} is not there{nearest(Path(rest))}")
@@ -162,7 +184,8 @@ def placed(model: str, folder: Path) -> str:
     if before.endswith(".py"):
         return f"{folder / Path(before).expanduser()}{colon}{rest}"
     if colon:
-        return f"{before}:{folder / Path(rest).expanduser()}" if before in FORMATS else model
+        ours = before in FORMATS and not rest.startswith("//")
+        return f"{before}:{folder / Path(rest).expanduser()}" if ours else model
     path = folder / Path(model).expanduser()
     return str(path) if path.exists() or path.suffix.lower() in NETWORKS else model
 

@@ -1,38 +1,26 @@
 """The ways in for a network: a built-in name or the user's own factory, and weights that are data, never code."""
 
-import copy
-import difflib
-import importlib
-import importlib.util
 import inspect
 import json
-import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, redirect_stdout, suppress
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
-from typing import Any, cast
+from typing import Any
 
 import torch
 from safetensors.torch import save as as_safetensors
 from torch import Tensor, nn
 
 from steadyread import records
-from steadyread.errors import InputRefused, PlanDiffers, SteadyreadError, UsageError
+from steadyread.errors import InputRefused, PlanDiffers, UsageError
 from steadyread.files import is_regular, nearest
 from steadyread.limits import MOST_PARAMETERS, beyond_limits
 from steadyread.models.archives import metadata_of, stored_values, tensors_and_metadata, told, torch_archive
+from steadyread.models.factories import BUILT_IN, current_folder_importable, factory_of, listed_arguments, made_by
 from steadyread.models.format import FORMATS, loaded
-from steadyread.models.functions import as_module
-from steadyread.models.nodule import nodule_cnn
 from steadyread.models.seal import CARD, VERSIONS, damaged, note_versions, refuse_broken, sealed, whole_card
 from steadyread.models.states import SAVE, Shapes, refuse_no_weights, state_for
-from steadyread.models.vgg import narrow_vgg, vgg16
 from steadyread.progress import note
 
-BUILT_IN: Mapping[str, Callable[..., nn.Module]] = {"vgg16": vgg16, "narrow_vgg": narrow_vgg,
-                                                    "nodule_cnn": nodule_cnn}
 _SUFFIXES = (".safetensors", ".pt", ".pth", ".bin", ".ckpt", ".pth.tar", ".pt.tar")
 
 
@@ -54,14 +42,14 @@ def load_classifier_module(model: str, weights: str | Path | None = None, *, see
     """
     if model in FORMATS and weights is not None:
         with torch.random.fork_rng(devices=[]):
-            return loaded(FORMATS[model], Path(weights).expanduser())
+            return loaded(FORMATS[model], str(weights))
     state = None
     if model in BUILT_IN:   # what a stranger's card asks for is compared with what the file holds before it is made
         shapes = sketched(model, arguments)
         state = None if weights is None else _fitting(shapes, Path(weights), model)
-    with _current_folder_importable(), torch.random.fork_rng(devices=[]):
+    with current_folder_importable(), torch.random.fork_rng(devices=[]):
         torch.default_generator.manual_seed(seed)
-        module = _made(model, _factory(model), arguments)
+        module = made_by(model, factory_of(model), arguments)
     if weights is not None:
         fill(module, Path(weights), model, state)
     return module.eval()
@@ -75,11 +63,11 @@ def sketched(model: str, arguments: Mapping[str, Any]) -> Shapes:
         InputRefused: it cannot be made so.
     """
     with torch.device("meta"):
-        state = _made(model, BUILT_IN[model], arguments).state_dict()
+        state = made_by(model, BUILT_IN[model], arguments).state_dict()
     count = sum(value.numel() for value in state.values())
     if count > MOST_PARAMETERS:
-        raise UsageError(f"the network '{model}' with {_listed(arguments)} would have {count:,} parameters, more "
-                         f"than {MOST_PARAMETERS:,}: make it smaller, or bring your own as package.module:factory")
+        raise UsageError(f"the network '{model}' with {listed_arguments(arguments)} would have {count:,} parameters, "
+                         f"more than {MOST_PARAMETERS:,}: make it smaller, or bring your own as package.module:factory")
     return {name: value.shape for name, value in state.items()}
 
 
@@ -92,8 +80,8 @@ def refuse_absent(model: str, weights: str | Path | None = None) -> None:
     """
     if model in FORMATS:
         return
-    with _current_folder_importable():
-        _factory(model)
+    with current_folder_importable():
+        factory_of(model)
     if weights is not None:
         _refuse_other_kinds(Path(weights))
         existing(Path(weights))
@@ -167,8 +155,8 @@ def hyper_parameters(path: Path, model: str) -> dict[str, Any]:
     if not isinstance(table, Mapping):
         raise InputRefused(f"{path} has no table hyper_parameters beside its weights, as Lightning writes: state "
                            "model.arguments")
-    with _current_folder_importable():
-        takes = inspect.signature(_factory(model)).parameters.values()
+    with current_folder_importable():
+        takes = inspect.signature(factory_of(model)).parameters.values()
     every = any(each.kind is each.VAR_KEYWORD for each in takes)
     taken = {str(name): value for name, value in table.items() if every or name in {each.name for each in takes}}
     for name, value in taken.items():
@@ -305,121 +293,3 @@ def existing(path: Path) -> Path:
         raise InputRefused(f"no weights file {path}{nearest(path)}")
     refuse_no_weights(path)
     return path
-
-
-def _listed(arguments: Mapping[str, Any]) -> str:
-    text = ", ".join(f"{name} = {value}" for name, value in arguments.items()) or "no arguments"
-    return text if len(text) <= 200 else f"{text[:200]}..."
-
-
-def _factory(model: str) -> Callable[..., object]:
-    if model in BUILT_IN:
-        return BUILT_IN[model]
-    place, _, name = model.partition(":")
-    if not place or not name:
-        near = difflib.get_close_matches(model, BUILT_IN, n=1)
-        meant = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(BUILT_IN)}."
-        raise UsageError(f"no network named '{model}': {meant} Your own is package.module:factory")
-    found: object = _imported(place)
-    for part in name.split("."):
-        if not hasattr(found, part):
-            near = difflib.get_close_matches(part, dir(found), n=1)
-            raise UsageError(f"{place} has no '{name}'" + (f": did you mean '{near[0]}'?" if near else ""))
-        found = getattr(found, part)
-    if isinstance(found, nn.Module):   # a network as it stands in the module
-        return partial(copy.deepcopy, found)
-    if not _makes_networks(found):
-        raise UsageError(f"{model} is {_what(found)}, not a function or class that makes a network: not called")
-    return cast("Callable[..., object]", found)
-
-
-def _makes_networks(found: object) -> bool:
-    """Whether calling it may be what the user means: a class of networks, or a function in Python of a package that
-    is not Python's own (`os:system` and `subprocess:run` are never called)."""
-    if isinstance(found, type):
-        return issubclass(found, nn.Module)
-    package = str(getattr(getattr(found, "func", found), "__module__", None)).split(".")[0]
-    in_c = type(found).__name__ == "builtin_function_or_method"
-    return callable(found) and not in_c and package not in sys.stdlib_module_names
-
-
-def _what(found: object) -> str:
-    if isinstance(found, type) or inspect.isroutine(found):
-        return f"the {'class' if isinstance(found, type) else 'function'} {found.__module__}.{found.__qualname__}"
-    return f"a {type(found).__name__}"
-
-
-def _imported(place: str) -> ModuleType:
-    try:
-        if place.endswith(".py"):
-            return _of_file(Path(place).expanduser())
-        return importlib.import_module(place)
-    except ModuleNotFoundError as problem:
-        if problem.name is None or not f"{place}.".startswith(f"{problem.name}."):
-            raise InputRefused(f"importing {place} failed: it needs the module '{problem.name}', which is not "
-                               "installed") from problem
-        raise UsageError(f"no module named '{place}' (looked in this Python's packages and in {Path.cwd()})"
-                         ) from problem
-    except (Exception, SystemExit) as problem:
-        raise InputRefused(f"importing {place} failed: {told(problem)}") from problem
-
-
-def _of_file(path: Path) -> ModuleType:
-    """A Python file as a module of the name that it has; its own folder is looked in for what it imports.
-
-    Raises:
-        UsageError: it is not there.
-    """
-    if not is_regular(path):
-        raise UsageError(f"no file {path}{nearest(path)}")
-    spec = importlib.util.spec_from_file_location(path.stem, path.resolve())
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.path.insert(0, str(path.resolve().parent))
-    try:
-        sys.modules.setdefault(path.stem, module)
-        spec.loader.exec_module(module)
-    finally:
-        sys.path.remove(str(path.resolve().parent))
-    return module
-
-
-def _made(model: str, factory: Callable[..., object], arguments: Mapping[str, Any]) -> nn.Module:
-    try:
-        inspect.signature(factory).bind(**arguments)
-    except TypeError as problem:
-        raise UsageError(f"the network '{model}' was given {', '.join(arguments) or 'no arguments'}: {problem}; "
-                         f"it takes {inspect.signature(factory)}") from problem
-    except ValueError:
-        pass   # a factory written in C has no signature to check
-    try:
-        module = factory(**arguments)
-    except SteadyreadError:
-        raise
-    except (Exception, SystemExit) as problem:
-        raise InputRefused(f"the factory {model} failed: {told(problem)}") from problem
-    if isinstance(module, type):
-        raise InputRefused(f"the factory {model} must return a network; it returned the class {module.__name__}: "
-                           f"return {module.__name__}(...)")
-    if not callable(module):
-        raise InputRefused(f"the factory {model} must return a torch.nn.Module or a function of the images; it "
-                           f"returned a {type(module).__name__}")
-    return as_module(module)
-
-
-@contextmanager
-def _current_folder_importable() -> Iterator[None]:
-    """An installed command does not look for modules in the folder that it is called from; users expect it.
-
-    What the user's code prints meanwhile goes to stderr: stdout is for results.
-    """
-    here = str(Path.cwd())
-    sys.path.insert(0, here)
-    try:
-        with redirect_stdout(sys.stderr):
-            yield
-    finally:
-        with suppress(ValueError):
-            sys.path.remove(here)
-

@@ -121,5 +121,7 @@ def _kicker(plain: Plain) -> Iterator[str]:
         yield f"{s['folds']} of {counted(asked, 'fold')}, the others are not assessed"
     elif s["folds"] > 1:
         yield counted(s["folds"], "fold")
+    if "black_box" in s:
+        yield s["black_box"]
     if s["stage"] == "hardened":
         yield "hardened model"

@@ -69,10 +69,11 @@ class Model(Section):
         Raises:
             InputRefused: they cannot be read, or would run code.
         """
+        known = FORMATS[self.name] if self.whole else None
         if self.hyper_parameters and self.weights is not None and not self.whole:
             facts = Facts({"model": {"arguments": hyper_parameters(Path(self.weights).expanduser(), self.name)}})
         else:
-            facts = FORMATS[self.name].facts(Path(str(self.weights)).expanduser()) if self.whole else Facts()
+            facts = known.facts(known.place(str(self.weights))) if known is not None else Facts()
         return replace(facts, classes=self.classes or facts.classes, channels=self.channels or facts.channels)
 
     @property

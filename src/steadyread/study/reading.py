@@ -225,7 +225,7 @@ def _with_network(stated: Settings) -> Settings:
 def _beside(folder: Path, model: Mapping[str, Any]) -> Settings:
     """[model] with its relative paths beginning at `folder`."""
     paths = {key: str(folder / Path(model[key]).expanduser()) for key in ("weights", "pretrained")
-             if isinstance(model.get(key), str)}
+             if isinstance(model.get(key), str) and "://" not in model[key]}
     name = model.get("name")
     if isinstance(name, str) and ("weights" not in model or name.partition(":")[0].endswith(".py")):
         paths["name"] = placed(name, folder)

@@ -107,6 +107,7 @@ class Splitting(Section):
 class Attacks(Section):
     """What is tried. `limit`: at most so many images of each part, drawn by class.
 
+    `queries`: forward passes at most for the smallest flip of a read where no gradient is to be had (1,256).
     `epsilons` where none are stated: 1, 2, 4 and 8 grey levels of 8-bit pictures, 0.001 to 0.006 of other ranges.
     """
 
@@ -118,6 +119,7 @@ class Attacks(Section):
     smallest_flip: bool = True
     largest: Size | None = None     # up to which the smallest flip is searched; the whole range if None
     limit: Positive | None = None
+    queries: Annotated[int, Field(ge=20, le=100_000)] | None = None
 
     @model_validator(mode="after")
     def _known(self) -> Self:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from steadyread.metrics.intervals import FEWEST, LEVEL, Estimate
+from steadyread.metrics.summary import queries_of
 from steadyread.units import number_of
 from steadyread.words.numbers import NONE, attack_name, counted, digits, percent, score_name, show_size_json
 
@@ -157,5 +158,7 @@ def _signed(value: float | None) -> str:
 
 def with_words(summary: dict[str, Any]) -> dict[str, Any]:
     """The summary of a run with what is said of it: the verdict, and how the scores of triage compare."""
+    queries = queries_of(summary["passes"])
+    asked = {} if queries is None else {"black_box": f"black box, {queries:,.0f} queries a read"}
     return summary | {"triage": summary["triage"] | {"comparison": comparison(summary["triage"])},
-                      "verdict": verdict(summary)}
+                      "verdict": verdict(summary), **asked}

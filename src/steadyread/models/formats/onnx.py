@@ -3,24 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from steadyread.errors import InputRefused
 from steadyread.extras import library
 from steadyread.models.archives import told
-from steadyread.models.format import FORMATS, Facts, Format, FromFile, whole
-
-
-class Onnx(FromFile):
-    """A session of onnxruntime on one thread; images go in as the one input, the first output comes back."""
-
-    def answered(self, images: Tensor) -> Tensor:
-        """What the network returns, without a gradient."""
-        given = np.ascontiguousarray(images.detach().cpu().numpy(), np.float32)
-        (name,) = (one.name for one in self.network.get_inputs())
-        return torch.from_numpy(self.network.run(None, {name: given})[0]).to(images.device)
+from steadyread.models.format import FORMATS, Facts, Format, FromFile, in_arrays, whole
 
 
 def _recognised(path: Path) -> bool:
@@ -44,8 +32,9 @@ def _load(path: Path) -> nn.Module:
     if len(inputs) != 1:
         raise InputRefused(f"{path} takes {len(inputs)} inputs ({', '.join(one.name for one in inputs[:4])}); expected "
                            "one, the images")
-    first = inputs[0].shape[0]
-    return Onnx(session, first if isinstance(first, int) else None)
+    name, first = inputs[0].name, inputs[0].shape[0]
+    return FromFile(in_arrays(lambda images: session.run(None, {name: images})[0]), first if isinstance(first, int)
+                    else None)
 
 
 def _session(path: Path) -> Any:
