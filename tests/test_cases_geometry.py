@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from steadyread.cases import Cases, Preparation, Row, audit, prepare, spooled
-from steadyread.cases.geometry import box, centre_crop, resample, shaped
+from steadyread.cases.geometry import box, centre_crop, matrices, resample, shaped
 from steadyread.errors import InputRefused, UsageError
 from steadyread.types import Bounds
 
@@ -184,16 +184,48 @@ def test_without_antialiasing_it_interpolates_as_torch_does(interpolation: str, 
 
 def test_what_becomes_of_other_proportions() -> None:
     image = np.tile(np.arange(40, dtype=np.float32), (20, 1))[None]     # columns 0 to 39
-    cut, pad, squash, central = (shaped(image, None, Preparation(size=10, **how), -1.0)[0] for how in (
-        {}, {"fit": "pad"}, {"fit": "squash"}, {"central": 0.5}))
+    cut, pad, squash = (shaped(image, None, Preparation(size=10, **how), -1.0)[0] for how in (
+        {}, {"fit": "pad"}, {"fit": "squash"}))
     assert 9 < cut[5].min() < cut[5].max() < 30
     assert (pad[0] == -1).all()
     assert squash[5, 0] < 2
     assert squash[5, -1] > 37
-    assert 14 < central[5].min() < central[5].max() < 25
+
+
+@pytest.mark.parametrize("shape", [(47, 61), (61, 47), (300, 301), (64, 100)])
+@pytest.mark.parametrize(("size", "central"), [(32, 0.875), (33, 0.9), (32, 1.0)])
+def test_the_shorter_side_is_resized_and_the_centre_taken_as_torchvision_does(shape: tuple[int, int], size: int,
+                                                                                central: float) -> None:
+    """Resize(int(size / central)), CenterCrop(size), by their definitions and torch's own antialiased resampling."""
+    image = torch.from_numpy(np.random.default_rng(0).uniform(0, 255, (1, *shape)).astype(np.float32))
+    short = int(size / central + 1e-9)
+    sides = [short if side == min(shape) else int(short * side / min(shape)) for side in shape]
+    resized = torch.nn.functional.interpolate(image[None], sides, mode="bilinear", antialias=True)[0]
+    top, left = (round((side - size) / 2.0) for side in sides)
+    theirs = resized[:, top:top + size, left:left + size].numpy()
+    asked = Preparation(size=size, fit="shorter", central=central)
+    np.testing.assert_allclose(shaped(image.numpy(), None, asked, 0.0), theirs, atol=2e-3)
+    by_axis = matrices(shape, None, asked)
+    np.testing.assert_allclose(np.einsum("ai,bj,ij->ab", *by_axis, image[0].numpy()), theirs[0], atol=2e-3)
+
+
+@pytest.mark.parametrize("shape", [(47, 61), (61, 46), (9, 100)])
+def test_it_pads_and_crops_as_monai_does(shape: tuple[int, int]) -> None:
+    monai = pytest.importorskip("monai.transforms")
+    image = np.random.default_rng(0).uniform(0, 255, (1, *shape)).astype(np.float32)
+    for mode, ours in (("bilinear", "plain"), ("area", "area")):
+        longest = monai.Compose([monai.Resize(32, "longest", mode=mode), monai.SpatialPad((32, 32))])(image)
+        padded = Preparation(size=32, fit="pad", interpolation=ours)
+        np.testing.assert_allclose(shaped(image, None, padded, 0.0), longest, atol=2e-3)
+        every = monai.Resize((24, 40), mode=mode)(image)
+        squashed = Preparation(size=(24, 40), fit="squash", interpolation=ours)
+        np.testing.assert_allclose(shaped(image, None, squashed, 0.0), every, atol=2e-3)
+    sides = tuple(min(side, 31) for side in shape)
+    np.testing.assert_array_equal(shaped(image, None, Preparation(crop=sides), 0.0),
+                                  monai.CenterSpatialCrop(sides)(image))
 
 
 def test_ways_that_there_are_not_are_refused() -> None:
-    for wrong in ({"fit": "stretch"}, {"interpolation": "lanczos"}, {"central": 0.0}):
+    for wrong in ({"fit": "stretch"}, {"interpolation": "lanczos"}, {"central": 0.0}, {"central": 0.5}):
         with pytest.raises(UsageError):
             prepare(made(np.zeros((1, 4, 4))), Preparation(size=4, **wrong))

@@ -296,9 +296,11 @@ def folder_of(path: Path, config: dict[str, object] | None = None, **stated: obj
 @pytest.mark.parametrize(("stated", "prepared"), [
     ({}, {"size": [32, 32], "fit": "squash", "interpolation": "cubic"}),
     ({"size": {"shortest_edge": 256}, "do_center_crop": True, "crop_size": {"height": 224, "width": 224}},
-     {"size": [224, 224], "fit": "cut", "central": 0.875, "interpolation": "cubic"}),
+     {"size": [224, 224], "fit": "shorter", "central": 0.875, "interpolation": "cubic"}),
     ({"size": {"shortest_edge": 224}, "crop_pct": 0.875},
-     {"size": [224, 224], "fit": "cut", "central": 0.875, "interpolation": "cubic"})])
+     {"size": [224, 224], "fit": "shorter", "central": 0.875, "interpolation": "cubic"}),
+    ({"size": {"shortest_edge": 384}, "crop_pct": 0.875},
+     {"size": [384, 384], "fit": "squash", "interpolation": "cubic"})])
 def test_what_hugging_face_does_to_images_is_read_from_its_json(stated: dict[str, object], prepared: object,
                                                                 tmp_path: Path) -> None:
     facts = FORMATS["hf"].facts(folder_of(tmp_path / "net", **stated))

@@ -190,8 +190,10 @@ UNIT = Flag("--unit", "Unit of the stored values where the files do not say, suc
 LIMIT = Flag("--limit", "Attack at most N images per split, sampled by class.", "attacks.limit", int, metavar="N")
 WINDOW = Flag("--window", "Clip the images to this.", "preparation.window", metavar="LO,HI", reads=pair)
 CROP = Flag("--crop", "Crop to the central N pixels per axis.", "preparation.crop", int, metavar="N")
-SIZE = Flag("--size", "Resize to N pixels per axis, the ends of longer sides cut off first.", "preparation.size", int,
-            metavar="N")
+SIZE = Flag("--size", "Resize to N pixels per axis; --fit says what becomes of other proportions.", "preparation.size",
+            int, metavar="N")
+FIT = Flag("--fit", "cut (the ends of longer sides, before), shorter (resize the shorter side, take the centre), pad "
+           "or squash. Default: cut.", "preparation.fit", metavar="HOW")
 SPACING = Flag("--spacing", "Resample to this pixel spacing.", "preparation.spacing_mm", float, metavar="MM")
 DATA_ROOT = Flag("--data-root", "What a relative data.path begins at. Default: the current folder.", type=Path)
 SCALE = Flag("--scale", "Which of the study's [scales] tables.", "scale", metavar="NAME")

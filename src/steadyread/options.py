@@ -17,12 +17,8 @@ from steadyread.names import folder_name
 FLAGS: Mapping[str, tuple[str, ...]] = {
     "data.path": (flags.TEST_DATA.name, flags.DATA_PATH.name), "data.train": (flags.DATA_PATH.name,),
     "noise.reference_mas": (flags.REFERENCE_MAS.name,),
-    **{flag.key: (flag.name,) for flag in (
-        flags.LAYOUT, flags.EXCLUDE, flags.FILE_COLUMN, flags.LABEL_COLUMN, flags.PATIENT_COLUMN, flags.PART_COLUMN,
-        flags.ROOT, flags.PATIENT_PATTERN, flags.UNIT, flags.MODEL, flags.WEIGHTS, flags.ARGUMENTS,
-        flags.HYPER_PARAMETERS, flags.BOUNDS, flags.HEAD, flags.NORMALISE, flags.THRESHOLD,
-        flags.FINDINGS, flags.FINDING, flags.LIMIT, flags.EPSILONS, flags.AGAINST, flags.QUERIES,
-        flags.WINDOW, flags.CROP, flags.SIZE, flags.SPACING, flags.EPOCHS, flags.GATES)}}
+    **{flag.key: (flag.name,) for flag in vars(flags).values()
+       if isinstance(flag, Flag) and "." in flag.key and flag.key not in ("data.path", "data.train")}}
 
 
 @dataclass(frozen=True)

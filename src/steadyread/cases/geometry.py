@@ -19,8 +19,8 @@ from steadyread.types import Bounds, NativeGrid
 Extents = tuple[int, ...]
 Spacing = tuple[float, ...] | None
 T = TypeVar("T", int, float)
-Fit = Literal["cut", "pad", "squash"]
-Interpolation = Literal["linear", "cubic", "plain", "nearest"]
+Fit = Literal["cut", "shorter", "pad", "squash"]
+Interpolation = Literal["linear", "cubic", "plain", "area", "nearest"]
 _MOST_SIDE, _MOST_PIXELS = 8192, 2**27   # of a prepared image: 512 MB
 
 
@@ -33,12 +33,15 @@ class Preparation:
         crop: the centre of this many pixels an axis (one value, or one an axis); what lies beyond the image
             is filled with the native range's lowest value.
         size: resized to this many pixels an axis.
-        fit: what becomes of other proportions than those of `size`: `cut` takes off the ends of the longer sides, `pad`
-            fills beside the shorter ones with the lowest value, and `squash` gives every axis a scale of its own.
-        central: the share of each side that `cut` leaves at most: 0.875 for a network that is given the central 224
-            pixels of images whose shorter side is resized to 256.
-        interpolation: of `size`: `linear` and `cubic` widen where the image shrinks (antialiased, as Pillow's), `plain`
-            is linear without that (as OpenCV's and TensorFlow's), `nearest` takes the pixel that lies nearest.
+        fit: what becomes of other proportions than those of `size`: `cut` takes off the ends of the longer sides before
+            it is resized; `shorter` resizes the shorter side and takes the centre (torchvision's Resize and CenterCrop,
+            Hugging Face's shortest_edge); `pad` resizes the longer side and fills beside the shorter ones with the
+            lowest value (MONAI's Resize to the longest and SpatialPad); `squash` gives every axis a scale of its own.
+        central: of `shorter` and `squash` the share of each side that is kept at the end: 0.875 for a network that is
+            given the central 224 pixels of images whose shorter side is resized to 256.
+        interpolation: of `size`: `linear` and `cubic` widen where the image shrinks (antialiased, as Pillow's and
+            torchvision's), `plain` is linear without that (as OpenCV's, TensorFlow's and MONAI's bilinear), `area`
+            takes means (MONAI's default), `nearest` the pixel that lies nearest.
         window: values are clipped to (low, high), in native units, which become the bounds. Last, since
             interpolation belongs to the measured values.
     """
@@ -93,8 +96,12 @@ def _cuts(cases: Cases, preparation: Preparation) -> Iterator[str]:
     """What `size` cuts off, which a network that was trained on squeezed images has seen."""
     known = [(row.shape[1:], row.spacing_mm) for row in cases.rows if row.shape is not None]
     grids = [_grid(space, spacing, preparation) for space, spacing in known]
-    lost = [1 - math.prod(grid.fitted) / math.prod(grid.cropped) for grid in grids
-            if preparation.fit == "cut" and grid.fitted != grid.cropped]
+    lost = [1 - math.prod(grid.fitted) / math.prod(grid.cropped) for grid in grids if grid.fitted != grid.cropped]
+    taken = [1 - math.prod(grid.size) / math.prod(grid.scaled) for grid in grids
+             if preparation.fit == "shorter" and math.prod(grid.size) < math.prod(grid.scaled)]
+    if taken:
+        yield (f"the centre is taken once the shorter side is resized: {len(taken)} of {len(cases)} images lose up to "
+               f"{max(taken):.0%} of their pixels")
     if lost:
         yield (f"cut to the proportions of the size asked for: {len(lost)} of {len(cases)} images lose up to "
                f"{max(lost):.0%} of their pixels, at the ends of the longer sides. Nothing is squeezed; of a network "
@@ -120,11 +127,13 @@ def shaped(image: Pixels, spacing: Spacing, preparation: Preparation, fill: floa
         result = resample(result, grid.resampled, grid.step)
     if grid.cropped != grid.resampled:
         result = centre_crop(result, grid.cropped, fill)
-    if grid.fitted != grid.size:
-        step = tuple(old / new for old, new in zip(grid.fitted, grid.size, strict=True))
-        result = resample(centre_crop(result, grid.fitted, fill), grid.size, step, preparation.interpolation)
-    elif grid.fitted != grid.cropped:
+    if grid.fitted != grid.cropped:
         result = centre_crop(result, grid.fitted, fill)
+    if grid.scaled != grid.fitted:
+        step = tuple(old / new for old, new in zip(grid.fitted, grid.scaled, strict=True))
+        result = resample(result, grid.scaled, step, preparation.interpolation)
+    if grid.size != grid.scaled:
+        result = box(result, _corner(grid.scaled, grid.size), grid.size, fill)
     # linear weights sum to 1 up to rounding: hold the image's own range (`fill` included), then the window
     result = np.clip(result, min(low, fill), max(high, fill))
     return np.clip(result, *preparation.window) if preparation.window else result
@@ -141,9 +150,12 @@ def matrices(space: Extents, spacing: Spacing, preparation: Preparation) -> tupl
             matrix = _weights(held, grid.resampled[axis], grid.step[axis]) @ matrix
         for extent in (grid.cropped[axis], grid.fitted[axis]):
             matrix = box(matrix.T, (len(matrix) // 2 - extent // 2,), (extent,), 0).T
-        if grid.fitted[axis] != grid.size[axis]:
-            matrix = _weights(len(matrix), grid.size[axis], len(matrix) / grid.size[axis],
+        if grid.fitted[axis] != grid.scaled[axis]:
+            matrix = _weights(len(matrix), grid.scaled[axis], len(matrix) / grid.scaled[axis],
                               preparation.interpolation) @ matrix
+        if grid.scaled[axis] != grid.size[axis]:
+            matrix = box(matrix.T, _corner(grid.scaled[axis:axis + 1], grid.size[axis:axis + 1]),
+                         grid.size[axis:axis + 1], 0).T
         found.append(np.ascontiguousarray(matrix))
     return tuple(found)
 
@@ -152,6 +164,13 @@ def centre_crop(image: Pixels, extents: Extents, fill: float) -> Pixels:
     """The central `extents` of (c, *space): index n//2 comes to extent//2; `fill` beyond the image."""
     corner = tuple(old // 2 - new // 2 for old, new in zip(image.shape[1:], extents, strict=True))
     return box(image, corner, extents, fill)
+
+
+def _corner(held: Extents, extents: Extents) -> tuple[int, ...]:
+    """Where the middle `extents` of `held` pixels begin: torchvision's rule where they are cut off (halves to the even
+    pixel), MONAI's where they are filled up (the smaller half before)."""
+    return tuple(round((old - new) / 2) if old >= new else -((new - old) // 2)
+                 for old, new in zip(held, extents, strict=True))
 
 
 def box(image: Pixels, corner: tuple[int, ...], extents: Extents, fill: float) -> Pixels:
@@ -192,6 +211,11 @@ def _weights(held: int, extent: int, step: float, interpolation: Interpolation =
     if interpolation == "nearest":
         nearest = np.clip(np.floor(places + 0.5), 0, held - 1).astype(np.int64)
         return csr_array((np.ones(extent, np.float32), (np.arange(extent), nearest)), shape=(extent, held))
+    if interpolation == "area":
+        first, last = (np.arange(extent) * held // extent, -(-(np.arange(extent) + 1) * held // extent))
+        pixels = np.arange(held)
+        inside = (pixels >= first[:, None]) & (pixels < last[:, None])
+        return csr_array((inside / inside.sum(1, keepdims=True)).astype(np.float32))
     widened = 1.0 if interpolation == "plain" else max(1.0, step)
     places = np.clip(places, 0, held - 1) if widened == 1 and interpolation != "cubic" else places
     distance = np.abs(places[:, None] - np.arange(held)) / widened
@@ -214,6 +238,7 @@ class _Grid:
     step: tuple[float, ...] | None
     cropped: Extents
     fitted: Extents
+    scaled: Extents
     size: Extents
     spacing: Spacing
 
@@ -229,25 +254,31 @@ def _grid(space: Extents, spacing: Spacing, preparation: Preparation) -> _Grid:
         spacing = tuple(float(value) for value in asked)
     cropped = resampled if preparation.crop is None else _each(preparation.crop, axes, "crop")
     size = cropped if preparation.size is None else _each(preparation.size, axes, "size")
-    for extents in {resampled, cropped, size} - {space}:
+    fitted, scaled = (cropped, cropped) if preparation.size is None else _fitted(cropped, size, preparation)
+    for extents in {resampled, cropped, scaled, size} - {space}:
         _refuse_huge(space, extents)
-    if preparation.size is None:
-        return _Grid(resampled, step, cropped, cropped, cropped, spacing)
-    fitted = _fitted(cropped, size, preparation)
     if spacing is not None:
-        spacing = tuple(one * old / new for one, old, new in zip(spacing, fitted, size, strict=True))
-    return _Grid(resampled, step, cropped, fitted, size, spacing)
+        spacing = tuple(one * old / new for one, old, new in zip(spacing, fitted, scaled, strict=True))
+    return _Grid(resampled, step, cropped, fitted, scaled, size, spacing)
 
 
-def _fitted(held: Extents, size: Extents, preparation: Preparation) -> Extents:
-    """What is resized to `size`: part of an image of `held` pixels an axis, or more than it (see `Preparation.fit`)."""
+def _fitted(held: Extents, size: Extents, preparation: Preparation) -> tuple[Extents, Extents]:
+    """Of an image of `held` pixels an axis the part that is resized, and to what (see `Preparation.fit`)."""
+    share = preparation.central
     if preparation.fit == "squash":
-        return held
+        return held, tuple(_floor(new / share) for new in size)
+    if preparation.fit == "shorter":
+        scales = [_floor(new / share) / old for old, new in zip(held, size, strict=True)]
+        return held, tuple(max(new, _floor(old * max(scales))) for old, new in zip(held, size, strict=True))
     scales = [old / new for old, new in zip(held, size, strict=True)]
     if preparation.fit == "pad":
-        return tuple(max(old, round(new * max(scales))) for old, new in zip(held, size, strict=True))
-    scale = min(scales) * preparation.central
-    return tuple(min(old, max(1, round(new * scale))) for old, new in zip(held, size, strict=True))
+        return held, tuple(max(1, min(new, round(old / max(scales)))) for old, new in zip(held, size, strict=True))
+    return tuple(min(old, max(1, round(new * min(scales)))) for old, new in zip(held, size, strict=True)), size
+
+
+def _floor(value: float) -> int:
+    """The whole number below, but for what rounding took away: 224 / 0.875 is 256."""
+    return math.floor(value + 1e-6)
 
 
 def _refuse_huge(space: Extents, extents: Extents) -> None:
@@ -283,11 +314,17 @@ def _refuse_nonsense(preparation: Preparation) -> None:
         for one in value if isinstance(value, tuple) else (value,):
             if one is not None and not (0 < one < math.inf):
                 raise UsageError(f"{name} must be positive; got {one:g}")
+    _refuse_ways(preparation)
+    if preparation.window and not preparation.window[0] < preparation.window[1]:
+        raise UsageError(f"window must be LOW,HIGH with LOW below HIGH; got {preparation.window}")
+
+
+def _refuse_ways(preparation: Preparation) -> None:
     for name, value, known in (("fit", preparation.fit, get_args(Fit)),
                                ("interpolation", preparation.interpolation, get_args(Interpolation))):
         if value not in known:
             raise UsageError(f"{name} must be one of {', '.join(known)}; got '{value}'")
     if not 0 < preparation.central <= 1:
         raise UsageError(f"central must lie above 0 and be at most 1; got {preparation.central:g}")
-    if preparation.window and not preparation.window[0] < preparation.window[1]:
-        raise UsageError(f"window must be LOW,HIGH with LOW below HIGH; got {preparation.window}")
+    if preparation.central < 1 and preparation.fit not in ("shorter", "squash"):
+        raise UsageError(f"central goes with fit = \"shorter\" or \"squash\"; got fit = \"{preparation.fit}\"")

@@ -17,6 +17,7 @@ from steadyread.models.format import FORMATS, Facts, Format, FromFile, table_of
 from steadyread.names import folder_name
 
 _RESAMPLING = {0: "nearest", 2: "linear", 3: "cubic"}     # Pillow's numbers
+_UNCROPPED = 384       # pixels from which images are resized whole where crop_pct is stated (ConvNeXt)
 
 
 class HuggingFace(FromFile):
@@ -53,7 +54,7 @@ def _facts(path: Path) -> Facts:
     notes = [] if steps else ["no preprocessor_config.json: its scale and size are not known"]
     if steps:
         model["normalise"] = _scale(steps, channels)
-    prepared, more = _prepared(steps, config)
+    prepared = _prepared(steps, config)
     size = prepared.get("size")
     settings: dict[str, Any] = {"model": model}
     if prepared:
@@ -61,7 +62,7 @@ def _facts(path: Path) -> Facts:
     named = classes if any(name != f"LABEL_{at}" for at, name in enumerate(classes)) else ()
     if findings and named:
         model["findings"] = [folder_name(name) for name in named]
-    return Facts(settings, () if findings else named, channels, tuple(size) if size else None, (*notes, *more),
+    return Facts(settings, () if findings else named, channels, tuple(size) if size else None, tuple(notes),
                  findings)
 
 
@@ -94,23 +95,24 @@ def _scale(steps: Mapping[str, Any], channels: int) -> list[float]:
     return [*(value / factor for value in mean), *(value / factor for value in deviation)]
 
 
-def _prepared(steps: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
-    """The steps of a processor as those of `Preparation`, and what they leave open."""
+def _prepared(steps: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, Any]:
+    """The steps of a processor as those of `Preparation`."""
     size = _sides(steps.get("size")) if steps.get("do_resize", bool(steps.get("size"))) else None
     cropped = _sides(steps.get("crop_size")) if steps.get("do_center_crop") else None
     interpolation = _RESAMPLING.get(int(steps.get("resample", 2)), "linear")
     if size is None:
         own = config.get("image_size")
-        return ({"size": [own, own]} if isinstance(own, int) else {}), []
+        return {"size": [own, own]} if isinstance(own, int) else {}
     shortest = isinstance(steps.get("size"), Mapping) and "shortest_edge" in steps["size"]
-    if not shortest and cropped is None:
-        return {"size": list(size), "fit": "squash", "interpolation": interpolation}, []
+    whole = "crop_pct" in steps and size[0] >= _UNCROPPED
+    if cropped is None and (whole or not shortest):
+        return {"size": list(size), "fit": "squash", "interpolation": interpolation}
     taken = cropped or size
     share = min(1.0, taken[0] / size[0], taken[1] / size[1])
-    notes = [] if shortest else ["images are squeezed before they are cropped there; here only cropped"]
     if "crop_pct" in steps and cropped is None:
         share = min(1.0, float(steps["crop_pct"] or 1.0))
-    return {"size": list(taken), "fit": "cut", "central": share, "interpolation": interpolation}, notes
+    return {"size": list(taken), "fit": "shorter" if shortest else "squash", "central": share,
+            "interpolation": interpolation}
 
 
 def _sides(stated: Any) -> tuple[int, int] | None:
