@@ -131,3 +131,28 @@ def write_groups(path: Path, groups: Sequence[tuple[str, str, Any]]) -> Path:
         for tracking, finding, place in groups]
     measured = named("126010", ValueType="CONTAINER", ContentSequence=containers)
     return write_marking(path, "SR", ContentSequence=[measured])
+
+
+def write_readings(path: Path, sessions: Sequence[Sequence[tuple[dict[str, int], Sequence[Any]]]],
+                   series: str = "1.2.3", root: str = "LidcReadMessage") -> Path:
+    """The readers' XML of LIDC-IDRI: for each reader the nodules, each its ratings and outlines, an outline being the
+    number of its slice, its pixels by row and column, and whether what is inside belongs to the nodule."""
+    def roi(place: int, pixels: Any, belongs: bool) -> str:
+        edges = "".join(f"<edgeMap><xCoord>{column}</xCoord><yCoord>{row}</yCoord></edgeMap>" for row, column in pixels)
+        return (f"<roi><imageZposition>{place * 2.0} </imageZposition><imageSOP_UID>{series}.{place + 1}</imageSOP_UID>"
+                f"<inclusion>{'TRUE' if belongs else 'FALSE'}</inclusion>{edges}</roi>")
+
+    def nodule(grades: dict[str, int], outlines: Sequence[Any]) -> str:
+        rated = "".join(f"<{name}>{value}</{name}>" for name, value in grades.items())
+        rated = f"<characteristics>{rated}</characteristics>" if rated else ""
+        return (f"<unblindedReadNodule><noduleID>n</noduleID>{rated}"
+                f"{''.join(roi(*outline) for outline in outlines)}</unblindedReadNodule>")
+
+    read = "".join(f"<readingSession><annotationVersion>3.12</annotationVersion>"
+                   f"{''.join(nodule(*each) for each in session)}<nonNodule><nonNoduleID>x</nonNoduleID></nonNodule>"
+                   "</readingSession>" for session in sessions)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f'<?xml version="1.0" encoding="UTF-8"?>\n<{root} xmlns="http://www.nih.gov" uid="1.3">'
+                    "<ResponseHeader><Version>1.7</Version>"
+                    f"<SeriesInstanceUid>{series}</SeriesInstanceUid></ResponseHeader>{read}</{root}>")
+    return path

@@ -54,34 +54,36 @@ def marked(places: NDArray[np.int64], shape: Sequence[int], spacing_mm: Sequence
     return Marks(tuple(shape), tuple(spacing_mm), tuple(map(int, corner)), values)
 
 
-def inside_outlines(outlines: Sequence[Points]) -> NDArray[np.int64]:
-    """The voxels (n, 3) whose middle lies inside closed outlines (m, 3), each in one slice of z, in voxels (z, y, x).
+def inside_outlines(outlines: Sequence[Points], shape: Sequence[int]) -> NDArray[np.int64]:
+    """The voxels (n, 3) of a volume of this shape whose middle lies inside closed outlines (m, 3), each in one slice of
+    z, in voxels (z, y, x).
 
     Of several in one slice those inside an even number are outside: an outline within another is a hole.
     """
     slices: dict[int, list[Points]] = {}
     for outline in outlines:
         slices.setdefault(round(float(outline[:, 0].mean())), []).append(outline[:, 1:])
-    found = []
+    found = [np.empty((0, 3), np.int64)]
     for place, flat in slices.items():
-        corner = np.floor(np.min([outline.min(0) for outline in flat], axis=0)).astype(int)
-        extent = np.ceil(np.max([outline.max(0) for outline in flat], axis=0)).astype(int) - corner + 2
-        inside = np.logical_xor.reduce([_inside(outline - corner, extent) for outline in flat])
+        first, last = (np.clip(end, 0, shape[1:]).astype(int) for end in (
+            np.floor(np.min([outline.min(0) for outline in flat], axis=0)),
+            np.ceil(np.max([outline.max(0) for outline in flat], axis=0)) + 1))
+        inside = np.logical_xor.reduce([_inside(outline - first, last - first) for outline in flat])
         rows, columns = np.nonzero(inside)
-        found.append(np.column_stack([np.full(len(rows), place), rows + corner[0], columns + corner[1]]))
-    return np.concatenate(found).astype(np.int64) if found else np.empty((0, 3), np.int64)
+        found.append(np.column_stack([np.full(len(rows), place), rows + first[0], columns + first[1]]))
+    return np.concatenate(found)
 
 
 def _inside(outline: Points, extent: NDArray[np.int64]) -> NDArray[np.bool_]:
     """Which pixels' middles lie inside a polygon, by the even-odd rule along each row."""
     y, x = outline.T
     y_next, x_next = np.roll(y, -1), np.roll(x, -1)
-    first, last = np.ceil(np.minimum(y, y_next)).astype(int), np.ceil(np.maximum(y, y_next)).astype(int)
+    first, last = (np.clip(np.ceil(end(y, y_next)), 0, extent[0]).astype(int) for end in (np.minimum, np.maximum))
     counts = last - first       # the rows that each edge crosses; level ones cross none
     edges = np.repeat(np.arange(len(y)), counts)
     rows = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts) + first[edges]
     slope = (x_next - x)[edges] / np.where(y_next == y, 1, y_next - y)[edges]
-    crossed = np.ceil(x[edges] + (rows - y[edges]) * slope).astype(int)
-    turns = np.zeros(extent, np.int64)
+    crossed = np.clip(np.ceil(x[edges] + (rows - y[edges]) * slope), 0, extent[1]).astype(int)
+    turns = np.zeros((extent[0], extent[1] + 1), np.int64)
     np.add.at(turns, (rows, crossed), 1)
-    return np.asarray(turns.cumsum(1) % 2 == 1)
+    return np.asarray(turns.cumsum(1)[:, :-1] % 2 == 1)

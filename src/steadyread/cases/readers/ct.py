@@ -147,7 +147,7 @@ def _box_of(structure: Structure, stack: Stack, size: Size) -> Box:
         voxels = np.concatenate([voxels, stack.pixel(stack.uids[uid], pixels)])
     if outlines and stack.order != _AXIAL:
         raise InputRefused("outlines are read in axial series only; give the axial series")
-    places = np.rint(voxels).astype(np.int64) if structure.middles else inside_outlines(outlines)
+    places = np.rint(voxels).astype(np.int64) if structure.middles else inside_outlines(outlines, stack.shape)
     marks = marked(places, stack.shape, stack.spacing_mm)
     points = voxels if len(voxels) else np.concatenate(outlines)
     centre = np.array(marks.centre) if marks is not None and not structure.middles else points.mean(0)
