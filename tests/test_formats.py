@@ -403,7 +403,7 @@ class _Evil:
 
 
 def test_every_format_says_what_it_needs() -> None:
-    assert {known.extra for known in FORMATS.values()} <= {"", "keras", "hf", "onnx", "monai"}
+    assert {known.extra for known in FORMATS.values()} <= {"", "keras", "hf", "onnx", "monai", "timm"}
     assert np.isfinite([known.order for known in FORMATS.values()]).all()
 
 

@@ -15,7 +15,7 @@ from steadyread.jobs.cards import model_of_card
 from steadyread.jobs.networks import classifier_for
 from steadyread.models.archives import told
 from steadyread.models.factories import BUILT_IN
-from steadyread.models.format import FORMATS, Facts, digest_of
+from steadyread.models.format import FORMATS, Facts, digest_of, library_of
 from steadyread.models.loading import load_classifier_module, read_card
 from steadyread.study import Model, Study, keyed, laid_over, read_study
 from steadyread.study.network_file import network_text
@@ -114,7 +114,7 @@ def _tried(model: Model, facts: Facts) -> dict[str, Any]:
     """Parameters, how many values an image gets, whether gradients reach it, whether it ends in probabilities, and what
     went wrong: tried on one image of noise. The code of a network of the user's is not run to look at it."""
     nothing = {"parameters": None, "values": None, "gradients": None, "ends": ""}
-    if not model.whole and model.name not in BUILT_IN:
+    if not model.whole and model.name not in BUILT_IN and library_of(model.name) is None:
         return nothing | {"problem": f"it is code, {model.name}, which is run by assess and not to look at it"}
     module = load_classifier_module(model.name, model.weights, **model.arguments)
     known = nothing | {"parameters": sum(value.numel() for value in module.parameters()) or None}

@@ -10,7 +10,7 @@ from steadyread.cases import Cases, image_marks
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import SETTINGS
 from steadyread.models.factories import BUILT_IN
-from steadyread.models.format import FORMATS, Facts
+from steadyread.models.format import FORMATS, Facts, library_of
 from steadyread.study import Model, Study
 from steadyread.study.section import in_words
 
@@ -22,7 +22,7 @@ def refuse_unnamed(stated: Mapping[str, Any], folder: Path, named: object) -> No
         InputRefused: the folder's study names a factory, and `named`, which the user says, is another or None.
     """
     model = (stated.get("model") or {}).get("name", "vgg16")
-    if model not in BUILT_IN and model not in FORMATS and model != named:
+    if model not in BUILT_IN and model not in FORMATS and library_of(model) is None and model != named:
         raise InputRefused(f"the run {folder} would import and run the code of {model}, named in its {SETTINGS}: "
                            f"if you trust it, give model.name = {model}")
 

@@ -6,7 +6,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout, suppress
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from torch import nn
 from steadyread.errors import InputRefused, SteadyreadError, UsageError
 from steadyread.files import is_regular, nearest
 from steadyread.models.archives import told
+from steadyread.models.format import library_of
 from steadyread.models.functions import as_module
 from steadyread.models.nodule import nodule_cnn
 from steadyread.models.vgg import narrow_vgg, vgg16
@@ -41,6 +42,9 @@ def factory_of(model: str) -> Callable[..., object]:
     """
     if model in BUILT_IN:
         return BUILT_IN[model]
+    library = library_of(model)
+    if library is not None and library[0].factory is not None:
+        return library[0].factory(library[1])
     place, _, name = model.partition(":")
     if not place or not name:
         near = difflib.get_close_matches(model, BUILT_IN, n=1)
@@ -57,6 +61,19 @@ def factory_of(model: str) -> Callable[..., object]:
     if not _makes_networks(found):
         raise UsageError(f"{model} is {_what(found)}, not a function or class that makes a network: not called")
     return cast("Callable[..., object]", found)
+
+
+def library_network(make: Callable[..., nn.Module], fetched: Sequence[str], **arguments: Any) -> nn.Module:
+    """A network that a library makes, without weights.
+
+    Raises:
+        UsageError: one of its arguments, `fetched`, would have it read weights from elsewhere.
+    """
+    for name in fetched:
+        if arguments.get(name):
+            raise UsageError(f"model.arguments: {name} would read weights from elsewhere, which is not done: give "
+                             "model.weights")
+    return make(**arguments)
 
 
 def _makes_networks(found: object) -> bool:

@@ -6,7 +6,7 @@
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +54,8 @@ class Format:
 
     `recognises` says whether a path is of this kind by its name and first bytes; `facts` reads what its files say,
     as data; `load` makes the network, which runs no code of the file's. Where it is found by an `address` instead,
-    both are given that as text.
+    both are given that as text. With a `factory` it knows networks by their names too, `format:NAME`, which `facts` is
+    given as text then; their weights come apart.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Format:
     extra: str = ""
     order: float = LAST
     address: bool = False
+    factory: Callable[[str], Callable[..., nn.Module]] | None = None
 
     def place(self, text: str) -> Any:
         """What `facts` and `load` are given: the path, or the address."""
@@ -147,6 +149,14 @@ def digest_of(path: Path | str) -> str:
     return digest.hexdigest()
 
 
+def trained_on(mean: Sequence[float], deviation: Sequence[float], prepared: Settings, facts: Facts) -> Facts:
+    """The facts of a classifier that was trained on pictures of 0 to 1, less `mean`, over `deviation`: in grey levels
+    of 0 to 255, with how the pictures are `prepared` before."""
+    scale = [255 * float(value) for value in (*mean, *deviation)]
+    return replace(facts, settings={"model": {"bounds": [0.0, 255.0], "output": "logits", "normalise": scale},
+                                    "preparation": prepared})
+
+
 FORMATS: Registry[Format] = Registry("format of networks", "steadyread.models.formats")
 
 
@@ -162,6 +172,8 @@ def source_of(model: str) -> tuple[str, str] | None:
         known = next((known for known in FORMATS.values() if known.address and before.startswith(known.name)), None)
         return None if known is None else (known.name, model)
     if rest and before in FORMATS:
+        if FORMATS[before].factory is not None and not Path(rest).expanduser().is_dir():
+            return None
         if not Path(rest).expanduser().exists():
             raise UsageError(f"model.name: {rest} is not there{nearest(Path(rest))}")
         return before, rest
@@ -188,6 +200,21 @@ def placed(model: str, folder: Path) -> str:
         return f"{before}:{folder / Path(rest).expanduser()}" if ours else model
     path = folder / Path(model).expanduser()
     return str(path) if path.exists() or path.suffix.lower() in NETWORKS else model
+
+
+def library_of(model: str) -> tuple[Format, str] | None:
+    """The format and the name of a network that is one of a library's, `timm:NAME`; None of another.
+
+    Raises:
+        UsageError: the name is an address or a path, from which the library would fetch or read one.
+    """
+    before, _, name = model.partition(":")
+    known = FORMATS[before] if name and before in FORMATS else None
+    if known is None or known.factory is None:
+        return None
+    if not name.replace(".", "").replace("-", "").isidentifier():
+        raise UsageError(f"model.name: '{name[:80]}' is no name of a network of a library's: letters, digits, '_', '.'")
+    return known, name
 
 
 def table_of(path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from steadyread.errors import UsageError
 from steadyread.files import is_regular
 from steadyread.heads import SINGLE, Output
-from steadyread.models.format import FORMATS, Facts, source_of
+from steadyread.models.format import FORMATS, Facts, library_of, source_of
 from steadyread.models.loading import hyper_parameters, read_card
 from steadyread.models.scales import Word
 from steadyread.names import folded, folder_name
@@ -73,7 +73,9 @@ class Model(Section):
         if self.hyper_parameters and self.weights is not None and not self.whole:
             facts = Facts({"model": {"arguments": hyper_parameters(Path(self.weights).expanduser(), self.name)}})
         else:
-            facts = known.facts(known.place(str(self.weights))) if known is not None else Facts()
+            library = library_of(self.name)
+            facts = (known.facts(known.place(str(self.weights))) if known is not None else
+                     library[0].facts(library[1]) if library is not None else Facts())
         return replace(facts, classes=self.classes or facts.classes, channels=self.channels or facts.channels)
 
     @property
