@@ -56,6 +56,12 @@ class Cell:
         return ", ".join(filter(None, parts))
 
     @property
+    def finding(self) -> bool:
+        """Whether it is one finding of a network of several: its classes are called by it."""
+        data = self.plan.get("data")
+        return isinstance(data, Mapping) and data.get("classes") == [f"no {self.network}", self.network]
+
+    @property
     def hardened(self) -> bool:
         """Whether it is of another stage than plain."""
         return self.stage != PLAIN

@@ -27,6 +27,12 @@ def share_to_withhold(plan: Plan) -> float:
     return float(stated) if isinstance(stated, int | float) else WITHHELD
 
 
+def threshold_of(plan: Plan) -> float:
+    """The probability above which the network says class 1; 0.5 where none is stated."""
+    stated = section(plan, "model").get("threshold")
+    return float(stated) if isinstance(stated, int | float) and 0 < stated < 1 else 0.5
+
+
 def bounds_of(plan: Plan) -> Bounds:
     """The images' bounds with their unit.
 

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from steadyread._version import __version__
 from steadyread.metrics.aligned import reads_of
+from steadyread.metrics.calibration import calibration
 from steadyread.metrics.combination import COMBINED
 from steadyread.metrics.contrasts import Contrast
 from steadyread.metrics.discrimination import discrimination
@@ -28,6 +29,7 @@ from steadyread.metrics.plan import (
     section,
     share_to_withhold,
     stages_of,
+    threshold_of,
 )
 from steadyread.metrics.reads import Reads, decided, rank
 from steadyread.metrics.robustness import (
@@ -77,6 +79,7 @@ def summarise(table: pa.Table, plan: Plan, findings: Sequence[Mapping[str, Any]]
         "model": {"name": ""} | dict(section(plan, "model")),
         "classes": class_names(plan, classes), "range": bounds.range, "unit": bounds.unit,
         "discrimination": discrimination(reads, classes, seed),
+        "calibration": calibration(reads, elsewhere, threshold_of(plan), seed).as_json(),
         "robustness": {against: robustness(reads, against, plan, seed) for against in REFERENCES},
         "triage": triaged,
         "guarantees": [guarantee(elsewhere, reads, name, alpha, seed=seed)

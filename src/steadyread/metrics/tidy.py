@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from steadyread.metrics.calibration import calibration
 from steadyread.metrics.discrimination import discrimination
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.noise import attack_rows
-from steadyread.metrics.plan import Plan, bounds_of, class_count
+from steadyread.metrics.plan import Plan, bounds_of, class_count, threshold_of
 from steadyread.metrics.reads import ALL, CT_NOISE, LINF, RANDOM, Reads
 from steadyread.metrics.robustness import accuracy_on_other_axes
 from steadyread.metrics.summary import robustness
@@ -65,11 +66,14 @@ def _speaking(numbers: Sequence[Number], threat: str) -> list[Number]:
     return [each for each in known if each.against != "prediction"] or known
 
 
-def numbers_of(reads: Reads, plan: Plan, seed: int = 0) -> Iterator[Number]:
-    """The numbers of the reads of one part by the networks of one stage, clean ones first."""
+def numbers_of(reads: Reads, plan: Plan, seed: int = 0, validation: Reads | None = None) -> Iterator[Number]:
+    """The numbers of the reads of one part by the networks of one stage, clean ones first; `validation` are those by
+    which another threshold would be chosen."""
     found = discrimination(reads, class_count(plan, reads), seed)
     yield from (Number({"auc": "AUC"}.get(name, name), found[name])
                 for name in ("auc", "accuracy", "sensitivity", "specificity") if found[name] is not None)
+    stated = calibration(reads, validation, threshold_of(plan), seed).numbers()
+    yield from (Number(name, each) for name, each in stated.items())
     for against in ("label", "prediction"):
         yield from _under_changes(reads, against, plan, seed)
     for row in attack_rows(reads, seed):

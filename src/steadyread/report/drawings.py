@@ -41,6 +41,7 @@ from steadyread.charts.look import (
     Look,
 )
 from steadyread.metrics import Reads, risk_coverage, scores
+from steadyread.metrics.calibration import chart_rows
 from steadyread.metrics.combination import combination_of
 from steadyread.metrics.discrimination import class_scores, roc_curve
 from steadyread.metrics.intervals import Estimate, Flags, Floats
@@ -65,7 +66,7 @@ def drawings(reads: Reads, summary: Summary, shown: list[Example], bounds: Bound
     """All figures by name; each tells in words where it has nothing to show."""
     scored = with_combined(scores(reads), combination_of(summary["triage"]["combined"]))
     made: list[Drawing] = [*(_accuracy(reads, summary, against, bounds) for against in ("label", "prediction")),
-                           _histogram(reads, summary, bounds), _roc(reads, summary),
+                           _histogram(reads, summary, bounds), _roc(reads, summary), _reliability(summary),
                            *_triage(scored, summary, bounds), examples(shown, bounds)]
     training = summary.get("training")
     if training and training.get("epochs"):
@@ -151,6 +152,26 @@ def roc(rates: Mapping[str, tuple[Floats, Floats]], title: str = "", empty: str 
                           width=1.9 if len(known) == 1 else 1.4))
     return curve(lines, Axis("false positive rate, %", (0, 1.005), percent=True),
                  Axis("true positive rate, %", (0, 1.005), percent=True), height=380, title=title)
+
+
+def reliability(rows: Sequence[Mapping[str, float | None]], top: bool) -> Panel:
+    """Share of events by stated probability, a mark a bin with its interval, and the line of true probabilities."""
+    if not rows:
+        return nothing("too few reads for two bins")
+    columns = {name: np.array([row[name] for row in rows], np.float64) for name in ("stated", "seen", "low", "high")}
+    marks = Line("", Look(BLUE), columns["stated"], columns["seen"], columns["low"], columns["high"], band=False,
+                 joined=False, marked=None, listed=False)
+    said, seen = ("stated probability to be right, %", "reads that are right, %") if top else (
+        "stated probability, %", "reads with it, %")
+    return curve([Line("", Look(INK, DOTTED), [0, 1], [0, 1], width=1, listed=False), marks],
+                 Axis(said, (0, 1.005), percent=True), Axis(seen, (0, 1.005), percent=True), height=380)
+
+
+def _reliability(summary: Summary) -> Chart:
+    found = summary["calibration"]
+    return chart("reliability", "Stated probabilities and what came true, in bins of as many reads each, with 95 % "
+                 "intervals over patients. True probabilities lie on the line.",
+                 reliability(chart_rows(found["bins"]), found["top"]))
 
 
 def _triage(scored: Scored, summary: Summary, bounds: Bounds) -> list[Drawing]:

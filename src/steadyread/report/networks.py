@@ -1,12 +1,14 @@
 """Every network of a run beside the others: each data set, network, stage and round under every threat."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from steadyread.metrics.plan import bounds_of, section
+from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.plan import bounds_of, section, share_to_withhold
 from steadyread.metrics.reads import CT_NOISE, LINF
 from steadyread.metrics.tidy import Number, headline, numbers_of
+from steadyread.metrics.triage import triage
 from steadyread.store import Cell, Opened
 from steadyread.units import Bounds
 
@@ -14,13 +16,19 @@ from steadyread.units import Bounds
 @dataclass(frozen=True, eq=False)
 class Network:
     """The numbers of one network, or of those of its folds, of one stage; `folds` counts them. `part` is the one that
-    is judged."""
+    is judged. `triage` is that of a finding, with smallest flips to go by."""
 
     cell: Cell
     folds: int
     part: str
     bounds: Bounds
     numbers: tuple[Number, ...]
+    triage: Mapping[str, Any] | None = None
+
+    @property
+    def finding(self) -> bool:
+        """Whether it is one finding of a network of several."""
+        return self.cell.finding
 
     @property
     def stage(self) -> str:
@@ -38,6 +46,11 @@ class Network:
         known = [each for each in self.numbers if (each.measure, each.threat) == (measure, threat)
                  and each.level is None]
         return next((each for each in known if each.against != "prediction"), known[0] if known else None)
+
+    def estimate(self, measure: str, threat: str = "") -> Estimate | None:
+        """A measure without a level, as its estimate."""
+        found = self.number(measure, threat)
+        return found.estimate if found is not None else None
 
     def headline(self, threat: str, beside: "Sequence[Network]" = ()) -> Number | None:
         """The number that speaks for a threat, at a level that the networks `beside` it have too."""
@@ -77,6 +90,11 @@ class Networks:
         return any(network.folds > 1 for network in self.networks)
 
     @property
+    def findings(self) -> list[Network]:
+        """The findings of a network of several."""
+        return [network for network in self.networks if network.finding]
+
+    @property
     def told_elsewhere(self) -> bool:
         """Whether the sections of one threat tell of every one of them: nothing is to be set side by side then."""
         if any(self.sets) or len(self.threats) > 1:
@@ -90,7 +108,11 @@ def networks_of(opened: Sequence[Opened], seed: int = 0) -> Networks:
     made = []
     for run in opened:
         for network in run.networks():
-            plan, reads = network.plan, network.reads()
-            made.append(Network(network.cells[0], len(network.cells), reads.judged, bounds_of(plan),
-                                tuple(numbers_of(reads, plan, seed))))
+            plan, reads, cell = network.plan, network.reads(), network.cells[0]
+            validation = network.reads("validation") if reads.judged == "test" else None
+            elsewhere = validation if validation is not None and len(validation) else None
+            sorted_by = triage(reads, elsewhere, share_to_withhold(plan), seed) if (
+                cell.finding and reads.smallest_flip("prediction") is not None) else None
+            made.append(Network(cell, len(network.cells), reads.judged, bounds_of(plan),
+                                tuple(numbers_of(reads, plan, seed, elsewhere)), sorted_by))
     return Networks(tuple(made))

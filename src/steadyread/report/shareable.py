@@ -51,9 +51,11 @@ class Shareable:
 
     @classmethod
     def of(cls, folder: Path, show_ids: bool = False) -> "Shareable":
-        """For the run in a folder; a hardened network's run has the pseudonyms of the run that it stands in."""
+        """For the run in a folder; a network's own folder within a run has the pseudonyms of that run."""
         if show_ids:
             return cls()
+        if folder.resolve().parent.parent.name == JOBS:
+            folder = folder.resolve().parents[2]
         around = folder.parent
         if folder.name.split("-")[0] == HARDENED and (records.has_records(around) or (around / CASES).exists()):
             folder = around

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 
 from steadyread.metrics.hardened import BEFORE
-from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.reads import CT_NOISE, LINF
 from steadyread.report import forms
 from steadyread.report.items import Item
@@ -19,7 +18,7 @@ _AGAIN = f" {BEFORE.capitalize()}: the network that was hardened, judged again b
 @section("The networks side by side", of=Networks, order=150)
 def networks(found: Networks) -> Iterator[Item]:
     """A row a network and stage: clean, under changes of any pixels, under noise."""
-    if found.told_elsewhere:
+    if found.told_elsewhere or found.findings:
         return
     several, kinds = any(found.sets), len({network.cell.network for network in found.networks}) > 1
     columns = [*([Column("Set", forms.TEXT)] if several else []),
@@ -27,17 +26,17 @@ def networks(found: Networks) -> Iterator[Item]:
                Column("Stage", forms.TEXT, head=not kinds), *([Column("Folds", forms.COUNT)] if found.folded else []),
                Column("AUC", forms.stacked(1, 3), "Clean"), Column("Accuracy, %", forms.stacked(), "Clean")]
     if LINF in found.threats:
-        columns += [Column("Half flip at", _SIZE, "Any pixels changed"),
-                    Column("Robust accuracy, %", _headline(found, LINF), "Any pixels changed")]
+        columns += [Column("Half flip at", HALF, "Any pixels changed"),
+                    Column("Robust accuracy, %", headline_form(found, LINF), "Any pixels changed")]
     if CT_NOISE in found.threats:
-        columns.append(Column("Reads changed by one draw, %", _headline(found, CT_NOISE), "CT noise"))
+        columns.append(Column("Reads changed by one draw, %", headline_form(found, CT_NOISE), "CT noise"))
     rows = []
     for network in found.networks:
         cell = network.cell
         rows.append((*([cell.data.replace("_", " ")] if several else []),
                      *([cell.network.replace("_", " ")] if kinds else []), network.stage,
-                     *([network.folds] if found.folded else []), _estimate(network, "AUC"),
-                     _estimate(network, "accuracy"), *([network, network] if LINF in found.threats else []),
+                     *([network.folds] if found.folded else []), network.estimate("AUC"),
+                     network.estimate("accuracy"), *([network, network] if LINF in found.threats else []),
                      *([network] if CT_NOISE in found.threats else [])))
     again = any(network.cell.stage == BEFORE for network in found.networks)
     noisy = ", and changed by noise where the prediction is another than that of the clean image" \
@@ -48,18 +47,13 @@ def networks(found: Networks) -> Iterator[Item]:
                 f"dash: not judged under that threat.{_AGAIN if again else ''}")
 
 
-def _estimate(network: Network, measure: str, threat: str = "") -> Estimate | None:
-    found = network.number(measure, threat)
-    return found.estimate if found is not None else None
-
-
 def _median(network: Network) -> str:
-    found = _estimate(network, "median_smallest_flip", LINF)
+    found = network.estimate("median_smallest_flip", LINF)
     return NONE if found is None or found.value is None else _sized(found.value, network.bounds.unit)
 
 
 def _median_between(network: Network) -> str:
-    found = _estimate(network, "median_smallest_flip", LINF)
+    found = network.estimate("median_smallest_flip", LINF)
     return "" if found is None or found.low is None else forms.between(found, digits)
 
 
@@ -67,7 +61,7 @@ def _sized(level: float, unit: str) -> str:
     return f"{digits(level)} {unit_word(unit, level) or 'units'}"
 
 
-def _headline(networks: Networks, threat: str) -> Form:
+def headline_form(networks: Networks, threat: str) -> Form:
     """The number that speaks for a threat, its interval and level beneath."""
     def value(network: Network) -> str:
         found = networks.headline(network, threat)
@@ -81,4 +75,4 @@ def _headline(networks: Networks, threat: str) -> Form:
     return Form(value, beneath=beneath)
 
 
-_SIZE = Form(_median, beneath=_median_between)
+HALF = Form(_median, beneath=_median_between)

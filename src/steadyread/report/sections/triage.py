@@ -5,9 +5,11 @@ import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
+from steadyread.metrics.across_sets import scores_by_set
 from steadyread.report import forms
 from steadyread.report.items import Figure, Fold, Heading, Item, Text, grid
 from steadyread.report.marks import bold, italic
+from steadyread.report.networks import Networks
 from steadyread.report.plain import Plain
 from steadyread.report.section import section
 from steadyread.report.sets import Sets
@@ -60,7 +62,24 @@ def triage_sets(sets: Sets) -> Iterator[Item]:
                          "the interval leaves out 0 and p, corrected after Holm for all scores in all sets, is below "
                          "0.05."]))
     yield grid(Figure("scores"))
-    yield Fold("Every score in every set", (_areas(found), _minus_margin(sets)))
+    yield Fold("Every score in every set", (_areas(found), _minus_margin(
+        sets.summary["scores"], {name: each["title"] for name, each in sets.each.items()})))
+
+
+@section("Triage by finding", of=Networks, order=610)
+def triage_by_finding(networks: Networks) -> Iterator[Item]:
+    """[A] Table 2 finding by finding, and whether any score beats the margin."""
+    found = {each.cell.network: (each.triage, each.bounds) for each in networks.findings
+             if each.triage and each.triage["images"]}
+    if not found:
+        return
+    each = {name: told for name, (told, _) in found.items()}
+    told = next(iter(each.values()))
+    yield _kept(found, "Thresholds chosen on validation images, applied to others." if told["validation_images"] else
+                _chosen(told), "Finding")
+    yield Fold("Every score by finding", (_areas(each, "Finding"), _minus_margin(
+        scores_by_set({name: {"triage": told} for name, told in each.items()}),
+        {name: name for name in each}, "Finding")))
 
 
 def rule(score: str, threshold: float | None, bounds: Bounds) -> str:
@@ -90,13 +109,13 @@ def _chosen(found: Told) -> str:
                 "gains are too good.")
 
 
-def _of_set(each: Collection[str]) -> list[Column]:
-    """The column of the data set, where there are several."""
-    return [Column("Set", forms.TEXT)] if "" not in each else []
+def _of_set(each: Collection[str], of: str = "Set") -> list[Column]:
+    """The column of the data set, or of what else there are several."""
+    return [Column(of, forms.TEXT)] if "" not in each else []
 
 
-def _kept(each: Mapping[str, tuple[Told, Bounds]], chosen: str) -> Item:
-    columns = [*_of_set(each), Column("Score", forms.TEXT), Column("Withheld where it is", forms.TEXT),
+def _kept(each: Mapping[str, tuple[Told, Bounds]], chosen: str, of: str = "Set") -> Item:
+    columns = [*_of_set(each, of), Column("Score", forms.TEXT), Column("Withheld where it is", forms.TEXT),
                Column("Share, %", forms.only()), Column("Kept, % right", forms.share()),
                Column("Gain, points", forms.signed())]
     rows = [(*([title] if title else []), score_name(row["score"]), rule(row["score"], row["threshold"], bounds),
@@ -108,11 +127,11 @@ def _kept(each: Mapping[str, tuple[Told, Bounds]], chosen: str) -> Item:
                  f"it was chosen on ({italic('share')}: what it withholds of these). {chosen}")
 
 
-def _areas(each: Mapping[str, Told]) -> Item:
+def _areas(each: Mapping[str, Told], of: str = "Set") -> Item:
     differences = {title: {row["against"]: row for row in found["differences"]} for title, found in each.items()}
     beside = any(differences.values())
     group = "Smallest flip minus this score"
-    columns = [*_of_set(each), Column("Score", forms.TEXT), Column("AURC", forms.share(1, 4)),
+    columns = [*_of_set(each, of), Column("Score", forms.TEXT), Column("AURC", forms.share(1, 4)),
                Column("AUGRC", _GENERALISED)]
     if beside:
         columns += [Column("Kept, points", forms.signed(), group), Column("AURC", forms.signed(1, 4), group)]
@@ -144,12 +163,11 @@ def _beside_margin(found: Told) -> Item:
                  f"seeds; disagreement: the standard deviation of its probability over them. {why}")
 
 
-def _minus_margin(sets: Sets) -> Item:
-    scores = sets.summary["scores"]
-    columns = [Column("Set", forms.TEXT), Column("Score", forms.TEXT),
+def _minus_margin(scores: Sequence[Told], titles: Mapping[str, str], of: str = "Set") -> Item:
+    columns = [Column(of, forms.TEXT), Column("Score", forms.TEXT),
                Column("AURC minus margin's", forms.signed(1, 4)), Column("p (Holm)", forms.P_VALUE)]
-    rows = [(each["title"], score_name(row["score"]), row["area"], row["p_holm"])
-            for name, each in sets.each.items() for row in scores if row["set"] == name]
+    rows = [(title, score_name(row["score"]), row["area"], row["p_holm"])
+            for name, title in titles.items() for row in scores if row["set"] == name]
     return table(columns, begun(rows), above="Each score minus the margin, which is free, over the same resampled "
                  "patients (better: below 0); no p where no read is wrong, or where a score sorts the reads just as "
                  "the margin does.")

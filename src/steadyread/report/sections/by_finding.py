@@ -1,0 +1,46 @@
+"""The findings of a network of several, side by side."""
+
+from collections.abc import Iterator
+
+from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.reads import LINF
+from steadyread.report import forms
+from steadyread.report.items import Item
+from steadyread.report.networks import Networks
+from steadyread.report.section import section
+from steadyread.report.sections.networks import HALF, headline_form
+from steadyread.report.table import Column, Form, table
+
+
+@section("Finding by finding", of=Networks, order=150)
+def by_finding(found: Networks) -> Iterator[Item]:
+    """A row a finding: its images, its threshold, how it is told, and how small a change flips it."""
+    if not found.findings:
+        return
+    columns = [Column("Finding", forms.TEXT, head=True), Column("Images", forms.COUNT), Column("with it", forms.COUNT),
+               Column("Threshold", _THRESHOLD), Column("AUC", forms.stacked(1, 3)),
+               *(Column(f"{name}, %", forms.stacked()) for name in ("Accuracy", "Sensitivity", "Specificity")),
+               *([Column("Half flip at", HALF), Column("Robust accuracy, %", headline_form(found, LINF))]
+                 if LINF in found.threats else [])]
+    rows = []
+    for finding in found.findings:
+        numbers = [finding.estimate(name) for name in ("AUC", "accuracy", "sensitivity", "specificity")]
+        rows.append((finding.cell.network, *(0 if each is None else each.n for each in numbers[1:3]),
+                     finding.estimate("threshold"), *numbers, *([finding, finding] if LINF in found.threats else [])))
+    yield table(columns, rows, tone="snug", above="Each finding is a network of its own here: the same weights, one of "
+                "their values, its own labels and threshold. Images of which a finding is not known have no part in "
+                "its row, and each finding was searched for its own smallest flips.",
+                note=f"Intervals are 95 %, over patients, each for itself: of {len(rows)} such intervals of one column "
+                f"about {max(1, round(len(rows) / 20))} leaves out the true value. What follows and is not by finding "
+                f"is of {_first(found)}.")
+
+
+def _first(found: Networks) -> str:
+    return found.findings[0].cell.network
+
+
+def _threshold(estimate: Estimate | None) -> str:
+    return forms.number(None if estimate is None else estimate.value, 1, 2)
+
+
+_THRESHOLD = Form(_threshold)
