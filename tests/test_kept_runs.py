@@ -9,6 +9,8 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 import torch
@@ -21,7 +23,9 @@ from golden_rows import undrawn
 from steadyread import checks, records
 from steadyread.errors import InputRefused, Partial, PlanDiffers, SteadyreadError
 from steadyread.folder_lock import LOCK, locked, sweep
+from steadyread.jobs import networks
 from steadyread.jobs.folder import taken_up
+from steadyread.jobs.material import Material
 from steadyread.jobs.run import carry_out, harden_run
 from steadyread.models.loading import read_card, read_state, save_weights, trained_state
 from steadyread.study import Study
@@ -364,3 +368,10 @@ def test_a_damaged_study_of_a_run_is_refused_by_name(content: bytes, tmp_path: P
     (tmp_path / "study.json").write_bytes(content)
     with pytest.raises(InputRefused, match=r"study\.json"):
         harden_run(tmp_path, [])
+
+
+def test_weights_of_an_earlier_version_are_taken_up() -> None:
+    """They carry a digest of what they were trained by, which keys that studies have got since must not change."""
+    begun = checked({"data": {"path": "images"}, "model": {"name": "small_cnn"}, "training": {"epochs": 3}}, "kept")
+    digest = networks._digest_of_training(cast(Material, SimpleNamespace(study=begun, digest="of the images")), 7)
+    assert digest == "d22e0bd8e6b810b60f3ad333a40642dfe813e7f5abb56d5a835057deec2198b3"

@@ -29,7 +29,9 @@ from steadyread.training.checkpoint import remove_checkpoint
 from steadyread.training.fit import TrainingSettings, fit
 from steadyread.units import Bounds
 
-_NOT_LEARNT = {"unit", "channels", "classes", "claimed", "hyper_parameters"}   # of what a study states of a network
+# Of what a study states of a network: what its training depends on. Whatever else is stated later leaves the digest of
+# a run that was begun before as it was.
+_LEARNT = {"name", "weights", "pretrained", "arguments", "bounds", "output", "normalise", "threshold", "window"}
 _APART = 100_003   # seeds of further networks lie so far apart that no study's own seeds meet them
 
 
@@ -229,9 +231,9 @@ def _normalise(model: Model, bounds: Bounds, channels: int | None) -> Normalise:
 def _digest_of_training(material: Material, seed: int) -> str:
     """SHA-256 over what the weights depend on: settings, network, seed, and the images with their labels."""
     study = material.study
-    unlearnt = _NOT_LEARNT | {key for key in ("findings", "only") if not getattr(study.model, key)}
+    learnt = _LEARNT | {key for key in ("findings", "only") if getattr(study.model, key)}
     told = {"training": asdict(TrainingSettings(**(study.training or {}))), "seed": seed,
-            "model": study.model.model_dump(mode="json", exclude=unlearnt), "data": material.digest}
+            "model": study.model.model_dump(mode="json", include=learnt), "data": material.digest}
     if study.model.pretrained is not None:
         told["pretrained"] = hashlib.sha256(Path(study.model.pretrained).read_bytes()).hexdigest()
     return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()
