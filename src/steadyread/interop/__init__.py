@@ -1,0 +1,1 @@
+"""Our threats, data and classifiers as other libraries know such things: a file a library."""
