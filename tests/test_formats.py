@@ -2,6 +2,7 @@
 
 import io
 import json
+import resource
 import sys
 import zipfile
 from pathlib import Path
@@ -131,6 +132,20 @@ def test_torchscript_that_reads_files_is_refused_before_it_runs(tmp_path: Path) 
         load_classifier(tmp_path / "net.pt", bounds=(0, 1), output="logits")
 
 
+@pytest.mark.parametrize(("old", "new"), [(b"torch.relu(", b"^relu("), (b"torch.relu(", b"ops.prim.PythonOp("),
+                                          (b"torch.relu(", b"ops.os.system("), (b"torch.relu(", b"__import__(")])
+def test_torchscript_whose_source_calls_python_is_refused(old: bytes, new: bytes, net: Net, tmp_path: Path) -> None:
+    torch.jit.script(net).save(str(tmp_path / "net.pt"))
+    with zipfile.ZipFile(tmp_path / "net.pt") as own, zipfile.ZipFile(tmp_path / "evil.pt", "w") as other:
+        sources = [own.read(member) for member in own.infolist() if member.filename.endswith(".py")]
+        assert any(old in source for source in sources)
+        for member in own.infolist():
+            content = own.read(member)
+            other.writestr(member, content.replace(old, new) if member.filename.endswith(".py") else content)
+    with pytest.raises(InputRefused, match=r"cannot be read as TorchScript|more than arithmetic"):
+        load_classifier(tmp_path / "evil.pt", bounds=(0, 1), output="logits")
+
+
 class _Saves(nn.Module):
     """Writes a file while it is loaded."""
 
@@ -178,6 +193,53 @@ def test_onnx_is_a_black_box_with_the_same_answers(net: Net, images: torch.Tenso
     brought = load_classifier(tmp_path / "net.onnx", bounds=(0, 1), output="logits")
     assert torch.allclose(brought.logits(images[:5]), net(images[:5]), atol=1e-5)    # of a file made for two at a time
     assert inspected(str(tmp_path / "net.onnx"))["gradients"] is False
+
+
+def onnx_of(path: Path, node: tuple[str, list[str]], initializer: object) -> Path:
+    """An ONNX file that adds what a node makes of a constant to two values an image."""
+    helper = pytest.importorskip("onnx", reason="writes the file").helper
+    pytest.importorskip("onnxruntime", reason="reads the file")
+    values = [helper.make_tensor_value_info(name, 1, ["n", 2, 1, 1]) for name in ("images", "logits")]
+    graph = helper.make_graph([helper.make_node(node[0], node[1], ["made"]),
+                               helper.make_node("ReduceSum", ["made"], ["sum"], keepdims=0),
+                               helper.make_node("Add", ["images", "sum"], ["logits"])],
+                              "net", values[:1], values[1:], [initializer])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+@pytest.mark.parametrize("place", ["values.bin", "../values.bin", "/tmp/values.bin"])
+def test_onnx_reads_no_other_file(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    onnx = pytest.importorskip("onnx", reason="writes the file")
+    (tmp_path / "inner").mkdir()
+    monkeypatch.chdir(tmp_path / "inner")
+    for folder in (tmp_path, tmp_path / "inner"):
+        (folder / "values.bin").write_bytes(bytes(16))
+    values = onnx.TensorProto(name="values", dims=[2, 2], data_type=1, data_location=1)
+    for key, value in (("location", place), ("offset", "0"), ("length", "16")):
+        values.external_data.add(key=key, value=value)
+    with pytest.raises(InputRefused, match="external data is not read"):
+        load_classifier(onnx_of(Path("net.onnx"), ("Identity", ["values"]), values), bounds=(0, 1), output="logits")
+
+
+@pytest.mark.parametrize("count", [250_000_000, 10**10])
+def test_onnx_that_asks_for_more_memory_than_a_network_takes_is_refused(count: int, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx", reason="writes the file")
+    shape = onnx.helper.make_tensor("shape", onnx.TensorProto.INT64, [1], [count])
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputRefused, match="onnxruntime"):
+        load_classifier(onnx_of(tmp_path / "net.onnx", ("ConstantOfShape", ["shape"]), shape), bounds=(0, 1),
+                        output="logits").logits(torch.zeros(1, 2, 1, 1))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 600_000     # kB
+
+
+def test_members_that_lead_out_of_a_keras_file_are_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(a_keras_file(tmp_path / "net.keras"), "a") as archive:
+        archive.writestr("assets/../../outside.txt", "x")
+    with pytest.raises(InputRefused, match=r"holds assets/\.\./\.\./outside.txt"):
+        load_classifier(tmp_path / "net.keras", bounds=(0, 1))
+    assert not list(tmp_path.parent.glob("outside*"))
 
 
 @pytest.mark.slow

@@ -104,13 +104,12 @@ def images_of(count: int) -> torch.Tensor:
 def test_the_answers_are_those_of_the_network_however_they_come(way: str, served: Server, net: nn.Module,
                                                                monkeypatch: pytest.MonkeyPatch) -> None:
     served.way = way
-    monkeypatch.setattr(http, "_BYTES", 4 * SIDE * SIDE * 2)      # two images at a time
+    monkeypatch.setattr("steadyread.models.format._AT_A_TIME", SIDE * SIDE * 2)      # two images at a time
     monkeypatch.setenv("STEADYREAD_AUTHORIZATION", "Bearer abc")
     brought = load_classifier(served.address, bounds=(0, 1), output="logits")
-    if way != "npy":
-        monkeypatch.setattr(http, "_BYTES", 2**16)
     assert torch.allclose(brought.logits(images_of(5)), net(images_of(5)), atol=1e-5)
     assert served.credentials == "Bearer abc"
+    assert served.asked == 3 + (way == "json")
 
 
 def test_its_smallest_flips_are_near_the_networks_own_within_a_budget(served: Server, net: nn.Module) -> None:

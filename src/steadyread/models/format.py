@@ -5,6 +5,7 @@
 
 import hashlib
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from steadyread.limits import MOST_HEADER
 from steadyread.registry import LAST, Registry
 
 Settings = Mapping[str, Any]
+_AT_A_TIME = 2**22     # values of images that a black box is asked about together
 
 
 @dataclass(frozen=True)
@@ -114,11 +116,14 @@ class FromFile(nn.Module):
         return f"sha256={self.digest}"
 
 
-def in_arrays(function: Callable[[Any], Any]) -> Callable[[Tensor], Tensor]:
-    """A function of float32 arrays as one of tensors, through which no gradient comes: a black box."""
+def in_arrays(function: Callable[[Any], Any], whole: bool = False) -> Callable[[Tensor], Tensor]:
+    """A function of float32 arrays as one of tensors, through which no gradient comes: a black box. It is given no more
+    than some millions of values at a time, unless the `whole` batch must stay together."""
     def answered(images: Tensor) -> Tensor:
         given = np.ascontiguousarray(images.detach().cpu().numpy(), np.float32)
-        return torch.from_numpy(np.ascontiguousarray(function(given))).to(images.device)
+        most = len(given) if whole else max(1, _AT_A_TIME // max(1, math.prod(given.shape[1:])))
+        rows = [function(given[start:start + most]) for start in range(0, len(given), most)]
+        return torch.from_numpy(np.concatenate(rows)).to(images.device)
 
     return answered
 

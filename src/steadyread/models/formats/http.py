@@ -27,7 +27,7 @@ Arrays = npt.NDArray[Any]
 _NPY, _JSON = "application/x-npy", "application/json"
 _SECONDS = 60.0            # to wait for an answer
 _PAUSES = (1.0, 4.0)       # seconds before it is asked again
-_BYTES = 2**24             # of a request and of an answer
+_BYTES = 2**24             # of an answer
 _BUSY = (429, 502, 503, 504)
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 
@@ -48,18 +48,12 @@ class Endpoint:
         self.opener = request.build_opener(_Stay, *([request.ProxyHandler({})] if near else []))
 
     def __call__(self, images: Arrays) -> Arrays:
-        """Its answers to images (n, c, *space), as many at a time as a request may hold.
+        """Its answers to images (n, c, *space).
 
         Raises:
             InputRefused: it does not answer, or with something else than a row an image.
             Partial: it has answered before, and does not any longer.
         """
-        most = max(1, _BYTES // (4 * max(1, math.prod(images.shape[1:]))))
-        rows = np.concatenate([self._of(images[start:start + most]) for start in range(0, len(images), most)])
-        self.known = True
-        return rows
-
-    def _of(self, images: Arrays) -> Arrays:
         try:
             kind, content = self._asked(images)
             rows = _of_npy(content) if content.startswith(np.lib.format.MAGIC_PREFIX) else _of_json(content)
@@ -71,6 +65,7 @@ class Endpoint:
         if rows.ndim not in (1, 2) or len(rows) != len(images):
             raise InputRefused(f"{self.address} answered with the shape {rows.shape}; expected a row for each of "
                                f"{len(images)} images")
+        self.known = True
         return rows.astype(np.float32)
 
     def _asked(self, images: Arrays) -> tuple[str, bytes]:

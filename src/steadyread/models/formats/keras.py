@@ -29,7 +29,7 @@ _ENDS = ("Activation", "Softmax", "Dropout", "Flatten", "Reshape", "InputLayer")
 _CODE = ("Lambda", "TFOpLambda", "SlicingOpLambda", "__lambda__", "__typespec__", "TorchModuleWrapper", "TFSMLayer",
          "JaxLayer", "FlaxLayer", "StringLookup", "IntegerLookup", "TextVectorization")
 _PLAIN = ("slice", "tuple", "__tuple__", "__slice__", "__ellipsis__")
-_MEMBERS = {"config.json", "metadata.json", "model.weights.h5"}
+_MEMBERS = {"config.json", "metadata.json", "model.weights.h5", "assets/"}
 
 
 class KerasNetwork(FromFile):
@@ -165,7 +165,7 @@ def _of_zip(path: Path) -> str:
         members = {member.filename: member for member in archive.infolist()}
         if "config.json" not in members:
             raise InputRefused(f"{path} has no config.json, as a .keras file has: {_SAVE}")
-        strange = [name for name in members if name not in _MEMBERS and not name.startswith("assets/")]
+        strange = [name for name in members if name not in _MEMBERS]     # assets are of layers that are code, see _CODE
         if strange or members["config.json"].file_size > MOST_HEADER:
             raise InputRefused(f"{path} holds {strange[0] if strange else 'a configuration larger than any'}, as no "
                                f".keras file does: {_SAVE}")

@@ -1,5 +1,6 @@
 """ONNX files, run by onnxruntime: a black box, whose answers are known and not its gradients."""
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ from steadyread.errors import InputRefused
 from steadyread.extras import library
 from steadyread.models.archives import told
 from steadyread.models.format import FORMATS, Facts, Format, FromFile, in_arrays, whole
+
+_MEMORY = 3 * 2**28      # bytes, beside those of the file
 
 
 def _recognised(path: Path) -> bool:
@@ -33,8 +36,15 @@ def _load(path: Path) -> nn.Module:
         raise InputRefused(f"{path} takes {len(inputs)} inputs ({', '.join(one.name for one in inputs[:4])}); expected "
                            "one, the images")
     name, first = inputs[0].name, inputs[0].shape[0]
-    return FromFile(in_arrays(lambda images: session.run(None, {name: images})[0]), first if isinstance(first, int)
-                    else None)
+    fixed = first if isinstance(first, int) else None
+
+    def answers(images: Any) -> Any:
+        try:
+            return session.run(None, {name: images})[0]
+        except Exception as problem:
+            raise _failed(path, problem) from problem
+
+    return FromFile(in_arrays(answers, whole=fixed is not None), fixed)
 
 
 def _session(path: Path) -> Any:
@@ -42,10 +52,30 @@ def _session(path: Path) -> Any:
     how = onnxruntime.SessionOptions()
     how.intra_op_num_threads = how.inter_op_num_threads = 1
     how.log_severity_level = 4
-    try:
-        return onnxruntime.InferenceSession(path.read_bytes(), how, providers=["CPUExecutionProvider"])
+    content = path.read_bytes()
+    _bounded(onnxruntime, how, _MEMORY + 4 * len(content))
+    try:     # read from memory, there is no folder from which other files would be read
+        return onnxruntime.InferenceSession(content, how, providers=["CPUExecutionProvider"],
+                                            disabled_optimizers=["ConstantFolding"])
     except Exception as problem:
         raise InputRefused(f"{path} cannot be read as ONNX (external data is not read): {told(problem)}") from problem
+
+
+def _failed(path: Path, problem: Exception) -> Exception:
+    """What to raise where onnxruntime fails on images: what it raised, unless memory is at fault."""
+    if "arena" not in str(problem) and "allocate" not in str(problem):
+        return problem
+    return InputRefused(f"{path}: onnxruntime was refused the memory that it asks for ({told(problem)}): more than any "
+                        "network of its size takes")
+
+
+def _bounded(onnxruntime: Any, how: Any, most: int) -> None:
+    """No more memory than `most` bytes for what the network computes; what is constant is computed within it too."""
+    with suppress(Exception):     # of a version that has no bounds
+        place = onnxruntime.OrtMemoryInfo("Cpu", onnxruntime.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0,
+                                          onnxruntime.OrtMemType.DEFAULT)
+        onnxruntime.create_and_register_allocator(place, onnxruntime.OrtArenaCfg({"max_mem": most}))
+        how.add_session_config_entry("session.use_env_allocators", "1")
 
 
 FORMATS.add(Format("onnx", "ONNX (.onnx)", _recognised, _facts, _load, extra="onnx", order=40))

@@ -23,6 +23,10 @@ _REFUSED = ("from_file", "save", "load", "open", "exec", "system", "PythonOp", "
 _AGAIN = "export the network again without it, or give the module as package.module:factory"
 # Of its source and its pickles, what acts while it is loaded, or may be called then.
 _ACTING = re.compile(rb"\b(__setstate__|save|from_file|torch\.classes)\b")
+# Calls of Python, and operators beyond arithmetic, at some of which torch crashes while it reads them.
+_KNOWN = (rb"NumToTensor|ImplicitTensorToNum|data|min|max|abs|is_cuda|dtype|device|layout|shape|requires_grad|rangelist"
+          rb"|grad|unchecked_cast")
+_CALLS = re.compile(rb"\^\w+|\bops\.(?!aten\.|prim\.(" + _KNOWN + rb")\()[\w.]+")
 
 
 def _recognised(path: Path) -> bool:
@@ -63,7 +67,8 @@ def _refuse_acting(path: Path) -> None:
             if member.compress_type != zipfile.ZIP_STORED and (
                     "/code/" not in member.filename or member.file_size > MOST_HEADER):
                 raise InputRefused(f"{path}: {member.filename[:80]!r} is packed, as torch.jit.save never does")
-            acting = _ACTING.search(archive.read(member)) if member.filename.endswith((".py", ".pkl")) else None
+            source = archive.read(member) if member.filename.endswith((".py", ".pkl")) else b""
+            acting = _ACTING.search(source) or (_CALLS.search(source) if member.filename.endswith(".py") else None)
             if acting:
                 raise InputRefused(f"{path} does more than arithmetic ({acting[0].decode()}), some of it while it is "
                                    f"read, so it is not read: {_AGAIN}")
