@@ -139,7 +139,8 @@ def test_train_then_assess_from_the_weights_alone(steadyread: Call, tmp_path: Pa
     assert json.loads(whole.out)["model"]["sha256"] == json.loads(told.out)["model"]["sha256"]
     # the very split of the training: no image that was learnt from is tested
     assert attacked("run") == attacked("whole")
-    assert not [one for one in json.loads(told.out)["findings"] if one["check"].startswith("taught")]
+    assert not [one for one in json.loads(told.out)["findings"]
+                if one["check"].startswith("taught") and one["severity"] != "ok"]
     # the same images under another name are known again
     (tmp_path / "images").rename(tmp_path / "moved")
     told = steadyread("assess", "--data", "moved", "--weights", weights, *QUICK[:6], "--set", "split.seed=5",

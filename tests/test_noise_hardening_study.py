@@ -186,9 +186,9 @@ def test_a_run_of_given_weights_is_hardened_with_images_given_then(tmp_path: Pat
         "data": {"path": str(tested)}, "model": {"weights": str(tmp_path / "w.safetensors")},
         "noise": {"test": {"random": {"draws": 3}}, "train": {"random": {"draws": 3}}}}), "the test")
     run = carry_out(study, tmp_path / "run").folder
-    assert [(one["severity"], one["value"]) for one in records.read_json(run / "findings.json")
-            if one["check"] == "taught images"] == [("error", 3 / 12)]
     job = run / "jobs/original/fold-0"
+    assert [(one["severity"], one["value"]) for one in records.read_json(job / "findings.json")
+            if one["check"] == "taught images"] == [("error", 3 / 12)]
     parts = {path: path.read_bytes() for path in (job / "records").iterdir()}
     hardening = {"hardening": {"method": "fresh", "steps": 1, "epochs": 1, "judged": JUDGED}}
     with pytest.raises(InputRefused, match=r"no training images to harden with.*harden RUN --data TRAIN"):

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from steadyread.classifier import Classifier
     from steadyread.networks import load_classifier
     from steadyread.threats import CTNoise, Linf, Spectrum
-    from steadyread.workflows import audit, harden, run, triage
+    from steadyread.workflows import audit, check, harden, run, triage
 
 __all__ = ["Assessment", "Bounds", "CTNoise", "Cases", "Classifier", "Linf", "Spectrum", "SteadyreadError",
-           "__version__", "apgd", "assess", "attack", "audit", "bim", "fgsm", "flip_probability", "harden",
+           "__version__", "apgd", "assess", "attack", "audit", "bim", "check", "fgsm", "flip_probability", "harden",
            "load_classifier",
            "open_cases", "open_run", "optimised_ct_noise", "pgd", "random_ct_noise", "rare_flip_probability", "run",
            "smallest_flip", "triage"]
@@ -42,7 +42,7 @@ _ROOMS = {
     **{f"attacks.recipes.{name}": name for name in ("apgd", "bim", "fgsm", "pgd")},
     "attacks.smallest_flip": "smallest_flip", "cases": "Cases open_cases", "classifier": "Classifier",
     "networks": "load_classifier",
-    "threats": "CTNoise Linf Spectrum", "workflows": "audit harden run triage"}
+    "threats": "CTNoise Linf Spectrum", "workflows": "audit check harden run triage"}
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 
 

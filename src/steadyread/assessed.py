@@ -19,10 +19,10 @@ from typing import Any
 import pyarrow as pa
 
 from steadyread import set_aside
-from steadyread.assessment import Against, Attack
+from steadyread.assessment import Against, Attack, refuse_unsuited
 from steadyread.assessment import assess as assess_cases
 from steadyread.cases import Cases, audit, of_finding
-from steadyread.checks import judged
+from steadyread.checks import Preflight, judged, preflight, told, united
 from steadyread.classifier import Classifier
 from steadyread.comparing import COMPARED, compared_rows
 from steadyread.errors import UsageError
@@ -72,34 +72,31 @@ def assess(classifier: Classifier, data: object, attacks: Attacks | Attack | Non
         InputRefused, UsageError: images, labels or the model's output are not as stated.
         PlanDiffers: the store holds another assessment.
     """
-    findings = known.pop("findings", ())
-    if findings and isinstance(classifier, Classifier) and not classifier.findings:
-        classifier = replace(classifier, findings=findings)
-    several = tuple(classifier.thresholds) if isinstance(classifier, Classifier) else ()
-    if several and not isinstance(data, Cases):
-        known["findings"] = several
-    cases = Cases.of(data, **known)
-    _refuse_misstated(classifier, cases)
+    views = views_of(classifier, data, known)
+    cases = views[0][2]
     usual = Study.model_validate({"attacks": {"epsilons": _USUAL}})
     tried = _attacks(attacks) if attacks is not None else pixel_attacks(usual, cases.bounds)
-    told = progress or watched()
+    aloud = progress or watched()
     temporary = Temporary() if store is None else None
     folder = temporary.folder if temporary is not None else Path(str(store))
-    chosen = tuple(findings) or several
-    views = [(classifier.of(name), of_finding(cases, name, several), folder / JOBS / name / "fold-0")
-             for name in chosen]
-    for view, labelled, place in views or [(classifier, cases, folder)]:
-        table = assess_cases(view, labelled, tried, against=against, store=place, seed=seed, progress=told)
-        _look(view, labelled, table, place, (seed, told))
+    for name, view, labelled in views:
+        place = folder / JOBS / name / "fold-0" if name else folder
+        refuse_unsuited(view, labelled)
+        before = preflight(view, labelled, seed=seed, progress=aloud)
+        told(before)
+        table = assess_cases(view, labelled, tried, against=against, store=place, seed=seed, progress=aloud)
+        _look(view, labelled, table, place, (seed, aloud, before))
     return Assessment(open_cells(folder), seed, temporary)
 
 
-def _look(classifier: Classifier, cases: Cases, table: pa.Table, folder: Path, how: tuple[int, Progress]) -> None:
+def _look(classifier: Classifier, cases: Cases, table: pa.Table, folder: Path, how: tuple[int, Progress, Preflight]
+          ) -> None:
     """What stands beside the records of a network: whether they can be trusted, and a few images."""
-    seed, told = how
+    seed, aloud, before = how
     read = set_aside.assessed(cases, table)
     test = read.part("test") if part_of(table) else read
-    set_aside.write_findings(folder, lambda: [*judged(classifier, test, table, seed, told), *audit(cases, read)])
+    set_aside.write_findings(folder, lambda: [
+        *united(before.findings, judged(classifier, test, table, seed, aloud)), *audit(cases, read)])
     write_examples(classifier, test, table, folder, seed)
 
 
@@ -117,6 +114,23 @@ def _attacks(stated: Attacks | Attack) -> Attacks:
             raise UsageError("attacks are functions such as pgd(5.6) or smallest_flip, in native units; got "
                              f"{attack!r}")
     return stated
+
+
+def views_of(classifier: Classifier, data: object, known: dict[str, Any]) -> list[tuple[str, Classifier, Cases]]:
+    """(name, network, images) of each finding, by its own labels; of a network of classes itself, without a name.
+
+    `known` is that of `assess`, with the findings to take.
+    """
+    findings = known.pop("findings", ())
+    if findings and isinstance(classifier, Classifier) and not classifier.findings:
+        classifier = replace(classifier, findings=findings)
+    several = tuple(classifier.thresholds) if isinstance(classifier, Classifier) else ()
+    if several and not isinstance(data, Cases):
+        known["findings"] = several
+    cases = Cases.of(data, **known)
+    _refuse_misstated(classifier, cases)
+    return [(name, classifier.of(name), of_finding(cases, name, several)) for name in tuple(findings) or several] or [
+        ("", classifier, cases)]
 
 
 def _refuse_misstated(classifier: object, cases: Cases) -> None:
@@ -197,7 +211,8 @@ class Assessment:
     def findings(self) -> tuple[Finding, ...]:
         """Whether the evaluation can be trusted: what the checks and the audit said, the worst first."""
         return tuple(Finding(each["check"], each["severity"], each["message"], each["value"], tuple(each["rows"] or ()),
-                             networks=tuple(each.get("networks", ()))) for each in self.opened.findings)
+                             networks=tuple(each.get("networks", ())), code=each.get("code", ""),
+                             remedy=each.get("remedy", "")) for each in self.opened.findings)
 
     def report(self, path: str | Path | None = None, show_ids: bool = False) -> Path:
         """Writes the page and its figures, and returns the page; they are copied to the folder `path` where given. The

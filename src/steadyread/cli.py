@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 app = typer.Typer(name="steadyread", add_completion=False, no_args_is_help=True, rich_markup_mode=None,
                   pretty_exceptions_enable=False, help="How steady is an imaging classifier's read? Finds the "
                   "smallest change that flips each image, and the cases that a human should read instead.",
-                  epilog="Exit codes: 0 done, 1 a gate of --fail-below not met, 2 usage, 3 input refused, "
-                  "4 partial, 70 an unforeseen fault (--debug shows where), 130 interrupted, 141 the reader of "
-                  "stdout is gone; after 4 and 130 the same command goes on.")
+                  epilog="Exit codes: 0 done, 1 a gate of --fail-below not met or an error of check, 2 usage, "
+                  "3 input refused, 4 partial, 70 an unforeseen fault (--debug shows where), 130 interrupted, 141 "
+                  "the reader of stdout is gone; after 4 and 130 the same command goes on.")
 noise = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Noise power spectra of CT: measure a "
                     "phantom's, show what noise of one looks like.")
 app.add_typer(noise, name="noise")
@@ -35,6 +35,8 @@ _READ = (flags.LAYOUT, flags.EXCLUDE, flags.FILE_COLUMN, flags.LABEL_COLUMN, fla
 _PREPARED = (flags.WINDOW, flags.CROP, flags.SIZE, flags.FIT, flags.SPACING)
 _NETWORK = (flags.MODEL, flags.WEIGHTS, flags.ARGUMENTS, flags.HYPER_PARAMETERS, flags.BOUNDS, flags.HEAD,
             flags.NORMALISE)
+_ASSESSED = (flags.DATA_PATH, *_NETWORK, flags.FINDINGS, flags.FINDING, flags.THRESHOLD, flags.CLAIMED, flags.LIMIT,
+             *_READ, flags.STUDY, *_PREPARED, flags.EPSILONS, flags.AGAINST, flags.QUERIES, flags.SEED)
 
 
 def command(*known: Flag, of: typer.Typer = app) -> Callable[[Callable[[Given], None]], Callable[[Given], None]]:
@@ -86,11 +88,35 @@ def train(given: Given) -> None:
     _say(given, train_study(stated, given[flags.OUT], progress, given[flags.OVERWRITE]), "train_lines")
 
 
-@command(flags.DATA_PATH, *_NETWORK, flags.FINDINGS, flags.FINDING, flags.THRESHOLD, flags.LIMIT, *_READ,
-         flags.STUDY, *_PREPARED, flags.EPSILONS, flags.AGAINST, flags.QUERIES, flags.SEED, *_RESULTS)
+@command(*_ASSESSED, *_RESULTS)
 def assess(given: Given) -> None:
     """Assess a trained network: attacks, checks, triage, report. Weights written by `train` need no other flag."""
     _carry_out(given, named(given))
+
+
+@command(*_ASSESSED, flags.VERDICT, flags.SETS, flags.THREADS)
+def check(given: Given) -> None:
+    """The commonest mistakes, in thirty seconds, before any attack: scale, channels, head, classes, threshold, leaks.
+
+    Takes the flags of assess. Exit code 1 where a rule of severity error fires.
+    """
+    settings, study = given.settings, given[flags.STUDY]
+    begin(settings, study)
+    use_threads(given[flags.THREADS])
+    from steadyread.jobs.preflight import check_study
+    from steadyread.progress import progress
+    from steadyread.study import read_studies
+
+    try:
+        found = check_study(read_studies(study, *_above(given, settings)), progress)
+    except UsageError as problem:
+        if study is None:
+            raise
+        raise InputRefused(str(problem)) from problem
+    _verdict(given, found)
+    if not found["passed"]:
+        codes = ", ".join(each["code"] for each in found["findings"] if each["severity"] == "error")
+        raise GateFailed(f"errors before any attack: {codes}")
 
 
 @command(flags.SOME_RUN, flags.TRAINING_SIZE, flags.METHOD, flags.HARDENING_EPOCHS, flags.SCRATCH, flags.DATA_PATH,
@@ -280,6 +306,16 @@ def _harden_run(given: Given, folder: Path, settings: dict[str, Any]) -> None:
         raise UsageError(f"--{own[0].split('__')[-1]}: the run {folder} has its own images and network; give only "
                          "what says how to harden it (and --data, images to train on), or leave the run out")
     _told(given, harden_run(folder, _above(given, settings), progress, bool(given[flags.SHOW_IDS])))
+
+
+def _verdict(given: Given, found: Mapping[str, Any]) -> None:
+    """The table of `check`, and its verdict where that is asked for."""
+    from steadyread import console, records
+
+    path = given[flags.VERDICT]
+    if path is not None and path != "-":
+        records.write_json(Path(path), found)
+    console.say(found, path == "-", console.check_lines)
 
 
 def _say(given: Given, found: Mapping[str, Any], lines: str) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from steadyread.ending import printed
+from steadyread.findings import remedied, titled
 from steadyread.metrics.reads import RANDOM
 from steadyread.metrics.seeing_reads import method_name
 from steadyread.metrics.summary import as_json
@@ -180,6 +181,21 @@ def audit_lines(found: Mapping[str, Any]) -> Iterator[str]:
     yield f"Findings: {found['file']}"
 
 
+def check_lines(found: Mapping[str, Any]) -> Iterator[str]:
+    """What the rules say before any attack, worst first, and which had nothing to look at."""
+    yield f"{found['model']} on {found['data']}: {counted(found['images'], 'image')} looked at."
+    yield f"Classes: {', '.join(f'{place} is {name}' for place, name in enumerate(found['classes']))}."
+    yield ""
+    for each in found["findings"]:
+        of = f" ({', '.join(each['networks'])})" if each.get("networks") else ""
+        yield f"{each['severity']:<7}  {titled(each)}{of}: {remedied(each)}"
+    for each in found["left"]:
+        yield f"{NONE:<7}  {titled(each)}: not looked at ({each['message']})"
+    errors = sum(each["severity"] == "error" for each in found["findings"])
+    yield ""
+    yield f"{counted(errors, 'error')}: see to them before any attack." if errors else "No rule found an error."
+
+
 def noise_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """A measured spectrum: its figures, what is doubtful of it, and where it is."""
     yield f"{found['provenance'][0].upper()}{found['provenance'][1:]}."
@@ -275,7 +291,7 @@ def _findings(findings: list[Mapping[str, Any]]) -> Iterator[str]:
         return
     yield ""
     for one in told[:_SHOWN]:
-        yield f"{one['severity'].capitalize()}: {one['check']}: {one['message']}"
+        yield f"{one['severity'].capitalize()}: {titled(one)}: {remedied(one)}"
     if len(told) > _SHOWN:
         yield f"{len(told) - _SHOWN} more findings stand in the report."
 

@@ -24,6 +24,10 @@ class InputRefused(SteadyreadError):
     """Data, a model or its weights are not what they were stated to be."""
 
 
+class HeadRefused(InputRefused):
+    """What the network returns is not what its stated head returns."""
+
+
 class NoGradient(InputRefused):
     """The model lets no gradient through to the image, so that only attacks without gradients can judge it."""
 

@@ -6,13 +6,15 @@ from typing import Any, Literal
 
 Severity = Literal["error", "warning", "note", "ok"]
 SOUNDNESS = "soundness"     # the topic of those that say whether the attacks are sound
+_OPTIONAL = ("topic", "networks", "code", "remedy")
 _ORDER: tuple[Severity, ...] = ("error", "warning", "note", "ok")
 
 
 @dataclass(frozen=True)
 class Finding:
     """One sentence for a reader, with the figure behind it and the rows that it names; `topic` where what is said of
-    several findings goes by it, and `networks` names those that it is of, where there are several."""
+    several findings goes by it, and `networks` names those that it is of, where there are several; `code` is the number
+    of its rule, `remedy` what to do where it fires."""
 
     check: str
     severity: Severity
@@ -21,10 +23,12 @@ class Finding:
     rows: tuple[str, ...] = ()
     topic: str = ""
     networks: tuple[str, ...] = ()
+    code: str = ""
+    remedy: str = ""
 
     def as_json(self) -> dict[str, object]:
-        """The finding as plain values; without a topic and networks where it has none."""
-        return {name: value for name, value in asdict(self).items() if name not in ("topic", "networks") or value}
+        """The finding as plain values; without a topic, networks, code and remedy where it has none."""
+        return {name: value for name, value in asdict(self).items() if name not in _OPTIONAL or value}
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:
@@ -48,3 +52,14 @@ def merged(by_network: Iterable[tuple[str, Iterable[Mapping[str, Any]]]]) -> lis
             if network:
                 kept["networks"] = [*kept.get("networks", ()), network]
     return by_severity(known.values())
+
+
+def titled(finding: Mapping[str, Any]) -> str:
+    """What a stored finding is called: its rule's number, where it has one, and its check."""
+    return f"{finding.get('code') or ''} {finding['check']}".lstrip()
+
+
+def remedied(finding: Mapping[str, Any]) -> str:
+    """What a stored finding says, and what to do where it knows."""
+    message, remedy = str(finding["message"]), finding.get("remedy")
+    return f"{message}. {remedy}" if remedy else message

@@ -219,6 +219,9 @@ THRESHOLD = Flag("--threshold", "Probability above which class 1 is predicted; f
 FINDINGS = Flag("--findings", "The names of a network's findings, each a value with a sigmoid of its own, in their "
                 "order. Default: what its files say.", "model.findings", metavar="A,B,...", reads=names)
 FINDING = Flag("--finding", "Assess this finding. Repeatable. Default: all.", "model.only", _MANY, metavar="NAME")
+CLAIMED = Flag("--claimed", "A metric with the value that is claimed for it: accuracy=0.934, or auc, sensitivity, "
+               "specificity. Repeatable.", "model.claimed", _MANY, metavar="METRIC=VALUE", reads=named_values)
+VERDICT = Flag("--json", "Write the verdict to FILE as JSON (- for stdout, instead of the table).", metavar="FILE")
 EPOCHS = Flag("--epochs", "Epochs of the training, at most.", "training.epochs", int, metavar="N")
 EPSILONS = Flag("--epsilon", "A size with its unit, such as '0.002 range' or '5.6 HU'. Repeatable.", "attacks.epsilons",
                 _MANY, metavar="SIZE")

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from steadyread.errors import InputRefused, UsageError
+from steadyread.errors import HeadRefused, InputRefused, UsageError
 from steadyread.types import Logits
 
 Output = Literal["logit", "logits", "probability", "probabilities"]
@@ -76,7 +76,7 @@ def rows_of(raw: Tensor, images: int, output: Output) -> Tensor:
         other = "" if inner else ": a network of one value is 'logit' or 'probability'"
         if single and len(inner) == 1:
             other = ": if each value is a finding with a sigmoid of its own, name them all (model.findings)"
-        raise InputRefused(f"the output '{output}' means a shape of {expected}; the model returned "
+        raise HeadRefused(f"the output '{output}' means a shape of {expected}; the model returned "
                            f"{tuple(raw.shape)}{other}")
     return raw.reshape(images, *inner)
 
@@ -123,7 +123,7 @@ def refuse_saturated(raw: Tensor, output: Output) -> None:
         InputRefused: so saturated that their logarithm is lost.
     """
     if lost := _saturated(raw, output):
-        raise InputRefused(lost)
+        raise HeadRefused(lost)
 
 
 def _saturated(raw: Tensor, output: Output) -> str:
@@ -239,12 +239,12 @@ def _refuse_non_probabilities(raw: Tensor, output: Output) -> None:
     finite = values[torch.isfinite(values)]
     if bool(((finite < -1e-6) | (finite > 1 + 1e-6)).any()):
         logarithms = "" if float(finite.max()) > 0 else ", or where it is a logarithm give its exp()"
-        raise InputRefused(f"the output is stated as '{output}', but the model returned values from "
+        raise HeadRefused(f"the output is stated as '{output}', but the model returned values from "
                            f"{float(finite.min()):.3g} to {float(finite.max()):.3g}: state it as "
                            f"'{'logit' if output == 'probability' else 'logits'}'{logarithms}")
     if output == "probabilities":
         sums = values.sum(1)
         off = torch.isfinite(sums) & ((sums - 1).abs() > _ONE)
         if bool(off.any()):
-            raise InputRefused("the output is stated as 'probabilities', but they sum to "
+            raise HeadRefused("the output is stated as 'probabilities', but they sum to "
                                f"{float(sums[off][0]):.4g} instead of 1")

@@ -1,15 +1,19 @@
 """The commands as functions: a study carried out, a network hardened, data audited, reads left to a human."""
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from steadyread.assessed import Assessment, open_run, watched
+from steadyread.assessed import Assessment, open_run, views_of, watched
+from steadyread.assessment import refuse_unsuited
 from steadyread.cases import Cases, open_cases, split
 from steadyread.cases.audit import audit as audit_cases
+from steadyread.checks import SECONDS, Preflight, Stated, preflight
+from steadyread.checks.classes import refuse_unknown_claims
 from steadyread.classifier import Classifier
-from steadyread.errors import InputRefused, TrainingFailed, UsageError
+from steadyread.errors import HeadRefused, InputRefused, TrainingFailed, UsageError
 from steadyread.findings import Finding
 from steadyread.frames import Frame
 from steadyread.jobs.run import carry_out
@@ -87,6 +91,30 @@ def audit(data: object, **known: Any) -> tuple[Finding, ...]:
     if isinstance(data, str | Path):
         return audit_cases(open_cases(data, every_row=True, **known))
     return audit_cases(Cases.of(data, **known))
+
+
+def check(classifier: Classifier, data: object, *, claimed: Mapping[str, float] | None = None, seed: int = 0,
+          seconds: float = SECONDS, progress: Progress | None = None, **known: Any) -> Preflight:
+    """The commonest mistakes in what is stated of a network, found by forward passes alone, as `steadyread check` does:
+    scale, channels, head, order of classes, threshold, repetition, precision, images that it was trained on.
+
+    Args:
+        data: see `assess`; images of the part `validation` judge the threshold.
+        claimed: metrics with the values that are claimed for them: accuracy, auc, sensitivity, specificity.
+        seconds: of forward passes for each finding, at most.
+        known: what else is known of the images, see `Cases.from_arrays`.
+
+    Raises:
+        InputRefused, UsageError: images that do not fit the network, or an unknown metric.
+    """
+    refuse_unknown_claims(claimed or {})
+    found = {}
+    for name, view, cases in views_of(classifier, data, known):
+        with suppress(HeadRefused):      # a rule says so, and what to do
+            refuse_unsuited(view, cases)
+        found[name] = preflight(view, cases, Stated(claimed or {}), seed=seed, seconds=seconds,
+                                progress=progress or watched())
+    return Preflight.of(found)
 
 
 def triage(found: Assessment | str | Path, withhold: float | None = None) -> Frame:

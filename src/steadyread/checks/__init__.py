@@ -1,10 +1,12 @@
-"""Can this evaluation be trusted? A file a check (or a few that belong together); each returns a finding.
+"""Can this evaluation be trusted? Numbered rules, a file a rule (or a few that belong together): before any attack by
+what is stated and read, after the search by what it found.
 
 Sources: evaluating robustness (arXiv:1902.06705), indicators of attack failure (arXiv:2106.09947), and for the
 planted example arXiv:2206.13991.
 """
 
-from dataclasses import replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 import torch
@@ -12,18 +14,101 @@ import torch
 from steadyread.attacks.blind import reached
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.cases import Cases, collate
-from steadyread.checks.evidence import CHECKS, Check, Evidence, check
-from steadyread.checks.reading import ONE_CLASS, enough_images, head, reads, silent
+from steadyread.checks.evidence import Evidence
+from steadyread.checks.reading import ONE_CLASS, silent
+from steadyread.checks.rule import RULES, Rule, check, rule
+from steadyread.checks.sample import SECONDS, Sample, Stated, sampled, shown
 from steadyread.classifier import Classifier, decided, prediction_of
-from steadyread.findings import SOUNDNESS, Finding
-from steadyread.progress import Progress, quiet
+from steadyread.findings import SOUNDNESS, Finding, worst_first
+from steadyread.progress import Progress, note, quiet
 
-__all__ = ["CHECKS", "Check", "Evidence", "believed", "check", "judged", "reads", "silent"]
+__all__ = ["RULES", "SECONDS", "Evidence", "Preflight", "Rule", "Sample", "Stated", "believed", "check", "judged",
+           "preflight", "rule", "silent", "united"]
 SAMPLE = 48          # images that the checks look at
 
 
+@dataclass(frozen=True)
+class Preflight:
+    """What the rules say before any attack: `findings`, the worst first; `left`, the rules that said nothing, each with
+    the reason; how many images were looked at."""
+
+    findings: tuple[Finding, ...]
+    left: tuple[tuple[Rule, str], ...]
+    images: int
+
+    @classmethod
+    def of(cls, each: Mapping[str, "Preflight"]) -> "Preflight":
+        """Those of several networks, or findings, as one; it names what a finding is of, where it has a name."""
+        found = [replace(finding, networks=(name,) if name else ()) for name, own in each.items()
+                 for finding in own.findings]
+        left = dict(rest for own in each.values() for rest in own.left)
+        return cls(tuple(worst_first(found)), tuple(left.items()), max(own.images for own in each.values()))
+
+    @property
+    def errors(self) -> tuple[Finding, ...]:
+        """The findings by which no result of this network on these images means what it says."""
+        return tuple(finding for finding in self.findings if finding.severity == "error")
+
+    @property
+    def passed(self) -> bool:
+        """Whether no rule of severity error fired."""
+        return not self.errors
+
+    def as_json(self) -> dict[str, object]:
+        """The verdict as plain values."""
+        return {"passed": self.passed, "images": self.images, "findings": [each.as_json() for each in self.findings],
+                "left": [{"code": each.code, "check": each.name, "message": why} for each, why in self.left]}
+
+    def __str__(self) -> str:
+        return "\n".join(f"{each.severity:<7} {each.code} {each.check}: {each.message}" for each in self.findings)
+
+
+def preflight(classifier: Classifier, cases: Cases, stated: Stated | None = None, *, seed: int = 0,
+              seconds: float = SECONDS, progress: Progress = quiet) -> Preflight:
+    """Runs every rule that looks before any attack, on a sample of the images that are tested.
+
+    Args:
+        cases: all of the assessment, prepared; those of the part `validation` judge the threshold.
+        seconds: of forward passes, at most; rules for which no time is left are `left`.
+
+    Raises:
+        InputRefused, UsageError: images outside the bounds, an unknown claimed metric.
+    """
+    stated = stated or Stated()
+    rules = [each for each in RULES.values() if each.before and not (each.stated and stated.trained)]
+    sample = sampled(classifier, cases, stated, seed=seed, seconds=seconds, progress=progress)
+    if sample is None:
+        return Preflight((Finding("sample", "error", "not one test image can be read, so nothing is claimed"),), (), 0)
+    found: list[Finding] = []
+    left: list[tuple[Rule, str]] = []
+    for each in progress(rules, len(rules), "preflight"):
+        why = ("there are no logits to judge" if sample.problem and each.name not in ("head", "images") else
+               f"the {seconds:g} s were over" if sample.clock.over() else "")
+        said = [] if why else list(each.findings(sample))
+        found += said
+        if not said:
+            left.append((each, why or (f"needs {each.needs}" if each.needs else "nothing to look at")))
+    found.sort(key=lambda each: each.code)
+    return Preflight(tuple(worst_first(found)), tuple(left), len(sample))
+
+
+def told(found: Preflight) -> None:
+    """Errors and warnings as lines for a person, before an attack takes its time; but for those that a classifier
+    itself warns of, and the number of images."""
+    for each in found.findings:
+        if each.severity in ("error", "warning") and each.check not in ("bounds", "normalise", "head", "images"):
+            note(f"{each.severity} {each.code} {each.check}: {each.message}. {each.remedy}".rstrip())
+
+
+def united(first: Iterable[Finding], later: Iterable[Finding]) -> list[Finding]:
+    """Findings before the attacks and after them, those of one check by what was seen last."""
+    later = list(later)
+    again = {finding.check for finding in later}
+    return [*(finding for finding in first if finding.check not in again), *later]
+
+
 def believed(classifier: Classifier, cases: Cases, seed: int = 0, progress: Progress = quiet) -> list[Finding]:
-    """Runs every check on a sample of cases, and says of each what it saw.
+    """Runs every rule that needs nothing stated on a sample of cases, and says of each what it saw.
 
     Args:
         cases: what the claim is about (the test part); a sample of them is taken, evenly over the set.
@@ -34,22 +119,23 @@ def believed(classifier: Classifier, cases: Cases, seed: int = 0, progress: Prog
     loaded, labels = collate([cases[place] for place in places], classifier.valid)
     batch = classifier.batch(loaded)
     logits = classifier.examine(batch.images)
-    findings = [enough_images(len(cases)), *reads(logits, labels)]
+    sample = shown(classifier, cases, places, batch, labels, logits)
     sure = decided(logits).nonzero()[:, 0]
-    if not len(sure):
-        return [*findings, *head(classifier, loaded, logits)]
-    batch, reference = batch.pick(sure), prediction_of(logits)[sure]
-    found = smallest_flip(classifier, batch, reference, seed)
-    evidence = Evidence(classifier, batch, reference, found.size, seed)
-    graded = reached(classifier, batch.images)
-    checks = [each for each in CHECKS.values() if graded or not each.gradient]
-    looked = [replace(each.look(evidence), topic=SOUNDNESS)
-              for each in progress(checks, len(checks), "checking the evaluation")]
-    return [*findings, *head(classifier, loaded, logits), *looked]   # by what the search saw of it too
+    looked: list[Finding] = []
+    if len(sure):
+        chosen, reference = batch.pick(sure), prediction_of(logits)[sure]
+        found = smallest_flip(classifier, chosen, reference, seed)
+        evidence = Evidence(classifier, chosen, reference, found.size, seed)
+        graded = reached(classifier, chosen.images)
+        rules = [each for each in RULES.values() if not each.before and (graded or not each.gradient)]
+        looked = [replace(finding, topic=SOUNDNESS) for each in progress(rules, len(rules), "checking the evaluation")
+                  for finding in each.findings(evidence)]
+    before = [each for each in RULES.values() if each.before and not each.stated]
+    return [*(finding for each in before for finding in each.findings(sample)), *looked]   # by what the search saw too
 
 
 def judged(classifier: Classifier, cases: Cases, table: pa.Table, seed: int = 0, progress: Progress = quiet
            ) -> list[Finding]:
     """`believed`, and whether the network is silent, by all test reads of the records instead of the sample."""
     found = believed(classifier, cases, seed, progress)
-    return [*(one for one in found if one.check != ONE_CLASS), *silent(table)]
+    return [*(each for each in found if each.check != ONE_CLASS), *silent(table)]

@@ -1,6 +1,6 @@
-"""What a check is and what it looks at."""
+"""What the rules look at after the search."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from torch import Tensor
@@ -10,7 +10,6 @@ from steadyread.attacks.search import Search
 from steadyread.classifier import Classifier
 from steadyread.findings import Finding, Severity
 from steadyread.metrics.intervals import exceeds
-from steadyread.registry import LAST, Registry
 from steadyread.threats import Linf
 from steadyread.types import Batch, Labels, Values
 from steadyread.units import show_size
@@ -34,34 +33,6 @@ class Evidence:
         middle = float(self.found.median()) if len(self.found) else float("inf")
         usual = self.classifier.valid.range / 20
         return middle if 0 < middle < self.classifier.valid.range else usual
-
-
-Look = Callable[[Evidence], Finding]
-
-
-@dataclass(frozen=True)
-class Check:
-    """A check of the evaluation: what it is known by, and `look`, which says what it saw.
-
-    `gradient`: it looks at attacks that climb one, and is left out for a network that has none.
-    """
-
-    name: str
-    order: float
-    gradient: bool
-    look: Look
-
-
-CHECKS: Registry[Check] = Registry("check", "steadyread.checks")
-
-
-def check(*, order: float = LAST, gradient: bool) -> Callable[[Look], Look]:
-    """Registers a function as a check under its own name."""
-    def registered(look: Look) -> Look:
-        CHECKS.add(Check(look.__name__, order, gradient, look))
-        return look
-
-    return registered
 
 
 def severity_of(count: int, images: int, allowed: Sequence[tuple[Severity, float]]) -> Severity:

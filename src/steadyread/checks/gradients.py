@@ -3,13 +3,14 @@
 import torch
 
 from steadyread.attacks.blind import QUERIES
-from steadyread.checks.evidence import ALLOWED, Evidence, check, severity_of
+from steadyread.checks.evidence import ALLOWED, Evidence, severity_of
+from steadyread.checks.rule import check
 from steadyread.findings import Finding
 
 _BLIND = 0.05        # share of images without a gradient, above which gradient attacks judge nothing
 
 
-@check(order=20, gradient=False)
+@check(order=20, gradient=False, code="SR901", name="zero gradients")
 def zero_gradients(evidence: Evidence) -> Finding:
     """Where the margin's gradient is zero in every pixel, gradient attacks cannot start."""
     with evidence.classifier.frozen() as classifier:

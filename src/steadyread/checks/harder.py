@@ -4,13 +4,14 @@ import torch
 
 from steadyread.attacks.recipes.pgd import pgd
 from steadyread.attacks.search import Search, climb
-from steadyread.checks.evidence import ALLOWED, Evidence, check, climbed, severity_of
+from steadyread.checks.evidence import ALLOWED, Evidence, climbed, severity_of
+from steadyread.checks.rule import check
 from steadyread.findings import Finding
 from steadyread.threats import Linf
 from steadyread.units import show_size
 
 
-@check(order=30, gradient=True)
+@check(order=30, gradient=True, code="SR902", name="unbounded attack")
 def unbounded(evidence: Evidence) -> Finding:
     """A change as large as the whole range must flip every image."""
     out = climbed(evidence, evidence.classifier.valid.range, Search(20, 0.1, 2, True))
@@ -22,7 +23,7 @@ def unbounded(evidence: Evidence) -> Finding:
                    f"images{doubt}", count / len(out))
 
 
-@check(order=40, gradient=True)
+@check(order=40, gradient=True, code="SR903", name="optimisation gap")
 def second_opinion(evidence: Evidence) -> Finding:
     """PGD of 60 steps at 0.98 of each image's found size: what it flips, the smallest flip was too large for."""
     finite = torch.isfinite(evidence.found) & (evidence.found > 0)
@@ -36,7 +37,7 @@ def second_opinion(evidence: Evidence) -> Finding:
                    "so many of the smallest flips are more than 2 % too large", count / max(tried, 1))
 
 
-@check(order=50, gradient=True)
+@check(order=50, gradient=True, code="SR904", name="convergence")
 def convergence(evidence: Evidence) -> Finding:
     """More steps and restarts must not flip more images at the typical size."""
     epsilon = evidence.typical

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from steadyread.attacks.search import Search, climb
-from steadyread.checks.evidence import Evidence, check, severity_of
+from steadyread.checks.evidence import Evidence, severity_of
+from steadyread.checks.rule import check
 from steadyread.classifier import Classifier
 from steadyread.convolutions import called
 from steadyread.findings import Finding
@@ -17,7 +18,7 @@ from steadyread.units import show_size
 _MISSED = 0.2        # share of planted examples that may be missed
 
 
-@check(order=90, gradient=True)
+@check(order=90, gradient=True, code="SR908", name="planted example")
 def planted_example(evidence: Evidence) -> Finding:
     """The attack must find an adversarial example that is known to exist (arXiv:2206.13991).
 

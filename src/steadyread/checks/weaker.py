@@ -4,12 +4,13 @@ import torch
 
 from steadyread.attacks.recipes.fgsm import fgsm
 from steadyread.attacks.square import Square
-from steadyread.checks.evidence import Evidence, at_least_as_strong, check
+from steadyread.checks.evidence import Evidence, at_least_as_strong
+from steadyread.checks.rule import check
 from steadyread.findings import Finding
 from steadyread.threats import Linf
 
 
-@check(order=60, gradient=True)
+@check(order=60, gradient=True, code="SR905", name="one step")
 def iterative_beats_one_step(evidence: Evidence) -> Finding:
     """The search must have found what FGSM flips."""
     epsilon = evidence.typical
@@ -17,7 +18,7 @@ def iterative_beats_one_step(evidence: Evidence) -> Finding:
     return at_least_as_strong(evidence, "one step", one, "FGSM", epsilon)
 
 
-@check(order=70, gradient=False)
+@check(order=70, gradient=False, code="SR906", name="random noise")
 def stronger_than_noise(evidence: Evidence) -> Finding:
     """Found sizes must lie below what random corners of the ball flip: the strongest noise of its size."""
     epsilon, batch = 2 * evidence.typical, evidence.batch
@@ -31,7 +32,7 @@ def stronger_than_noise(evidence: Evidence) -> Finding:
     return at_least_as_strong(evidence, "random noise", flipped, "random corners of the ball, 50 draws", epsilon)
 
 
-@check(order=80, gradient=False)
+@check(order=80, gradient=False, code="SR907", name="gradient-free attack")
 def stronger_than_square(evidence: Evidence) -> Finding:
     """Found sizes must lie below what a search without gradients flips."""
     epsilon = 1.5 * evidence.typical

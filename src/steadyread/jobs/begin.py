@@ -197,7 +197,7 @@ def _write_findings(folder: Path, study: Study, material: Material, noise: CTNoi
         note(_searches(study, material))
         return
     found = [*(() if noise is None else (*cut_off(noise, material.ready), *other_thickness(noise, material.ready))),
-             *findings_of_images(material, material.ready, drawn=study.linf or study.attacks.limit is not None)]
+             *findings_of_images(material, drawn=study.linf or study.attacks.limit is not None)]
     records.write_json(folder / FINDINGS, [finding.as_json() for finding in found])
 
 

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from steadyread import records, set_aside
 from steadyread.assessment import Against, assess
 from steadyread.cases import Cases, audit
-from steadyread.checks import judged, silent
+from steadyread.checks import judged, silent, united
 from steadyread.classifier import Classifier
 from steadyread.files import EXAMPLES, ROUND, SETTINGS
 from steadyread.findings import Finding
@@ -23,10 +23,9 @@ from steadyread.jobs.examples import write_examples
 from steadyread.jobs.harden import failed, hardened, taught_size
 from steadyread.jobs.look import Assessed, look_at_noise, look_at_pixels, look_longer
 from steadyread.jobs.material import Listed, Material, attacked_cases, gather
-from steadyread.jobs.networks import classifier_of, placed, taught_findings, write_network_file
+from steadyread.jobs.networks import classifier_of, placed, write_network_file
 from steadyread.jobs.plan import Job, attack_seed, hardening_of, training_seed
-from steadyread.metrics.aligned import reads_of
-from steadyread.metrics.intervals import clopper_pearson
+from steadyread.jobs.preflight import findings_before
 from steadyread.metrics.reads import ORIGINAL
 from steadyread.progress import Progress, quiet
 from steadyread.store import Cell
@@ -79,11 +78,12 @@ def carry_out_job(job: Job, materials: Materials, progress: Progress = quiet) ->
         if job.cell.hardened:
             _carry_out_hardened(job, material, plain, progress)
             return
+        before = (findings_before(material, plain, job.folder, progress)
+                  if job.study.alone or material.study.model.weights is not None else [])
         assessed = _assessed(job, job.folder, material, plain, attacks_on(job.study, job.cell, material), progress)
         set_aside.write_findings(job.folder, lambda: [
-            *_of_network(assessed, progress), *_worse_than_chance(assessed),
-            *(findings_of_images(material, assessed.cases, progress)
-              if job.study.alone or job.study.model.findings else ())])
+            *united(before, _of_network(assessed, progress)),
+            *(findings_of_images(material, progress) if job.study.alone or job.study.model.findings else ())])
         if job.cell.network not in job.study.variants and job.study.linf:
             look_at_pixels(assessed, progress)
         if job.cell.network == ORIGINAL and job.study.noise is not None:
@@ -164,22 +164,8 @@ def _of_network(assessed: Assessed, progress: Progress) -> Iterator[Finding]:
         yield from silent(assessed.table)
 
 
-def _worse_than_chance(assessed: Assessed) -> Iterator[Finding]:
-    """A network far below chance has most likely another order of classes than the data."""
-    classes, reads = assessed.material.ready.classes, reads_of(assessed.table, "test")
-    right, made = int(reads.correct.sum()), int((reads.prediction >= 0).sum())
-    if assessed.job.study.linf and made and clopper_pearson(right, made)[1] < 1 / len(classes):
-        order = ", ".join(f"{place} is {name}" for place, name in enumerate(classes))
-        yield Finding("worse than chance", "error", f"{right} of {made} test images are read right, fewer "
-                      f"than by chance. Does the network have the classes in the order of the data ({order})?",
-                      right / made)
-
-
-def findings_of_images(material: Material, tested: Cases, progress: Progress = quiet, drawn: bool = True
-                       ) -> Iterator[Finding]:
-    """What there is to say of the images: which of those `tested` a network of given weights knows, the parts by
-    class and what is not `drawn` of them, and the audit."""
-    yield from taught_findings(material, tested)
+def findings_of_images(material: Material, progress: Progress = quiet, drawn: bool = True) -> Iterator[Finding]:
+    """What there is to say of the images: the parts by class and what is not `drawn` of them, and the audit."""
     yield from _drawn(material, attacked_cases(material)) if drawn else ()
     yield from audit(material.raw, material.ready, progress)
 

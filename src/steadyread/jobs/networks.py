@@ -3,7 +3,6 @@
 import hashlib
 import json
 import warnings
-from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,13 +12,12 @@ from torch import Tensor
 
 from steadyread import records
 from steadyread.assessment import refuse_unsuited
-from steadyread.cases import Cases, image_marks, patient_marks
+from steadyread.cases import image_marks, patient_marks
 from steadyread.classifier import Classifier, Normalise
 from steadyread.errors import Doubt, UsageError
 from steadyread.files import CHECKPOINT, MEMBERS, MODEL, NETWORK, TRAINING
-from steadyread.findings import Finding
 from steadyread.jobs.material import Listed, Material, listed, refuse_absent
-from steadyread.models.loading import fill, load_classifier_module, read_card, save_weights, trained_state
+from steadyread.models.loading import fill, load_classifier_module, save_weights, trained_state
 from steadyread.models.pretrained import load_pretrained
 from steadyread.models.scales import scale_of, stated_scale
 from steadyread.progress import Progress, at_work, quiet
@@ -194,24 +192,6 @@ def card_of(material: Material, digest: str) -> dict[str, Any]:
             "limit": study.data.limit, "synthetic": material.ready.synthetic,
             "split": study.split.model_dump(mode="json") | {"seed": material.seed},
             "training": study.training, "training_digest": digest}
-
-
-def taught_findings(material: Material, attacked: Cases) -> Iterator[Finding]:
-    """Test images, or patients, that the given network was trained or chosen on, as its card tells them."""
-    weights = material.study.model.weights
-    taught = ((read_card(weights) if weights is not None else None) or {}).get("taught")
-    if not isinstance(taught, Mapping):
-        return
-    names = {row.id for row in attacked.part("test").rows}
-    tested = replace(material.raw, rows=tuple(row for row in material.raw.rows if row.id in names))
-    for kind, marks in (("images", image_marks(tested)), ("patients", patient_marks(tested))):
-        known = set(taught.get(kind, ()))
-        seen = [row.id for row, mark in zip(tested.rows, marks, strict=False) if mark in known]
-        if seen:
-            are = "are ones" if kind == "images" else "come from patients"
-            yield Finding(f"taught {kind}", "error", f"{len(seen)} of {len(tested)} test images {are} that the "
-                          "network was trained or chosen on: every figure flatters. Assess other images, or "
-                          "keep the split of its training", len(seen) / len(tested), tuple(seen))
 
 
 def _normalise(model: Model, bounds: Bounds, channels: int | None) -> Normalise:

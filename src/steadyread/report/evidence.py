@@ -40,7 +40,7 @@ _GROUPS: Mapping[str, tuple[str, ...]] = {
                      "exact duplicates", "exact duplicates across parts",
                      "exact duplicates with conflicting labels", "near duplicates", "near duplicates across parts",
                      "near duplicates with conflicting labels", *_SHORTCUTS),
-    "doubts": ("head", "undecided", "one class", "no better than one class", "worse than chance")}
+    "doubts": ("head", "undecided", "one class", "no better than one class", "constant reads", "class order")}
 PLACE = re.compile(r"\{([^{}:]+)(?::(\w+))?\}")
 _OPTIONAL = re.compile(r"\[([^\[\]]*\{[^\[\]]*)\]")
 _WORD = re.compile(r"[a-z][a-z'-]*[,:;]?(\s|$)")

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from steadyread.findings import remedied, titled
 from steadyread.report.inline import data_uri
 from steadyread.report.table import Table
 
@@ -144,7 +145,7 @@ def grid(*groups: "Item | Sequence[Item]", tone: str = "figures") -> Grid:
 
 def notes(findings: Iterable[Mapping[str, Any]], most: int = 12) -> Notes:
     """Stored findings; of what each names the first so many."""
-    return Notes(tuple(Note(str(each["severity"]), str(each["check"]), str(each["message"]),
+    return Notes(tuple(Note(str(each["severity"]), titled(each), remedied(each),
                             _first(each.get("rows") or (), most, ", "), _first(each.get("networks") or (), 6, "; "))
                        for each in findings))
 

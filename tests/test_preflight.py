@@ -1,0 +1,331 @@
+"""Each rule fires on the mistake that it is for, and not on its near misses."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import steadyread as sr
+from fabricate_pictures import Call
+from steadyread.cases import Cases, Preparation, image_marks, patient_marks, prepare
+from steadyread.checks import RULES, Stated, preflight
+from steadyread.checks.sample import Clock
+from steadyread.errors import UsageError
+
+BYTES = (0, 255)
+N = 60
+
+
+def labels(n=N):
+    return np.arange(n) % 2
+
+
+def pictures(n=N, shape=(8, 8), seed=0):
+    """(n, 3, *shape) of 0 to 255: red tells the class everywhere, and blue and green tell nothing."""
+    rng = np.random.default_rng(seed)
+    images = rng.normal(115, 12, (n, 3, *shape))
+    images[:, 0] = rng.normal(np.where(labels(n) == 1, 150, 80)[:, None, None], 12, (n, *shape))
+    images[:, :, 0, 0], images[:, :, 0, 1] = 0, 255
+    return images.clip(*BYTES).astype(np.float32)
+
+
+class Means(nn.Module):
+    """A logit that is linear in the mean of red of images of 0 to 1, and of them alone: exact, without any training."""
+
+    def __init__(self, gain=20.0, bias=0.45, before=lambda x: x, after=lambda z: z):
+        super().__init__()
+        self.weight, self.bias = nn.Parameter(torch.tensor(gain)), nn.Parameter(torch.tensor(bias))
+        self.before, self.after = before, after
+
+    def forward(self, images):
+        red = self.before(images)[:, 0].flatten(1)[:, 2:].mean(1)
+        return self.after(self.weight * (torch.tanh(2 * (red - self.bias)) - 0.02 * red.abs()))
+
+
+def classifier(normalise="unit", output="logit", threshold=0.5, **how):
+    return sr.Classifier(Means(**how), BYTES, output, normalise, threshold)
+
+
+def said(network, images=None, truth=None, **known):
+    """What each rule says, by its code."""
+    found = sr.check(network, (pictures() if images is None else images, labels() if truth is None else truth),
+                     bounds=BYTES, **known)
+    return {each.code: each for each in found.findings}
+
+
+def fired(found):
+    return {code for code, each in found.items() if each.severity in ("error", "warning")} - {"SR601"}
+
+
+def test_an_honest_network_gives_no_doubt_and_all_rules_have_their_own_code():
+    assert fired(said(classifier())) == set()
+    codes = [each.code for each in RULES.values()]
+    assert len(set(codes)) == len(codes)
+    assert all(each.remedy or each.code == "SR601" for each in RULES.values() if each.before)
+
+
+@pytest.mark.parametrize("stated", ["none", "symmetric"])
+def test_another_scale_is_named_where_it_reads_better(stated):
+    finding = said(classifier(stated))["SR103"]
+    assert finding.severity == "error"
+    assert "unit" in finding.message
+    assert "normalise = unit" in finding.remedy
+
+
+@pytest.mark.parametrize("stated", [(1.0, 254.0), (0.0, 250.0)])
+def test_a_scale_that_is_nearly_right_is_no_doubt(stated):
+    assert "SR103" not in fired(said(classifier(stated)))
+
+
+def test_images_of_0_to_1_for_a_network_of_0_to_255_and_inverted_ones():
+    found = sr.check(sr.Classifier(Means(before=lambda x: x / 255), (0, 1), "logit"), (pictures() / 255, labels()),
+                     bounds=(0, 1))
+    assert "0 to 255" in next(each.message for each in found.findings if each.code == "SR103")
+    inverted = said(classifier(before=lambda x: 1 - x, bias=0.38))["SR103"]
+    assert inverted.severity == "error"
+    assert "inverted" in inverted.message
+
+
+def test_blue_first_is_seen_and_grey_in_three_channels_is_not_tried():
+    assert said(classifier(), pictures()[:, ::-1])["SR201"].severity == "error"
+    grey = np.repeat(pictures()[:, :1], 3, axis=1)
+    assert "SR201" not in said(classifier(), grey)
+    assert said(classifier())["SR201"].severity == "ok"
+
+
+@pytest.mark.parametrize(("turn", "name"), [(lambda x: x.flip(-2), "upside down"),
+                                            (lambda x: x.transpose(-1, -2), "rows and columns")])
+def test_images_that_lie_otherwise_than_in_training_are_seen(turn, name):
+    """The class is told by the upper right quarter."""
+    images = pictures()
+    images[:, 0, 4:], images[:, 0, :, :4] = 115, 115
+
+    def quarter(x):
+        return turn(x)[:, :, :4, 4:]
+
+    finding = said(classifier(before=quarter), images)["SR203"]
+    assert finding.severity == "error"
+    assert name in finding.message
+    assert "SR203" not in fired(said(classifier(before=lambda x: x[:, :, :4, 4:]), images))
+
+
+@pytest.mark.parametrize(("fit", "fires"), [("cut", True), ("squash", False)])
+def test_images_that_were_squeezed_in_training_and_are_cut_are_seen(fit, fires):
+    """The class is told by the ends of the longer side."""
+    images = pictures(shape=(8, 24))
+    images[:, 0, :, 7:17] = 115
+    raw = Cases.from_arrays(images, labels(), bounds=BYTES)
+    preparation = Preparation(size=8, fit=fit)
+    found = preflight(classifier(), prepare(raw, preparation), Stated(raw=raw, preparation=preparation))
+    assert ("SR202" in fired({each.code: each for each in found.findings})) == fires
+
+
+@pytest.mark.filterwarnings("ignore::steadyread.errors.Doubt")
+@pytest.mark.parametrize(("output", "after"), [("logit", torch.sigmoid), ("probability", lambda z: z)])
+def test_a_head_that_is_another_is_an_error_and_never_a_crash(output, after):
+    found = said(classifier(output=output, after=after))
+    assert found["SR301"].severity == "error"
+    assert found["SR301"].remedy
+
+
+def test_the_right_heads_are_no_doubt():
+    assert "SR301" not in fired(said(classifier(output="probability", after=torch.sigmoid)))
+
+
+@pytest.mark.parametrize(("gain", "order", "severity"), [(1e-4, 1, "warning"), (1e-4, 0, "error"), (20.0, 1, "ok")])
+def test_reads_that_hardly_differ_are_seen_and_graver_where_they_tell_nothing(gain, order, severity):
+    truth = labels() if order else np.repeat([0, 1], N // 2)
+    assert said(classifier(gain=gain), truth=truth)["SR304"].severity == severity
+
+
+def test_one_class_is_seen():
+    assert said(classifier(after=lambda z: z + 100))["SR303"].severity == "error"
+
+
+def test_classes_in_another_order_are_seen_and_the_order_is_named():
+    finding = said(classifier(), truth=1 - labels(), classes=["a", "b"])["SR401"]
+    assert finding.severity == "error"
+    assert "0 is b, 1 is a" in finding.message
+    assert "SR103" not in fired(said(classifier(), truth=1 - labels()))      # nothing else is blamed for it
+
+
+@pytest.mark.parametrize(("order", "fires"), [([0, 1, 2], False), ([1, 2, 0], True), ([0, 2, 1], True)])
+def test_three_classes_in_another_order_are_seen(order, fires):
+    rng = np.random.default_rng(0)
+    truth = np.arange(N) % 3
+    images = rng.normal(50, 5, (N, 3, 4, 4)).astype(np.float32)
+    images[np.arange(N), truth] += 100
+    images[0, :, 0, 0], images[0, :, 0, 1] = 0, 255
+    network = sr.Classifier(lambda x: 9 * x.mean((2, 3))[:, order], BYTES, "logits", "unit")
+    assert ("SR401" in fired(said(network, images, truth))) == fires
+
+
+def test_labels_that_tell_nothing_put_no_order_in_doubt():
+    rng = np.random.default_rng(3)
+    assert not fired(said(classifier(), truth=rng.integers(0, 2, N))) & {"SR401", "SR103", "SR201", "SR203"}
+
+
+@pytest.mark.parametrize(("claimed", "severity"), [({"accuracy": 0.99}, "error"), ({"accuracy": 0.75}, "ok"),
+                                                   ({"accuracy": 0.4}, "warning"), ({"specificity": 0.98}, "error")])
+def test_a_claim_outside_of_the_interval_fires(claimed, severity):
+    images = pictures()
+    images[::4] = images[1::4]       # a quarter of the images, half of class 0, look like class 1
+    assert said(classifier(), images, claimed=claimed)["SR402"].severity == severity
+
+
+def test_a_claim_of_an_unknown_metric_is_refused():
+    with pytest.raises(UsageError, match="no metric 'acuracy': did you mean 'accuracy'"):
+        said(classifier(), claimed={"acuracy": 0.9})
+    with pytest.raises(UsageError, match="between 0 and 1"):
+        said(classifier(), claimed={"accuracy": 93.4})
+
+
+@pytest.mark.parametrize(("shift", "fires"), [(6.0, True), (0.5, False)])
+@pytest.mark.parametrize("parts", [None, ["test", "test", "validation", "validation"] * (N // 4)])
+def test_a_threshold_that_validation_images_would_not_choose_is_seen(shift, fires, parts):
+    known = {} if parts is None else {"parts": parts}
+    found = said(classifier(after=lambda z: z + shift), **known)
+    assert ("SR403" in fired(found)) == fires
+
+
+def test_randomness_company_and_their_near_misses_are_told_apart():
+    random = fired(said(classifier(before=lambda x: nn.functional.dropout(x, 0.2))))
+    assert "SR501" in random
+    company = fired(said(classifier(before=lambda x: x - x.mean((0, 2, 3), keepdim=True) + 0.45)))
+    assert "SR502" in company
+    assert "SR501" not in company
+    assert not fired(said(classifier(before=nn.Dropout(0.2)))) & {"SR501", "SR502"}     # off while evaluating
+
+
+class Normed(nn.Module):
+    """Batch norm before a linear rule of the mean of red; its running statistics are what they are set to."""
+
+    def __init__(self, mean, variance):
+        super().__init__()
+        self.norm = nn.BatchNorm2d(3)
+        self.norm.running_mean[:], self.norm.running_var[:] = mean, variance
+
+    def forward(self, images):
+        return 5 * self.norm(images)[:, 0].flatten(1)[:, 2:].mean(1)
+
+
+@pytest.mark.parametrize(("mean", "variance", "codes"), [
+    (0.45, 0.02, set()), (115.0, 900.0, {"SR103", "SR104"}), (0.0, 1.0, {"SR503"})])
+def test_batch_norm_tells_the_scale_of_its_training_and_stale_statistics(mean, variance, codes):
+    found = fired(said(sr.Classifier(Normed(mean, variance), BYTES, "logit", "unit")))
+    assert codes <= found
+    assert codes or not found
+
+
+def test_half_precision_and_lost_digits_are_seen():
+    half = said(sr.Classifier(Means().to(torch.bfloat16), BYTES, "logit", "unit"))
+    assert half["SR504"].severity == "warning"
+    lost = said(classifier(before=lambda x: (x + 1e6) - 1e6))
+    assert lost["SR504"].severity == "warning"
+    assert said(classifier())["SR504"].severity == "ok"
+
+
+def test_images_and_patients_that_were_taught_are_named():
+    cases = Cases.from_arrays(pictures(), labels(), bounds=BYTES, patients=[f"p{at // 2}" for at in range(N)])
+    stated = Stated(raw=cases, taught={"images": image_marks(cases)[:3], "patients": patient_marks(cases)[4:6]})
+    found = {each.code: each for each in preflight(classifier(), cases, stated).findings}
+    assert (found["SR602"].value, found["SR603"].value) == (3 / N, 2 / N)
+    other = replace(stated, taught={"images": ["other"], "patients": ["other"]})
+    found = {each.code: each for each in preflight(classifier(), cases, other).findings}
+    assert {found[code].severity for code in ("SR602", "SR603")} == {"ok"}
+
+
+def test_test_images_called_as_images_for_training_are_named():
+    ids = [f"{part}/{at}.png" for part in ("train", "test") for at in range(N // 2)]
+    parts = ["train"] * (N // 2) + ["test"] * (N // 2)
+    assert said(classifier(), ids=ids, parts=parts)["SR604"].value == 1
+    other = [f"{at}.png" for at in range(N)]
+    assert said(classifier(), ids=other, parts=parts)["SR604"].severity == "ok"
+
+
+def test_no_time_leaves_rules_that_say_so_and_no_image_is_no_crash():
+    cases = Cases.from_arrays(pictures(), labels(), bounds=BYTES)
+    found = preflight(classifier(), cases, seconds=0.0)
+    assert found.images == 16
+    assert {why for _, why in found.left} == {"the 0 s were over"}
+    broken = replace(cases, load=lambda row: 1 / 0)
+    assert not preflight(classifier(), broken).passed
+    assert Clock().over() is False
+
+
+def test_a_store_of_assess_keeps_what_was_found_before_the_attacks(tmp_path):
+    found = sr.assess(classifier(), (pictures(16), 1 - labels(16)), [sr.pgd(4.0)], bounds=BYTES, store=tmp_path)
+    finding = next(each for each in found.findings if each.check == "class order")
+    assert (finding.code, finding.severity) == ("SR401", "error")
+    assert finding.remedy
+
+
+NET = """
+import torch
+
+class Red(torch.nn.Module):
+    def __init__(self, order=1.0):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.tensor(order))
+
+    def forward(self, images):
+        return 20 * self.weight * torch.tanh(2 * (images[:, 0].flatten(1).mean(1) - 0.45))
+"""
+
+
+@pytest.fixture
+def given(tmp_path):
+    """Pictures in two folders, and a network in a file with its weights: the flags that name them."""
+    from PIL import Image
+
+    for at, image in enumerate(pictures(40).round().astype(np.uint8)):
+        folder = tmp_path / "images" / ("normal", "sick")[at % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image.transpose(1, 2, 0)).save(folder / f"{at}.png")
+    (tmp_path / "net.py").write_text(NET)
+    torch.save({"weight": torch.tensor(1.0)}, tmp_path / "net.pt")
+    return ("--data", "images", "--model", "net.py:Red", "--weights", "net.pt", "--bounds", "0,255",
+            "--output", "logit", "--set", 'data.options.channels="colour"', "--threads", 1)
+
+
+def test_check_prints_a_table_writes_its_verdict_and_ends_with_0(given, steadyread: Call, tmp_path: Path) -> None:
+    told = steadyread("check", *given, "--normalise", "unit", "--claimed", "accuracy=0.98", "--json", "verdict.json")
+    assert told.code == 0, told.err
+    assert "SR103 scale of the pixels" in told.out
+    verdict = json.loads((tmp_path / "verdict.json").read_text())
+    assert verdict["passed"]
+    assert {each["code"] for each in verdict["findings"]} >= {"SR301", "SR401", "SR402", "SR501"}
+    assert not (tmp_path / "runs").exists()
+
+
+def test_check_ends_with_1_where_a_rule_fires_and_with_3_where_the_input_is_bad(given, steadyread: Call) -> None:
+    told = steadyread("check", *given, "--normalise", "none", "--json", "-")
+    assert told.code == 1
+    assert "SR103" in told.err
+    assert not json.loads(told.out)["passed"]
+    assert steadyread("check", *given[:2], "--model", "net.py:Red").code == 2      # no weights
+    assert steadyread("check", "--data", "none", *given[2:]).code == 3
+    told = steadyread("check", *given, "--claimed", "accuracy=93")
+    assert told.code == 2
+    assert "claimed" in told.err
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_keeps_what_the_rules_say_of_a_given_network_and_says_it_first(
+        given, steadyread: Call, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    more = ("--normalise", "none", "--limit", 6, "--epsilon", "2 grey levels", "--set", 'attacks.use=["fgsm"]',
+            "--out", "run")
+    told = steadyread("assess", *given, *more)
+    assert told.code == 0, told.err
+    assert "error SR103 scale of the pixels" in caplog.text
+    caplog.clear()
+    findings = json.loads((tmp_path / "run/findings.json").read_text())
+    assert next(each for each in findings if each.get("code") == "SR103")["severity"] == "error"
+    assert "SR103 scale of the pixels" in (tmp_path / "run/report.html").read_text("utf-8")
+    again = steadyread("assess", *given, *more)
+    assert again.code == 0
+    assert "SR103" not in caplog.text        # taken up from the folder
