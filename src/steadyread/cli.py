@@ -32,7 +32,7 @@ app.add_typer(noise, name="noise")
 _RESULTS = (flags.OUT, flags.OVERWRITE, flags.SHOW_IDS, flags.JSON, flags.GATES, flags.SETS, flags.THREADS)
 _READ = (flags.LAYOUT, flags.EXCLUDE, flags.FILE_COLUMN, flags.LABEL_COLUMN, flags.PATIENT_COLUMN, flags.PART_COLUMN,
          flags.ROOT, flags.PATIENT_PATTERN, flags.UNIT)
-_PREPARED = (flags.WINDOW, flags.CROP, flags.SIZE, flags.FIT, flags.SPACING)
+_PREPARED = (flags.WINDOW, flags.CROP, flags.SIZE, flags.FIT, flags.SPACING, flags.TRANSFORM)
 _NETWORK = (flags.MODEL, flags.WEIGHTS, flags.ARGUMENTS, flags.HYPER_PARAMETERS, flags.BOUNDS, flags.HEAD,
             flags.NORMALISE)
 _ASSESSED = (flags.DATA_PATH, *_NETWORK, flags.FINDINGS, flags.FINDING, flags.THRESHOLD, flags.CLAIMED, flags.LIMIT,

@@ -194,6 +194,8 @@ SIZE = Flag("--size", "Resize to N pixels per axis; --fit says what becomes of o
             int, metavar="N")
 FIT = Flag("--fit", "cut (the ends of longer sides, before), shorter (resize the shorter side, take the centre), pad "
            "or squash. Default: cut.", "preparation.fit", metavar="HOW")
+TRANSFORM = Flag("--transform", "A preparation of your own, file.py:function of an image (channels, rows, columns); "
+                 "the scale that it gives values is undone. Its code is run.", "preparation.transform", metavar="CODE")
 SPACING = Flag("--spacing", "Resample to this pixel spacing.", "preparation.spacing_mm", float, metavar="MM")
 DATA_ROOT = Flag("--data-root", "What a relative data.path begins at. Default: the current folder.", type=Path)
 SCALE = Flag("--scale", "Which of the study's [scales] tables.", "scale", metavar="NAME")

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 from steadyread.cases.case_set import Cases, refuse_non_finite
 from steadyread.cases.operators import Matrix, carried, composed, half_inside, padding_told
 from steadyread.cases.row import Pixels, Row
+from steadyread.cases.transform import Transform, transformed
 from steadyread.errors import InputRefused, UsageError
 from steadyread.types import Bounds, NativeGrid
 
@@ -29,6 +30,8 @@ class Preparation:
     """What is done to each image, in this order; None leaves a step out.
 
     Args:
+        transform: a function of the user's own, which comes first; see `cases.transform.transformed`.
+        unit: of the values that it leaves, where it does more to them than a scale and an offset.
         spacing_mm: the grid is resampled to this pixel spacing (one value, or one an axis).
         crop: the centre of this many pixels an axis (one value, or one an axis); what lies beyond the image
             is filled with the native range's lowest value.
@@ -53,6 +56,8 @@ class Preparation:
     fit: Fit = "cut"
     central: float = 1.0
     interpolation: Interpolation = "linear"
+    transform: Transform | None = None
+    unit: str | None = None
 
 
 def prepare(cases: Cases, preparation: Preparation) -> Cases:
@@ -66,6 +71,8 @@ def prepare(cases: Cases, preparation: Preparation) -> Cases:
         InputRefused: a spacing is asked for and a row has none.
     """
     _refuse_nonsense(preparation)
+    if preparation.transform is not None:
+        cases = transformed(cases, preparation.transform, preparation.unit, seen_by(preparation, cases.bounds))
     for row in cases.rows:
         if preparation.spacing_mm is not None and row.spacing_mm is None:
             raise InputRefused(f"{row.where or row.id}: no pixel spacing is known, so the image cannot be "
@@ -90,6 +97,11 @@ def prepare(cases: Cases, preparation: Preparation) -> Cases:
     return replace(cases, rows=tuple(_prepared(row, preparation) for row in cases.rows), load=load, bounds=bounds,
                    native=native, mask=lambda row: _mask(cases.mask(row.source), row.source, preparation),
                    notes=(*cases.notes, *_cuts(cases, preparation)))
+
+
+def seen_by(preparation: Preparation, bounds: Bounds) -> Bounds:
+    """The values within which a transform of the user's own is looked at: the window, where there is one."""
+    return bounds if preparation.window is None else Bounds(*preparation.window, bounds.unit)
 
 
 def _cuts(cases: Cases, preparation: Preparation) -> Iterator[str]:
@@ -320,6 +332,9 @@ def _refuse_nonsense(preparation: Preparation) -> None:
 
 
 def _refuse_ways(preparation: Preparation) -> None:
+    if preparation.unit is not None and preparation.transform is None:
+        raise UsageError("preparation.unit is that of what preparation.transform leaves, and there is none: the unit "
+                         "of stored values is data.options.unit")
     for name, value, known in (("fit", preparation.fit, get_args(Fit)),
                                ("interpolation", preparation.interpolation, get_args(Interpolation))):
         if value not in known:

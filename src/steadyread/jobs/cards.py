@@ -15,12 +15,18 @@ from steadyread.study import Model, Study
 from steadyread.study.section import in_words
 
 
-def refuse_unnamed(stated: Mapping[str, Any], folder: Path, named: object) -> None:
-    """A run's folder may come from a stranger, and a network that is not built in is code: who trusts it names it.
+def refuse_unnamed(stated: Mapping[str, Any], folder: Path, named: object, transform: object = None) -> None:
+    """A run's folder may come from a stranger, and a network that is not built in is code, as a transform of images is:
+    who trusts it names it.
 
     Raises:
-        InputRefused: the folder's study names a factory, and `named`, which the user says, is another or None.
+        InputRefused: the folder's study names a factory or a transform, and `named` or `transform`, which the user
+            says, is another or None.
     """
+    own = (stated.get("preparation") or {}).get("transform")
+    if own is not None and own != transform:
+        raise InputRefused(f"the run {folder} would import and run the code of {own}, named in its {SETTINGS}: if you "
+                           f"trust it, give preparation.transform = {own}")
     model = (stated.get("model") or {}).get("name", "vgg16")
     if model not in BUILT_IN and model not in FORMATS and library_of(model) is None and model != named:
         raise InputRefused(f"the run {folder} would import and run the code of {model}, named in its {SETTINGS}: "
@@ -77,7 +83,7 @@ def settings_of(card: Mapping[str, Any], study: Study, raw: Cases) -> dict[str, 
     """
     settings = {"model": model_of_card(card, study.model)}
     if "preparation" in card:
-        settings["preparation"] = card["preparation"]
+        settings["preparation"] = _trusted(card["preparation"], study)
     if "split" in card and card.get("data") == {"name": raw.name, "images": len(raw)} and _knows(card, raw):
         settings |= {"split": card["split"], "data": {"limit": card.get("limit")}}
     return settings
@@ -95,6 +101,19 @@ def model_of_card(card: Mapping[str, Any], stated: Model) -> dict[str, Any]:
                            f"trust that code, give model.name = {named}")
     return {"name": named} | {key: card[key] for key in ("arguments", "output", "normalise", "threshold", "window")
                               if key in card}
+
+
+def _trusted(preparation: dict[str, Any], study: Study) -> dict[str, Any]:
+    """What images went through, if the user names the code that it names.
+
+    Raises:
+        InputRefused: it names a transform that the user does not.
+    """
+    own = preparation.get("transform")
+    if own is not None and own != study.preparation.transform:
+        raise InputRefused(f"{study.model.weights} is for images through {own}: if you trust that code, give "
+                           f"preparation.transform = {own}")
+    return preparation
 
 
 def _knows(card: Mapping[str, Any], raw: Cases) -> bool:

@@ -8,9 +8,12 @@ from inspect import signature
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from steadyread.cases import (
     READERS,
     Cases,
+    Preparation,
     balance,
     beside,
     fingerprint,
@@ -25,8 +28,10 @@ from steadyread.cases import (
     spooled,
 )
 from steadyread.cases import fold as folded
+from steadyread.cases.geometry import seen_by
 from steadyread.cases.opening import recognised
 from steadyread.cases.readable import readable
+from steadyread.cases.transform import scale_of
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import file_or_folder
 from steadyread.jobs.cards import refuse_unstated, settings_of
@@ -199,9 +204,40 @@ def _ready(known: Listed, raw: Cases) -> tuple[Study, Cases, Cases]:
     stated = known.study
     if "window" not in known.asked.preparation.model_fields_set:
         stated = _windowed(stated, raw.bounds)
-    ready = prepare(raw, stated.preparation.preparation())
+    preparation = stated.preparation.preparation()
+    if preparation.transform is None:
+        ready = prepare(raw, preparation)
+    else:      # what it does to values is looked for within the bounds that the network's are stated to be
+        valid = raw if preparation.unit else replace(raw, bounds=_of_the_network(stated.model, raw))
+        stated, ready = _scaled(stated, preparation, known.asked.model, valid), prepare(valid, preparation)
     ready = replace(ready, bounds=_of_the_network(stated.model, ready))
     return with_epsilons(_shaped(stated, ready), ready.bounds), raw, ready
+
+
+def _scaled(study: Study, preparation: Preparation, asked: Model, images: Cases) -> Study:
+    """The study whose network gets the scale of a transform of the user's own back, which is undone on the images.
+
+    Raises:
+        InputRefused: the transform scales values, and another `normalise` is stated.
+        UsageError: a unit of what it leaves, and no bounds.
+    """
+    if preparation.unit is not None and study.model.bounds is None:
+        raise UsageError("preparation.unit: state model.bounds, the valid values of what the transform leaves")
+    if preparation.transform is None or preparation.unit is not None or not len(images):
+        return study
+    bounds = seen_by(preparation, images.bounds)
+    first = images[_first_readable(images)[0]].image
+    scale = scale_of(preparation.transform, tuple(first.shape), bounds)
+    if scale.is_none(bounds):
+        return study
+    found = (*scale.mean, *scale.deviation)
+    stated = asked.normalise if "normalise" in asked.model_fields_set else "none"
+    if stated != "none" and not (isinstance(stated, tuple) and len(stated) == len(found)
+                                 and np.allclose(stated, found, rtol=1e-3)):
+        raise InputRefused(f"preparation.transform {study.preparation.transform} scales values itself, with the mean "
+                           f"{scale.mean[0]:.4g} and the deviation {scale.deviation[0]:.4g}, and model.normalise would "
+                           "do it once more: leave one of them out")
+    return study.model_copy(update={"model": study.model.model_copy(update={"normalise": found})})
 
 
 def _of_the_network(model: Model, images: Cases) -> Bounds:

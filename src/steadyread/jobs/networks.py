@@ -176,7 +176,10 @@ def write_network_file(material: Material, folder: Path) -> None:
         "weights": MODEL if (folder / MODEL).exists() else beside(str(given), folder), "unit": bounds.unit or None,
         "bounds": (bounds.low, bounds.high), "channels": material.channels,
         "classes": () if study.model.findings else material.ready.classes})
-    records.write_text(folder / NETWORK, network_text(model, study.preparation))
+    place, colon, name = (study.preparation.transform or "").partition(":")
+    transform = f"{beside(place, folder)}:{name}" if place.endswith(".py") else place + colon + name or None
+    records.write_text(folder / NETWORK, network_text(model, study.preparation.model_copy(update={
+        "transform": transform})))
 
 
 def card_of(material: Material, digest: str) -> dict[str, Any]:

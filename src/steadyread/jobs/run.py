@@ -124,8 +124,9 @@ def _with_hardening(folder: Path, above: Sequence[Mapping[str, Any]]) -> Study:
     if stated.get("training") is not None and any("train" in settings.get("data", {}) for settings in above):
         raise UsageError(f"--data: the run {folder} was trained on images of its own, and is hardened with those: "
                          "leave it out")
-    refuse_unnamed(stated, folder, next((settings["model"].get("name") for settings in reversed(above)
-                                         if "model" in settings), None))
+    refuse_unnamed(stated, folder, *(next((settings[section].get(key) for settings in reversed(above)
+                                           if section in settings), None)
+                                     for section, key in (("model", "name"), ("preparation", "transform"))))
     under_noise = stated.get("noise") is not None
     for settings in above:
         stated = laid_over(stated, _against_what_it_is_about(stated, settings))

@@ -50,17 +50,38 @@ def factory_of(model: str) -> Callable[..., object]:
         near = difflib.get_close_matches(model, BUILT_IN, n=1)
         meant = f"did you mean '{near[0]}'?" if near else f"known: {', '.join(BUILT_IN)}."
         raise UsageError(f"no network named '{model}': {meant} Your own is package.module:factory")
+    found = _found(place, name)
+    if isinstance(found, nn.Module):   # a network as it stands in the module
+        return partial(copy.deepcopy, found)
+    if not _makes_networks(found):
+        raise UsageError(f"{model} is {_what(found)}, not a function or class that makes a network: not called")
+    return cast("Callable[..., object]", found)
+
+
+def code_of(name: str, key: str) -> object:
+    """What `file.py:name` or `package.module:name` names, of a package that is not Python's own. Importing runs code.
+
+    Raises:
+        UsageError: no such file, module or name; it begins with the `key` that states it.
+        InputRefused: importing it failed.
+    """
+    place, _, inner = name.partition(":")
+    if not place or not inner:
+        raise UsageError(f"{key} is file.py:name or package.module:name; got '{name}'")
+    if place.partition(".")[0] in sys.stdlib_module_names and not place.endswith(".py"):
+        raise UsageError(f"{key}: {name} is of Python's own library, which is not called")
+    with current_folder_importable():
+        return _found(place, inner)
+
+
+def _found(place: str, name: str) -> object:
     found: object = _imported(place)
     for part in name.split("."):
         if not hasattr(found, part):
             near = difflib.get_close_matches(part, dir(found), n=1)
             raise UsageError(f"{place} has no '{name}'" + (f": did you mean '{near[0]}'?" if near else ""))
         found = getattr(found, part)
-    if isinstance(found, nn.Module):   # a network as it stands in the module
-        return partial(copy.deepcopy, found)
-    if not _makes_networks(found):
-        raise UsageError(f"{model} is {_what(found)}, not a function or class that makes a network: not called")
-    return cast("Callable[..., object]", found)
+    return found
 
 
 def library_network(make: Callable[..., nn.Module], fetched: Sequence[str], **arguments: Any) -> nn.Module:
@@ -103,6 +124,8 @@ def _imported(place: str) -> ModuleType:
                                "installed") from problem
         raise UsageError(f"no module named '{place}' (looked in this Python's packages and in {Path.cwd()})"
                          ) from problem
+    except SteadyreadError:
+        raise
     except (Exception, SystemExit) as problem:
         raise InputRefused(f"importing {place} failed: {told(problem)}") from problem
 

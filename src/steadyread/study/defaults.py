@@ -59,6 +59,9 @@ def completed(study: Study, layout: str, card: Mapping[str, Any] | None = None) 
         below = laid_over(_pretrained(study.model.pretrained) if study.model.pretrained else ours, below)
     else:
         below.pop("preparation", None)
+    if study.preparation.transform is not None:    # it does what is to be done: no other size or window is added
+        below, card = ({key: value for key, value in settings.items() if key != "preparation"}
+                       for settings in (below, card or {}))
     if study.noise is not None:
         below = _noise_before_the_window(below if study.linf else
                                          {key: value for key, value in below.items() if key != "attacks"})

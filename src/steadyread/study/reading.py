@@ -216,6 +216,9 @@ def _with_network(stated: Settings) -> Settings:
                          if strange[0] in network else f"{path}: no table [model], which a network's file has")
     own = {key: value for key, value in stated["model"].items() if key != "name"}
     network["model"] = _beside(path.parent, network["model"])
+    transform = network.get("preparation", {}).get("transform")
+    if isinstance(transform, str) and transform.partition(":")[0].endswith(".py"):
+        network["preparation"]["transform"] = placed(transform, path.parent)
     if str(network["model"].get("name", "")).endswith(".toml"):
         raise UsageError(f"{path}: its model.name is another such file, {network['model']['name']}: name the network")
     checked(network, str(path))     # by itself first, so that what is wrong is said to stand there

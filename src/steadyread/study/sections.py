@@ -9,6 +9,7 @@ from pydantic import AfterValidator, Field, TypeAdapter, model_validator
 
 from steadyread.cases import Preparation
 from steadyread.cases.geometry import Fit, Interpolation
+from steadyread.cases.transform import transform_of
 from steadyread.errors import UsageError
 from steadyread.files import HARDENED
 from steadyread.gates import CLEAN, KEPT, STEADY, Gate, gate
@@ -86,11 +87,17 @@ class Preparing(Section):
     fit: Fit = "cut"
     central: float = Field(default=1.0, gt=0, le=1)
     interpolation: Interpolation = "linear"
+    transform: str | None = None    # file.py:name or package.module:name, a function of an image
+    unit: str | None = None
 
     def preparation(self) -> Preparation:
-        """The same, as the cases take it."""
+        """The same, as the cases take it. A transform is imported, which runs its file's code.
+
+        Raises:
+            UsageError, InputRefused: there is none of that name, or it cannot be imported.
+        """
         return Preparation(self.window, self.spacing_mm, self.crop, self.size, self.fit, self.central,
-                           self.interpolation)
+                           self.interpolation, transform_of(self.transform) if self.transform else None, self.unit)
 
 
 class Splitting(Section):
