@@ -4,16 +4,12 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from inspect import signature
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from steadyread.cases import (
     READERS,
     Cases,
-    Preparation,
     balance,
     beside,
     fingerprint,
@@ -22,28 +18,24 @@ from steadyread.cases import (
     of_finding,
     open_cases,
     phantom,
-    prepare,
     relabelled,
     split,
     spooled,
 )
 from steadyread.cases import fold as folded
-from steadyread.cases.geometry import seen_by
 from steadyread.cases.opening import recognised
 from steadyread.cases.readable import readable
-from steadyread.cases.transform import scale_of
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import file_or_folder
 from steadyread.jobs.cards import refuse_unstated, settings_of
+from steadyread.jobs.ready import first_readable, ready_for
 from steadyread.models import loading as models
-from steadyread.models.factories import BUILT_IN
 from steadyread.models.loading import read_card
 from steadyread.progress import Progress, at_work, quiet
-from steadyread.study import Model, Study, completed, with_epsilons
+from steadyread.study import Study, completed
 from steadyread.study.defaults import SYNTHETIC
-from steadyread.units import Bounds, unit_word
+from steadyread.units import unit_word
 
-_LOOKED_AT = 8        # images, to find two that can be read
 _COLOURS = {1: "grey", 3: "colour"}     # how pictures are read for a network that takes so many channels
 _VALIDATION = 0.2    # share of data.train, where the study states none
 
@@ -124,7 +116,7 @@ class Listed:
     def first(self) -> Material:
         """The first two images that can be read, as they would be without any draw and split."""
         cases = self.labelled
-        return Material(*_ready(self, cases.pick(_first_readable(cases))), len(cases))
+        return Material(*ready_for(self.study, self.asked, cases.pick(first_readable(cases))), len(cases))
 
 
 def listed(study: Study) -> Listed:
@@ -181,78 +173,10 @@ def gather(study: Study, fold: int | None = None, labels: str = "class", progres
     raw = relabelled(raw) if labels == "rating" else raw
     if stated.split.balance:
         raw = balance(raw, seed)
-    stated, raw, ready = _ready(known, raw)
+    stated, raw, ready = ready_for(known.study, known.asked, raw)
     raw, ready = readable(raw, spooled(ready), progress)
     learnt = [row for row in taken.rows if row.part == "train" and given] if taught is None else taught.rows
     return Material(stated, raw, ready, whole, frozenset(row.id for row in learnt))
-
-
-def _first_readable(cases: Cases) -> list[int]:
-    """The places of the first two images that can be read; the first, where none of the first few can."""
-    places: list[int] = []
-    for place in range(min(len(cases), _LOOKED_AT)):
-        with suppress(Exception):     # whatever it is, it is said when all are read
-            _ = cases[place]
-            places.append(place)
-        if len(places) == 2:
-            break
-    return places or [0]
-
-
-def _ready(known: Listed, raw: Cases) -> tuple[Study, Cases, Cases]:
-    """The study with what the images decide, the images as read, and as the network sees them."""
-    stated = known.study
-    if "window" not in known.asked.preparation.model_fields_set:
-        stated = _windowed(stated, raw.bounds)
-    preparation = stated.preparation.preparation()
-    if preparation.transform is None:
-        ready = prepare(raw, preparation)
-    else:      # what it does to values is looked for within the bounds that the network's are stated to be
-        valid = raw if preparation.unit else replace(raw, bounds=_of_the_network(stated.model, raw))
-        stated, ready = _scaled(stated, preparation, known.asked.model, valid), prepare(valid, preparation)
-    ready = replace(ready, bounds=_of_the_network(stated.model, ready))
-    return with_epsilons(_shaped(stated, ready), ready.bounds), raw, ready
-
-
-def _scaled(study: Study, preparation: Preparation, asked: Model, images: Cases) -> Study:
-    """The study whose network gets the scale of a transform of the user's own back, which is undone on the images.
-
-    Raises:
-        InputRefused: the transform scales values, and another `normalise` is stated.
-        UsageError: a unit of what it leaves, and no bounds.
-    """
-    if preparation.unit is not None and study.model.bounds is None:
-        raise UsageError("preparation.unit: state model.bounds, the valid values of what the transform leaves")
-    if preparation.transform is None or preparation.unit is not None or not len(images):
-        return study
-    bounds = seen_by(preparation, images.bounds)
-    first = images[_first_readable(images)[0]].image
-    scale = scale_of(preparation.transform, tuple(first.shape), bounds)
-    if scale.is_none(bounds):
-        return study
-    found = (*scale.mean, *scale.deviation)
-    stated = asked.normalise if "normalise" in asked.model_fields_set else "none"
-    if stated != "none" and not (isinstance(stated, tuple) and len(stated) == len(found)
-                                 and np.allclose(stated, found, rtol=1e-3)):
-        raise InputRefused(f"preparation.transform {study.preparation.transform} scales values itself, with the mean "
-                           f"{scale.mean[0]:.4g} and the deviation {scale.deviation[0]:.4g}, and model.normalise would "
-                           "do it once more: leave one of them out")
-    return study.model_copy(update={"model": study.model.model_copy(update={"normalise": found})})
-
-
-def _of_the_network(model: Model, images: Cases) -> Bounds:
-    """The bounds of the images as the network's are stated.
-
-    Raises:
-        InputRefused: it takes images of another unit.
-    """
-    bounds = images.bounds
-    if model.unit and bounds.unit not in ("", model.unit):
-        raise InputRefused(f"{images.name}: its images are in {unit_word(bounds.unit)}, and model.unit says that the "
-                           f"network takes {unit_word(model.unit)}: give images in {unit_word(model.unit)}, or leave "
-                           "model.unit out if these are what it was trained on")
-    low, high = (bounds.low, bounds.high) if model.bounds is None else model.bounds
-    return Bounds(low, high, bounds.unit or model.unit or "")
 
 
 def _parted(raw: Cases, taught: Cases | None, known: Listed, fold: int | None, seed: int) -> Cases:
@@ -374,31 +298,6 @@ def _opened(study: Study, usual: Mapping[str, Any]) -> tuple[str, Cases]:
             options = {key: value for key, value in usual.items() if key in taken} | options
     cases = open_cases(path, layout, bool(study.model.findings), **options)
     return layout or recognised(path, study.data.options).name, cases
-
-
-def _windowed(study: Study, bounds: Bounds) -> Study:
-    """Bounds in HU narrower than the scanner's are a window: values are clipped to it, as a reader's screen does.
-
-    Grey levels are left alone: there, pixels outside the stated bounds mean that the bounds are wrong.
-    """
-    stated = study.model.bounds
-    if stated is None or bounds.unit != "HU":
-        return study
-    preparing = study.preparation.model_copy(update={"window": stated})
-    return study.model_copy(update={"preparation": preparing})
-
-
-def _shaped(study: Study, cases: Cases) -> Study:
-    """What a built-in network must know of the images, unless stated: classes, channels and size."""
-    factory = BUILT_IN.get(study.model.name)
-    if factory is None or not len(cases):
-        return study
-    shape = tuple(cases[0].image.shape)
-    known = {"classes": len(cases.classes), "channels": shape[0],
-             "size": shape[1] if len(set(shape[1:])) == 1 else list(shape[1:])}
-    takes = signature(factory).parameters
-    arguments = {key: value for key, value in known.items() if key in takes} | study.model.arguments
-    return study.model_copy(update={"model": study.model.model_copy(update={"arguments": arguments})})
 
 
 def _seed_of_split(study: Study) -> int:
