@@ -6,12 +6,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import fabricate_noise_hardening as made
 from fabricate_noise import noise_page
 from fabricate_noise_hardening import Method
 from pages import HOSTILE, Page, refuse_outside
+from steadyread import records
 from steadyread.errors import InputRefused
 from steadyread.metrics.summary import as_json
 from steadyread.report import write_report
@@ -99,6 +101,24 @@ def test_a_fold_that_needed_fewer_rounds_keeps_its_last_network(tmp_path: Path) 
     first = hardening.methods[0].rounds[0].under["rings_ct_noise", 100.0].flips
     np.testing.assert_array_equal(first[:, 1], last.under["rings_ct_noise", 100.0].flips[:, 1])
     assert "Stopped (fold 1): No attack found a flip." in Page(noise_page(folder)[0]).text
+    kept = {cell.round: network.reads() for network in open_cells(folder).select(stage="adaptive").networks()
+            for cell in network.cells[:1]}
+    for number, reads in ((1, hardening.methods[0].rounds[0]), (0, last)):
+        assert kept[number].folds == reads.folds
+        np.testing.assert_array_equal(kept[number].logits, reads.logits[(reads.part == "test").any(1)])
+
+
+def test_folds_that_are_hardened_stand_beside_one_that_keeps_the_network_before(tmp_path: Path) -> None:
+    """Where a training failed there is no hardened network: the records of that fold are of the one before."""
+    folder = made.write_hardened(tmp_path, made.METHODS, SMALL)
+    store = records.Store(folder / "hardened/adaptive/fold-0")
+    table = records.read(store.folder)
+    stage = pa.array(["hardened"] * len(table), table.schema.field("stage").type)
+    shutil.rmtree(store.parts)
+    store.parts.mkdir()
+    store.write_part(0, table.set_column(table.schema.get_field_index("stage"), "stage", stage))
+    last = next(open_cells(folder).select(stage="adaptive", round=0).networks()).reads()
+    assert last.there.all(1).sum() == (last.part[:, 0] == "test").sum() > 0
 
 
 def test_methods_that_the_study_no_longer_names_are_left_out(tmp_path: Path) -> None:

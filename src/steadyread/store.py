@@ -135,10 +135,16 @@ class Opened:
         return own if own.cells else next(self.networks())
 
     def networks(self) -> Iterator["Opened"]:
-        """The cells of each data set, network and stage: one network, or one a fold."""
+        """The cells of each data set, network and stage: one network, or one a fold.
+
+        A fold that needed fewer rounds of a hardening keeps its last network in those that it went without.
+        """
         keys = dict.fromkeys((cell.data, cell.network, cell.stage, cell.round) for cell in self.cells)
         for data, network, stage, number in keys:
-            yield self.select(data=data, network=network, stage=stage, round=number)
+            alike = self.select(data=data, network=network, stage=stage)
+            own = {cell.fold: cell for cell in alike.cells if cell.round == number}
+            last = {cell.fold: replace(cell, round=number) for cell in alike.cells if not cell.round}
+            yield replace(self, cells=tuple((last | own)[fold] for fold in sorted(last | own, key=lambda at: at or 0)))
 
     @property
     def plan(self) -> Mapping[str, Any]:
@@ -170,9 +176,7 @@ class Opened:
             raise InputRefused(f"{self.folder}: its folds have images of other bounds: {', '.join(map(str, bounds))}")
         tables = {cell.fold or 0: cell.table for cell in self.cells}
         first = next(iter(tables.values()))
-        wanted = part or part_of(first)
-        stages = first["stage"].unique().to_pylist()
-        return reads_of(tables if len(tables) > 1 else first, wanted, stages[0] if stages else None,
+        return reads_of(tables if len(tables) > 1 else first, part or part_of(first), None,
                         next(iter(bounds.values())), next(iter(several))[1])
 
 
