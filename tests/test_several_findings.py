@@ -191,5 +191,14 @@ def test_a_run_over_all_findings_from_the_command_line(tmp_path: Path, monkeypat
     assert main(words) == 0                                     # finished work is taken up
     assert json.loads(Path("run/jobs/Mass/fold-0/plan.json").read_text())["model"]["threshold"] == 0.3
     assert json.loads(Path("run/study.json").read_text())["model"]["threshold"] == {"Mass": 0.3}
+    capsys.readouterr()
+    assert main(["triage", "run"]) == 3
+    assert "the findings Effusion, Mass, Pleural Thickening: name one" in capsys.readouterr().err
+    assert main(["triage", "run", "--network", "Mass", "--json"]) == 0
+    reads = [row["n"] for row in summary["numbers"] if (row["network"], row["measure"]) == ("Mass", "accuracy")]
+    assert json.loads(capsys.readouterr().out)["images"] == reads[0]
+    page = Path("run/report.html").read_text()
+    assert all(f"<h2>{title}</h2>" in page for title in (
+        "Finding by finding", "Calibration by finding", "Triage by finding"))
     assert main([*words[:-1], "other", "--finding", "Nodule"]) == 2
     assert "--finding: no finding 'Nodule'" in capsys.readouterr().err

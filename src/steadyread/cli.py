@@ -145,12 +145,13 @@ def harden(given: Given) -> None:
     _carry_out(given, more)
 
 
-@command(flags.RUN, flags.WITHHOLD, flags.RESAMPLED, flags.OUT, flags.JSON)
+@command(flags.RUN, flags.OF_NETWORK, flags.WITHHOLD, flags.RESAMPLED, flags.OUT, flags.JSON)
 def triage(given: Given) -> None:
     """Which reads of a run to withhold for a human; writes the list as triage.csv. Needs no model."""
     from steadyread.stored import triage_run
 
-    _say(given, triage_run(given[flags.RUN], given[flags.WITHHOLD], given[flags.RESAMPLED], given[flags.OUT]),
+    _say(given, triage_run(given[flags.RUN], given[flags.WITHHOLD], given[flags.RESAMPLED], given[flags.OUT],
+                            given[flags.OF_NETWORK]),
          "triage_lines")
 
 

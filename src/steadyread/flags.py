@@ -243,6 +243,8 @@ HARDENING_EPOCHS = Flag("--epochs", "Epochs of the hardening. Default: 15; for a
 SCRATCH = Flag("--from-scratch", "Begin with an untrained network.", "hardening.scratch", bool)
 WITHHOLD = Flag("--withhold", "Share of the reads that a human takes. Default: 0.2.", type=float,
                 least=0.01, most=0.99)
+OF_NETWORK = Flag("--network", "Which network of the run: a finding, or a variant. Default: the study's own.",
+                  metavar="NAME")
 STRICT = Flag("--strict", "Exit with 3 on errors or missing files.", type=bool)
 
 CASE_IDS = Flag("--case", "A case to explain. Repeatable. Default: some that flip, and a steady one.", type=_MANY,

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from steadyread import records
-from steadyread.errors import InputRefused, unwritable
+from steadyread.errors import InputRefused, UsageError, unwritable
 from steadyread.files import PAGE, SALT, SETTINGS, SUMMARY
 from steadyread.folder_lock import locked, sweep
 from steadyread.metrics.combination import combination_of
@@ -18,30 +18,33 @@ from steadyread.metrics.reads import Reads
 from steadyread.metrics.summary import as_json
 from steadyread.metrics.triage import FREE, SMALLEST_FLIP, scores, triage, with_combined
 from steadyread.names import cell
+from steadyread.registry import nearest
 from steadyread.report import write_report
 from steadyread.report.shareable import IN_REPORT, Shareable, secret_of
-from steadyread.store import open_cells, refuse_several_sets, run_folder, seed_of
+from steadyread.store import PLAIN, Opened, open_cells, refuse_several_sets, run_folder, seed_of
 from steadyread.words.plain import comparison
 
 LIST = "triage.csv"
 
 
-def triage_run(folder: str | Path, withhold: float | None = None, seed: int | None = None, out: str | Path | None = None
-               ) -> dict[str, Any]:
+def triage_run(folder: str | Path, withhold: float | None = None, seed: int | None = None,
+               out: str | Path | None = None, network: str | None = None) -> dict[str, Any]:
     """What to withhold for a human, as plain values, and the list of reads as triage.csv in `out`.
 
     Args:
         withhold: share of the reads; what the run's study states if None.
         seed: by which intervals are resampled; the run's own if None.
         out: the run's own folder if None.
+        network: whose reads they are; the study's own if None.
 
     Raises:
-        InputRefused: no records there, or no smallest flips in them.
+        InputRefused: no records there, or no smallest flips in them; several findings, of which none is named.
+        UsageError: no such network.
     """
     folder = Path(folder)
     settings = records.read_object(folder / SETTINGS) or {}
     refuse_several_sets(folder, settings)
-    own = open_cells(folder).own
+    own = _network(open_cells(folder), network)
     reads, validation = own.reads(), own.reads("validation")
     if reads.smallest_flip("prediction") is None:
         raise InputRefused(f"{folder} has no smallest flips against the prediction, which triage goes by: assess "
@@ -53,6 +56,17 @@ def triage_run(folder: str | Path, withhold: float | None = None, seed: int | No
     records.write_text(path, _listed(reads, found, shared))
     plain: dict[str, Any] = as_json(found | {"comparison": comparison(found), "list": str(path)})
     return plain
+
+
+def _network(opened: Opened, name: str | None) -> Opened:
+    """The network of that name, the study's own if None."""
+    plain = opened.select(stage=PLAIN)
+    names = list(dict.fromkeys(cell.network for cell in plain.cells))
+    if name is None and len(names) > 1 and plain.cells[0].finding:
+        raise InputRefused(f"{opened.folder} has the findings {', '.join(names)}: name one of them as the network")
+    if name is not None and name not in names:
+        raise UsageError(f"network: no network '{name}'{nearest(name, names)}")
+    return opened.own if name is None else plain.select(network=name)
 
 
 def report_run(folder: str | Path, seed: int | None = None, out: str | Path | None = None, show_ids: bool = False

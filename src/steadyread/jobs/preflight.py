@@ -15,6 +15,7 @@ from steadyread.classifier import Classifier
 from steadyread.errors import HeadRefused, UsageError
 from steadyread.files import PREFLIGHT
 from steadyread.findings import Finding
+from steadyread.jobs.cards import with_findings
 from steadyread.jobs.material import Listed, Material, gather, listed, refuse_absent
 from steadyread.jobs.networks import classifier_of, device_of, placed
 from steadyread.models.loading import read_card
@@ -55,6 +56,7 @@ def check_study(study: Study, progress: Progress = quiet) -> dict[str, Any]:
         raise UsageError("check looks at one given network: give --model FILE, or --weights FILE (model.weights), and "
                          "one data set")
     refuse_absent(study)
+    study = with_findings(study)
     device_of(study)
     refuse_unknown_claims(study.model.claimed)
     found = {}
