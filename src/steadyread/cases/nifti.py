@@ -1,6 +1,7 @@
 """NIfTI volumes as arrays (z, y, x) of one stated orientation, through nibabel where it is installed."""
 
 import gzip
+import logging
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from steadyread.errors import InputRefused
 from steadyread.extras import library
 from steadyread.files import regular_file
 
+logging.getLogger("nibabel").addHandler(logging.NullHandler())   # a damaged file is refused once, in our words
 _HEADERS = {348: "Nifti1Header", 540: "Nifti2Header"}    # by their size, which they state first
 _SINGLE = (b"n+1\0", b"n+2\0\r\n\x1a\n")               # the magic of header and voxels in one file
 _LARGEST = 512 * 2**20    # bytes of a volume in memory: 512 x 512 x 1024 voxels of 16 bits
