@@ -136,7 +136,6 @@ def arrays(path: Path, **changes: np.ndarray) -> Path:
     ({"train_images": np.zeros((4, 6, 6), np.float32)}, ("train_images", "uint8", "float32")),
     ({"train_images": np.zeros((4, 6), np.uint8)}, ("train_images", "(4, 6)")),
     ({"train_images": np.array([{}, 1, 2, 3], object)}, ("train_images", "Python objects")),
-    ({"train_labels": np.zeros((4, 14), np.uint8)}, ("train_labels", "14 columns")),
     ({"train_labels": np.zeros(3, np.uint8)}, ("train_labels", "(3,)")),
     ({"train_labels": np.array([0, 1, -1, 0])}, ("train_labels row 2", "-1"))])
 def test_npz_of_wrong_content(tmp_path: Path, changes: dict[str, np.ndarray], words: tuple[str, ...]) -> None:

@@ -212,6 +212,11 @@ def test_compressed_pixels_are_those_that_were_compressed(tmp_path: Path, syntax
         open_cases(tmp_path)[0]
 
 
+def test_a_mammogram_has_no_hu(tmp_path: Path) -> None:
+    with pytest.raises(InputRefused, match="MG holds no HU"):
+        one(tmp_path, lambda path: dicom(path, RAMP), "1.dcm", unit="HU")
+
+
 def _made(folder: Path) -> Path:
     folder.mkdir()
     return folder
@@ -314,21 +319,24 @@ def test_columns_of_any_name(tmp_path: Path, separator: str) -> None:
         open_cases(table, label_column="Finding")
 
 
-def test_files_may_lie_in_a_folder_that_is_stated(tmp_path: Path) -> None:
+def test_files_may_lie_in_a_folder_that_is_stated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     _table(tmp_path, "")
     (tmp_path / "tables").mkdir()
     table = tmp_path / "tables" / "list.csv"
     table.write_text(f"file,label\nx/p1_a.png,0\n{tmp_path}/y/p2_a.png,1\n")
-    for root in ("..", str(tmp_path)):
+    monkeypatch.chdir(tmp_path)
+    for root in (".", str(tmp_path)):
         assert len(open_cases(table, root=root)) == 2
+    with pytest.raises(InputRefused, match=r"data\.options\.root: .*/pics is no folder"):
+        open_cases(table, root="pics")
     table.write_text("file,label\nx/p1_a.png,0\n../secret.png,1\n")
     with pytest.raises(InputRefused, match="is refused"):
-        open_cases(table, root="..")
+        open_cases(table, root=".")
     (tmp_path / "z").mkdir()
     (tmp_path / "x" / "p1_a.png").rename(tmp_path / "z" / "p2_a.png")
     table.write_text("file,label\nx/p1_b.png,0\np2_a,1\n")
     with pytest.raises(InputRefused, match=r"'p2_a' may be y/p2_a\.png or z/p2_a\.png"):
-        open_cases(table, root="..")
+        open_cases(table, root=".")
 
 
 def test_patients_by_a_pattern_of_the_path(tmp_path: Path) -> None:

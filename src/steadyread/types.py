@@ -156,7 +156,7 @@ def alike(one: Sequence[int], other: Sequence[int]) -> str:
         return "all must have the same axes (channels, then space)"
     if tuple(one[1:]) == tuple(other[1:]):
         return "read all as grey or all as colour"
-    return "crop or resize to one size first"
+    return "crop or resize to one size first (preparation.crop, preparation.size)"
 
 
 def uniform_noise(keys: Sequence[str], shape: Sequence[int], seed: int, draw: int) -> Tensor:

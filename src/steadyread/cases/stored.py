@@ -28,7 +28,8 @@ MOST_BYTES = 2**28     # of one image's array: 512 x 512 x 512 voxels of 16 bits
 _MOST_ROWS = 10**6
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _BROKEN = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError,
-           struct.error, tokenize.TokenError, SyntaxError, MemoryError, OverflowError, TypeError, KeyError, AttributeError, IndexError)
+           struct.error, tokenize.TokenError, SyntaxError, MemoryError, OverflowError, TypeError, KeyError,
+           AttributeError, IndexError)
 
 
 class Mapped(np.memmap[Any, Any]):

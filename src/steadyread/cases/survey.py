@@ -131,7 +131,8 @@ def _not_understood(file: Path) -> InputRefused:
     if "\0" in seen or "\ufffd" in seen:   # bytes that are no letters
         seen = " (not text in UTF-8)"
     return InputRefused(f"{file}: this table{seen} beside folders of pictures is not understood, and may say what "
-                        f"they are: give {NEEDED}, or state data.layout = folders if the folders are the classes")
+                        f"they are: give {NEEDED}, or name it as data.path with its columns (data.options.file_column, "
+                        "label_column), or state data.layout = folders if the folders are the classes")
 
 
 def _names_pictures(file: Path, stems: Sequence[str], least: float) -> bool:

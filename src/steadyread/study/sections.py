@@ -275,6 +275,9 @@ class Study(Section):
             return self
         data = self.data.model_copy(update={key: str(folder / stated) for key, stated in (
             ("path", self.data.path), ("train", self.data.train)) if stated is not None})
+        root = data.options.get("root")
+        if isinstance(root, str):
+            data = data.model_copy(update={"options": {**data.options, "root": str(folder / root)}})
         return self.model_copy(update={"data": data})
 
 

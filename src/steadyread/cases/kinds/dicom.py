@@ -33,6 +33,9 @@ def images(files: Sequence[Path], asked: Asked) -> Images:
         raise InputRefused(f"{files[0].parent}: images of several modalities ({mixed}), whose values have no scale in "
                            "common; give one modality")
     hu = "CT" in modalities and not asked.voi
+    if asked.unit == HU.unit and not hu:
+        raise InputRefused(f"{files[0].parent}: {', '.join(modalities)} holds no HU, which is the unit of CT without a "
+                           "window: leave data.options.unit out")
 
     def read(file: Path) -> Pixels:
         header = _header(file)

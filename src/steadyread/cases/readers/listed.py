@@ -35,7 +35,7 @@ class Columns:
     Args:
         file_column, label_column, patient_column, part_column: how its columns are called, where not file, label,
             patient and part.
-        root: the folder that its files are in, absolute or from the table's own, which it is unless stated.
+        root: the folder that its files are in; the table's own unless stated.
         classes: the class names in order; another label is refused. By default the labels found. Where all labels are
             numbers from 0, they count these names.
     """
@@ -90,7 +90,9 @@ def read(path: Path, asked: Asked, columns: Columns) -> Cases:
     names, place_of = _classes(stated, columns.classes)
     refuse_two_spellings("labels", () if columns.classes else names, table)
     refuse_two_spellings("patients", {_plain(line.text("patient")) for line in lines}, table)
-    root = table.parent if columns.root is None else (table.parent / Path(columns.root).expanduser()).resolve()
+    root = table.parent if columns.root is None else Path(columns.root).expanduser().resolve()
+    if columns.root is not None and not is_folder(root):
+        raise InputRefused(f"data.options.root: {root} is no folder{nearest(root)}")
     files, searched = _located(lines, root)
     kept, excluded = without_excluded(files, root, asked.exclude)
     left = set(kept)
