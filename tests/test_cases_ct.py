@@ -162,8 +162,19 @@ def test_coordinates_of_other_worlds_and_places_outside(tmp_path: Path) -> None:
                for note in cases.notes)
     with pytest.raises(InputRefused, match=r"line 4: the place lies 66 mm outside the series .*coordinates = \"RAS\""):
         cases[2]
-    with pytest.raises(UsageError, match="LPS or RAS; got 'voxel'"):
+    with pytest.raises(UsageError, match="'LPS' or 'RAS'; got 'voxel'"):
         open_cases(tmp_path, coordinates="voxel")
+
+
+def test_a_table_may_lie_elsewhere_and_name_its_columns_itself(tmp_path: Path) -> None:
+    write_series(tmp_path / "images" / "scan")
+    (tmp_path / "tables").mkdir()
+    write_points(tmp_path / "tables", [middle(UPRIGHT)] * 2, header="x,y,z,diagnosis", who=["a", "b"])
+    stated = {"root": "../images", "label_column": "diagnosis", "patient_column": "who", "series": "1.2.3"}
+    cases = open_cases(tmp_path / "tables" / "points.csv", box_mm=4, **stated)
+    assert [(row.patient, row.raw_label) for row in cases.rows] == [("a", "malignant"), ("b", "benign")]
+    with pytest.raises(InputRefused, match=r"no column 'label'; it has x, y, z, diagnosis, who: name yours"):
+        open_cases(tmp_path / "tables", root="../images", series="1.2.3", coordinates="LPS")
 
 
 @pytest.mark.parametrize(("tags", "told"), [
@@ -209,7 +220,8 @@ def test_tables_that_say_something_else(tmp_path: Path, text: str, told: str) ->
 
 @pytest.mark.parametrize(("options", "told"), [
     ({"box_mm": 0}, "box_mm must be positive"), ({"box_mm": 9999}, "points; at most"),
-    ({"spacing_mm": "fine"}, "positive")])
+    ({"spacing_mm": "fine"}, "spacing_mm: .*valid number"), ({"spacing_mm": -1}, "positive"),
+    ({"box_mm": (5, 5)}, "one value or three")])
 def test_options_out_of_range(tmp_path: Path, options: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         open_cases(write_points(tmp_path, [middle(UPRIGHT)] * 2), **options)

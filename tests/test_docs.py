@@ -13,6 +13,7 @@ from test_assessment import made_cases, made_classifier
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TUTORIALS = sorted((ROOT / "docs" / "tutorials").glob("*.md"))      # carried out by test_tutorials.py
 
 
 def blocks(page, language):
@@ -30,7 +31,7 @@ def test_python_in_the_documents_runs(page, tmp_path, monkeypatch, capsys):
     assert "runs" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", [*PAGES, *TUTORIALS], ids=lambda page: page.name)
 def test_every_link_and_command_of_the_documents_exists(page, capsys):
     text = page.read_text("utf-8")
     for link in re.findall(r"\]\(([^)#:]+)\)", text):

@@ -205,5 +205,5 @@ def _facts(headers: Sequence[Header]) -> dict[str, object]:
     facts = {"manufacturer": first.text("Manufacturer"), "manufacturer_model": first.text("ManufacturerModelName"),
              "convolution_kernel": first.text("ConvolutionKernel"), "kvp": first.number("KVP"),
              "slice_thickness_mm": first.number("SliceThickness"),
-             "ctdivol_mgy": sum(doses) / len(doses) if doses else None}    # modulated along the patient
+             "ctdivol_mgy": round(sum(doses) / len(doses), 4) if doses else None}    # modulated along the patient
     return {name: value for name, value in facts.items() if value not in (None, "")}

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,11 +15,11 @@ from steadyread.cases.placed import SeriesBelow, about, boxed, row_of
 from steadyread.cases.reader import reader
 from steadyread.cases.readers.folders import OTHER_IMAGES, in_order, part_of
 from steadyread.cases.row import Row
-from steadyread.cases.set_aside import Exclude, without_excluded
+from steadyread.cases.set_aside import without_excluded
 from steadyread.cases.stack import Stack, series_among
 from steadyread.cases.structures import Structure, is_marking, structures
 from steadyread.cases.tables import Line, header_of, is_table, read_table
-from steadyread.errors import InputRefused, UsageError
+from steadyread.errors import InputRefused
 from steadyread.files import entries, files_below, is_folder, is_regular
 from steadyread.names import shown
 
@@ -27,22 +27,60 @@ from steadyread.names import shown
 _COLUMNS = {"x": ("x_mm", "coordx"), "y": ("y_mm", "coordy"), "z": ("z_mm", "coordz"), "label": ("class",),
             "series": ("seriesuid", "series_uid", "seriesinstanceuid"),
             "patient": ("patient_id", "patientid", "subject"), "part": ("split",), "id": ("nodule_id",)}
-_NEEDED = ("x", "y", "z", "label")
+_AXES = ("x", "y", "z")
+_NEEDED = (*_AXES, "label")
 _DICOM = ("", ".dcm", ".dicom", ".ima")
 _AXIAL = (0, 1, 2)
-Coordinates = Literal["LPS", "RAS"]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """What can be stated of the cubes.
+
+    Args:
+        box_mm: a cube's sides, one value or (z, y, x).
+        spacing_mm: of the grid that it is read on.
+        classes: the class names in order. Structures are of the class that their name contains, in capitals or not;
+            others are left out.
+        coordinates: of a table: `LPS` (x to the patient's left, y to the back: DICOM, ITK) or `RAS`.
+        series: which series, where a table names none and there are several: its uid or the end of it.
+        root: the folder of the DICOM files, absolute or from the table's own, which it is unless stated.
+        label_column, patient_column, part_column: how a table's columns are called, where not label, patient and part.
+        exclude: patterns of files and folders to leave out.
+    """
+
+    box_mm: float | tuple[float, ...] = 32.0
+    spacing_mm: float = 1.0
+    classes: tuple[str, ...] | None = None
+    coordinates: Literal["LPS", "RAS"] = "LPS"
+    series: str | None = None
+    root: str | None = None
+    label_column: str | None = None
+    patient_column: str | None = None
+    part_column: str | None = None
+    exclude: str | tuple[str, ...] = ()
+
+    @property
+    def size(self) -> Size:
+        """Of the cubes. UsageError where they have none."""
+        return Size.of(self.box_mm, self.spacing_mm)
+
+    def column(self, header: Sequence[str], own: str) -> str | None:
+        """By which name a table has one of our columns, None where it has none."""
+        stated = getattr(self, f"{own}_column", None)
+        known = (own, *_COLUMNS[own]) if stated is None else (stated.casefold(),)
+        return next((name for name in header if name.casefold() in known), None)
 
 
 def recognises(path: Path) -> bool:
     """Whether `path` is a table of points, or a folder with one or with an RTSTRUCT, SEG or SR file below it."""
-    return bool(_tables(path)) or (is_folder(path) and any(map(is_marking, _dicom(path))))
+    return bool(_tables(path, _NEEDED)) or (is_folder(path) and any(map(is_marking, _dicom(path))))
 
 
 @reader("ct", recognises=recognises, order=60, defaults={"preparation": {"window": (-1000.0, 400.0)}},
-        looked_for="DICOM series with a CSV of points (x, y, z, label), or with RTSTRUCT, SEG or SR files")
-def read(path: Path, box_mm: float | Sequence[float] = 32.0, spacing_mm: float = 1.0,
-         classes: tuple[str, ...] | None = None, coordinates: Coordinates = "LPS", series: str | None = None,
-         exclude: Exclude = ()) -> Cases:
+        looked_for="DICOM series with a CSV of points (x, y, z, label), or RTSTRUCT, SEG or SR files", takes=(Cut,),
+        possible=lambda path: bool(_tables(path, _AXES)))
+def read(path: Path, cut: Cut) -> Cases:
     """A cube about each point, (1, z, y, x) in HU: z towards the head, y the back, x the patient's left.
 
     A cube is centred at its point and read by plain linear interpolation, see `Box`; an even number of points along an
@@ -53,58 +91,46 @@ def read(path: Path, box_mm: float | Sequence[float] = 32.0, spacing_mm: float =
 
     A label is the table's, or the structure's name without a number behind it (of an SR the finding, where it has one).
 
-    Args:
-        box_mm: the cube's sides, one value or (z, y, x).
-        spacing_mm: of the grid that it is read on.
-        classes: the class names in order. Structures are of the class that their name contains, in capitals or not;
-            others are left out.
-        coordinates: of a table: `LPS` (x to the patient's left, y to the back: DICOM, ITK) or `RAS`.
-        series: which series, where a table names none and there are several: its uid or the end of it.
-        exclude: patterns of files and folders to leave out.
-
     Raises:
         InputRefused: a missing column, nothing marked, or no cube that can be read, with the first one's reason:
             slices that are missing or unevenly spaced, a tilted gantry, values without rescaling, several series
             without a choice.
         UsageError: an option that is out of range.
     """
-    size = Size.of(box_mm, spacing_mm)
-    if coordinates not in ("LPS", "RAS"):
-        raise UsageError(f"coordinates must be LPS or RAS; got '{coordinates}'")
-    tables = _tables(path)
-    root = path if is_folder(path) else path.parent
+    tables = _tables(path, _AXES)
     if len(tables) > 1:
         raise InputRefused(f"{path}: {len(tables)} tables of points ({', '.join(table.name for table in tables)}); "
                            "name the one")
-    files, excluded = without_excluded(list(_dicom(root)), root, exclude)
-    marking = [] if tables else [file for file in files if is_marking(file)]
-    known = SeriesBelow(root, series_among(file for file in files if file not in set(marking)))
-    rows = list(_of_table(tables[0], known, size, coordinates, series) if tables else
-                _of_structures(marking, known, size, classes, series))
+    root = (path if is_folder(path) else path.parent) / Path(cut.root or "").expanduser()
+    files, excluded = without_excluded(list(_dicom(root)), root, cut.exclude)
+    marking = () if tables else tuple(file for file in files if is_marking(file))
+    known = SeriesBelow(root, series_among(sorted(set(files).difference(marking))))
+    rows = list(_of_table(tables[0], known, cut) if tables else _of_structures(marking, known, cut))
     if not rows:
         raise InputRefused(f"{path}: nothing is marked in its {len(marking)} RTSTRUCT, SEG and SR files"
-                           + (f" that is one of {', '.join(classes)}" if classes else ""))
+                           + (f" that is one of {', '.join(cut.classes)}" if cut.classes else ""))
     problems = [row for row in rows if row.source.problem]
     if len(problems) == len(rows):
         raise InputRefused(problems[0].source.problem)
-    names = tuple(classes) if classes else in_order({row.raw_label for row in rows if row.raw_label})
+    names = cut.classes or in_order({row.raw_label for row in rows if row.raw_label})
     unknown = next((row for row in rows if row.raw_label and row.raw_label not in names), None)
     if unknown is not None:
         raise InputRefused(f"{unknown.where}: unknown label '{unknown.raw_label}'; expected one of {', '.join(names)}")
     rows = [replace(row, label=names.index(row.raw_label) if row.raw_label else None) for row in rows]
     unplaced = (f"{len(problems)} of {len(rows)} cubes cannot be read, the first: {problems[0].source.problem}",) \
         if problems else ()
-    cases = cases_of(shown(root.name), rows, names, (), (told_beyond(rows, size), *excluded, *unplaced))
+    cases = cases_of(shown(root.name), rows, names, (), (told_beyond(rows, cut.size), *excluded, *unplaced))
     return replace(cases, patients_known=all(row.patient != row.id for row in rows))
 
 
-def _of_table(table: Path, known: SeriesBelow, size: Size, coordinates: str, series: str | None) -> Iterator[Row]:
-    for line in _lines(table):
-        point = np.array([line.number_in(axis) for axis in "xyz"]) * ((-1, -1, 1) if coordinates == "RAS" else 1)
+def _of_table(table: Path, known: SeriesBelow, cut: Cut) -> Iterator[Row]:
+    size = cut.size
+    for line in _lines(table, cut):
+        point = np.array([line.number_in(axis) for axis in _AXES]) * ((-1, -1, 1) if cut.coordinates == "RAS" else 1)
         patient, part = shown(line.text("patient")), line.text("part")
         if part and not part_of(part):
             raise InputRefused(f"{line.where}: unknown part '{part}'; expected train, validation or test")
-        name = line.text("series") or series
+        name = line.text("series") or cut.series
 
         def placed(name: str | None = name, patient: str = line.text("patient"), point: Points = point) -> Box:
             stack = known.named(name) if name else known.of_patient(patient)
@@ -116,14 +142,14 @@ def _of_table(table: Path, known: SeriesBelow, size: Size, coordinates: str, ser
         yield replace(row, patient=patient or row.patient, part=part_of(part) or "")
 
 
-def _of_structures(files: Sequence[Path], known: SeriesBelow, size: Size, classes: Sequence[str] | None,
-                   series: str | None) -> Iterator[Row]:
+def _of_structures(files: Sequence[Path], known: SeriesBelow, cut: Cut) -> Iterator[Row]:
+    size = cut.size
     for file in files:
         for number, structure in enumerate(structures(file), 1):
-            label = _class_of(structure, classes)
+            label = _class_of(structure, cut.classes)
             if label is not None:
                 def placed(structure: Structure = structure) -> Box:
-                    return _box_of(structure, _series_of(structure, known, series), size)
+                    return _box_of(structure, _series_of(structure, known, cut.series), size)
 
                 yield row_of(f"{shown(file.relative_to(known.root).as_posix())}#{number}", label, structure.where,
                              boxed(placed, size, structure.where), {"structure": shown(structure.name)})
@@ -163,24 +189,22 @@ def _class_of(structure: Structure, classes: Sequence[str] | None) -> str | None
     return max(found, key=len) if found else None      # "malignant" is in "non-malignant", which is the longer
 
 
-def _lines(table: Path) -> list[Line]:
+def _lines(table: Path, cut: Cut) -> list[Line]:
+    """The lines of a table, its columns under our names."""
     header = header_of(table)
-    names = {_name_in(header, own): own for own in _COLUMNS}
-    lines = read_table(table, tuple(filter(None, (_name_in(header, own) for own in _NEEDED))))
+    names = {name: own for own in _COLUMNS if (name := cut.column(header, own)) is not None}
+    lines = read_table(table, tuple(name for name, own in names.items() if own in _NEEDED))
+    if "label" not in names.values():
+        raise InputRefused(f"{table}: no column '{cut.label_column or 'label'}'; it has {', '.join(header[:12])}: name "
+                           "yours with data.options.label_column")
     return [replace(line, values={names.get(key, key): value for key, value in line.values.items()}) for line in lines]
 
 
-def _name_in(header: Sequence[str], own: str) -> str | None:
-    """By which name a table has one of our columns."""
-    known = (own, *_COLUMNS[own])
-    return next((name for name in header if name.casefold() in known), None)
-
-
-def _tables(path: Path) -> list[Path]:
-    """The tables of points at `path`."""
+def _tables(path: Path, needed: Sequence[str]) -> list[Path]:
+    """The tables at `path` that have these of our columns, and no files as tables of images have."""
     files = [path] if is_regular(path) else entries(path) if is_folder(path) else []
     headers = {file: header_of(file) for file in files if is_table(file)}
-    return [file for file, header in headers.items() if all(_name_in(header, own) for own in _NEEDED)
+    return [file for file, header in headers.items() if all(Cut().column(header, own) for own in needed)
             and not any(name.casefold() == "file" for name in header)]
 
 
