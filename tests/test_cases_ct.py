@@ -284,6 +284,20 @@ def test_segments_and_measurement_groups_mark_too(tmp_path: Path) -> None:
     assert open_cases(tmp_path, box_mm=6).classes == ("benign", "malignant")
 
 
+def test_structures_too_large_for_a_cube_leave_the_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("marks", "structures"):
+        monkeypatch.setattr(f"steadyread.cases.{module}.MOST_VOXELS", 100)
+    write_series(tmp_path / "scan")
+    rings = {name: [ring((0, 20, 2), radius)] for name, radius in (("a", 2), ("b", 3), ("body", 9))}
+    write_contours(tmp_path / "rt.dcm", rings)
+    frames = np.zeros((2, 1, 40, 36), bool)
+    frames[0, :, 10:14, 20:23], frames[1, :, 5:30, 5:30] = True, True
+    write_segments(tmp_path / "seg.dcm", ["c", "lung"], frames, (-10, 5, 0))
+    cases = open_cases(tmp_path, box_mm=4)
+    assert [row.raw_label for row in cases.rows if not row.source.problem] == ["a", "b", "c"]
+    assert any("2 of 5 cubes cannot be read" in note and "more than 100 voxels" in note for note in cases.notes)
+
+
 def test_marks_without_a_place_are_refused(tmp_path: Path) -> None:
     write_series(tmp_path / "scan")
     rings = {"benign": [ring((0, 20, 2), 4)], "malignant": [ring((0, 20, 4), 4)]}

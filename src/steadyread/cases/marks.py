@@ -7,8 +7,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadyread.cases.row import Pixels
+from steadyread.errors import InputRefused
 
 Points = NDArray[np.float64]
+MOST_VOXELS = 2**21     # that are marked: a litre at 0.7 x 0.7 x 1 mm
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +61,9 @@ def inside_outlines(outlines: Sequence[Points], shape: Sequence[int]) -> NDArray
     z, in voxels (z, y, x).
 
     Of several in one slice those inside an even number are outside: an outline within another is a hole.
+
+    Raises:
+        InputRefused: more than can be held.
     """
     slices: dict[int, list[Points]] = {}
     for outline in outlines:
@@ -70,8 +75,19 @@ def inside_outlines(outlines: Sequence[Points], shape: Sequence[int]) -> NDArray
             np.ceil(np.max([outline.max(0) for outline in flat], axis=0)) + 1))
         inside = np.logical_xor.reduce([_inside(outline - first, last - first) for outline in flat])
         rows, columns = np.nonzero(inside)
+        refuse_many(sum(map(len, found)) + len(rows))
         found.append(np.column_stack([np.full(len(rows), place), rows + first[0], columns + first[1]]))
     return np.concatenate(found)
+
+
+def refuse_many(voxels: int) -> None:
+    """Refuses more marked voxels than are held.
+
+    Raises:
+        InputRefused: as said.
+    """
+    if voxels > MOST_VOXELS:
+        raise InputRefused(f"more than {MOST_VOXELS:,} voxels are marked: no lesion, about which a cube could be cut")
 
 
 def _inside(outline: Points, extent: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -5,6 +5,7 @@ After DICOM PS3.3 C.8.8.5 and C.8.8.6 (structure set, contours), C.8.20 (segment
 """
 
 import re
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadyread.cases.dicom_header import broken_is_refused, quiet, read_header, whole
+from steadyread.cases.marks import MOST_VOXELS
 from steadyread.errors import InputRefused
 
 _STORED = rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(?:(481\.3)|(66\.[47])|(88\.(?:11|22|33|34|35)))\0?(?![\d.])"
 _HEAD = 1024             # bytes in which the file's own kind stands
 _MOST_VALUES = 2**28     # of a segmentation, unpacked
+_MOST_MARKED = 2**23     # voxels of all segments that are held
 _GROUP, _TRACKING, _FINDING = "125007", "112039", "121071"    # code values of DCM
 
 
@@ -27,9 +30,9 @@ class Structure:
     """What a file marks under one name.
 
     Closed `outlines` (n, 3) and single `points` (n, 3) in the patient's (x, y, z) in mm (LPS), or `pixels`, as (SOP uid
-    of the image, points (n, 2) by row and column from 0). `middles` says that the points are the middles of voxels, all
-    marked. `series` is the uid of the CT series, `frame` that of its frame of reference, `finding` what is marked, each
-    "" where the file does not say.
+    of the image, points (n, 2) by row and column from 0). `middles` says that the points are the middles of all marked
+    voxels, `voxels` in number; too many are left out. `series` is the uid of the CT series, `frame` that of its frame
+    of reference, `finding` what is marked, each "" where the file does not say.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Structure:
     points: NDArray[np.float64] = field(default_factory=lambda: np.empty((0, 3)))
     pixels: tuple[tuple[str, NDArray[np.float64]], ...] = ()
     middles: bool = False
+    voxels: int = 0
     finding: str = ""
 
 
@@ -84,29 +88,47 @@ def _contours(path: Path, tags: Any) -> Iterator[Structure]:
 
 
 def _segments(path: Path, tags: Any) -> Iterator[Structure]:
+    counts, places = _marked(path, tags)
+    series = next((str(each.SeriesInstanceUID) for each in tags.get("ReferencedSeriesSequence", [])), "")
+    for item in tags.SegmentSequence:
+        number, name = int(item.SegmentNumber), str(item.get("SegmentLabel", ""))
+        points = places[number] if counts[number] <= MOST_VOXELS else []
+        if counts[number]:
+            yield Structure(name, f"{path.name} ({name})", series, middles=True, voxels=counts[number],
+                            points=np.concatenate([np.empty((0, 3)), *points]))
+
+
+def _marked(path: Path, tags: Any) -> tuple[Counter[int], dict[int, list[NDArray[np.float64]]]]:
+    """How many voxels each segment marks, and where they are, frame by frame; not of those that mark too many."""
+    values = _frames(path, tags)
+    kind = str(tags.get("SegmentationType", "BINARY"))
+    least = float(tags.get("MaximumFractionalValue", 1)) / 2 if kind == "FRACTIONAL" else 1
+    shared = (tags.get("SharedFunctionalGroupsSequence") or [{}])[0]
+    counts: Counter[int] = Counter()
+    places: dict[int, list[NDArray[np.float64]]] = defaultdict(list)
+    for frame, own in zip(values, tags.PerFrameFunctionalGroupsSequence, strict=True):
+        numbers = np.unique(frame[frame > 0]) if kind == "LABELMAP" else [int(
+            _functional(own, shared, "SegmentIdentificationSequence").ReferencedSegmentNumber)]
+        for number in map(int, numbers):
+            chosen = frame == number if kind == "LABELMAP" else frame >= least
+            counts[number] += int(chosen.sum())
+            if sum(min(count, MOST_VOXELS) for count in counts.values()) > _MOST_MARKED:
+                raise InputRefused(f"{path}: its segments mark more than {_MOST_MARKED:,} voxels; give those of "
+                                   "lesions alone")
+            if counts[number] <= MOST_VOXELS:
+                places[number].append(_in_patient(np.argwhere(chosen), own, shared))
+    return counts, places
+
+
+def _frames(path: Path, tags: Any) -> NDArray[Any]:
+    """The values of a segmentation, (frames, rows, columns)."""
     frames, rows, columns = int(tags.get("NumberOfFrames", 1) or 1), int(tags.Rows), int(tags.Columns)
     if frames * rows * columns > _MOST_VALUES:
         raise InputRefused(f"{path}: {frames} frames of {rows} x {columns} pixels; at most {_MOST_VALUES:,} values are "
                            "read")
     if tags.file_meta.TransferSyntaxUID.is_compressed and not tags.file_meta.TransferSyntaxUID.is_deflated:
         raise InputRefused(f"{path}: a compressed segmentation; decompress it first")
-    values = np.asarray(tags.pixel_array).reshape(frames, rows, columns)
-    kind = str(tags.get("SegmentationType", "BINARY"))
-    least = float(tags.get("MaximumFractionalValue", 1)) / 2 if kind == "FRACTIONAL" else 1
-    shared = (tags.get("SharedFunctionalGroupsSequence") or [{}])[0]
-    places: dict[int, list[NDArray[np.float64]]] = {}
-    for frame, own in zip(values, tags.PerFrameFunctionalGroupsSequence, strict=True):
-        numbers = np.unique(frame[frame > 0]) if kind == "LABELMAP" else [int(
-            _functional(own, shared, "SegmentIdentificationSequence").ReferencedSegmentNumber)]
-        for number in numbers:
-            chosen = frame == number if kind == "LABELMAP" else frame >= least
-            places.setdefault(int(number), []).append(_in_patient(np.argwhere(chosen), own, shared))
-    series = next((str(each.SeriesInstanceUID) for each in tags.get("ReferencedSeriesSequence", [])), "")
-    for item in tags.SegmentSequence:
-        points = places.get(int(item.SegmentNumber), [])
-        name = str(item.get("SegmentLabel", ""))
-        if sum(map(len, points)):
-            yield Structure(name, f"{path.name} ({name})", series, points=np.concatenate(points), middles=True)
+    return np.asarray(tags.pixel_array).reshape(frames, rows, columns)
 
 
 def _functional(own: Any, shared: Any, keyword: str) -> Any:

@@ -10,7 +10,7 @@ import numpy as np
 
 from steadyread.cases.boxes import Box, Size, cases_of, told_beyond
 from steadyread.cases.case_set import Cases
-from steadyread.cases.marks import Points, inside_outlines, marked
+from steadyread.cases.marks import Points, inside_outlines, marked, refuse_many
 from steadyread.cases.placed import SeriesBelow, about, boxed, row_of
 from steadyread.cases.reader import reader
 from steadyread.cases.readers.folders import OTHER_IMAGES, in_order, part_of
@@ -165,6 +165,7 @@ def _series_of(structure: Structure, known: SeriesBelow, series: str | None) -> 
 
 def _box_of(structure: Structure, stack: Stack, size: Size) -> Box:
     """The box about the middle of what is marked: of the voxels inside, or of the points where none is."""
+    refuse_many(structure.voxels)
     voxels = stack.voxel(structure.points) if len(structure.points) else np.empty((0, 3))
     outlines = [stack.voxel(outline) for outline in structure.outlines]
     for uid, pixels in structure.pixels:
