@@ -200,5 +200,8 @@ def test_a_run_over_all_findings_from_the_command_line(tmp_path: Path, monkeypat
     page = Path("run/report.html").read_text()
     assert all(f"<h2>{title}</h2>" in page for title in (
         "Finding by finding", "Calibration by finding", "Triage by finding"))
+    assert main([*words, "--finding", "Mass"]) == 0              # fewer of them, or more, are the same run
+    assert main([*words, "--finding", "Mass", "--fail-below", "Effusion:auc=0.5"]) == 2
+    assert "no finding 'Effusion' is assessed" in capsys.readouterr().err
     assert main([*words[:-1], "other", "--finding", "Nodule"]) == 2
     assert "--finding: no finding 'Nodule'" in capsys.readouterr().err

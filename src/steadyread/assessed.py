@@ -321,8 +321,8 @@ class Assessment:
         cells = self.opened.cells
         sets = list(dict.fromkeys(cell.data or str(cell.plan["data"].get("name", "")) for cell in cells))
         named = (self.opened.settings.get("model") or {}).get("name")
-        names = dict.fromkeys(str(cell.plan["model"].get("name")) if cell.fold is None else named or "networks"
-                              for cell in cells)
+        names = dict.fromkeys(str(cell.plan["model"].get("name")).removesuffix(f" for {cell.network}")
+                              if cell.fold is None or cell.finding else named or "networks" for cell in cells)
         return f"Assessment of {', '.join(names)} on {', '.join(sets)}"
 
     def _doubts(self) -> str:

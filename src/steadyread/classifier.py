@@ -103,7 +103,7 @@ class Classifier:
         return self.findings if isinstance(self.findings, Mapping) else dict.fromkeys(self.findings, self.threshold)
 
     def of(self, finding: str) -> "Classifier":
-        """One of the network's findings, as a classifier of two classes (without it, with it) of that name.
+        """One of the network's findings, as a classifier of two classes (without it, with it).
 
         Raises:
             UsageError: it has no such finding.
@@ -112,7 +112,7 @@ class Classifier:
         if finding not in known:
             raise UsageError(f"no finding '{finding}'{nearest(finding, known)}")
         return replace(self, module=OneFinding(self.module, known.index(finding), len(known)), findings=(),
-                       threshold=self.thresholds[finding], name=finding, passes=Passes())
+                       threshold=self.thresholds[finding], name=f"{self.name} for {finding}", passes=Passes())
 
     @property
     def valid(self) -> Bounds:

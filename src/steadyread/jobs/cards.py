@@ -9,8 +9,10 @@ from pydantic import ValidationError
 from steadyread.cases import Cases, image_marks
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import SETTINGS
+from steadyread.gates import gate
 from steadyread.models.factories import BUILT_IN
 from steadyread.models.format import FORMATS, Facts, library_of
+from steadyread.registry import nearest
 from steadyread.study import Model, Study
 from steadyread.study.section import in_words
 
@@ -37,7 +39,8 @@ def with_findings(study: Study) -> Study:
     """The study with the findings that the network's own files name, where it states none.
 
     Raises:
-        UsageError: the network returns several findings that nothing names, or some are named of a network of classes.
+        UsageError: the network returns several findings that nothing names, some are named of a network of classes, or
+            a gate is of one that is not assessed.
         InputRefused: the files cannot be read.
     """
     model = study.model
@@ -52,6 +55,10 @@ def with_findings(study: Study) -> Study:
     if not model.findings and (model.only or isinstance(model.threshold, dict)):
         raise UsageError("model.only and a threshold for each finding are for a network of several findings: state "
                          "model.findings, all names in the order of its values")
+    for asked in map(gate, study.gates.fail_below if model.findings else ()):
+        if asked.of and asked.of not in model.assessed:
+            raise UsageError(f"the gate '{asked}': no finding '{asked.of}' is assessed"
+                             f"{nearest(asked.of, model.assessed)}")
     return study if model is study.model else study.model_copy(update={"model": model})
 
 

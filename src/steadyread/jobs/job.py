@@ -66,7 +66,7 @@ def material_of(study: Study, cell: Cell, progress: Progress = quiet, known: Lis
 def network_of(study: Study, cell: Cell, material: Material, folder: Path, progress: Progress = quiet) -> Classifier:
     """The plain network of a cell, trained or taken up from its `folder`, where it works."""
     found = classifier_of(material, folder, progress, training_seed(study, cell))
-    return placed(found if study.alone else replace(found, name=cell.network), study)
+    return placed(found if study.alone or study.model.findings else replace(found, name=cell.network), study)
 
 
 def carry_out_job(job: Job, materials: Materials, progress: Progress = quiet) -> None:

@@ -230,7 +230,10 @@ def _taught(study: Study, layout: str, raw: Cases, seed: int) -> Cases | None:
     if own:
         raise InputRefused(f"{study.data.path}: {own} of its images are for training already, so data.train "
                            f"({study.data.train}) would mix two sets: leave it out, or keep only test images there")
-    cases = open_cases(Path(study.data.train).expanduser(), layout, **study.data.options)
+    model = study.model
+    cases = open_cases(Path(study.data.train).expanduser(), layout, bool(model.findings), **study.data.options)
+    if model.findings:
+        cases = of_finding(cases, model.assessed[0], model.findings)
     if cases.classes != raw.classes or cases.bounds != raw.bounds:
         raise InputRefused(f"{study.data.train}: images of {', '.join(cases.classes)} from {cases.bounds.low:g} to "
                            f"{cases.bounds.high:g} {unit_word(cases.bounds.unit)}, where {study.data.path} has "

@@ -26,6 +26,11 @@ class Network:
     triage: Mapping[str, Any] | None = None
 
     @property
+    def title(self) -> str:
+        """Its name, with that of its data set where there are several."""
+        return ", ".join(filter(None, (self.cell.data.replace("_", " "), self.cell.network.replace("_", " "))))
+
+    @property
     def finding(self) -> bool:
         """Whether it is one finding of a network of several."""
         return self.cell.finding

@@ -77,9 +77,6 @@ def read_network(cells: Sequence[Cell], folder: Path, classes: tuple[str, ...] =
     if model.get("name") == ORIGINAL:      # among several networks; here it is called as the study calls it
         named = ((plan.get("study") or {}).get("model") or {}).get("name")
         plan["model"] = model | {"name": named or "the network"}
-    named = ((plan.get("study") or {}).get("model") or {}).get("name")
-    if named and first.finding:
-        plan["model"] = model | {"name": f"{named} for {first.network}"}
     names = classes or tuple(class_names(plan, 0))
     tables = [cell.table for cell in cells]
     places = {cell.folder: f"fold {cell.fold}" if len(cells) > 1 else "" for cell in cells}

@@ -351,7 +351,7 @@ def _gates(study: Study) -> Iterator[str]:
     hardenings = {*((study.hardening.method, *study.hardening.compare) if study.hardening else ()),
                   *((noise.method, *noise.compare) if noise else ())}
     for stated in map(gate, study.gates.fail_below):
-        named = {*study.variants, *study.model.assessed, *hardenings}
+        named = {*study.variants, *study.model.findings, *hardenings}
         if stated.of and stated.of not in named and not study.model.whole:
             yield f"the gate '{stated}': no network or hardening '{stated.of}'{nearest(stated.of, sorted(named))}"
         elif stated.metric == STEADY:

@@ -25,18 +25,15 @@ def by_finding(found: Networks) -> Iterator[Item]:
     rows = []
     for finding in found.findings:
         numbers = [finding.estimate(name) for name in ("AUC", "accuracy", "sensitivity", "specificity")]
-        rows.append((finding.cell.network, *(0 if each is None else each.n for each in numbers[1:3]),
+        rows.append((finding.title, *(0 if each is None else each.n for each in numbers[1:3]),
                      finding.estimate("threshold"), *numbers, *([finding, finding] if LINF in found.threats else [])))
+    rest = "" if any(found.sets) or len(rows) == 1 else (
+        f" What follows and is not by finding is of {found.findings[0].title}.")
     yield table(columns, rows, tone="snug", above="Each finding is a network of its own here: the same weights, one of "
                 "their values, its own labels and threshold. Images of which a finding is not known have no part in "
                 "its row, and each finding was searched for its own smallest flips.",
-                note=f"Intervals are 95 %, over patients, each for itself: of {len(rows)} such intervals of one column "
-                f"about {max(1, round(len(rows) / 20))} leaves out the true value. What follows and is not by finding "
-                f"is of {_first(found)}.")
-
-
-def _first(found: Networks) -> str:
-    return found.findings[0].cell.network
+                note="Intervals are 95 %, over patients, each by itself: one in twenty leaves out the truth, and "
+                f"of many findings the best and the worst stand out a little by chance.{rest}")
 
 
 def _threshold(estimate: Estimate | None) -> str:

@@ -56,7 +56,7 @@ def calibration_by_finding(networks: Networks) -> Iterator[Item]:
                Column("Intercept", forms.stacked(1, 2)), Column("z", forms.only(2, 1)),
                Column("p (Holm)", forms.P_VALUE), Column("Own", forms.only(2, 1), "Threshold"),
                Column("By validation", forms.stacked(1, 2), "Threshold")]
-    rows = [(each.cell.network, *map(each.estimate, ("ece", "brier", "calibration_slope", "calibration_intercept")),
+    rows = [(each.title, *map(each.estimate, ("ece", "brier", "calibration_slope", "calibration_intercept")),
              _value(each, "spiegelhalter_z"), p, _value(each, "threshold"), each.estimate("youden_threshold"))
             for each, p in zip(networks.findings, corrected, strict=True)]
     note = "" if any(each.estimate("youden_threshold") for each in networks.findings) else (

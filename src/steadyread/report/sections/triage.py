@@ -69,7 +69,7 @@ def triage_sets(sets: Sets) -> Iterator[Item]:
 @section("Triage by finding", of=Networks, order=610)
 def triage_by_finding(networks: Networks) -> Iterator[Item]:
     """[A] Table 2 finding by finding, and whether any score beats the margin."""
-    found = {each.cell.network: (each.triage, each.bounds) for each in networks.findings
+    found = {each.title: (each.triage, each.bounds) for each in networks.findings
              if each.triage and each.triage["images"]}
     if not found:
         return
