@@ -350,16 +350,3 @@ def test_patients_by_a_pattern_of_the_path(tmp_path: Path) -> None:
             open_cases(tmp_path, patient_pattern=pattern)
     with pytest.raises(InputRefused, match=r"y/p2_a\.png: .* finds no patient"):
         open_cases(tmp_path, patient_pattern="(p1)")
-
-
-def test_an_image_kind_from_outside_is_one_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from steadyread.cases.kind import KINDS, Asked, Images, Kind, Known
-    from steadyread.units import Bounds
-
-    def images(files: Any, asked: Asked) -> Images:
-        return Images(Bounds(0, 9), lambda file: np.array([[list(map(int, file.read_text()))]]),
-                      lambda file, spaced: Known((1, 1, 3)))
-
-    monkeypatch.setitem(KINDS._things, "digits", Kind("digits", "digits", (".digits",), images))
-    image, cases = one(tmp_path, lambda path: path.write_text("123"), "1.digits")
-    assert (image.tolist(), cases.bounds.high) == ([[[1, 2, 3]]], 9)

@@ -1,5 +1,7 @@
 """A preparation of the user's own: what the network sees is what it gives, and sizes stay in stored units."""
 
+import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -118,13 +120,15 @@ def test_a_size_of_the_layout_is_not_added_to_a_transform() -> None:
 
 
 NETWORK = """
-import torch
 from torch import nn
 
 def wanting_eight():
-    torch.manual_seed(0)
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 1))
+
+def make_net():
+    return nn.Sequential(nn.AdaptiveAvgPool2d(8), nn.Flatten(), nn.Linear(64, 1))
 """
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "data.md"
 
 
 @pytest.fixture
@@ -168,6 +172,29 @@ def test_the_command_line_refuses_in_one_line(assess: Callable[..., object], nam
 def test_a_scale_that_is_stated_twice_is_refused(assess: Callable[..., object]) -> None:
     found = assess("--transform", "prep.py:normalised", "--normalise", "unit")
     assert (found.code, "leave one of them out" in found.err) == (3, True)
+
+
+@pytest.mark.slow
+def test_the_commands_of_the_page_on_images_do_as_it_says(assess: Callable[..., object], steadyread: Call) -> None:
+    from steadyread import open_run
+
+    Path("prepare.py").write_text("def prepared(image):\n    return image[:, ::2, ::2] / 255\n")
+    weights = torch.load("net.pt")
+    torch.save({key.replace("1.", "2."): value for key, value in weights.items()}, "net.pt")
+    files = sorted(Path("images").rglob("*.png"))
+    Path("Data_Entry.csv").write_text("Image Index,Finding,Patient ID\n" + "".join(
+        f"{file.name},{file.parent.name},p{at}\n" for at, file in enumerate(files)))
+    commands = [shlex.split(text.replace("\\\n", " "))[1:] for text in re.findall(
+        r"^    (steadyread (?:.*\\\n)*.*)$", PAGE.read_text(), re.MULTILINE)]
+    assert len(commands) == 2
+    for at, command in enumerate(commands):
+        done = steadyread(*command, "--limit", "4", "--set", "attacks.use=[]", "--set", "attacks.epsilons=[]",
+                          "--out", f"run{at}")
+        assert done.code == 0, done.err
+        Path("Data_Entry.csv").unlink(missing_ok=True)      # beside the images it may say other than their folders
+    patients = {row["patient_id"] for row in open_run("run0").records.to_pylist()}
+    assert len(patients) == 4
+    assert patients <= {f"p{at}" for at in range(12)}
 
 
 def test_a_folder_that_names_code_runs_none_unnamed(tmp_path: Path) -> None:

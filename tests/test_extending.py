@@ -109,6 +109,10 @@ def test_a_package_of_one_s_own_is_seen_everywhere(tmp_path: Path) -> None:
     found = json.loads(steadyread(tmp_path, "audit", "scans", "--layout", "ward", "--json").stdout)
     assert (found["data"], found["images"]) == ("our ward", 60)
     assert json.loads(steadyread(tmp_path, "audit", "scans", "--json").stdout)["data"] == "our ward"
+    for place in ("a/1.digits", "b/2.digits"):
+        (tmp_path / "digits" / place).parent.mkdir(parents=True)
+        (tmp_path / "digits" / place).write_text("0123\n4567\n")
+    assert json.loads(steadyread(tmp_path, "audit", "digits", "--json").stdout)["images"] == 2
     (tmp_path / "net.scores").write_text(json.dumps({"weights": [[0.0] * 144, [0.01] * 144]}))
     told = steadyread(tmp_path, "inspect", "net.scores").stdout
     assert "linear scores (.scores)" in told

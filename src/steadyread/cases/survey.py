@@ -132,7 +132,7 @@ def _not_understood(file: Path) -> InputRefused:
         seen = " (not text in UTF-8)"
     return InputRefused(f"{file}: this table{seen} beside folders of pictures is not understood, and may say what "
                         f"they are: give {NEEDED}, or name it as data.path with its columns (data.options.file_column, "
-                        "label_column), or state data.layout = folders if the folders are the classes")
+                        "data.options.label_column), or state data.layout = folders if the folders are the classes")
 
 
 def _names_pictures(file: Path, stems: Sequence[str], least: float) -> bool:
