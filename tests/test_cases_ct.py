@@ -16,6 +16,7 @@ from fabricate_ct import (
     item,
     write_contours,
     write_groups,
+    write_marking,
     write_segments,
     write_series,
 )
@@ -206,6 +207,10 @@ def test_a_series_beside_a_broken_file_may_lack_it(tmp_path: Path) -> None:
     assert cases[0].image.isfinite().all()
     with pytest.raises(InputRefused, match=r"024.dcm"):
         cases[2]
+    path.unlink()
+    other = write_marking(tmp_path / "one" / "other.dcm", "SR")
+    other.write_bytes(other.read_bytes()[:-3])        # no slice, whatever it holds
+    assert open_cases(tmp_path, box_mm=4)[2].image.isfinite().all()
 
 
 @pytest.mark.parametrize(("text", "told"), [

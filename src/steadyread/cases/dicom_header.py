@@ -28,6 +28,7 @@ _PIXELS, _UNDEFINED = (0x7FE00008, 0x7FE00009, 0x7FE00010), 0xFFFFFFFF
 _GROUPS = (0x0002, 0x0008)    # with which a data set begins
 # A number, with its unit behind it where someone wrote that too.
 _NUMBER = re.compile(r"\s*([+-]?(?:\d+\.?\d*|\.\d+)(?:e[+-]?\d+)?)\s*(?:mm|mas|ma|ms|kvp?|hu)?\s*", re.I | re.ASCII)
+_STORED, _HEAD = re.compile(rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(\d+(?:\.\d+)*)"), 1024
 _DOSES_AGREE = 1.1    # ratio of the exposure tag and current x time that needs no word
 _PITCH = 2.0          # ratio that a pitch explains (the tag then has effective mAs); beyond, one of them is wrong
 
@@ -83,6 +84,17 @@ def read_header(path: Path, keywords: Sequence[str] | None = None) -> Header | N
         _refuse_large(path, file)
         file.seek(0)
         return Header(path, _tags(path, file, False, keywords))
+
+
+def stored_as(path: Path) -> str:
+    """What a file says that it is in its first bytes: the uid of its storage class (PS3.4 B.5) behind
+    1.2.840.10008.5.1.4.1.1., such as 2 for CT; "" where it says nothing or cannot be opened."""
+    try:
+        with path.open("rb") as file:
+            found = _STORED.search(file.read(_HEAD))
+    except OSError:
+        return ""
+    return "" if found is None else found[1].decode()
 
 
 def whole(path: Path) -> Any:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadyread.cases.dicom import in_order, refuse_unreadable, why_other
-from steadyread.cases.dicom_header import Header, doses, read_header
+from steadyread.cases.dicom_header import Header, doses, read_header, stored_as
 from steadyread.cases.dicom_pixels import in_hu
 from steadyread.cases.orientation import turned
 from steadyread.cases.row import Pixels
@@ -18,6 +18,7 @@ from steadyread.errors import InputRefused
 
 _EVEN, _EVEN_MM = 0.01, 0.02     # by which the steps between slices may differ: a share, and what rounding makes
 _SIDEWAYS_MM = 0.1               # by which the slices of an upright gantry may shift
+_CT = "2"                        # of a file's storage class
 _MISSING = 1.5                   # times the usual step: a slice is missing
 # What is kept of a slice's header: thousands are held at once.
 _KEPT = ("SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "Modality", "ImageType", "PatientID",
@@ -115,7 +116,8 @@ def series_among(files: Iterable[Path]) -> list[Found]:
         try:
             header = read_header(path, _KEPT)
         except InputRefused as problem:
-            broken[path.parent] = str(problem)
+            if stored_as(path) in ("", _CT):      # nothing else could be one of the slices
+                broken[path.parent] = str(problem)
             continue
         if header is None or why_other(header) is not None:
             continue

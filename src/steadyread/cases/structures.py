@@ -4,9 +4,8 @@ After DICOM PS3.3 C.8.8.5 and C.8.8.6 (structure set, contours), C.8.20 (segment
 (measurement groups). Names are those of the structure, the segment, or the tracking identifier and the finding.
 """
 
-import re
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadyread.cases.dicom_header import broken_is_refused, quiet, read_header, whole
+from steadyread.cases.dicom_header import broken_is_refused, quiet, read_header, stored_as, whole
 from steadyread.cases.marks import MOST_VOXELS
 from steadyread.errors import InputRefused
 
-_STORED = rb"1\.2\.840\.10008\.5\.1\.4\.1\.1\.(?:(481\.3)|(66\.[47])|(88\.(?:11|22|33|34|35)))\0?(?![\d.])"
-_HEAD = 1024             # bytes in which the file's own kind stands
 _MOST_VALUES = 2**28     # of a segmentation, unpacked
 _MOST_MARKED = 2**23     # voxels of all segments that are held
 _GROUP, _TRACKING, _FINDING = "125007", "112039", "121071"    # code values of DCM
@@ -49,7 +46,7 @@ class Structure:
 
 def is_marking(path: Path) -> bool:
     """Whether a file is an RTSTRUCT, a SEG or an SR, by its first bytes."""
-    return _kind(path) is not None
+    return stored_as(path) in _KINDS
 
 
 def structures(path: Path) -> list[Structure]:
@@ -58,17 +55,9 @@ def structures(path: Path) -> list[Structure]:
     Raises:
         InputRefused: it cannot be read, or marks nothing by the standard.
     """
-    kind = _kind(path)
     read_header(path, ("SOPClassUID",))      # refuses what is too large
     with broken_is_refused(path, "its structures cannot be read"), quiet():
-        tags = whole(path)
-        return list((_contours, _segments, _groups)[kind or 0](path, tags))
-
-
-def _kind(path: Path) -> int | None:
-    with path.open("rb") as file:
-        found = re.search(_STORED, file.read(_HEAD))
-    return None if found is None else next(at for at, group in enumerate(found.groups()) if group)
+        return list(_KINDS[stored_as(path)](path, whole(path)))
 
 
 def _contours(path: Path, tags: Any) -> Iterator[Structure]:
@@ -205,3 +194,9 @@ def _places(values: Any, axes: int) -> NDArray[np.float64]:
     if places.size % axes or not np.isfinite(places).all():
         raise ValueError(f"{places.size} coordinates, which are no points of {axes}")
     return places.reshape(-1, axes)
+
+
+# By the last parts of the uid of what a file is stored as (PS3.4 B.5).
+_KINDS: dict[str, Callable[[Path, Any], Iterator[Structure]]] = {
+    "481.3": _contours, "66.4": _segments, "66.7": _segments,
+    **dict.fromkeys(("88.11", "88.22", "88.33", "88.34", "88.35"), _groups)}

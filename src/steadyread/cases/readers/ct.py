@@ -13,7 +13,7 @@ from steadyread.cases.case_set import Cases
 from steadyread.cases.marks import Points, inside_outlines, marked, refuse_many
 from steadyread.cases.placed import SeriesBelow, about, boxed, row_of
 from steadyread.cases.reader import reader
-from steadyread.cases.readers.folders import OTHER_IMAGES, in_order, part_of
+from steadyread.cases.readers.folders import in_order, part_of
 from steadyread.cases.row import Row
 from steadyread.cases.set_aside import without_excluded
 from steadyread.cases.stack import Stack, series_among
@@ -211,5 +211,5 @@ def _tables(path: Path, needed: Sequence[str]) -> list[Path]:
 
 def _dicom(folder: Path) -> Iterator[Path]:
     """The files below a folder whose name may be that of a DICOM file."""
-    yield from (file for file in files_below(folder) if file.suffix.lower() in _DICOM or
-                (file.suffix.lower() not in OTHER_IMAGES and re.fullmatch(r"[\d.]+", file.name)))
+    yield from (file for file in files_below(folder) if file.name.upper() != "DICOMDIR" and (
+        file.suffix.lower() in _DICOM or re.fullmatch(r"[\d.]+", file.name)))     # a name may be a uid
