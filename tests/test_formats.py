@@ -384,6 +384,13 @@ def test_hugging_face_names_the_findings_of_a_network_of_several(tmp_path: Path)
     assert (facts.classes, facts.findings) == ((), 3)
 
 
+@pytest.mark.parametrize("names", [{"0": "Mass", "1": "mass"}, {"0": "original", "1": "Mass"}])
+def test_findings_of_a_file_that_cannot_be_told_apart_are_refused(names: dict[str, str], tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "net", {"problem_type": "multi_label_classification", "id2label": names})
+    with pytest.raises(InputRefused, match=r"findings that cannot stand.*State model\.findings"):
+        with_findings(read_study(None, keyed(model__name=str(folder))))
+
+
 @pytest.mark.slow
 def test_keras_sigmoids_are_findings_a_logit_each(tmp_path: Path) -> None:
     keras = keras_of_torch()

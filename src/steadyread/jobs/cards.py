@@ -1,6 +1,6 @@
 """What a network's own files say of it, as settings; and what must be stated where they say nothing."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ def with_findings(study: Study) -> Study:
             raise UsageError(f"{model.weights} returns {facts.findings} findings, each with a sigmoid of its own, and "
                              "does not name them: state model.findings, all names in the order of its values")
         if named:
-            model = _restated(model, findings=named)
+            model = _restated(model, named)
     if not model.findings and (model.only or isinstance(model.threshold, dict)):
         raise UsageError("model.only and a threshold for each finding are for a network of several findings: state "
                          "model.findings, all names in the order of its values")
@@ -62,10 +62,20 @@ def with_findings(study: Study) -> Study:
     return study if model is study.model else study.model_copy(update={"model": model})
 
 
-def _restated(model: Model, **changed: object) -> Model:
-    """The section with further keys, checked again."""
+def _restated(model: Model, findings: Sequence[str]) -> Model:
+    """The section with the findings that a file names, checked again.
+
+    Raises:
+        InputRefused: they cannot be told apart.
+        UsageError: what is stated does not fit them.
+    """
     try:
-        return Model.model_validate(model.model_dump(exclude_unset=True) | changed)
+        Model(findings=tuple(findings))
+    except UsageError as problem:
+        raise InputRefused(f"{model.weights} names findings that cannot stand: {problem}. State model.findings, all "
+                           "names in the order of its values") from problem
+    try:
+        return Model.model_validate(model.model_dump(exclude_unset=True) | {"findings": findings})
     except ValidationError as problem:
         raise UsageError(f"model.{in_words(problem)}") from problem
 

@@ -13,7 +13,7 @@ from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.reads import CT_NOISE
 from steadyread.report.evidence import COUNTED, Evidence, Fact, between, estimate_said, listed, sentences, setting
 from steadyread.units import number_of
-from steadyread.words.numbers import attack_name, score_name, show_size_json
+from steadyread.words.numbers import attack_name, digits, score_name, show_size_json
 
 FACTS: dict[str, Callable[[Evidence], Fact | None]] = {}
 _SIZES = 4     # at which the accuracy under attack is given
@@ -170,6 +170,18 @@ def measures(run: Evidence) -> Fact | None:
     two = run.at("summary.discrimination.classes") == 2
     return Fact("accuracy, AUC, sensitivity, specificity" if two else "accuracy, macro AUC (one class against the "
                 "rest), recall of each class", ("summary.discrimination",))
+
+
+@fact
+def calibration(run: Evidence) -> Fact | None:
+    """How far the stated probabilities came true, with intervals."""
+    path = "summary.calibration"
+    found = run.section(path)
+    said = [f"{words} {digits(found[name]['value'], 3)}" + ("" if found[name]["low"] is None else
+            f" ({digits(found[name]['low'], 3)} to {digits(found[name]['high'], 3)})") for name, words in (
+        ("ece", "expected calibration error"), ("brier", "Brier score"), ("calibration_slope", "slope"),
+        ("calibration_intercept", "intercept")) if name in found]
+    return Fact(f"Stated probabilities beside what came true: {', '.join(said)}", (path,)) if said else None
 
 
 @fact
