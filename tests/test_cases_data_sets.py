@@ -95,7 +95,9 @@ def test_a_data_set_of_medmnists_is_taken_as_stored() -> None:
     cases = Cases.from_dataset(MedMNIST(IMAGES, labels), bounds=(0, 255))
     same(cases)
     assert cases.classes == ("benign", "malignant")
-    assert {row.part for row in cases.rows} == {"validation"}
+    assert not cases.warnings
+    taught = Cases.from_dataset(MedMNIST(IMAGES, labels, split="train"), bounds=(0, 255))
+    assert "images for training" in taught.warnings[0]
     colour = np.repeat(IMAGES[..., None], 3, axis=-1)
     assert tuple(Cases.from_dataset(MedMNIST(colour, labels), bounds=(0, 255))[0].image.shape) == (3, 5, 4)
     volumes = np.repeat(IMAGES[..., None], 7, axis=-1)
@@ -131,7 +133,7 @@ def save(folder: Path, columns: dict[str, Any] | None = None, features: Any = No
 
 
 def test_a_folder_of_save_to_disk_is_read_without_the_library(tmp_path: Path) -> None:
-    cases = open_cases(save(tmp_path / "scans"), patient="who")
+    cases = open_cases(save(tmp_path / "scans"), patient_column="who")
     same(cases)
     assert cases.classes == ("no", "yes")
     assert [row.patient for row in cases.rows] == ["p", "p", "q", "q", "r", "r"]
@@ -158,6 +160,15 @@ def test_what_the_library_writes_is_what_is_read(tmp_path: Path) -> None:
         assert cases.classes == ("no", "yes")
 
 
+def test_the_part_for_training_is_said_to_be_that(tmp_path: Path) -> None:
+    folder = save(tmp_path / "scans")
+    state = json.loads((folder / "state.json").read_text())
+    (folder / "state.json").write_text(json.dumps(state | {"_split": "train"}))
+    cases = open_cases(folder)
+    assert {row.part for row in cases.rows} == {""}
+    assert "scans: these are its images for training" in cases.warnings[0]
+
+
 def test_labels_that_are_declared_otherwise(tmp_path: Path) -> None:
     pictures = [{"bytes": png(image), "path": None} for image in IMAGES]
     labels = ["b", "a", "b", None, "a", "b"]
@@ -167,7 +178,7 @@ def test_labels_that_are_declared_otherwise(tmp_path: Path) -> None:
     assert cases.classes == ("a", "b")
     save(tmp_path / "none", {"scan": pictures, "finding": [0, 1, -1, 0, 1, -1]})
     assert open_cases(tmp_path / "none").counts() == {"no": 2, "yes": 2}
-    with pytest.raises(InputRefused, match=r"no column 'label'; name one by data.options.*: scan, grade"):
+    with pytest.raises(InputRefused, match=r"no column 'label'; name yours by data.options.*: scan, grade"):
         open_cases(save(tmp_path / "other", {"scan": pictures, "grade": LABELS}, {"scan": {"_type": "Image"}}))
     two = {"a": {"_type": "Image"}, "b": {"_type": "Image"}}
     with pytest.raises(InputRefused, match="2 are declared as Image"):

@@ -109,7 +109,7 @@ class Cases(torch.utils.data.Dataset[Case]):
         """Cases of a torch data set or loader. Its items are (image, label, ...), or a mapping with an image and a
         label by their usual names, or `Case`s; images are tensors, arrays or pictures in native units, as its
         transforms leave them. A data set of Hugging Face's declares its columns itself, and its `DatasetDict` its
-        parts; one of medmnist's without a transform is taken as stored, in its own part.
+        parts; one of medmnist's without a transform is taken as stored.
 
         Every item is read once for its label; its image is read again when it is assessed, unless the set can only be
         gone through (then all images are held). Of a loader the data set is taken, in its own order, unless the loader

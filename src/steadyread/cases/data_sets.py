@@ -24,6 +24,17 @@ def of_dataset(dataset: Any, bounds: Valid, known: Known) -> dict[str, Any]:
     known = {"name": type(source).__name__, **_told(source), **known}
     if isinstance(dataset, DataLoader) and dataset.collate_fn is default_collate:
         dataset = source
+    made = _fields(dataset, bounds, known)
+    taught = str(getattr(source, "split", "")).startswith("train") and "parts" not in known
+    return made | {"warnings": (*made["warnings"], told_taught(known["name"]))} if taught else made
+
+
+def told_taught(name: str) -> str:
+    """A warning of images that are the part for training of a data set."""
+    return f"{name}: these are its images for training: a network that was trained on them reads others less well"
+
+
+def _fields(dataset: Any, bounds: Valid, known: Known) -> dict[str, Any]:
     if _is_medmnist(dataset) and getattr(dataset, "transform", None) is None:
         colour = dataset.imgs.ndim > 3 and dataset.imgs.shape[-1] == 3
         return of_arrays(dataset.imgs, dataset.labels, bounds, {"channels": "last" if colour else "none", **known})
@@ -37,16 +48,15 @@ def of_dataset(dataset: Any, bounds: Valid, known: Known) -> dict[str, Any]:
 
 
 def _told(source: Any) -> Known:
-    """What a data set says of itself: its classes, and the parts of medmnist's and of several in one mapping."""
+    """What a data set says of itself: its classes or findings, and the parts of several in one mapping."""
     if isinstance(source, Mapping):
         parts = [_PARTS.get(str(name), str(name)) for name, part in source.items() for _ in range(len(part))]
         return {**_told(next(iter(source.values()), None)), "parts": parts}
     if _is_medmnist(source):
-        info, part = getattr(source, "info", None) or {}, str(getattr(source, "split", ""))
+        info = getattr(source, "info", None) or {}
         stated = [str(name) for _, name in sorted(info.get("label", {}).items(), key=lambda pair: int(pair[0]))]
         several = source.labels.ndim > 1 and source.labels.shape[1] > 1
-        found: Known = {} if not stated else {"findings": stated} if several else {"classes": stated}
-        return {**found, "parts": _PARTS.get(part, part)} if part else found
+        return {} if not stated else {"findings": stated} if several else {"classes": stated}
     names = getattr(_features(source).get(_declared(source, "ClassLabel")), "names", getattr(source, "classes", None))
     return {} if names is None else {"classes": names}
 

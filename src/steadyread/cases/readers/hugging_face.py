@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from steadyread.cases.case_set import Cases
+from steadyread.cases.data_sets import told_taught
 from steadyread.cases.kind import Channels
 from steadyread.cases.pictures import Embedded, look_of, read_picture
 from steadyread.cases.reader import reader
@@ -63,29 +64,29 @@ def recognises(path: Path) -> bool:
 
 @reader("hugging-face", recognises=recognises, order=65, defaults={"preparation": {"size": 64}},
         looked_for="dataset_info.json and Arrow files (a data set of Hugging Face's saved by save_to_disk)")
-def read(path: Path, image: str | None = None, label: str | None = None, patient: str | None = None,
-         channels: Channels = "auto") -> Cases:
+def read(path: Path, file_column: str | None = None, label_column: str | None = None,
+         patient_column: str | None = None, channels: Channels = "auto") -> Cases:
     """The cases of a data set saved by `save_to_disk`, one or several by part (train, validation, test).
 
     Args:
-        image: the column of the pictures. By default the only one declared as such.
-        label: the column of the classes. By default the only one declared as such (`ClassLabel`), else `label`.
-        patient: the column of patients. By default each image is its own patient.
+        file_column: the column of the pictures. By default the only one declared as such.
+        label_column: that of the classes. By default the only one declared as such (`ClassLabel`), else `label`.
+        patient_column: that of patients. By default each image is its own patient.
         channels: as for class folders.
 
     Raises:
         InputRefused: damaged or compressed Arrow files, no such column, or pictures that are not in the files.
     """
     parts = _parts(path)
-    image = _column(parts[0], image, "Image", "image")
-    label = _column(parts[0], label, "ClassLabel", "label")
+    image = _column(parts[0], file_column, "Image", "image")
+    label = _column(parts[0], label_column, "ClassLabel", "label")
     declared = parts[0].features.get(label)
     names = declared.get("names") if isinstance(declared, Mapping) else None
     values = [[_text(value, names) for value in part.values(label)] for part in parts]
     classes = tuple(map(shown, names)) if names else in_order({value for texts in values for value in texts if value})
     rows: list[Row] = []
     for number, (part, texts) in enumerate(zip(parts, values, strict=True)):
-        patients = part.values(_column(part, patient, "", "")) if patient else None
+        patients = part.values(_column(part, patient_column, "", "")) if patient_column else None
         for at, text in enumerate(texts):
             name = f"{part.name}/{at:06d}" if part.name else f"{at:06d}"
             rows.append(Row(name, shown(str(patients[at])) if patients else name,
@@ -103,9 +104,11 @@ def read(path: Path, image: str | None = None, label: str | None = None, patient
                                "by save_to_disk, which takes the pictures in")
         return Embedded(stored, row.where)
 
+    taught = not parts[0].name and str(_json(path / _STATE).get("_split")).startswith("train")
+    warnings = (told_taught(shown(path.name)),) if taught else ()
     look, how = look_of([picture(row) for row in rows[::max(1, len(rows) // _LOOKED_AT)]], channels)
     return Cases(shown(path.name), tuple(rows), lambda row: read_picture(picture(row), look), classes, look.bounds,
-                 patient is not None, notes=(how,))
+                 patient_column is not None, notes=(how,), warnings=warnings)
 
 
 def _parts(path: Path) -> list[_Part]:
@@ -115,9 +118,9 @@ def _parts(path: Path) -> list[_Part]:
             raise InputRefused(f"{path / _PARTS}: 'splits' must name the parts; got {names!r}")
         parts = [_part(name, inside(path, name, _PARTS)) for name in names]
     else:
-        parts = [_part(str(_json(path / _STATE).get("_split") or ""), path)]
+        parts = [_part("", path)]
     wrong = next((part.name for part in parts if part.name and not part_of(part.name)), None)
-    if wrong is not None and len(parts) > 1:
+    if wrong is not None:
         raise InputRefused(f"{path}: unknown part '{shown(wrong)}'; expected train, validation or test")
     return parts
 
@@ -137,8 +140,8 @@ def _column(part: _Part, name: str | None, kind: str, usual: str) -> str:
     chosen = name or (declared[0] if len(declared) == 1 else usual)
     if chosen not in columns:
         many = f"; {len(declared)} are declared as {kind}" if len(declared) > 1 else ""
-        raise InputRefused(f"{part.folder}: no column '{shown(chosen)}'{many}; name one by data.options.image, label "
-                           f"or patient: {', '.join(map(shown, columns))}")
+        raise InputRefused(f"{part.folder}: no column '{shown(chosen)}'{many}; name yours by data.options.file_column, "
+                           f"label_column or patient_column: {', '.join(map(shown, columns))}")
     return chosen
 
 
