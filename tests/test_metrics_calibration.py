@@ -114,6 +114,20 @@ def test_the_shift_by_a_threshold_is_undone() -> None:
     assert calibration(reads(said, 0.2), None, 0.2).threshold == 0.2
 
 
+def test_a_certain_read_that_is_wrong_is_counted_and_not_left_out() -> None:
+    sure = Said(np.full((40, 1), 0.5), (np.arange(40) < 5)[:, None], np.arange(40).astype(str))
+    known = reads(sure)
+    logits = np.stack([np.zeros(40), np.full(40, 300.0)], 1)[:, None]      # a sigmoid of exactly 1 in double precision
+    told = calibration(Reads(known.case_id, known.patient, known.label, (0,), known.there, known.part,
+                             np.ones((40, 1), np.int64), logits), None)
+    assert told.brier.value == pytest.approx(35 / 40, rel=1e-5)
+    assert told.ece.value == pytest.approx(35 / 40, abs=0.01)
+    assert told.ece.low is not None
+    assert told.ece.low > 0.5
+    assert told.z is not None
+    assert told.z > 100
+
+
 def test_of_more_classes_the_prediction_is_judged() -> None:
     known = reads_of(records.as_table(fabricate.rows(n=120, classes=4)))
     told = calibration(known, None)

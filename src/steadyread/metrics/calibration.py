@@ -147,6 +147,7 @@ def said_of(reads: Reads, threshold: float = 0.5) -> Said:
     elif classes > 2:
         chance[usable] = special.softmax(kept, axis=1)[np.arange(len(kept)), prediction[usable]]
         event[usable] = label[usable] == prediction[usable]
+    chance = np.clip(chance, _SUREST, 1 - _SUREST)
     return Said(chance.reshape(n, folds), event.reshape(n, folds), reads.patient)
 
 
@@ -178,7 +179,7 @@ def _expected_error(said: Said) -> Estimate:
         value, own = _error_of(*read)
         values.append(value)
         influence[known] += own
-        told_apart |= hosmer_lemeshow(*read) < 1 - LEVEL
+        told_apart |= hosmer_lemeshow(*read) < (1 - LEVEL) / said.chance.shape[1]
     found = _estimated(np.array(values), influence, said, (0.0, 1.0))
     return found if told_apart or found.low is None else replace(found, low=0.0)
 
@@ -228,7 +229,7 @@ def _recalibrated(said: Said) -> tuple[Estimate, Estimate]:
     values, influence = np.full((2, folds), np.nan), np.zeros((2, len(said.patient)))
     for fold in range(folds):
         known = said.known[:, fold]
-        score = special.logit(np.clip(said.chance[known, fold], _SUREST, 1 - _SUREST))
+        score = special.logit(said.chance[known, fold])
         for row, design, offset in ((0, np.stack([np.ones(len(score)), score], 1), np.zeros(len(score))),
                                     (1, np.ones((len(score), 1)), score)):
             found = logistic(design, said.event[known, fold], offset)
