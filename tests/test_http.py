@@ -135,6 +135,12 @@ def test_what_is_no_answer_is_refused_in_one_line(way: str, message: str, served
     assert served.asked == (3 if way == "503" else 1)
 
 
+def test_an_answer_that_does_not_end_is_refused(served: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http, "_WHOLE", -1.0)
+    with pytest.raises(InputRefused, match="no end of its answer"):
+        load_classifier(served.address, bounds=(0, 1), output="logits").logits(images_of(2))
+
+
 def test_one_that_answers_no_longer_leaves_what_is_done(served: Server) -> None:
     brought = load_classifier(served.address, bounds=(0, 1), output="logits")
     brought.logits(images_of(2))

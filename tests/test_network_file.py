@@ -73,7 +73,7 @@ def test_a_file_that_is_not_there_is_named_with_the_nearest(net: Path, steadyrea
 @pytest.mark.parametrize("values", [
     {"name": "a\"b\n\x7f", "arguments": {"width": 0.25, "more kinds": [1, [2, True]], "inner": {"ü": "é"}}},
     {"normalise": (0.5, 0.25, 0.1, 1e-9), "bounds": (-1000.0, 400.0), "claimed": {"accuracy": 0.9}},
-    {"classes": ("no", "yes"), "channels": 3, "unit": "HU"}])
+    {"classes": ("no\x85\u202e", "yes \U0001f600\U000e0001"), "channels": 3, "unit": "HU"}])
 def test_every_value_comes_back_as_it_was_written(values: dict[str, object]) -> None:
     model = Model(**({"weights": "w.pt"} | values))
     stated = tomllib.loads(network_text(model))["model"]
@@ -100,10 +100,10 @@ def test_the_images_must_have_the_unit_and_the_channels_that_it_states(net: Path
 
 def test_a_run_writes_one_by_which_the_same_run_is_made_again(net: Path, steadyread: Call, tmp_path: Path) -> None:
     images = pictures(tmp_path / "images", 8)
-    first = steadyread("assess", "--data", images, "--model", net, *QUICK, "--out", "first")
+    first = steadyread("assess", "--data", images, "--model", "nets/net.toml", *QUICK, "--out", "first")
     assert first.code == 0, first.err
     stated = tomllib.loads(Path("first", NETWORK).read_text("utf-8"))
-    assert stated["model"]["weights"] == "../nets/linear.pt"
+    assert (stated["model"]["name"], stated["model"]["weights"]) == ("../nets/networks.py:linear", "../nets/linear.pt")
     assert (stated["model"]["unit"], stated["model"]["claimed"]) == ("grey level", {"accuracy": 0.934})
     again = steadyread("assess", "--data", images, "--model", f"first/{NETWORK}", *QUICK, "--out", "again")
     assert again.code == 0, again.err

@@ -172,7 +172,9 @@ def write_network_file(material: Material, folder: Path) -> None:
     given = study.model.weights
     if given is None and not (folder / MODEL).exists():
         return     # what a drift correction leaves has no weights of its own
+    name = study.model.name
     model = study.model.model_copy(update={
+        "name": beside(name, folder) if ".py:" in name else name,
         "weights": MODEL if (folder / MODEL).exists() else beside(str(given), folder), "unit": bounds.unit or None,
         "bounds": (bounds.low, bounds.high), "channels": material.channels,
         "classes": () if study.model.findings else material.ready.classes})

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from steadyread.names import shown
 from steadyread.study.model import Model
 from steadyread.study.sections import Preparing
 
@@ -15,7 +16,10 @@ _OPEN = {"bounds": "[LOW, HIGH]", "output": '"logit", "logits", "probability" or
 
 
 def network_text(model: Model, preparation: Preparing | None = None, unsaid: tuple[str, ...] = ()) -> str:
-    """The tables [model] and [preparation] as TOML. Keys that are `unsaid` stand there as comments, to be filled in."""
+    """The tables [model] and [preparation] as TOML. Keys that are `unsaid` stand there as comments, to be filled in.
+
+    A path that is not UTF-8 has no form in TOML: such a file is refused when it is read.
+    """
     usual = model.model_dump(mode="json", exclude_defaults=True, exclude={"pretrained"})
     always = {key: value for key, value in model.model_dump(mode="json", include=set(_ALWAYS)).items()
               if value is not None}
@@ -27,11 +31,12 @@ def network_text(model: Model, preparation: Preparing | None = None, unsaid: tup
     return "\n".join([*lines, ""])
 
 
-def beside(weights: str, folder: Path) -> str:
-    """A path of weights as it reads from a file in `folder`; an address stays as it is."""
-    if "://" in weights:
-        return weights
-    return os.path.relpath(Path(weights).expanduser().resolve(), folder.resolve())
+def beside(path: str, folder: Path) -> str:
+    """A path as it reads from a file in `folder`, also that of `file.py:factory`; an address stays as it is."""
+    file, colon, factory = path.partition(":") if ".py:" in path else (path, "", "")
+    if "://" in path:
+        return path
+    return f"{os.path.relpath(Path(file).expanduser().resolve(), folder.resolve())}{colon}{factory}"
 
 
 def _keys(table: Mapping[str, Any]) -> Iterator[str]:
@@ -53,5 +58,6 @@ def _value(value: Any) -> str:
 
 
 def _text(value: str) -> str:
-    """A text as TOML, whose escapes are those of JSON but for letters beyond 16 bits and for DEL."""
-    return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    """A text as TOML, whose escapes are those of JSON; what cannot be shown is escaped as well."""
+    return "".join(mark if shown(mark) == mark else f"\\U{ord(mark):08x}"
+                   for mark in json.dumps(value, ensure_ascii=False))

@@ -11,6 +11,7 @@ import json
 import math
 import os
 import time
+from http.client import HTTPException
 from typing import Any
 from urllib import request
 from urllib.error import HTTPError, URLError
@@ -25,7 +26,8 @@ from steadyread.models.format import FORMATS, Facts, Format, FromFile, in_arrays
 
 Arrays = npt.NDArray[Any]
 _NPY, _JSON = "application/x-npy", "application/json"
-_SECONDS = 60.0            # to wait for an answer
+_SECONDS = 60.0            # to wait for an answer to begin or go on
+_WHOLE = 300.0             # seconds for all of it
 _PAUSES = (1.0, 4.0)       # seconds before it is asked again
 _BYTES = 2**24             # of an answer
 _BUSY = (429, 502, 503, 504)
@@ -81,7 +83,7 @@ class Endpoint:
                     if problem.code not in _BUSY or pause is None:
                         raise self._failed(f"answered {problem.code} {problem.reason}: "
                                            + _line(problem.read(400))) from problem
-            except (URLError, OSError) as problem:
+            except (URLError, OSError, HTTPException) as problem:
                 if pause is None or not self.known:
                     raise self._failed(told(problem)) from problem
             time.sleep(pause or 0)
@@ -93,10 +95,14 @@ class Endpoint:
             headers["Authorization"] = os.environ["STEADYREAD_AUTHORIZATION"]
         body = json.dumps({"images": images.tolist()}).encode() if self.json else _as_npy(images)
         with self.opener.open(request.Request(self.address, body, headers), timeout=_SECONDS) as answer:
-            content = answer.read(_BYTES + 1)
-            if len(content) > _BYTES:
-                raise InputRefused(f"{self.address} answered with more than {_BYTES >> 20} MB")
-            return str(answer.headers.get("Content-Type", "")), content
+            content, until = bytearray(), time.monotonic() + _WHOLE
+            while piece := answer.read1(2**16):
+                content += piece
+                if len(content) > _BYTES:
+                    raise InputRefused(f"{self.address} answered with more than {_BYTES >> 20} MB")
+                if time.monotonic() > until:
+                    raise TimeoutError(f"no end of its answer within {_WHOLE:g} s")
+            return str(answer.headers.get("Content-Type", "")), bytes(content)
 
     def _failed(self, why: str) -> SteadyreadError:
         if self.known:
