@@ -115,6 +115,10 @@ def hugging_face(folder: Path) -> Brought:
     network = transformers.ResNetForImageClassification(transformers.ResNetConfig(
         embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], layer_type="basic", id2label={0: "no", 1: "yes"},
         label2id={"no": 0, "yes": 1})).eval()
+    last = network.classifier[-1]
+    with torch.no_grad():     # the pictures must lie on both sides of the boundary
+        last.weight.mul_(20)
+        last.bias.sub_(network(pixel_values=-0.2 + 0.4 * torch.randn(8, 1, 32, 32).expand(8, 3, 32, 32)).logits.mean(0))
     network.save_pretrained(folder / "net")
     (folder / "net" / "preprocessor_config.json").write_text(json.dumps(processor()))
 
