@@ -222,6 +222,21 @@ def _made(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.parametrize("name", ["RLE", "jp2klossless", "jpeg_ls_lossless"])
+def test_a_real_slice_is_the_same_however_it_is_compressed(tmp_path: Path, name: str) -> None:
+    for library in ("openjpeg", "libjpeg"):
+        pytest.importorskip(library)
+    files = Path(pytest.importorskip("pydicom").__file__).parent / "data" / "test_files"     # its own samples
+    plain, packed = files / "MR_small.dcm", files / f"MR_small_{name}.dcm"
+    if not (plain.is_file() and packed.is_file()):
+        pytest.skip("this pydicom comes without its samples")
+    wanted, _ = one(tmp_path, lambda path: path.write_bytes(plain.read_bytes()), "1.dcm")
+    image, cases = one(tmp_path, lambda path: path.write_bytes(packed.read_bytes()), "1.dcm")
+    np.testing.assert_array_equal(image, wanted)
+    assert (image.shape, cases.rows[0].extras["modality"]) == ((1, 64, 64), "MR")
+    assert len(np.unique(image)) > 100
+
+
 def test_patients_and_spacing_come_of_the_tags(tmp_path: Path) -> None:
     for label in "ab":
         _made(tmp_path / label)

@@ -148,9 +148,8 @@ def range_of(files: Sequence[Path], read: Callable[[Path], Pixels], unit: str | 
         except InputRefused as problem:
             first = first or problem
             continue
-        finite = pixels[np.isfinite(pixels)]
         kinds.add(pixels.dtype)
-        ends += [float(finite.min()), float(finite.max())] if finite.size else []
+        ends += _ends(pixels)
         values += pixels.size
         if values > _MOST_VALUES:
             break
@@ -164,3 +163,13 @@ def range_of(files: Sequence[Path], read: Callable[[Path], Pixels], unit: str | 
     high = high if low < high else low + 1
     return Bounds(low, high, unit or ""), (
         f"the range is that of the values looked at, {low:g} to {high:g}: state model.bounds for another",)
+
+
+def _ends(pixels: Pixels) -> list[float]:
+    """The lowest and the highest finite value, found without a copy: a volume may take half a gigabyte."""
+    if pixels.dtype.kind != "f":
+        return [float(pixels.min()), float(pixels.max())]
+    finite = np.isfinite(pixels)
+    if not finite.any():
+        return []
+    return [float(np.min(pixels, where=finite, initial=np.inf)), float(np.max(pixels, where=finite, initial=-np.inf))]

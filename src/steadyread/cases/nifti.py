@@ -31,7 +31,7 @@ class Volume:
 
     `order` and `flips` turn the file's array into one whose axes are those asked for: unless stated (z, y, x), z
     towards the head, y towards the back and x to the patient's left (the order of DICOM; NIfTI's own world is right to
-    left, back to front).
+    left, back to front). One that is read `whole` has scaled values as float32, which takes half the memory.
     """
 
     file: Path
@@ -40,21 +40,22 @@ class Volume:
     order: tuple[int, ...]
     flips: tuple[int, ...]
     affine: tuple[tuple[float, ...], ...]
+    whole: bool = False
 
     def part(self, used: tuple[slice, ...]) -> Pixels:
         """The values of a part, (z, y, x); see `voxels`."""
         return voxels(self)[used]
 
 
-def open_volume(file: Path, axes: str = "SPL", oblique: bool = False) -> Volume:
+def open_volume(file: Path, axes: str = "SPL", whole: bool = False) -> Volume:
     """The volume of a NIfTI file, its header read, with axes as `orientation.turned` says.
 
     Raises:
-        InputRefused: nibabel is not installed; a damaged file; not three axes; axes that stand oblique to the
-            patient's, unless that is allowed.
+        InputRefused: nibabel is not installed; a damaged file; not three axes; too large; axes that stand oblique to
+            the patient's, unless it is read whole.
     """
     with _named(file):
-        _refuse_unreadable(regular_file(file))
+        _refuse_unreadable(regular_file(file), whole)
         image = nibabel().load(file)
         shape, affine = _three(image.shape), np.asarray(image.affine, np.float64)
     if len(shape) != 3 or 0 in shape:
@@ -62,9 +63,9 @@ def open_volume(file: Path, axes: str = "SPL", oblique: bool = False) -> Volume:
     lengths = np.linalg.norm(affine[:3, :3], axis=0)
     if not np.isfinite(affine).all() or not (lengths > 0).all():
         raise InputRefused(f"{file}: its header gives no usable voxel size and place; fetch or convert it again")
-    order, flips = turned(affine[:3, :3] / lengths, str(file), axes, oblique)
+    order, flips = turned(affine[:3, :3] / lengths, str(file), axes, oblique=whole)
     return Volume(file, tuple(shape[axis] for axis in order), tuple(float(lengths[axis]) for axis in order), order,
-                  flips, tuple(map(tuple, affine.tolist())))
+                  flips, tuple(map(tuple, affine.tolist())), whole)
 
 
 def voxels(volume: Volume) -> Pixels:
@@ -74,11 +75,23 @@ def voxels(volume: Volume) -> Pixels:
         InputRefused: the file is damaged or has changed.
     """
     with _named(volume.file):
-        _refuse_unreadable(regular_file(volume.file))
-        values: NDArray[Any] = np.asanyarray(nibabel().load(volume.file).dataobj)
+        _refuse_unreadable(regular_file(volume.file), volume.whole)
+        stored = nibabel().load(volume.file).dataobj
+        values: NDArray[Any] = _scaled(stored) if volume.whole else np.asanyarray(stored)
     if values.dtype.kind not in "iufb":
         raise InputRefused(f"{volume.file}: expected one number a voxel; got {values.dtype}")
     return np.flip(values.reshape(_three(values.shape)).transpose(volume.order), volume.flips)
+
+
+def _scaled(stored: Any) -> NDArray[Any]:
+    """The values of nibabel's array, those that are scaled as float32."""
+    values: NDArray[Any] = np.asanyarray(stored.get_unscaled())
+    if (stored.slope, stored.inter) == (1.0, 0.0) or values.dtype.kind not in "iuf":
+        return values
+    values = values.astype(np.float32)
+    values *= np.float32(stored.slope)
+    values += np.float32(stored.inter)
+    return values
 
 
 def _three(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -97,7 +110,7 @@ def centroid(mask: Volume) -> tuple[float, ...]:
                  for axis, extent in enumerate(marked.shape))
 
 
-def _refuse_unreadable(file: Path) -> None:
+def _refuse_unreadable(file: Path, whole: bool) -> None:
     """Refuses by the header alone what is no single file, or would unpack to more than a volume has."""
     name = file.name.lower()
     if not name.endswith((".nii", ".nii.gz")):
@@ -111,17 +124,22 @@ def _refuse_unreadable(file: Path) -> None:
     if not size or len(start) < size + 4 or magic not in _SINGLE:
         raise InputRefused(f"{file}: truncated, damaged or no NIfTI (no header of one at its beginning)")
     header = getattr(nibabel(), _HEADERS[size])(start[:size])
-    _refuse_large(file, header, any(start[size:size + 4]), packed)
+    _refuse_large(file, header, whole)
+    _refuse_short(file, header, any(start[size:size + 4]), packed)
 
 
-def _refuse_large(file: Path, header: Any, extended: bool, packed: bool) -> None:
-    shape, kind, begins = header.get_data_shape(), header.get_data_dtype(), int(header["vox_offset"])
-    count = math.prod(shape)
+def _refuse_large(file: Path, header: Any, whole: bool) -> None:
+    shape, kind = header.get_data_shape(), header.get_data_dtype()
     scaled = header.get_slope_inter() not in ((None, None), (1.0, 0.0))
-    needed = count * max(kind.itemsize, 8 if scaled else 0)
+    # a whole one is held as it is stored and as float32 besides
+    needed = math.prod(shape) * (kind.itemsize + 4 if whole else max(kind.itemsize, 8 if scaled else 0))
     if not 0 <= needed <= _LARGEST:
         raise InputRefused(f"{file}: a volume of {' x '.join(map(str, shape))} voxels needs {needed} bytes; "
                            f"expected at most {_LARGEST}: cut it to the part that is read")
+
+
+def _refuse_short(file: Path, header: Any, extended: bool, packed: bool) -> None:
+    begins, count, kind = int(header["vox_offset"]), math.prod(header.get_data_shape()), header.get_data_dtype()
     if not (header.sizeof_hdr + 4 <= begins <= _EXTENSIONS or (begins == 0 and not extended)):
         raise InputRefused(f"{file}: truncated, damaged or no NIfTI (its voxels begin at byte {begins}, it says)")
     if not packed and file.stat().st_size < begins + count * kind.itemsize:

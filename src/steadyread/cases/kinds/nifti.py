@@ -18,11 +18,11 @@ def images(files: Sequence[Path], asked: Asked) -> Images:
         InputRefused: not one can be read.
     """
     def read(file: Path) -> Pixels:
-        values = voxels(open_volume(file, asked.orientation, oblique=True))
+        values = voxels(open_volume(file, asked.orientation, whole=True))
         return values.reshape(1, *squeezed(values.shape, values.shape))
 
     def known(file: Path, _: bool) -> Known:
-        volume = open_volume(file, asked.orientation, oblique=True)
+        volume = open_volume(file, asked.orientation, whole=True)
         return Known((1, *squeezed(volume.shape, volume.shape)), squeezed(volume.spacing_mm, volume.shape))
 
     bounds, notes = range_of(files, read, asked.unit)
