@@ -201,6 +201,14 @@ def test_randomness_company_and_their_near_misses_are_told_apart():
     assert not fired(said(classifier(before=nn.Dropout(0.2)))) & {"SR501", "SR502"}     # off while evaluating
 
 
+@pytest.mark.parametrize(("stated", "gain", "fires"), [
+    ("caffe", 9.0, True), ("unit", 20.0, False), ("unit", 60.0, False)])
+def test_reads_that_are_far_too_sure_tell_the_scale_without_labels(stated, gain, fires):
+    """A network without any offset but 0.45 of red, whose logits grow with the values that it is given."""
+    network = sr.Classifier(lambda x: gain * (x[:, 0].flatten(1).mean(1) - 0.45), BYTES, "logit", stated)
+    assert ("SR105" in fired(said(network, truth=np.repeat([0, 1], N // 2)))) == fires
+
+
 class Normed(nn.Module):
     """Batch norm before a linear rule of the mean of red; its running statistics are what they are set to."""
 
@@ -329,3 +337,39 @@ def test_a_run_keeps_what_the_rules_say_of_a_given_network_and_says_it_first(
     again = steadyread("assess", *given, *more)
     assert again.code == 0
     assert "SR103" not in caplog.text        # taken up from the folder
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_first_look_takes_few_images_names_its_classes_and_says_what_a_whole_run_takes(
+        given, steadyread: Call, tmp_path: Path) -> None:
+    told = steadyread("assess", *given, "--normalise", "unit", "--quick", "--classes", "well,ill", "--limit", 12)
+    assert told.code == 0, told.err
+    assert "Classes: 0 is well, 1 is ill." in told.out
+    assert "12 of 12 images" in told.out
+    assert "A whole run takes up to about" in told.out
+    run = tmp_path / "runs/assess-images-net-quick"
+    codes = {each.get("code") for each in json.loads((run / "findings.json").read_text())}
+    assert {"SR401", "SR901"} <= codes
+    assert "SR908" not in codes        # takes too long for a first look
+    assert json.loads((run / "plan.json").read_text())["attacks"]["test"] == ["smallest_flip"]
+
+
+def test_a_first_look_needs_a_given_network_and_classes_are_named_once(given, steadyread: Call) -> None:
+    Path("quick.toml").write_text("quick = true\n")
+    assert steadyread("run", "quick.toml").code == 3
+    refused = steadyread("check", *given, "--normalise", "unit", "--classes", "a,a")
+    assert refused.code == 2
+    assert "twice" in refused.err
+
+
+def test_how_long_attacks_take_is_said_where_that_is_long(monkeypatch, caplog):
+    from steadyread.jobs import quick
+
+    cases = Cases.from_arrays(pictures(), labels(), bounds=BYTES, parts=["test"] * N)
+    attacks = {"test": [sr.pgd(4.0), sr.smallest_flip]}
+    assert quick.gradients_of(attacks["test"]) == 50 + quick._FLIP
+    quick.tell_time(classifier(), cases, attacks, lambda items, total, label: iter(items))
+    assert not caplog.text
+    monkeypatch.setattr(quick, "seconds_of_gradient", lambda *_: 1.0)
+    quick.tell_time(classifier(), cases, attacks, lambda items, total, label: iter(items))
+    assert "assessing 60 images takes up to about 2 h 30 min" in caplog.text

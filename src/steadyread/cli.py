@@ -35,8 +35,8 @@ _READ = (flags.LAYOUT, flags.EXCLUDE, flags.FILE_COLUMN, flags.LABEL_COLUMN, fla
 _PREPARED = (flags.WINDOW, flags.CROP, flags.SIZE, flags.FIT, flags.SPACING, flags.TRANSFORM)
 _NETWORK = (flags.MODEL, flags.WEIGHTS, flags.ARGUMENTS, flags.HYPER_PARAMETERS, flags.BOUNDS, flags.HEAD,
             flags.NORMALISE)
-_ASSESSED = (flags.DATA_PATH, *_NETWORK, flags.FINDINGS, flags.FINDING, flags.THRESHOLD, flags.CLAIMED, flags.LIMIT,
-             *_READ, flags.STUDY, *_PREPARED, flags.EPSILONS, flags.AGAINST, flags.QUERIES, flags.SEED)
+_ASSESSED = (flags.DATA_PATH, *_NETWORK, flags.FINDINGS, flags.FINDING, flags.CLASSES, flags.THRESHOLD, flags.CLAIMED,
+             flags.LIMIT, *_READ, flags.STUDY, *_PREPARED, flags.EPSILONS, flags.AGAINST, flags.QUERIES, flags.SEED)
 
 
 def command(*known: Flag, of: typer.Typer = app) -> Callable[[Callable[[Given], None]], Callable[[Given], None]]:
@@ -88,7 +88,7 @@ def train(given: Given) -> None:
     _say(given, train_study(stated, given[flags.OUT], progress, given[flags.OVERWRITE]), "train_lines")
 
 
-@command(*_ASSESSED, *_RESULTS)
+@command(*_ASSESSED, flags.QUICK, *_RESULTS)
 def assess(given: Given) -> None:
     """Assess a trained network: attacks, checks, triage, report. Weights written by `train` need no other flag."""
     _carry_out(given, named(given))

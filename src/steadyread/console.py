@@ -38,6 +38,8 @@ def run_lines(found: Mapping[str, Any]) -> Iterator[str]:
     for reason in found.get("failures", {}).values():
         yield f"Failed: {reason}"
     yield from _gates(found)
+    if found.get("first_look"):
+        yield from ("", f"{found['first_look']}.")
     yield from ("", f"Report: {found['report']}")
 
 
@@ -191,9 +193,9 @@ def check_lines(found: Mapping[str, Any]) -> Iterator[str]:
         yield f"{each['severity']:<7}  {titled(each)}{of}: {remedied(each)}"
     for each in found["left"]:
         yield f"{NONE:<7}  {titled(each)}: not looked at ({each['message']})"
-    errors = sum(each["severity"] == "error" for each in found["findings"])
+    errors, warnings = (sum(each["severity"] == word for each in found["findings"]) for word in ("error", "warning"))
     yield ""
-    yield f"{counted(errors, 'error')}: see to them before any attack." if errors else "No rule found an error."
+    yield f"{counted(errors, 'error')}, {counted(warnings, 'warning')}."
 
 
 def noise_lines(found: Mapping[str, Any]) -> Iterator[str]:

@@ -221,10 +221,14 @@ THRESHOLD = Flag("--threshold", "Probability above which class 1 is predicted; f
 FINDINGS = Flag("--findings", "The names of a network's findings, each a value with a sigmoid of its own, in their "
                 "order. Default: what its files say.", "model.findings", metavar="A,B,...", reads=names)
 FINDING = Flag("--finding", "Assess this finding. Repeatable. Default: all.", "model.only", _MANY, metavar="NAME")
+CLASSES = Flag("--classes", "The names of a network's classes, in its order. Images of classes that are called "
+               "otherwise take these names in their own order.", "model.classes", metavar="A,B,...", reads=names)
 CLAIMED = Flag("--claimed", "A metric with the value that is claimed for it: accuracy=0.934, or auc, sensitivity, "
                "specificity. Repeatable.", "model.claimed", _MANY, metavar="METRIC=VALUE", reads=named_values)
 VERDICT = Flag("--json", "Write the verdict to FILE as JSON (- for stdout, instead of the table).", metavar="FILE")
 EPOCHS = Flag("--epochs", "Epochs of the training, at most.", "training.epochs", int, metavar="N")
+QUICK = Flag("--quick", "A first look in half a minute: few reads, sampled by class, and what a whole run would take.",
+             "quick", bool)
 EPSILONS = Flag("--epsilon", "A size with its unit, such as '0.002 range' or '5.6 HU'. Repeatable.", "attacks.epsilons",
                 _MANY, metavar="SIZE")
 QUERIES = Flag("--queries", "Forward passes at most for the smallest flip of a read, where the network gives no "

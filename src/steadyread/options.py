@@ -83,7 +83,8 @@ def named(given: Given) -> dict[str, Any]:
     if study is not None:
         return {}
     of = Path(data).resolve().stem if data else "synthetic"
-    return {"name": folder_name(f"assess-{of}-{Path(weights or '').resolve().stem}")}
+    look = "-quick" if given[flags.QUICK] else ""
+    return {"name": folder_name(f"assess-{of}-{Path(weights or '').resolve().stem}{look}")}
 
 
 def named_by_data(work: str, data: str | None) -> str:

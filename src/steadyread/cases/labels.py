@@ -51,14 +51,22 @@ class Rated:
                 "of 3")
 
 
-def in_order(cases: Cases, names: tuple[str, ...]) -> Cases:
+def in_order(cases: Cases, names: tuple[str, ...], stated: bool = False) -> Cases:
     """The cases with their labels in the order of a network's class `names`, () where it names none.
 
     Upper case, spaces and underscores make no difference. Where the images' classes are called otherwise, they are
-    taken in their own order, and a warning says so.
+    taken in their own order, and a warning says so; names that are `stated`, by a person, they take in that order.
+
+    Raises:
+        UsageError: a name is stated twice.
     """
     known = {folded(name): place for place, name in enumerate(names)}
+    if stated and len(known) < len(names):
+        raise UsageError(f"model.classes: {', '.join(names)} names a class twice")
     places = [known.get(folded(name)) for name in cases.classes]
+    if stated and len(names) == len(cases.classes) and set(places) == {None}:
+        told = ", ".join(f"{own} as {name}" for own, name in zip(cases.classes, names, strict=True))
+        return replace(cases, classes=names, notes=(*cases.notes, f"classes are named as stated: {told}"))
     if not names or None in places:
         said = () if not names else (
             f"the network calls its classes {', '.join(names)}, the images are of {', '.join(cases.classes)}: "

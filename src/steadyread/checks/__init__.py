@@ -24,7 +24,7 @@ from steadyread.progress import Progress, note, quiet
 
 __all__ = ["RULES", "SECONDS", "Evidence", "Preflight", "Rule", "Sample", "Stated", "believed", "check", "judged",
            "preflight", "rule", "silent", "united"]
-SAMPLE = 48          # images that the checks look at
+SAMPLE, _HURRIED = 48, 8     # images that the checks look at; those of a first look
 
 
 @dataclass(frozen=True)
@@ -107,15 +107,17 @@ def united(first: Iterable[Finding], later: Iterable[Finding]) -> list[Finding]:
     return [*(finding for finding in first if finding.check not in again), *later]
 
 
-def believed(classifier: Classifier, cases: Cases, seed: int = 0, progress: Progress = quiet) -> list[Finding]:
+def believed(classifier: Classifier, cases: Cases, seed: int = 0, progress: Progress = quiet,
+             hurried: bool = False) -> list[Finding]:
     """Runs every rule that needs nothing stated on a sample of cases, and says of each what it saw.
 
     Args:
         cases: what the claim is about (the test part); a sample of them is taken, evenly over the set.
+        hurried: for a first look: fewer of them, and only by the rules that are quick.
     """
     if not len(cases):
         return [Finding("sample", "error", "there are no test images, so nothing is claimed")]
-    places = torch.linspace(0, len(cases) - 1, min(SAMPLE, len(cases))).long().tolist()
+    places = torch.linspace(0, len(cases) - 1, min(_HURRIED if hurried else SAMPLE, len(cases))).long().tolist()
     loaded, labels = collate([cases[place] for place in places], classifier.valid)
     batch = classifier.batch(loaded)
     logits = classifier.examine(batch.images)
@@ -127,15 +129,16 @@ def believed(classifier: Classifier, cases: Cases, seed: int = 0, progress: Prog
         found = smallest_flip(classifier, chosen, reference, seed)
         evidence = Evidence(classifier, chosen, reference, found.size, seed)
         graded = reached(classifier, chosen.images)
-        rules = [each for each in RULES.values() if not each.before and (graded or not each.gradient)]
+        rules = [each for each in RULES.values() if not each.before and (graded or not each.gradient)
+                 and (each.quick or not hurried)]
         looked = [replace(finding, topic=SOUNDNESS) for each in progress(rules, len(rules), "checking the evaluation")
                   for finding in each.findings(evidence)]
     before = [each for each in RULES.values() if each.before and not each.stated]
     return [*(finding for each in before for finding in each.findings(sample)), *looked]   # by what the search saw too
 
 
-def judged(classifier: Classifier, cases: Cases, table: pa.Table, seed: int = 0, progress: Progress = quiet
-           ) -> list[Finding]:
+def judged(classifier: Classifier, cases: Cases, table: pa.Table, seed: int = 0, progress: Progress = quiet,
+           hurried: bool = False) -> list[Finding]:
     """`believed`, and whether the network is silent, by all test reads of the records instead of the sample."""
-    found = believed(classifier, cases, seed, progress)
+    found = believed(classifier, cases, seed, progress, hurried)
     return [*(each for each in found if each.check != ONE_CLASS), *silent(table)]

@@ -92,7 +92,7 @@ def claims(sample: Sample) -> Iterator[Finding]:
 def threshold(sample: Sample) -> Iterator[Finding]:
     """Whether validation images would choose another threshold: chosen on one half of them, judged on the other."""
     validation = sample.whole.part("validation")
-    if sample.logits.shape[1] != 2:
+    if sample.logits.shape[1] != 2 or sample.order[0] != 0:      # in another order of classes it means nothing
         return
     if len(validation) >= _LEAST:
         logits, labels, patients = _read(sample, validation)
@@ -115,7 +115,7 @@ def threshold(sample: Sample) -> Iterator[Finding]:
     chosen = 1 / (1 + np.exp(-(_best(score, labels) + np.log(own / (1 - own)))))
     doubt = p < _LIKELY and gain > 0.03
     yield Finding("threshold", "warning" if doubt else "ok",
-                  f"{len(labels)} {where} would choose a threshold near {chosen:.2g}, not {own:g}, and read "
+                  f"{len(labels)} {where} would choose a threshold near {chosen:.3g}, not {own:g}, and read "
                   f"{100 * gain:.0f} points better by balanced accuracy" if doubt else
                   f"the threshold {own:g} is not detectably worse than what {len(labels)} {where} would choose", gain)
 

@@ -10,7 +10,7 @@ from steadyread.findings import Finding
 _BLIND = 0.05        # share of images without a gradient, above which gradient attacks judge nothing
 
 
-@check(order=20, gradient=False, code="SR901", name="zero gradients")
+@check(order=20, gradient=False, code="SR901", name="zero gradients", quick=True)
 def zero_gradients(evidence: Evidence) -> Finding:
     """Where the margin's gradient is zero in every pixel, gradient attacks cannot start."""
     with evidence.classifier.frozen() as classifier:

@@ -25,6 +25,7 @@ class Rule:
         stated: it looks for something that was misstated of a given network, which one that was trained in the same
             run cannot have.
         gradient: it looks at attacks that climb one, and is left out for a network that has none.
+        quick: it takes so few passes that a first look has time for it.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Rule:
     needs: str = ""
     stated: bool = False
     gradient: bool = False
+    quick: bool = False
 
     def findings(self, shown: Sample | Evidence) -> Iterator[Finding]:
         """What it says, with its number, and with the remedy where it fires."""
@@ -60,10 +62,11 @@ def rule(code: str, name: str, *, remedy: str, needs: str = "", stated: bool = T
     return registered
 
 
-def check(*, order: float = LAST, gradient: bool, code: str = "", name: str = "") -> Callable[[Look], Look]:
+def check(*, order: float = LAST, gradient: bool, code: str = "", name: str = "", quick: bool = False
+          ) -> Callable[[Look], Look]:
     """Registers a function as a rule that looks at what the search found, under its own name or `name`."""
     def registered(look: Look) -> Look:
-        RULES.add(Rule(name or look.__name__, order, look, False, code, gradient=gradient))
+        RULES.add(Rule(name or look.__name__, order, look, False, code, gradient=gradient, quick=quick))
         return look
 
     return registered

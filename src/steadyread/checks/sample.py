@@ -22,7 +22,9 @@ from steadyread.progress import Progress, quiet
 from steadyread.types import Batch, Case, Labels, Logits
 
 SECONDS = 30.0       # of forward passes, at most
-_READ, _FEW, _CHUNK = 512, 96, 16    # images that are read; of which so many are read otherwise too; at a time
+_READ, _CHUNK = 512, 16      # images that are read, at most; at a time
+_LEAST_FEW, _MOST_FEW = 48, 192      # of which so many are read otherwise too, as time allows
+_WAYS = 25           # other ways to read them, about
 _SHARE = 3           # of the time goes into the first reading
 _CERTAIN, _LIKELY = 0.001, 0.005     # p (Holm's, over the alternatives) of an error, of a warning
 _MUCH, _SOME = 0.1, 0.03             # accuracy gained, likewise
@@ -58,10 +60,14 @@ class Clock:
     began: float = field(default_factory=time.monotonic)
     worked: float = field(default_factory=time.process_time)
 
+    @property
+    def used(self) -> float:
+        """Seconds that are used up."""
+        return min(time.monotonic() - self.began, time.process_time() - self.worked)
+
     def over(self, share: float = 1.0) -> bool:
         """Whether a share of the time is used up."""
-        used = min(time.monotonic() - self.began, time.process_time() - self.worked)
-        return used > share * self.seconds
+        return self.used > share * self.seconds
 
 
 @dataclass(frozen=True)
@@ -100,6 +106,7 @@ class Sample:
         labels, logits: (n,) and (n, k), on the CPU.
         whole: all cases of the assessment, whatever their part.
         problem: why the network's output was refused; there are no logits then.
+        pace: seconds that the reading of an image took.
     """
 
     classifier: Classifier
@@ -111,6 +118,7 @@ class Sample:
     stated: Stated = field(default_factory=Stated)
     clock: Clock = field(default_factory=Clock)
     problem: str = ""
+    pace: float = 0.0
 
     def __len__(self) -> int:
         return len(self.batch)
@@ -140,7 +148,8 @@ class Sample:
     def few(self) -> "Sample":
         """The images that are read in other ways too: as many of each class, as far as there are."""
         by_class = [np.flatnonzero(np.asarray(self.labels) == label) for label in sorted(set(self.labels.tolist()))]
-        each = max(1, _FEW // max(1, len(by_class)))
+        room = _MOST_FEW if not self.pace else self.clock.seconds / (_WAYS * self.pace)
+        each = max(1, int(max(_LEAST_FEW, min(_MOST_FEW, room))) // max(1, len(by_class)))
         return self.pick(sorted(int(place) for places in by_class for place in places[:each]))
 
     def pick(self, places: Sequence[int]) -> Self:
@@ -196,7 +205,7 @@ def sampled(classifier: Classifier, whole: Cases, stated: Stated | None = None, 
     held: list[Case] = []
     places: list[int] = []
     logits: list[Tensor] = []
-    problem = ""
+    problem, reading_time = "", 0.0
     for start in progress(range(0, len(order), _CHUNK), -(-len(order) // _CHUNK), "preflight: reading images"):
         if logits and clock.over(1 / _SHARE):
             break
@@ -204,7 +213,9 @@ def sampled(classifier: Classifier, whole: Cases, stated: Stated | None = None, 
                 if not held or case.image.shape == held[0].image.shape]
         more = [each for each in more if each[1].image.shape == more[0][1].image.shape]
         if more:
-            found, problem = _read(classifier, collate([case for _, case in more], classifier.valid)[0])
+            batch, before = collate([case for _, case in more], classifier.valid)[0], clock.used
+            found, problem = _read(classifier, batch)
+            reading_time += clock.used - before
             logits.append(found)
             places += [place for place, _ in more]
             held += [case for _, case in more]
@@ -214,7 +225,7 @@ def sampled(classifier: Classifier, whole: Cases, stated: Stated | None = None, 
         return None
     batch, labels = collate(held, classifier.valid)
     return Sample(classifier, cases.pick(places), replace(batch, images=batch.images.to(classifier.device)), labels,
-                  torch.cat(logits), whole, stated or Stated(), clock, problem)
+                  torch.cat(logits), whole, stated or Stated(), clock, problem, reading_time / len(held))
 
 
 def shown(classifier: Classifier, cases: Cases, places: Sequence[int], batch: Batch, labels: Labels, logits: Logits

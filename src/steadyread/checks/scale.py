@@ -1,5 +1,6 @@
 """Is the network given the values that it was trained on? Bounds, constants, and other scales that are usual."""
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 
 from steadyread.checks.rule import rule
 from steadyread.checks.sample import Sample, reading
-from steadyread.classifier import Classifier, Passes
+from steadyread.classifier import Classifier, Passes, decided
 from steadyread.findings import Finding
 from steadyread.models.scales import WORDS, scale_of
 from steadyread.types import Logits
@@ -16,6 +17,7 @@ from steadyread.units import Bounds
 
 _OWN = 1e-6          # a deviation below which an image is not divided by its own
 _APART, _NEARER = 1.0, 0.2   # median divergence (nats) from a batch norm's statistics; that of a scale that fits
+_SURE, _LEAST_SURE = 30.0, 0.5       # margins that are larger than cross entropy makes them; of reads that are any
 _LOOKED = 32         # images by which batch norm is judged
 Transform = Callable[[Tensor], Tensor]
 
@@ -68,6 +70,22 @@ def batch_norm(sample: Sample) -> Iterator[Finding]:
                   f"{told}; with {best} they are {ways[best]:.2g} from them" if doubt else told, apart)
 
 
+@rule("SR105", "sure reads", late=True, needs="finite logits",
+      remedy="State how pixels were scaled for its training (normalise).")
+def sure(sample: Sample) -> Iterator[Finding]:
+    """Whether its reads are far surer than training makes a network, and on another scale are not; needs no labels."""
+    margin = _typical_margin(sample.few.logits)
+    if not math.isfinite(margin):
+        return
+    told = f"half of the reads have a margin of {margin:.3g} or more between their logits"
+    ways = {} if margin < _SURE else {name: _typical_margin(reading(classifier, sample.few.batch.images[:_LOOKED]))
+                                      for name, classifier in otherwise(sample).items()}
+    least = min((name for name in ways if ways[name] > _LEAST_SURE), key=ways.__getitem__, default="")
+    doubt = bool(least) and ways[least] < margin * _NEARER
+    yield Finding("sure reads", "warning" if doubt else "ok",
+                  f"{told}; with {least} it is {ways[least]:.3g}" if doubt else told, margin)
+
+
 def otherwise(sample: Sample) -> dict[str, Classifier]:
     """The classifier with every other usual scale before it, by name."""
     classifier, some = sample.classifier, sample.batch.images[:1]
@@ -118,6 +136,12 @@ def _by_image(constants: Callable[[Tensor], tuple[Tensor, Tensor]]) -> Transform
 
 def _way(few: Sample, classifier: Classifier) -> Callable[[], Logits]:
     return lambda: reading(classifier, few.batch.images)
+
+
+def _typical_margin(logits: Logits) -> float:
+    """The median margin between the two highest logits; NaN where none are finite."""
+    highest = logits[decided(logits)].topk(2, 1).values
+    return float((highest[:, 0] - highest[:, 1]).median()) if len(highest) else math.nan
 
 
 def _divergence(classifier: Classifier, images: Tensor) -> float | None:

@@ -10,7 +10,7 @@ from steadyread.findings import Finding
 from steadyread.threats import Linf
 
 
-@check(order=60, gradient=True, code="SR905", name="one step")
+@check(order=60, gradient=True, code="SR905", name="one step", quick=True)
 def iterative_beats_one_step(evidence: Evidence) -> Finding:
     """The search must have found what FGSM flips."""
     epsilon = evidence.typical
@@ -18,7 +18,7 @@ def iterative_beats_one_step(evidence: Evidence) -> Finding:
     return at_least_as_strong(evidence, "one step", one, "FGSM", epsilon)
 
 
-@check(order=70, gradient=False, code="SR906", name="random noise")
+@check(order=70, gradient=False, code="SR906", name="random noise", quick=True)
 def stronger_than_noise(evidence: Evidence) -> Finding:
     """Found sizes must lie below what random corners of the ball flip: the strongest noise of its size."""
     epsilon, batch = 2 * evidence.typical, evidence.batch

@@ -26,6 +26,7 @@ from steadyread.jobs.material import Listed, Material, attacked_cases, gather
 from steadyread.jobs.networks import classifier_of, placed, write_network_file
 from steadyread.jobs.plan import Job, attack_seed, hardening_of, training_seed
 from steadyread.jobs.preflight import findings_before
+from steadyread.jobs.quick import tell_time
 from steadyread.metrics.reads import ORIGINAL
 from steadyread.progress import Progress, quiet
 from steadyread.store import Cell
@@ -112,6 +113,8 @@ def _assessed(job: Job, folder: Path, material: Material, classifier: Classifier
     seed = attack_seed(study, cell) + (1 if asked is not None and asked.under == "noise.hardening" else 0)
     write_network_file(material, folder)
     cases = cases_on(study, cell, material, [part for part, several in attacks.items() if several])
+    if not records.has_records(folder):
+        tell_time(classifier, cases, attacks, progress)
     table = assess(classifier, cases, attacks, against=against, store=folder, seed=seed, progress=progress)
     return Assessed(job, folder, material, classifier, set_aside.assessed(cases, table), table)
 
@@ -159,7 +162,8 @@ def _of_network(assessed: Assessed, progress: Progress) -> Iterator[Finding]:
     """Whether the assessment is to be believed: what the checks say, or where only noise was tried, whether the
     network is silent."""
     if "Linf" in pc.unique(assessed.table["threat"]).to_pylist():
-        yield from judged(assessed.classifier, assessed.test, assessed.table, assessed.material.study.seed, progress)
+        study = assessed.material.study
+        yield from judged(assessed.classifier, assessed.test, assessed.table, study.seed, progress, study.quick)
     else:
         yield from silent(assessed.table)
 

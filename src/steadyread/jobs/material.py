@@ -132,7 +132,7 @@ def listed(study: Study) -> Listed:
     if study.model.weights is not None and card is None:
         refuse_unstated(study, facts)
     told = settings_of(card, study, raw) if card else facts.stated
-    raw = raw if study.model.findings else in_order(raw, facts.classes)
+    raw = raw if study.model.findings else in_order(raw, facts.classes, bool(study.model.classes))
     return Listed(study, _completed(study, layout, told), layout, raw, "split" in told)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from steadyread import records
 from steadyread.assessment import refuse_unsuited
-from steadyread.checks import Preflight, Stated, preflight, told
+from steadyread.checks import SECONDS, Preflight, Stated, preflight, told
 from steadyread.checks.classes import refuse_unknown_claims
 from steadyread.classifier import Classifier
 from steadyread.errors import HeadRefused, UsageError
@@ -22,6 +22,7 @@ from steadyread.models.loading import read_card
 from steadyread.progress import Progress, at_work, quiet
 from steadyread.study import Study
 
+_HURRIED = 8.0   # seconds of a first look
 _MOST = 2_000    # images of a data set that are read for a look alone
 
 
@@ -40,7 +41,8 @@ def findings_before(material: Material, classifier: Classifier, folder: Path, pr
     on."""
     path = folder / PREFLIGHT
     if not path.exists():
-        found = preflight(classifier, material.ready, stated_of(material), seed=material.study.seed, progress=progress)
+        found = preflight(classifier, material.ready, stated_of(material), seed=material.study.seed,
+                          seconds=_HURRIED if material.study.quick else SECONDS, progress=progress)
         told(found)
         records.write_json(path, [each.as_json() for each in found.findings])
     return [Finding(**{**each, "rows": tuple(each.get("rows") or ())}) for each in records.read_json(path)]

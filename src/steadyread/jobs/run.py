@@ -7,7 +7,7 @@ trained networks and finished blocks of records are taken up, another study is r
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,8 +27,9 @@ from steadyread.jobs.job import Materials, carry_out_job, network_of
 from steadyread.jobs.judge import judged_gates
 from steadyread.jobs.material import refuse_absent
 from steadyread.jobs.plan import Branch, Job, branches_of, jobs_of
+from steadyread.jobs.quick import first_look
 from steadyread.metrics.reads import LINF
-from steadyread.progress import Named, Progress, at_work, lines, quiet
+from steadyread.progress import Named, Progress, at_work, lines, note, quiet
 from steadyread.registry import METHODS
 from steadyread.report import write_report
 from steadyread.store import refuse_several_sets
@@ -43,7 +44,7 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Done:
     """A finished run: its folder, the report, what `summary.json` holds, the gates with what came of them, why data
-    sets failed, and what was set aside."""
+    sets failed, what was set aside, and of a first look what a whole run would take."""
 
     folder: Path
     report: Path
@@ -51,13 +52,15 @@ class Done:
     gates: tuple[Judged, ...]
     failures: Mapping[str, str] = field(default_factory=dict)
     set_aside: tuple[str, ...] = ()
+    first_look: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """What `summary.json` holds, with the rest as plain values."""
         gates = [{"gate": str(one.gate), "value": one.value, "passed": one.passed, "message": one.message}
                  for one in self.gates]
         return self.summary | {"folder": str(self.folder), "report": str(self.report), "gates": gates,
-                               "failures": dict(self.failures), "set_aside": list(self.set_aside)}
+                               "failures": dict(self.failures), "set_aside": list(self.set_aside),
+                               **({"first_look": self.first_look} if self.first_look else {})}
 
     @property
     def failed(self) -> tuple[Judged, ...]:
@@ -90,8 +93,12 @@ def carry_out(study: Study, out: str | Path | None = None, progress: Progress = 
     study = study.of_each(with_findings)
     for own in study.studies:
         refuse_ignored(own)
-    return in_its_folder(lambda folder: _Running(study, folder, progress, keep_going).done(show_ids), study.studies,
-                         study.name, out, overwrite)
+    asked, told = first_look(study, progress)
+    if told:
+        note(told)
+    done = in_its_folder(lambda folder: _Running(asked, folder, progress, keep_going).done(show_ids), asked.studies,
+                         asked.name, out, overwrite)
+    return replace(done, first_look=told)
 
 
 def harden_run(folder: str | Path, above: Sequence[Mapping[str, Any]], progress: Progress = quiet,

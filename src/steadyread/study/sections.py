@@ -184,6 +184,7 @@ class Study(Section):
     variants: dict[Annotated[str, Field(pattern=r"^[A-Za-z0-9][\w.-]*$")], Variant] = {}
     scale: str | None = None
     hardening: Hardening | None = None
+    quick: bool = False             # a first look: few reads, in half a minute
     device: Literal["auto", "cpu", "cuda"] = "auto"   # a GPU where there is one
     beside: Paper | None = None     # the paper that the study repeats, whose printed tables stand in the report
     sets: Mapping[str, "Study"] = Field(default={}, exclude=True)

@@ -1,0 +1,84 @@
+"""How long an assessment takes, told before it begins; and a first look, of as few reads as half a minute allows."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from steadyread.attacks.recipe import Recipe
+from steadyread.attacks.smallest_flip import smallest_flip
+from steadyread.cases import Cases, collate
+from steadyread.classifier import Classifier, Passes, prediction_of
+from steadyread.errors import UsageError
+from steadyread.jobs.attacks import pixel_attacks
+from steadyread.jobs.networks import classifier_of, fitting, placed
+from steadyread.progress import Progress, duration, note, quiet
+from steadyread.study import Study
+
+_SECONDS = 8.0      # of smallest flips in a first look; checks and report take the rest of half a minute
+_MOST, _LEAST = 48, 4    # images of a first look; of each class
+_FLIP = 50           # gradients that the smallest flip of an image takes, measured on networks of small images
+_CHECKS = 1.5        # the checks' share of a run, and what stands beside its records
+_LONG = 60.0         # seconds from which on it is said how long it takes
+_TRIED = 4           # images by which a gradient is timed
+
+
+def seconds_of_gradient(classifier: Classifier, cases: Cases) -> float:
+    """How long one image's way forwards and back takes, s; the way forwards alone where there is no gradient."""
+    places = range(min(len(cases), _TRIED))
+    batch, _ = collate([cases[place] for place in places], classifier.valid)
+    with replace(classifier, passes=Passes()).frozen() as own:
+        images = batch.images.to(own.device)
+        reference = prediction_of(own.logits(images).detach()).clamp(min=0)    # what is set up once is not timed
+        began = time.monotonic(), time.process_time()
+        margin = own.margins(images.requires_grad_(True), reference).sum()
+        if margin.requires_grad:
+            torch.autograd.grad(margin, images, allow_unused=True)
+        # what this process worked, where others are at work too
+        return min(time.monotonic() - began[0], time.process_time() - began[1]) / len(places)
+
+
+def gradients_of(attacks: Sequence[Any]) -> int:
+    """How many gradients an image takes through the attacks, at most."""
+    return sum(attack.search.steps * attack.search.starts if isinstance(attack, Recipe) else
+               _FLIP if getattr(attack, "func", attack) is smallest_flip else 0 for attack in attacks)
+
+
+def tell_time(classifier: Classifier, cases: Cases, attacks: Mapping[str, Sequence[Any]], progress: Progress) -> None:
+    """A line on how long the attacks will take, where that is long."""
+    todo = {part: gradients_of(several) * len(cases.part(part)) for part, several in attacks.items()}
+    if progress is quiet or not sum(todo.values()):
+        return
+    seconds = _CHECKS * sum(todo.values()) * seconds_of_gradient(classifier, cases)
+    if seconds > _LONG:
+        note(f"assessing {len(cases)} images takes up to about {duration(seconds)}; finished ones are kept, and the "
+             "same command goes on")
+
+
+def first_look(study: Study, progress: Progress = quiet) -> tuple[Study, str]:
+    """The study with so few images, drawn by class, that their smallest flips take seconds, and a sentence on what a
+    whole run would take; the study as it is, and "", where no first look is asked for.
+
+    Raises:
+        UsageError: of a network that is to be trained, or of CT noise.
+    """
+    if not study.quick:
+        return study, ""
+    if study.sets or study.noise is not None or study.hardening is not None or study.model.weights is None:
+        raise UsageError("quick is a first look at one given network under changes of any pixels: give its weights, "
+                         "and leave sets, noise and hardening out")
+    known, first = fitting(study.of(study.model.assessed[0]) if study.model.findings else study, progress)
+    network = placed(classifier_of(first, Path()), first.study)
+    seconds = seconds_of_gradient(network, first.ready)
+    classes = len(first.ready.classes)
+    images = min(study.attacks.limit or len(known.raw), len(known.raw))
+    few = max(_LEAST * classes, min(_MOST, int(_SECONDS / (seconds * _FLIP))))
+    few = min(few, images)
+    whole = _CHECKS * seconds * images * gradients_of(pixel_attacks(first.study, first.ready.bounds)["test"])
+    told = (f"A first look at {few} of {images} images by their smallest flips. A whole run takes up to about "
+            f"{duration(whole)}, and its intervals are {(images / few) ** 0.5:.1f} times narrower")
+    asked = study.attacks.model_copy(update={"limit": few, "use": (), "epsilons": (), "smallest_flip": True})
+    return study.model_copy(update={"attacks": asked}), told
