@@ -53,13 +53,13 @@ def test_its_paths_begin_at_its_own_folder_and_what_is_stated_besides_stands_abo
 
 
 @pytest.mark.parametrize(("text", "message"), [
-    ("[attacks]\nuse = []\n", r"\[model\] and \[preparation\]; not 'attacks'"), ("name = 'vgg16'\n", "not 'name'"),
+    ("[attacks]\nuse = []\n", r"\[model\] and \[preparation\]; got 'attacks'"), ("name = 'vgg16'\n", "got 'name'"),
     ("[preparation]\nsize = 3\n", r"no table \[model\]"), ("[model]\nname = 'other.toml'\n", "another such file"),
     ("[model]\nweight = 'x'\n", r"net.toml: unknown key 'model.weight': did you mean"),
     ("[model]\nclaimed = {accuracy = 93.4}\n", "model.claimed.accuracy"), ("[model", "not TOML")])
 def test_what_is_no_network_is_refused_in_one_line(text: str, message: str, net: Path) -> None:
     net.write_text(text)
-    with pytest.raises(UsageError, match=message):
+    with pytest.raises(InputRefused, match=message):
         read(net)
 
 

@@ -42,9 +42,9 @@ class Given:
 def in_flags(message: str, known: Collection[str]) -> str:
     """A message that names keys of a study, with those flags in their place that the command knows.
 
-    What a card beside the weights states is not what the user typed: its keys stay.
+    What a card beside the weights, or a network's file, states is not what the user typed: its keys stay.
     """
-    if "the card beside the weights" in message:
+    if "the card beside the weights" in message or "the network's file" in message:
         return message
 
     def flag(match: re.Match[str]) -> str:

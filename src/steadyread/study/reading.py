@@ -200,21 +200,29 @@ def _with_network(stated: Settings) -> Settings:
     """The study with what a network's own file states (model.name = "NET.toml") under it.
 
     Raises:
-        InputRefused: no such file, or not TOML.
-        UsageError: it states what is no network's, or names no weights.
+        InputRefused: no such file, not TOML, or it states what is no network's.
     """
     model = stated.get("model")
     name = model.get("name") if isinstance(model, Mapping) else None
     if not isinstance(name, str) or not name.endswith(".toml"):
         return stated
     path = Path(name).expanduser()
+    try:
+        network = _of_a_network(path)
+    except UsageError as problem:      # the file is the input, and what it says is refused
+        raise InputRefused(f"the network's file {problem}") from problem
+    own = {key: value for key, value in stated["model"].items() if key != "name"}
+    return laid_over(network, {**stated, "model": own})
+
+
+def _of_a_network(path: Path) -> Settings:
+    """The tables of a network's file, their relative paths beginning at its own folder."""
     network = _toml(path, "network's file")
     strange = [key for key in network if key not in _OF_A_NETWORK] or [
         key for key in ("model", *network) if not isinstance(network.get(key), Mapping)]
     if strange:
-        raise UsageError(f"{path}: a network's file has the tables [model] and [preparation]; not '{strange[0]}'"
-                         if strange[0] in network else f"{path}: no table [model], which a network's file has")
-    own = {key: value for key, value in stated["model"].items() if key != "name"}
+        raise UsageError(f"{path}: expected the tables [model] and [preparation]; got '{strange[0]}'"
+                         if strange[0] in network else f"{path} has no table [model]")
     network["model"] = _beside(path.parent, network["model"])
     transform = network.get("preparation", {}).get("transform")
     if isinstance(transform, str) and transform.partition(":")[0].endswith(".py"):
@@ -222,7 +230,7 @@ def _with_network(stated: Settings) -> Settings:
     if str(network["model"].get("name", "")).endswith(".toml"):
         raise UsageError(f"{path}: its model.name is another such file, {network['model']['name']}: name the network")
     checked(network, str(path))     # by itself first, so that what is wrong is said to stand there
-    return laid_over(network, {**stated, "model": own})
+    return network
 
 
 def _beside(folder: Path, model: Mapping[str, Any]) -> Settings:
