@@ -32,8 +32,8 @@ def patients(sample: Sample) -> Iterator[Finding]:
 
 @rule("SR604", "taught names", needs="images of the part train", remedy="See whether these are the same images.")
 def names(sample: Sample) -> Iterator[Finding]:
-    """Test images that are called as images for training are, folders left out."""
-    taught = {PurePath(row.id).name for row in sample.whole.part("train").rows}
+    """Test images whose files are called as those for training, folders left out; a place in an array is no name."""
+    taught = {PurePath(row.id).name for row in sample.whole.part("train").rows if PurePath(row.id).suffix}
     if taught:
         tested = sample.tested
         seen = [row.id for row in tested.rows if PurePath(row.id).name in taught]

@@ -1,6 +1,7 @@
 """Does the same image get the same answer: again, alone, in double precision, and as the network was trained?"""
 
 import copy
+import warnings
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -72,7 +73,9 @@ def precision(sample: Sample) -> Iterator[Finding]:
                       "rounds the images: flips smaller than that are not resolved")
         return
     try:
-        module = copy.deepcopy(sample.classifier.module).double()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)     # of the parameters of TorchScript's copies
+            module = copy.deepcopy(sample.classifier.module).double()
         images = sample.few.batch.images[:_LOOKED]
         exact = reading(replace(sample.classifier, module=module, passes=Passes()), images)
     except Exception:       # what cannot be copied, or takes float32 alone
