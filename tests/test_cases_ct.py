@@ -121,6 +121,14 @@ def test_a_case_has_the_tags_and_the_tables_columns(tmp_path: Path) -> None:
     assert row.scan_mas == pytest.approx(len(touched) / sum(1 / mas for mas in touched)) == row.extras["exposure_mas"]
 
 
+def test_doses_that_the_tags_contradict_are_told(tmp_path: Path) -> None:
+    write_series(tmp_path / "scan", XRayTubeCurrent=300, ExposureTime=1000)
+    cases = open_cases(write_points(tmp_path, [middle(UPRIGHT)] * 2), box_mm=4)
+    assert cases.rows[0].scan_mas == pytest.approx(300)
+    (told,) = (note for note in cases.notes if "the dose of 1 series is doubtful" in note)
+    assert "current x time is 300 mAs" in told
+
+
 def test_a_cube_comes_from_its_series_by_its_operators(tmp_path: Path) -> None:
     values = np.random.default_rng(1).normal(0, 200, (24, 40, 36))
     write_series(tmp_path / "scan", values=values)

@@ -155,7 +155,10 @@ def test_what_the_library_writes_is_what_is_read(tmp_path: Path) -> None:
     parts = datasets.DatasetDict(train=made, test=made)
     parts.save_to_disk(tmp_path / "parts")
     for cases in (open_cases(tmp_path / "one"), open_cases(tmp_path / "parts").part("test"),
-                  Cases.from_dataset(made, bounds=(0, 255)), Cases.from_dataset(parts, bounds=(0, 255)).part("test")):
+                  Cases.from_dataset(made, bounds=(0, 255)),
+                  Cases.from_dataset(made.with_format("torch"), bounds=(0, 255)),
+                  Cases.from_dataset(made.to_iterable_dataset(), bounds=(0, 255)),
+                  Cases.from_dataset(parts, bounds=(0, 255)).part("test")):
         same(cases)
         assert cases.classes == ("no", "yes")
 

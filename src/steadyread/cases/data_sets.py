@@ -42,7 +42,7 @@ def _fields(dataset: Any, bounds: Valid, known: Known) -> dict[str, Any]:
         dataset = ConcatDataset([_Named.of(part) for part in dataset.values()]) if dataset else []
     if not isinstance(dataset, DataLoader | IterableDataset) and hasattr(dataset, "__getitem__"):
         return _read_when_asked(_Named.of(dataset), bounds, known)
-    items = list(_gone_through(dataset, known["name"]))
+    items = list(_gone_through(_Named.of(dataset), known["name"]))
     _refuse_empty(items, known)
     return of_arrays([torch.from_numpy(image) for image, _ in items], [label for _, label in items], bounds, known)
 
@@ -95,7 +95,12 @@ class _Named:
         return len(self.source)
 
     def __getitem__(self, at: int) -> Any:
-        item = self.source[at]
+        return self._named(self.source[at])
+
+    def __iter__(self) -> Iterator[Any]:
+        return map(self._named, self.source)
+
+    def _named(self, item: Any) -> Any:
         return (item[self.image], item[self.label]) if {self.image, self.label} <= set(item) else item
 
 

@@ -1,7 +1,7 @@
 """Places in CT series as cases: which series a place lies in, the box about it, and the row with what the tags say."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,6 +82,13 @@ def boxed(place: Callable[[], Box], size: Size, where: str) -> Box:
         return place()
     except InputRefused as problem:
         return Box(size, None, problem=f"{where}: {problem}")
+
+
+def told_doses(series: Iterable[Found]) -> tuple[str, ...]:
+    """A sentence on the series whose tags contradict each other about the dose, or hold none."""
+    doubts = [(each, each.stack.doubts[0]) for each in series if each.stack is not None and each.stack.doubts]
+    return (f"the dose of {len(doubts)} series is doubtful, such as of ...{doubts[0][0].uid[-12:]}: {doubts[0][1]}",) \
+        if doubts else ()
 
 
 def row_of(name: str, label: str, where: str, box: Box, extras: Mapping[str, object]) -> Row:

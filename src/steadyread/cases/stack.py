@@ -36,7 +36,8 @@ class Stack:
     coordinates (x, y, z) in mm `first_mm` is the middle of its first voxel, and a row of `steps_mm` (3, 3) leads to the
     next one along each axis. `order` and `flips` turn (slices, rows, columns) into it, `files` being sorted along the
     slices' normal. `frame` is the uid of the frame of reference, `uids` are those of the slices (SOP), `mas` their
-    doses, None where unknown. `facts` are the columns of a case that the tags fill.
+    doses, None where unknown. `facts` are the columns of a case that the tags fill, `doubts` what speaks against the
+    doses.
     """
 
     uid: str
@@ -52,6 +53,7 @@ class Stack:
     flips: tuple[int, ...]
     mas: tuple[float | None, ...]
     facts: Mapping[str, object] = field(default_factory=dict)
+    doubts: tuple[str, ...] = ()
 
     def voxel(self, points_mm: NDArray[np.float64]) -> NDArray[np.float64]:
         """The places (n, 3) in voxels along (z, y, x) of points (n, 3) in the patient's (x, y, z) in mm (LPS)."""
@@ -170,13 +172,13 @@ def stack_of(headers: Sequence[Header]) -> Stack:
     steps_mm = np.array([directions[:, axis] * steps[axis] * (-1 if place in flips else 1)
                          for place, axis in enumerate(order)])
     first_mm = corners[0] - sum((sizes[order[place]] - 1) * steps_mm[place] for place in flips)
-    mas, _ = doses(ordered)
+    mas, findings = doses(ordered)
     return Stack(
         first.text("SeriesInstanceUID"), first.text("FrameOfReferenceUID"), first.text("PatientID"),
         tuple(header.path for header in ordered),
         {header.text("SOPInstanceUID"): place for place, header in enumerate(ordered)},
         tuple(sizes[axis] for axis in order), tuple(steps[axis] for axis in order), first_mm, steps_mm, order, flips,
-        mas, _facts(ordered))
+        mas, _facts(ordered), tuple(each.message for each in findings if each.severity == "warning"))
 
 
 def _step(ordered: Sequence[Header], positions: Sequence[float]) -> float:

@@ -11,7 +11,7 @@ import numpy as np
 from steadyread.cases.boxes import Box, Size, cases_of, told_beyond
 from steadyread.cases.case_set import Cases
 from steadyread.cases.marks import Points, inside_outlines, marked, refuse_many
-from steadyread.cases.placed import SeriesBelow, about, boxed, row_of
+from steadyread.cases.placed import SeriesBelow, about, boxed, row_of, told_doses
 from steadyread.cases.reader import reader
 from steadyread.cases.readers.folders import in_order, part_of
 from steadyread.cases.row import Row
@@ -119,7 +119,8 @@ def read(path: Path, cut: Cut) -> Cases:
     rows = [replace(row, label=names.index(row.raw_label) if row.raw_label else None) for row in rows]
     unplaced = (f"{len(problems)} of {len(rows)} cubes cannot be read, the first: {problems[0].source.problem}",) \
         if problems else ()
-    cases = cases_of(shown(root.name), rows, names, (), (told_beyond(rows, cut.size), *excluded, *unplaced))
+    cases = cases_of(shown(root.name), rows, names, (), (told_beyond(rows, cut.size), *excluded, *unplaced,
+                                                   *told_doses(known.series)))
     return replace(cases, patients_known=all(row.patient != row.id for row in rows))
 
 

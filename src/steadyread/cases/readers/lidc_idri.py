@@ -13,7 +13,7 @@ from steadyread.cases.case_set import Cases
 from steadyread.cases.labels import Rated
 from steadyread.cases.lidc_xml import Drawn, Nodule, drawings, nodules
 from steadyread.cases.marks import marked
-from steadyread.cases.placed import about, row_of
+from steadyread.cases.placed import about, row_of, told_doses
 from steadyread.cases.reader import reader
 from steadyread.cases.row import Row
 from steadyread.cases.set_aside import Exclude, without_excluded
@@ -84,7 +84,7 @@ def read(path: Path, box_mm: float | Sequence[float] = 32.0, spacing_mm: float =
             missing.append(f"{_patient(series[uid])}: {problem}; {len(drawn[uid])} drawings are left out")
     if not rows:
         raise InputRefused(missing[0] if missing else f"{path}: no nodule of 3 mm or more is drawn in its series")
-    notes = [rated.told(rows), told_beyond(rows, size), *excluded]
+    notes = [rated.told(rows), told_beyond(rows, size), *excluded, *told_doses(series[uid] for uid in here)]
     if len(here) < len(drawn):
         notes.append(f"the CT series of {len(drawn) - len(here)} of {len(drawn)} readers' files are not here")
     return cases_of(shown(path.name), rows, rated.classes, missing, notes)
