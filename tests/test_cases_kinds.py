@@ -249,6 +249,8 @@ def test_patients_and_spacing_come_of_the_tags(tmp_path: Path) -> None:
     assert cases[0].native is not None
     (tmp_path / "b" / "2.dcm").write_bytes(b"\0" * 128 + b"DICM" + b"broken")
     cases = open_cases(tmp_path)      # one broken file: set aside when it is read
+    assert [row.patient for row in cases.rows] == ["pa", "both", "pb", "b/2.dcm"]
+    assert any("1 images name none" in note for note in cases.notes)
     with pytest.raises(InputRefused, match=r"2\.dcm"):
         cases[3]
     dicom(tmp_path / "b" / "2.dcm", RAMP)

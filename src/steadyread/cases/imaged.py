@@ -82,8 +82,9 @@ def _patients(rows: Sequence[tuple[Row, str]], root: Path, asked: Asked
         names, how = [_matched(row.source, root, pattern) for row in plain], "found in the paths by patient_pattern"
     elif stated:
         return tuple(plain), True, ()
-    elif all(tagged) and len(set(tagged)) > 1:
-        names, how = tagged, "as the files' own tags say"
+    elif len(set(tagged) - {""}) > 1:
+        names, how = [tag or row.id for row, tag in zip(plain, tagged, strict=True)], "as the files' own tags say"
+        how += f"; {tagged.count('')} images name none and are taken as one each" if "" in tagged else ""
     else:
         return tuple(replace(row, patient=row.id) for row in plain), False, ()
     named = tuple(replace(row, patient=name) for row, name in zip(plain, names, strict=True))
