@@ -130,6 +130,14 @@ def test_volumes_of_mri_may_lean_and_bring_their_scaling(tmp_path: Path) -> None
     assert any("state model.bounds" in note for note in cases.notes)
 
 
+@pytest.mark.parametrize(("values", "bounds"), [
+    (np.eye(9, dtype=bool), (0, 1)), (np.eye(9, dtype=np.uint8), (0, 255)), (np.eye(9) / 2, (0, 1)),
+    (np.eye(9) * 7 - 2, (-2, 5)), (np.full((9, 9), 3.0), (3, 4))])
+def test_the_range_is_that_of_the_type_or_of_the_values(tmp_path: Path, values: np.ndarray, bounds: Any) -> None:
+    _, cases = one(tmp_path, npy(values), "1.npy")
+    assert (cases.bounds.low, cases.bounds.high) == bounds
+
+
 @pytest.mark.parametrize("unit", ["HU", "SUV"])
 def test_a_unit_may_be_stated(tmp_path: Path, unit: str) -> None:
     values = np.array([[-3000, -1000], [40, 3000]], np.int16)

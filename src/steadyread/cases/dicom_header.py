@@ -175,8 +175,8 @@ def quiet() -> Iterator[None]:
 
 
 def said(problem: BaseException) -> str:
-    """The first line of an exception."""
-    return str(problem).splitlines()[0] if str(problem) else type(problem).__name__
+    """An exception in one line."""
+    return " ".join(str(problem).split())[:200] or type(problem).__name__
 
 
 def pydicom() -> Any:

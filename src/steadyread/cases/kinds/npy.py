@@ -26,7 +26,7 @@ def images(files: Sequence[Path], asked: Asked) -> Images:
         pixels = npy_array(file)
         where = _channels(pixels.shape, asked, file)
         shaped = pixels[None] if where is None else np.moveaxis(pixels, where, 0)
-        return np.asarray(shaped, np.uint8 if shaped.dtype == bool else None)
+        return np.asarray(shaped, np.float32 if shaped.dtype == bool else None)
 
     def known(file: Path, _: bool) -> Known:
         return Known(read(file).shape)
