@@ -167,6 +167,7 @@ def test_coordinates_of_other_worlds_and_places_outside(tmp_path: Path) -> None:
     cases = open_cases(write_points(tmp_path, [here * [-1, -1, 1]] * 2), coordinates="RAS", box_mm=4)
     assert cases[0].image.mean().item() == pytest.approx(hu_at(here), abs=0.05)
     cases = open_cases(write_points(tmp_path, [here, here, moved(here, 0, 0, 90)]), box_mm=4)
+    assert cases.patients_known
     assert any("1 of 3 cubes cannot be read, the first: points.csv line 4: the place lies 66 mm outside" in note
                for note in cases.notes)
     with pytest.raises(InputRefused, match=r"line 4: the place lies 66 mm outside the series .*coordinates = \"RAS\""):
@@ -309,6 +310,18 @@ def test_structures_too_large_for_a_cube_leave_the_others(tmp_path: Path, monkey
     cases = open_cases(tmp_path, box_mm=4)
     assert [row.raw_label for row in cases.rows if not row.source.problem] == ["a", "b", "c"]
     assert any("2 of 5 cubes cannot be read" in note and "more than 100 voxels" in note for note in cases.notes)
+
+
+def test_structures_are_of_the_class_that_their_name_has_as_a_word(tmp_path: Path) -> None:
+    write_series(tmp_path / "scan")
+    names = ("Malignant_1", "GTV benign2", "non-malignant", "Not benign", "benign or malignant", "malignantlike", "x")
+    write_contours(tmp_path / "rt.dcm", {name: [ring((0, 20, 2), 3)] for name in names})
+    cases = open_cases(tmp_path, box_mm=4, classes=("benign", "malignant"))
+    assert [(row.extras["structure"], row.raw_label) for row in cases.rows] == [
+        ("Malignant_1", "malignant"), ("GTV benign2", "benign")]
+    assert "5 structures are of none of these classes, such as 'non-malignant', and left out" in cases.notes
+    cases = open_cases(tmp_path, box_mm=4, classes=("malignant", "non-malignant"))
+    assert [row.raw_label for row in cases.rows] == ["malignant", "non-malignant", "malignant"]
 
 
 def test_marks_without_a_place_are_refused(tmp_path: Path) -> None:

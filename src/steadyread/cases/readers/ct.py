@@ -31,6 +31,7 @@ _AXES = ("x", "y", "z")
 _NEEDED = (*_AXES, "label")
 _DICOM = ("", ".dcm", ".dicom", ".ima")
 _AXIAL = (0, 1, 2)
+_LETTER = r"[^\W\d_]"
 
 
 @dataclass(frozen=True)
@@ -40,8 +41,8 @@ class Cut:
     Args:
         box_mm: a cube's sides, one value or (z, y, x).
         spacing_mm: of the grid that it is read on.
-        classes: the class names in order. Structures are of the class that their name contains, in capitals or not;
-            others are left out.
+        classes: the class names in order. Structures are of the class that their name or finding has as a word, in
+            capitals or not; those with none, with several or with a denied one (`non-malignant`) are left out.
         coordinates: of a table: `LPS` (x to the patient's left, y to the back: DICOM, ITK) or `RAS`.
         series: which series, where a table names none and there are several: its uid or the end of it.
         root: the folder of the DICOM files, absolute or from the table's own, which it is unless stated.
@@ -105,7 +106,8 @@ def read(path: Path, cut: Cut) -> Cases:
     files, excluded = without_excluded(list(_dicom(root)), root, cut.exclude)
     marking = () if tables else tuple(file for file in files if is_marking(file))
     known = SeriesBelow(root, series_among(sorted(set(files).difference(marking))))
-    rows = list(_of_table(tables[0], known, cut) if tables else _of_structures(marking, known, cut))
+    others: list[str] = []
+    rows = list(_of_table(tables[0], known, cut) if tables else _of_structures(marking, known, cut, others))
     if not rows:
         raise InputRefused(f"{path}: nothing is marked in its {len(marking)} RTSTRUCT, SEG and SR files"
                            + (f" that is one of {', '.join(cut.classes)}" if cut.classes else ""))
@@ -117,11 +119,13 @@ def read(path: Path, cut: Cut) -> Cases:
     if unknown is not None:
         raise InputRefused(f"{unknown.where}: unknown label '{unknown.raw_label}'; expected one of {', '.join(names)}")
     rows = [replace(row, label=names.index(row.raw_label) if row.raw_label else None) for row in rows]
-    unplaced = (f"{len(problems)} of {len(rows)} cubes cannot be read, the first: {problems[0].source.problem}",) \
-        if problems else ()
-    cases = cases_of(shown(root.name), rows, names, (), (told_beyond(rows, cut.size), *excluded, *unplaced,
-                                                   *told_doses(known.series)))
-    return replace(cases, patients_known=all(row.patient != row.id for row in rows))
+    notes = [told_beyond(rows, cut.size), *excluded, *told_doses(known.series)]
+    if problems:
+        notes.append(f"{len(problems)} of {len(rows)} cubes cannot be read, the first: {problems[0].source.problem}")
+    if others:
+        notes.append(f"{len(others)} structures are of none of these classes, such as '{others[0]}', and left out")
+    return replace(cases_of(shown(root.name), rows, names, (), notes),
+                   patients_known=all(row.patient != row.id for row in rows if not row.source.problem))
 
 
 def _of_table(table: Path, known: SeriesBelow, cut: Cut) -> Iterator[Row]:
@@ -143,12 +147,15 @@ def _of_table(table: Path, known: SeriesBelow, cut: Cut) -> Iterator[Row]:
         yield replace(row, patient=patient or row.patient, part=part_of(part) or "")
 
 
-def _of_structures(files: Sequence[Path], known: SeriesBelow, cut: Cut) -> Iterator[Row]:
+def _of_structures(files: Sequence[Path], known: SeriesBelow, cut: Cut, others: list[str]) -> Iterator[Row]:
+    """The structures that are of a class; the names of the `others` are added there."""
     size = cut.size
     for file in files:
         for number, structure in enumerate(structures(file), 1):
             label = _class_of(structure, cut.classes)
-            if label is not None:
+            if label is None:
+                others.append(shown(structure.name))
+            else:
                 def placed(structure: Structure = structure) -> Box:
                     return _box_of(structure, _series_of(structure, known, cut.series), size)
 
@@ -183,12 +190,15 @@ def _box_of(structure: Structure, stack: Stack, size: Size) -> Box:
 
 
 def _class_of(structure: Structure, classes: Sequence[str] | None) -> str | None:
-    """The class that a structure's name or finding means, None where it is none of them."""
+    """The class that a structure's name or finding means, None where it is none of them, several, or a denied one."""
     if classes is None:
         return shown(structure.finding or re.sub(r"[\W_]*\d+$", "", structure.name).strip()) or None
     text = f"{structure.name} {structure.finding}".casefold()
-    found = [each for each in classes if each.casefold() in text]
-    return max(found, key=len) if found else None      # "malignant" is in "non-malignant", which is the longer
+    words = {each: rf"(?<!{_LETTER}){re.escape(each.casefold())}(?!{_LETTER})" for each in classes}
+    named = [each for each, word in words.items() if re.search(word, text)]
+    named = [each for each in named if not any(each.casefold() in other.casefold() for other in named if other != each)]
+    denied = len(named) == 1 and re.search(rf"(?<!{_LETTER})(non|not|no)[\W_]+{words[named[0]]}", text)
+    return named[0] if len(named) == 1 and not denied else None
 
 
 def _lines(table: Path, cut: Cut) -> list[Line]:
