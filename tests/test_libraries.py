@@ -90,6 +90,12 @@ def test_nothing_is_fetched_and_unknown_names_are_refused(name: str, arguments: 
         load_classifier(name, tmp_path / "w.pt", arguments=arguments)
 
 
+@pytest.mark.usefixtures("stand_in")
+def test_to_look_at_a_name_needs_weights() -> None:
+    with pytest.raises(UsageError, match="has no weights of its own: steadyread assess --model timm:tiny"):
+        inspected("timm:tiny")
+
+
 def test_a_librarys_network_is_no_code_of_a_strangers_run(tmp_path: Path) -> None:
     refuse_unnamed({"model": {"name": "timm:tiny"}}, tmp_path, None)
     with pytest.raises(InputRefused, match="would import and run"):

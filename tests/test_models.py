@@ -316,6 +316,9 @@ def test_hyper_parameters_that_are_objects_are_named_and_never_made(here: Path, 
     torch.save({"state_dict": trained.state_dict(), "hyper_parameters": argparse.Namespace(lr=1)}, here / "w.ckpt")
     with pytest.raises(InputRefused, match=r"argparse\.Namespace.*checkpoint\['state_dict'\]"):
         load_classifier_module("bring_your_own:net", here / "w.ckpt")
+    torch.save(trained, here / "whole.pt")
+    with pytest.raises(InputRefused, match=r"Sequential.*load it in Python and save a state dict"):
+        load_classifier_module("bring_your_own:net", here / "whole.pt")
 
 
 def test_a_network_that_wraps_the_one_whose_weights_they_are(here: Path, trained: nn.Module) -> None:

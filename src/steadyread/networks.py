@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from steadyread.classifier import Classifier, Normalise
-from steadyread.errors import UsageError
+from steadyread.errors import SteadyreadError, UsageError
 from steadyread.heads import Output, ending_of
 from steadyread.jobs.cards import model_of_card
 from steadyread.jobs.networks import classifier_for
@@ -87,6 +87,9 @@ def inspected(model: str) -> dict[str, Any]:
         InputRefused: it cannot be read, or would run code of the file's.
     """
     study = _stated(model, model__hyper_parameters=False)    # to ask for them imports the factory
+    if library_of(study.model.name) is not None and study.model.weights is None:
+        raise UsageError(f"{model} has no weights of its own: steadyread assess --model {model} --weights FILE, or "
+                         "write both into a NET.toml and inspect that")
     if study.model.weights is None:
         raise UsageError(f"{model} is no file or folder of a network; known are "
                          + ", ".join(known.title for known in FORMATS.values()))
@@ -131,7 +134,7 @@ def _tried(model: Model, facts: Facts) -> dict[str, Any]:
                 returned.values() if isinstance(returned, Mapping) else returned))
             gradient = torch.autograd.grad(raw.sum(), image)[0] if raw.requires_grad else torch.zeros(1)
     except Exception as problem:      # a network raises what it likes
-        return known | {"problem": told(problem) if facts.size else None}
+        return known | {"problem": told(problem) if facts.size or isinstance(problem, SteadyreadError) else None}
     values = int(raw.reshape(1, -1).shape[1])
     ends = {"sigmoid": "probability" * (values == 1), "softmax": "probabilities" * (values > 1)}.get(ending_of(raw), "")
     return known | {"values": values, "gradients": bool(gradient.abs().sum() > 0), "ends": ends, "problem": None}

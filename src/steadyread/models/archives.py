@@ -27,6 +27,7 @@ _CHUNK = 2**20
 _FOLDER = 0x10      # of a member's attributes, as MS-DOS has them
 _ZEROS = b"\nbytearray\n"   # the one name that torch.load calls whatever size it is asked for
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")   # of what torch says that it does not unpickle
+_STATE_DICT = re.compile(rb"(X\n\0\0\0|\x8c\n)state_dict")     # that very word, as pickles have it
 _DEPTH = 8   # dictionaries and lists within each other that are looked into
 
 
@@ -144,7 +145,7 @@ def _is_checkpoint(path: Path) -> bool:
     with suppress(Exception), zipfile.ZipFile(path) as archive:
         member = next(name for name in archive.namelist() if name.endswith("data.pkl"))
         with archive.open(member) as pickled:
-            return b"state_dict" in pickled.read(MOST_HEADER)
+            return _STATE_DICT.search(pickled.read(MOST_HEADER)) is not None
     return False
 
 
