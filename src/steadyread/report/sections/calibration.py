@@ -48,8 +48,8 @@ def calibration(plain: Plain) -> Iterator[Item]:
 @section("Calibration by finding", of=Networks, order=220)
 def calibration_by_finding(networks: Networks) -> Iterator[Item]:
     """A row a finding, with p corrected for their number."""
-    if not networks.findings:
-        return
+    if len(networks.findings) < 2:
+        return     # of one the section above says all
     corrected = holm([_value(each, "spiegelhalter_p") for each in networks.findings])
     columns = [Column("Finding", forms.TEXT, head=True), Column("Expected error, %", forms.stacked()),
                Column("Brier", forms.stacked(1, 3)), Column("Slope", forms.stacked(1, 2)),

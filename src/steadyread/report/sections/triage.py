@@ -71,8 +71,8 @@ def triage_by_finding(networks: Networks) -> Iterator[Item]:
     """[A] Table 2 finding by finding, and whether any score beats the margin."""
     found = {each.title: (each.triage, each.bounds) for each in networks.findings
              if each.triage and each.triage["images"]}
-    if not found:
-        return
+    if len(found) < 2:
+        return     # of one the section above says all
     each = {name: told for name, (told, _) in found.items()}
     told = next(iter(each.values()))
     yield _kept(found, "Thresholds chosen on validation images, applied to others." if told["validation_images"] else
