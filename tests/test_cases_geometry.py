@@ -229,3 +229,8 @@ def test_ways_that_there_are_not_are_refused() -> None:
     for wrong in ({"fit": "stretch"}, {"interpolation": "lanczos"}, {"central": 0.0}, {"central": 0.5}):
         with pytest.raises(UsageError):
             prepare(made(np.zeros((1, 4, 4))), Preparation(size=4, **wrong))
+
+
+def test_a_crop_leaves_the_spacing_exactly_as_it_is() -> None:
+    cases = Cases.from_arrays(np.zeros((2, 1, 71, 71)), [0, 1], bounds=(0, 1), spacing_mm=(0.7, 0.7))
+    assert prepare(cases, Preparation(crop=48)).rows[0].spacing_mm == (0.7, 0.7)

@@ -269,7 +269,7 @@ def _grid(space: Extents, spacing: Spacing, preparation: Preparation) -> _Grid:
     fitted, scaled = (cropped, cropped) if preparation.size is None else _fitted(cropped, size, preparation)
     for extents in {resampled, cropped, scaled, size} - {space}:
         _refuse_huge(space, extents)
-    if spacing is not None:
+    if spacing is not None and preparation.size is not None:
         spacing = tuple(one * old / new for one, old, new in zip(spacing, fitted, scaled, strict=True))
     return _Grid(resampled, step, cropped, fitted, scaled, size, spacing)
 
