@@ -98,6 +98,10 @@ def test_a_package_of_one_s_own_is_seen_everywhere(tmp_path: Path) -> None:
     label = [row for row in summary["other_axes"] if row["against"] == "label"]
     assert [(row["level"], row["accuracy"]["n"]) for row in label] == [(20.0, 12), (60.0, 12)]
 
+    (line,) = map(json.loads, (tmp_path / "logbook.jsonl").read_text().splitlines())
+    assert line["files"] == ["report.html", "summary.json"]
+    assert line["run"] == "study"
+
     for folder in ("run", "run again"):
         page = words_of(tmp_path / "run" / "report.html")
         for words in ("Accuracy under other changes", "Worst contrast contrast 20 %", "training on noisy images",

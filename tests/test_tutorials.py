@@ -9,13 +9,15 @@ import pytest
 from steadyread.cli import main
 
 PAGES = sorted((Path(__file__).resolve().parents[1] / "docs" / "tutorials").glob("*.md"))
-NEEDS = {"monai-dicom": ("monai.transforms", "pydicom")}
+NEEDS = {"keras-pictures": ("keras", "h5py"), "monai-dicom": ("monai.transforms", "pydicom")}
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:NvImgCodec")     # of MONAI, where a decoder of NVIDIA's is not there
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")     # of Keras, as it saves an .h5
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_a_tutorial_is_carried_out(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("KERAS_BACKEND", "torch")
     for name in NEEDS.get(page.stem, ()):
         pytest.importorskip(name)
     monkeypatch.chdir(tmp_path)

@@ -31,6 +31,7 @@ from steadyread.findings import Finding
 from steadyread.frames import Frame, frame
 from steadyread.jobs.attacks import pixel_attacks
 from steadyread.jobs.examples import write_examples
+from steadyread.jobs.track import track_run
 from steadyread.metrics.plan import part_of
 from steadyread.metrics.reads import CT_NOISE, LINF, ORIGINAL
 from steadyread.metrics.tidy import COLUMNS
@@ -222,6 +223,18 @@ class Assessment:
         """
         found = report_run(self.folder, self.seed, path, show_ids)
         return Path(found["report"])
+
+    def track(self, name: str, show_ids: bool = False) -> str:
+        """Hands the whole run to a tracker of experiments ("mlflow", "wandb"), its report written anew: every number as
+        a metric, settings as parameters, report.html and summary.json as artefacts. Returns where it is kept.
+
+        Raises:
+            UsageError: no such tracker.
+            InputRefused: its library is not installed.
+            Partial: it does not take the run, of which nothing is lost.
+        """
+        self.report(show_ids=show_ids)
+        return track_run(self.folder, name, show_ids)
 
     def plot(self, name: str) -> Drawing:
         """A chart of the report by its name: it shows itself in a notebook, and has `svg()`, `png()`, `pdf()` and its

@@ -29,7 +29,8 @@ noise = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Noise pow
                     "phantom's, show what noise of one looks like.")
 app.add_typer(noise, name="noise")
 
-_RESULTS = (flags.OUT, flags.OVERWRITE, flags.SHOW_IDS, flags.JSON, flags.GATES, flags.SETS, flags.THREADS)
+_RESULTS = (flags.OUT, flags.OVERWRITE, flags.SHOW_IDS, flags.JSON, flags.GATES, flags.TRACK, flags.SETS,
+            flags.THREADS)
 _READ = (flags.LAYOUT, flags.EXCLUDE, flags.FILE_COLUMN, flags.LABEL_COLUMN, flags.PATIENT_COLUMN, flags.PART_COLUMN,
          flags.ROOT, flags.PATIENT_PATTERN, flags.UNIT)
 _PREPARED = (flags.WINDOW, flags.CROP, flags.SIZE, flags.FIT, flags.SPACING, flags.TRANSFORM)
@@ -270,8 +271,8 @@ def _carry_out(given: Given, more: Mapping[str, Any] | None = None) -> None:
 
 
 def _told(given: Given, done: "Done") -> None:
-    """What came of a study, and the exit code of a gate that was not met, of data sets that failed, or of what was set
-    aside."""
+    """What came of a study, and the exit code of a gate that was not met, of data sets that failed, of what was set
+    aside, or of trackers that did not take the run."""
     _say(given, done.as_json(), "run_lines")
     if done.failed:
         raise GateFailed("; ".join(judged.message for judged in done.failed))
@@ -280,6 +281,8 @@ def _told(given: Given, done: "Done") -> None:
                       + "; ".join(done.failures.values()))
     if done.set_aside:
         raise Partial(f"{'; '.join(done.set_aside)}. The others are done")
+    if done.untracked:
+        raise Partial("; ".join(done.untracked))
 
 
 def _done(given: Given, study: Path | None, above: list[Mapping[str, Any]]) -> "Done":
@@ -302,7 +305,8 @@ def _harden_run(given: Given, folder: Path, settings: dict[str, Any]) -> None:
 
     if "data__path" in settings:
         settings["data__train"] = str(Path(settings.pop("data__path")).expanduser().resolve())
-    own = [key for key in settings if not key.startswith(("hardening__", "gates__", "data__train", "model__name"))]
+    own = [key for key in settings if not key.startswith(("hardening__", "gates__", "data__train", "model__name",
+                                                               "track"))]
     if own:
         raise UsageError(f"--{own[0].split('__')[-1]}: the run {folder} has its own images and network; give only "
                          "what says how to harden it (and --data, images to train on), or leave the run out")

@@ -154,6 +154,8 @@ SHOW_IDS = Flag("--show-ids", "Show ids of cases and patients and whole paths in
 JSON = Flag("--json", "Print one JSON object on stdout instead of text.", type=bool)
 GATES = Flag("--fail-below", "Exit with 1 below this, such as 'robust_accuracy@0.002 range=0.5' or 'auc=0.8'. "
              "Repeatable.", "gates.fail_below", _MANY, metavar="GATE")
+TRACK = Flag("--track", "Hand the finished run to a tracker of experiments: mlflow or wandb. Repeatable.",
+             "track", _MANY, metavar="NAME")
 SEED = Flag("--seed", "Seed for the split, training and all random draws. Default: 0.", "seed", int, metavar="N",
             least=0, most=MOST_SEED)
 RESAMPLED = Flag("--seed", "Seed by which the intervals are resampled. Default: the run's own.", type=int, metavar="N",

@@ -1,5 +1,6 @@
 """The commands as functions: a study carried out, a network hardened, data audited, reads left to a human."""
 
+import warnings
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import fields, replace
@@ -13,7 +14,7 @@ from steadyread.cases.audit import audit as audit_cases
 from steadyread.checks import SECONDS, Preflight, Stated, preflight
 from steadyread.checks.classes import refuse_unknown_claims
 from steadyread.classifier import Classifier
-from steadyread.errors import HeadRefused, InputRefused, TrainingFailed, UsageError
+from steadyread.errors import Doubt, HeadRefused, InputRefused, TrainingFailed, UsageError
 from steadyread.findings import Finding
 from steadyread.frames import Frame
 from steadyread.jobs.run import carry_out
@@ -44,7 +45,10 @@ def run(study: str | Path | Study | Mapping[str, Any], out: str | Path | None = 
     stated = read_studies(None, study) if isinstance(study, Mapping) else (
         study if isinstance(study, Study) else read_studies(study))
     told, root = progress or watched(), None if data_root is None else Path(data_root)
-    return open_run(carry_out(stated.rooted(root), out, told, overwrite, show_ids).folder)
+    done = carry_out(stated.rooted(root), out, told, overwrite, show_ids)
+    for reason in done.untracked:
+        warnings.warn(reason, Doubt, stacklevel=2)
+    return open_run(done.folder)
 
 
 def harden(classifier: Classifier, data: object, epsilon: str = "auto", *, seed: int = 0,

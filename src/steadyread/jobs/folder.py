@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 # What a run may go on with otherwise than it was begun; and what may be added to a run that was begun without it, and
 # then holds as soon as it has begun. Where it is left out later, it stays as it was.
-_FREE = ("gates", "name", "device", "data.path", "model.weights", "model.only", "beside")
+_FREE = ("gates", "name", "device", "data.path", "model.weights", "model.only", "beside", "track")
 _ADDED = ("data.train", "hardening", "noise.hardening", "noise.seeing")
 _HARDENINGS: tuple[Under, ...] = ("hardening", "noise.hardening")
 
@@ -118,7 +118,7 @@ def settle(folder: Path, study: Study) -> None:
 
 def _refuse_other(folder: Path, study: Study, held: Any, wanted: Mapping[str, Any]) -> None:
     """Settings that differ from those that began the run, but for those that change none of its results."""
-    there, now = _with_defaults(held), dict(_flat(json.loads(json.dumps(wanted))))
+    there, now = _with_defaults(held), dict(flat(json.loads(json.dumps(wanted))))
     begun = [key for key in _ADDED if _has_begun(folder, study, key, held)]
     free = (*_FREE, *(f"{key}.compare" for key in _HARDENINGS), *(key for key in _ADDED if key not in begun))
     differing = [key for key in sorted(there.keys() | now.keys()) if there.get(key) != now.get(key)
@@ -138,9 +138,9 @@ def _refuse_other(folder: Path, study: Study, held: Any, wanted: Mapping[str, An
 
 def _with_defaults(held: Any) -> dict[str, Any]:
     """The values of stored settings by their keys, with the defaults of keys that there were not yet."""
-    stated = dict(_flat(held))
+    stated = dict(flat(held))
     with suppress(UsageError):
-        return dict(_flat(checked(held, SETTINGS).model_dump(mode="json"))) | stated
+        return dict(flat(checked(held, SETTINGS).model_dump(mode="json"))) | stated
     return stated
 
 
@@ -175,10 +175,11 @@ def _put(settings: Any, key: str, value: Any) -> None:
         section[last] = value
 
 
-def _flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+def flat(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:
+    """What stands in nested tables, by dotted keys."""
     if isinstance(value, Mapping) and value:
         for name, inner in value.items():
-            yield from _flat(inner, f"{key}.{name}" if key else str(name))
+            yield from flat(inner, f"{key}.{name}" if key else str(name))
     else:
         yield key, value
 

@@ -19,6 +19,7 @@ from steadyread.errors import InputRefused, Partial, PlanDiffers, SteadyreadErro
 from steadyread.files import FAILED, MODEL, PAGE, SETTINGS, SUMMARY, TRAINING
 from steadyread.folder_lock import locked
 from steadyread.gates import Judged
+from steadyread.interop.tracker import TRACKERS
 from steadyread.jobs.attacks import noise_of
 from steadyread.jobs.begin import begin
 from steadyread.jobs.cards import refuse_unnamed, with_findings
@@ -28,6 +29,7 @@ from steadyread.jobs.judge import judged_gates
 from steadyread.jobs.material import refuse_absent
 from steadyread.jobs.plan import Branch, Job, branches_of, jobs_of
 from steadyread.jobs.quick import first_look
+from steadyread.jobs.track import untracked
 from steadyread.metrics.reads import LINF
 from steadyread.progress import Named, Progress, at_work, lines, note, quiet
 from steadyread.registry import METHODS
@@ -44,7 +46,8 @@ T = TypeVar("T")
 @dataclass(frozen=True)
 class Done:
     """A finished run: its folder, the report, what `summary.json` holds, the gates with what came of them, why data
-    sets failed, what was set aside, and of a first look what a whole run would take."""
+    sets failed, what was set aside, why trackers do not have the run, and of a first look what a whole run would
+    take."""
 
     folder: Path
     report: Path
@@ -53,6 +56,7 @@ class Done:
     failures: Mapping[str, str] = field(default_factory=dict)
     set_aside: tuple[str, ...] = ()
     first_look: str = ""
+    untracked: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """What `summary.json` holds, with the rest as plain values."""
@@ -60,6 +64,7 @@ class Done:
                  for one in self.gates]
         return self.summary | {"folder": str(self.folder), "report": str(self.report), "gates": gates,
                                "failures": dict(self.failures), "set_aside": list(self.set_aside),
+                               "untracked": list(self.untracked),
                                **({"first_look": self.first_look} if self.first_look else {})}
 
     @property
@@ -198,6 +203,9 @@ class _Running:
 
     def done(self, show_ids: bool = False) -> Done:
         """The study to its end."""
+        track = self.study.studies[0].track
+        for name in track:      # before anything takes hours
+            TRACKERS[name].library()
         self.begin()
         # one after another, a data set is carried to its end: its images are read once for all of its networks
         alone = workers_for(len(self.branches)) == 1
@@ -211,8 +219,11 @@ class _Running:
                     lambda: write_report(self.folder, self.study.studies[0].seed, show_ids))
         aside = tuple(f"{branch.name}: {text}" if branch.name else text for branch in self.branches if not branch.equal
                       for text in set_aside.said(branch.folder))
+        reasons = at_work(self.progress, f"handing the run to {', '.join(track)}",
+                          lambda: untracked(self.folder, track, show_ids)) if track else ()
         return Done(self.folder, self.folder / PAGE, records.read_json(self.folder / SUMMARY),
-                    tuple(gate for judged in gates for gate in judged), self.failures, aside)
+                    tuple(gate for judged in gates for gate in judged), self.failures, aside,
+                    untracked=reasons)
 
     def begin(self) -> None:
         """Everything that can be refused before any training."""

@@ -17,6 +17,7 @@ from steadyread.report.crossed import checklist_markdown
 from steadyread.report.drawings import Drawing
 from steadyread.report.inline import inline_svg
 from steadyread.report.items import Item
+from steadyread.report.model_card import MODEL_CARD, model_card
 from steadyread.report.networks import Networks, networks_of
 from steadyread.report.noise import Noise
 from steadyread.report.page import Drawn, Page, written
@@ -86,8 +87,8 @@ class Told:
 
 
 def write_report(folder: str | Path, seed: int = 0, show_ids: bool = False) -> Path:
-    """Write report.html, summary.json, checklists and figures/ into a run's folder from its stored files alone; of
-    several data sets report.md too.
+    """Write report.html, summary.json, model-card.md, checklists and figures/ into a run's folder from its
+    stored files alone; of several data sets report.md too.
 
     `seed` is that of the bootstrap and of drawn subsets: the same folder gives the same bytes. Networks that are not
     assessed yet are left out, so a run under way can be reported on. Cases and patients have pseudonyms (see
@@ -103,6 +104,8 @@ def write_report(folder: str | Path, seed: int = 0, show_ids: bool = False) -> P
     records.write_json(place / SUMMARY, as_json(told.summary))
     if told.sets is not None:
         records.write_text(place / TEXT, text_of(page))
+    if told.networks.networks:
+        records.write_text(place / MODEL_CARD, model_card(told.networks, page, told.shared))
     if runs is not None:
         records.write_text(place / CHECKLIST, checklist_markdown(runs))
         records.write_json(place / CHECKLIST_JSON, checklist_json(runs))

@@ -5,7 +5,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, TypeAdapter, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_validator
 
 from steadyread.cases import Preparation
 from steadyread.cases.geometry import Fit, Interpolation
@@ -13,6 +13,7 @@ from steadyread.cases.transform import transform_of
 from steadyread.errors import UsageError
 from steadyread.files import HARDENED
 from steadyread.gates import CLEAN, KEPT, STEADY, Gate, gate
+from steadyread.interop.tracker import TRACKERS
 from steadyread.limits import MOST_SEED
 from steadyread.metrics.reads import ORIGINAL
 from steadyread.names import folder_name
@@ -55,8 +56,13 @@ def _training(stated: dict[str, Any] | None) -> dict[str, Any] | None:
     return stated
 
 
+def _tracker(name: str) -> str:
+    return TRACKERS.named(name, "track").name
+
+
 GateText = Annotated[str, AfterValidator(_gate)]
 Draws = Annotated[int, Field(ge=0, le=MOST_SEED)]   # a seed
+TrackerName = Annotated[str, AfterValidator(_tracker)]
 Threat = Literal["Linf", "CTNoise"]
 Paper = Literal["A", "B"]
 Under = Literal["hardening", "noise.hardening"]     # the sections that state how networks are hardened
@@ -187,6 +193,9 @@ class Study(Section):
     quick: bool = False             # a first look: few reads, in half a minute
     device: Literal["auto", "cpu", "cuda"] = "auto"   # a GPU where there is one
     beside: Paper | None = None     # the paper that the study repeats, whose printed tables stand in the report
+    # where the finished run is kept beside a team's others, such as "mlflow"
+    track: Annotated[tuple[TrackerName, ...], BeforeValidator(lambda stated: (stated,) if isinstance(stated, str)
+                                                              else stated)] = ()
     sets: Mapping[str, "Study"] = Field(default={}, exclude=True)
     equal: Mapping[str, "Study"] = Field(default={}, exclude=True)
 
