@@ -94,6 +94,31 @@ def test_what_is_no_preparation_is_refused(transform: Callable[[np.ndarray], obj
     assert "\n" not in str(caught.value)
 
 
+def _equalised(image: np.ndarray) -> np.ndarray:
+    """A histogram evened out as Pillow and OpenCV do: an image of one value stays as it is."""
+    values, places, counts = np.unique(image, return_inverse=True, return_counts=True)
+    below = np.cumsum(counts) - counts
+    return image if len(values) == 1 else (255 * below / below[-1])[places].reshape(image.shape).round()
+
+
+def test_what_evens_out_a_histogram_is_no_scale() -> None:
+    assert scale_of(_equalised, (1, 16, 20), GREY).is_none(GREY)     # on images of one value
+    dim = Cases.from_arrays(np.floor(IMAGES / 3 + IMAGES**2 / 800), [0, 1, 0], bounds=GREY)
+    with pytest.raises(InputRefused, match=r"more than a scale: of the same image at half its height, \d\d% of"):
+        prepare(dim, Preparation(transform=_equalised))[0]
+    assert prepare(dim, Preparation(transform=_equalised, unit="rank"))[0].image.max() == 255
+
+
+def test_rounding_padding_and_resizing_are_a_scale() -> None:
+    def usual(image: Tensor) -> Tensor:
+        small = torch.nn.functional.interpolate(image[None], (9, 11), mode="bicubic", antialias=True)[0]
+        return torch.nn.functional.pad(small.round().clamp(0, 255) / 127.5 - 1, (1, 1, 0, 2), value=0.3)
+
+    ready = prepare(cases(), Preparation(transform=usual))
+    assert ready[0].image.shape == (1, 11, 13)
+    assert 0 <= float(ready[0].image.min()) < float(ready[0].image.max()) <= 255.001
+
+
 def test_values_changed_by_another_rule_are_told_in_a_unit_of_their_own() -> None:
     ready = prepare(cases(), Preparation(transform=lambda image: np.sqrt(image), unit="root"))
     np.testing.assert_allclose(ready[0].image.numpy(), np.sqrt(IMAGES[0]))

@@ -20,6 +20,10 @@ Transform = Callable[[Any], Any]
 # Where in the range a transform is tried on images of one value, and how far it may be from a scale and an offset.
 _LEVELS, _ALIKE = (0.1, 0.3, 0.5, 0.7, 0.9), 2e-3
 _WHOLE = 16     # a range from which whole values are tried: what rounds keeps them
+# On how many images it is tried besides, how far half an image may be from half of it, and in which share of pixels.
+_TRIED, _NEAR, _FEW = 4, 0.01, 0.05
+_REMEDY = ("sizes could not be told in stored units: let it only cut, turn and resize; or {}state preparation.unit, in "
+           "which sizes are then told, with model.bounds")
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,11 @@ class Scale:
         """Whether it leaves values as they are."""
         return all(abs(mean) <= _ALIKE * bounds.range and abs(deviation - 1) <= _ALIKE
                    for mean, deviation in zip(self.mean, self.deviation, strict=True))
+
+    def undone(self, image: Pixels, bounds: Bounds) -> Pixels:
+        """An image (channels, *space) that came through the transform, in the units before it."""
+        scale = np.array(self.mean), np.array(self.deviation)
+        return image if self.is_none(bounds) else undone(image[None], scale)[0]
 
 
 def transform_of(name: str) -> Transform:
@@ -67,6 +76,7 @@ def transformed(cases: Cases, transform: Transform, unit: str | None = None, bou
     """
     valid = bounds or cases.bounds
     scales: list[Scale] = []
+    tried: set[str] = set()
 
     def load(row: Row) -> Pixels:
         pixels = cases.load(row.source)
@@ -75,8 +85,10 @@ def transformed(cases: Cases, transform: Transform, unit: str | None = None, bou
             return given
         if not scales:
             scales.append(scale_of(transform, tuple(pixels.shape), valid))
-        return given if scales[0].is_none(valid) else undone(given[None], (
-            np.array(scales[0].mean), np.array(scales[0].deviation)))[0]
+        if len(tried) < _TRIED and row.id not in tried:
+            refuse_uneven(transform, pixels, scales[0], valid, row.where or row.id)
+            tried.add(row.id)
+        return scales[0].undone(given, valid)
 
     rows = tuple(replace(row, source=row, spacing_mm=None, shape=None, beyond=None) for row in cases.rows)
     return replace(cases, rows=rows, load=load, native=unknown_grid, mask=unknown_mask,
@@ -114,10 +126,31 @@ def scale_of(transform: Transform, shape: tuple[int, ...], bounds: Bounds) -> Sc
             levels, told[:, 0], strict=True))
         raise InputRefused(
             f"preparation.transform does not scale values evenly over {bounds.low:g} to {bounds.high:g} ({pairs}): "
-            "sizes could not be told in stored units: let it only cut, turn and resize; or state the window in which "
-            "it scales evenly as model.bounds; or state preparation.unit, in which sizes are then told, with "
-            "model.bounds")
+            + _REMEDY.format("state the window in which it scales evenly as model.bounds; or "))
     return Scale(tuple(float(value) for value in -offset / gain), tuple(float(value) for value in 1 / gain))
+
+
+def refuse_uneven(transform: Transform, pixels: Pixels, scale: Scale, bounds: Bounds, where: str) -> None:
+    """Nothing where an image (channels, *space) of half the height above the lowest value becomes half as high, as under
+    a scale alone. What evens out a histogram leaves images of one value as they are, and is found by this. Pixels that
+    depend on no image (padding) do not count, nor do images whose shape depends on their values.
+
+    Raises:
+        InputRefused: it does not in more than a few pixels.
+    """
+    whole = np.clip(np.asarray(pixels, np.float32), bounds.low, bounds.high)
+    ways = (whole, bounds.low + (whole - bounds.low) / 2, np.full_like(whole, bounds.low),
+            np.full_like(whole, bounds.high))
+    became, halved, lowest, highest = (
+        scale.undone(applied(transform, way, where), bounds) - bounds.low for way in ways)
+    if became.shape != halved.shape:
+        return
+    moved = highest - lowest > bounds.range / 2 if highest.shape == lowest.shape == became.shape else np.ones(
+        became.shape, bool)
+    off = np.abs(halved - became / 2)[moved] > _NEAR * bounds.range
+    if off.size and off.mean() > _FEW:
+        raise InputRefused(f"{where}: preparation.transform changes values by more than a scale: of the same image at "
+                           f"half its height, {off.mean():.0%} of the pixels are not half as high: " + _REMEDY.format(""))
 
 
 def _called(transform: Transform, pixels: Pixels, where: str) -> NDArray[np.float32]:
