@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from fabricate_pictures import pictures
@@ -374,6 +375,8 @@ def test_what_hugging_face_does_to_images_is_read_from_its_json(stated: dict[str
 def test_folders_that_name_code_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputRefused, match="auto_map"):
         load_classifier(folder_of(tmp_path / "net", {"auto_map": {"AutoModel": "evil.Net"}}))
+    with pytest.raises(InputRefused, match="may be an address: give the network's name, --model timm:NAME"):
+        load_classifier(folder_of(tmp_path / "timm", {"model_type": "timm_wrapper", "architecture": "hf-hub:evil/net"}))
 
 
 def test_hugging_face_names_the_findings_of_a_network_of_several(tmp_path: Path) -> None:
@@ -433,6 +436,25 @@ def test_a_monai_bundle_gives_the_flips_of_the_eager_network(images: torch.Tenso
 def test_a_bundle_that_would_run_code_is_refused(stated: dict[str, object], tmp_path: Path) -> None:
     with pytest.raises(InputRefused, match=r"not evaluated|plain values"):
         load_classifier(bundle_of(tmp_path / "net", network_def=stated), bounds=(0, 1), output="logits")
+
+
+@pytest.mark.parametrize(("library", "network"), [
+    ("transformers", {"model_type": "vit", "hidden_size": 40_000, "num_attention_heads": 4, "num_hidden_layers": 1}),
+    ("monai.networks.nets", {"_target_": "DenseNet121", "spatial_dims": 3, "in_channels": 1, "out_channels": 2,
+                             "init_features": 20_000}),
+    ("monai.networks.nets", {"_target_": "SwinUNETR", "in_channels": 1, "out_channels": 2, "feature_size": 12_000})])
+def test_a_folder_that_asks_for_a_network_larger_than_its_weights_is_refused(
+        library: str, network: dict[str, object], tmp_path: Path) -> None:
+    pytest.importorskip(library, reason="makes the network")
+    folder = tmp_path / "net"
+    if library == "transformers":
+        save_file({"weight": torch.zeros(1)}, folder_of(folder, network) / "model.safetensors")
+    else:
+        torch.save({"weight": torch.zeros(1)}, bundle_of(folder, network_def=network) / "models" / "model.pt")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputRefused, match=r"asks for a network of [\d,]+ values, and [\d,]+ bytes of weights"):
+        load_classifier(folder, bounds=(0, 1), output="logits")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 600_000     # kB
 
 
 def test_a_bundle_of_another_packages_network_is_refused(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from torch import nn
 from steadyread import Classifier, smallest_flip
 from steadyread.errors import InputRefused, UsageError
 from steadyread.jobs.cards import refuse_unnamed
-from steadyread.models.format import FORMATS
+from steadyread.models.format import FORMATS, loaded
 from steadyread.networks import inspected, load_classifier
 from steadyread.study import keyed, read_study
 
@@ -88,6 +88,19 @@ def test_nothing_is_fetched_and_unknown_names_are_refused(name: str, arguments: 
     torch.save(Tiny().state_dict(), tmp_path / "w.pt")
     with pytest.raises((InputRefused, UsageError), match=message):
         load_classifier(name, tmp_path / "w.pt", arguments=arguments)
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize(("stated", "message"), [
+    ({"architecture": "tiny", "num_classes": 10**10}, "asks for a network of 50,000,000,112 values"),
+    ({"architecture": "hf-hub:someone/net"}, "knows no network 'hf-hub:someone/net'"),
+    ({"architecture": "tiny", "model_args": {"checkpoint_path": "w.pt"}}, "checkpoint_path would read")])
+def test_a_folder_of_timms_fetches_nothing_and_takes_no_more_than_it_stores(stated: dict[str, Any], message: str,
+                                                                            tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text(json.dumps(stated))
+    save_file(Tiny(2).state_dict(), tmp_path / "model.safetensors")
+    with pytest.raises((InputRefused, UsageError), match=message):
+        loaded(FORMATS["timm"], str(tmp_path))
 
 
 @pytest.mark.usefixtures("stand_in")

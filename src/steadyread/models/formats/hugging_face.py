@@ -5,6 +5,7 @@ What the images go through is read from the JSON, so that nothing need be stated
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from steadyread.errors import InputRefused
 from steadyread.extras import library
 from steadyread.models.archives import told
 from steadyread.models.format import FORMATS, Facts, Format, FromFile, table_of
+from steadyread.models.size import refuse_unstored
 from steadyread.names import folder_name
 
 _RESAMPLING = {0: "nearest", 2: "linear", 3: "cubic"}     # Pillow's numbers
@@ -44,6 +46,9 @@ def _facts(path: Path) -> Facts:
     if "auto_map" in config or "auto_map" in steps:
         raise InputRefused(f"{path} names code of its own (auto_map), which is not run: load the network in Python and "
                            "give the module, or name a factory, package.module:factory")
+    if config.get("model_type") == "timm_wrapper":
+        raise InputRefused(f"{path} names a network of timm's, which may be an address: give the network's name, --model "
+                           "timm:NAME, and the folder's .safetensors as --weights")
     if not any(path.glob("*.safetensors")):
         raise InputRefused(f"{path} has no .safetensors: save it again, model.save_pretrained(FOLDER)")
     names = config.get("id2label") or {}
@@ -74,9 +79,13 @@ def _load(path: Path) -> nn.Module:
     """
     _facts(path)
     transformers = library("transformers", "hf", f"{path}: folders of Hugging Face's are read with")
+    kind, alone = transformers.AutoModelForImageClassification, {"local_files_only": True, "trust_remote_code": False}
     try:
-        network, loading = transformers.AutoModelForImageClassification.from_pretrained(
-            str(path), local_files_only=True, trust_remote_code=False, use_safetensors=True, output_loading_info=True)
+        config = transformers.AutoConfig.from_pretrained(str(path), **alone)
+        refuse_unstored(partial(kind.from_config, config, trust_remote_code=False), path, path)
+        network, loading = kind.from_pretrained(str(path), use_safetensors=True, output_loading_info=True, **alone)
+    except InputRefused:
+        raise
     except Exception as problem:      # it raises what it likes
         raise InputRefused(f"{path}: transformers cannot make an image classifier of it: {told(problem)}"
                            ) from problem

@@ -6,6 +6,7 @@ of `monai.networks.nets`, its arguments plain values (or `@` references to such)
 
 import inspect
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from steadyread.extras import library
 from steadyread.models.archives import told
 from steadyread.models.format import FORMATS, Facts, Format, FromFile, table_of, whole
 from steadyread.models.loading import fill
+from steadyread.models.size import refuse_unstored
 
 _CONFIGS = ("inference.json", "train.json", "evaluate.json")
 _WEIGHTS = ("model.pt", "model.safetensors")
@@ -59,13 +61,14 @@ def _load(path: Path) -> FromFile:
                            "in Python and give the module, or name a factory, package.module:factory")
     if "pretrained" in inspect.signature(make).parameters:      # it would be fetched from elsewhere
         arguments["pretrained"] = False
+    weights = next((path / "models" / name for name in _WEIGHTS if (path / "models" / name).is_file()), None)
+    if weights is None:
+        raise InputRefused(f"{path} has no models/model.pt")
+    refuse_unstored(partial(make, **arguments), weights, path)
     try:
         network = make(**arguments)
     except Exception as problem:
         raise InputRefused(f"{path}: {target} cannot be made so: {told(problem)}") from problem
-    weights = next((path / "models" / name for name in _WEIGHTS if (path / "models" / name).is_file()), None)
-    if weights is None:
-        raise InputRefused(f"{path} has no models/model.pt")
     fill(network, weights, target)
     return FromFile(network)
 

@@ -17,6 +17,7 @@ from steadyread.models.archives import told
 from steadyread.models.factories import library_network
 from steadyread.models.format import FORMATS, Facts, Format, FromFile, table_of, trained_on
 from steadyread.models.loading import fill
+from steadyread.models.size import refuse_unstored
 
 _FITS = {"center": "cut", "squash": "squash", "border": "pad"}
 _INTERPOLATIONS = {"bicubic": "cubic", "bilinear": "linear", "nearest": "nearest"}
@@ -73,14 +74,17 @@ def _load(path: Path) -> nn.Module:
     Raises:
         InputRefused: there are none, or they do not fit.
     """
+    _facts(path)     # timm would fetch the configuration of a name that is an address
     config = table_of(path / "config.json")
     if not (path / _WEIGHTS).is_file():
         raise InputRefused(f"{path} has no {_WEIGHTS}")
     arguments = dict(config.get("model_args") or {}) | {
         key: config[key] for key in ("num_classes", "global_pool") if key in config}
     name = str(config["architecture"])
+    make = partial(_factory(name), **arguments)
     try:
-        network = _factory(name)(**arguments)
+        refuse_unstored(make, path / _WEIGHTS, path)
+        network = make()
     except InputRefused:
         raise
     except Exception as problem:
