@@ -8,6 +8,7 @@ import pytest
 
 from fabricate_ct import UPRIGHT, hu_at, write_readings, write_series
 from steadyread.cases import Cases, open_cases
+from steadyread.cases.marks import inside_outlines
 from steadyread.errors import InputRefused, UsageError
 
 pytest.importorskip("pydicom")
@@ -127,6 +128,7 @@ def test_a_series_that_cannot_be_cut_from_is_missing_with_its_reason(tmp_path: P
 
 @pytest.mark.parametrize(("text", "told"), [
     ("<LidcReadMessage><readingSession>", "damaged readers' XML"),
+    ("<LidcReadMessage>" + "<a/>" * 2**22, "larger than 16 MiB"),
     ('<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;">]><LidcReadMessage>&b;</LidcReadMessage>', "defines entities"),
     ("<LidcReadMessage><SeriesInstanceUid>1</SeriesInstanceUid><readingSession><unblindedReadNodule><characteristics>"
      "<malignancy>high</malignancy></characteristics></unblindedReadNodule></readingSession></LidcReadMessage>",
@@ -141,6 +143,18 @@ def test_damaged_and_hostile_xml_is_refused(tmp_path: Path, text: str, told: str
         open_cases(tmp_path)
     assert "odd.xml" in str(refusal.value)
     assert "\n" not in str(refusal.value)
+
+
+def test_more_drawings_than_any_series_has_are_refused_before_they_are_compared(tmp_path: Path) -> None:
+    made(tmp_path, [[FIRST[0]] * 1025])
+    with pytest.raises(InputRefused, match=r"readers drew 1,025 nodules in the series"):
+        open_cases(tmp_path)
+
+
+def test_an_outline_that_crosses_rows_without_end_is_refused() -> None:
+    rows = np.tile([0.0, 511.0], 20_000)
+    with pytest.raises(InputRefused, match="voxels are marked"):
+        inside_outlines([np.column_stack([np.zeros_like(rows), rows, np.arange(len(rows)) % 512])], (1, 512, 512))
 
 
 def test_prone_series_have_the_same_nodules(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ from steadyread.files import regular_file
 
 GRADES = ("subtlety", "internalStructure", "calcification", "sphericity", "margin", "lobulation", "spiculation",
           "texture", "malignancy")
-_LARGEST = 2**26        # bytes of a file
+_LARGEST = 2**24        # bytes of a file, which take twenty times the memory
+_MOST = 2**10           # nodules of a series, each reader's for itself: all pairs of them are compared
 _FARTHEST = 1e5         # a pixel's row or column
 
 
@@ -83,6 +84,8 @@ def nodules(drawn: Sequence[Drawn], stack: Stack) -> list[Nodule]:
     Raises:
         InputRefused: an outline in an image that is not in the series.
     """
+    if len(drawn) > _MOST:
+        raise InputRefused(f"readers drew {len(drawn):,} nodules in the series ...{stack.uid[-12:]}, more than {_MOST:,}")
     voxels = [_voxels(each, stack) for each in drawn]
     group = list(range(len(drawn)))
     for second in range(len(drawn)):

@@ -96,6 +96,7 @@ def _inside(outline: Points, extent: NDArray[np.int64]) -> NDArray[np.bool_]:
     y_next, x_next = np.roll(y, -1), np.roll(x, -1)
     first, last = (np.clip(np.ceil(end(y, y_next)), 0, extent[0]).astype(int) for end in (np.minimum, np.maximum))
     counts = last - first       # the rows that each edge crosses; level ones cross none
+    refuse_many(int(counts.sum()))
     edges = np.repeat(np.arange(len(y)), counts)
     rows = np.arange(counts.sum()) - np.repeat(counts.cumsum() - counts, counts) + first[edges]
     slope = (x_next - x)[edges] / np.where(y_next == y, 1, y_next - y)[edges]

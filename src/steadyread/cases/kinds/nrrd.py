@@ -185,10 +185,14 @@ def _values(header: _Header) -> NDArray[Any]:
     packed = _DECODERS.get(header.fields["encoding"].lower())
     skip, lines = (int(header.fields.get(key, header.fields.get(key.replace(" ", ""), 0)))
                    for key in ("byte skip", "line skip"))
+    if max(skip, lines) > MOST_BYTES:
+        raise InputRefused(f"{header.file}: its values are said to begin after {skip} bytes and {lines} lines; at most "
+                           f"{MOST_BYTES} are passed over")
     with file.open("rb") as stream:
         stream.seek(begins)
         for _ in range(lines):
-            stream.readline(_PIECE)
+            if not stream.readline(_PIECE):
+                break
         if packed is None and skip == -1:
             stream.seek(max(0, file.stat().st_size - size))
             skip = 0
