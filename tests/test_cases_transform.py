@@ -222,10 +222,14 @@ def test_the_commands_of_the_page_on_images_do_as_it_says(assess: Callable[..., 
     assert patients <= {f"p{at}" for at in range(12)}
 
 
-def test_a_folder_that_names_code_runs_none_unnamed(tmp_path: Path) -> None:
+def test_a_folder_that_names_code_or_an_address_uses_none_unnamed(tmp_path: Path) -> None:
     from steadyread.jobs.cards import refuse_unnamed
 
     stated = {"model": {"name": "vgg16"}, "preparation": {"transform": "evil.py:run"}}
     with pytest.raises(InputRefused, match=r"run the code of evil\.py:run"):
         refuse_unnamed(stated, tmp_path, None)
     refuse_unnamed(stated, tmp_path, None, "evil.py:run")
+    sent = {"model": {"name": "http", "weights": "http://evil.example/read"}}
+    with pytest.raises(InputRefused, match=r"would send images to http://evil\.example/read"):
+        refuse_unnamed(sent, tmp_path, None)
+    refuse_unnamed(sent, tmp_path, "http")

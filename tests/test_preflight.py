@@ -170,11 +170,23 @@ def test_labels_that_tell_nothing_put_no_order_in_doubt():
 
 
 @pytest.mark.parametrize(("claimed", "severity"), [({"accuracy": 0.99}, "error"), ({"accuracy": 0.75}, "ok"),
-                                                   ({"accuracy": 0.4}, "warning"), ({"specificity": 0.98}, "error")])
+                                                   ({"accuracy": 0.89}, "warning"), ({"accuracy": 0.4}, "warning"),
+                                                   ({"specificity": 0.98}, "error")])
 def test_a_claim_outside_of_the_interval_fires(claimed, severity):
     images = pictures()
     images[::4] = images[1::4]       # a quarter of the images, half of class 0, look like class 1
     assert said(classifier(), images, claimed=claimed)["SR402"].severity == severity
+
+
+@pytest.mark.parametrize(("known", "says"), [(lambda at: at % 3 > 0, "on 40 images here it is 1.000"),
+                                             (lambda at: False, None)])
+def test_images_without_a_label_count_against_no_claim(known, says):
+    cases = Cases.from_arrays(pictures(), labels(), bounds=BYTES)
+    rows = tuple(row if known(at) else replace(row, label=None) for at, row in enumerate(cases.rows))
+    found = {each.code: each for each in preflight(classifier(), replace(cases, rows=rows), Stated(
+        {"accuracy": 0.99})).findings}
+    assert found["SR402"].message.count(says) if says else "SR402" not in found
+    assert "SR105" in found
 
 
 def test_a_claim_of_an_unknown_metric_is_refused():

@@ -68,13 +68,14 @@ def preflight(classifier: Classifier, cases: Cases, stated: Stated | None = None
     """Runs every rule that looks before any attack, on a sample of the images that are tested.
 
     Args:
-        cases: all of the assessment, prepared; those of the part `validation` judge the threshold.
+        cases: all of the assessment, prepared; those of the part `validation` judge the threshold. Those without a
+            label are left out, unless none has one.
         seconds: of forward passes, at most; rules for which no time is left are `left`.
 
     Raises:
         InputRefused, UsageError: images outside the bounds, an unknown claimed metric.
     """
-    stated = stated or Stated()
+    stated, cases = stated or Stated(), cases.labelled() if any(cases.counts().values()) else cases
     rules = [each for each in RULES.values() if each.before and not (each.stated and stated.trained)]
     sample = sampled(classifier, cases, stated, seed=seed, seconds=seconds, progress=progress)
     if sample is None:

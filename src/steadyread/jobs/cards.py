@@ -18,12 +18,12 @@ from steadyread.study.section import in_words
 
 
 def refuse_unnamed(stated: Mapping[str, Any], folder: Path, named: object, transform: object = None) -> None:
-    """A run's folder may come from a stranger, and a network that is not built in is code, as a transform of images is:
-    who trusts it names it.
+    """A run's folder may come from a stranger, and a network that is not built in is code, as a transform of images is,
+    or an address to which images go: who trusts it names it.
 
     Raises:
-        InputRefused: the folder's study names a factory or a transform, and `named` or `transform`, which the user
-            says, is another or None.
+        InputRefused: the folder's study names a factory, an address or a transform, and `named` or `transform`, which
+            the user says, is another or None.
     """
     own = (stated.get("preparation") or {}).get("transform")
     if own is not None and own != transform:
@@ -33,6 +33,9 @@ def refuse_unnamed(stated: Mapping[str, Any], folder: Path, named: object, trans
     if model not in BUILT_IN and model not in FORMATS and library_of(model) is None and model != named:
         raise InputRefused(f"the run {folder} would import and run the code of {model}, named in its {SETTINGS}: "
                            f"if you trust it, give model.name = {model}")
+    if model in FORMATS and FORMATS[model].address and model != named:
+        raise InputRefused(f"the run {folder} would send images to {stated['model'].get('weights')}, named in its "
+                           f"{SETTINGS}: if you trust it, give model.name = {model}")
 
 
 def with_findings(study: Study) -> Study:
