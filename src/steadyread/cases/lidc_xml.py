@@ -85,7 +85,8 @@ def nodules(drawn: Sequence[Drawn], stack: Stack) -> list[Nodule]:
         InputRefused: an outline in an image that is not in the series.
     """
     if len(drawn) > _MOST:
-        raise InputRefused(f"readers drew {len(drawn):,} nodules in the series ...{stack.uid[-12:]}, more than {_MOST:,}")
+        raise InputRefused(f"readers drew {len(drawn):,} nodules in the series ...{stack.uid[-12:]}, more than "
+                           f"{_MOST:,}")
     voxels = [_voxels(each, stack) for each in drawn]
     group = list(range(len(drawn)))
     for second in range(len(drawn)):

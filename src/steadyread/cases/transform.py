@@ -131,9 +131,9 @@ def scale_of(transform: Transform, shape: tuple[int, ...], bounds: Bounds) -> Sc
 
 
 def refuse_uneven(transform: Transform, pixels: Pixels, scale: Scale, bounds: Bounds, where: str) -> None:
-    """Nothing where an image (channels, *space) of half the height above the lowest value becomes half as high, as under
-    a scale alone. What evens out a histogram leaves images of one value as they are, and is found by this. Pixels that
-    depend on no image (padding) do not count, nor do images whose shape depends on their values.
+    """Nothing where an image (channels, *space) of half the height above the lowest value becomes half as high, as a
+    scale alone has it. What evens out a histogram leaves images of one value as they are, and is found by this. Pixels
+    that depend on no image (padding) do not count, nor do images whose shape depends on their values.
 
     Raises:
         InputRefused: it does not in more than a few pixels.
@@ -150,7 +150,8 @@ def refuse_uneven(transform: Transform, pixels: Pixels, scale: Scale, bounds: Bo
     off = np.abs(halved - became / 2)[moved] > _NEAR * bounds.range
     if off.size and off.mean() > _FEW:
         raise InputRefused(f"{where}: preparation.transform changes values by more than a scale: of the same image at "
-                           f"half its height, {off.mean():.0%} of the pixels are not half as high: " + _REMEDY.format(""))
+                           f"half its height, {off.mean():.0%} of the pixels are not half as high: "
+                           + _REMEDY.format(""))
 
 
 def _called(transform: Transform, pixels: Pixels, where: str) -> NDArray[np.float32]:

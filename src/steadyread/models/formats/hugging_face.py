@@ -47,8 +47,8 @@ def _facts(path: Path) -> Facts:
         raise InputRefused(f"{path} names code of its own (auto_map), which is not run: load the network in Python and "
                            "give the module, or name a factory, package.module:factory")
     if config.get("model_type") == "timm_wrapper":
-        raise InputRefused(f"{path} names a network of timm's, which may be an address: give the network's name, --model "
-                           "timm:NAME, and the folder's .safetensors as --weights")
+        raise InputRefused(f"{path} names a network of timm's, which may be an address: give the network's name, "
+                           "--model timm:NAME, and the folder's .safetensors as --weights")
     if not any(path.glob("*.safetensors")):
         raise InputRefused(f"{path} has no .safetensors: save it again, model.save_pretrained(FOLDER)")
     names = config.get("id2label") or {}
