@@ -19,6 +19,7 @@ from steadyread.metrics.calibration import (
     youden,
 )
 from steadyread.metrics.reads import Reads
+from steadyread.report.sections.calibration import verdict
 
 MEAN, SPREAD = -0.5, 1.5      # of the stated logits
 
@@ -171,6 +172,14 @@ def test_true_probabilities_are_not_told_from_true_ones_more_often_than_chance()
     p = [(hosmer_lemeshow(said.chance[:, 0], said.event[:, 0], said.patient), spiegelhalter(said)[1])
          for said in (stated(rng, 150) for _ in range(200))]
     assert (np.array(p, float) < 0.05).mean(0) == pytest.approx(0.05, abs=0.04)
+
+
+def test_one_verdict_in_twenty_is_wrong_of_true_probabilities_and_few_of_too_sure_ones() -> None:
+    rng = np.random.default_rng(11)
+    true, sure = (np.mean(["not calibrated" in verdict(found(stated(rng, 200, slope)).as_json()) for _ in range(100)])
+                  for slope in (1.0, 0.5))
+    assert true <= 0.1
+    assert sure > 0.8
 
 
 @pytest.mark.slow

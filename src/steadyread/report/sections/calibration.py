@@ -14,13 +14,16 @@ from steadyread.report.section import section
 from steadyread.report.table import As, Column, Form, table
 from steadyread.words.numbers import p_shown, percent
 
-_ALPHA = 0.05
+# Four figures judge one network: each at 0.05 / 4, where the reach of an interval is about 1.3 times that of 95 %, so
+# that of true probabilities one verdict in twenty is wrong and not one in seven.
+_ALPHA, _REACH = 0.05 / 4, 1.3
 _P = Form(p_shown, beside=lambda _: "")
 _WHAT = (f"Expected calibration error: the mean distance of stated and true share over at most {BINS} bins of as "
          "many reads each, less what chance adds (arXiv:1909.10155). Brier score: the mean squared distance; beside it "
          "that of stating the share of all reads each time. Slope and intercept are those of logistic recalibration "
          "(doi:10.1016/j.jclinepi.2015.12.005): a slope below 1 is too sure, an intercept below 0 states too much. "
-         "Spiegelhalter's z (doi:10.1002/sim.4780050506) is above 0 where the network is too sure.")
+         "Spiegelhalter's z (doi:10.1002/sim.4780050506) is above 0 where the network is too sure. What is said of "
+         "calibration needs one of the four beyond 98.75 %.")
 
 
 @section("Calibration of the stated probabilities", of=Plain, order=210)
@@ -39,7 +42,7 @@ def calibration(plain: Plain) -> Iterator[Item]:
             *([("Spiegelhalter's z", As(found["spiegelhalter_z"], forms.share(1, 2)), "0"),
                ("p of true probabilities, by z", As(found["spiegelhalter_p"].value, _P), "")]
               if "spiegelhalter_z" in found else ())]
-    yield Text(f"The probability {of}: {_verdict(found)}")
+    yield Text(f"The probability {of}: {verdict(found)}")
     yield grid(table(columns, [row for row in rows if row is not None], note=_WHAT), Figure("reliability"))
     if not found["top"]:
         yield Text(_thresholds(found, classes))
@@ -70,7 +73,7 @@ def _value(network: Network, measure: str) -> float | None:
     return found.value if found is not None else None
 
 
-def _verdict(found: Mapping[str, Any]) -> str:
+def verdict(found: Mapping[str, Any]) -> str:
     """What the figures come to, in words."""
     told = [words for key, ideal, below, above in (
         ("calibration_slope", 1.0, "too sure of itself (slope below 1)", "not sure enough (slope above 1)"),
@@ -79,7 +82,7 @@ def _verdict(found: Mapping[str, Any]) -> str:
     if told:
         return f"the network is not calibrated: {'; '.join(told)}."
     p = found["spiegelhalter_p"].value if "spiegelhalter_p" in found else None
-    if (p is not None and p < _ALPHA) or ("ece" in found and (found["ece"].low or 0) > 0):
+    if (p is not None and p < _ALPHA) or _beyond(found.get("ece"), 0.0) > 0:
         return "the network is not calibrated, though neither slope nor intercept says how."
     if found.get("calibration_slope") is None or found["calibration_slope"].low is None:
         return "too few reads tell whether it is true."
@@ -87,9 +90,16 @@ def _verdict(found: Mapping[str, Any]) -> str:
 
 
 def _way(estimate: Estimate | None, ideal: float, below: str, above: str) -> str:
-    if estimate is None or estimate.low is None or estimate.high is None:
-        return ""
-    return below if estimate.high < ideal else above if estimate.low > ideal else ""
+    return {-1: below, 0: "", 1: above}[_beyond(estimate, ideal)]
+
+
+def _beyond(estimate: Estimate | None, ideal: float) -> int:
+    """On which side of the ideal a figure lies, 0 where that is not detectable at the level of one of four."""
+    if estimate is None or estimate.value is None or estimate.low is None or estimate.high is None:
+        return 0
+    off = estimate.value - ideal
+    reach = estimate.value - estimate.low if off > 0 else estimate.high - estimate.value
+    return int(off > _REACH * reach) - int(-off > _REACH * reach)
 
 
 def _thresholds(found: Mapping[str, Any], classes: list[str]) -> str:
