@@ -529,12 +529,25 @@ def test_grey_pictures_are_read_in_colour_for_a_network_of_three_channels(tmp_pa
 
 
 @pytest.mark.slow
-def test_a_keras_layer_of_any_width_is_refused_before_its_memory_is_taken(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "old", "new"), [
+    ("net.h5", '"units": 8', '"units": 200000'), ("net.h5", '"units": 8', '"units": 300000000'),
+    ("net.keras", '"kernel_size": [3, 3]', '"kernel_size": [20000, 20000]')])
+def test_keras_layers_that_multiply_to_more_than_is_stored_are_refused(name: str, old: str, new: str, tmp_path: Path
+                                                                       ) -> None:
     keras = keras_of_torch()
-    keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Flatten(), keras.layers.Dense(2)]).save(tmp_path / "net.h5")
-    h5py = pytest.importorskip("h5py", reason="changes the file")
-    with h5py.File(tmp_path / "net.h5", "r+") as file:
-        stated = file.attrs["model_config"]
-        file.attrs["model_config"] = stated.replace('"units": 2', '"units": 300000000')
-    with pytest.raises(InputRefused, match="asks for 300,000,000 units"):
-        load_classifier(tmp_path / "net.h5", bounds=(0, 1), output="logits")
+    keras.Sequential([keras.Input((8, 8, 1)), keras.layers.Conv2D(2, 3, padding="same"), keras.layers.Flatten(),
+                      keras.layers.Dense(8), keras.layers.Dense(8)]).save(tmp_path / name)
+    if name == "net.h5":
+        h5py = pytest.importorskip("h5py", reason="changes the file")
+        with h5py.File(tmp_path / name, "r+") as file:
+            file.attrs["model_config"] = file.attrs["model_config"].replace(old, new)
+    else:
+        with zipfile.ZipFile(tmp_path / name) as archive:
+            members = {each: archive.read(each) for each in archive.namelist()}
+        with zipfile.ZipFile(tmp_path / name, "w") as archive:
+            for each, content in members.items():
+                archive.writestr(each, content.replace(old.encode(), new.encode()))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(InputRefused, match=r"asks for a network of [\d,]+ values"):
+        load_classifier(tmp_path / name, bounds=(0, 1), output="logits")
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 600_000     # kB

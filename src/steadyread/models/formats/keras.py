@@ -21,9 +21,9 @@ from steadyread.limits import MOST_HEADER, beyond_limits
 from steadyread.models.archives import archive_of, told
 from steadyread.models.format import FORMATS, Facts, Format, FromFile, whole
 from steadyread.models.hdf5 import MAGIC, opened
+from steadyread.models.size import Bounded
 
 _SAVE = "save the whole network: model.save('net.h5')"
-_WIDEST = 2**18      # units or features of a layer
 _HEADS = {("sigmoid", False): "logit", ("sigmoid", True): "logit", ("softmax", True): "logits"}
 _ENDS = ("Activation", "Softmax", "Dropout", "Flatten", "Reshape", "InputLayer")
 _CODE = ("Lambda", "TFOpLambda", "SlicingOpLambda", "__lambda__", "__typespec__", "TorchModuleWrapper", "TFSMLayer",
@@ -64,8 +64,6 @@ def _facts(path: Path) -> Facts:
     config = _config(path)
     _refuse_code(path, {key: value for key, value in config.items() if key != "compile_config"})
     layers = list(_layers(config))
-    for kind, each in layers:
-        _refuse_huge(path, kind, each)
     first = next((shape for _, config in layers if (shape := _shape(config))), None)
     head, units = _head(layers) if layers else (None, None)
     scaled = [kind for kind, _ in layers if kind in ("Rescaling", "Normalization")]
@@ -88,7 +86,10 @@ def _load(path: Path) -> nn.Module:
     facts = _facts(path)
     keras = _keras()
     try:
-        network = keras.saving.load_model(str(path), compile=False, safe_mode=True)
+        with Bounded(path):
+            network = keras.saving.load_model(str(path), compile=False, safe_mode=True)
+    except InputRefused:
+        raise
     except Exception as problem:     # it raises what it likes
         raise InputRefused(f"{path}: Keras {keras.__version__} cannot read it ({told(problem)}): a .keras file of "
                            "Keras 2 is not read by Keras 3; there " + _SAVE) from problem
@@ -209,14 +210,6 @@ def _refuse_code(path: Path, found: Any) -> None:
         raise InputRefused(f"{path}: its layer {str(name)[:60]!r} ({kind[:60]}) is code, which is not "
                            "run from a file: rebuild the network with Keras' own layers, or load it in Python and "
                            "give the module")
-
-
-def _refuse_huge(path: Path, kind: str, config: Mapping[str, Any]) -> None:
-    """Refuses widths that no network has, whose memory Keras would take before it compares them with the weights."""
-    for key in ("units", "filters", "depth_multiplier", "output_dim", "hidden_dim"):
-        if isinstance(width := config.get(key), int) and width > _WIDEST:
-            raise InputRefused(f"{path}: its layer {str(config.get('name'))[:60]!r} ({kind[:60]}) asks for {width:,} "
-                               f"{key.replace('_', ' ')}, more than {_WIDEST:,}")
 
 
 def _shape(config: Mapping[str, Any]) -> tuple[Any, ...] | None:
