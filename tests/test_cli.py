@@ -194,7 +194,7 @@ def test_version_and_help(steadyread: Call) -> None:
     assert steadyread("--version").out.startswith("steadyread 0.")
     told = steadyread("--help")
     assert told.code == 0
-    for command in ("demo", "run", "train", "assess", "triage", "report", "audit"):
+    for command in ("demo", "run", "train", "assess", "triage", "report", "audit", "check"):
         assert command in told.out
         assert "--json" in steadyread(command, "--help").out
 

@@ -95,7 +95,7 @@ def assess(given: Given) -> None:
     _carry_out(given, named(given))
 
 
-@command(*_ASSESSED, flags.VERDICT, flags.SETS, flags.THREADS)
+@command(*_ASSESSED, flags.JSON, flags.SETS, flags.THREADS)
 def check(given: Given) -> None:
     """The commonest mistakes, in thirty seconds, before any attack: scale, channels, head, classes, threshold, leaks.
 
@@ -114,7 +114,7 @@ def check(given: Given) -> None:
         if study is None:
             raise
         raise InputRefused(str(problem)) from problem
-    _verdict(given, found)
+    _say(given, found, "check_lines")
     if not found["passed"]:
         codes = ", ".join(each["code"] for each in found["findings"] if each["severity"] == "error")
         raise GateFailed(f"errors before any attack: {codes}")
@@ -311,16 +311,6 @@ def _harden_run(given: Given, folder: Path, settings: dict[str, Any]) -> None:
         raise UsageError(f"--{own[0].split('__')[-1]}: the run {folder} has its own images and network; give only "
                          "what says how to harden it (and --data, images to train on), or leave the run out")
     _told(given, harden_run(folder, _above(given, settings), progress, bool(given[flags.SHOW_IDS])))
-
-
-def _verdict(given: Given, found: Mapping[str, Any]) -> None:
-    """The table of `check`, and its verdict where that is asked for."""
-    from steadyread import console, records
-
-    path = given[flags.VERDICT]
-    if path is not None and path != "-":
-        records.write_json(Path(path), found)
-    console.say(found, path == "-", console.check_lines)
 
 
 def _say(given: Given, found: Mapping[str, Any], lines: str) -> None:

@@ -227,7 +227,6 @@ CLASSES = Flag("--classes", "The names of a network's classes, in its order. Ima
                "otherwise take these names in their own order.", "model.classes", metavar="A,B,...", reads=names)
 CLAIMED = Flag("--claimed", "A metric with the value that is claimed for it: accuracy=0.934, or auc, sensitivity, "
                "specificity. Repeatable.", "model.claimed", _MANY, metavar="METRIC=VALUE", reads=named_values)
-VERDICT = Flag("--json", "Write the verdict to FILE as JSON (- for stdout, instead of the table).", metavar="FILE")
 EPOCHS = Flag("--epochs", "Epochs of the training, at most.", "training.epochs", int, metavar="N")
 QUICK = Flag("--quick", "A first look in half a minute: few reads, sampled by class, and what a whole run would take.",
              "quick", bool)
