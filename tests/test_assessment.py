@@ -1,6 +1,7 @@
 """Cases x attacks -> rows: what the rows say, and that a run survives being stopped, damaged or repeated."""
 
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow.compute as pc
@@ -9,7 +10,8 @@ import torch
 from torch import nn
 
 from steadyread import records
-from steadyread.assessment import BLOCK, assess, describe_attack
+from steadyread.assessment import assess, describe_attack
+from steadyread.attacks.cost import BLOCK, block_of
 from steadyread.attacks.recipes.fgsm import fgsm
 from steadyread.attacks.recipes.pgd import pgd
 from steadyread.attacks.smallest_flip import smallest_flip
@@ -113,6 +115,22 @@ def test_resuming_gives_the_same_rows_and_does_the_missing_blocks_only(tmp_path)
     again = assess(classifier, cases, ATTACKS, store=store)
     assert again.equals(whole)
     assert sorted(path.name for path in (store / "records").glob("part-*")) == [path.name for path in parts]
+
+
+def test_a_network_that_takes_long_has_small_blocks_and_a_store_keeps_its_own(tmp_path, monkeypatch):
+    cases = made_cases(12)
+    assess(made_classifier(), cases, ATTACKS, store=tmp_path / "begun")
+    whole = assess(made_classifier(), cases, ATTACKS)
+    assert block_of(made_classifier(), cases, ATTACKS) == BLOCK
+    noise = SimpleNamespace(threat=SimpleNamespace(unit="mAs"))
+    monkeypatch.setattr("steadyread.attacks.cost._OPERATIONS", 8 * 2 * 36 * 2)     # of 8 reads of this network
+    assert block_of(made_classifier(), cases, ATTACKS) == 8
+    assert block_of(made_classifier(), cases, [*ATTACKS, noise]) == BLOCK
+    fresh = assess(made_classifier(), cases, ATTACKS, store=tmp_path / "fresh")
+    assert len(list((tmp_path / "fresh/records").glob("part-*"))) == 2
+    assert sorted(map(str, fresh.to_pylist())) == sorted(map(str, whole.to_pylist()))
+    assert assess(made_classifier(), cases, ATTACKS, store=tmp_path / "begun").equals(whole)
+    assert assess(made_classifier(), cases, ATTACKS, store=tmp_path / "fresh").equals(fresh)
 
 
 def test_what_is_refused():

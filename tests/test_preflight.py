@@ -367,6 +367,16 @@ def test_a_first_look_takes_few_images_names_its_classes_and_says_what_a_whole_r
     assert json.loads((run / "plan.json").read_text())["attacks"]["test"] == ["smallest_flip"]
 
 
+def test_a_first_look_from_python_attacks_a_few_tested_images_and_goes_on(tmp_path, caplog):
+    cases = Cases.from_arrays(pictures(), labels(), bounds=BYTES, parts=["test", "test", "validation"] * (N // 3))
+    first = sr.assess(classifier(), cases, store=tmp_path, quick=True)
+    assert f"of {len(cases.part('test'))} images by their smallest flips" in caplog.text
+    assert {row["attack"] for row in first.records.to_pylist()} == {"clean", "smallest_flip"}
+    assert {row["part"] for row in first.records.to_pylist()} == {"test"}
+    again = sr.assess(classifier(), cases, store=tmp_path, quick=True)
+    assert again.records.equals(first.records)
+
+
 def test_a_first_look_needs_a_given_network_and_classes_are_named_once(given, steadyread: Call) -> None:
     Path("quick.toml").write_text("quick = true\n")
     assert steadyread("run", "quick.toml").code == 3
@@ -380,7 +390,7 @@ def test_how_long_attacks_take_is_said_where_that_is_long(monkeypatch, caplog):
 
     cases = Cases.from_arrays(pictures(), labels(), bounds=BYTES, parts=["test"] * N)
     attacks = {"test": [sr.pgd(4.0), sr.smallest_flip]}
-    assert quick.gradients_of(attacks["test"]) == 50 + quick._FLIP
+    assert quick.gradients_of(attacks["test"], 2) == 50 + quick._FLIP
     quick.tell_time(classifier(), cases, attacks, lambda items, total, label: iter(items))
     assert not caplog.text
     monkeypatch.setattr(quick, "seconds_of_gradient", lambda *_: 1.0)

@@ -21,8 +21,10 @@ import pyarrow as pa
 from steadyread import set_aside
 from steadyread.assessment import Against, Attack, refuse_unsuited
 from steadyread.assessment import assess as assess_cases
-from steadyread.cases import Cases, audit, of_finding
-from steadyread.checks import Preflight, judged, preflight, told, united
+from steadyread.attacks.smallest_flip import smallest_flip
+from steadyread.cases import Cases, audit, limit, of_finding
+from steadyread.checks import SECONDS, Preflight, judged, preflight, told, united
+from steadyread.checks.sample import tested
 from steadyread.classifier import Classifier
 from steadyread.comparing import COMPARED, compared_rows
 from steadyread.errors import UsageError
@@ -31,11 +33,12 @@ from steadyread.findings import Finding
 from steadyread.frames import Frame, frame
 from steadyread.jobs.attacks import pixel_attacks
 from steadyread.jobs.examples import write_examples
+from steadyread.jobs.quick import HURRIED, few_of, gradients_of, outlook, seconds_of_gradient
 from steadyread.jobs.track import track_run
 from steadyread.metrics.plan import part_of
 from steadyread.metrics.reads import CT_NOISE, LINF, ORIGINAL
 from steadyread.metrics.tidy import COLUMNS
-from steadyread.progress import Progress, quiet
+from steadyread.progress import Progress, note, quiet
 from steadyread.progress import progress as spoken
 from steadyread.report.drawings import Drawing
 from steadyread.report.networks import Networks, networks_of
@@ -62,6 +65,8 @@ def assess(classifier: Classifier, data: object, attacks: Attacks | Attack | Non
             where the classifier has none of its own: their names in the order of its values; else those of its findings
             that are assessed (all if left out). Each is a network of the assessment, by its own labels: a column of the
             labels (n, findings), or of the table that the cases come from (see `open_cases`, every_row=True).
+            `quick=True` is a first look in half a minute: the smallest flips of a few images, drawn by class, and a
+            line on what the whole would take.
         attacks: what is tried, see `assessment.assess`; FGSM, BIM and PGD at the usual sizes and the search for the
             smallest flip if None.
         against: what must be lost for a flip: the true `label`, the clean `prediction`, or `both`.
@@ -73,32 +78,46 @@ def assess(classifier: Classifier, data: object, attacks: Attacks | Attack | Non
         InputRefused, UsageError: images, labels or the model's output are not as stated.
         PlanDiffers: the store holds another assessment.
     """
+    quick = bool(known.pop("quick", False))
     views = views_of(classifier, data, known)
     cases = views[0][2]
     usual = Study.model_validate({"attacks": {"epsilons": _USUAL}})
     tried = _attacks(attacks) if attacks is not None else pixel_attacks(usual, cases.bounds)
+    searched = [smallest_flip] if quick else tried
     aloud = progress or watched()
     temporary = Temporary() if store is None else None
     folder = temporary.folder if temporary is not None else Path(str(store))
     for name, view, labelled in views:
         place = folder / JOBS / name / "fold-0" if name else folder
         refuse_unsuited(view, labelled)
-        before = preflight(view, labelled, seed=seed, progress=aloud)
+        before = preflight(view, labelled, seed=seed, seconds=HURRIED if quick else SECONDS, progress=aloud)
         told(before)
-        table = assess_cases(view, labelled, tried, against=against, store=place, seed=seed, progress=aloud)
-        _look(view, labelled, table, place, (seed, aloud, before))
+        if quick:
+            labelled = _few(view, labelled, tried, seed)
+        table = assess_cases(view, labelled, searched, against=against, store=place, seed=seed, progress=aloud)
+        _look(view, labelled, table, place, (seed, aloud, before, quick))
     return Assessment(open_cells(folder), seed, temporary)
 
 
-def _look(classifier: Classifier, cases: Cases, table: pa.Table, folder: Path, how: tuple[int, Progress, Preflight]
-          ) -> None:
+def _look(classifier: Classifier, cases: Cases, table: pa.Table, folder: Path,
+          how: tuple[int, Progress, Preflight, bool]) -> None:
     """What stands beside the records of a network: whether they can be trusted, and a few images."""
-    seed, aloud, before = how
+    seed, aloud, before, quick = how
     read = set_aside.assessed(cases, table)
     test = read.part("test") if part_of(table) else read
     set_aside.write_findings(folder, lambda: [
-        *united(before.findings, judged(classifier, test, table, seed, aloud)), *audit(cases, read)])
+        *united(before.findings, judged(classifier, test, table, seed, aloud, quick)), *audit(cases, read)])
     write_examples(classifier, test, table, folder, seed)
+
+
+def _few(classifier: Classifier, cases: Cases, attacks: Attacks, seed: int) -> Cases:
+    """The images of a first look, drawn by class from those that are tested; what the attacks would take on all of
+    them is said."""
+    test = tested(cases)
+    several = attacks.get("test", ()) if isinstance(attacks, Mapping) else attacks
+    few, each = few_of(classifier, test, len(test)), gradients_of(several, len(test.classes))
+    note(outlook(few, len(test), each * seconds_of_gradient(classifier, test)))
+    return limit(test, few, seed)
 
 
 def _attacks(stated: Attacks | Attack) -> Attacks:

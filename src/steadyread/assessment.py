@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from steadyread import records, set_aside
 from steadyread._version import __version__
 from steadyread.attacks.blind import reached, without_gradients
+from steadyread.attacks.cost import BLOCK, block_of
 from steadyread.cases import Cases, collate
 from steadyread.cases.case_set import fingerprint
 from steadyread.cases.readable import readable, reason
@@ -30,7 +31,6 @@ from steadyread.progress import Progress, at_work, note, quiet
 from steadyread.types import Batch, Case, Labels
 
 Against = Literal["label", "prediction", "both"]
-BLOCK = 64  # cases computed, written and resumed together
 _LOOKED = 16  # cases looked at before any attack
 _SHAPE = re.compile(r"\b(sizes?|shapes?|channels?|dimensions?|dim=1|[1-5]D|elements|values to unpack)\b", re.I)
 _OTHER = re.compile(r"dtype|scalar type|allocate|when training|view size", re.I)   # such words, other faults
@@ -88,25 +88,26 @@ def assess(classifier: Classifier, cases: Cases, attacks: Sequence[Attack] | Map
                       stacklevel=2)
     plan = at_work(progress, f"reading {len(cases)} images",
                    lambda: describe(classifier, cases, chosen, sides, seed))
+    block = _stored_block(store) or block_of(classifier, cases, [one for several in chosen.values() for one in several])
+    plan["block"] = block
     common = {"data": cases.name, "model": classifier.name, "stage": classifier.stage, "unit": cases.bounds.unit,
               "fold": cases.fold, "seed": seed, "model_sha256": plan["model"]["sha256"],
               "data_sha256": plan["data"]["sha256"], "version": __version__}
-    blocks = -(-len(cases) // BLOCK)
 
     def work(held: Sequence[Case]) -> list[dict[str, object]]:
         return [common | row for row in _rows(classifier, list(held), chosen, sides, seed)]
 
     with nullcontext() if store is None else locked(Path(store)):
-        kept = records.open_store(store, plan, blocks) if store is not None else None
-        return _in_blocks(work, cases, kept, progress)
+        kept = records.open_store(store, plan, -(-len(cases) // block)) if store is not None else None
+        return _in_blocks(work, cases, kept, progress, block)
 
 
 def _in_blocks(work: Callable[[Sequence[Case]], list[dict[str, object]]], cases: Cases, kept: records.Store | None,
-               progress: Progress) -> pa.Table:
+               progress: Progress, size: int) -> pa.Table:
     """The rows of all cases, block by block; a store's finished blocks are taken up, but for cases set aside."""
     done = kept.finished_blocks().blocks if kept else frozenset()
     aside = set_aside.stored(kept.folder) if kept else {}
-    todo = _places_to_do(cases, done, aside)
+    todo = _places_to_do(cases, done, aside, size)
     tables: list[pa.Table] = []
     for block, places in progress(todo.items(), len(todo), "assessing"):
         held, failed = set_aside.loaded(cases, places)
@@ -129,12 +130,20 @@ def _in_blocks(work: Callable[[Sequence[Case]], list[dict[str, object]]], cases:
     return records.read(kept.folder) if kept else pa.concat_tables(tables)
 
 
-def _places_to_do(cases: Cases, done: Set[int], aside: Mapping[str, str]) -> dict[int, list[int]]:
+def _stored_block(store: str | Path | None) -> int | None:
+    """The size of the blocks of a store that was begun, which goes on with it."""
+    path = Path(store) / records.PLAN if store is not None else None
+    there = records.read_json(path) if path is not None and path.exists() else {}
+    block = there.get("block") if isinstance(there, Mapping) else None
+    return block if isinstance(block, int) and block > 0 else None
+
+
+def _places_to_do(cases: Cases, done: Set[int], aside: Mapping[str, str], size: int) -> dict[int, list[int]]:
     """By block, the places of its cases; of a finished block those that were set aside."""
     todo: dict[int, list[int]] = {}
     for place, row in enumerate(cases.rows):
-        if place // BLOCK not in done or row.id in aside:
-            todo.setdefault(place // BLOCK, []).append(place)
+        if place // size not in done or row.id in aside:
+            todo.setdefault(place // size, []).append(place)
     return todo
 
 
@@ -159,7 +168,7 @@ def describe(classifier: Classifier, cases: Cases, attacks: Mapping[str, Sequenc
                   "threshold": classifier.threshold, "normalise": _told(classifier.normalise),
                   "parameters": sum(p.numel() for p in classifier.module.parameters())},
         "attacks": {part: [describe_attack(attack) for attack in chosen] for part, chosen in attacks.items()},
-        "against": list(against), "seed": seed, "block": BLOCK,
+        "against": list(against), "seed": seed,
         "versions": {"steadyread": __version__, "torch": torch.__version__, "numpy": np.__version__,
                      "python": platform.python_version()},
     }

@@ -24,7 +24,7 @@ from steadyread.progress import Progress, note, quiet
 
 __all__ = ["RULES", "SECONDS", "Evidence", "Preflight", "Rule", "Sample", "Stated", "believed", "check", "judged",
            "preflight", "rule", "silent", "united"]
-SAMPLE, _HURRIED = 48, 8     # images that the checks look at; those of a first look
+SAMPLE, _HURRIED = 48, 4     # images that the checks look at; those of a first look
 
 
 @dataclass(frozen=True)

@@ -18,11 +18,11 @@ from steadyread.findings import Finding
 from steadyread.jobs.cards import with_findings
 from steadyread.jobs.material import Listed, Material, gather, listed, refuse_absent
 from steadyread.jobs.networks import classifier_of, device_of, placed
+from steadyread.jobs.quick import HURRIED
 from steadyread.models.loading import read_card
 from steadyread.progress import Progress, at_work, quiet
 from steadyread.study import Study
 
-_HURRIED = 8.0   # seconds of a first look
 _MOST = 2_000    # images of a data set that are read for a look alone
 
 
@@ -42,7 +42,7 @@ def findings_before(material: Material, classifier: Classifier, folder: Path, pr
     path = folder / PREFLIGHT
     if not path.exists():
         found = preflight(classifier, material.ready, stated_of(material), seed=material.study.seed,
-                          seconds=_HURRIED if material.study.quick else SECONDS, progress=progress)
+                          seconds=HURRIED if material.study.quick else SECONDS, progress=progress)
         told(found)
         records.write_json(path, [each.as_json() for each in found.findings])
     return [Finding(**{**each, "rows": tuple(each.get("rows") or ())}) for each in records.read_json(path)]

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from steadyread.attacks.cost import operations_of
 from steadyread.attacks.recipe import Recipe
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.cases import Cases, collate
@@ -18,9 +19,12 @@ from steadyread.jobs.networks import classifier_of, fitting, placed
 from steadyread.progress import Progress, duration, note, quiet
 from steadyread.study import Study
 
-_SECONDS = 8.0      # of smallest flips in a first look; checks and report take the rest of half a minute
-_MOST, _LEAST = 48, 4    # images of a first look; of each class
-_FLIP = 50           # gradients that the smallest flip of an image takes, measured on networks of small images
+HURRIED = 6.0        # seconds of reading before a first look's attacks
+_SECONDS = 6.0       # of its smallest flips; checks and report take the rest of half a minute
+_MOST, _LEAST = 48, 4    # its images
+_FLIP = 50           # gradients that the smallest flip of an image takes, of two classes;
+_FLIP_OF_MANY, _TARGETS = 110, 100   # of more, and one for each class up to so many
+_A_SECOND, _CALL = 1e11, 0.0015      # measured: operations a second of a CPU's core, and a gradient's seconds beside
 _CHECKS = 1.5        # the checks' share of a run, and what stands beside its records
 _LONG = 60.0         # seconds from which on it is said how long it takes
 _TRIED = 4           # images by which a gradient is timed
@@ -41,21 +45,38 @@ def seconds_of_gradient(classifier: Classifier, cases: Cases) -> float:
         return min(time.monotonic() - began[0], time.process_time() - began[1]) / len(places)
 
 
-def gradients_of(attacks: Sequence[Any]) -> int:
+def gradients_of(attacks: Sequence[Any], classes: int) -> int:
     """How many gradients an image takes through the attacks, at most."""
+    flip = _FLIP if classes == 2 else _FLIP_OF_MANY + min(classes, _TARGETS)
     return sum(attack.search.steps * attack.search.starts if isinstance(attack, Recipe) else
-               _FLIP if getattr(attack, "func", attack) is smallest_flip else 0 for attack in attacks)
+               flip if getattr(attack, "func", attack) is smallest_flip else 0 for attack in attacks)
 
 
 def tell_time(classifier: Classifier, cases: Cases, attacks: Mapping[str, Sequence[Any]], progress: Progress) -> None:
     """A line on how long the attacks will take, where that is long."""
-    todo = {part: gradients_of(several) * len(cases.part(part)) for part, several in attacks.items()}
+    todo = {part: gradients_of(several, len(cases.classes)) * len(cases.part(part))
+            for part, several in attacks.items()}
     if progress is quiet or not sum(todo.values()):
         return
     seconds = _CHECKS * sum(todo.values()) * seconds_of_gradient(classifier, cases)
     if seconds > _LONG:
         note(f"assessing {len(cases)} images takes up to about {duration(seconds)}; finished ones are kept, and the "
              "same command goes on")
+
+
+def few_of(classifier: Classifier, cases: Cases, images: int) -> int:
+    """How many of so many images a first look attacks: as many as seconds allow, by the operations that a read takes
+    and no clock, so that the same call goes on; by a clock where they cannot be counted."""
+    classes, operations = len(cases.classes), operations_of(classifier, cases)
+    seconds = 3 * operations / _A_SECOND + _CALL if operations else seconds_of_gradient(classifier, cases)
+    room = int(_SECONDS / (seconds * gradients_of([smallest_flip], classes)))
+    return min(images, max(classes, _LEAST, min(_MOST, room)))
+
+
+def outlook(few: int, images: int, seconds: float) -> str:
+    """The sentence on a first look at a few of the images, of each of which a whole run takes so many seconds."""
+    return (f"A first look at {few} of {images} images by their smallest flips. A whole run takes up to about "
+            f"{duration(_CHECKS * images * seconds)}, and its intervals are {(images / few) ** 0.5:.1f} times narrower")
 
 
 def first_look(study: Study, progress: Progress = quiet) -> tuple[Study, str]:
@@ -72,13 +93,9 @@ def first_look(study: Study, progress: Progress = quiet) -> tuple[Study, str]:
                          "and leave sets, noise and hardening out")
     known, first = fitting(study.of(study.model.assessed[0]) if study.model.findings else study, progress)
     network = placed(classifier_of(first, Path()), first.study)
-    seconds = seconds_of_gradient(network, first.ready)
-    classes = len(first.ready.classes)
     images = min(study.attacks.limit or len(known.raw), len(known.raw))
-    few = max(_LEAST * classes, min(_MOST, int(_SECONDS / (seconds * _FLIP))))
-    few = min(few, images)
-    whole = _CHECKS * seconds * images * gradients_of(pixel_attacks(first.study, first.ready.bounds)["test"])
-    told = (f"A first look at {few} of {images} images by their smallest flips. A whole run takes up to about "
-            f"{duration(whole)}, and its intervals are {(images / few) ** 0.5:.1f} times narrower")
+    few, attacks = few_of(network, first.ready, images), pixel_attacks(first.study, first.ready.bounds)["test"]
+    told = outlook(few, images, gradients_of(attacks, len(first.ready.classes)) * seconds_of_gradient(
+        network, first.ready))
     asked = study.attacks.model_copy(update={"limit": few, "use": (), "epsilons": (), "smallest_flip": True})
     return study.model_copy(update={"attacks": asked}), told

@@ -22,7 +22,8 @@ from torch import Tensor
 
 from steadyread import records
 from steadyread._version import __version__
-from steadyread.assessment import BLOCK, model_digest
+from steadyread.assessment import model_digest
+from steadyread.attacks.cost import BLOCK
 from steadyread.cases import Cases, batches
 from steadyread.cases.case_set import fingerprint
 from steadyread.classifier import Classifier, decided, margin_of

@@ -1,0 +1,44 @@
+"""What a network costs: how many operations a read takes, and how many cases are therefore computed together."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import torch
+
+from steadyread.cases import Cases, collate
+from steadyread.classifier import Classifier, Passes
+
+BLOCK = 64           # cases computed, written and resumed together
+_LEAST = 4           # of a network however large: a block of failures alone ends a run
+_OPERATIONS = 1e10   # of a block read once; at two hundred gradients an image, a minute or two of a CPU's core
+
+
+def operations_of(classifier: Classifier, cases: Cases) -> int:
+    """Floating-point operations of the way forwards of one image, those of convolutions and matrix products; 0 where
+    they cannot be counted, as of a network that is not computed in torch."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    try:
+        batch, _ = collate([cases[0]], classifier.valid)
+        with (replace(classifier, passes=Passes()).frozen() as own, torch.no_grad(),
+              torch.random.fork_rng(devices=[]), FlopCounterMode(display=False) as counter):
+            own.logits(batch.images.to(own.device))
+    except MemoryError:
+        raise
+    except Exception:    # whatever it is, it is said when the images are read
+        return 0
+    return int(counter.get_total_flops())
+
+
+def block_of(classifier: Classifier, cases: Cases, attacks: Iterable[Any]) -> int:
+    """How many cases are computed and kept together: on a CPU the fewer, the more operations a read takes, so that
+    what is finished is soon kept. Under noise it is always `BLOCK`: [B]'s attack pools the images of a block.
+    """
+    noise = any(getattr(getattr(attack, "threat", None), "unit", None) is not None for attack in attacks)
+    if noise or classifier.device.type != "cpu" or len(cases) <= _LEAST:
+        return BLOCK
+    block, operations = BLOCK, operations_of(classifier, cases)
+    while block > _LEAST and block * operations > _OPERATIONS:
+        block //= 2
+    return block
