@@ -410,6 +410,16 @@ def test_keras_sigmoids_are_findings_a_logit_each(tmp_path: Path) -> None:
         assert torch.allclose(view.probabilities(view.logits(images))[:, 1], theirs[:, place], atol=1e-6)
 
 
+@pytest.mark.parametrize(("config", "steps"), [
+    ({"id2label": 5}, {}), ({"num_channels": [3]}, {}), ({}, {"rescale_factor": 0}), ({}, {"image_mean": ["x"]}),
+    ({}, {"resample": None})])
+def test_values_of_another_kind_in_a_folder_are_refused_in_one_line(config: dict[str, object],
+                                                                    steps: dict[str, object], tmp_path: Path) -> None:
+    with pytest.raises(InputRefused, match="what its configuration holds cannot be understood") as caught:
+        read_study(None, keyed(model__name=str(folder_of(tmp_path / "net", config, **steps)))).model.facts()
+    assert "\n" not in str(caught.value)
+
+
 def bundle_of(path: Path, **config: object) -> Path:
     (path / "configs").mkdir(parents=True)
     (path / "models").mkdir()

@@ -6,7 +6,8 @@
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import NETWORKS, nearest, refuse_absent_network
 from steadyread.limits import MOST_HEADER
+from steadyread.models.archives import told
 from steadyread.registry import LAST, Registry
 
 Settings = Mapping[str, Any]
@@ -73,6 +75,15 @@ class Format:
     def place(self, text: str) -> Any:
         """What `facts` and `load` are given: the path, or the address."""
         return text if self.address else Path(text).expanduser()
+
+    def facts_of(self, source: Any) -> Facts:
+        """What the files say.
+
+        Raises:
+            InputRefused: they cannot be read, would run code, or hold values of other kinds than they must.
+        """
+        with _values_refused(source):
+            return self.facts(source)
 
 
 def whole(sides: Sequence[Any] | None) -> tuple[int, ...] | None:
@@ -135,10 +146,21 @@ def loaded(known: Format, source: str) -> nn.Module:
         InputRefused: it cannot be read, or would run code.
     """
     place = known.place(source)
-    module = known.load(place)
+    with _values_refused(place):
+        module = known.load(place)
     if isinstance(module, FromFile):
         module.digest = digest_of(place)
     return module.eval()
+
+
+@contextmanager
+def _values_refused(source: Any) -> Iterator[None]:
+    """Turns what Python raises on text for a number, a list for a table and the like into a refusal."""
+    try:
+        yield
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as problem:
+        raise InputRefused(f"{source}: what its configuration holds cannot be understood ({told(problem)}): damaged, "
+                           "or written by hand?") from problem
 
 
 def digest_of(path: Path | str) -> str:

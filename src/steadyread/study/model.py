@@ -74,8 +74,8 @@ class Model(Section):
             facts = Facts({"model": {"arguments": hyper_parameters(Path(self.weights).expanduser(), self.name)}})
         else:
             library = library_of(self.name)
-            facts = (known.facts(known.place(str(self.weights))) if known is not None else
-                     library[0].facts(library[1]) if library is not None else Facts())
+            facts = (known.facts_of(known.place(str(self.weights))) if known is not None else
+                     library[0].facts_of(library[1]) if library is not None else Facts())
         return replace(facts, classes=self.classes or facts.classes, channels=self.channels or facts.channels)
 
     @property
