@@ -8,6 +8,7 @@ from steadyread.jobs.preflight import check_study
 from steadyread.study import override, read_study
 
 ROOT = Path(__file__).resolve().parents[1]
+FEW = {"brain_b": ("data.limit=150",), "brain_a": ()}     # tell the same as all 253 in half the time
 BEST = 'model.weights="../shared/data/models/torch-brain-mri-a/best_model.pth"'
 
 
@@ -29,7 +30,7 @@ def test_a_misstatement_of_a_strangers_network_is_seen_and_the_truth_gives_no_do
     shared_data("brain-mri")
     shared_data("models")
     monkeypatch.chdir(ROOT)
-    stated = read_study(ROOT / f"studies/strangers/{study}.toml", *map(override, misstated))
+    stated = read_study(ROOT / f"studies/strangers/{study}.toml", *map(override, (*FEW[study], *misstated)))
     found = check_study(stated.rooted(ROOT.parent / "shared/data"))
     fired = {each["code"] for each in found["findings"] if each["severity"] in ("error", "warning")}
     assert codes <= fired
