@@ -266,6 +266,15 @@ def test_patients_and_spacing_come_of_the_tags(tmp_path: Path) -> None:
         open_cases(tmp_path)
 
 
+@pytest.mark.parametrize("encoding", ["gzip", "bzip2"])
+@pytest.mark.parametrize("value", [0, 7])
+def test_volumes_that_unpack_to_many_pieces_are_read_whole(encoding: str, value: int, tmp_path: Path) -> None:
+    values = np.full((33, 256, 257), value, np.uint8)      # some kilobytes for two megabytes
+    values[-1, -1, -3:] = 1, 2, 3
+    image, _ = one(tmp_path, lambda path: nrrd(path, values, encoding), "1.nrrd")
+    np.testing.assert_array_equal(image[0], values)
+
+
 # ---- what is refused
 
 def _objects(path: Path) -> None:
@@ -291,6 +300,7 @@ def _bomb(path: Path) -> None:
     ("1.nrrd", _bomb, "bytes of voxels"), ("1.nrrd", lambda path: nrrd(path, RAMP, type="block"), "'block'"),
     ("1.nrrd", lambda path: nrrd(path, RAMP, sizes="99999 99999"), "at most"),
     ("1.nrrd", lambda path: nrrd(path, RAMP, sizes="10 13"), "bytes of voxels"),
+    ("1.nrrd", lambda path: nrrd(path, RAMP, sizes="12000 9000"), "648000000 bytes; at most"),
     ("1.nrrd", lambda path: nrrd(path, RAMP, byte_skip=10**12), "after 1000000000000 bytes and 0 lines"),
     ("1.nrrd", lambda path: nrrd(path, RAMP, line_skip=10**12), "after 0 bytes and 1000000000000 lines"),
     ("1.nrrd", lambda path: nrrd(path, RAMP, line_skip=10**6), "bytes of voxels"),

@@ -8,7 +8,7 @@ import tempfile
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -25,6 +25,7 @@ _BOMB_RATIO = 200
 _BOMB_BYTES = 64 * 2**20
 _CHUNK = 2**20
 MOST_BYTES = 2**28     # of one image's array: 512 x 512 x 512 voxels of 16 bits
+_MOST_HELD = 2**29     # of an image as it is stored, and as float32 besides: 512 x 512 x 340 voxels of 16 bits
 _MOST_ROWS = 10**6
 _HEADERS = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
 _BROKEN = (zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, OSError, ValueError, RuntimeError,
@@ -143,6 +144,18 @@ def refuse_many(path: Path, count: int) -> None:
     """
     if count > _MOST_ROWS:
         raise InputRefused(f"{path}: declares {count} images; at most {_MOST_ROWS} are read: divide the set")
+
+
+def refuse_large(path: Path, shape: Sequence[int], dtype: np.dtype[Any]) -> None:
+    """Refuses an image that would not be held beside its values as float32.
+
+    Raises:
+        InputRefused: as said.
+    """
+    needed = math.prod(shape) * (dtype.itemsize + 4)
+    if needed > _MOST_HELD:
+        raise InputRefused(f"{path}: an image of {' x '.join(map(str, shape))} values needs {needed} bytes; at most "
+                           f"{_MOST_HELD} are taken: cut it to the part that is read")
 
 
 def refuse_bomb(path: Path, what: str, declared: int, stored: int) -> None:

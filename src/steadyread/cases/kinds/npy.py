@@ -7,7 +7,7 @@ import numpy as np
 
 from steadyread.cases.kind import Asked, Images, Known, kind, range_of
 from steadyread.cases.row import Pixels
-from steadyread.cases.stored import npy_array
+from steadyread.cases.stored import npy_array, refuse_large
 from steadyread.errors import InputRefused
 
 _COLOURS = (1, 3)
@@ -24,6 +24,7 @@ def images(files: Sequence[Path], asked: Asked) -> Images:
     """
     def read(file: Path) -> Pixels:
         pixels = npy_array(file)
+        refuse_large(file, pixels.shape, pixels.dtype)
         where = _channels(pixels.shape, asked, file)
         shaped = pixels[None] if where is None else np.moveaxis(pixels, where, 0)
         return np.asarray(shaped, np.float32 if shaped.dtype == bool else None)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from steadyread.cases.kind import Asked, Images, Known, kind, range_of
 from steadyread.cases.orientation import STORED, squeezed, turned
 from steadyread.cases.row import Pixels
-from steadyread.cases.stored import MOST_BYTES, broken_is_refused
+from steadyread.cases.stored import MOST_BYTES, broken_is_refused, refuse_large
 from steadyread.cases.tables import inside
 from steadyread.errors import InputRefused
 from steadyread.files import regular_file
@@ -131,9 +131,7 @@ def _refuse_other(header: _Header) -> None:
     if len(header.sizes) != int(fields["dimension"]) or not 2 <= len(header.sizes) <= 5 or min(header.sizes) < 1:
         raise InputRefused(f"{file}: an NRRD file of {fields['dimension']} axes and the sizes {fields['sizes']}; "
                            "expected two or three axes of space, and one of channels")
-    size = int(np.prod(header.sizes, dtype=object)) * header.dtype.itemsize
-    if size > MOST_BYTES:
-        raise InputRefused(f"{file}: {fields['sizes']} voxels have {size} bytes; at most {MOST_BYTES} are read: cut it")
+    refuse_large(file, header.sizes, header.dtype)
 
 
 def _placed(header: _Header, axes: str) -> _Placed:
@@ -200,23 +198,25 @@ def _values(header: _Header) -> NDArray[Any]:
             stream.seek(stream.tell() + max(0, skip))
             skip = 0
         skip = max(0, skip)
-        data = stream.read(size) if packed is None else _unpacked(stream, packed(), size + skip)[skip:]
-    if len(data) != size:
-        raise InputRefused(f"{header.file}: its header says {size} bytes of voxels, and there are {len(data)}: the "
-                           "file is truncated or damaged, fetch it again")
-    return np.frombuffer(data, header.dtype)
+        data = stream.read(size) if packed is None else _unpacked(stream, packed(), size + skip)
+        begins = 0 if packed is None else min(skip, len(data))
+    if len(data) - begins != size:
+        raise InputRefused(f"{header.file}: its header says {size} bytes of voxels, and there are "
+                           f"{len(data) - begins}: the file is truncated or damaged, fetch it again")
+    return np.frombuffer(data, header.dtype, offset=begins)
 
 
-def _unpacked(stream: IO[bytes], decoder: Any, size: int) -> bytes:
+def _unpacked(stream: IO[bytes], decoder: Any, size: int) -> bytearray:
     """What a packed stream holds, at most `size` bytes and one more, by which a bomb or another size shows."""
     data = bytearray()
     while not decoder.eof and len(data) <= size:
         waiting = getattr(decoder, "unconsumed_tail", b"") or (stream.read(_PIECE) if getattr(
             decoder, "needs_input", True) else b"")
-        if not waiting and getattr(decoder, "needs_input", True):
+        piece = decoder.decompress(waiting, min(_PIECE, size + 1 - len(data)))
+        if not waiting and not piece:
             break
-        data += decoder.decompress(waiting, size + 1 - len(data))
-    return bytes(data)
+        data += piece
+    return data
 
 
 def _detached(header: _Header, name: str) -> Path:
