@@ -370,6 +370,10 @@ def test_what_hugging_face_does_to_images_is_read_from_its_json(stated: dict[str
     assert facts.settings["preparation"] == prepared
     assert facts.settings["model"]["normalise"] == pytest.approx([127.5] * 3 + [63.75] * 3)
     assert facts.classes == ("no", "yes")
+    assert not facts.notes
+    other = FORMATS["hf"].facts(folder_of(tmp_path / "lanczos", **(stated | {"resample": 1})))
+    assert "filter 1, which is not had: linear" in other.notes[0]
+    assert other.settings["preparation"]["interpolation"] == "linear"
 
 
 def test_folders_that_name_code_are_refused(tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ def _facts(path: Path) -> Facts:
     findings = len(classes) if config.get("problem_type") == "multi_label_classification" else 0
     model: dict[str, Any] = {"output": "logit" if findings or len(classes) == 1 else "logits", "bounds": [0.0, 255.0]}
     channels = int(config.get("num_channels", 3))
-    notes = [] if steps else ["no preprocessor_config.json: its scale and size are not known"]
+    notes = _notes(steps)
     if steps:
         model["normalise"] = _scale(steps, channels)
     prepared = _prepared(steps, config)
@@ -93,6 +93,14 @@ def _load(path: Path) -> nn.Module:
         raise InputRefused(f"{path} has no weights for {len(missing)} of its parts (first {missing[0]!r}): save the "
                            "whole classifier, model.save_pretrained(FOLDER)")
     return HuggingFace(network)
+
+
+def _notes(steps: Mapping[str, Any]) -> list[str]:
+    """What the processor leaves open, or does by a rule that `Preparation` has not."""
+    if not steps:
+        return ["no preprocessor_config.json: its scale and size are not known"]
+    known = steps.get("resample", 2) in _RESAMPLING
+    return [] if known else [f"it resizes by Pillow's filter {steps['resample']}, which is not had: linear is taken"]
 
 
 def _scale(steps: Mapping[str, Any], channels: int) -> list[float]:
