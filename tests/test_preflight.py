@@ -354,14 +354,17 @@ def test_a_run_keeps_what_the_rules_say_of_a_given_network_and_says_it_first(
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_first_look_takes_few_images_names_its_classes_and_says_what_a_whole_run_takes(
-        given, steadyread: Call, tmp_path: Path) -> None:
+        given, steadyread: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("steadyread.jobs.quick._DRAWN", 30)
     told = steadyread("assess", *given, "--normalise", "unit", "--quick", "--classes", "well,ill", "--limit", 12)
     assert told.code == 0, told.err
     assert "Classes: 0 is well, 1 is ill." in told.out
     assert "12 of 12 images" in told.out
     assert "A whole run takes up to about" in told.out
     run = tmp_path / "runs/assess-images-net-quick"
-    codes = {each.get("code") for each in json.loads((run / "findings.json").read_text())}
+    findings = json.loads((run / "findings.json").read_text())
+    assert next(each["value"] for each in findings if each["check"] == "drawn images") == 30     # of all of them
+    codes = {each.get("code") for each in findings}
     assert {"SR401", "SR901"} <= codes
     assert "SR908" not in codes        # takes too long for a first look
     assert json.loads((run / "plan.json").read_text())["attacks"]["test"] == ["smallest_flip"]

@@ -34,6 +34,7 @@ from steadyread.frames import Frame, frame
 from steadyread.jobs.attacks import pixel_attacks
 from steadyread.jobs.examples import write_examples
 from steadyread.jobs.quick import HURRIED, few_of, gradients_of, outlook, seconds_of_gradient
+from steadyread.jobs.ready import first_readable
 from steadyread.jobs.track import track_run
 from steadyread.metrics.plan import part_of
 from steadyread.metrics.reads import CT_NOISE, LINF, ORIGINAL
@@ -115,8 +116,9 @@ def _few(classifier: Classifier, cases: Cases, attacks: Attacks, seed: int) -> C
     them is said."""
     test = tested(cases)
     several = attacks.get("test", ()) if isinstance(attacks, Mapping) else attacks
-    few, each = few_of(classifier, test, len(test)), gradients_of(several, len(test.classes))
-    note(outlook(few, len(test), each * seconds_of_gradient(classifier, test)))
+    some = test.pick(first_readable(test))
+    few, each = few_of(classifier, some, len(test)), gradients_of(several, len(test.classes))
+    note(outlook(few, len(test), each * seconds_of_gradient(classifier, some)))
     return limit(test, few, seed)
 
 

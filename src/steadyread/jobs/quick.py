@@ -19,9 +19,10 @@ from steadyread.jobs.networks import classifier_of, fitting, placed
 from steadyread.progress import Progress, duration, note, quiet
 from steadyread.study import Study
 
-HURRIED = 6.0        # seconds of reading before a first look's attacks
-_SECONDS = 6.0       # of its smallest flips; checks and report take the rest of half a minute
+HURRIED = 5.0        # seconds of reading before a first look's attacks
+_SECONDS = 5.0       # of its smallest flips; checks and report take the rest of half a minute
 _MOST, _LEAST = 48, 4    # its images
+_DRAWN = 512         # of a data set, which are read at all
 _FLIP = 50           # gradients that the smallest flip of an image takes, of two classes;
 _FLIP_OF_MANY, _TARGETS = 110, 100   # of more, and one for each class up to so many
 _A_SECOND, _CALL = 1e11, 0.0015      # measured: operations a second of a CPU's core, and a gradient's seconds beside
@@ -98,4 +99,6 @@ def first_look(study: Study, progress: Progress = quiet) -> tuple[Study, str]:
     told = outlook(few, images, gradients_of(attacks, len(first.ready.classes)) * seconds_of_gradient(
         network, first.ready))
     asked = study.attacks.model_copy(update={"limit": few, "use": (), "epsilons": (), "smallest_flip": True})
-    return study.model_copy(update={"attacks": asked}), told
+    more = study.data.limit is None and len(known.raw) > max(_DRAWN, len(known.raw.classes))
+    data = study.data.model_copy(update={"limit": max(_DRAWN, len(known.raw.classes))}) if more else study.data
+    return study.model_copy(update={"attacks": asked, "data": data}), told
