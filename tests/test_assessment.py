@@ -153,6 +153,10 @@ def failing(network):
     return str(refused.value)
 
 
+def test_a_network_in_colour_is_told_apart_from_other_shapes():
+    assert "It takes images of 3 channels" in failing(nn.Sequential(nn.Flatten(), nn.Linear(108, 2)))
+
+
 @pytest.mark.parametrize("network", [
     nn.Conv2d(3, 2, 3), nn.Conv3d(1, 2, 3), nn.Conv1d(1, 2, 3), nn.Conv2d(1, 2, 9), nn.BatchNorm2d(3),
     nn.InstanceNorm2d(3, affine=True), nn.LayerNorm([1, 8, 8]), nn.MaxPool2d(9), nn.Unflatten(1, (2, 3)),

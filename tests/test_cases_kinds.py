@@ -345,7 +345,7 @@ def _table(tmp_path: Path, text: str, name: str = "list.csv") -> Path:
 def test_columns_of_any_name(tmp_path: Path, separator: str) -> None:
     text = "Image Index,Finding,who,fold,label\np1_a,0,A,train,z\np1_b.png,1,A,val,z\ny/p2_a.png,1,B,test,z\n"
     table = _table(tmp_path, text.replace(",", separator), "meta.tsv" if separator == "\t" else "meta.csv")
-    names = {"file_column": "image index", "label_column": "Finding", "patient_column": "who", "part_column": "fold"}
+    names = {"file_column": "image index", "label_column": "Finding ", "patient_column": "who", "part_column": "fold"}
     for place in (table, tmp_path):
         cases = open_cases(place, **names)
         assert [(row.label, row.patient, row.part) for row in cases.rows] == [

@@ -362,6 +362,9 @@ def folder_of(path: Path, config: dict[str, object] | None = None, **stated: obj
      {"size": [224, 224], "fit": "shorter", "central": 0.875, "interpolation": "cubic"}),
     ({"size": {"shortest_edge": 224}, "crop_pct": 0.875},
      {"size": [224, 224], "fit": "shorter", "central": 0.875, "interpolation": "cubic"}),
+    ({"size": 224, "crop_pct": 0.875},
+     {"size": [224, 224], "fit": "shorter", "central": 0.875, "interpolation": "cubic"}),
+    ({"size": 224}, {"size": [224, 224], "fit": "squash", "interpolation": "cubic"}),
     ({"size": {"shortest_edge": 384}, "crop_pct": 0.875},
      {"size": [384, 384], "fit": "squash", "interpolation": "cubic"})])
 def test_what_hugging_face_does_to_images_is_read_from_its_json(stated: dict[str, object], prepared: object,

@@ -205,3 +205,6 @@ def test_a_run_over_all_findings_from_the_command_line(tmp_path: Path, monkeypat
     assert "no finding 'Effusion' is assessed" in capsys.readouterr().err
     assert main([*words[:-1], "other", "--finding", "Nodule"]) == 2
     assert "--finding: no finding 'Nodule'" in capsys.readouterr().err
+    main(["check", *words[1:-2], "--json"])
+    checked = json.loads(capsys.readouterr().out)
+    assert (checked["networks"], checked["classes"]) == (list(NAMES), [])

@@ -19,7 +19,7 @@ from typing import Any
 import pyarrow as pa
 
 from steadyread import set_aside
-from steadyread.assessment import Against, Attack, refuse_unsuited
+from steadyread.assessment import Against, Attack
 from steadyread.assessment import assess as assess_cases
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.cases import Cases, audit, limit, of_finding
@@ -48,6 +48,7 @@ from steadyread.report.shareable import Shareable
 from steadyread.store import PLAIN, Opened, folder_of, open_cells, seed_of
 from steadyread.stored import report_run, triage_run
 from steadyread.study import Study
+from steadyread.suitability import refuse_unsuited
 
 _SHOWN = tuple(name for name in COLUMNS if name != "part")
 Attacks = Sequence[Attack] | Mapping[str, Sequence[Attack]]

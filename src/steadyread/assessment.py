@@ -2,7 +2,6 @@
 
 import hashlib
 import platform
-import re
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import nullcontext
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 from steadyread import records, set_aside
 from steadyread._version import __version__
 from steadyread.attacks.blind import reached, without_gradients
-from steadyread.attacks.cost import BLOCK, block_of
+from steadyread.attacks.cost import block_of
 from steadyread.cases import Cases, collate
 from steadyread.cases.case_set import fingerprint
 from steadyread.cases.readable import readable, reason
@@ -28,12 +27,11 @@ from steadyread.classifier import Classifier, margin_of, prediction_of
 from steadyread.errors import Doubt, InputRefused, UsageError
 from steadyread.folder_lock import locked
 from steadyread.progress import Progress, at_work, note, quiet
+from steadyread.suitability import refuse_unsuited
 from steadyread.types import Batch, Case, Labels
 
 Against = Literal["label", "prediction", "both"]
 _LOOKED = 16  # cases looked at before any attack
-_SHAPE = re.compile(r"\b(sizes?|shapes?|channels?|dimensions?|dim=1|[1-5]D|elements|values to unpack)\b", re.I)
-_OTHER = re.compile(r"dtype|scalar type|allocate|when training|view size", re.I)   # such words, other faults
 
 
 class Outcome(Protocol):
@@ -226,47 +224,6 @@ def _attacks_by_part(cases: Cases, attacks: Sequence[Attack] | Mapping[str, Sequ
             raise UsageError(f"two attacks on the part '{part}' have the name and size {sorted(twice)[0]}: "
                              "give one of them another name")
     return {part: chosen.get(part, ()) for part in parts}
-
-
-def refuse_unsuited(classifier: Classifier, cases: Cases) -> None:
-    """Before a long run: does the model take these images, and does it know these classes? The first is read.
-
-    Raises:
-        InputRefused: it does not.
-    """
-    if not len(cases):
-        raise InputRefused("no cases to assess")
-    classes = _classes_of(classifier, cases)
-    highest = max(row.label for row in cases.rows if row.label is not None)
-    if highest >= classes or len(cases.classes) != classes:
-        raise InputRefused(f"the data has {len(cases.classes)} classes ({', '.join(cases.classes)}), the model "
-                           f"returns {classes}: bring the model that was trained on these classes")
-
-
-def _classes_of(classifier: Classifier, cases: Cases) -> int:
-    """How many classes the model returns for the first case on which it does not fail."""
-    first: Exception | None = None
-    for place in range(min(len(cases), BLOCK)):
-        batch, _ = collate([cases[place]], classifier.valid)
-        images = classifier.batch(batch).images
-        try:
-            return int(classifier.examine(images).shape[1])
-        except set_aside.OF_THE_WHOLE:
-            raise
-        except Exception as problem:   # a network of the user's own raises what it likes
-            first = first or problem
-    shape = tuple(images.shape[1:])
-    if first is None or not _of_shape(first):
-        raise InputRefused(f"the model failed on an image of shape {shape}: {reason(first)}") from first
-    raise InputRefused(f"the model does not take images of shape {shape}: {reason(first)}. "
-                       "Prepare the images as for its training: crop, size, and grey or colour by the reader's "
-                       "option channels (--set 'data.options.channels=\"colour\"')") from first
-
-
-def _of_shape(problem: Exception) -> bool:
-    """Whether what a network raised speaks of its images' size, axes or channels, as torch's own words do."""
-    return (isinstance(problem, RuntimeError | ValueError | IndexError | AssertionError)
-            and bool(_SHAPE.search(str(problem))) and not _OTHER.search(str(problem)))
 
 
 def _first_look(classifier: Classifier, cases: Cases) -> bool:

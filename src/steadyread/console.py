@@ -75,9 +75,10 @@ def network_lines(found: Mapping[str, Any]) -> Iterator[str]:
     channels = "any number of channels" if found["channels"] is None else counted(found["channels"], "channel")
     yield f"{found['model']}: {found['format']}, sha256 {found['sha256'][:16]}"
     yield f"Takes images of {channels}, {size}."
-    values = "" if found["values"] is None else f" ({counted(found['values'], 'value')} an image)"
-    unsaid = f"{found['ends']}, by its last step" if found["ends"] else "what its files do not say"
-    yield f"Returns {found['output'] or unsaid}{values}."
+    values = "" if found["values"] is None else f"{counted(found['values'], 'value')} per image"
+    head = found["output"] or (f"{found['ends']}, by its last step" if found["ends"] else "")
+    yield (f"Returns {head}{f' ({values})' if values else ''}." if head else
+           f"Returns {values or 'values'} of a head that its files do not state.")
     if found["classes"]:
         yield f"Classes: {', '.join(f'{place} is {name}' for place, name in enumerate(found['classes']))}."
     if found["findings"]:
@@ -186,7 +187,8 @@ def audit_lines(found: Mapping[str, Any]) -> Iterator[str]:
 def check_lines(found: Mapping[str, Any]) -> Iterator[str]:
     """What the rules say before any attack, worst first, and which had nothing to look at."""
     yield f"{found['model']} on {found['data']}: {counted(found['images'], 'image')} looked at."
-    yield f"Classes: {', '.join(f'{place} is {name}' for place, name in enumerate(found['classes']))}."
+    yield (f"Findings: {', '.join(found['networks'])}." if found["networks"] else
+           f"Classes: {', '.join(f'{place} is {name}' for place, name in enumerate(found['classes']))}.")
     yield ""
     for each in found["findings"]:
         of = f" ({', '.join(each['networks'])})" if each.get("networks") else ""

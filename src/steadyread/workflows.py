@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from steadyread.assessed import Assessment, open_run, views_of, watched
-from steadyread.assessment import refuse_unsuited
 from steadyread.cases import Cases, open_cases, split
 from steadyread.cases.audit import audit as audit_cases
 from steadyread.checks import SECONDS, Preflight, Stated, preflight
@@ -20,6 +19,7 @@ from steadyread.frames import Frame
 from steadyread.jobs.run import carry_out
 from steadyread.progress import Progress
 from steadyread.study import Study, read_studies
+from steadyread.suitability import refuse_unsuited
 from steadyread.training.epsilon import useful_epsilons
 from steadyread.training.harden import HardeningSettings
 from steadyread.training.harden import harden as harden_network

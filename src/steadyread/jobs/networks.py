@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from steadyread import records
-from steadyread.assessment import refuse_unsuited
 from steadyread.cases import image_marks, patient_marks
 from steadyread.classifier import Classifier, Normalise
 from steadyread.errors import Doubt, UsageError
@@ -23,6 +22,7 @@ from steadyread.models.scales import scale_of, stated_scale
 from steadyread.progress import Progress, at_work, quiet
 from steadyread.study import Model, Study
 from steadyread.study.network_file import beside, network_text
+from steadyread.suitability import refuse_unsuited
 from steadyread.training.checkpoint import remove_checkpoint
 from steadyread.training.fit import TrainingSettings, fit
 from steadyread.units import Bounds

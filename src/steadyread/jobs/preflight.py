@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from steadyread import records
-from steadyread.assessment import refuse_unsuited
 from steadyread.checks import SECONDS, Preflight, Stated, preflight, told
 from steadyread.checks.classes import refuse_unknown_claims
 from steadyread.classifier import Classifier
@@ -22,6 +21,7 @@ from steadyread.jobs.quick import HURRIED
 from steadyread.models.loading import read_card
 from steadyread.progress import Progress, at_work, quiet
 from steadyread.study import Study
+from steadyread.suitability import refuse_unsuited
 
 _MOST = 2_000    # images of a data set that are read for a look alone
 
@@ -71,8 +71,9 @@ def check_study(study: Study, progress: Progress = quiet) -> dict[str, Any]:
             refuse_unsuited(classifier, material.ready)
         found[name] = preflight(classifier, material.ready, stated_of(material), seed=material.study.seed,
                                 progress=progress)
-    return {"data": material.raw.name, "model": material.study.model.title, "classes": list(material.ready.classes),
-            **Preflight.of(found).as_json()}
+    names = list(study.model.assessed)
+    return {"data": material.raw.name, "model": material.study.model.title, "networks": names,
+            "classes": [] if names else list(material.ready.classes), **Preflight.of(found).as_json()}
 
 
 def _drawn(known: Listed) -> Listed:

@@ -51,7 +51,7 @@ class Columns:
     def stated(self) -> dict[str, str]:
         """The columns that are called otherwise, by our name."""
         names = {own: getattr(self, f"{own}_column") for own in _OWN[:4]}
-        return {own: name for own, name in names.items() if name is not None}
+        return {own: name.strip() for own, name in names.items() if name is not None}
 
     @property
     def needed(self) -> tuple[str, ...]:

@@ -4,7 +4,8 @@ What the images go through is read from the JSON, so that nothing need be stated
 (`auto_map`, `trust_remote_code`) is never run.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,7 +84,8 @@ def _load(path: Path) -> nn.Module:
     try:
         config = transformers.AutoConfig.from_pretrained(str(path), **alone)
         refuse_unstored(partial(kind.from_config, config, trust_remote_code=False), path, path)
-        network, loading = kind.from_pretrained(str(path), use_safetensors=True, output_loading_info=True, **alone)
+        with _without_bars(transformers.utils.logging):
+            network, loading = kind.from_pretrained(str(path), use_safetensors=True, output_loading_info=True, **alone)
     except InputRefused:
         raise
     except Exception as problem:      # it raises what it likes
@@ -103,6 +105,18 @@ def _notes(steps: Mapping[str, Any]) -> list[str]:
     return [] if known else [f"it resizes by Pillow's filter {steps['resample']}, which is not had: linear is taken"]
 
 
+@contextmanager
+def _without_bars(logging: Any) -> Iterator[None]:
+    """Its progress bars, which would stand between our lines, are off meanwhile."""
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
+
+
 def _scale(steps: Mapping[str, Any], channels: int) -> list[float]:
     """All means and then all deviations of what the processor takes off, in grey levels."""
     factor = float(steps.get("rescale_factor", 1 / 255)) if steps.get("do_rescale", True) else 1.0
@@ -120,7 +134,8 @@ def _prepared(steps: Mapping[str, Any], config: Mapping[str, Any]) -> dict[str, 
     if size is None:
         own = config.get("image_size")
         return {"size": [own, own]} if isinstance(own, int) else {}
-    shortest = isinstance(steps.get("size"), Mapping) and "shortest_edge" in steps["size"]
+    stated = steps["size"]    # a number alone is ConvNeXt's shorter side, and both sides to the others
+    shortest = "shortest_edge" in stated if isinstance(stated, Mapping) else "crop_pct" in steps
     whole = "crop_pct" in steps and size[0] >= _UNCROPPED
     if cropped is None and (whole or not shortest):
         return {"size": list(size), "fit": "squash", "interpolation": interpolation}

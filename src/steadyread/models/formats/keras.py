@@ -8,6 +8,7 @@ before Keras sees it. Images go in with channels last, as Keras has them.
 import json
 import os
 import sys
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -72,7 +73,6 @@ def _facts(path: Path) -> Facts:
         (first[-1], first[:-1]) if turned else (first[0], first[1:]))
     settings = {"model": {"output": head}} if head else {}
     notes = [f"its own {' and '.join(dict.fromkeys(scaled))} comes first: it takes stored values"] if scaled else []
-    notes += [f"it returns {units} values"] if units else []
     findings = units if head == "logit" and units and units > 1 else 0
     return Facts(settings, channels=channels, size=whole(size), notes=tuple(notes), findings=findings)
 
@@ -86,7 +86,8 @@ def _load(path: Path) -> nn.Module:
     facts = _facts(path)
     keras = _keras()
     try:
-        with Bounded(path):
+        with Bounded(path), warnings.catch_warnings():
+            warnings.simplefilter("ignore")     # Keras' advice to whoever wrote the layers
             network = keras.saving.load_model(str(path), compile=False, safe_mode=True)
     except InputRefused:
         raise
