@@ -19,6 +19,7 @@ from steadyread.errors import Doubt, HeadRefused
 from steadyread.findings import Finding, Severity
 from steadyread.metrics.paired_tests import holm, sign_flip_test
 from steadyread.progress import Progress, quiet
+from steadyread.set_aside import case_by_case
 from steadyread.types import Batch, Case, Labels, Logits
 
 SECONDS = 30.0       # of forward passes, at most
@@ -197,7 +198,8 @@ def sampled(classifier: Classifier, whole: Cases, stated: Stated | None = None, 
     """A sample of the images that are tested, in the order of a draw, as many as are read in a third of the time;
     None where not one can be read.
 
-    Images that cannot be read, or are of another shape than the first, are left out: those are found later.
+    Images that cannot be read, on which the network fails, or which are of another shape than the first are left out:
+    those are found later.
     """
     cases, clock = tested(whole), Clock(seconds)
     order = sorted(range(len(cases)), key=lambda place: hashlib.blake2b(
@@ -212,20 +214,19 @@ def sampled(classifier: Classifier, whole: Cases, stated: Stated | None = None, 
         more = [(place, case) for place, case in _loaded(cases, order[start:start + _CHUNK])
                 if not held or case.image.shape == held[0].image.shape]
         more = [each for each in more if each[1].image.shape == more[0][1].image.shape]
-        if more:
-            batch, before = collate([case for _, case in more], classifier.valid)[0], clock.used
-            found, problem = _read(classifier, batch)
-            reading_time += clock.used - before
-            logits.append(found)
-            places += [place for place, _ in more]
-            held += [case for _, case in more]
+        before = clock.used
+        found, problem = _read(classifier, more)
+        reading_time += clock.used - before
+        logits += [row for _, row in found]
+        places += [place for (place, _), _ in found]
+        held += [case for (_, case), _ in found]
         if problem:
             break
     if not held:
         return None
     batch, labels = collate(held, classifier.valid)
     return Sample(classifier, cases.pick(places), replace(batch, images=batch.images.to(classifier.device)), labels,
-                  torch.cat(logits), whole, stated or Stated(), clock, problem, reading_time / len(held))
+                  torch.stack(logits), whole, stated or Stated(), clock, problem, reading_time / len(held))
 
 
 def shown(classifier: Classifier, cases: Cases, places: Sequence[int], batch: Batch, labels: Labels, logits: Logits
@@ -299,14 +300,19 @@ def _loaded(cases: Cases, places: Sequence[int]) -> Iterator[tuple[int, Case]]:
             continue
 
 
-def _read(classifier: Classifier, batch: Batch) -> tuple[Logits, str]:
-    """The logits, and why the head was refused: then there are none, (n, 0). What is doubted is left to the rules."""
-    known = set(classifier.told)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Doubt)
-        images = classifier.batch(batch).images
-    classifier.told.intersection_update(known)
+def _read(classifier: Classifier, images: Sequence[tuple[int, Case]]
+          ) -> tuple[list[tuple[tuple[int, Case], Tensor]], str]:
+    """The images that the network reads, each with its logits; and why its head was refused: then there are none, (0,).
+    What is doubted is left to the rules."""
+    def rows(some: Sequence[tuple[int, Case]]) -> list[tuple[tuple[int, Case], Tensor]]:
+        batch, known = collate([case for _, case in some], classifier.valid)[0], set(classifier.told)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Doubt)
+            values = classifier.batch(batch).images
+        classifier.told.intersection_update(known)
+        return list(zip(some, classifier.examine(values).cpu(), strict=True))
+
     try:
-        return classifier.examine(images).cpu(), ""
+        return case_by_case(rows, images)[0], ""
     except HeadRefused as problem:
-        return torch.zeros(len(images), 0), str(problem)
+        return [(each, torch.zeros(0)) for each in images], str(problem)
