@@ -24,7 +24,7 @@ BEST = 'model.weights="../shared/data/models/torch-brain-mri-a/best_model.pth"'
     ("brain_a", ('model.normalise="none"',), {"SR103"}),
     ("brain_a", ('model.output="logit"',), {"SR301", "SR303"}),
     ("brain_a", (BEST,), {"SR304", "SR402"}),
-], ids=str)
+])
 def test_a_misstatement_of_a_strangers_network_is_seen_and_the_truth_gives_no_doubt(
         study, misstated, codes, shared_data, monkeypatch):
     shared_data("brain-mri")
