@@ -208,3 +208,7 @@ def test_a_run_over_all_findings_from_the_command_line(tmp_path: Path, monkeypat
     main(["check", *words[1:-2], "--json"])
     checked = json.loads(capsys.readouterr().out)
     assert (checked["networks"], checked["classes"]) == (list(NAMES), [])
+    assert main(words) == 0
+    capsys.readouterr()
+    main(["check", "--data", str(data), "--model", "run/net.toml", "--json"])     # what the run wrote says it all
+    assert json.loads(capsys.readouterr().out)["findings"] == checked["findings"]

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from steadyread.jobs.folder import settle
 from steadyread.jobs.harden import typed_sizes
 from steadyread.jobs.job import Materials, findings_of_images
 from steadyread.jobs.material import Material, attacked_cases, refuse_untaught
-from steadyread.jobs.networks import fitting, untrained
+from steadyread.jobs.networks import fitting, untrained, write_network_file
 from steadyread.jobs.plan import cells_of, hardenings_of
 from steadyread.jobs.seeing import Look, refuse_unseeable
 from steadyread.metrics.noise_summary import nearest_to_stated
@@ -68,6 +69,8 @@ def begin(study: Study, folder: Path, materials: Materials, progress: Progress =
         at_work(progress, "looking at images and noise", lambda: _write_spectrum(folder, study, material, noise))
     _write_findings(folder, study, material, noise)
     write_cases(folder, known.raw.rows if study.model.findings else material.raw.rows)
+    if study.model.findings:      # each of them has a file of its own beside its records
+        write_network_file(replace(material, study=_of_all_findings(study, material.study)), folder)
 
 
 def _of_all_findings(asked: Study, whole: Study) -> Study:
