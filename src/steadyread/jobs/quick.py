@@ -20,12 +20,12 @@ from steadyread.progress import Progress, duration, note, quiet
 from steadyread.study import Study
 
 HURRIED = 5.0        # seconds of reading before a first look's attacks
-_SECONDS = 5.0       # of its smallest flips; checks and report take the rest of half a minute
+_SECONDS = 6.0       # of its smallest flips; checks and report take the rest of half a minute
 _MOST, _LEAST = 48, 4    # its images
 _DRAWN = 512         # of a data set, which are read at all
 _FLIP = 50           # gradients that the smallest flip of an image takes, of two classes;
 _FLIP_OF_MANY, _TARGETS = 110, 100   # of more, and one for each class up to so many
-_A_SECOND, _CALL = 5e10, 0.0015      # operations a second of a CPU's core, half of what was measured; seconds beside
+_A_SECOND, _CALL = 1e11, 0.0015      # operations a second of a CPU's core, as measured; seconds beside
 _CHECKS = 1.5        # the checks' share of a run, and what stands beside its records
 _LONG = 60.0         # seconds from which on it is said how long it takes
 _TRIED = 4           # images by which a gradient is timed
