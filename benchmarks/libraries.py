@@ -50,21 +50,28 @@ def shortened(failed: Exception, length: int = 60) -> str:
 
 
 def library(module: str) -> ModuleType | None:
-    """A module of another library, None where the library is not installed."""
-    for name in _UNUSED:
-        _stand_in(name)
+    """A module of another library, None where the library is not installed.
+
+    What stands in for absent packages does so while it is imported: others are not to take them for the real ones.
+    """
+    made = [name for name in _UNUSED if _stand_in(name)]
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as missing:
         if missing.name is not None and module.startswith(missing.name.split(".")[0]):
             return None
         raise
+    finally:
+        for name in made:
+            del sys.modules[name]
 
 
-def _stand_in(name: str) -> None:
+def _stand_in(name: str) -> bool:
     if name in sys.modules:
-        return
+        return False
     try:
         importlib.import_module(name)
     except (ImportError, RuntimeError):   # RuntimeError: a torchvision built for another torch
         sys.modules[name] = _Absent(name)
+        return True
+    return False

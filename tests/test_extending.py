@@ -120,7 +120,7 @@ def test_a_package_of_one_s_own_is_seen_everywhere(tmp_path: Path) -> None:
     (tmp_path / "net.scores").write_text(json.dumps({"weights": [[0.0] * 144, [0.01] * 144]}))
     told = steadyread(tmp_path, "inspect", "net.scores").stdout
     assert "linear scores (.scores)" in told
-    assert "Returns logits (2 values an image)." in told
+    assert "Returns logits (2 values per image)." in told
     assessed = steadyread(tmp_path, "assess", "--data", "scans", "--model", "net.scores", "--bounds", "0,255",
                           "--limit", "4", "--threads", "1", "--json").stdout
     assert json.loads(assessed)["classes"] == ["well", "ill"]
