@@ -74,6 +74,11 @@ class Partial(SteadyreadError):
     exit_code = 4
 
 
+def first_line(problem: BaseException) -> str:
+    """The first line of what an exception says; its kind where it says nothing."""
+    return next(iter(str(problem).strip().splitlines()), type(problem).__name__)
+
+
 def unwritable(path: object, problem: OSError) -> InputRefused | Partial:
     """What to raise where writing failed: `Partial` for a full disk, quota or file size limit, else a refusal."""
     if problem.errno in FULL:

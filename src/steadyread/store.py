@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from steadyread import records
-from steadyread.errors import InputRefused, UsageError
+from steadyread.errors import InputRefused, UsageError, first_line
 from steadyread.files import (
     EQUAL,
     FINDINGS,
@@ -238,7 +238,7 @@ def read_records(folder: Path) -> pa.Table:
         return with_scores(table, records.table_in(regular_file(path).read_bytes(), path))
     except (OSError, ValueError, KeyError, pa.ArrowException) as problem:
         raise InputRefused(f"{path} must be a whole Parquet file with case_id, part and a number a score "
-                           f"({str(problem).splitlines()[0]}): remove it, or run the same command again, which "
+                           f"({first_line(problem)}): remove it, or run the same command again, which "
                            "computes it anew") from problem
 
 

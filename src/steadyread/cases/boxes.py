@@ -13,6 +13,12 @@ from steadyread.errors import InputRefused, UsageError
 from steadyread.types import Bounds, NativeGrid
 
 LOW_HU, HIGH_HU = -1024.0, 3071.0
+# What a study of nodules is about, unless it says otherwise: the network of cubes and how it is trained.
+OF_NODULES = {
+    "model": {"name": "nodule_cnn"},
+    "training": {"epochs": 40, "weight_decay": 0.1, "max_norm": None, "rotation_degrees": (180.0, 5.0, 5.0),
+                 "shift_pixels": (0.5, 1.0, 1.0)}}
+
 _MOST_POINTS = 2**24     # of a box: 256 x 256 x 256
 _LEAST_MM = 0.01
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from steadyread.cases.orientation import turned
 from steadyread.cases.row import Pixels
-from steadyread.errors import InputRefused
+from steadyread.errors import InputRefused, first_line
 from steadyread.extras import library
 from steadyread.files import regular_file
 
@@ -163,5 +163,4 @@ def _named(file: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise InputRefused(f"{file}: no such file") from None
     except Exception as problem:  # nibabel and zlib raise many kinds on a damaged file
-        said = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        raise InputRefused(f"{file}: truncated, damaged or no NIfTI ({said})") from None
+        raise InputRefused(f"{file}: truncated, damaged or no NIfTI ({first_line(problem)})") from None

@@ -21,7 +21,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from steadyread.cases.kind import Channels
 from steadyread.cases.netpbm import is_netpbm, read_netpbm
 from steadyread.cases.png import refuse_changed
-from steadyread.errors import InputRefused, UsageError
+from steadyread.errors import InputRefused, UsageError, first_line
 from steadyread.files import refuse_stand_in, regular_file
 from steadyread.types import Bounds
 
@@ -237,8 +237,7 @@ def _opened(path: Path | Embedded) -> Iterator[tuple[Image.Image, bool]]:
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         raise InputRefused(f"{path}: too many pixels, taken for a decompression bomb and not read") from None
     except _ERRORS as problem:
-        said = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        raise InputRefused(f"{path}: not a whole, readable picture ({said})") from None
+        raise InputRefused(f"{path}: not a whole, readable picture ({first_line(problem)})") from None
 
 
 def _stream(path: Path | Embedded) -> IO[bytes]:

@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadyread.errors import InputRefused, Partial
+from steadyread.errors import InputRefused, Partial, first_line
 from steadyread.files import member_begins, regular_file, whole_zip
 
 # A member that claims more than this many times its stored size, and more than this many bytes, is taken
@@ -180,8 +180,7 @@ def broken_is_refused(path: Path) -> Iterator[None]:
         if isinstance(problem, OSError) and problem.errno == errno.ENOSPC:
             raise Partial(f"{path}: no room to unpack it in {tempfile.gettempdir()}; make room, or set TMPDIR to a "
                           "folder with more, and run the same command again") from None
-        said = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        raise InputRefused(f"{path}: truncated, damaged or not what its name says ({said})") from None
+        raise InputRefused(f"{path}: truncated, damaged or not what its name says ({first_line(problem)})") from None
 
 
 @contextmanager

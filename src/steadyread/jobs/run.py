@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 
 from steadyread import records, set_aside
-from steadyread.errors import InputRefused, Partial, PlanDiffers, SteadyreadError, UsageError
+from steadyread.errors import InputRefused, Partial, PlanDiffers, SteadyreadError, UsageError, first_line
 from steadyread.files import FAILED, MODEL, PAGE, SETTINGS, SUMMARY, TRAINING
 from steadyread.folder_lock import locked
 from steadyread.gates import Judged
@@ -283,7 +283,7 @@ def _attempted(name: str, work: Callable[..., T], *of: Any) -> T | SteadyreadErr
     except torch.OutOfMemoryError as problem:
         if not name:
             raise
-        return InputRefused(f"no memory left on the device ({str(problem).splitlines()[0]}): take smaller batches")
+        return InputRefused(f"no memory left on the device ({first_line(problem)}): take smaller batches")
 
 
 def _unread(study: Study) -> None:

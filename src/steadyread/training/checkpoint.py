@@ -12,7 +12,7 @@ import torch
 
 from steadyread import records
 from steadyread.classifier import Classifier
-from steadyread.errors import InputRefused, PlanDiffers
+from steadyread.errors import InputRefused, PlanDiffers, first_line
 from steadyread.files import regular_file
 from steadyread.models.archives import torch_archive
 from steadyread.models.seal import VERSIONS, note_versions, running_versions
@@ -75,7 +75,7 @@ def read_checkpoint(path: Path, digest: str) -> dict[str, Any] | None:
             raise TypeError("it holds no state")
         of, state = held["digest"], dict(held["state"])
     except Exception as problem:   # torch raises what it likes for a file that is none of its own
-        raise InputRefused(f"{path} cannot be read as the state of a training ({str(problem).splitlines()[0]}): "
+        raise InputRefused(f"{path} cannot be read as the state of a training ({first_line(problem)}): "
                            "remove it to train from the start") from problem
     if of != digest:
         raise PlanDiffers(f"{path} is of a training on other data, from other weights or with other settings")

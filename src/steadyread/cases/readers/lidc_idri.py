@@ -8,7 +8,7 @@ from typing import Literal
 
 import numpy as np
 
-from steadyread.cases.boxes import Size, cases_of, told_beyond
+from steadyread.cases.boxes import OF_NODULES, Size, cases_of, told_beyond
 from steadyread.cases.case_set import Cases
 from steadyread.cases.labels import Rated
 from steadyread.cases.lidc_xml import Drawn, Nodule, drawings, nodules
@@ -37,10 +37,7 @@ def _leads(path: Path, deep: int) -> bool:
         deep > 1 and len(inner) <= _FEW and any(is_folder(each) and _leads(each, deep - 1) for each in inner))
 
 
-@reader("lidc-idri", recognises=recognises, order=25, defaults={
-    "model": {"name": "nodule_cnn"},
-    "training": {"epochs": 40, "weight_decay": 0.1, "max_norm": None, "rotation_degrees": (180.0, 5.0, 5.0),
-                 "shift_pixels": (0.5, 1.0, 1.0)}},
+@reader("lidc-idri", recognises=recognises, order=25, defaults=OF_NODULES,
         looked_for="LIDC-IDRI-0001/ and so on, with DICOM series and the readers' XML below them")
 def read(path: Path, box_mm: float | Sequence[float] = 32.0, spacing_mm: float = 1.0, readers: int = 1,
          labels: Literal["malignancy", "rating"] = "malignancy", xml: Path | str | None = None, exclude: Exclude = ()

@@ -7,7 +7,7 @@ from typing import Literal
 
 import numpy as np
 
-from steadyread.cases.boxes import LOW_HU, Box, Size, cases_of, told_beyond
+from steadyread.cases.boxes import LOW_HU, OF_NODULES, Box, Size, cases_of, told_beyond
 from steadyread.cases.case_set import Cases
 from steadyread.cases.labels import Rated
 from steadyread.cases.nifti import centroid, nibabel, open_volume, voxels
@@ -38,10 +38,7 @@ def recognises(path: Path) -> bool:
     return here and has_columns(path / "nodules.csv", ("malignancy_rating", "file"))
 
 
-@reader("lidc-3d", recognises=recognises, order=20, defaults={
-    "model": {"name": "nodule_cnn"},
-    "training": {"epochs": 40, "weight_decay": 0.1, "max_norm": None, "rotation_degrees": (180.0, 5.0, 5.0),
-                 "shift_pixels": (0.5, 1.0, 1.0)}},
+@reader("lidc-3d", recognises=recognises, order=20, defaults=OF_NODULES,
         looked_for="images/, masks/ and nodules.csv with malignancy_rating and file (LIDC-IDRI volumes)")
 def read(path: Path, box_mm: float | Sequence[float] = 32.0, spacing_mm: float = 1.0, readers: int = 1,
          labels: Literal["malignancy", "rating"] = "malignancy", scan_table: Path | str | None = None) -> Cases:
