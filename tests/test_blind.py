@@ -58,8 +58,9 @@ def test_a_stated_budget_of_queries_is_kept_and_more_queries_find_smaller_flips(
     found = smallest_flip(classifier, IMAGES, REFERENCE, effort=Effort(queries=queries))
     assert (found.forwards <= queries + 1 + Effort().polish).all()
     assert (found.size >= PLAIN * 0.999).all()
-    within = {20: 100, 60: 2.5, 300: 2, 3000: 1.2}[queries]
-    assert float((found.size / PLAIN).median()) < within
+    within, above = {20: 100, 60: 2.5, 300: 2, 3000: 1.2}[queries], found.size / PLAIN
+    print(f"{queries} queries: {float(above.min()):.2f} to {float(above.max()):.2f} times the smallest flip")
+    assert float(above.median()) < within
 
 
 def test_what_never_flips_is_found_out_within_the_first_radius():
