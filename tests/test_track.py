@@ -2,6 +2,7 @@
 
 import json
 import math
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -113,9 +114,14 @@ def test_wandb_keeps_it_offline(run: Path, tmp_path: Path, monkeypatch: pytest.M
     place = Path(library.open_run(run).track("wandb"))
     assert place.name.startswith("offline-run-")
     (log,) = place.glob("*.wandb")
-    told = [wandb_internal_pb2.Record.FromString(data) for data in logged(log.read_bytes())]
-    summary = {"/".join(item.nested_key) or item.key: json.loads(item.value_json)
-               for record in told for item in record.summary.update}
+    summary: dict[str, Any] = {}
+    for _ in range(200):       # a process of its own writes the log, and may end after the run has
+        told = [wandb_internal_pb2.Record.FromString(data) for data in logged(log.read_bytes())]
+        summary = {"/".join(item.nested_key) or item.key: json.loads(item.value_json)
+                   for record in told for item in record.summary.update}
+        if summary:
+            break
+        time.sleep(0.1)
     assert metrics_of(numbers_in(run)).items() <= summary.items()
     config = {item.key: json.loads(item.value_json) for record in told for item in record.run.config.update} | {
         item.key: json.loads(item.value_json) for record in told for item in record.config.update}
