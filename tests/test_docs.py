@@ -44,8 +44,8 @@ def test_every_link_and_command_of_the_documents_exists(page, capsys):
     capsys.readouterr()
 
 
-def test_the_study_that_the_readme_shows_is_one(tmp_path):
-    (block,) = (block for block in blocks(ROOT / "README.md", "toml") if "[sets." in block)
+def test_the_study_that_the_guide_shows_is_one(tmp_path):
+    (block,) = (block for block in blocks(ROOT / "docs" / "guide.md", "toml") if "[sets." in block)
     (tmp_path / "two.toml").write_text(block)
     study = read_studies(tmp_path / "two.toml")
     assert set(study.sets) == {"first", "second"}
