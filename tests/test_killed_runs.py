@@ -129,7 +129,7 @@ def interruptible() -> None:
 
 @pytest.mark.parametrize(("kind", "end", "awaited"), [
     ("sets", "parent", "**/checkpoint.pt"), ("noise", "child", "**/records/part-*"),
-    ("combined", "interrupt", "**/model.safetensors")])
+    ("sets", "interrupt", "**/model.safetensors")])
 def test_processes_side_by_side_that_are_ended_leave_no_orphan_and_go_on(kind: str, end: str, awaited: str,
                                                                          tmp_path: Path) -> None:
     material(tmp_path)
