@@ -27,7 +27,8 @@ FLOORS = {
     3: ("attacks", "charts", "explain"),
     2: ("threats", "classifier", "cases", "words", "store"),
     1: ("types", "units", "errors", "extras", "names", "files", "heads", "limits", "locks", "convolutions", "findings",
-        "progress", "folder_lock", "records", "metrics", "models", "registry", "whole_files", "workers", "_version"),
+        "pictured", "progress", "folder_lock", "records", "metrics", "models", "registry", "whole_files", "workers",
+        "_version"),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Rooms that count, draw or say: torch is never imported with them.

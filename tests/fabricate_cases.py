@@ -1,0 +1,63 @@
+"""Made cases as a page has them: `python fabricate_cases.py grey|colour|volume|dose > cases.json`."""
+
+import json
+import sys
+from typing import Literal
+
+import numpy as np
+
+from steadyread.pictured import Whole
+from steadyread.report.case_data import Axis, CaseData, Pixels, Walk, windows_of
+from steadyread.units import Bounds
+
+Kind = Literal["grey", "colour", "volume", "dose"]
+SHAPES = {"grey": (1, 24, 24), "colour": (3, 24, 24), "volume": (1, 8, 20, 20), "dose": (1, 24, 24)}
+DOSES = (10.0, 50.0, 100.0, 200.0)
+
+
+def made_images(kind: Kind, n: int, random: np.random.Generator) -> np.ndarray:
+    """Noise around a round spot, (n, *shape): whole HU, or grey levels of colour."""
+    shape = SHAPES[kind]
+    far = sum((np.arange(side).reshape(-1, *[1] * (len(shape) - 2 - at)) - side / 2) ** 2
+              for at, side in enumerate(shape[1:])) ** 0.5
+    spot = np.broadcast_to(far < min(shape[1:]) / 3, shape)
+    low, high, deviation = (40, 150, 12) if kind == "colour" else (-800, 40, 30)
+    bounds = (0, 255) if kind == "colour" else (-1000, 400)
+    return np.rint(random.normal(low + (high - low) * spot, deviation, (n, *shape))).clip(*bounds)
+
+
+def made_cases(kind: Kind = "grey", n: int = 24, seed: int = 0) -> CaseData:
+    """n cases of which the last four have no picture, one was wrong, one never flipped; one id holds markup."""
+    random = np.random.default_rng(seed)
+    bounds = Bounds(0, 255, "grey level") if kind == "colour" else Bounds(-1000, 400, "HU")
+    pictured = np.arange(n)
+    pictured[-4:] = -1
+    count = n - 4
+    images = Whole.of(made_images(kind, count, random), bounds)
+    truth, flip = np.arange(n) % 2, np.sort(random.lognormal(1.5, 0.7, n))
+    read = truth.copy()
+    read[1] = 1 - read[1]
+    flip[count - 1] = np.nan
+    sure = 0.5 + 0.5 * np.clip(np.nan_to_num(flip, nan=30) / 30, 0.01, 0.98)
+    if kind == "dose":
+        flip = np.clip(100 / flip, 10, 200)
+        at: tuple[float, ...] = DOSES
+        scale = tuple(0.25 * (100 / dose) ** 0.5 for dose in DOSES)
+        change = np.clip(random.normal(0, 40, (count, len(DOSES), *SHAPES[kind])), -127, 127).astype(np.int8)
+        steep = sure[:count, None] - 0.4 * (10 / np.array(at)) ** 0.5
+        axis = Axis("dose of the scan", "mAs", "dose")
+    else:
+        at, scale = tuple(np.round(np.linspace(0, 2, 21), 1).tolist()), ()
+        change = np.where(random.random((count, *SHAPES[kind])) < 0.5, -127, 127).astype(np.int8)
+        steep = 1 / (1 + np.exp(-np.log(sure[:count] / (1 - sure[:count]))[:, None] * (1 - np.array(at))))
+        axis = Axis("largest change of any pixel", "grey levels" if kind == "colour" else "HU")
+    chance = np.where((read[:count, None, None] == np.arange(2)), steep[..., None], 1 - steep[..., None])
+    ids = [f"C-{at:08d}" for at in range(n)]
+    ids[2] = "</script><img src=x onerror=alert(1)>\u2028"
+    return CaseData(axis, ("benign", "malignant"), bounds, ids, [f"P-{at // 2:08d}" for at in range(n)], truth, read,
+                    sure, flip, np.full(n, -1), pictured, 2 * n, n, windows_of(bounds, images),
+                    Pixels(images, change, scale), Walk(at, chance), noise=None if kind == "colour" else 10.9)
+
+
+if __name__ == "__main__":
+    print(json.dumps(made_cases(sys.argv[1] if len(sys.argv) > 1 else "grey").as_json()))
