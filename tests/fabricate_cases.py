@@ -42,12 +42,12 @@ def made_cases(kind: Kind = "grey", n: int = 24, seed: int = 0) -> CaseData:
     if kind == "dose":
         flip = np.clip(100 / flip, 10, 200)
         at: tuple[float, ...] = DOSES
-        scale = tuple(0.25 * (100 / dose) ** 0.5 for dose in DOSES)
-        change = np.clip(random.normal(0, 40, (count, len(DOSES), *SHAPES[kind])), -127, 127).astype(np.int8)
+        scale: np.ndarray | None = np.tile(0.25 * (100 / np.array(DOSES)) ** 0.5, (count, 1))
+        change = np.clip(random.normal(0, 40, (count, *SHAPES[kind])), -127, 127).astype(np.int8)
         steep = sure[:count, None] - 0.4 * (10 / np.array(at)) ** 0.5
         axis = Axis("dose of the scan", "mAs", "dose")
     else:
-        at, scale = tuple(np.round(np.linspace(0, 2, 21), 1).tolist()), ()
+        at, scale = tuple(np.round(np.linspace(0, 2, 21), 1).tolist()), None
         change = np.where(random.random((count, *SHAPES[kind])) < 0.5, -127, 127).astype(np.int8)
         steep = 1 / (1 + np.exp(-np.log(sure[:count] / (1 - sure[:count]))[:, None] * (1 - np.array(at))))
         axis = Axis("largest change of any pixel", "grey levels" if kind == "colour" else "HU")

@@ -25,8 +25,9 @@ def test_a_block_opens_as_it_was(kind: Kind) -> None:
     assert (found.images == cases.pixels.image.native).all()      # whole numbers, exact
     there = cases.pictured >= 0
     if kind == "dose":
-        scale = np.reshape(cases.pixels.scale, (1, len(DOSES), 1, 1, 1))
-        assert np.allclose(found.changes, cases.pixels.change * scale)
+        assert cases.pixels.scale is not None
+        each = cases.pixels.change[:, None] * cases.pixels.scale.reshape(-1, len(DOSES), 1, 1, 1)
+        assert np.allclose(found.changes, each, rtol=1e-5)
     else:
         largest = np.abs(found.changes).reshape(len(found.changes), -1).max(1)
         assert np.allclose(largest, np.nan_to_num(cases.flip[there]), rtol=1e-5)

@@ -1,14 +1,14 @@
 """The cases of a page as one block of data, which its scripts and the viewer read: a row a case, pictures of some.
 
-Pixels are deflated integers in base64, little-endian, in the order (case, channel, *space), and with a dose after the
-case under CT noise; images of 16 bits are row-differenced along the last axis, wrapping, before they are deflated.
+Pixels are deflated integers in base64, little-endian, in the order (case, channel, *space); images of 16 bits are
+row-differenced along the last axis, wrapping, before they are deflated.
 """
 
 import base64
 import math
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -63,12 +63,12 @@ class Walk:
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """The pictures of p cases: `image` (p, c, *space), and `change` as int8, (p, c, *space) in 1/127 of the case's
-    flip; under CT noise (p, doses, c, *space) in steps of `scale` native units, one a dose."""
+    """The pictures of p cases: `image` and, as int8, `change`, both (p, c, *space). A change is in 1/127 of the case's
+    flip; under CT noise it is one draw, which is common to the doses, in steps of `scale` (p, doses) native units."""
 
     image: Whole
     change: NDArray[np.int8]
-    scale: tuple[float, ...] = ()
+    scale: Floats | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,7 +130,8 @@ class CaseData:
                 "image": {"type": "int16", "scale": image.scale, "offset": image.offset,
                           "data": packed(differenced(image.values))},
                 "change": {"type": "int8", "data": packed(change),
-                           **({"scale": list(self.pixels.scale)} if self.pixels.scale else {})}}}
+                           **({} if self.pixels.scale is None else {
+                               "scale": [_numbers(row) for row in self.pixels.scale]})}}}
         if self.walk is not None:
             levels = np.rint(np.clip(np.nan_to_num(self.walk.probability), 0, 1) * _MOST).astype("<u2")
             block["walk"] = {"at": list(self.walk.at), "probability": packed(levels)}
@@ -190,12 +191,12 @@ def unpacked(text: str, dtype: str, shape: Sequence[int]) -> NDArray[Any]:
 
 @dataclass(frozen=True, eq=False)
 class Opened:
-    """The arrays of a block as a script has them: images (p, c, *space) and changes, native units, and probabilities
-    (p, k, classes)."""
+    """The arrays of a block as a script has them: images (p, c, *space), changes at the flip (p, c, *space) or at each
+    dose (p, doses, c, *space), both in native units, and probabilities (p, k, classes)."""
 
     images: Floats
     changes: Floats
-    probability: Floats = field(default_factory=lambda: np.zeros((0, 0, 0)))
+    probability: Floats
 
 
 def opened(block: Mapping[str, Any]) -> Opened:
@@ -206,21 +207,20 @@ def opened(block: Mapping[str, Any]) -> Opened:
     """
     cases, pixels, walk = block["cases"], block["pixels"], block.get("walk")
     pictured = np.asarray(cases["pictured"])
-    count, doses = int((pictured >= 0).sum()), len(pixels["change"].get("scale", ()))
-    space = (block["channels"], *block["shape"])
-    steps = unpacked(pixels["image"]["data"], "int16", (count, *space))
-    whole = np.cumsum(steps, axis=-1, dtype=np.int16)
+    space = (int((pictured >= 0).sum()), block["channels"], *block["shape"])
+    whole = np.cumsum(unpacked(pixels["image"]["data"], "int16", space), axis=-1, dtype=np.int16)
     images = pixels["image"]["offset"] + pixels["image"]["scale"] * whole.astype(np.float64)
-    change = unpacked(pixels["change"]["data"], "int8", (count, *([doses] if doses else []), *space)).astype(np.float64)
-    if doses:
-        changes = change * np.reshape(pixels["change"]["scale"], (1, doses, *[1] * len(space)))
+    change = unpacked(pixels["change"]["data"], "int8", space).astype(np.float64)
+    if "scale" in pixels["change"]:
+        step = np.asarray(pixels["change"]["scale"])
+        changes = change[:, None] * step.reshape(*step.shape, *[1] * (change.ndim - 1))
     else:
-        flips = np.zeros(count)
+        flips = np.zeros(len(change))
         for size, at in zip(cases["flip"], pictured, strict=True):
             flips[at] = (size or 0.0) if at >= 0 else flips[at]
-        changes = change / _STEPS * flips.reshape(-1, *[1] * len(space))
-    chance = (unpacked(walk["probability"], "uint16", (count, len(walk["at"]), len(block["classes"]))) / _MOST
-              if walk else np.zeros((count, 0, len(block["classes"]))))
+        changes = change / _STEPS * flips.reshape(-1, *[1] * (change.ndim - 1))
+    chance = (unpacked(walk["probability"], "uint16", (space[0], len(walk["at"]), len(block["classes"]))) / _MOST
+              if walk else np.zeros((space[0], 0, len(block["classes"]))))
     return Opened(images, changes, chance)
 
 
