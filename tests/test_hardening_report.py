@@ -63,7 +63,7 @@ def told(run: Path) -> dict[str, Any]:
 def section(run: Path) -> str:
     """The words of the section alone."""
     text = (run / "report.html").read_text()
-    start = text.index("<h2>Before and after hardening</h2>")
+    start = text.index('<h3 class="title">Before and after hardening</h3>')
     return Page(text[start:text.index("</section>", start)]).text
 
 

@@ -198,7 +198,7 @@ def test_a_run_over_all_findings_from_the_command_line(tmp_path: Path, monkeypat
     reads = [row["n"] for row in summary["numbers"] if (row["network"], row["measure"]) == ("Mass", "accuracy")]
     assert json.loads(capsys.readouterr().out)["images"] == reads[0]
     page = Path("run/report.html").read_text()
-    assert all(f"<h2>{title}</h2>" in page for title in (
+    assert all(f'<h3 class="title">{title}</h3>' in page for title in (
         "Finding by finding", "Calibration by finding", "Triage by finding"))
     assert main([*words, "--finding", "Mass"]) == 0              # fewer of them, or more, are the same run
     assert main([*words, "--finding", "Mass", "--fail-below", "Effusion:auc=0.5"]) == 2

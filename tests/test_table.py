@@ -10,6 +10,7 @@ from steadyread.metrics.intervals import Estimate
 from steadyread.report import forms, marks
 from steadyread.report.items import Text
 from steadyread.report.page import Page as Written
+from steadyread.report.page import Passage
 from steadyread.report.section import sections
 from steadyread.report.table import As, Band, Cell, Column, Row, Table, begun, table
 
@@ -87,7 +88,7 @@ def test_sections_are_found_in_their_order_and_have_titles_of_their_own() -> Non
 
 @pytest.mark.parametrize("words", ["plain", HOSTILE, "a | b * c"])
 def test_a_page_is_the_same_words_in_html_and_markdown(words: str) -> None:
-    page = Written("t", "Heading", (Text(words, "verdict"),), (("Section", (Text("inside"), made())),), "Foot.")
+    page = Written("t", "Heading", (Text(words, "verdict"),), (Passage("Section", (Text("inside"), made())),), "Foot.")
     assert Page(page.html({})).text.count(" inside ") == 1
     assert "## Section" in page.markdown()
     assert "<script" not in page.html({}) + page.markdown()

@@ -6,7 +6,7 @@ from steadyread.report import forms
 from steadyread.report.checklists import Answer, Checklist, Crosswalk, Row, Runs, checklist_rows
 from steadyread.report.items import Fold, Heading, Item, Text
 from steadyread.report.marks import bold, code, italic, mark, unmarked
-from steadyread.report.page import Page
+from steadyread.report.page import Page, Passage
 from steadyread.report.table import Cell, Column, Table, table
 from steadyread.report.table import Row as Line
 
@@ -37,7 +37,8 @@ def checklist_markdown(runs: Runs, guides: Sequence[Crosswalk] = ()) -> str:
     intro = Text("Filled in from the stored files, as far as they tell; everything else is for the author. The items "
                  "are given in our own words; their full wording is at the address.")
     title = f"Reporting checklists of {unmarked(', '.join(runs))}"
-    sections = tuple((f"{filled.guide.name}: {filled.guide.about}", tuple(_whole(filled))) for filled in checklists)
+    sections = tuple(Passage(f"{filled.guide.name}: {filled.guide.about}", tuple(_whole(filled)))
+                     for filled in checklists)
     return Page(title, title, (intro, counts), sections, "A guideline's own text is what counts.").markdown()
 
 

@@ -1,9 +1,11 @@
-"""One self-contained page of sections: no network, no script, light and dark, and it prints."""
+"""One self-contained page of sections: no network, light and dark, whole without scripts, and it prints."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from itertools import groupby
 from typing import Any
 
 from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
@@ -12,49 +14,100 @@ from markupsafe import Markup
 from steadyread._version import __version__
 from steadyread.report import marks
 from steadyread.report.items import Card, Cards, Fold, Grid, Heading, Item, Listing, Note, Notes, Terms, Text
-from steadyread.report.section import sections
+from steadyread.report.section import Part, sections
 from steadyread.report.table import Table
 
 Drawn = Mapping[str, tuple[Markup, str]]   # a chart's name -> its SVG, and its caption
+STYLES = ("report.css", "answer.css")      # joined in this order
+
+
+@dataclass(frozen=True)
+class Passage:
+    """What a section says of a run: its title, its items, and the part of the page in which it stands, if any."""
+
+    title: str
+    items: tuple[Item, ...]
+    part: Part | None = None
+
+    @property
+    def anchor(self) -> str:
+        """By which a link finds it."""
+        return anchor(self.title)
+
+    @property
+    def titled(self) -> bool:
+        """Whether it has a heading of its own below that of its part."""
+        return self.part is None or self.part.title != self.title
+
+
+@dataclass(frozen=True)
+class Chip:
+    """A word or two in the bar: a warning to be seen on every screen, or a gate. `tone` is a class of the page's;
+    `says` is the whole sentence, and `to` the anchor that it leads to."""
+
+    words: str
+    says: str
+    tone: str = ""
+    to: str = "answer"
+
+
+SYNTHETIC = Chip("synthetic", "The images are made by a computer, not taken of patients.", "flip")
 
 
 @dataclass(frozen=True)
 class Page:
-    """A page before it is written: what stands in the browser's tab, the heading with its items, the sections, and the
-    foot."""
+    """A page before it is written: what stands in the browser's tab, the heading with its items, the passages of its
+    sections in the order of the parts, the foot, and the chips in the bar."""
 
     title: str
     heading: str
     head: tuple[Item, ...]
-    sections: tuple[tuple[str, tuple[Item, ...]], ...]
+    sections: tuple[Passage, ...]
     foot: str
+    chips: tuple[Chip, ...] = ()
+
+    @property
+    def parts(self) -> list[tuple[Part | None, list[Passage]]]:
+        """The parts that have something, each with its passages."""
+        return [(part, list(passages)) for part, passages in groupby(self.sections, lambda passage: passage.part)]
 
     def html(self, drawn: Drawn) -> str:
         """The page as one file. Everything that a user named is escaped; only our own SVG and CSS are not."""
-        return _template().render(page=self, drawn=drawn, css=Markup(_stored_text("report.css")), version=__version__)
+        css = Markup("\n".join(map(_stored_text, STYLES)))
+        return _template().render(page=self, drawn=drawn, css=css, version=__version__)
 
     def markdown(self) -> str:
         """The page's words and tables as Markdown; charts and images are not in it."""
         lines = [f"# {marks.markdown(self.heading)}", ""]
         for item in self.head:
             lines += _markdown(item)
-        for title, items in self.sections:
-            lines += [f"## {marks.markdown(title)}", ""]
-            for item in items:
+        for passage in self.sections:
+            lines += [f"## {marks.markdown(passage.title)}", ""]
+            for item in passage.items:
                 lines += _markdown(item)
         return "\n".join([*lines, marks.markdown(f"Written by steadyread {__version__}. {self.foot}"), ""])
 
 
-def written(subjects: Sequence[object]) -> tuple[tuple[str, tuple[Item, ...]], ...]:
+def written(subjects: Sequence[object]) -> tuple[Passage, ...]:
     """Every section that has something to say of the subjects, in the order of the sections."""
-    made: dict[str, tuple[Item, ...]] = {}
+    passages: dict[str, Passage] = {}
     for section in sections():
         for subject in subjects:
             if isinstance(subject, section.of):
                 items = tuple(section.write(subject))
-                title = f"{section.title} ({section.of.label})" if section.title in made else section.title
-                made |= {title: items} if items else {}
-    return tuple(made.items())
+                title = f"{section.title} ({section.of.label})" if section.title in passages else section.title
+                passages |= {title: Passage(title, items, section.part)} if items else {}
+    return tuple(passages.values())
+
+
+def chips_of(summary: Mapping[str, Any]) -> tuple[Chip, ...]:
+    """What a reader must not lose sight of on any screen."""
+    return (SYNTHETIC,) if summary["synthetic"] else ()
+
+
+def anchor(title: object) -> str:
+    """The anchor of a title: its letters and digits, with dashes between."""
+    return re.sub(r"[^0-9a-z]+", "-", marks.plain(title).lower()).strip("-") or "section"
 
 
 def _markdown(item: Item) -> Iterator[str]:

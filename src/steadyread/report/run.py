@@ -20,7 +20,7 @@ from steadyread.report.items import Item
 from steadyread.report.model_card import MODEL_CARD, model_card
 from steadyread.report.networks import Networks, networks_of
 from steadyread.report.noise import Noise
-from steadyread.report.page import Drawn, Page, written
+from steadyread.report.page import Drawn, Page, chips_of, written
 from steadyread.report.plain import Plain
 from steadyread.report.sets import CHECKLISTS, Sets, page_of, sets_of
 from steadyread.report.shareable import AS_IT_IS, Shareable
@@ -72,13 +72,13 @@ class Told:
         if self.plain is None and self.noise is not None:
             name = self.noise.summary["data"]["name"]
             return Page(f"CT noise on {name}", f"How much CT noise do reads of {name or 'these images'} stand?",
-                        tuple(noise.head(self.noise)), whole, noise.FOOT)
+                        tuple(noise.head(self.noise)), whole, noise.FOOT, chips_of(self.noise.summary))
         assert self.plain is not None
         s = self.plain.summary
         model, data = s["model"].get("name"), s["data"].get("name")
         return Page(f"{model} on {data}", f"How steady is {model or 'the model'} on {data or 'these images'}?",
                     tuple(self._head(self.plain)), whole,
-                    f"{plain.FOOT} {noise.SOURCE}" if self.noise else plain.FOOT)
+                    f"{plain.FOOT} {noise.SOURCE}" if self.noise else plain.FOOT, chips_of(s))
 
     def _head(self, told: Plain) -> Iterator[Item]:
         yield from plain.head(told)
@@ -115,7 +115,7 @@ def write_report(folder: str | Path, seed: int = 0, show_ids: bool = False) -> P
 
 def text_of(page: Page) -> str:
     """The page as Markdown without its checklists, which have files of their own."""
-    return replace(page, sections=tuple(each for each in page.sections if each[0] != CHECKLISTS)).markdown()
+    return replace(page, sections=tuple(each for each in page.sections if each.title != CHECKLISTS)).markdown()
 
 
 def told_of(folder: Path, shared: Shareable, seed: int = 0) -> Told:

@@ -4,8 +4,9 @@
     def costs(plain: Plain) -> Iterator[Item]:
         yield Text(...)
 
-The order says where on the page; `of` is what it is written from, and a run that has no such thing has no such
-section. Other people's packages bring theirs by the entry-point group of `steadyread.registry`.
+The order says where on the page, and with that in which of its `PARTS`; `of` is what it is written from, and a run that
+has no such thing has no such section. Other people's packages bring theirs by the entry-point group of
+`steadyread.registry`.
 """
 
 from collections.abc import Callable, Iterable
@@ -22,6 +23,24 @@ class Subject(Protocol):
     label: ClassVar[str]
 
 
+@dataclass(frozen=True)
+class Part:
+    """A part of the page: its anchor, the word of its link, its heading, below which order sections belong to it, and
+    whether each of them is a fold."""
+
+    name: str
+    link: str
+    title: str
+    until: float
+    folded: bool = False
+
+
+CASES = Part("cases", "Cases", "Case by case", 200)
+TRUST = Part("believe", "Trust", "Can this evaluation be trusted?", 300)
+ACTION = Part("do", "What to do", "What to do", 400)
+DETAIL = Part("detail", "Detail", "In detail", 800, folded=True)
+METHODS = Part("methods", "Methods", "Methods and provenance", float("inf"), folded=True)
+PARTS = (CASES, TRUST, ACTION, DETAIL, METHODS)
 T = TypeVar("T", bound=Subject)
 Written = Callable[[T], Iterable[Item]]
 
@@ -39,6 +58,11 @@ class Section:
     def name(self) -> str:
         """The function's full name."""
         return f"{self.write.__module__}.{self.write.__name__}"
+
+    @property
+    def part(self) -> Part:
+        """The part of the page in which it stands."""
+        return next(part for part in PARTS if self.order < part.until)
 
 
 SECTIONS: Registry[Section] = Registry("section", "steadyread.report.sections")

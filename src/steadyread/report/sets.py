@@ -12,7 +12,7 @@ from steadyread.report.drawings import Drawing
 from steadyread.report.items import Card, Cards, Item, Note, Notes, Terms, Text
 from steadyread.report.marks import bold
 from steadyread.report.networks import Networks
-from steadyread.report.page import Page, written
+from steadyread.report.page import Page, chips_of, written
 from steadyread.report.papers import paper
 from steadyread.report.sets_drawings import sets_drawings
 from steadyread.report.sets_stored import StoredSets, read_sets
@@ -91,7 +91,7 @@ def page_of(sets: Sets, networks: Networks) -> Page:
     s, count = sets.summary, len(sets.summary["titles"])
     return Page(s["name"] or "several data sets",
                 f"How steady are the reads of {'one data set' if count == 1 else f'{count} data sets'}?",
-                tuple(head(sets, networks)), written([sets, networks]), FOOT)
+                tuple(head(sets, networks)), written([sets, networks]), FOOT, chips_of(s))
 
 
 def head(sets: Sets, networks: Networks) -> Iterator[Item]:

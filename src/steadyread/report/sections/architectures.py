@@ -11,7 +11,7 @@ from steadyread.report.table import Column, table
 from steadyread.words.noise import variant_name
 
 
-@section("Architectures", of=Noise, order=1100)
+@section("Architectures", of=Noise, order=670)
 def architectures(noise: Noise) -> Iterator[Item]:
     """[B] Table 3, with drift over jitter by class read."""
     s = noise.summary

@@ -22,14 +22,14 @@ _ABSENT = Cell(NONE, "num")
 _CARRIED = Form(lambda row: forms.number(row["carried"].value) + (" ↓" if row["rises"] else ""))
 
 
-@section("Accuracy under attack", of=Plain, order=300)
+@section("Accuracy under attack", of=Plain, order=420)
 def attacked(plain: Plain) -> Iterator[Item]:
     """[A] Table 1, and Fig. 2."""
     yield from _accuracies({"": plain.summary}, plain.unit)
     yield grid(Figure("accuracy_label"), Figure("accuracy_prediction"))
 
 
-@section("Accuracy under attack", of=Sets, order=2030)
+@section("Accuracy under attack", of=Sets, order=440)
 def attacked_sets(sets: Sets) -> Iterator[Item]:
     """The same of every set."""
     if sets.each:

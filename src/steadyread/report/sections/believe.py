@@ -13,7 +13,7 @@ from steadyread.report.sets import Sets
 from steadyread.words.sets import believed_said
 
 
-@section("Can this evaluation be trusted?", of=Plain, order=100)
+@section("Can this evaluation be trusted?", of=Plain, order=200)
 def believe(plain: Plain) -> Iterator[Item]:
     """The findings, those that passed behind a fold."""
     s = plain.summary
@@ -26,7 +26,7 @@ def believe(plain: Plain) -> Iterator[Item]:
                    "model.")
 
 
-@section("Can this evaluation be trusted?", of=Noise, order=1000)
+@section("Can this evaluation be trusted?", of=Noise, order=210)
 def believe_noise(noise: Noise) -> Iterator[Item]:
     """The findings, and how to read the terms of a study of CT noise."""
     yield from checks(noise.summary["findings"])
@@ -34,7 +34,7 @@ def believe_noise(noise: Noise) -> Iterator[Item]:
     yield noise_terms(noise)
 
 
-@section("Can these evaluations be trusted?", of=Sets, order=2020)
+@section("Can these evaluations be trusted?", of=Sets, order=200)
 def believe_sets(sets: Sets) -> Iterator[Item]:
     """The errors of all sets."""
     errors = [row | {"check": f"{each['title']}, {row['check']}"}

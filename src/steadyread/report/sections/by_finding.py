@@ -12,7 +12,7 @@ from steadyread.report.sections.networks import HALF, headline_form
 from steadyread.report.table import Column, Form, table
 
 
-@section("Finding by finding", of=Networks, order=150)
+@section("Finding by finding", of=Networks, order=405)
 def by_finding(found: Networks) -> Iterator[Item]:
     """A row a finding: its images, its threshold, how it is told, and how small a change flips it."""
     if not found.findings:

@@ -26,7 +26,7 @@ _WHAT = (f"Expected calibration error: the mean distance of stated and true shar
          "calibration needs one of the four beyond 98.75 %.")
 
 
-@section("Calibration of the stated probabilities", of=Plain, order=210)
+@section("Calibration of the stated probabilities", of=Plain, order=510)
 def calibration(plain: Plain) -> Iterator[Item]:
     """The reliability diagram and the figures, and the network's own threshold beside that of validation."""
     found, classes = plain.summary["calibration"], plain.summary["classes"]
@@ -48,7 +48,7 @@ def calibration(plain: Plain) -> Iterator[Item]:
         yield Text(_thresholds(found, classes))
 
 
-@section("Calibration by finding", of=Networks, order=220)
+@section("Calibration by finding", of=Networks, order=520)
 def calibration_by_finding(networks: Networks) -> Iterator[Item]:
     """A row a finding, with p corrected for their number."""
     if len(networks.findings) < 2:

@@ -14,7 +14,7 @@ _VALUES = ("auc", "accuracy", "sensitivity", "specificity")
 _COPIED = 0.8     # of the images that have copied slices in one class, from which on "nearly only" is said
 
 
-@section("Classification of the clean images", of=Noise, order=1020)
+@section("Classification of the clean images", of=Noise, order=505)
 def clean_reads(noise: Noise) -> Iterator[Item]:
     """[B] Table 1."""
     s = noise.summary

@@ -15,7 +15,7 @@ _NETWORK = Form(lambda model: str(model["name"]), tone="", beneath=lambda model:
     f"{model['parameters']:,} parameters" if "parameters" in model else ""))
 
 
-@section("The data sets", of=Sets, order=2000)
+@section("The data sets", of=Sets, order=400)
 def data_sets(sets: Sets) -> Iterator[Item]:
     """A set a row; a reason for those without records."""
     titles = ("Patients", "Classes", "Size", "Range")

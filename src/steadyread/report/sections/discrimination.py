@@ -9,7 +9,7 @@ from steadyread.report.section import section
 from steadyread.report.table import As, Column, table
 
 
-@section("Discrimination of the clean images", of=Plain, order=200)
+@section("Discrimination of the clean images", of=Plain, order=500)
 def discrimination(plain: Plain) -> Iterator[Item]:
     """AUC, accuracy, sensitivity and specificity or recalls, and the counts."""
     s, d = plain.summary, plain.summary["discrimination"]

@@ -14,7 +14,7 @@ from steadyread.words.numbers import digits
 _FEWEST = 60     # hard pairs wanted
 
 
-@section("Drift and jitter", of=Noise, order=1050)
+@section("Drift and jitter", of=Noise, order=630)
 def drift(noise: Noise) -> Iterator[Item]:
     """Median drift and jitter by dose and class read, and the laws that they follow."""
     s = noise.summary
@@ -53,7 +53,7 @@ def _power(exponent: float) -> str:
     return mark("sup", digits(exponent))
 
 
-@section("Can P(flip) be trusted?", of=Noise, order=1060)
+@section("Can P(flip) be trusted?", of=Noise, order=640)
 def chance_of_flip(noise: Noise) -> Iterator[Item]:
     """P(flip) from margin, drift and jitter against the count of many draws."""
     counted = noise.summary["counted"]

@@ -18,7 +18,7 @@ _SHOWN = 9
 _ROOM = 2_400_000     # letters of the images of several sets
 
 
-@section("Examples", of=Plain, order=400)
+@section("Examples", of=Plain, order=110)
 def examples(plain: Plain) -> Iterator[Item]:
     """Clean image, change, attacked image, with what the network says."""
     yield from _shown((_strip(each, plain.bounds) for each in plain.run.examples[:_SHOWN]),
@@ -26,7 +26,7 @@ def examples(plain: Plain) -> Iterator[Item]:
                       "Percentages are the model's own probabilities.", plain.summary["synthetic"])
 
 
-@section("Examples", of=Noise, order=1110)
+@section("Examples", of=Noise, order=120)
 def noise_examples(noise: Noise) -> Iterator[Item]:
     """[B] Fig. 6: clean image, noise, noisy image, with the probability that the network gives."""
     low, high = (f"{end:g}".replace("-", "−") for end in noise.window)
@@ -35,7 +35,7 @@ def noise_examples(noise: Noise) -> Iterator[Item]:
                       f"black to white, with the probability of {noise.class_name(1)}.", noise.summary["synthetic"])
 
 
-@section("What it looks like", of=Sets, order=2040)
+@section("What it looks like", of=Sets, order=110)
 def attacked_images(sets: Sets) -> Iterator[Item]:
     """[A] Fig. 1: one or two images of each set, clean and under each attack."""
     strips = within_room((_attacked(shown, each.title, plain.bounds)

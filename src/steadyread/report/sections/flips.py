@@ -10,7 +10,7 @@ from steadyread.units import number_of
 from steadyread.words.numbers import percent, show_size_json
 
 
-@section("The smallest flips", of=Plain, order=310)
+@section("The smallest flips", of=Plain, order=425)
 def flips(plain: Plain) -> Iterator[Item]:
     """The median with its interval, what never flips, and whether the search can be trusted."""
     yield grid(Text(_words(plain)), Figure("smallest_flips"))

@@ -11,7 +11,7 @@ from steadyread.report.section import section
 from steadyread.report.table import Column, table
 
 
-@section("Cases a human should read", of=Plain, order=610)
+@section("Cases a human should read", of=Plain, order=150)
 def fragile(plain: Plain) -> Iterator[Item]:
     """The most fragile reads, right or wrong."""
     s, unit = plain.summary, plain.unit

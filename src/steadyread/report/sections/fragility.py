@@ -20,7 +20,7 @@ _RATIOS = {"more": "the medical set", "less": "the everyday set", "alike": "cann
 _NATIVE = Form(lambda row: forms.native(row["median"]), beneath=unit_of)
 
 
-@section("Which set is the most fragile, all else equal?", of=Sets, order=2050)
+@section("Which set is the most fragile, all else equal?", of=Sets, order=450)
 def fragility(sets: Sets) -> Iterator[Item]:
     """The sets at equal conditions, by share of the range; nothing where none was run so."""
     s = sets.summary

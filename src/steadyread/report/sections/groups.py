@@ -12,7 +12,7 @@ from steadyread.report.table import Cell, Column, begun, table
 from steadyread.words.noise import class_name, group_rows, kind_name
 
 
-@section("Who is fragile?", of=Noise, order=1090)
+@section("Who is fragile?", of=Noise, order=660)
 def groups(noise: Noise) -> Iterator[Item]:
     """Flips by scanner, size and more, and the cases that a human should read."""
     rows, known = group_rows(noise.summary), noise.summary["subgroups"]

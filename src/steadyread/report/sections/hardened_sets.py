@@ -42,7 +42,7 @@ _NAME = Form(lambda each: str(each["title"]), tone="", beneath=_named)
 _SIZE = Form(lambda sized: forms.DIGITS.show(sized[0] and sized[0]["of_range"]), beneath=_unit)
 
 
-@section("Before and after hardening", of=Sets, order=2060)
+@section("Before and after hardening", of=Sets, order=330)
 def hardened_sets(sets: Sets) -> Iterator[Item]:
     """[A] Fig. 3, a table of all sets, and each set's other hardenings."""
     hardened = [each for each in sets.each.values() if each["hardening"] is not None]

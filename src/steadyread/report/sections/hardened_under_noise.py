@@ -33,7 +33,7 @@ _BLANK = Cell("")
 _AUC = forms.change(1, 3)
 
 
-@section("Hardening against noise", of=NoiseHardening, order=1070)
+@section("Hardening against noise", of=NoiseHardening, order=340)
 def hardened_under_noise(hardening: NoiseHardening) -> Iterator[Item]:
     """Round by round as [B] Tables 4 and 5, and every method beside the networks before."""
     s = hardening.summary

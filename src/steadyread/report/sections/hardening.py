@@ -22,7 +22,7 @@ from steadyread.words.plain import EXACT, MERGED
 Told = Mapping[str, Any]
 
 
-@section("Before and after hardening", of=Plain, order=500)
+@section("Before and after hardening", of=Plain, order=330)
 def hardening(plain: Plain) -> Iterator[Item]:
     """[A] Fig. 3, with intervals of the differences; nothing where the run hardened no network."""
     found = plain.hardening

@@ -15,7 +15,7 @@ from steadyread.words.numbers import NONE, digits
 _AGAIN = f" {BEFORE.capitalize()}: the network that was hardened, judged again by the draws of the hardened ones."
 
 
-@section("The networks side by side", of=Networks, order=150)
+@section("The networks side by side", of=Networks, order=410)
 def networks(found: Networks) -> Iterator[Item]:
     """A row a network and stage: clean, under changes of any pixels, under noise."""
     if found.told_elsewhere or found.findings:

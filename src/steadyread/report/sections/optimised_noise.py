@@ -29,7 +29,7 @@ _MEASURES = (("sigma_hu", "σ realised, HU", 1, 1), ("largest_local_sigma_hu", "
              ("kurtosis", "Excess kurtosis", 1, 2), ("z_correlation", "Correlation along z", 1, 2))
 
 
-@section("Optimised noise", of=Noise, order=1040)
+@section("Optimised noise", of=Noise, order=620)
 def optimised_noise(noise: Noise) -> Iterator[Item]:
     """[B] Table 2, optimised noise; what the gap to random noise is made of."""
     s = noise.summary

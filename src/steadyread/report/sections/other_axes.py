@@ -12,7 +12,7 @@ from steadyread.report.table import Column, begun, table
 from steadyread.words.numbers import attack_name, digits
 
 
-@section("Accuracy under other changes", of=Plain, order=305)
+@section("Accuracy under other changes", of=Plain, order=430)
 def other_axes(plain: Plain) -> Iterator[Item]:
     """From weak to strong, with both references side by side."""
     rows: dict[tuple[str, str, float, str], dict[str, Estimate]] = {}

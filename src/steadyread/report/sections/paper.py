@@ -20,7 +20,7 @@ _PERCENT, _SHARE = forms.mean_sd(), forms.mean_sd(1, 3)
 _WITHHELD = 0.2     # of the reads, in [A] Table 2
 
 
-@section("Beside the paper", of=Noise, order=1120)
+@section("Beside the paper", of=Noise, order=780)
 def paper_b(noise: Noise) -> Iterator[Item]:
     """[B] Tables 1 to 5."""
     if noise.summary["beside"] == "B":
@@ -32,7 +32,7 @@ def paper_b(noise: Noise) -> Iterator[Item]:
             "rounds": (lambda part, step, mas: _round(noise, part, step, mas), _PERCENT)})
 
 
-@section("Beside the paper", of=Sets, order=2080)
+@section("Beside the paper", of=Sets, order=780)
 def paper_a(sets: Sets) -> Iterator[Item]:
     """[A] Tables 1 and 2, and its text's gains by adversarial training."""
     if sets.summary["beside"] == "A":

@@ -16,7 +16,7 @@ from steadyread.words.numbers import digits, percent
 _EFFECTIVE = f"m{mark('sub', 'eff')}"
 
 
-@section("For physicists: the noise and the dose", of=Noise, order=1010)
+@section("For physicists: the noise and the dose", of=Noise, order=610)
 def physics(noise: Noise) -> Iterator[Item]:
     """The spectrum and sigma of the noise, effective doses, and critical doses."""
     yield grid(tuple(Text(words) for words in _spectrum(noise)), Figure("spectrum"))

@@ -50,7 +50,7 @@ def provenance(plain: Plain) -> Iterator[Item]:
         yield _settings(run["study"])
 
 
-@section("Settings and versions", of=Noise, order=1130)
+@section("Settings and versions", of=Noise, order=815)
 def noise_provenance(noise: Noise) -> Iterator[Item]:
     """Data, seed, versions, every network, the study's settings."""
     provenance = noise.summary["provenance"]
@@ -96,7 +96,7 @@ def checklists(plain: Plain) -> Iterator[Item]:
     yield from folds(checklist_rows(plain.runs))
 
 
-@section(CHECKLISTS, of=Sets, order=2100)
+@section(CHECKLISTS, of=Sets, order=900)
 def set_checklists(sets: Sets) -> Iterator[Item]:
     """The same of several data sets, answered set by set."""
     if sets.each:
@@ -106,7 +106,7 @@ def set_checklists(sets: Sets) -> Iterator[Item]:
         yield from folds(checklist_rows(sets.runs))
 
 
-@section("Provenance", of=Sets, order=2110)
+@section("Provenance", of=Sets, order=810)
 def set_provenance(sets: Sets) -> Iterator[Item]:
     """Where everything comes from, and the study's settings."""
     yield Text("Every figure comes from the records of the runs below this folder; settings, seeds, checksums and "

@@ -12,7 +12,7 @@ from steadyread.report.section import section
 from steadyread.report.table import Band, Cell, Column, Row, table
 
 
-@section("Random noise", of=Noise, order=1030)
+@section("Random noise", of=Noise, order=600)
 def random_noise(noise: Noise) -> Iterator[Item]:
     """[B] Table 2, random noise: train and the judged part; [B] Figs 7 and 8."""
     s = noise.summary

@@ -20,7 +20,7 @@ _BLANK = Cell("")
 _NONE = (None, None, None, _BLANK)
 
 
-@section("What the network sees, with noise and without", of=Seeing, order=1080)
+@section("What the network sees, with noise and without", of=Seeing, order=650)
 def seeing(seen: Seeing) -> Iterator[Item]:
     """[B] Figs 9 and 10, measured."""
     s = seen.summary

@@ -10,7 +10,7 @@ from steadyread.report.sections.believe import checks
 from steadyread.report.sets import Sets
 
 
-@section("Set by set", of=Sets, order=2090)
+@section("Set by set", of=Sets, order=460)
 def set_by_set(sets: Sets) -> Iterator[Item]:
     """A heading a set."""
     for name, each in sets.each.items():

@@ -11,7 +11,7 @@ from steadyread.report.sets import Sets
 from steadyread.words.numbers import percent
 
 
-@section("How to read the terms", of=Plain, order=110)
+@section("How to read the terms", of=Plain, order=840)
 def terms(plain: Plain) -> Iterator[Item]:
     """The words that the tables go by."""
     unit = plain.unit
@@ -66,7 +66,7 @@ def noise_terms(noise: Noise) -> Terms:
          "stands where there are too few.")))
 
 
-@section("How to read the terms", of=Sets, order=2010)
+@section("How to read the terms", of=Sets, order=840)
 def set_terms(sets: Sets) -> Iterator[Item]:
     """The words that the tables of several data sets go by."""
     if sets.each:

@@ -22,7 +22,7 @@ Told = Mapping[str, Any]
 _GENERALISED = Form(lambda found: forms.number(found.value, 1, 4))
 
 
-@section("Triage: which reads to leave to a human", of=Plain, order=600)
+@section("Triage: which reads to leave to a human", of=Plain, order=300)
 def triage(plain: Plain) -> Iterator[Item]:
     """[A] Table 2, the areas, the scores beside the margin, and thresholds with a guarantee."""
     found = plain.summary["triage"]
@@ -42,7 +42,7 @@ def triage(plain: Plain) -> Iterator[Item]:
     yield _guarantees(plain)
 
 
-@section("Triage: which reads to leave to a human", of=Sets, order=2070)
+@section("Triage: which reads to leave to a human", of=Sets, order=310)
 def triage_sets(sets: Sets) -> Iterator[Item]:
     """[A] Table 2 set by set, and whether any score beats the margin."""
     found = {each["title"]: each["triage"] for each in sets.each.values() if each["triage"]["rows"]}
@@ -66,7 +66,7 @@ def triage_sets(sets: Sets) -> Iterator[Item]:
         sets.summary["scores"], {name: each["title"] for name, each in sets.each.items()})))
 
 
-@section("Triage by finding", of=Networks, order=610)
+@section("Triage by finding", of=Networks, order=305)
 def triage_by_finding(networks: Networks) -> Iterator[Item]:
     """[A] Table 2 finding by finding, and whether any score beats the margin."""
     found = {each.title: (each.triage, each.bounds) for each in networks.findings
