@@ -9,7 +9,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.clock import seconds
 
-GAIN = 1.05     # in images a second, below which a batch of twice the size is not worth its memory
+GAIN = 1.05     # in images per second, below which a batch of twice the size is not worth its memory
 
 
 @contextmanager
@@ -36,7 +36,7 @@ def matmul_peaks(side: int, device: torch.device, times: int = 5) -> dict[str, f
 
 
 def best_batch(rate: Callable[[int], float], least: int = 8, most: int = 4096) -> tuple[int, dict[int, float]]:
-    """The power of two with the highest rate (images a second), and all that were tried: doubled until memory ends,
+    """The power of two with the highest rate (images per second), and all that were tried: doubled until memory ends,
     `most` is reached or doubling gains less than `GAIN`.
 
     Raises:

@@ -120,7 +120,7 @@ def _truth(setup: Setup) -> int:
 
 
 def _draws(setup: Setup) -> tuple[Part, dict[tuple[int, ...], float], str]:
-    """The table, our ratio to the faster bare draw by shape, and draws a second in words."""
+    """The table, our ratio to the faster bare draw by shape, and draws per second in words."""
     noise, many = CTNoise(Spectrum.soft(), spacing_mm=1.0), _many(setup)
     rows, found, rates = [], {}, []
     for shape in SHAPES:
@@ -133,7 +133,7 @@ def _draws(setup: Setup) -> tuple[Part, dict[tuple[int, ...], float], str]:
         rates.append(f"{many / statistics.median(times['steadyread']):,.0f} of {_by(shape)}")
     columns = ("voxels", "over plain torch", "over plain numpy and scipy")
     part = Part("Draws: the time of steadyread's over that of a bare one", columns, tuple(rows))
-    return part, found, f"For scale only, draws a second on this machine: {' and '.join(rates)}."
+    return part, found, f"For scale only, draws per second on this machine: {' and '.join(rates)}."
 
 
 def _bare_draws(noise: CTNoise, many: int, shape: tuple[int, ...]) -> dict[str, Work]:
@@ -195,7 +195,7 @@ def _reads(setup: Setup) -> tuple[Part, Ratio]:
     times = interleaved(work, setup.rounds)
     ratios = {name: ratio(times[name], times["bare forward passes"]) for name in work}
     rows = tuple((name, f"{passes[name]:.0f}", str(ratios[name])) for name in work)
-    return (Part("Reads under noise", ("", "forward passes an image", "time over the bare forward passes"), rows),
+    return (Part("Reads under noise", ("", "forward passes per image", "time over the bare forward passes"), rows),
             ratios["random CT noise, `random_ct_noise`"])
 
 

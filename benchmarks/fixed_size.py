@@ -57,7 +57,7 @@ TOLD = (
 
 @dataclass(frozen=True)
 class Run:
-    """One library's attack on one network: seconds of each round, passes an image, the share flipped."""
+    """One library's attack on one network: seconds of each round, passes per image, the share flipped."""
 
     seconds: tuple[float, ...]
     forwards: float

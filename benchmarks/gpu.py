@@ -1,4 +1,4 @@
-"""On a GPU, where absolute figures count: images a second at full width, and what share of the card that is."""
+"""On a GPU, where absolute figures count: images per second at full width, and what share of the card that is."""
 
 import copy
 import statistics
@@ -102,7 +102,7 @@ def figures(scale: Scale) -> tuple[tuple[Part, ...], dict[str, float]]:
                                   for _ in range(3))
 
             batch, tried = best_batch(rate, most=scale.most)
-            parts.append(Part(f"{work.name}: images a second of our PGD, by batch; {batch} is taken",
+            parts.append(Part(f"{work.name}: images per second of our PGD, by batch; {batch} is taken",
                               tuple(map(str, tried)), (tuple(f"{one:.1f}" for one in tried.values()),)))
             part, ratios[work.name] = _raced(_first(work, batch), scale, peaks["float32"])
             parts += [part, _variants(_first(work, batch), scale)]
@@ -162,7 +162,7 @@ def _raced(work: Work, scale: Scale, peak: float) -> tuple[Part, float]:
         done = rate * work.flops * (forwards + backwards) / 2   # a backward pass costs about a forward one
         rows.append((name, f"{forwards:.0f} + {backwards:.0f}", f"{rate:.1f}", str(ratio(spent, times[BARE])),
                      f"{done / 1e12:.3g}", f"{done / peak:.0%}", f"{success[name]:.0%}"))
-    columns = ("", "passes an image, forward + backward", "images a second", "time over the bare loop", "TFLOP/s",
+    columns = ("", "passes per image, forward + backward", "images per second", "time over the bare loop", "TFLOP/s",
                "of the card's float32 peak", "flipped")
     part = Part(f"{work.name}: PGD, {len(work.images)} at once", columns, tuple(rows))
     return part, ratio(times[OURS], times[BARE]).median
@@ -226,5 +226,5 @@ def _variants(work: Work, scale: Scale) -> Part:
         kept = "–" if name == "plain" else "yes" if good else "no"
         rows.append((name, f"{len(work.images) / statistics.median(spent):.1f}", str(faster), str(claimed),
                      f"{confirmed / claimed:.1%}" if claimed else "–", kept))
-    columns = ("", "images a second", "time over the plain module", "flips claimed", "confirmed in float32", "kept")
+    columns = ("", "images per second", "time over the plain module", "flips claimed", "confirmed in float32", "kept")
     return Part(f"{work.name}: our PGD with other modules", columns, tuple(rows))

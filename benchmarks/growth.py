@@ -325,7 +325,7 @@ def _part(axis: Axis, found: Measured) -> Part:
         rows.append((WHO[who], passes, *(_cell(point, one) for point, one in several),
                      _exponent(*_fitted(axis, several)), _exponent(_fitted(axis, several[-2:])[0])))
     return Part(f"{axis.title}: processor seconds; MiB held beside the images given and returned",
-                ("", "passes an image, forward + backward", *heads, "exponent of time", "of the last two"),
+                ("", "passes per image, forward + backward", *heads, "exponent of time", "of the last two"),
                 tuple(rows))
 
 

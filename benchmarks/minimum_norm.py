@@ -21,7 +21,7 @@ LOWEST = 1e-4               # where [A]'s grids begin, as a share of the range
 
 @dataclass(frozen=True)
 class Method:
-    """A way to find small flips, and about how many gradients an image it takes."""
+    """A way to find small flips, and about how many gradients per image it takes."""
 
     name: str
     gradients: int

@@ -24,7 +24,7 @@ from steadyread.classifier import Classifier
 OURS, OURS_THOROUGH = "steadyread", "steadyread, THOROUGH"
 FEWER_PASSES, LESS_TIME = 150, 100     # than [A]'s procedure, which is the aim
 MODEST = 32 * 10 * 20 // FEWER_PASSES  # gradients that this leaves
-TENTH_FROM = 300                       # gradients an image, from which a peer is held to a tenth of them
+TENTH_FROM = 300                       # gradients per image, from which a peer is held to a tenth of them
 LONG = 1.0                             # seconds, above which a method is run once
 TOLD = (
     "For each image the smallest change that makes the network say another class: the largest change of any "
@@ -35,7 +35,7 @@ TOLD = (
     "[A]'s procedure is PGD of 10 steps of epsilon / 4 from {starts} random starts at each of {sizes} epsilons, "
     "spaced evenly by ratio from 0.0001 of the range to {grids}; kept is the first epsilon that flips, so its "
     "sizes are as coarse as a grid step, a factor of {factors}. It stops nowhere early and takes {gradients} "
-    "gradients an image. How tight it is is judged on those images only that it flips within its grid. The others "
+    "gradients per image. How tight it is is judged on those images only that it flips within its grid. The others "
     "run on their own defaults: FMN, DeepFool and FAB (untargeted, and for ten classes also to each of the nine "
     "others; that of torchattacks is auto-attack's and finds the same). Only secml-torch's FMN has no default for "
     "the step and gets 0.1, the best of 1, 0.3, 0.1, 0.03 and 0.01 on six lung patches. steadyread's settings "
@@ -231,7 +231,7 @@ def beside(subject: Subject, work: Callable[[], object], count: int, setup: Setu
 
 
 def within(subject: Subject, gradients: int, count: int, setup: Setup | None = None) -> Row:
-    """steadyread with at most so many gradients an image, as counted."""
+    """steadyread with at most so many gradients per image, as counted."""
     asked = gradients
     while True:
         effort = effort_of(asked, _classes(subject))

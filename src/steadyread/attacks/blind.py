@@ -19,7 +19,7 @@ from steadyread.threats import Linf
 from steadyread.types import Batch, Labels, Values
 
 _ROUNDS, _QUERIES, _CUTS = 8, 150, 6         # radii, windows at each, passes that cut a flip down
-QUERIES = _ROUNDS * (1 + _QUERIES + _CUTS)   # forward passes an image, at most, where nothing else is stated
+QUERIES = _ROUNDS * (1 + _QUERIES + _CUTS)   # forward passes per image, at most, where nothing else is stated
 # Of a stated budget: radii at most, after how many the windows become more, and how much lower than a flip one is tried
 # again.
 _MOST_RADII, _MORE, _LOWER = 64, 6, 1.2
@@ -51,7 +51,7 @@ def without_gradients(attacks: Sequence[Any]) -> list[Any]:
 
 @dataclass(frozen=True)
 class Budget:
-    """How a search without gradients spends its forward passes an image: `first` windows at the largest radius, then
+    """How a search without gradients spends its forward passes per image: `first` windows at the largest radius, then
     `windows` at each of the `radii` that fall from it, beside a look at the start of each and the passes that cut a
     flip down."""
 
@@ -80,7 +80,7 @@ def smallest_by_squares(classifier: Classifier, batch: Batch, reference: Labels,
     many, and one that is followed down loses the flips beyond it.
 
     A flip is cut down to its smallest radius that flips still, and the next radius lies halfway (by ratio) between
-    that and the largest that failed. At most as many forward passes an image as the budget has; one
+    that and the largest that failed. At most as many forward passes per image as the budget has; one
     that Square does not flip at `reach` leaves after the first radius.
     """
     best = _Smallest(classifier, batch, reference, surely)

@@ -11,7 +11,7 @@ from steadyread.classifier import Classifier, Passes
 
 BLOCK = 64           # cases computed, written and resumed together
 _LEAST = 4           # of a network however large: a block of failures alone ends a run
-_OPERATIONS = 1e10   # of a block read once; at two hundred gradients an image, a minute or two of a CPU's core
+_OPERATIONS = 1e10   # of a block read once; at two hundred gradients per image, a minute or two of a CPU's core
 
 
 def operations_of(classifier: Classifier, cases: Cases) -> int:

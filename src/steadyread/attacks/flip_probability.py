@@ -75,7 +75,7 @@ def flip_probability(classifier: Classifier, images: Images | Batch, reference: 
     margin is linear. On our nets of patches and nodules 16 draws then err 0.9 to 1.2 times as much as counting 50,
     and 1.1 to 1.6 times without. Where no gradient reaches the image, mean and deviation of the draws alone serve.
 
-    It takes `draws` forward passes an image and dose, and one forward and one backward an image.
+    It takes `draws` forward passes per image and dose, and one forward and one backward per image.
 
     Args:
         images: (n, 1, *space) in HU, inside the classifier's bounds.

@@ -65,7 +65,7 @@ def rare_flip_probability(classifier: Classifier, images: Images | Batch, refere
                           mas: Sequence[float] = DOSES, passes: int = 300, seed: int = 0) -> RareFlips:
     """P(flip) of every image at every dose, however rare, without assuming that the margin is Gaussian.
 
-    It takes `passes` forward and 65 backward passes an image and dose. The estimate is unbiased but for the
+    It takes `passes` forward and 65 backward passes per image and dose. The estimate is unbiased but for the
     control's coefficient (of order 1 / passes), and exact where the margin is linear in the noise. Draws go where
     the gradient leads, and to the opposite side. Flips elsewhere, to which no gradient points, are met by the
     unshifted draws alone, a tenth of all: where they are too rare for these, they are missed, and the interval is
@@ -75,7 +75,7 @@ def rare_flip_probability(classifier: Classifier, images: Images | Batch, refere
         images: (n, 1, *space) in HU, inside the classifier's bounds.
         reference: (n,) the class that must be lost: the prediction or the label.
         mas: the doses.
-        passes: forward passes an image and dose; at least 150.
+        passes: forward passes per image and dose; at least 150.
 
     Raises:
         InputRefused: images or reference are not as described, no gradient reaches the image, or no noise of that

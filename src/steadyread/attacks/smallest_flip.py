@@ -34,14 +34,14 @@ class Effort:
     then `refine` against whichever class is nearest, from the best flip found. Last, `polish` forward passes, the
     last of which reads the returned image once more.
 
-    The defaults cost 44 forward and 35 backward passes an image for two classes; 110 forward and 97 + (classes - 1)
+    The defaults cost 44 forward and 35 backward passes per image for two classes; 110 forward and 97 + (classes - 1)
     backward ones for 4 to 10 classes. Beyond 10 the 9 other classes of the highest logits come first, then the next
     30 and 60, a forward pass each round, unless these would have to be more than 16 times steeper than all before
     to lie nearer: at most 112 and 196 passes for 100 classes and more. Classes beyond the 100 highest are never
     targets of their own. `THOROUGH` costs about four times that and is the one to quote when a single net is
     judged.
 
-    `queries`: where no gradient is to be had, forward passes an image at most, the clean read and the polish aside.
+    `queries`: where no gradient is to be had, forward passes per image at most, the clean read and the polish aside.
     """
 
     steps: int = 35

@@ -46,7 +46,7 @@ class Square:
         return self.epsilon
 
     def __call__(self, classifier: Classifier, batch: Batch, reference: Labels, seed: int = 0) -> Attacked:
-        """Up to `queries` forward passes an image; flipped images leave."""
+        """Up to `queries` forward passes per image; flipped images leave."""
         def searched(part: Batch, lost: Labels) -> Attacked:
             size = torch.full((len(part),), self.epsilon, device=part.images.device)
             return squares(classifier, part, lost, size, Tries(self.queries, self.first_share, seed))
