@@ -14,10 +14,14 @@ import steadyread
 from steadyread import Cases, Classifier, open_cases
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.cases import of_finding
+from steadyread.checks import Stated, believed, preflight
+from steadyread.checks.classes import finding_order
+from steadyread.checks.sample import class_order, sampled
 from steadyread.cli import main
 from steadyread.errors import InputRefused, UsageError
 from steadyread.gates import gate
 from steadyread.jobs.judge import _of_each
+from steadyread.progress import quiet
 from steadyread.study import read_study
 
 NAMES = ("Effusion", "Mass", "Pleural Thickening")
@@ -212,3 +216,81 @@ def test_a_run_over_all_findings_from_the_command_line(tmp_path: Path, monkeypat
     capsys.readouterr()
     main(["check", "--data", str(data), "--model", "run/net.toml", "--json"])     # what the run wrote says it all
     assert json.loads(capsys.readouterr().out)["findings"] == checked["findings"]
+
+
+@pytest.mark.filterwarnings("ignore::steadyread.errors.Doubt")
+def test_findings_named_in_another_order_are_noticed_and_chance_is_not() -> None:
+    images, present = chests(160)
+    order = ("Mass", "Effusion", "Pleural Thickening")
+    whole = Classifier(network(), (0, 255), "logit", findings=order)
+    labelled = Cases.from_arrays(images, present[:, [1, 0, 2]], bounds=(0, 255), findings=order)
+    told = {name: next(each for each in preflight(whole.of(name), of_finding(labelled, name, order),
+                                                  Stated(findings=3)).findings if each.code == "SR404")
+            for name in order}
+    assert {name: each.severity for name, each in told.items()} == {
+        "Mass": "error", "Effusion": "error", "Pleural Thickening": "ok"}
+    assert "value 2, stated to be of Effusion, with" in told["Mass"].message
+    draw = np.random.default_rng(1)      # labels that no value knows anything of
+    for number in range(20):
+        chance = Cases.from_arrays(images, draw.integers(0, 2, (160, 3)), bounds=(0, 255), findings=NAMES)
+        own = sampled(Classifier(network(), (0, 255), "logit", findings=NAMES).of("Mass"),
+                      of_finding(chance, "Mass", NAMES), Stated(findings=3), seed=number)
+        assert own is not None
+        assert [each.severity for each in finding_order(own)] == ["ok"]
+
+
+def test_the_rules_are_corrected_for_the_number_of_findings() -> None:
+    images, present = chests()
+    labelled = of_finding(Cases.from_arrays(images, 1 - present, bounds=(0, 255), findings=NAMES), "Mass", NAMES)
+    view = Classifier(network(), (0, 255), "logit", findings=NAMES).of("Mass")
+    p = {}
+    for count in (1, 4):
+        found = sampled(view, labelled, Stated(findings=count))
+        assert found is not None
+        other = class_order(found)[1]
+        assert other is not None
+        p[count] = other.p
+    assert p[4] == pytest.approx(4 * p[1])
+
+
+@pytest.mark.filterwarnings("ignore::steadyread.errors.Doubt")
+def test_an_example_is_planted_in_a_view_of_a_layer_of_several_findings() -> None:
+    images, present = chests(12)
+    cases = Cases.from_arrays(images, present, bounds=(0, 255), findings=NAMES)
+    view = Classifier(network(), (0, 255), "logit", findings=NAMES).of("Mass")
+    found = believed(view, of_finding(cases, "Mass", NAMES))
+    planted = next(each for each in found if each.check == "planted example")
+    assert "adversarial examples planted" in planted.message
+
+
+def test_a_finding_of_one_kind_is_left_out_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+                                                    capsys: pytest.CaptureFixture[str],
+                                                    caplog: pytest.LogCaptureFixture) -> None:
+    images, present = chests()
+    present[:, 2] = 0
+    found = steadyread.assess(Classifier(network(), (0, 255), "logit", findings=NAMES), (images, present),
+                              smallest_flip, bounds=(0, 255), progress=quiet, quick=True)
+    assert {row["network"] for row in found.summary().rows} == {"Effusion", "Mass"}
+    assert "'Pleural Thickening' none have it" in caplog.text
+    with pytest.raises(InputRefused, match="none have it"):
+        steadyread.assess(Classifier(network(), (0, 255), "logit", findings=NAMES), (images, present),
+                          smallest_flip, bounds=(0, 255), findings=["Pleural Thickening"])
+    data = table(tmp_path, "file,Effusion,Mass,Pleural_Thickening", [
+        f"{at:02d}.png,{','.join(map(str, row))}" for at, row in enumerate(present.tolist())])
+    (tmp_path / "net_of_three.py").write_text(
+        f"from torch import nn\n\ndef make():\n    return nn.Sequential(nn.Flatten(), nn.Linear({SIDE**2}, 3))\n")
+    torch.save(network().state_dict(), tmp_path / "weights.pt")
+    monkeypatch.chdir(tmp_path)
+    words = ["--data", str(data), "--model", "net_of_three.py:make", "--weights", "weights.pt", "--bounds", "0,255",
+             "--output", "logit", "--findings", ",".join(NAMES)]
+    main(["check", *words, "--json"])
+    checked = json.loads(capsys.readouterr().out)
+    assert checked["networks"] == ["Effusion", "Mass"]
+    assert [each["networks"] for each in checked["findings"] if each["check"] == "finding left out"] == [
+        ["Pleural Thickening"]]
+    assert main(["assess", *words, "--quick", "--out", "run", "--json"]) == 0
+    assert {row["network"] for row in json.loads(capsys.readouterr().out)["numbers"]} == {"Effusion", "Mass"}
+    assert "none have it" in Path("run/report.html").read_text()
+    assert "only" not in Path("run/net.toml").read_text()     # of other images it may be assessed
+    assert main(["assess", *words, "--quick", "--out", "gated", "--fail-below", "Pleural Thickening:auc=0.5"]) == 2
+    assert main(["assess", *words, "--finding", "Pleural Thickening", "--out", "named"]) == 3

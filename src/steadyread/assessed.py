@@ -23,7 +23,7 @@ from steadyread.assessment import Against, Attack
 from steadyread.assessment import assess as assess_cases
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.cases import Cases, audit, limit, of_finding
-from steadyread.checks import SECONDS, Preflight, judged, preflight, told, united
+from steadyread.checks import Preflight, Stated, judged, preflight, told, united
 from steadyread.checks.sample import tested
 from steadyread.classifier import Classifier
 from steadyread.comparing import COMPARED, compared_rows
@@ -33,6 +33,8 @@ from steadyread.findings import Finding
 from steadyread.frames import Frame, frame
 from steadyread.jobs.attacks import pixel_attacks
 from steadyread.jobs.examples import write_examples
+from steadyread.jobs.labelled import left_out
+from steadyread.jobs.preflight import seconds_of
 from steadyread.jobs.quick import HURRIED, few_of, gradients_of, outlook, seconds_of_gradient
 from steadyread.jobs.ready import first_readable
 from steadyread.jobs.track import track_run
@@ -82,7 +84,7 @@ def assess(classifier: Classifier, data: object, attacks: Attacks | Attack | Non
     """
     quick = bool(known.pop("quick", False))
     views = views_of(classifier, data, known)
-    cases = views[0][2]
+    cases, stated = views[0][2], Stated(findings=len(views))
     usual = Study.model_validate({"attacks": {"epsilons": _USUAL}})
     tried = _attacks(attacks) if attacks is not None else pixel_attacks(usual, cases.bounds)
     searched = [smallest_flip] if quick else tried
@@ -92,7 +94,8 @@ def assess(classifier: Classifier, data: object, attacks: Attacks | Attack | Non
     for name, view, labelled in views:
         place = folder / JOBS / name / "fold-0" if name else folder
         refuse_unsuited(view, labelled)
-        before = preflight(view, labelled, seed=seed, seconds=HURRIED if quick else SECONDS, progress=aloud)
+        before = preflight(view, labelled, stated, seed=seed, seconds=HURRIED if quick else seconds_of(len(views)),
+                           progress=aloud)
         told(before)
         if quick:
             labelled = _few(view, labelled, tried, seed)
@@ -142,18 +145,28 @@ def _attacks(stated: Attacks | Attack) -> Attacks:
 def views_of(classifier: Classifier, data: object, known: dict[str, Any]) -> list[tuple[str, Classifier, Cases]]:
     """(name, network, images) of each finding, by its own labels; of a network of classes itself, without a name.
 
-    `known` is that of `assess`, with the findings to take.
+    `known` is that of `assess`, with the findings to take. Without them, one that all cases have or none has is left
+    out, and said.
     """
-    findings = known.pop("findings", ())
+    findings = tuple(known.pop("findings", ()))
     if findings and isinstance(classifier, Classifier) and not classifier.findings:
-        classifier = replace(classifier, findings=findings)
+        classifier, findings = replace(classifier, findings=findings), ()
     several = tuple(classifier.thresholds) if isinstance(classifier, Classifier) else ()
     if several and not isinstance(data, Cases):
         known["findings"] = several
     cases = Cases.of(data, **known)
     _refuse_misstated(classifier, cases)
-    return [(name, classifier.of(name), of_finding(cases, name, several)) for name in tuple(findings) or several] or [
-        ("", classifier, cases)]
+    return [(name, classifier.of(name), of_finding(cases, name, several))
+            for name in findings or _told_apart(cases, several)] or [("", classifier, cases)]
+
+
+def _told_apart(cases: Cases, several: tuple[str, ...]) -> tuple[str, ...]:
+    """The findings that some cases have and others have not; the others are said. All, where there would be none."""
+    left = left_out(cases, several) if several else []
+    kept = tuple(name for name in several if all(name not in each.networks for each in left))
+    for each in left if kept else ():
+        note(f"{each.check}: {each.message}")
+    return kept or several
 
 
 def _refuse_misstated(classifier: object, cases: Cases) -> None:

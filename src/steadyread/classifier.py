@@ -111,7 +111,7 @@ class Classifier:
         known = list(self.thresholds)
         if finding not in known:
             raise UsageError(f"no finding '{finding}'{nearest(finding, known)}")
-        return replace(self, module=OneFinding(self.module, known.index(finding), len(known)), findings=(),
+        return replace(self, module=OneFinding(self.module, known.index(finding), tuple(known)), findings=(),
                        threshold=self.thresholds[finding], name=f"{self.name} for {finding}", passes=Passes())
 
     @property

@@ -16,6 +16,7 @@ from steadyread.classifier import Classifier
 from steadyread.errors import Doubt, HeadRefused, InputRefused, TrainingFailed, UsageError
 from steadyread.findings import Finding
 from steadyread.frames import Frame
+from steadyread.jobs.preflight import seconds_of
 from steadyread.jobs.run import carry_out
 from steadyread.progress import Progress
 from steadyread.study import Study, read_studies
@@ -105,7 +106,7 @@ def check(classifier: Classifier, data: object, *, claimed: Mapping[str, float] 
     Args:
         data: see `assess`; images of the part `validation` judge the threshold.
         claimed: metrics with the values that are claimed for them: accuracy, auc, sensitivity, specificity.
-        seconds: of forward passes for each finding, at most.
+        seconds: of forward passes, at most, which several findings share.
         known: what else is known of the images, see `Cases.from_arrays`.
 
     Raises:
@@ -113,11 +114,12 @@ def check(classifier: Classifier, data: object, *, claimed: Mapping[str, float] 
     """
     refuse_unknown_claims(claimed or {})
     found = {}
-    for name, view, cases in views_of(classifier, data, known):
+    views = views_of(classifier, data, known)
+    for name, view, cases in views:
         with suppress(HeadRefused):      # a rule says so, and what to do
             refuse_unsuited(view, cases)
-        found[name] = preflight(view, cases, Stated(claimed or {}), seed=seed, seconds=seconds,
-                                progress=progress or watched())
+        found[name] = preflight(view, cases, Stated(claimed or {}, findings=len(views)), seed=seed,
+                                seconds=seconds_of(len(views), seconds), progress=progress or watched())
     return Preflight.of(found)
 
 

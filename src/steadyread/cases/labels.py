@@ -116,14 +116,35 @@ def of_finding(cases: Cases, name: str, findings: Sequence[str] = ()) -> Cases:
     rows = tuple(replace(row, label=label, extras={key: value for key, value in row.extras.items()
                                                    if key not in columns.values()})
                  for row, label in zip(cases.rows, labels, strict=True) if label is not None)
-    kinds = {row.label for row in rows}
-    if len(kinds) < 2:
-        raise InputRefused(f"{cases.name}: of {len(rows)} images that are labelled for '{name}' "
-                           f"{'all' if 1 in kinds else 'none'} have it, and images with and without it are needed: "
-                           "leave that finding out, model.only names those that are assessed")
+    if alike := _alike(labels):
+        raise InputRefused(f"{cases.name}: {alike.format(name=name)}: leave that finding out, model.only names those "
+                           "that are assessed")
     unknown = len(labels) - len(rows)
     said = (f"{name}: not known of {unknown} of {len(labels)} images, which are left out",) if unknown else ()
     return replace(cases, rows=rows, classes=(f"no {name}", name), notes=(*cases.notes, *said))
+
+
+def one_kind(cases: Cases, names: Sequence[str]) -> dict[str, str]:
+    """Those of a network's findings, all of whose `names` these are, that all labelled cases have or none has, each
+    with a sentence.
+
+    Raises:
+        InputRefused: one without labels, or another value.
+    """
+    columns = _columns(cases.rows[0], names) if cases.rows else {}
+    told = {name: _alike(_in_column(cases, columns[name]) if name in columns else _in_texts(cases, name))
+            for name in names}
+    return {name: f"{alike.format(name=name)}: it is left out" for name, alike in told.items() if alike}
+
+
+def _alike(labels: Sequence[int | None]) -> str:
+    """What there is to say of a {name} whose labels are all of one kind; "" where they are not."""
+    kinds = set(labels) - {None}
+    if len(kinds) > 1:
+        return ""
+    known = sum(label is not None for label in labels)
+    return (f"of {known} images that are labelled for '{{name}}' {'all' if 1 in kinds else 'none'} have it, and images "
+            "with and without it are needed")
 
 
 def refuse_unlabelled(cases: Cases, names: Sequence[str], findings: Sequence[str]) -> None:

@@ -37,10 +37,11 @@ class Preflight:
     images: int
 
     @classmethod
-    def of(cls, each: Mapping[str, "Preflight"]) -> "Preflight":
-        """Those of several networks, or findings, as one; it names what a finding is of, where it has a name."""
-        found = [replace(finding, networks=(name,) if name else ()) for name, own in each.items()
-                 for finding in own.findings]
+    def of(cls, each: Mapping[str, "Preflight"], more: Iterable[Finding] = ()) -> "Preflight":
+        """Those of several networks, or findings, as one, and what else there is to say; it names what a finding is
+        of, where it has a name."""
+        found = [*more, *(replace(finding, networks=(name,) if name else ()) for name, own in each.items()
+                 for finding in own.findings)]
         left = dict(rest for own in each.values() for rest in own.left)
         return cls(tuple(worst_first(found)), tuple(left.items()), max(own.images for own in each.values()))
 

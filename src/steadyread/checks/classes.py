@@ -1,22 +1,27 @@
 """Are the classes in the network's order, and does it read as well as is claimed, at a threshold that fits?"""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import numpy as np
 import torch
+from scipy import stats
 
 from steadyread.cases import Cases, collate
 from steadyread.checks.rule import rule
-from steadyread.checks.sample import Sample, class_order, reading
+from steadyread.checks.sample import Sample, class_order, graded, reading
+from steadyread.convolutions import called
 from steadyread.errors import UsageError
 from steadyread.findings import Finding, Severity
 from steadyread.metrics.discrimination import area_under_curve, class_scores
 from steadyread.metrics.intervals import Estimate, share
-from steadyread.metrics.paired_tests import sign_flip_test
+from steadyread.metrics.paired_tests import sign_flip_bound, sign_flip_test
+from steadyread.models.views import OneFinding
 from steadyread.registry import nearest
 
 _LIKELY, _LEAST, _MOST = 0.005, 20, 256      # p of a doubt; validation images that it needs; that are read
-_FAR = 1.7      # times the reach of a 95 % interval, beyond which a claim lies outside that of 99.9 % too
+_OUTSIDE, _FAR = 0.05, 0.001     # the share of claims outside an interval by chance: of a doubt; of an error
+_EITHER, _CHUNK = 8, 16          # images with a finding and without it, from which its order is judged; read at a time
 Metric = Callable[[Sample], Estimate]
 
 
@@ -86,8 +91,11 @@ def claims(sample: Sample) -> Iterator[Finding]:
             continue
         told = (f"{name} {claim:g} is claimed; on {here.n} images here it is {here.value:.3f} ({here.low:.3f} to "
                 f"{here.high:.3f})")
-        far = claim > here.value + _FAR * (here.high - here.value)
-        severity: Severity = "ok" if here.low <= claim <= here.high else "error" if far else "warning"
+        beyond, far = (stats.norm.isf(chance / 2 / sample.stated.findings) / stats.norm.isf(_OUTSIDE / 2)
+                       for chance in (_OUTSIDE, _FAR))      # times the reach of a 95 % interval
+        above, below = here.high - here.value, here.value - here.low
+        inside = here.value - beyond * below <= claim <= here.value + beyond * above
+        severity: Severity = "ok" if inside else "error" if claim > here.value + far * above else "warning"
         yield Finding("claimed", severity, told, here.value)
 
 
@@ -114,7 +122,7 @@ def threshold(sample: Sample) -> Iterator[Finding]:
         after[half::2] = score[half::2] > _best(score[1 - half::2], labels[1 - half::2])
     weight = np.where(labels == 1, 0.5 / np.mean(labels == 1), 0.5 / np.mean(labels == 0))
     gained = weight * ((after == labels).astype(float) - (before == labels))
-    p, gain = sign_flip_test(gained, patients), float(gained.mean())
+    p, gain = sample.corrected(sign_flip_test(gained, patients)), float(gained.mean())
     own = sample.classifier.threshold
     chosen = 1 / (1 + np.exp(-(_best(score, labels) + np.log(own / (1 - own)))))
     doubt = p < _LIKELY and gain > 0.03
@@ -122,6 +130,45 @@ def threshold(sample: Sample) -> Iterator[Finding]:
                   f"{len(labels)} {where} would choose a threshold near {chosen:.3g}, not {own:g}, and read "
                   f"{100 * gain:.0f} points better by balanced accuracy" if doubt else
                   f"the threshold {own:g} is not detectably worse than what {len(labels)} {where} would choose", gain)
+
+
+@rule("SR404", "finding order", needs="a network of several findings, and 8 images with this one and 8 without",
+      remedy="Name the findings in the order of the network's values (model.findings).")
+def finding_order(sample: Sample) -> Iterator[Finding]:
+    """Whether the value of another finding ranks the images by this one better than its own value does.
+
+    The difference of the two AUCs is the sum of the images' differences in rank, weighted by their labels; under the
+    null hypothesis the two ranks of a patient's images could change places (Venkatraman and Begg,
+    doi:10.1093/biomet/83.4.835; here without ranking anew, by whole patients, and by a bound of p).
+    """
+    view, few = sample.classifier.module, sample.few
+    if not isinstance(view, OneFinding) or len(view.names) < 2:
+        return
+    values = _values(few, view)
+    known = np.isfinite(values).all(1) & (np.asarray(few.labels) >= 0)
+    labels, patients = np.asarray(few.labels)[known], few.patients[known]
+    present, images = int((labels == 1).sum()), len(labels)
+    if min(present, images - present) < _EITHER:
+        return
+    ranks = stats.rankdata(values[known], axis=0)
+    areas = (ranks[labels == 1].sum(0) - present * (present + 1) / 2) / (present * (images - present))
+    weight = (labels - labels.mean()) / (present * (images - present))
+    others = [place for place in range(len(view.names)) if place != view.place]
+    best = max(others, key=lambda place: areas[place])
+    own, gain = float(areas[view.place]), float(areas[best] - areas[view.place])
+    p = len(others) * sign_flip_bound(weight * (ranks[:, best] - ranks[:, view.place]), patients)
+    severity = graded(gain, sample.corrected(p))
+    told = (f"value {view.place + 1}, stated to be of {view.names[view.place]}, ranks {images} images by it with an "
+            f"AUC of {own:.2f}")
+    yield Finding("finding order", severity, f"{told}, and no other value detectably better" if severity == "ok" else
+                  f"{told}, value {best + 1}, stated to be of {view.names[best]}, with {areas[best]:.2f}", gain)
+
+
+def _values(sample: Sample, view: OneFinding) -> np.ndarray:
+    """The values of all findings of the sample's images, (n, k)."""
+    with sample.classifier.frozen() as classifier, torch.no_grad():
+        return np.concatenate([np.asarray(called(view, partial(view.values, classifier.normalised(part))).cpu())
+                               for part in torch.split(sample.batch.images, _CHUNK)])
 
 
 def _best(score: np.ndarray, labels: np.ndarray) -> float:

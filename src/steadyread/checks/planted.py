@@ -56,7 +56,15 @@ def _last_linear(classifier: Classifier, batch: Batch) -> nn.Linear | None:
     finally:
         for hook in hooks:
             hook.remove()
-    return seen[-1][0] if seen and seen[-1][1].shape == raw.shape and torch.equal(seen[-1][1], raw) else None
+    return seen[-1][0] if seen and _is_of(raw, seen[-1][1]) else None
+
+
+def _is_of(raw: Tensor, out: Tensor) -> bool:
+    """Whether a module's values, (n, k) or (n,), are what a layer returned, (n, k): all of it, or one of its columns,
+    as a single value or that of one finding is."""
+    if raw.ndim == 1 and out.ndim == 2:
+        return bool((out == raw[:, None]).all(0).any())
+    return out.shape == raw.shape and torch.equal(out, raw)
 
 
 def _finds_planted(evidence: Evidence, place: int, last: nn.Linear, epsilon: float) -> bool | None:

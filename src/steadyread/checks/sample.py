@@ -43,6 +43,7 @@ class Stated:
         window: what the network's input is clipped to, in native units.
         taught: digests of images and patients that the network was trained or chosen on (see `image_marks`).
         trained: the network was trained in this run, so that nothing was stated of it.
+        findings: how many of a network's findings are looked at, by whose number each p is corrected.
     """
 
     claimed: Mapping[str, float] = field(default_factory=dict)
@@ -51,6 +52,7 @@ class Stated:
     window: tuple[float, float] | None = None
     taught: Mapping[str, Any] = field(default_factory=dict)
     trained: bool = False
+    findings: int = 1
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ class Clock:
 @dataclass(frozen=True)
 class Alternative:
     """Another way to read the images that reads more of them right than the stated way: `right` of `images`, where
-    that reads `before`; `p` of no difference (Holm's, over the ways that were tried)."""
+    that reads `before`; `p` of no difference (Holm's, over the ways that were tried, times the findings)."""
 
     name: str
     right: int
@@ -85,9 +87,7 @@ class Alternative:
     @property
     def severity(self) -> Severity:
         """How grave it is that the images were not read so."""
-        gain = (self.right - self.before) / self.images
-        return "error" if self.p < _CERTAIN and gain >= _MUCH else (
-            "warning" if self.p < _LIKELY and gain >= _SOME else "ok")
+        return graded((self.right - self.before) / self.images, self.p)
 
     def finding(self, check: str, none: str) -> Finding:
         """That images were to be read so, or that `none` is detectably better than the stated way."""
@@ -96,6 +96,11 @@ class Alternative:
         if severity == "ok":
             return Finding(check, "ok", f"{right}, and {none} reads detectably more", gain)
         return Finding(check, severity, f"{right}, {self.name} {self.right}", gain)
+
+
+def graded(gain: float, p: float) -> Severity:
+    """How grave it is that something else reads better by `gain`, from 0 to 1, where `p` is that of no difference."""
+    return "error" if p < _CERTAIN and gain >= _MUCH else "warning" if p < _LIKELY and gain >= _SOME else "ok"
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +164,10 @@ class Sample:
         return replace(self, cases=self.cases.pick(places), batch=self.batch.pick(at.to(self.batch.images.device)),
                        labels=self.labels[at], logits=self.logits[at])
 
+    def corrected(self, p: float) -> float:
+        """A p that is looked at for each of several findings: Bonferroni's, times their number."""
+        return min(1.0, p * self.stated.findings)
+
     def right(self, logits: Logits, order: np.ndarray) -> np.ndarray:
         """Where a reading of these images is right, (n,); `order` is the data's class for each of the network's."""
         read = np.asarray(prediction_of(logits.cpu()))
@@ -182,7 +191,8 @@ class Sample:
         if not tried:
             return None
         tests = holm([sign_flip_test(right.astype(float) - before, few.patients) for right in tried.values()])
-        ranked = [Alternative(name, int(right.sum()), int(before.sum()), len(few), 1.0 if p is None else p)
+        ranked = [Alternative(name, int(right.sum()), int(before.sum()), len(few), self.corrected(1.0 if p is None
+                                                                                                  else p))
                   for (name, right), p in zip(tried.items(), tests, strict=True)]
         return max(ranked, key=lambda each: (each.right, -each.p))
 
@@ -285,7 +295,7 @@ def class_order(sample: Sample) -> tuple[np.ndarray, Alternative | None]:
     for chooses, judges in halves:
         order = stated[::-1] if classes == 2 else best(chooses)
         after[judges] = order[read[judges]] == labels[judges]
-    p = sign_flip_test((after.astype(float) - before)[known], sample.patients[known])
+    p = sample.corrected(sign_flip_test((after.astype(float) - before)[known], sample.patients[known]))
     other = Alternative("", int(after.sum()), int(before.sum()), int(known.sum()), p)
     return (best(places) if other.right > other.before and p < _LIKELY else stated), other
 

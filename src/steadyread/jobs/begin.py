@@ -20,6 +20,7 @@ from steadyread.jobs.attacks import noise_of, noise_tried, pixel_attacks
 from steadyread.jobs.folder import settle
 from steadyread.jobs.harden import typed_sizes
 from steadyread.jobs.job import Materials, findings_of_images
+from steadyread.jobs.labelled import left_out
 from steadyread.jobs.material import Material, attacked_cases, refuse_untaught
 from steadyread.jobs.networks import fitting, untrained, write_network_file
 from steadyread.jobs.plan import cells_of, hardenings_of
@@ -60,22 +61,22 @@ def begin(study: Study, folder: Path, materials: Materials, progress: Progress =
         _refuse_doses(study, material.ready, noise)
     _refuse_unfit_hardening(study, material)
     if noise is None:
-        settle(folder, _of_all_findings(study, material.study))
+        settle(folder, _of_all_findings(study, material.study, study.model.only))
     elif study.model.weights is not None:     # with them all is assessed, also once a hardening is added
         settle(folder, study.model_copy(update={"split": first.study.split}))
     else:
         settle(folder, study)
     if noise is not None:
         at_work(progress, "looking at images and noise", lambda: _write_spectrum(folder, study, material, noise))
-    _write_findings(folder, study, material, noise)
+    _write_findings(folder, study, material, noise, known.raw)
     write_cases(folder, known.raw.rows if study.model.findings else material.raw.rows)
     if study.model.findings:      # each of them has a file of its own beside its records
-        write_network_file(replace(material, study=_of_all_findings(study, material.study)), folder)
+        write_network_file(replace(material, study=_of_all_findings(study, material.study, ())), folder)
 
 
-def _of_all_findings(asked: Study, whole: Study) -> Study:
-    """A study with everything filled in, of all findings that were asked for."""
-    own = {"only": asked.model.only, "threshold": asked.model.threshold}
+def _of_all_findings(asked: Study, whole: Study, only: tuple[str, ...]) -> Study:
+    """A study with everything filled in, of the findings that are `only` assessed; of all where there are none."""
+    own = {"only": only, "threshold": asked.model.threshold}
     return whole.model_copy(update={"model": whole.model.model_copy(update=own)}) if asked.model.findings else whole
 
 
@@ -190,13 +191,14 @@ def _write_spectrum(folder: Path, study: Study, material: Material, noise: CTNoi
     records.write_json(folder / SPECTRUM, told)
 
 
-def _write_findings(folder: Path, study: Study, material: Material, noise: CTNoise | None) -> None:
+def _write_findings(folder: Path, study: Study, material: Material, noise: CTNoise | None, raw: Cases) -> None:
     """What there is to say of the images and the noise, whichever the network; of several findings each has its own
-    labels and says that itself."""
+    labels and says that itself, but for those that are left out."""
     if study.alone:
         return
     if study.model.findings:
-        records.write_json(folder / FINDINGS, [])
+        left = left_out(raw, study.model.findings, study.model.assessed)
+        records.write_json(folder / FINDINGS, [finding.as_json() for finding in left])
         note(_searches(study, material))
         return
     found = [*(() if noise is None else (*cut_off(noise, material.ready), *other_thickness(noise, material.ready))),

@@ -79,7 +79,7 @@ def carry_out_job(job: Job, materials: Materials, progress: Progress = quiet) ->
         if job.cell.hardened:
             _carry_out_hardened(job, material, plain, progress)
             return
-        before = (findings_before(material, plain, job.folder, progress)
+        before = (findings_before(material, plain, job.folder, progress, len(job.study.networks))
                   if job.study.alone or material.study.model.weights is not None else [])
         assessed = _assessed(job, job.folder, material, plain, attacks_on(job.study, job.cell, material), progress)
         set_aside.write_findings(job.folder, lambda: [

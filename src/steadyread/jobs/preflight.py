@@ -15,6 +15,7 @@ from steadyread.errors import HeadRefused, UsageError
 from steadyread.files import PREFLIGHT
 from steadyread.findings import Finding
 from steadyread.jobs.cards import with_findings
+from steadyread.jobs.labelled import of_labelled
 from steadyread.jobs.material import Listed, Material, gather, listed, refuse_absent
 from steadyread.jobs.networks import classifier_of, device_of, placed
 from steadyread.jobs.quick import HURRIED
@@ -26,23 +27,29 @@ from steadyread.suitability import refuse_unsuited
 _MOST = 2_000    # images of a data set that are read for a look alone
 
 
-def stated_of(material: Material) -> Stated:
-    """What a study states of its network and its images."""
+def stated_of(material: Material, findings: int = 1) -> Stated:
+    """What a study states of its network and its images; one of so many of its findings is looked at."""
     study = material.study
     given = study.model.weights is not None
     card = read_card(study.model.weights) if study.model.weights is not None and not study.model.whole else None
     taught = (card or {}).get("taught")
     return Stated(study.model.claimed, material.raw, study.preparation.preparation(), study.model.window,
-                  taught if isinstance(taught, Mapping) else {}, not given)
+                  taught if isinstance(taught, Mapping) else {}, not given, findings)
 
 
-def findings_before(material: Material, classifier: Classifier, folder: Path, progress: Progress) -> list[Finding]:
-    """What the rules say of a network before it is attacked; said aloud, and kept in the folder for a run that goes
-    on."""
+def seconds_of(findings: int, most: float = SECONDS) -> float:
+    """How long the look at each of so many findings may take, which share the time."""
+    return max(most / findings, min(most, HURRIED))
+
+
+def findings_before(material: Material, classifier: Classifier, folder: Path, progress: Progress, findings: int = 1
+                    ) -> list[Finding]:
+    """What the rules say of a network, or of one of so many of its findings, before it is attacked; said aloud, and
+    kept in the folder for a run that goes on."""
     path = folder / PREFLIGHT
     if not path.exists():
-        found = preflight(classifier, material.ready, stated_of(material), seed=material.study.seed,
-                          seconds=HURRIED if material.study.quick else SECONDS, progress=progress)
+        found = preflight(classifier, material.ready, stated_of(material, findings), seed=material.study.seed,
+                          seconds=HURRIED if material.study.quick else seconds_of(findings), progress=progress)
         told(found)
         records.write_json(path, [each.as_json() for each in found.findings])
     return [Finding(**{**each, "rows": tuple(each.get("rows") or ())}) for each in records.read_json(path)]
@@ -58,22 +65,22 @@ def check_study(study: Study, progress: Progress = quiet) -> dict[str, Any]:
         raise UsageError("check looks at one given network: give --model FILE, or --weights FILE (model.weights), and "
                          "one data set")
     refuse_absent(study)
-    study = with_findings(study)
+    study, left = of_labelled(with_findings(study))
     device_of(study)
     refuse_unknown_claims(study.model.claimed)
-    found = {}
-    for name in study.model.assessed or ("",):
+    found, names = {}, study.model.assessed or ("",)
+    for name in names:
         own = study.of(name)
         known = at_work(progress, f"listing the images of {study.data.path}", partial(listed, own))
         material = gather(own, progress=progress, known=_drawn(known))
         classifier = placed(classifier_of(material, Path()), material.study)
         with suppress(HeadRefused):     # a rule says so, and what to do
             refuse_unsuited(classifier, material.ready)
-        found[name] = preflight(classifier, material.ready, stated_of(material), seed=material.study.seed,
-                                progress=progress)
-    names = list(study.model.assessed)
-    return {"data": material.raw.name, "model": material.study.model.title, "networks": names,
-            "classes": [] if names else list(material.ready.classes), **Preflight.of(found).as_json()}
+        found[name] = preflight(classifier, material.ready, stated_of(material, len(names)), seed=material.study.seed,
+                                seconds=seconds_of(len(names)), progress=progress)
+    several = list(study.model.assessed)
+    return {"data": material.raw.name, "model": material.study.model.title, "networks": several,
+            "classes": [] if several else list(material.ready.classes), **Preflight.of(found, left).as_json()}
 
 
 def _drawn(known: Listed) -> Listed:

@@ -26,6 +26,7 @@ from steadyread.jobs.cards import refuse_unnamed, with_findings
 from steadyread.jobs.folder import in_its_folder, taken_up
 from steadyread.jobs.job import Materials, carry_out_job, network_of
 from steadyread.jobs.judge import judged_gates
+from steadyread.jobs.labelled import of_labelled
 from steadyread.jobs.material import refuse_absent
 from steadyread.jobs.plan import Branch, Job, branches_of, jobs_of
 from steadyread.jobs.quick import first_look
@@ -98,12 +99,21 @@ def carry_out(study: Study, out: str | Path | None = None, progress: Progress = 
     study = study.of_each(with_findings)
     for own in study.studies:
         refuse_ignored(own)
+    study = study.of_each(_labelled)
     asked, told = first_look(study, progress)
     if told:
         note(told)
     done = in_its_folder(lambda folder: _Running(asked, folder, progress, keep_going).done(show_ids), asked.studies,
                          asked.name, out, overwrite)
     return replace(done, first_look=told)
+
+
+def _labelled(study: Study) -> Study:
+    """The study without the findings whose labels say nothing, which is said aloud."""
+    study, left = of_labelled(study)
+    for each in left:
+        note(f"{each.check}: {each.message}")
+    return study
 
 
 def harden_run(folder: str | Path, above: Sequence[Mapping[str, Any]], progress: Progress = quiet,

@@ -43,6 +43,15 @@ def sign_flip_test(values: Floats, patients: Strings, seed: int = 0) -> float:
     return (1 + beyond) / (1 + _DRAWS)
 
 
+def sign_flip_bound(values: Floats, patients: Strings) -> float:
+    """Hoeffding's bound (doi:10.1080/01621459.1963.10500830) of the p of `sign_flip_test`, where so many are made that
+    drawn patterns would not be enough: 2 exp(-t^2 / 2), t the sum over the root of the patients' summed squares."""
+    _, codes = np.unique(patients, return_inverse=True)
+    sums = np.bincount(codes, values) if len(values) else np.zeros(0)
+    square = float((sums**2).sum())
+    return 1.0 if square <= _TIE**2 else min(1.0, 2 * float(np.exp(-float(sums.sum()) ** 2 / 2 / square)))
+
+
 def _of_counts(counts: NDArray[np.int64], seen: float) -> float:
     """The exact p of a sum of counts (n,), each with either sign: their distribution, count by count."""
     chances = np.ones(1)                    # of the sums -total, -total + 2, ..., total

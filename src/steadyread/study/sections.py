@@ -329,9 +329,11 @@ def _ignored(study: Study) -> Iterator[str]:
         (given and study.variants, "variants are trained, and model.weights are given: leave one out"),
         (study.model.findings and not given, "model.findings are of a network that is given, and this one would be "
          "trained: state model.weights"),
-        (study.model.findings and noise, "[noise] is not carried out with model.findings: cut the network to one"),
+        (study.model.findings and noise, "[noise] is for a network of classes, and model.findings are stated: give "
+         "a function that returns the value of one finding (model.name = file.py:NAME), and leave model.findings out"),
         (study.model.findings and study.hardening is not None,
-         "[hardening] is not carried out with model.findings: cut the network to one"))
+         "[hardening] trains a network of classes, and model.findings are stated: give a network that returns the "
+         "value of one finding (model.name = file.py:NAME), and leave model.findings out"))
     yield from (reason for ignored, reason in said if ignored)
     yield from _names(study)
     yield from _gates(study)
