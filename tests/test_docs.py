@@ -53,3 +53,13 @@ def test_the_study_that_the_guide_shows_is_one(tmp_path):
         assert own.threats == ("Linf", "CTNoise")
         assert own.hardening is not None
         assert own.split.folds == 2
+
+
+def test_every_test_that_the_table_of_the_papers_names_is_there():
+    named = re.findall(r"`(?:(test_\w+\.py)(?:::)?)?(test_\w+)?`", (ROOT / "docs" / "papers.md").read_text("utf-8"))
+    file = ""
+    for module, test in named:
+        file = module or file
+        source = (ROOT / "tests" / file).read_text("utf-8")
+        assert not test or f"def {test}(" in source, f"{file}::{test}"
+    assert len(named) > 40
