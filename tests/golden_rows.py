@@ -142,7 +142,7 @@ def digests(folder: Path) -> dict[str, dict[str, Any]]:
     keys = {name: _digest(json.dumps(table.select(KEYS).to_pydict())) for name, table in tables.items()}
     computed = {name: {"rows": _columns(table.drop_columns(["version"]))} for name, table in tables.items()}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name not in _NOT_COMPUTED and path.parent.name not in ("records", "figures"):
+        if path.is_file() and path.name not in _NOT_COMPUTED and path.parent.name not in ("records", "figures", "flips", "redraws"):
             told = _told(path)
             if told is not None:
                 computed.setdefault(str(path.parent.relative_to(folder)), {})[path.name] = told

@@ -23,7 +23,7 @@ FLOORS = {
         "__main__"),
     6: ("study", "jobs", "noise_measure", "noise_show", "noise_explain", "stored"),
     5: ("report",),
-    4: ("assessment", "gates", "interop", "set_aside", "suitability", "training", "checks"),
+    4: ("assessment", "gates", "interop", "set_aside", "suitability", "training", "checks", "picturing"),
     3: ("attacks", "charts", "explain"),
     2: ("threats", "classifier", "cases", "words", "store"),
     1: ("types", "units", "errors", "extras", "names", "files", "heads", "limits", "locks", "convolutions", "findings",

@@ -19,6 +19,7 @@ import pytest
 from steadyread import records
 from steadyread.errors import InputRefused, Partial, PlanDiffers
 from steadyread.records import SCHEMA, open_store
+from steadyread.whole_files import Parts
 
 PLAN = {"name": "try", "seed": 0, "data": {"name": "lidc", "bounds": [-1000.0, 400.0]}, "attacks": ["fgsm"]}
 BLOCKS = 12
@@ -123,8 +124,7 @@ def test_pages_carry_checksums_of_their_own(store: records.Store) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 8] ^= 1
     path.unlink()
-    forged = store.parts / f"part-00000-{records._digest(bytes(content))}.parquet"
-    forged.write_bytes(content)
+    forged = Parts(store.parts, "parquet").write(0, bytes(content))
     assert store.finished_blocks().damaged == (forged.name,)
 
 
@@ -141,8 +141,7 @@ def test_a_second_part_of_a_block_is_dropped_and_foreign_files_are_left_alone(st
 
 def test_columns_of_another_version_are_refused_and_kept(store: records.Store) -> None:
     content = records._content(pa.table({"case_id": ["a"]}))
-    path = store.parts / f"part-00000-{records._digest(content)}.parquet"
-    path.write_bytes(content)
+    path = Parts(store.parts, "parquet").write(0, content)
     with pytest.raises(InputRefused, match="other columns"):
         records.read(store.folder)
     assert path.exists()

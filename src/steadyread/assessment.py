@@ -5,6 +5,7 @@ import platform
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import nullcontext
+from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -20,17 +21,20 @@ from steadyread import records, set_aside
 from steadyread._version import __version__
 from steadyread.attacks.blind import reached, without_gradients
 from steadyread.attacks.cost import block_of
+from steadyread.attacks.flips import SmallestFlip
 from steadyread.cases import Cases, collate
 from steadyread.cases.case_set import fingerprint
 from steadyread.cases.readable import readable, reason
 from steadyread.classifier import Classifier, margin_of, prediction_of
 from steadyread.errors import Doubt, InputRefused, UsageError
 from steadyread.folder_lock import locked
+from steadyread.picturing import Album
 from steadyread.progress import Progress, at_work, note, quiet
 from steadyread.suitability import refuse_unsuited
 from steadyread.types import Batch, Case, Labels
 
 Against = Literal["label", "prediction", "both"]
+SMALLEST_FLIP = "smallest_flip"
 _LOOKED = 16  # cases looked at before any attack
 
 
@@ -92,17 +96,21 @@ def assess(classifier: Classifier, cases: Cases, attacks: Sequence[Attack] | Map
               "fold": cases.fold, "seed": seed, "model_sha256": plan["model"]["sha256"],
               "data_sha256": plan["data"]["sha256"], "version": __version__}
 
+    blocks = -(-len(cases) // block)
+    album = None if store is None else Album.of(Path(store), cases.bounds, {row.part for row in cases.rows}, blocks)
+
     def work(held: Sequence[Case]) -> list[dict[str, object]]:
-        return [common | row for row in _rows(classifier, list(held), chosen, sides, seed)]
+        return [common | row for row in _rows(classifier, list(held), chosen, sides, seed, album)]
 
     with nullcontext() if store is None else locked(Path(store)):
-        kept = records.open_store(store, plan, -(-len(cases) // block)) if store is not None else None
-        return _in_blocks(work, cases, kept, progress, block)
+        kept = records.open_store(store, plan, blocks) if store is not None else None
+        return _in_blocks(work, cases, kept, progress, block, album)
 
 
 def _in_blocks(work: Callable[[Sequence[Case]], list[dict[str, object]]], cases: Cases, kept: records.Store | None,
-               progress: Progress, size: int) -> pa.Table:
-    """The rows of all cases, block by block; a store's finished blocks are taken up, but for cases set aside."""
+               progress: Progress, size: int, album: Album | None) -> pa.Table:
+    """The rows of all cases, block by block, the pictures of each before them; a store's finished blocks are taken up,
+    but for cases set aside."""
     done = kept.finished_blocks().blocks if kept else frozenset()
     aside = set_aside.stored(kept.folder) if kept else {}
     todo = _places_to_do(cases, done, aside, size)
@@ -116,12 +124,12 @@ def _in_blocks(work: Callable[[Sequence[Case]], list[dict[str, object]]], cases:
         retried = [cases.rows[place].id for place in places]
         aside = set_aside.store(kept.folder if kept else None, aside, failed, retried)
         table = records.as_table(rows)
-        if kept and block not in done:
-            kept.write_part(block, table)
-        elif kept and rows:
-            before = kept.rows_of(block)
-            others = pc.invert(pc.is_in(before["case_id"], pa.array(retried, pa.string())))
-            kept.write_part(block, pa.concat_tables([before.filter(others), table]))
+        others = (kept.rows_of(block) if kept and block in done and rows else table[:0])
+        others = others.filter(pc.invert(pc.is_in(others["case_id"], pa.array(retried, pa.string()))))
+        if album is not None:
+            album.write(block, *(pc.unique(several["case_id"]).to_pylist() for several in (table, others)))
+        if kept and (rows or block not in done):
+            kept.write_part(block, pa.concat_tables([others, table]))
         tables.append(table)
     if aside and kept is None:
         note(set_aside.told(aside))
@@ -241,8 +249,23 @@ def _first_look(classifier: Classifier, cases: Cases) -> bool:
     return any(seen) or not seen
 
 
+@dataclass(frozen=True, eq=False)
+class _Clean:
+    """The cases of one part of a block, all n of them, as they are read before any attack."""
+
+    cases: list[Case]
+    batch: Batch
+    logits: Tensor
+    predictions: Labels
+    labels: Labels
+
+    def reference(self, side: str) -> Labels:
+        """The class that each must lose, (n,)."""
+        return self.labels if side == "label" else self.predictions
+
+
 def _rows(classifier: Classifier, cases: list[Case], attacks: Mapping[str, Sequence[Attack]],
-          sides: Sequence[str], seed: int) -> Iterator[dict[str, object]]:
+          sides: Sequence[str], seed: int, album: Album | None) -> Iterator[dict[str, object]]:
     """The rows of one block: per part, the clean images first, then attack by attack."""
     for part in sorted({case.part for case in cases}):
         chosen = [case for case in cases if case.part == part]
@@ -250,52 +273,54 @@ def _rows(classifier: Classifier, cases: list[Case], attacks: Mapping[str, Seque
         batch = classifier.batch(loaded)
         logits = classifier.examine(batch.images)
         predictions = prediction_of(logits)
-        labels = labels.to(predictions.device)
-        yield from _clean_rows(chosen, logits, predictions, labels, sides)
+        clean = _Clean(chosen, batch, logits, predictions, labels.to(predictions.device))
+        yield from _clean_rows(clean, sides)
         for attack in attacks[part]:
-            yield from _attack_rows(classifier, chosen, batch, attack, (logits, predictions, labels), sides, seed)
+            yield from _attack_rows(classifier, clean, attack, sides, seed, album)
 
 
-def _clean_rows(cases: list[Case], logits: Tensor, predictions: Labels, labels: Labels,
-                sides: Sequence[str]) -> Iterator[dict[str, object]]:
+def _clean_rows(clean: _Clean, sides: Sequence[str]) -> Iterator[dict[str, object]]:
     for side in sides:
-        reference = labels if side == "label" else predictions
-        margin = margin_of(logits, reference.clamp(min=0)).tolist()
-        for place, case in enumerate(cases):
+        reference = clean.reference(side)
+        margin = margin_of(clean.logits, reference.clamp(min=0)).tolist()
+        for place, case in enumerate(clean.cases):
             yield _case_columns(case) | {
                 "against": side, "reference": int(reference[place]), "attack": "clean", "threat": "none",
-                "size": 0.0, "trials": 1, "flips": int(predictions[place] != reference[place]), "found_size": None,
-                "prediction": int(predictions[place]), "logits": logits[place].tolist(), "margin": margin[place],
-                "forwards": 1, "backwards": 0}
+                "size": 0.0, "trials": 1, "flips": int(clean.predictions[place] != reference[place]),
+                "found_size": None, "prediction": int(clean.predictions[place]),
+                "logits": clean.logits[place].tolist(), "margin": margin[place], "forwards": 1, "backwards": 0}
 
 
-def _attack_rows(classifier: Classifier, cases: list[Case], batch: Batch, attack: Attack,
-                 clean: tuple[Tensor, Labels, Labels], sides: Sequence[str], seed: int
-                 ) -> Iterator[dict[str, object]]:
+def _attack_rows(classifier: Classifier, clean: _Clean, attack: Attack, sides: Sequence[str], seed: int,
+                 album: Album | None) -> Iterator[dict[str, object]]:
     """Rows of one attack. Images that are wrong (or undecided) before it need no search against the label."""
-    logits, predictions, labels = clean
-    right = predictions == labels
+    batch, predictions = clean.batch, clean.predictions
+    right = predictions == clean.labels
     tried = (predictions >= 0) if "prediction" in sides else right
     places = tried.nonzero()[:, 0]
-    several = _found(classifier, batch.pick(places), attack, predictions[places], seed) if len(places) else None
+    outcomes = _outcomes(classifier, batch.pick(places), attack, predictions[places], seed) if len(places) else []
+    if album is not None and name_of(attack) == SMALLEST_FLIP:
+        found = next((one for one in outcomes if isinstance(one, SmallestFlip)), None)
+        album.take(batch, clean.cases[0].part, ~right & (clean.labels >= 0), places, found)
+    several = [_columns(classifier, batch.pick(places), attack, predictions[places], one) for one in outcomes]
     rank = {int(place): at for at, place in enumerate(places)}
     threat = type(attack.threat).__name__ if hasattr(attack, "threat") else "Linf"
     own = getattr(getattr(attack, "threat", None), "unit", None)
     unit = {} if own is None else {"unit": own}
     for at, size in enumerate(_sizes(attack)):
         named = {"attack": name_of(attack), "size": size, "threat": threat} | unit
-        found = several[at] if several is not None else {}
-        for side, (place, case) in product(sides, enumerate(cases)):
+        columns = several[at] if several else {}
+        for side, (place, case) in product(sides, enumerate(clean.cases)):
             row = _case_columns(case) | named | {
-                "against": side, "reference": int((labels if side == "label" else predictions)[place])}
+                "against": side, "reference": int(clean.reference(side)[place])}
             searched = place in rank and (side == "prediction" or bool(right[place]))
             if searched:
-                yield row | {name: values[rank[place]] for name, values in found.items()}
+                yield row | {name: values[rank[place]] for name, values in columns.items()}
             else:
                 wrong = side == "label"
                 yield row | {"trials": 1, "flips": int(wrong), "found_size": 0.0 if wrong else None,
-                             "prediction": int(predictions[place]), "logits": logits[place].tolist(),
-                             "margin": float(margin_of(logits, labels)[place]) if wrong else None,
+                             "prediction": int(predictions[place]), "logits": clean.logits[place].tolist(),
+                             "margin": float(margin_of(clean.logits, clean.labels)[place]) if wrong else None,
                              "forwards": 0, "backwards": 0}
 
 
@@ -305,12 +330,11 @@ def _sizes(attack: Attack) -> tuple[float | None, ...]:
     return size if isinstance(size, tuple) else (size,)
 
 
-def _found(classifier: Classifier, batch: Batch, attack: Attack, reference: Labels, seed: int
-           ) -> list[dict[str, list[object]]]:
-    """The columns of one attack on one batch, as plain values, one entry a size."""
+def _outcomes(classifier: Classifier, batch: Batch, attack: Attack, reference: Labels, seed: int
+              ) -> list[Outcome | Tensor]:
+    """What one attack found on one batch, one outcome a size."""
     outcome = attack(classifier, batch, reference, seed)
-    outcomes = [outcome] if isinstance(outcome, Tensor) or not isinstance(outcome, Sequence) else list(outcome)
-    return [_columns(classifier, batch, attack, reference, one) for one in outcomes]
+    return [outcome] if isinstance(outcome, Tensor) or not isinstance(outcome, Sequence) else list(outcome)
 
 
 def _columns(classifier: Classifier, batch: Batch, attack: Attack, reference: Labels, outcome: Outcome | Tensor

@@ -5,7 +5,6 @@ Each file is written whole: under a temporary name, synced, then renamed. A part
 its own bytes in its name, so that a flipped bit anywhere is seen. One writer a folder.
 """
 
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,10 +16,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from steadyread.errors import InputRefused, PlanDiffers, unwritable
-from steadyread.files import entries, is_folder, regular_file
 from steadyread.limits import MOST_ROWS, MOST_UNPACKED
 from steadyread.progress import note
-from steadyread.whole_files import TEMPORARY
+from steadyread.whole_files import TEMPORARY, Parts, intact
 from steadyread.whole_files import read_json as read_json
 from steadyread.whole_files import read_npz as read_npz
 from steadyread.whole_files import read_object as read_object
@@ -44,7 +42,6 @@ SCHEMA = pa.schema([
 
 PLAN = "plan.json"
 PARTS = "records"
-_PART = re.compile(r"part-(\d{5,})-([0-9a-f]{16})\.parquet")
 _LEFTOVER = re.compile(r"\..+\.\d+" + re.escape(TEMPORARY))
 _SHOWN = 4   # differences of two plans that a message names
 
@@ -74,13 +71,7 @@ class Store:
         Raises:
             Partial: the disk is full. Nothing half-written stays; the finished parts are kept.
         """
-        content = _content(as_table(rows))
-        path = self.parts / f"part-{block:05d}-{_digest(content)}.parquet"
-        before = [other for number, other in _parts(self.folder) if number == block and other != path]
-        write_whole(path, content)
-        for other in before:
-            other.unlink()
-        return path
+        return _parts(self.folder).write(block, _content(as_table(rows)))
 
     def rows_of(self, block: int) -> pa.Table:
         """The rows of a finished block."""
@@ -214,33 +205,19 @@ def _content(table: pa.Table) -> bytes:
     return content
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:16]
-
-
-def _parts(folder: Path) -> Iterator[tuple[int, Path]]:
-    """The parts of a run by block; files of other names are none of ours."""
-    parts = folder / PARTS
-    found = [(match, path) for path in (entries(parts) if is_folder(parts) else ())
-             if (match := _PART.fullmatch(path.name))]
-    for match, path in sorted(found, key=lambda pair: (int(pair[0].group(1)), pair[1].name)):
-        yield int(match.group(1)), path
+def _parts(folder: Path) -> Parts:
+    """The parts of a run by block."""
+    return Parts(folder / PARTS, "parquet")
 
 
 def _intact(path: Path) -> pa.Table | None:
     """A part's table, or None where its bytes are not those that were written."""
-    match = _PART.fullmatch(path.name)
+    content = intact(path)
     try:
-        content = regular_file(path).read_bytes()
-    except OSError as problem:
-        raise InputRefused(f"cannot read {path}: {problem.strerror or problem}") from problem
-    try:
-        if match is None or _digest(content) != match.group(2):
-            return None
-        table = table_in(content, path)
+        table = None if content is None else table_in(content, path)
     except (OSError, pa.ArrowException):   # Arrow raises OSError for a broken page
         return None
-    if not table.schema.equals(SCHEMA):
+    if table is not None and not table.schema.equals(SCHEMA):
         raise InputRefused(f"{path} has other columns than this version of steadyread writes: read it with the "
                            "version named in plan.json, or choose another --out folder")
     return table

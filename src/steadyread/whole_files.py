@@ -1,22 +1,73 @@
 """Files of plain values that are written whole or not at all, and believed only within limits when read back."""
 
+import hashlib
 import io
 import json
 import math
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
 from steadyread.errors import InputRefused, unwritable
-from steadyread.files import regular_file, whole_zip
+from steadyread.files import entries, is_folder, regular_file, whole_zip
 from steadyread.limits import MOST_BYTES, MOST_UNPACKED, MOST_VALUES, beyond_limits
 from steadyread.names import in_json, shown
 
 TEMPORARY = ".tmp"
+_PART = re.compile(r"part-(\d{5,})-([0-9a-f]{16})\.(\w+)")
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Files of one folder, a file a block of cases, whose names end in `suffix`; files of other names are none. A part
+    carries the digest of its own bytes in its name, so that a flipped bit anywhere is seen."""
+
+    folder: Path
+    suffix: str
+
+    def __iter__(self) -> Iterator[tuple[int, Path]]:
+        """The parts by block; of one block there may be two where a writer was killed."""
+        found = [(match, path) for path in (entries(self.folder) if is_folder(self.folder) else ())
+                 if (match := _PART.fullmatch(path.name)) and match[3] == self.suffix]
+        for match, path in sorted(found, key=lambda pair: (int(pair[0][1]), pair[1].name)):
+            yield int(match[1]), path
+
+    def write(self, block: int, content: bytes) -> Path:
+        """Writes the part of a block, in place of one before.
+
+        Raises:
+            Partial: the disk is full. Nothing half-written stays; the finished parts are kept.
+        """
+        path = self.folder / f"part-{block:05d}-{_digest(content)}.{self.suffix}"
+        before = [other for number, other in self if number == block and other != path]
+        write_whole(path, content)
+        for other in before:
+            other.unlink()
+        return path
+
+
+def intact(path: Path) -> bytes | None:
+    """The bytes of a part, None where they are not those that were written.
+
+    Raises:
+        InputRefused: it cannot be read.
+    """
+    match = _PART.fullmatch(path.name)
+    try:
+        content = regular_file(path).read_bytes()
+    except OSError as problem:
+        raise InputRefused(f"cannot read {path}: {problem.strerror or problem}") from problem
+    return content if match is not None and _digest(content) == match[2] else None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def write_whole(path: str | Path, content: bytes) -> None:
@@ -58,13 +109,18 @@ def write_json(path: str | Path, value: object) -> None:
 
 def write_npz(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write numpy arrays of plain types as one compressed npz."""
+    write_whole(path, npz(arrays))
+
+
+def npz(arrays: Mapping[str, np.ndarray]) -> bytes:
+    """Numpy arrays of plain types as the bytes of one compressed npz, the same for the same arrays."""
     for name, array in arrays.items():
         if np.asarray(array).dtype.hasobject:
             raise TypeError(f"the array '{name}' holds Python objects; give it a plain type")
     buffer = io.BytesIO()
     named: dict[str, Any] = dict(arrays)
     np.savez_compressed(buffer, **named)
-    write_whole(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def read_json(path: str | Path) -> Any:
@@ -116,16 +172,28 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
     """
     path = regular_file(Path(path))
     try:
-        with path.open("rb") as file, whole_zip(file) as archive:
-            declared = sum(member.file_size for member in archive.infolist())
-            if declared > MOST_UNPACKED:
-                raise ValueError(f"it would unpack to {declared:,} bytes")
-            file.seek(0)
-            with np.load(file, allow_pickle=False) as stored:
-                return {name: stored[name] for name in stored.files}
+        with path.open("rb") as file:
+            return _arrays_in(file)
     except Exception as problem:   # zipfile, zlib and numpy raise a dozen kinds for a damaged file
         raise InputRefused(f"{path} is not a readable npz of plain arrays ({problem}): remove it, and run the "
                            "command that made it again") from problem
+
+
+def npz_in(content: bytes) -> dict[str, np.ndarray] | None:
+    """The arrays of an npz's bytes, by name; None where they are none, or unpack to more than any of our files."""
+    with suppress(Exception):
+        return _arrays_in(io.BytesIO(content))
+    return None
+
+
+def _arrays_in(file: IO[bytes]) -> dict[str, np.ndarray]:
+    with whole_zip(file) as archive:
+        declared = sum(member.file_size for member in archive.infolist())
+        if declared > MOST_UNPACKED:
+            raise ValueError(f"it would unpack to {declared:,} bytes")
+        file.seek(0)
+        with np.load(file, allow_pickle=False) as stored:
+            return {name: stored[name] for name in stored.files}
 
 
 def _sync_folder(folder: Path) -> None:
