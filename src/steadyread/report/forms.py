@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from steadyread.metrics.intervals import Estimate
-from steadyread.report.table import Form
-from steadyread.units import number_of
+from steadyread.report.table import Column, Form
+from steadyread.units import number_of, unit_word
 from steadyread.words.noise import plus_minus
 from steadyread.words.numbers import NONE, digits, factor, p_shown, points
 
@@ -146,12 +146,26 @@ def native(size: Mapping[str, Any] | None) -> str:
     return "0" if size is None else digits(number_of(size))
 
 
-OF_RANGE = Form(of_range)
-NATIVE = Form(native)
+def sized(size: Mapping[str, Any] | None) -> str:
+    """A stored size with its unit, `2.8 HU`; of images without a unit as a share of the range; empty without one."""
+    if size is None:
+        return ""
+    value = number_of(size)
+    if not math.isfinite(value):
+        return "none found" if value > 0 else NONE
+    return f"{digits(value)} {unit_word(str(size['unit']), value)}" if size["unit"] else f"{of_range(size)} of range"
 
 
-def flip(flips: Mapping[str, Any]) -> str:
-    """A median smallest flip as a share of the range; a dash where none was searched."""
-    value = number_of(flips["median"])
-    return "none found" if value == math.inf else NONE if math.isnan(value) else digits(
-        float(flips["median"]["of_range"]))
+def _small_share(size: Mapping[str, Any] | None) -> str:
+    known = size is not None and size["unit"] and math.isfinite(number_of(size))
+    return f"{of_range(size)} of range" if known else ""
+
+
+SIZED = Form(sized, beneath=_small_share)
+
+
+def size_column(title: str, unit: str) -> Column:
+    """A column of stored sizes: in the images' own unit, the share of the range small beside; of images without a unit
+    the share alone."""
+    form = Form(native, beside=of_range, beside_title="of range") if unit else Form(of_range)
+    return Column(f"{title}, {unit or 'of range'}", form)

@@ -46,12 +46,9 @@ def hardening_cards(told: Told) -> list[Card]:
     return made
 
 
-def others_table(told: Told, unit: str = "") -> Table | None:
+def others_table(told: Told) -> Table | None:
     """The network before, the study's own hardening, then each that it is compared with; None without any of these.
-
-    `unit` is that of a further column of sizes in the images' own unit. Differences are of the accuracy under attack
-    to the study's own hardening, on the same images.
-    """
+    Differences are of the accuracy under attack to the study's own hardening, on the same images."""
     found = told["compared"]
     if found is None or not told["others"]:
         return None
@@ -66,21 +63,15 @@ def others_table(told: Told, unit: str = "") -> Table | None:
               other["epsilon"], epoch(other["training"]), other["clean"].after, other["robust"].after, other["robust"],
               other["median"]) for other in told["others"]]
     at = f"{italic('Under attack')}: accuracy under {sized(row)}. " if row else ""
-    native = [Column(unit, forms.optional(forms.NATIVE))] if unit else []
-    keep = [mark("keep", words) for words in ("Trained at,", "of range", "Under", "attack, %", "Median flip,")]
-    columns = [Column("Hardening", _NAME), Column(f"{keep[0]}\n{keep[1]}", forms.optional(forms.OF_RANGE)), *native,
-               Column("Kept epoch", forms.COUNT), Column("Clean, %", forms.stacked()),
-               Column(f"{keep[2]} {keep[3]}", forms.stacked()),
+    columns = [Column("Hardening", _NAME), Column("Trained at", forms.SIZED), Column("Kept epoch", forms.COUNT),
+               Column("Clean, %", forms.stacked()), Column("Under attack, %", forms.stacked()),
                Column("Difference", forms.optional(forms.POINTS_STACKED)), Column("p", forms.COUNT),
-               Column(f"{keep[4]}\n{keep[1]}", forms.COUNT)]
-    return table(columns, [(name, size, *([size] if unit else []), kept, own, robust,
-                            None if row is UNKNOWN else row.difference,
-                            "" if row is UNKNOWN else forms.P_VALUE.show(row.p), forms.flip(median))
+               Column("Median flip", forms.SIZED)]
+    return table(columns, [(name, size, kept, own, robust, None if row is UNKNOWN else row.difference,
+                            "" if row is UNKNOWN else forms.P_VALUE.show(row.p), median["median"])
                            for name, size, kept, own, robust, row, median in rows], tone="snug", above=(
-        f"{at}The difference in points is to this study's own hardening, over the same resampled patients and the "
-        "attacks that both networks met, so that columns of unlike attacks need not subtract. The median smallest flip "
-        "is of each network's own correct reads. Each interval stands for itself: of twenty such comparisons one "
-        "leaves out 0 by chance."))
+        f"{at}Difference in points to this study's own hardening, over the same resampled patients and the attacks "
+        "that both networks met. The median smallest flip is of each network's own correct reads."))
 
 
 def _doubted(other: Told) -> str:

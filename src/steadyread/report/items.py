@@ -27,9 +27,12 @@ class Heading:
     words: str
 
 
+GLOSSARY = "terms glossary"     # whose terms others on the page lead to
+
+
 @dataclass(frozen=True)
 class Terms:
-    """Terms with what is said of each."""
+    """Terms with what is said of each. `tone` is a class of the page's."""
 
     pairs: tuple[tuple[str, str], ...]
     tone: str = "terms"
@@ -63,12 +66,18 @@ class Note:
     networks: str = ""
     tag: str = ""
 
+    @property
+    def sign(self) -> str:
+        """What stands before it on a tile, so that no colour is needed."""
+        return {"ok": "✓", "note": "i", "warning": "!"}.get(self.severity, "✕")
+
 
 @dataclass(frozen=True)
 class Notes:
-    """Findings, below each other."""
+    """Findings: `findings` below each other, `tiles` beside each other."""
 
     notes: tuple[Note, ...]
+    tone: str = "findings"
 
 
 @dataclass(frozen=True)
@@ -144,10 +153,19 @@ def grid(*groups: "Item | Sequence[Item]", tone: str = "figures") -> Grid:
 
 
 def notes(findings: Iterable[Mapping[str, Any]], most: int = 12) -> Notes:
-    """Stored findings; of what each names the first so many."""
-    return Notes(tuple(Note(str(each["severity"]), titled(each), remedied(each),
-                            _first(each.get("rows") or (), most, ", "), _first(each.get("networks") or (), 6, "; "))
+    """Stored findings below each other; of what each names the first so many."""
+    return Notes(tuple(Note(str(each["severity"]), titled(each), remedied(each), *_named(each, most))
                        for each in findings))
+
+
+def tiles(findings: Iterable[Mapping[str, Any]], most: int = 6) -> Notes:
+    """The same beside each other, the number of the rule apart."""
+    return Notes(tuple(Note(str(each["severity"]), f"{each['check'][:1].upper()}{each['check'][1:]}", remedied(each),
+                            *_named(each, most), tag=str(each.get("code") or "")) for each in findings), "tiles")
+
+
+def _named(finding: Mapping[str, Any], most: int) -> tuple[str, str]:
+    return _first(finding.get("rows") or (), most, ", "), _first(finding.get("networks") or (), 6, "; ")
 
 
 def _first(names: Sequence[Any], most: int, between: str) -> str:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 from markupsafe import Markup, escape
 
+from steadyread.words.glossary import KNOWN, anchor
+
 _OPEN, _NAMED, _CLOSE = "\x01", "\x02", "\x03"
 _MARK = re.compile(f"{_OPEN}([a-z -]+){_NAMED}([^{_OPEN}{_CLOSE}]*){_CLOSE}")
 _CONTROL = re.compile(f"[{_OPEN}{_NAMED}{_CLOSE}]")
@@ -43,11 +45,25 @@ def code(text: object) -> str:
     return mark("code", text)
 
 
+def term(text: object) -> str:
+    """A term of the glossary, which says there, and where it is pointed at, what it means."""
+    return mark("term", text)
+
+
+def doi(text: object) -> str:
+    """The DOI of a source, as a link to it."""
+    return mark("doi", text)
+
+
 def html(text: object) -> Markup:
     """Words as HTML: everything escaped, marks as tags, line breaks as they stand, no number parted from its unit."""
     def tag(found: re.Match[str]) -> str:
         name, inner = found.groups()
         known = _TAGS.get(name)
+        if name == "term" and inner.lower() in KNOWN:
+            return (f'<a class="term" href="#{anchor(inner)}" data-says="{escape(KNOWN[inner.lower()])}">{inner}</a>')
+        if name == "doi":
+            return f'<a href="https://doi.org/{inner}">doi:{inner}</a>'
         return f"<{known}>{inner}</{known}>" if known else f'<span class="{name}">{inner}</span>'
 
     return Markup(_replaced(str(escape(_PARTED.sub("\u00a0", str(text)))), tag).replace("\n", "<br>"))

@@ -16,9 +16,10 @@ from steadyread.report import marks
 from steadyread.report.items import Card, Cards, Fold, Grid, Heading, Item, Listing, Note, Notes, Terms, Text
 from steadyread.report.section import Part, sections
 from steadyread.report.table import Table
+from steadyread.words import glossary
 
 Drawn = Mapping[str, tuple[Markup, str]]   # a chart's name -> its SVG, and its caption
-STYLES = ("report.css", "answer.css")      # joined in this order
+STYLES = ("report.css", "answer.css", "detail.css")      # joined in this order
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ _MARKDOWN: dict[type[Any], Callable[[Any], Iterable[str]]] = {
 def _template() -> Template:
     environment = Environment(autoescape=True, undefined=StrictUndefined, loader=FunctionLoader(_stored_text),
                               trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= {"words": marks.html, "kind": lambda item: type(item).__name__}
+    environment.filters |= {"words": marks.html, "kind": lambda item: type(item).__name__, "anchor": glossary.anchor}
     return environment.get_template("page.html.j2")
 
 

@@ -174,12 +174,13 @@ class Table:
     def html(self) -> Markup:
         """An HTML table that scrolls where it is too wide, with what is said above and below."""
         lines = [f'<p class="above">{marks.html(self.above)}</p>'] if self.above else []
-        lines.append(f'<div class="scroll"><table{_class(self.tone)}>\n<thead>')
+        lines.append(f'<div class="scroll" tabindex="0"><table{_class(self.tone)}>\n<thead>')
         lines += [f"<tr>{''.join(map(_head, heads))}</tr>" for heads in self.head]
         lines.append("</thead>\n<tbody>")
         for row, cells in zip(self.rows, self.body, strict=True):
             if isinstance(cells, Band):
-                lines.append(f'<tr><th{_spans(self.width)} class="over">{marks.html(cells.title)}</th></tr>')
+                lines.append(f'<tr><th scope="rowgroup"{_spans(self.width)} class="over">{marks.html(cells.title)}'
+                             "</th></tr>")
             else:
                 tone = " ".join(filter(None, ("first" if row.begins else "", row.tone))) if isinstance(row, Row) else ""
                 lines.append(f"<tr{_class(tone)}>{''.join(map(_cell, cells))}</tr>")
@@ -226,14 +227,16 @@ class Table:
 
 
 def _head(head: Head) -> str:
-    return f"<th{_spans(head.across, head.down)}{_class(head.tone)}>{marks.html(head.title)}</th>"
+    scope = "colgroup" if head.across > 1 else "col"
+    return f'<th scope="{scope}"{_spans(head.across, head.down)}{_class(head.tone)}>{marks.html(head.title)}</th>'
 
 
 def _cell(cell: Cell) -> str:
-    tag = "th" if cell.head else "td"
+    named = cell.head and cell.text      # what the row before named is no head without words
+    tag, scope = ("th", ' scope="row"') if named else ("td", "")
     beneath = f'<span class="under">{marks.html(cell.beneath)}</span>' if cell.beneath else ""
     hint = f' title="{escape(cell.hint)}"' if cell.hint else ""
-    return f"<{tag}{_spans(cell.span)}{_class(cell.tone)}{hint}>{marks.html(cell.text)}{beneath}</{tag}>"
+    return f"<{tag}{scope}{_spans(cell.span)}{_class(cell.tone)}{hint}>{marks.html(cell.text)}{beneath}</{tag}>"
 
 
 def _class(tone: str) -> str:

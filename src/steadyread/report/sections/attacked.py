@@ -1,120 +1,117 @@
-"""Accuracy under attack, by attack and size, with both references side by side: of one data set, or of several."""
+"""Accuracy under attack, a row an attack and a column a size: of one data set, or of several."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
-from steadyread.metrics.intervals import Estimate
 from steadyread.report import forms
-from steadyread.report.items import Figure, Item, Text, grid
-from steadyread.report.marks import italic
+from steadyread.report.items import Figure, Fold, Item, Text, grid
+from steadyread.report.marks import mark, term
 from steadyread.report.plain import Plain
 from steadyread.report.section import section
 from steadyread.report.sets import Sets
-from steadyread.report.table import Cell, Column, Form, begun, table
-from steadyread.units import number_of
-from steadyread.words.numbers import NONE, attack_name, percent
+from steadyread.report.table import As, Column, begun, table
+from steadyread.words.numbers import attack_name, digits, percent
 from steadyread.words.plain import EXACT, MERGED
 from steadyread.words.sets import listed
 
 SIDES = ("label", "prediction")
-Told = Mapping[str, Any]
-_ABSENT = Cell(NONE, "num")
-_CARRIED = Form(lambda row: forms.number(row["carried"].value) + (" ↓" if row["rises"] else ""))
+Summary = Mapping[str, Any]
 
 
 @section("Accuracy under attack", of=Plain, order=420)
 def attacked(plain: Plain) -> Iterator[Item]:
     """[A] Table 1, and Fig. 2."""
-    yield from _accuracies({"": plain.summary}, plain.unit)
-    yield grid(Figure("accuracy_label"), Figure("accuracy_prediction"))
+    yield from _sides({"": plain.summary}, "accuracy")
 
 
 @section("Accuracy under attack", of=Sets, order=440)
 def attacked_sets(sets: Sets) -> Iterator[Item]:
     """The same of every set."""
     if sets.each:
-        yield from _accuracies({each["title"]: each for each in sets.each.values()}, "")
-        yield grid(Figure("fig2_label"), Figure("fig2_prediction"), tone=sets.panels)
+        yield from _sides({each["title"]: each for each in sets.each.values()}, "fig2", sets.panels)
 
 
-def _accuracies(each: Mapping[str, Told], unit: str) -> Iterator[Item]:
-    """The table of data sets by title, in whose column a single one stands without."""
-    rows = {title: robust_rows(summary) for title, summary in each.items()}
-    if any(rows.values()):
-        yield _table(each, rows, unit)
-        told = [row for several in rows.values() for row in several]
-        if any(row["prediction"] for row in told):
-            yield Text(_floor(each, told), "note")
-    else:
+def _sides(each: Mapping[str, Summary], figure: str, tone: str = "figures") -> Iterator[Item]:
+    """Against the label; what was tried against the prediction in a fold, or alone."""
+    tried = [side for side in SIDES if any(_rows(summary, side) for summary in each.values())]
+    if not tried:
         size = " of a stated size" if any(summary.get("other_axes") for summary in each.values()) else ""
         yield Text(f"No attack{size} has been run on these images.")
+    for at, side in enumerate(tried):
+        figures, numbers = Figure(f"{figure}_{side}"), _table(each, side)
+        items = (*((grid(figures, numbers),) if "" in each else (grid(figures, tone=tone), numbers)),
+                 *((Text(_floor(each), "note"),) if side == "prediction" else ()))
+        if at:
+            yield Fold("Against the prediction, as in [A]", items)
+        else:
+            yield from items
 
 
-def robust_rows(summary: Told) -> list[dict[str, Any]]:
-    """Every attack at every size with both references; last the curve of what was found as far as was searched.
-
-    Sizes beyond it, or without a search, are named as merged from the fixed sizes.
-    """
-    sides = {side: {(row["attack"], row["threat"], number_of(row["size"])): row
-                    for row in summary["robustness"][side]["attacks"]} for side in SIDES}
-    keys = list(dict.fromkeys([*sides["label"], *sides["prediction"]]))
-    return [*({"attack": attack_name(key[0]), "size": (sides["label"].get(key) or sides["prediction"][key])["size"],
-               **{side: sides[side].get(key) for side in SIDES}} for key in keys), *_merged(summary)]
-
-
-def _merged(summary: Told) -> Iterator[dict[str, Any]]:
-    at = {side: {(not row["exact"], number_of(row["size"])): row
-                 for row in summary["robustness"][side]["at"] if row["accuracy"].value is not None} for side in SIDES}
-    for key in sorted({*at["label"], *at["prediction"]}):
-        yield {"attack": MERGED if key[0] else EXACT,
-               "size": (at["label"].get(key) or at["prediction"][key])["size"],
-               **{side: {"accuracy": at[side][key]["accuracy"], "carried": at[side][key]["accuracy"], "rises": False}
-                  if key in at[side] else None for side in SIDES}}
+def _rows(summary: Summary, side: str) -> dict[str, dict[float, Mapping[str, Any]]]:
+    """Every attack with what it left right at each size; last what was found at most, as far as was searched, and
+    beyond it, or without a search, merged from the fixed sizes."""
+    found = summary["robustness"][side]
+    rows: dict[str, dict[float, Mapping[str, Any]]] = {}
+    for row in found["attacks"]:
+        rows.setdefault(attack_name(row["attack"]), {})[_share(row)] = row
+    for row in found["at"]:
+        if row["accuracy"].value is not None:
+            rows.setdefault(EXACT if row["exact"] else MERGED, {})[_share(row)] = row
+    return rows
 
 
-def _table(each: Mapping[str, Told], rows: Mapping[str, list[dict[str, Any]]], unit: str) -> Item:
-    several = "" not in each
-    merged = (f" {italic(MERGED)}: an image falls where any attack flipped it by so much or less; between these sizes "
-              "nothing was searched." if any(row["attack"] == MERGED for told in rows.values() for row in told) else "")
+def _share(row: Mapping[str, Any]) -> float:
+    return float(digits(float(row["size"]["of_range"]), 6))
+
+
+def _table(each: Mapping[str, Summary], side: str) -> Item:
+    several, rows = "" not in each, {title: _rows(summary, side) for title, summary in each.items()}
+    sizes = {at: row["size"] for attacks in rows.values() for cells in attacks.values() for at, row in cells.items()}
     columns = [*([Column("Set", forms.TEXT)] if several else []), Column("Attack", forms.TEXT),
-               Column("Change,\nof range", forms.OF_RANGE)]
-    columns += [Column(unit, forms.NATIVE)] if unit else []
-    for group in ("Against the label", "Against the prediction, as [A]"):
-        columns += [Column("%", forms.share(), group), Column("Carried", _CARRIED, group)]
-    values = [(*([title] if several else []), row["attack"], row["size"], *([row["size"]] if unit else []),
-               *(value for side in SIDES for value in _side(row[side])))
-              for title, summary in each.items() for row in [_clean(summary), *rows[title]]]
-    return table(columns, begun(values), above="Accuracy in %: the share of attacked images whose prediction is the "
-                 f"label. {italic('Carried')} lets a flip at a smaller size stand at every larger one.{merged}")
+               *(Column(_head(sizes[at], several), forms.stacked()) for at in sorted(sizes))]
+    values = [(*([_with_clean(title, each[title])] if several else []), attack,
+               *(_cell(cells.get(at)) for at in sorted(sizes)))
+              for title, attacks in rows.items() for attack, cells in attacks.items()]
+    cells = [row for attacks in rows.values() for found in attacks.values() for row in found.values()]
+    merged = f" {term('Merged')} from fixed sizes: by all attacks together." if any(
+        MERGED in attacks for attacks in rows.values()) else ""
+    carried = f" {term('Carried')} is given where it differs." if any(map(_carried, cells)) else ""
+    clean = "" if several else f" Unchanged: {percent(each['']['discrimination']['accuracy'].value)}."
+    return table(columns, begun(values) if several else values, tone="snug", above=f"Images read right, %, against the "
+                 f"{side}, by the largest {term('change')} of any pixel.{clean}{merged}{carried}")
 
 
-def _clean(summary: Told) -> dict[str, Any]:
-    clean: Estimate = summary["discrimination"]["accuracy"]
-    side = {"accuracy": clean, "carried": clean, "rises": False}
-    return {"attack": "Clean", "size": None, "label": side, "prediction": side}
+def _with_clean(title: str, summary: Summary) -> str:
+    return f"{title}{mark('under', 'unchanged ' + percent(summary['discrimination']['accuracy'].value))}"
 
 
-def _side(row: Told | None) -> tuple[Any, Any]:
-    return (None, _ABSENT) if row is None else (row["accuracy"], row)
+def _head(size: Mapping[str, Any], several: bool) -> str:
+    """A size as a head: in its unit, its share of the range beneath; of sets of unlike units the share alone."""
+    return f"{forms.of_range(size)} of range" if several or not size["unit"] else (
+        forms.sized(size) + mark("under", f"{forms.of_range(size)} of range"))
 
 
-def _floor(each: Mapping[str, Told], rows: list[dict[str, Any]]) -> str:
+def _carried(row: Mapping[str, Any]) -> str:
+    """What is left where flips at smaller sizes stand at larger ones, where that is another number."""
+    value, carried = (forms.number(row[key].value) if key in row else "" for key in ("accuracy", "carried"))
+    return f"carried {carried}" if carried not in ("", value) else ""
+
+
+def _cell(row: Mapping[str, Any] | None) -> Any:
+    if row is None or not _carried(row):
+        return row and row["accuracy"]
+    return As(row["accuracy"], replace(forms.stacked(), beneath=lambda found: (
+        f"{forms.interval(found)}\n{_carried(row)}")))
+
+
+def _floor(each: Mapping[str, Summary]) -> str:
     """Why accuracies against the prediction level off."""
     clean = {title: summary["discrimination"]["accuracy"].value for title, summary in each.items()
              if summary["discrimination"]["classes"] == 2}
     stops = [f"100 − {round(100 * value, 1)} = {percent(1 - value)}{f' in {title}' if title else ''}"
              for title, value in clean.items() if value is not None]
-    words = ("Against the prediction, every image is pushed away from what the model said of it, so a read that was "
-             "wrong is pushed to right. ")
-    if stops:
-        words += (f"With two classes the accuracy therefore stops at {listed(stops)}, however large the change. Paper "
-                  "[A] (doi:10.1200/CCI.21.00170) attacks this "
-                  "way, which is why its accuracies level off at 100 minus the baseline (MRI 93.64 → 6.36 %, "
-                  "mammography 76.43 → 23.57 %). Against the label the floor is 0. ")
-    else:
-        words += ("So the accuracy need not go to 0, however large the change. Paper [A] (doi:10.1200/CCI.21.00170) "
-                  "attacks this way. Against the label the floor is 0. ")
-    if any(row[side] and row[side]["rises"] for row in rows for side in SIDES):
-        words += ("↓ marks sizes at which the plain figure is above that of a smaller size, as happens where each size "
-                  "is tried on its own.")
-    return words
+    stop = f"with two classes the accuracy stops at {listed(stops)}, however large the change" if stops else (
+        "the accuracy need not go to 0")
+    return ("Every image is pushed away from what the model said of it, so a read that was wrong is pushed to right: "
+            f"{stop}. Paper [A] (doi:10.1200/CCI.21.00170) attacks this way. Against the label the floor is 0.")

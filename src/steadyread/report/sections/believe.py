@@ -1,57 +1,92 @@
-"""Whether the evaluation can be trusted: what the checks and the audit found."""
+"""Whether the evaluation can be trusted: every check and what it shows, those that failed first."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from steadyread.findings import SOUNDNESS
 from steadyread.metrics.across_sets import findings_of
-from steadyread.report.items import Fold, Heading, Item, Text, notes
-from steadyread.report.noise import Noise
+from steadyread.report.items import Fold, Heading, Item, Text, notes, tiles
+from steadyread.report.noise import Noise, NoiseHardening
 from steadyread.report.plain import Plain
-from steadyread.report.section import section
-from steadyread.report.sections.terms import noise_terms
+from steadyread.report.section import TRUST, section
 from steadyread.report.sets import Sets
-from steadyread.words.sets import believed_said
+from steadyread.words.numbers import counted
+
+Findings = Sequence[Mapping[str, Any]]
+FIRED = ("error", "warning")
 
 
-@section("Can this evaluation be trusted?", of=Plain, order=200)
+@section(TRUST.title, of=Plain, order=200)
 def believe(plain: Plain) -> Iterator[Item]:
-    """The findings, those that passed behind a fold."""
+    """Those of the attacks, of the network and of the data; those of a hardened network in a fold."""
     s = plain.summary
     yield from checks(s["findings"])
     if s["undecided"]:
         yield Text(f"{s['undecided']} clean {'read is' if s['undecided'] == 1 else 'reads are'} undecided (a logit "
                    "that is not finite): counted as wrong, and withheld first.")
     if len(s["stages"]) > 1:
-        yield Text(f"The records hold several stages ({', '.join(s['stages'])}); this page is of the {s['stage']} "
+        yield Text(f"The records hold several stages ({', '.join(s['stages'])}); this page is about the {s['stage']} "
                    "model.")
+    if plain.hardening and plain.hardening["findings"]:
+        yield _folded("The hardened network", plain.hardening["findings"])
 
 
-@section("Can this evaluation be trusted?", of=Noise, order=210)
+@section(TRUST.title, of=Noise, order=210)
 def believe_noise(noise: Noise) -> Iterator[Item]:
-    """The findings, and how to read the terms of a study of CT noise."""
+    """The same of a study of CT noise."""
     yield from checks(noise.summary["findings"])
-    yield Heading("How to read the terms")
-    yield noise_terms(noise)
 
 
-@section("Can these evaluations be trusted?", of=Sets, order=200)
+@section("Checks of the hardened networks", of=NoiseHardening, order=220)
+def believe_hardened(hardening: NoiseHardening) -> Iterator[Item]:
+    """The same of what was hardened against CT noise."""
+    if hardening.summary["findings"]:
+        yield from checks(hardening.summary["findings"])
+
+
+@section(TRUST.title, of=Sets, order=200)
 def believe_sets(sets: Sets) -> Iterator[Item]:
-    """The errors of all sets."""
-    errors = [row | {"check": f"{each['title']}, {row['check']}"}
-              for each in sets.each.values() for row in findings_of(each) if row["severity"] == "error"]
-    if errors:
-        yield notes(errors)
-    if sets.each:
-        yield Text(believed_said(sets.each))
+    """What fired in any set, then every set's checks in a fold."""
+    each = {summary["title"]: findings_of(summary) for summary in sets.each.values()}
+    fired = [row | {"check": f"{title}, {row['check']}"} for title, rows in each.items() for row in rows
+             if row["severity"] == "error"]
+    if fired:
+        yield notes(fired)
+    yield from (_folded(title, rows) for title, rows in each.items())
 
 
-def checks(findings: Sequence[Mapping[str, Any]]) -> Iterator[Item]:
-    """What did not pass, and what passed behind a fold."""
-    passed = [each for each in findings if each["severity"] == "ok"]
-    open_ = [each for each in findings if each["severity"] != "ok"]
-    if open_:
-        yield notes(open_)
-    else:
-        yield Text("Every check passed." if passed else "No checks were run.")
-    if passed:
-        yield Fold(f"{len(passed)} {'check' if len(passed) == 1 else 'checks'} passed", (notes(passed),))
+def checks(findings: Findings) -> Iterator[Item]:
+    """How many passed, what fired, then a tile for each of the others."""
+    if not findings:
+        yield Text("No checks were run.")
+        return
+    yield Text(f"{summed(findings)}. Attacks that fail quietly make a network look steadier than it is, and leaks in "
+               "the data make it look better: these checks try to catch that.")
+    if fired := [each for each in findings if each["severity"] in FIRED]:
+        yield notes(fired)
+    for title, rows in _grouped([each for each in findings if each["severity"] not in FIRED]).items():
+        yield Heading(title)
+        yield tiles(rows)
+
+
+def summed(findings: Findings) -> str:
+    """`21 of 24 checks passed: 1 error, 2 warnings`."""
+    fired = {name: sum(each["severity"] == name for each in findings) for name in FIRED}
+    count = len(findings)
+    passed = count - sum(fired.values())
+    found = ", ".join(counted(number, name) for name, number in fired.items() if number)
+    return (f"All {count} checks passed" if passed == count and count > 1 else
+            f"{passed} of {counted(count, 'check')} passed{f': {found}' if found else ''}")
+
+
+def _folded(title: str, findings: Findings) -> Fold:
+    return Fold(f"{title}: {summed(findings)[:1].lower()}{summed(findings)[1:]}", tuple(checks(findings)) if findings
+                else (), any(each["severity"] == "error" for each in findings))
+
+
+def _grouped(findings: Findings) -> dict[str, list[Mapping[str, Any]]]:
+    groups: dict[str, list[Mapping[str, Any]]] = {"The attacks": [], "The network": [], "The data": []}
+    for each in findings:
+        kind = "The attacks" if each.get("topic") == SOUNDNESS else "The network" if each.get("code") else "The data"
+        groups[kind].append(each)
+    return {title: rows for title, rows in groups.items() if rows}

@@ -11,7 +11,7 @@ from steadyread.metrics.summary import as_json
 from steadyread.report import forms
 from steadyread.report.hardened import hardening_cards, others_table, training_terms
 from steadyread.report.items import Cards, Figure, Fold, Heading, Item, Listing, Terms, Text, grid, notes
-from steadyread.report.marks import italic, mark
+from steadyread.report.marks import italic
 from steadyread.report.plain import Plain, failed
 from steadyread.report.section import section
 from steadyread.report.table import Column, begun, table
@@ -77,12 +77,11 @@ def _compared(plain: Plain, found: Told) -> Iterator[tuple[str, str]]:
 
 def _before_after(plain: Plain, found: Told) -> Iterator[Item]:
     yield grid(*map(Figure, ("before_after", "flips_before_after", "hardening", "hardenings")))
-    unit = [Column(plain.unit, forms.NATIVE)] if plain.unit else []
-    columns = [Column("Attack", forms.TEXT), Column(f"Change,\n{mark('keep', 'of range')}", forms.OF_RANGE), *unit,
+    columns = [Column("Attack", forms.TEXT), forms.size_column("Change", plain.unit),
                Column("Before", forms.share()), Column("After", forms.share()), Column("Difference", forms.POINTS),
                Column("Gained", forms.COUNT), Column("Lost", forms.COUNT), Column("p", forms.P_VALUE)]
     pairs: Sequence[Compared] = found["compared"]["rows"]
-    rows = [(_attack(row), row.size, *([row.size] if unit else []), *_sides(row.contrast), row.contrast.gained,
+    rows = [(_attack(row), row.size, *_sides(row.contrast), row.contrast.gained,
              row.contrast.lost, row.contrast.p) for row in pairs if row.measure != CHANGED]
     yield table(columns, begun(rows), tone="snug", above=(
         f"Accuracy in %, against the {found['compared']['against']}; the difference in points, after minus before, "
@@ -112,7 +111,7 @@ def _under_noise(pairs: Sequence[Compared]) -> Iterator[Item]:
 
 
 def _others(plain: Plain, found: Told) -> Iterator[Item]:
-    others = others_table(found, plain.unit)
+    others = others_table(found)
     if others is None:
         return
     yield Heading("Other hardenings of the same network")

@@ -6,10 +6,11 @@ from typing import Any
 from steadyread.metrics.reads import RANDOM
 from steadyread.report import forms
 from steadyread.report.items import Figure, Item, Text, grid
-from steadyread.report.marks import italic
-from steadyread.report.noise import Noise
+from steadyread.report.marks import term
+from steadyread.report.noise import Noise, Summary
 from steadyread.report.section import section
 from steadyread.report.table import Band, Cell, Column, Row, table
+from steadyread.words.numbers import percent
 
 
 @section("Random noise", of=Noise, order=600)
@@ -28,8 +29,13 @@ def random_noise(noise: Noise) -> Iterator[Item]:
         rows += [Band("Train"), *(_row(noise, mas, "train", [Cell("")] * len(draws)) for mas in trained)]
     yield table(_columns(noise, draws), rows, tone="snug", above=(
         f"Reads changed, %: mean ± SD over folds, of {s['variant']}; common draws over the doses."), note=(
-        f"{italic('Once in K')}: SAN, had only so many of the {s['trials']} draws been made."))
+        f"Once in K: {term('SAN')}, had only so many of the {s['trials']} draws been made.{_allowed(s)}"))
     yield grid(*map(Figure, ("doses", "sar_random_test", "sar_random_train")))
+
+
+def _allowed(s: Summary) -> str:
+    return "" if s["zero_allows"] is None else (
+        f" No flip in {s['trials']} draws still allows a {term('SAR')} of {percent(s['zero_allows'])}.")
 
 
 def _columns(noise: Noise, draws: Sequence[str]) -> list[Column]:

@@ -1,12 +1,10 @@
-"""Every data set in short: its verdict, its hardening's, and what the checks found."""
+"""Every data set in short: its verdict, and its hardening's."""
 
 from collections.abc import Iterator
 
-from steadyread.metrics.across_sets import findings_of
 from steadyread.report.items import Heading, Item, Note, Notes, Text
 from steadyread.report.marks import code
 from steadyread.report.section import section
-from steadyread.report.sections.believe import checks
 from steadyread.report.sets import Sets
 
 
@@ -20,5 +18,4 @@ def set_by_set(sets: Sets) -> Iterator[Item]:
             yield Text(each["hardening"]["verdict"])
         if each["failed"]:
             yield Notes((Note("error", "A later step of this set failed", each["failed"], tag="failed"),))
-        yield from checks(findings_of(each))
         yield Text(f"Its own page: {code(f'{name}/report.html')}", "soft")
