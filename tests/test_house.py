@@ -19,16 +19,16 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST = 400
 FLOORS = {
     8: ("workflows",),
-    7: ("assessed", "comparing", "frames", "networks", "cli", "console", "ending", "options", "flags", "starting",
-        "__main__"),
+    7: ("assessed", "comparing", "frames", "networks", "cli", "console", "ending", "manual", "options", "flags",
+        "starting", "__main__"),
     6: ("study", "jobs", "noise_measure", "noise_show", "noise_explain", "stored"),
     5: ("report",),
     4: ("assessment", "gates", "interop", "set_aside", "suitability", "training", "checks", "picturing"),
     3: ("attacks", "charts", "explain"),
     2: ("threats", "classifier", "cases", "words", "store"),
     1: ("types", "units", "errors", "extras", "names", "files", "heads", "limits", "locks", "convolutions", "findings",
-        "pictured", "progress", "folder_lock", "records", "metrics", "models", "registry", "whole_files", "workers",
-        "_version"),
+        "pictured", "progress", "terminal", "folder_lock", "records", "metrics", "models", "registry", "whole_files",
+        "workers", "_version"),
 }
 FLOOR = {room: floor for floor, rooms in FLOORS.items() for room in rooms}
 # Rooms that count, draw or say: torch is never imported with them.

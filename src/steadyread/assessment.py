@@ -29,7 +29,7 @@ from steadyread.classifier import Classifier, margin_of, prediction_of
 from steadyread.errors import Doubt, InputRefused, UsageError
 from steadyread.folder_lock import locked
 from steadyread.picturing import Album
-from steadyread.progress import Progress, at_work, note, quiet
+from steadyread.progress import Progress, at_work, in_pieces, note, quiet
 from steadyread.suitability import refuse_unsuited
 from steadyread.types import Batch, Case, Labels
 
@@ -115,7 +115,8 @@ def _in_blocks(work: Callable[[Sequence[Case]], list[dict[str, object]]], cases:
     aside = set_aside.stored(kept.folder) if kept else {}
     todo = _places_to_do(cases, done, aside, size)
     tables: list[pa.Table] = []
-    for block, places in progress(todo.items(), len(todo), "assessing"):
+    for block in in_pieces(progress, {block: len(places) for block, places in todo.items()}, "assessing images"):
+        places = todo[block]
         held, failed = set_aside.loaded(cases, places)
         rows, more = set_aside.case_by_case(work, held)
         failed += [(case.id, problem) for case, problem in more]

@@ -12,6 +12,7 @@ from steadyread._version import __version__
 from steadyread.ending import exit_code_of, printed
 from steadyread.errors import GateFailed, InputRefused, Partial, UsageError
 from steadyread.flags import Flag
+from steadyread.manual import Command, Group
 from steadyread.options import Given, flags_of, in_flags, named, named_by_data
 from steadyread.progress import doubts_noted, note
 from steadyread.starting import begin, use_threads
@@ -19,15 +20,15 @@ from steadyread.starting import begin, use_threads
 if TYPE_CHECKING:
     from steadyread.jobs.run import Done
 
-app = typer.Typer(name="steadyread", add_completion=False, no_args_is_help=True, rich_markup_mode=None,
-                  pretty_exceptions_enable=False, help="How steady is an imaging classifier's read? Finds the "
+START, FINISHED, DATA = "Start", "A finished run", "Data and networks"     # the panels of commands
+app = typer.Typer(name="steadyread", cls=Group, add_completion=False, no_args_is_help=True, rich_markup_mode=None,
+                  pretty_exceptions_enable=False, help="How steady is an imaging classifier's read?\n\nFinds the "
                   "smallest change that flips each image, and the cases that a human should read instead.",
-                  epilog="Exit codes: 0 done, 1 a gate of --fail-below not met or an error of check, 2 usage, "
+                  epilog="Exit codes: 0 done, 1 a gate of --fail-below not met or an error found by check, 2 usage, "
                   "3 input refused, 4 partial, 70 an unforeseen fault (--debug shows where), 130 interrupted, 141 "
-                  "the reader of stdout is gone; after 4 and 130 the same command goes on.")
-noise = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Noise power spectra of CT: measure a "
-                    "phantom's, show what noise of one looks like.")
-app.add_typer(noise, name="noise")
+                  "the reader of stdout is gone. After 4 and 130, run the same command again to continue.")
+noise = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None, help="Measure and show the noise of CT.")
+app.add_typer(noise, name="noise", rich_help_panel=DATA)
 
 _RESULTS = (flags.OUT, flags.OVERWRITE, flags.SHOW_IDS, flags.JSON, flags.GATES, flags.TRACK, flags.SETS,
             flags.THREADS)
@@ -40,8 +41,10 @@ _ASSESSED = (flags.DATA_PATH, *_NETWORK, flags.FINDINGS, flags.FINDING, flags.CL
              flags.LIMIT, *_READ, flags.STUDY, *_PREPARED, flags.EPSILONS, flags.AGAINST, flags.QUERIES, flags.SEED)
 
 
-def command(*known: Flag, of: typer.Typer = app) -> Callable[[Callable[[Given], None]], Callable[[Given], None]]:
-    """Makes a function a command with these flags: its docstring is the help, what was typed its argument."""
+def command(panel: str, *known: Flag, of: typer.Typer = app
+            ) -> Callable[[Callable[[Given], None]], Callable[[Given], None]]:
+    """Makes a function a command with these flags: its docstring is the help (see `manual`), what was typed its
+    argument."""
     def made(work: Callable[[Given], None]) -> Callable[[Given], None]:
         def call(**typed: Any) -> None:
             work(Given(known, typed))
@@ -52,54 +55,33 @@ def command(*known: Flag, of: typer.Typer = app) -> Callable[[Callable[[Given], 
                       default=Parameter.empty if default is ... else default) for word, annotation,
         default in parameters])
         call.__annotations__ = {word: annotation for word, annotation, _ in parameters}
-        of.command(work.__name__, help=work.__doc__)(call)
+        of.command(work.__name__, cls=Command, help=work.__doc__, rich_help_panel=panel)(call)
         return work
 
     return made
 
 
-@command(flags.DATA_PATH, *_READ, flags.LIMIT, flags.EPOCHS, flags.SEED, *_RESULTS)
+@command(START, flags.DATA_PATH, *_READ, flags.LIMIT, flags.EPOCHS, flags.SEED, *_RESULTS)
 def demo(given: Given) -> None:
-    """The whole job: train a small network, assess it, write the report. Without --data on SYNTHETIC nodules."""
+    """Train a small network, assess it, report.
+
+    Without --data on SYNTHETIC nodules, in two minutes.
+
+    steadyread demo
+    steadyread demo --data images --epochs 10 --out runs/first
+    """
     _carry_out(given, {"name": named_by_data("demo", given[flags.DATA_PATH])})
 
 
-@command(flags.STUDY_FILE, flags.DATA_ROOT, flags.SCALE, flags.DATA_PATH, flags.LIMIT, flags.EPOCHS, flags.SEED,
-         flags.KEEP_GOING, *_RESULTS)
-def run(given: Given) -> None:
-    """A whole experiment from a file, of one data set or several. Every flag overrides one of its keys.
-
-    A study file that names package.module:factory runs that code: read a stranger's before you run it.
-    """
-    _carry_out(given)
-
-
-@command(flags.DATA_PATH, flags.STUDY, *_READ, flags.MODEL, flags.EPOCHS, *_PREPARED, flags.SEED, flags.OUT,
-         flags.OVERWRITE, flags.JSON, flags.SETS, flags.THREADS)
-def train(given: Given) -> None:
-    """Train a network and keep the epoch that is best on validation images. SYNTHETIC nodules without --data."""
-    settings = given.settings | ({} if given[flags.STUDY] else {"name": named_by_data("train", given[flags.DATA_PATH])})
-    begin(settings, given[flags.STUDY])
-    use_threads(given[flags.THREADS])
-    from steadyread.jobs.run import train as train_study
-    from steadyread.progress import progress
-    from steadyread.study import read_studies
-
-    stated = read_studies(given[flags.STUDY], *_above(given, settings))
-    _say(given, train_study(stated, given[flags.OUT], progress, given[flags.OVERWRITE]), "train_lines")
-
-
-@command(*_ASSESSED, flags.QUICK, *_RESULTS)
-def assess(given: Given) -> None:
-    """Assess a trained network: attacks, checks, triage, report. Weights written by `train` need no other flag."""
-    _carry_out(given, named(given))
-
-
-@command(*_ASSESSED, flags.JSON, flags.SETS, flags.THREADS)
+@command(START, *_ASSESSED, flags.JSON, flags.SETS, flags.THREADS)
 def check(given: Given) -> None:
-    """The commonest mistakes, in thirty seconds, before any attack: scale, channels, head, classes, threshold, leaks.
+    """Find common mistakes before any attack.
 
-    Takes the flags of assess. Exit code 1 where a rule of severity error fires.
+    In thirty seconds: scale, channels, head, classes, threshold, leaks. Takes the flags of assess. Exit code 1 where
+    a rule of severity error fires.
+
+    steadyread check --data images --weights model.safetensors
+    steadyread check --data images --model net.onnx --bounds 0,255 --output logit
     """
     settings, study = given.settings, given[flags.STUDY]
     begin(settings, study)
@@ -120,12 +102,43 @@ def check(given: Given) -> None:
         raise GateFailed(f"errors before any attack: {codes}")
 
 
-@command(flags.SOME_RUN, flags.TRAINING_SIZE, flags.METHOD, flags.HARDENING_EPOCHS, flags.SCRATCH, flags.DATA_PATH,
-         flags.TEST_DATA, *_NETWORK, flags.LIMIT, *_READ, flags.STUDY, *_PREPARED, flags.SEED, *_RESULTS)
-def harden(given: Given) -> None:
-    """Train a network further on attacked images, assess it anew, and compare: steadier, and at what cost?
+@command(START, *_ASSESSED, flags.QUICK, *_RESULTS)
+def assess(given: Given) -> None:
+    """Attack a trained network and report.
 
-    With a RUN, --data gives the images to train on where the run kept none, as one of given weights does.
+    Attacks, checks, triage, report. Weights written by `train` need no other flag.
+
+    steadyread assess --data images --weights model.safetensors
+    steadyread assess --data images --model net.onnx --bounds 0,255 --output logit --quick
+    """
+    _carry_out(given, named(given))
+
+
+@command(START, flags.STUDY_FILE, flags.DATA_ROOT, flags.SCALE, flags.DATA_PATH, flags.LIMIT, flags.EPOCHS, flags.SEED,
+         flags.KEEP_GOING, *_RESULTS)
+def run(given: Given) -> None:
+    """Carry out a study from a file.
+
+    Of one data set or several, under any threat. A flag overrides the key that it stands for. A study file that names
+    package.module:factory runs that code: read a stranger's before you run it.
+
+    steadyread run study.toml
+    steadyread run study.toml --limit 50 --set seed=1 --out runs/small
+    """
+    _carry_out(given)
+
+
+@command(FINISHED, flags.SOME_RUN, flags.TRAINING_SIZE, flags.METHOD, flags.HARDENING_EPOCHS, flags.SCRATCH,
+         flags.DATA_PATH, flags.TEST_DATA, *_NETWORK, flags.LIMIT, *_READ, flags.STUDY, *_PREPARED, flags.SEED,
+         *_RESULTS)
+def harden(given: Given) -> None:
+    """Harden a network and compare before and after.
+
+    Trains it further on attacked images and assesses it anew: steadier, and at what cost? With a RUN, --data gives the
+    images to train on where the run kept none, as one of given weights does.
+
+    steadyread harden runs/demo
+    steadyread harden runs/demo --method trades --epsilon '2.8 HU'
     """
     folder, data, test_data = given[flags.SOME_RUN], given[flags.DATA_PATH], given[flags.TEST_DATA]
     more = {} if given[flags.TRAINING_SIZE] or given[flags.STUDY] else {"hardening__epsilon": "auto"}
@@ -146,9 +159,15 @@ def harden(given: Given) -> None:
     _carry_out(given, more)
 
 
-@command(flags.RUN, flags.OF_NETWORK, flags.WITHHOLD, flags.RESAMPLED, flags.OUT, flags.JSON)
+@command(FINISHED, flags.RUN, flags.OF_NETWORK, flags.WITHHOLD, flags.RESAMPLED, flags.OUT, flags.JSON)
 def triage(given: Given) -> None:
-    """Which reads of a run to withhold for a human; writes the list as triage.csv. Needs no model."""
+    """List the reads that a human should take.
+
+    Writes the list as triage.csv. Needs no model.
+
+    steadyread triage runs/demo
+    steadyread triage runs/demo --withhold 0.1 --out handed-over
+    """
     from steadyread.stored import triage_run
 
     _say(given, triage_run(given[flags.RUN], given[flags.WITHHOLD], given[flags.RESAMPLED], given[flags.OUT],
@@ -156,10 +175,16 @@ def triage(given: Given) -> None:
          "triage_lines")
 
 
-@command(flags.RUN, flags.CASE_IDS, flags.FOLD, flags.LAYER, flags.SEEN_MAS, flags.SEEN_ATTACK, flags.MODEL,
+@command(FINISHED, flags.RUN, flags.CASE_IDS, flags.FOLD, flags.LAYER, flags.SEEN_MAS, flags.SEEN_ATTACK, flags.MODEL,
          flags.SHOW_IDS, flags.OUT, flags.JSON, flags.THREADS)
 def explain(given: Given) -> None:
-    """What a network of a noise study looks at in some cases, with and without noise: attention, features, slices."""
+    """Show what a network looks at under CT noise.
+
+    Some cases of a noise study, with and without noise: attention, features, slices.
+
+    steadyread explain runs/noise
+    steadyread explain runs/noise --case nodule-17 --mas 50 --attack rings
+    """
     begin({"data__path": given[flags.RUN]})
     use_threads(given[flags.THREADS])
     from steadyread.noise_explain import Explaining, explain_run
@@ -170,18 +195,30 @@ def explain(given: Given) -> None:
     _say(given, explain_run(given[flags.RUN], how, given[flags.OUT], progress, given[flags.SHOW_IDS]), "explain_lines")
 
 
-@command(flags.RUN, flags.RESAMPLED, flags.SHOW_IDS, flags.OUT, flags.JSON)
+@command(FINISHED, flags.RUN, flags.RESAMPLED, flags.SHOW_IDS, flags.OUT, flags.JSON)
 def report(given: Given) -> None:
-    """Write the report of a run anew from its stored files. Needs no model."""
+    """Write the report of a run again.
+
+    From its stored files; needs no model.
+
+    steadyread report runs/demo
+    steadyread report runs/demo --out elsewhere --show-ids
+    """
     from steadyread.stored import report_run
 
     _say(given, report_run(given[flags.RUN], given[flags.RESAMPLED], given[flags.OUT], given[flags.SHOW_IDS]),
          "run_lines")
 
 
-@command(flags.AUDITED, *_READ, flags.STRICT, flags.SEED, flags.OUT, flags.JSON)
+@command(DATA, flags.AUDITED, *_READ, flags.STRICT, flags.SEED, flags.OUT, flags.JSON)
 def audit(given: Given) -> None:
-    """What a data set holds that would spoil a study: duplicates, leaks, split patients, missing files."""
+    """Find what in a data set would spoil a study.
+
+    Duplicates, leaks, patients in two parts, missing files.
+
+    steadyread audit images
+    steadyread audit list.csv --root images --strict
+    """
     data = given[flags.AUDITED]
     begin({"data__path": data})
     from steadyread.jobs.audit import audit_data
@@ -194,19 +231,53 @@ def audit(given: Given) -> None:
         raise InputRefused(f"{data}: {found['refused']}")
 
 
-@command(flags.NETWORK, flags.JSON)
+@command(DATA, flags.DATA_PATH, flags.STUDY, *_READ, flags.MODEL, flags.EPOCHS, *_PREPARED, flags.SEED, flags.OUT,
+         flags.OVERWRITE, flags.JSON, flags.SETS, flags.THREADS)
+def train(given: Given) -> None:
+    """Train a network on images of yours.
+
+    Keeps the epoch that is best on validation images. SYNTHETIC nodules without --data.
+
+    steadyread train --data images
+    steadyread train --data images --size 64 --epochs 20 --out runs/net
+    """
+    settings = given.settings | ({} if given[flags.STUDY] else {"name": named_by_data("train", given[flags.DATA_PATH])})
+    begin(settings, given[flags.STUDY])
+    use_threads(given[flags.THREADS])
+    from steadyread.jobs.run import train as train_study
+    from steadyread.progress import progress
+    from steadyread.study import read_studies
+
+    stated = read_studies(given[flags.STUDY], *_above(given, settings))
+    _say(given, train_study(stated, given[flags.OUT], progress, given[flags.OVERWRITE]), "train_lines")
+
+
+@command(DATA, flags.NETWORK, flags.JSON)
 def inspect(given: Given) -> None:
-    """What a file or folder of a network is: format, input, head, classes, gradients, and the command to go on with."""
+    """Say what the file of a network holds.
+
+    Format, input, head, classes, gradients, and the command to go on with.
+
+    steadyread inspect net.onnx
+    steadyread inspect keras_folder --json
+    """
     note(f"reading {given[flags.NETWORK]}")
     from steadyread.networks import inspected
 
     _say(given, inspected(given[flags.NETWORK]), "network_lines")
 
 
-@command(flags.SOURCES, flags.DIFFERENCE, flags.ROIS, flags.SIDE, flags.SLICES, flags.DETREND, flags.TAPER, flags.MAS,
-         flags.PIXEL_SPACING, flags.ARRAY, flags.OFFSET, flags.SERIES, flags.OUT, flags.JSON, of=noise)
+@command("Commands", flags.SOURCES, flags.DIFFERENCE, flags.ROIS, flags.SIDE, flags.SLICES, flags.DETREND,
+         flags.TAPER, flags.MAS, flags.PIXEL_SPACING, flags.ARRAY, flags.OFFSET, flags.SERIES, flags.OUT,
+         flags.JSON, of=noise)
 def measure(given: Given) -> None:
-    """The noise power spectrum of a phantom series: CSV, picture, sigma, peak and mean frequency."""
+    """Measure the noise power spectrum of a phantom.
+
+    Gives a CSV, a picture, sigma, peak and mean frequency.
+
+    steadyread noise measure phantom
+    steadyread noise measure scan_1 scan_2 --difference --roi 100,100,64
+    """
     note(f"reading {given[flags.SOURCES][0]}")
     from steadyread.noise_measure import Measurement, measure_noise
 
@@ -216,10 +287,16 @@ def measure(given: Given) -> None:
     _say(given, measure_noise(given[flags.SOURCES], how, given[flags.OUT]), "noise_lines")
 
 
-@command(flags.SPECTRUM, flags.DOSES, flags.PIXELS, flags.GRID, flags.DRAWS, flags.REFERENCE_MAS, flags.SEED, flags.OUT,
-         flags.JSON, of=noise)
+@command("Commands", flags.SPECTRUM, flags.DOSES, flags.PIXELS, flags.GRID, flags.DRAWS, flags.REFERENCE_MAS,
+         flags.SEED, flags.OUT, flags.JSON, of=noise)
 def show(given: Given) -> None:
-    """A spectrum at each dose: given, one draw of it, and what is measured in many ([B] Fig. A1)."""
+    """Show what noise of a spectrum looks like.
+
+    At each dose: the spectrum as given, one draw of it, and what is measured in many ([B] Fig. A1).
+
+    steadyread noise show soft
+    steadyread noise show spectrum.csv --mas 20,50 --reference-mas 100
+    """
     from steadyread.noise_show import Showing, show_noise
 
     how = Showing(given[flags.PIXELS], given[flags.GRID], given[flags.DRAWS], given[flags.SEED] or 0,
@@ -233,7 +310,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return in_flags(text, flags_of(typer.main.get_command(app), argv))
 
     with doubts_noted():
-        return exit_code_of(lambda debugging: app(args=list(argv) if argv is not None else None,
+        return exit_code_of(lambda debugging: app(args=list(argv) if argv is not None else None, prog_name="steadyread",
                                                   standalone_mode=False, obj=debugging), in_its_words)
 
 

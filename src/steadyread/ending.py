@@ -24,6 +24,7 @@ from steadyread.errors import (
     unwritable,
 )
 from steadyread.names import one_line
+from steadyread.terminal import screen_of
 
 INTERRUPTED = 130
 _LONGEST = 300   # letters of a message that is not ours
@@ -98,7 +99,11 @@ def _said(problem: BaseException, debugging: Debugging, words: Callable[[str], s
     if isinstance(problem, KeyboardInterrupt | typer.Abort):
         return _interrupted()
     if hasattr(problem, "format_message"):   # typer's own, about flags
-        _complain(f"{problem.format_message()} (see steadyread --help)")
+        of = getattr(problem, "ctx", None)
+        if of is not None and type(problem).__name__ == "NoArgsIsHelpError":
+            _complain(of.get_help(), whole=True)
+        else:
+            _complain(f"{problem.format_message()} (see {of.command_path if of else 'steadyread'} --help)")
         return int(getattr(problem, "exit_code", UsageError.exit_code))
     known = understood(problem)
     if debugging.on:
@@ -149,6 +154,8 @@ def _interrupted() -> int:
     return INTERRUPTED
 
 
-def _complain(message: object) -> None:
+def _complain(message: object, whole: bool = False) -> None:
+    """On stderr: a message as one line, wrapped on a terminal, or a `whole` text as it is."""
+    text = str(message) if whole else "\n".join(screen_of(sys.stderr).wrapped(f"steadyread: {one_line(message)}"))
     with suppress(OSError):   # where stderr cannot be written either, the code alone must do
-        print(f"steadyread: {one_line(message)}", file=sys.stderr, flush=True)
+        print(text, file=sys.stderr, flush=True)

@@ -4,17 +4,23 @@ import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 import typer
 
 from steadyread.errors import UsageError
 from steadyread.limits import MOST_SEED
 
+# The sections of a study, each with the panel of a help that its keys stand in.
+_PANELS = {"data": "Images", "preparation": "Preparation", "model": "Network", "attacks": "Attacks",
+           "hardening": "Hardening", "training": "Training", "gates": "Results", "track": "Results", "seed": "Run",
+           "scale": "Run"}
+
 
 @dataclass(frozen=True)
 class Flag:
     """A flag. `key` is that of the study, "" where it is the command's own; `reads` makes a setting of what was typed.
+    `panel` is that of the help it stands in, where its section does not say.
 
     Without dashes in its name it is an argument, which must be given unless `default` says otherwise.
     """
@@ -28,6 +34,14 @@ class Flag:
     least: float | None = None
     most: float | None = None
     reads: Callable[[Any, str], Any] | None = None
+    panel: str = ""
+
+    @property
+    def panelled(self) -> str:
+        """The panel of a help that it stands in: its own, else that of its section of a study."""
+        if self.argument:
+            return "Arguments"
+        return self.panel or _PANELS.get(self.key.partition(".")[0], "Options")
 
     @property
     def word(self) -> str:
@@ -43,10 +57,17 @@ class Flag:
         """Its annotation and its default, as typer takes them."""
         kind = self.type if self.type is bool or self.default is not None else self.type | None
         if self.argument:
-            return Annotated[kind, typer.Argument(metavar=self.metavar or self.name, help=self.help)], self.default
+            return Annotated[kind, typer.Argument(metavar=self.metavar or self.name, help=self.help,
+                                                  rich_help_panel=self.panelled)], self.default
         default = False if self.type is bool else self.default
-        return Annotated[kind, typer.Option(self.name, help=self.help, metavar=self.metavar, min=self.least,
-                                            max=self.most)], default
+        return Annotated[kind, typer.Option(self.name, help=self.help, metavar=self.metavar or self._taken(),
+                                            min=self.least, max=self.most, rich_help_panel=self.panelled)], default
+
+    def _taken(self) -> str | None:
+        """What stands for its value in a help, where it does not say: None for a switch."""
+        if self.type is bool:
+            return None
+        return "|".join(get_args(self.type)) or {int: "N", float: "X", Path: "PATH"}.get(self.type, "TEXT")
 
     def value(self, typed: Any) -> Any:
         """The setting that was typed.
@@ -146,12 +167,12 @@ def named_values(texts: list[str], flag: str) -> dict[str, Any]:
 
 _MANY = list[str]
 OUT = Flag("--out", "Folder for the results. Default: one under runs/, and the next free one where that holds a run of "
-           "other settings.", type=Path)
+           "other settings.", type=Path, panel="Results")
 OVERWRITE = Flag("--overwrite", "Where the folder holds a run of other settings, keep that as NAME.old-1 and begin "
-                 "anew. Nothing is deleted.", type=bool)
+                 "anew. Nothing is deleted.", type=bool, panel="Results")
 SHOW_IDS = Flag("--show-ids", "Show ids of cases and patients and whole paths in reports, not pseudonyms and file "
-                "names. Not for sharing.", type=bool)
-JSON = Flag("--json", "Print one JSON object on stdout instead of text.", type=bool)
+                "names. Not for sharing.", type=bool, panel="Results")
+JSON = Flag("--json", "Print one JSON object on stdout instead of text.", type=bool, panel="Results")
 GATES = Flag("--fail-below", "Exit with 1 below this, such as 'robust_accuracy@0.002 range=0.5' or 'auc=0.8'. "
              "Repeatable.", "gates.fail_below", _MANY, metavar="GATE")
 TRACK = Flag("--track", "Hand the finished run to a tracker of experiments: mlflow or wandb. Repeatable.",
@@ -159,11 +180,11 @@ TRACK = Flag("--track", "Hand the finished run to a tracker of experiments: mlfl
 SEED = Flag("--seed", "Seed for the split, training and all random draws. Default: 0.", "seed", int, metavar="N",
             least=0, most=MOST_SEED)
 RESAMPLED = Flag("--seed", "Seed by which the intervals are resampled. Default: the run's own.", type=int, metavar="N",
-                 least=0, most=MOST_SEED)
-THREADS = Flag("--threads", "CPU threads. Default: all cores.", type=int, metavar="N", least=1)
+                 least=0, most=MOST_SEED, panel="Run")
+THREADS = Flag("--threads", "CPU threads. Default: all cores.", type=int, metavar="N", least=1, panel="Run")
 SETS = Flag("--set", "Any key of a study, such as attacks.settings.pgd.steps=20. Repeatable.", type=_MANY,
-            metavar="KEY=VALUE")
-STUDY = Flag("--study", "Begin with this study's keys.", type=Path, metavar="FILE")
+            metavar="KEY=VALUE", panel="Run")
+STUDY = Flag("--study", "Begin with this study's keys.", type=Path, metavar="FILE", panel="Run")
 STUDY_FILE = Flag("study", "The experiment.", type=Path, default=..., metavar="STUDY.toml")
 RUN = Flag("folder", "The folder of a run.", type=Path, default=..., metavar="RUN")
 SOME_RUN = Flag("folder", "The folder of a finished run, whose network is hardened. Else state data and network as for "
@@ -171,7 +192,7 @@ SOME_RUN = Flag("folder", "The folder of a finished run, whose network is harden
 
 DATA_PATH = Flag("--data", "Images: a folder or a file.", "data.path", metavar="PATH")
 TEST_DATA = Flag("--test-data", "The images to assess; those of --data are then for hardening alone. Default: a third "
-                 "of --data, by patient.", metavar="PATH")
+                 "of --data, by patient.", metavar="PATH", panel="Images")
 AUDITED = Flag("data", "A folder or a file.", default=..., metavar="DATA")
 LAYOUT = Flag("--layout", "Layout of the data. Default: recognised.", "data.layout", metavar="NAME")
 EXCLUDE = Flag("--exclude", "Images or folders to leave out, such as '*_overlay*'. Repeatable.",
@@ -199,9 +220,11 @@ FIT = Flag("--fit", "cut (the ends of longer sides, before), shorter (resize the
 TRANSFORM = Flag("--transform", "A preparation of your own, file.py:function of an image (channels, rows, columns); "
                  "the scale that it gives values is undone. Its code is run.", "preparation.transform", metavar="CODE")
 SPACING = Flag("--spacing", "Resample to this pixel spacing.", "preparation.spacing_mm", float, metavar="MM")
-DATA_ROOT = Flag("--data-root", "What a relative data.path begins at. Default: the current folder.", type=Path)
+DATA_ROOT = Flag("--data-root", "What a relative data.path begins at. Default: the current folder.", type=Path,
+                 panel="Images")
 SCALE = Flag("--scale", "Which of the study's [scales] tables.", "scale", metavar="NAME")
-KEEP_GOING = Flag("--keep-going", "A data set that fails does not stop the others; exit code 4 then.", type=bool)
+KEEP_GOING = Flag("--keep-going", "A data set that fails does not stop the others; exit code 4 then.", type=bool,
+                  panel="Run")
 
 MODEL = Flag("--model", "A file or folder that holds a network (Keras, ONNX, TorchScript, Hugging Face); a NET.toml "
              "that says what is known of one; package.module:factory or file.py:factory, with --weights; or vgg16.",

@@ -1,17 +1,23 @@
-"""Time left on long work: a bar on a terminal, a plain line now and then where there is none."""
+"""Time left on long work: bars on a terminal, where finished work leaves a line with its time; else a plain line now
+and then."""
 
 import logging
 import sys
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Protocol, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TextIO, TypeVar
 
 from steadyread.errors import Doubt
 from steadyread.names import shown
+from steadyread.terminal import is_clever, screen_of
+
+if TYPE_CHECKING:
+    from rich.progress import Progress as Bars
+    from rich.progress import Task
 
 T = TypeVar("T")
 # What the work is called; a function is called after each item, and what it says then is said then.
@@ -26,9 +32,28 @@ def note(message: str) -> None:
     logging.getLogger("steadyread").warning("steadyread: %s", shown(message))
 
 
+class _OnStderr(logging.Handler):
+    """Notes as lines of standard error, which part no word on a terminal."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with suppress(OSError, ValueError):
+            print("\n".join(screen_of(sys.stderr).wrapped(record.getMessage())), file=sys.stderr, flush=True)
+
+
 @contextmanager
 def doubts_noted() -> Iterator[None]:
-    """Within, what is warned of as a `Doubt` is noted, each once; other warnings are as before."""
+    """Within, notes are lines of standard error, and what is warned of as a `Doubt` is noted, each once; other
+    warnings are as before."""
+    usual, logging.lastResort = logging.lastResort, _OnStderr(logging.WARNING)     # where nobody else listens
+    try:
+        with _doubts():
+            yield
+    finally:
+        logging.lastResort = usual
+
+
+@contextmanager
+def _doubts() -> Iterator[None]:
     with warnings.catch_warnings():
         shown_before = warnings.showwarning
 
@@ -60,13 +85,13 @@ def progress(items: Iterable[T], total: int, label: Label, out: TextIO | None = 
              ) -> Iterator[T]:
     """The items, with the time left on `out` (standard error if None).
 
-    A bar where `out` is a terminal; else a plain line when the work has begun and one at most every thirty seconds,
-    whether an item is done by then or not, and nothing for work that ends in less than a second. A label that is a
-    function gets a line of its own after each item, bar or not.
+    A bar where `out` is a terminal, and a line with a tick and its time once the work is done; else a plain line when
+    the work has begun and one at most every thirty seconds, whether an item is done by then or not. Nothing stays of
+    work that ends in less than a second. A label that is a function gets a line of its own after each item, bar or not.
     """
     stream = sys.stderr if out is None else out
-    if stream.isatty():
-        return _bar(items, total, label, stream)
+    if is_clever(stream):
+        return _bar(items, total, label, stream, (pace or PACE)[0])
     return _lines(items, total, label, stream, pace or PACE)
 
 
@@ -97,20 +122,74 @@ def at_work(progress: Progress, label: str, work: Callable[[], T]) -> T:
     return answer
 
 
-def _bar(items: Iterable[T], total: int, label: Label, out: TextIO) -> Iterator[T]:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
-    from rich.progress import Progress as Bar
+def in_pieces(progress: Progress, pieces: Mapping[T, int], label: str) -> Iterator[T]:
+    """The pieces of some work, one by one; what is counted are the items in them, so many in each."""
+    ticks = iter(progress(range(total := sum(pieces.values())), total, label))
+    next(ticks, None)      # the first has begun
+    for piece, size in pieces.items():
+        yield piece
+        for _ in range(size):
+            next(ticks, None)
 
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(),
-               TimeRemainingColumn())
-    with Bar(*columns, console=Console(file=out), transient=True) as bar:
-        task = bar.add_task(_told(label), total=total)
-        for done, item in enumerate(items, start=1):
-            yield item
-            bar.update(task, advance=1, description=_told(label))
-            if callable(label):
-                bar.console.print(f"{_told(label)}: {done} of {total}", highlight=False, markup=False)
+
+_LIVE: list["Bars"] = []      # what draws the bars of the work under way, if any does
+
+
+@contextmanager
+def _bars(out: TextIO) -> Iterator["Bars"]:
+    """What draws bars on the terminal: one for all work that goes on at a time, each within the other."""
+    if _LIVE:
+        yield _LIVE[0]
+        return
+    from rich.console import Console
+    from rich.progress import Progress as Bars
+    from rich.progress import ProgressColumn
+    from rich.text import Text
+
+    class Line(ProgressColumn):
+        def render(self, task: "Task") -> Text:
+            return Text(_drawn(task, out), no_wrap=True, overflow="crop")
+
+    with Bars(Line(), console=Console(file=out), transient=True) as bars:
+        _LIVE.append(bars)
+        try:
+            yield bars
+        finally:
+            _LIVE.clear()
+
+
+def _drawn(task: "Task", out: TextIO) -> str:
+    """A bar as one line: the label, cut where there is no room, how many are done, the time left."""
+    screen, total = screen_of(out), int(task.total or 1)
+    count = f" {int(task.completed)}/{total}" if total > 1 else ""
+    left = f" {duration(task.time_remaining)} left" if task.time_remaining else ""
+    behind = f" {screen.bar(task.completed / total, 12)}{count}{left}" if total > 1 else " ..."
+    room = (screen.width or 80) - 1 - len(behind)
+    label = task.description if len(task.description) <= room else f"{task.description[:room - 1]}…"
+    return f"{label}{behind}"
+
+
+def _bar(items: Iterable[T], total: int, label: Label, out: TextIO, short: float) -> Iterator[T]:
+    began, done, screen = time.monotonic(), 0, screen_of(out)
+    with _bars(out) as bars:
+        task = bars.add_task(_told(label), total=total)
+
+        def stay(first: str, text: str) -> None:
+            for line in screen.wrapped(text, first):
+                bars.console.print(line, highlight=False, markup=False, no_wrap=True, crop=False)
+
+        try:
+            for item in items:
+                yield item
+                done += 1
+                bars.update(task, completed=done, description=_told(label))
+                if callable(label):
+                    stay("", f"{_told(label)}: {done} of {total}")
+        finally:
+            bars.remove_task(task)
+        took = time.monotonic() - began
+        if done and took >= short:
+            stay(f"{screen.sign('✓')} ", f"{_told(label)}: {f'{done} in ' if total > 1 else ''}{duration(took)}")
 
 
 @dataclass

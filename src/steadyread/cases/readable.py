@@ -22,7 +22,7 @@ def readable(raw: Cases, ready: Cases | None = None, progress: Progress = quiet)
     ready = raw if ready is None else ready
     unread: dict[str, str] = {}
     first: Exception | None = None
-    for row, prepared in progress(zip(raw.rows, ready.rows, strict=True), len(raw), "reading"):
+    for row, prepared in progress(zip(raw.rows, ready.rows, strict=True), len(raw), "reading images"):
         try:
             refuse_non_finite(ready.load(prepared), prepared)
         except NO_CASE:

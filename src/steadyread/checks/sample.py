@@ -18,7 +18,7 @@ from steadyread.classifier import Classifier, prediction_of
 from steadyread.errors import Doubt, HeadRefused
 from steadyread.findings import Finding, Severity
 from steadyread.metrics.paired_tests import holm, sign_flip_test
-from steadyread.progress import Progress, quiet
+from steadyread.progress import Progress, in_pieces, quiet
 from steadyread.set_aside import case_by_case
 from steadyread.types import Batch, Case, Labels, Logits
 
@@ -218,7 +218,8 @@ def sampled(classifier: Classifier, whole: Cases, stated: Stated | None = None, 
     places: list[int] = []
     logits: list[Tensor] = []
     problem, reading_time = "", 0.0
-    for start in progress(range(0, len(order), _CHUNK), -(-len(order) // _CHUNK), "preflight: reading images"):
+    starts = {start: min(_CHUNK, len(order) - start) for start in range(0, len(order), _CHUNK)}
+    for start in in_pieces(progress, starts, "preflight: reading images"):
         if logits and clock.over(1 / _SHARE):
             break
         more = [(place, case) for place, case in _loaded(cases, order[start:start + _CHUNK])

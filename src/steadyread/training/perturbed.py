@@ -25,7 +25,7 @@ from steadyread.cases.row import Pixels, Row
 from steadyread.classifier import Classifier, prediction_of
 from steadyread.errors import InputRefused, PlanDiffers, UsageError
 from steadyread.files import HUNT
-from steadyread.progress import Progress, quiet
+from steadyread.progress import Progress, in_pieces, quiet
 from steadyread.threats import CTNoise
 from steadyread.types import Batch, Images, Labels
 
@@ -100,7 +100,8 @@ def hunted(classifier: Classifier, cases: Cases, hunt: Hunt, folder: Path, progr
     _settle(classifier, cases, hunt, folder)
     blocks = range(-(-len(cases) // _BLOCK))
     left = [block for block in blocks if not _finished(folder, block)]
-    for block in progress(left, len(left), "searching"):
+    for block in in_pieces(progress, {block: min(_BLOCK, len(cases) - block * _BLOCK) for block in left},
+                           "searching the noise of cases"):
         images, told = _searched(classifier, cases, hunt, block)
         path = _file(folder, block, "json")
         if path.exists() and records.read_json(path)["perturbations"] != told["perturbations"]:
