@@ -34,6 +34,7 @@ GOLDEN = Path(__file__).parent / "golden" / "rows.json"
 KEYS = ("case_id", "patient_id", "data", "part", "fold", "model", "stage", "label", "against", "attack", "threat",
         "size", "unit", "seed")
 _UNTOLD = {"versions", "version", "seconds", "topic"}
+_DRAWN = ("records", "figures", "flips", "redraws")      # folders whose files have tests of their own
 _NOT_COMPUTED = {"study.json", "salt.txt", "summary.json", "report.html", "report.md"}
 
 VGG = {"arguments": {"width": 0.05, "norm": True, "convolutions": [1, 1, 1, 1, 1]}}
@@ -142,7 +143,7 @@ def digests(folder: Path) -> dict[str, dict[str, Any]]:
     keys = {name: _digest(json.dumps(table.select(KEYS).to_pydict())) for name, table in tables.items()}
     computed = {name: {"rows": _columns(table.drop_columns(["version"]))} for name, table in tables.items()}
     for path in sorted(folder.rglob("*")):
-        if path.is_file() and path.name not in _NOT_COMPUTED and path.parent.name not in ("records", "figures", "flips", "redraws"):
+        if path.is_file() and path.name not in _NOT_COMPUTED and path.parent.name not in _DRAWN:
             told = _told(path)
             if told is not None:
                 computed.setdefault(str(path.parent.relative_to(folder)), {})[path.name] = told

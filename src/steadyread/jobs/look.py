@@ -18,10 +18,11 @@ from steadyread.attacks.random_noise import sizes_at
 from steadyread.cases import Cases, collate, limit
 from steadyread.classifier import Classifier, prediction_of
 from steadyread.files import ATTACKED, CONVERGENCE, COUNTED, EXAMPLES, IMAGES, NOISE_EXAMPLES
-from steadyread.jobs.attacks import made, noise_of
+from steadyread.jobs.attacks import made, noise_of, pixel_attacks
 from steadyread.jobs.examples import write_attacked, write_examples
 from steadyread.jobs.material import Material
 from steadyread.jobs.networks import members_of
+from steadyread.jobs.pictures import picture_flips, picture_redraws, shown_cases
 from steadyread.jobs.plan import Job, attack_seed, training_seed
 from steadyread.jobs.scores import write_scores
 from steadyread.jobs.seeing import Look, write_seen
@@ -70,6 +71,9 @@ def look_at_pixels(assessed: Assessed, progress: Progress) -> None:
     for name, write in ((EXAMPLES, write_examples), (ATTACKED, write_attacked)):
         if not (folder / name).exists():
             write(classifier, assessed.test, assessed.table, folder, study.seed)
+    at_work(progress, "walking to the flips", lambda: picture_flips(
+        classifier, shown_cases(assessed.cases, assessed.table), pixel_attacks(study, assessed.cases.bounds)["test"],
+        folder, attack_seed(job.study, job.cell)))
     members = members_of(assessed.material, folder, training_seed(job.study, job.cell), progress)
     at_work(progress, "further scores", lambda: write_scores(
         classifier, cases, folder, augmentation=TrainingSettings(**(study.training or {})),
@@ -88,6 +92,9 @@ def look_at_noise(assessed: Assessed, progress: Progress) -> None:
     if not (folder / NOISE_EXAMPLES).exists():
         records.write_npz(folder / NOISE_EXAMPLES, at_work(progress, "examples", partial(
             _examples, classifier, assessed.test, study)))
+    shown = shown_cases(assessed.cases, assessed.table, dose=True)
+    at_work(progress, "noise at each dose", lambda: picture_redraws(
+        classifier, shown, noise_of(study), asked.mas, folder, attack_seed(study, assessed.job.cell)))
     if asked.seeing is not None:
         look = Look(asked.seeing, noise_of(study), attack_seed(study, assessed.job.cell))
         write_seen(classifier, assessed.test, look, folder, progress)
