@@ -36,16 +36,17 @@ class Whole:
     offset: float
 
     @classmethod
-    def of(cls, images: ArrayLike, bounds: Bounds) -> "Whole":
+    def of(cls, images: ArrayLike, bounds: Bounds, step: float | None = None) -> "Whole":
         """Images of native values. They are exact, at a scale of 1, where all are whole numbers that 16 bits tell apart
-        (HU, 8 and 16 bits); else to within half of 1/65535 of the range of the `bounds`, beyond which they are cut."""
+        (HU, 8 and 16 bits); else to within half a `step`, 1/65535 of the range of the `bounds` if None, and cut to
+        what 16 bits hold of these."""
         native = np.asarray(images, np.float64)
         low, high = (float(native.min()), float(native.max())) if native.size else (0.0, 0.0)
         if high - low <= _LEVELS and bool((native == np.rint(native)).all()):
             offset = 0.0 if low >= _LEAST and high <= _MOST else low - _LEAST
             return cls((native - offset).astype(np.int16), 1.0, offset)
-        scale = bounds.range / _LEVELS
-        offset = bounds.low - _LEAST * scale
+        scale = bounds.range / _LEVELS if step is None else step
+        offset = bounds.low - _LEAST * scale if step is None else bounds.low
         return cls(np.clip(np.rint((native - offset) / scale), _LEAST, _MOST).astype(np.int16), scale, offset)
 
     @classmethod
@@ -105,6 +106,10 @@ class Pictured:
                    Whole.joined([each.image for each in several], bounds),
                    np.concatenate([each.change for each in several]), np.concatenate([each.scale for each in several]))
 
+    def alike(self, other: "Pictured") -> bool:
+        """Whether both are of one shape, with as many doses."""
+        return (self.change.shape[1:], self.scale.shape[1:]) == (other.change.shape[1:], other.scale.shape[1:])
+
     def as_npz(self) -> bytes:
         """As the bytes of one part."""
         return npz({"id": np.array(self.id, str), "image": self.image.values, "change": self.change,
@@ -150,13 +155,17 @@ def open_pictures(folder: Path, kind: str, bounds: Bounds, ids: Collection[str] 
     found: list[Pictured] = []
     for part in _parts_read(folder, kind):
         some = part if wanted is None else part.of(name for name in part.id if name in wanted)
-        if len(some) and (not found or (some.change.shape[1:], some.scale.shape[1:]) == (
-                found[0].change.shape[1:], found[0].scale.shape[1:])):
+        if len(some) and (not found or found[0].alike(some)):
             found.append(some)
     if not found:
         return None
     whole = Pictured.joined(found, bounds)
     return whole.of(dict.fromkeys(whole.id if ids is None else ids))
+
+
+def shape_of(folder: Path, kind: str) -> tuple[int, ...] | None:
+    """The shape (c, *space) of the first picture of one kind; None where there is none."""
+    return next((part.change.shape[1:] for part in _parts_read(folder, kind) if len(part)), None)
 
 
 def pictured_ids(folder: Path, kind: str) -> set[str]:
@@ -184,6 +193,14 @@ class Walk:
         """Beside the pictures of that kind."""
         write_npz(folder / kind / WALK, {"id": np.array(self.id, str), "at": self.at,
                                          "probability": self.probability.astype(np.float32)})
+
+    @classmethod
+    def joined(cls, several: Sequence["Walk"]) -> "Walk | None":
+        """Walks of one way, one after the other: those along the way of the first."""
+        alike = [each for each in several if each.at.tolist() == several[0].at.tolist()
+                 and each.probability.shape[2] == several[0].probability.shape[2]]
+        return cls(tuple(name for each in alike for name in each.id), several[0].at,
+                   np.concatenate([each.probability for each in alike])) if alike else None
 
     def of(self, ids: Sequence[str]) -> "Walk":
         """That of these cases, NaN where nothing is known."""

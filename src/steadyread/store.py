@@ -28,8 +28,11 @@ from steadyread.files import (
 )
 from steadyread.findings import by_severity, merged
 from steadyread.metrics.aligned import SCORES, reads_of, with_scores
-from steadyread.metrics.plan import bounds_of, part_of
+from steadyread.metrics.case_rows import CaseRows, case_rows
+from steadyread.metrics.intervals import Ints
+from steadyread.metrics.plan import bounds_of, part_of, threshold_of
 from steadyread.metrics.reads import ORIGINAL, Reads
+from steadyread.pictured import FLIPS, REDRAWS, Pictured, Walk, open_pictures, read_walk, shape_of
 
 PLAIN = "plain"
 _COLUMNS = {"data", "network", "stage", "fold", "round"}
@@ -178,6 +181,42 @@ class Opened:
         first = next(iter(tables.values()))
         return reads_of(tables if len(tables) > 1 else first, part or part_of(first), None,
                         next(iter(bounds.values())), next(iter(several))[1])
+
+
+    def case_rows(self, dose: bool = False) -> CaseRows:
+        """What one network, or that of the fold which tests the case, read of each judged case, and how large a change
+        flips it; or under CT noise, below which `dose`.
+
+        Raises:
+            InputRefused: as `reads` has it.
+        """
+        return case_rows(self.reads(), threshold_of(self.cells[0].plan), dose)
+
+    def picture_shape(self, dose: bool = False) -> tuple[int, ...] | None:
+        """The shape (c, *space) of the first stored picture; None where there is none."""
+        return next((shape for cell in self.cells if (shape := shape_of(cell.folder, _kind(dose))) is not None), None)
+
+    def pictures(self, rows: CaseRows, places: Ints, dose: bool = False) -> tuple[Pictured, Walk | None] | None:
+        """The stored pictures of the cases at these places of the rows, in their order as far as there are any, and
+        what the network says along the way, NaN of a case where it is not known; None where there are none."""
+        several: list[Pictured] = []
+        walks: list[Walk] = []
+        bounds, kind = bounds_of(self.cells[0].plan), _kind(dose)
+        for at, cell in enumerate(sorted(self.cells, key=lambda cell: cell.fold or 0)):
+            own = rows.case_id[places[rows.network[places] == at]].tolist()
+            some = open_pictures(cell.folder, kind, bounds, own) if own else None
+            if some is not None and (not several or several[0].alike(some)):
+                several.append(some)
+                walk = read_walk(cell.folder, kind)
+                walks += [] if walk is None else [walk.of(some.id)]
+        if not several:
+            return None
+        pictures, walk = Pictured.joined(several, bounds).of(rows.case_id[places].tolist()), Walk.joined(walks)
+        return pictures, None if walk is None else walk.of(pictures.id)
+
+
+def _kind(dose: bool) -> str:
+    return REDRAWS if dose else FLIPS
 
 
 def run_folder(folder: str | Path) -> Path:

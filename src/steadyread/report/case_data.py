@@ -1,7 +1,10 @@
 """The cases of a page as one block of data, which its scripts and the viewer read: a row a case, pictures of some.
 
-Pixels are deflated integers in base64, little-endian, in the order (case, channel, *space); images of 16 bits are
-row-differenced along the last axis, wrapping, before they are deflated.
+Pixels are deflated integers in base64, in the order (case, channel, *space). Images of 16 bits are row-differenced
+along the last axis, wrapping; a difference d is stored as 2d or, below 0, as -2d - 1, first the lower bytes of all of
+them, then the higher ones, which takes a fifth less than the numbers as they are:
+
+    code = bytes[at] | bytes[half + at] << 8;  d = (code >>> 1) ^ -(code & 1);  value = (value + d) << 16 >> 16
 """
 
 import base64
@@ -16,17 +19,17 @@ from numpy.typing import ArrayLike, NDArray
 
 from steadyread.errors import InputRefused
 from steadyread.metrics.intervals import Floats, Ints
-from steadyread.pictured import Whole
+from steadyread.pictured import STEPS, Whole
 from steadyread.units import Bounds, unit_word
 
 VERSION = 1
 CASE_DATA = "case-data"      # the id of the block in the page
-_LEVEL = 9                   # of deflation
+_STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY)     # of noise the second takes less
 _MOST = 65_535               # a probability of 1
-_STEPS = 127                 # of a change of int8 that is as large as the case's flip
 _CT_WINDOWS = (("lung", -1350.0, 150.0), ("soft tissue", -160.0, 240.0), ("bone", -500.0, 1300.0))
 _ENDS = (1, 99)              # per cent of the pixels, which a window leaves out below and above
 _LEAST_WINDOW = 0.9          # of the range; a window wider than that shows what the whole range does
+_SHADES = 4096               # of the range, which are told apart in images that are not of whole numbers
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,7 @@ class CaseData:
     noise: float | None = None
     set: str = ""
     synthetic: bool = False
+    patients_known: bool = True
 
     @property
     def positive(self) -> int | None:
@@ -122,13 +126,14 @@ class CaseData:
             "threshold": self.threshold, "bounds": [self.bounds.low, self.bounds.high],
             "unit": unit_word(self.bounds.unit), "noise": self.noise,
             "windows": [asdict(each) for each in self.windows], "set": self.set,
-            "synthetic": self.synthetic, "total": self.total, "patients": self.patients,
-            "images": images, "patients_pictured": patients, "cases": self._rows()}
+            "synthetic": self.synthetic, "patients_known": self.patients_known,
+            "total": self.total, "patients": self.patients, "images": images, "patients_pictured": patients,
+            "cases": self._rows()}
         if self.pixels is not None:
             image, change = self.pixels.image, self.pixels.change
             block |= {"shape": list(image.values.shape[2:]), "channels": image.values.shape[1], "pixels": {
                 "image": {"type": "int16", "scale": image.scale, "offset": image.offset,
-                          "data": packed(differenced(image.values))},
+                          "data": packed(coded(image.values))},
                 "change": {"type": "int8", "data": packed(change),
                            **({} if self.pixels.scale is None else {
                                "scale": [_numbers(row) for row in self.pixels.scale]})}}}
@@ -142,6 +147,13 @@ class CaseData:
         return {"id": list(self.id), "patient": list(self.patient), "truth": _whole(self.truth),
                 "read": _whole(self.read), "sure": _numbers(self.sure), "flip": _numbers(self.flip),
                 "fold": _whole(self.fold), "pictured": self.pictured.tolist()}
+
+
+def for_a_page(image: Whole, bounds: Bounds) -> Whole:
+    """Images in steps that a page has room for: whole numbers as they are; others of HU in whole HU, and others in
+    1/4096 of the range."""
+    return image if image.scale == 1 else Whole.of(image.native, bounds, 1.0 if bounds.unit == "HU" else
+                                                   bounds.range / _SHADES)
 
 
 def windows_of(bounds: Bounds, image: Whole | None = None) -> tuple[Window, ...]:
@@ -159,16 +171,29 @@ def windows_of(bounds: Bounds, image: Whole | None = None) -> tuple[Window, ...]
 
 
 def packed(values: NDArray[Any]) -> str:
-    """Integers, little-endian, deflated, in base64."""
-    whole = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
-    return base64.b64encode(zlib.compress(whole.tobytes(), _LEVEL)).decode()
+    """Integers, little-endian, deflated by whichever strategy takes least, in base64."""
+    content = np.ascontiguousarray(values, values.dtype.newbyteorder("<")).tobytes()
+    return base64.b64encode(min((_deflated(content, strategy) for strategy in _STRATEGIES), key=len)).decode()
 
 
-def differenced(values: NDArray[np.int16]) -> NDArray[np.int16]:
-    """Each value less the one before it in its row; the first of a row stays. Wraps."""
+def _deflated(content: bytes, strategy: int) -> bytes:
+    squeezed = zlib.compressobj(9, strategy=strategy)
+    return squeezed.compress(content) + squeezed.flush()
+
+
+def coded(values: NDArray[np.int16]) -> NDArray[np.uint8]:
+    """Images of 16 bits as the block has them: (2, n), the lower bytes of the differences and the higher ones."""
     steps = values.copy()
     steps[..., 1:] -= values[..., :-1]
-    return steps
+    code = ((steps << 1) ^ (steps >> 15)).astype("<i2")
+    return np.ascontiguousarray(code).view(np.uint8).reshape(-1, 2).T
+
+
+def decoded(code: NDArray[np.uint8], shape: Sequence[int]) -> NDArray[np.int16]:
+    """What `coded` coded."""
+    both = code[0].astype(np.int32) | code[1].astype(np.int32) << 8
+    steps = ((both >> 1) ^ -(both & 1)).astype(np.int16).reshape(tuple(shape))
+    return np.cumsum(steps, axis=-1, dtype=np.int16)
 
 
 def unpacked(text: str, dtype: str, shape: Sequence[int]) -> NDArray[Any]:
@@ -208,7 +233,7 @@ def opened(block: Mapping[str, Any]) -> Opened:
     cases, pixels, walk = block["cases"], block["pixels"], block.get("walk")
     pictured = np.asarray(cases["pictured"])
     space = (int((pictured >= 0).sum()), block["channels"], *block["shape"])
-    whole = np.cumsum(unpacked(pixels["image"]["data"], "int16", space), axis=-1, dtype=np.int16)
+    whole = decoded(unpacked(pixels["image"]["data"], "uint8", (2, math.prod(space))), space)
     images = pixels["image"]["offset"] + pixels["image"]["scale"] * whole.astype(np.float64)
     change = unpacked(pixels["change"]["data"], "int8", space).astype(np.float64)
     if "scale" in pixels["change"]:
@@ -218,7 +243,7 @@ def opened(block: Mapping[str, Any]) -> Opened:
         flips = np.zeros(len(change))
         for size, at in zip(cases["flip"], pictured, strict=True):
             flips[at] = (size or 0.0) if at >= 0 else flips[at]
-        changes = change / _STEPS * flips.reshape(-1, *[1] * (change.ndim - 1))
+        changes = change / STEPS * flips.reshape(-1, *[1] * (change.ndim - 1))
     chance = (unpacked(walk["probability"], "uint16", (space[0], len(walk["at"]), len(block["classes"]))) / _MOST
               if walk else np.zeros((space[0], 0, len(block["classes"]))))
     return Opened(images, changes, chance)

@@ -1,0 +1,144 @@
+"""The cases that a page shows: which of a run's stored pictures go into it, and under which names."""
+
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from steadyread.metrics.case_rows import CaseRows
+from steadyread.metrics.choosing import Shown
+from steadyread.metrics.intervals import Ints
+from steadyread.metrics.plan import bounds_of, class_names, threshold_of
+from steadyread.pictured import Pictured, Walk, room_of
+from steadyread.report import case_data
+from steadyread.report.case_data import Axis, CaseData, Pixels, coded, for_a_page, windows_of
+from steadyread.report.shareable import Shareable
+from steadyread.store import Opened
+from steadyread.units import unit_word
+from steadyread.words.numbers import counted
+
+ROOM = 8_000_000           # letters of all pictures of a page
+_UNPACKED = 2**27          # bytes of a data set's pictures before they are deflated
+_ROWS = 5_000              # cases in the table; of more, those with pictures
+_LETTERS = 4 / 3           # of base64, for a byte
+
+
+@dataclass(frozen=True, eq=False)
+class ShownCases:
+    """The cases of a page, a block a data set. `images` says whether pictures were asked for, `stored` whether any are
+    stored with the run."""
+
+    label: ClassVar[str] = "cases"
+    blocks: tuple[CaseData, ...]
+    images: bool = True
+    stored: bool = True
+
+    def as_json(self) -> dict[str, Any]:
+        """What stands in the page: one block, or the blocks of several data sets under `sets`."""
+        blocks = [block.as_json() for block in self.blocks]
+        return blocks[0] if len(blocks) == 1 else {"version": case_data.VERSION, "sets": blocks}
+
+    @property
+    def contains(self) -> str:
+        """The sentence on what of patients is in the file."""
+        shown = [block.shown for block in self.blocks]
+        images, patients = (sum(each) for each in zip(*shown, strict=True)) if shown else (0, 0)
+        if not images:
+            return "This file contains no images." if self.images else "This file contains no images: --no-images."
+        made = [block.synthetic for block in self.blocks]
+        if all(made):
+            return f"This file contains {counted(images, 'image')}, made by a computer."
+        of = f" of {counted(patients, 'patient')}" if all(block.patients_known for block in self.blocks) else ""
+        return f"This file contains {counted(images, 'image')}{of}{', some made by a computer' if any(made) else ''}."
+
+    @property
+    def missing(self) -> str:
+        """Why there are no pictures where some were asked for, and what to do; "" where there are some."""
+        if not self.images or self.stored:
+            return ""
+        return ("No pictures are stored with this run, as of one by an earlier version. Run the command that began it "
+                "once more, in the same folder: finished work is taken up, and the pictures are added.")
+
+
+def shown_cases(networks: Sequence[tuple[str, Opened, Shareable]], images: bool = True, dose: bool = False,
+                room: int = ROOM) -> ShownCases:
+    """The cases of each data set: its name as it is shown, its own network or those of its folds, and its pseudonyms.
+
+    All cases have pictures where there are at most about 350; else the 100 most fragile, the wrong ones (150 at most)
+    and 50 drawn; fewer where those take more than `room` letters, which are shared among the data sets.
+
+    Raises:
+        InputRefused: a stored file that is not what it should be.
+    """
+    each = room // max(len(networks), 1)
+    found = [_of_network(name, opened, shared, images, dose, each) for name, opened, shared in networks]
+    return ShownCases(tuple(block for block, _ in found), images, not images or any(stored for _, stored in found))
+
+
+def _of_network(name: str, opened: Opened, shared: Shareable, images: bool, dose: bool, room: int
+                ) -> tuple[CaseData, bool]:
+    """The block of one data set, and whether pictures of it are stored."""
+    rows = opened.case_rows(dose)
+    found = _pictures(opened, rows, dose, room) if images else None
+    pictures, walk = found if found is not None else (None, None)
+    return _block(name, opened.plan, rows, pictures, walk, shared), found is not None
+
+
+def _pictures(opened: Opened, rows: CaseRows, dose: bool, room: int) -> tuple[Pictured, Walk | None] | None:
+    """The pictures that have room, and the walk."""
+    shape = opened.picture_shape(dose)
+    if shape is None:
+        return None
+    most = Shown().within(max(1, _UNPACKED // room_of(shape)))
+    while True:
+        found = opened.pictures(rows, rows.shown(most), dose)
+        if found is None:
+            return None
+        pictures = replace(found[0], image=for_a_page(found[0].image, bounds_of(opened.plan)))
+        letters = _LETTERS * sum(len(zlib.compress(values.tobytes())) for values in (
+            coded(pictures.image.values), pictures.change))
+        if letters <= room or len(pictures) <= 1:
+            return pictures, found[1]
+        most = Shown().within(max(1, min(int(0.97 * len(pictures) * room / letters), len(pictures) - 1)))
+
+
+def _block(name: str, plan: Mapping[str, Any], rows: CaseRows, pictures: Pictured | None, walk: Walk | None,
+           shared: Shareable) -> CaseData:
+    """The rows in the order of how fragile they are, with the pictures of some."""
+    bounds, data = bounds_of(plan), plan.get("data") or {}
+    place = {} if pictures is None else {case: at for at, case in enumerate(pictures.id)}
+    order = _order(rows, shared)
+    if len(order) > _ROWS:
+        order = np.array([at for at in order if rows.case_id[at] in place], np.int64)
+    ids = rows.case_id[order].tolist()
+    if pictures is not None:      # in the order of the rows, too
+        pictures = pictures.of(ids)
+        walk = walk.of(pictures.id) if walk is not None else None
+        place = {case: at for at, case in enumerate(pictures.id)}
+    largest = np.max([int(rows.read.max(initial=1)), int(rows.truth.max(initial=1))])
+    return CaseData(
+        _axis(rows.dose, unit_word(bounds.unit)), tuple(class_names(plan, 1 + int(largest))), bounds,
+        [shared.case(case) for case in ids], [shared.patient(str(patient)) for patient in rows.patient[order]],
+        rows.truth[order], rows.read[order], rows.sure[order], rows.flip[order], rows.fold[order],
+        np.array([place.get(case, -1) for case in ids], np.int64), len(rows.case_id), len(set(rows.patient.tolist())),
+        windows_of(bounds, None if pictures is None else pictures.image), _pixels(pictures, rows.dose),
+        None if walk is None else case_data.Walk(tuple(walk.at.tolist()), walk.probability),
+        threshold_of(plan), None, name, bool(data.get("synthetic")), bool(data.get("patients_known")))
+
+
+def _axis(dose: bool, unit: str) -> Axis:
+    return Axis("dose of the noise", "mAs", "dose") if dose else Axis("largest change of any pixel", unit)
+
+
+def _pixels(pictures: Pictured | None, dose: bool) -> Pixels | None:
+    return None if pictures is None else Pixels(pictures.image, pictures.change, pictures.scale if dose else None)
+
+
+def _order(rows: CaseRows, shared: Shareable) -> Ints:
+    """The most fragile first; those alike, and those of which nothing is known, in the order of their pseudonyms, which
+    tells nothing of the ids."""
+    key = np.where(np.isnan(rows.flip), np.inf, -rows.flip if rows.dose else rows.flip)
+    names = [shared.case(str(case)) for case in rows.case_id]
+    return np.array(sorted(range(len(names)), key=lambda at: (key[at], names[at])), np.int64)
