@@ -88,7 +88,7 @@ def test_findings_figures_page_records_and_triage(found: Assessment, tmp_path: P
     assert [each.severity for each in found.findings] == sorted(
         (each.severity for each in found.findings), key=("error", "warning", "note", "ok").index)
     page = found.report(tmp_path / "report")
-    assert "How steady is plane on arrays?" in page.read_text()
+    assert "plane · arrays · " in page.read_text()
     assert "<svg" in found.plot("roc").svg()
     assert found.plot("roc")._repr_svg_() == found.plot("roc").svg()
     assert found.plot("roc").spec["$schema"].endswith(".json")

@@ -1,6 +1,7 @@
 """The summary is strict JSON for every table, its verdict plain, and its gates judged from the exact curve."""
 
 import json
+import re
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,8 @@ from steadyread.metrics.robustness import robust_curve, step_curve
 from steadyread.metrics.summary import as_json
 from steadyread.report.accuracy_drawings import AttackPoints, Side, reach
 from steadyread.units import Bounds, size_json
-from steadyread.words.plain import verdict, with_words
+from steadyread.words.answer import answer
+from steadyread.words.plain import with_words
 from steadyread.words.sets import flips_answer
 
 
@@ -49,8 +51,12 @@ TABLES = {
 def test_every_table_gives_strict_json_and_a_verdict(name: str) -> None:
     found = with_words(summarise(TABLES[name](), fabricate.plan(classes=10 if name == "ten classes" else 2)))
     text = json.dumps(as_json(found), allow_nan=False)
-    assert json.loads(text)["verdict"].endswith(".")
-    assert "nan" not in found["verdict"]
+    told = answer(found)
+    assert json.loads(text)["verdict"] == told.sentence
+    assert told.number in told.sentence
+    assert len(told.sentence.split()) <= 20
+    assert len(re.findall(r"\d+(?:\.\d+)?", told.sentence)) <= 1
+    assert "nan" not in told.sentence
 
 
 def test_never_flipped_is_the_word_inf_in_json() -> None:
@@ -187,7 +193,7 @@ def test_half_of_the_correct_reads_is_not_said_of_two(n: int, half: bool) -> Non
              "never": Estimate(0.0), "searched_up_to": None}
     summary = attacked(0.5, 0.1)
     summary["robustness"]["label"]["smallest_flip"] = flips
-    assert verdict(summary).startswith("Half of the correct reads") is half
+    assert answer(summary).sentence.startswith("Half of the correct reads") is half
     titled = {"one": "One set"}
     assert ("Half of the correct reads" in flips_answer({"one": summary}, titled)) is half
     assert ("too few" in flips_answer({"one": summary}, titled)) is not half

@@ -33,6 +33,7 @@ from steadyread.findings import Finding
 from steadyread.frames import Frame, frame
 from steadyread.jobs.attacks import pixel_attacks
 from steadyread.jobs.examples import write_examples
+from steadyread.jobs.image_noise import write_image_noise
 from steadyread.jobs.labelled import left_out
 from steadyread.jobs.preflight import seconds_of
 from steadyread.jobs.quick import HURRIED, few_of, gradients_of, outlook, seconds_of_gradient
@@ -112,6 +113,7 @@ def _look(classifier: Classifier, cases: Cases, table: pa.Table, folder: Path,
     test = read.part("test") if part_of(table) else read
     set_aside.write_findings(folder, lambda: [
         *united(before.findings, judged(classifier, test, table, seed, aloud, quick)), *audit(cases, read)])
+    write_image_noise(classifier, test, folder, seed)
     write_examples(classifier, test, table, folder, seed)
 
 

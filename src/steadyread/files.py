@@ -27,6 +27,7 @@ SETTINGS, FINDINGS = "study.json", "findings.json"     # the plan and the record
 MODEL, NETWORK, TRAINING, CHECKPOINT = "model.safetensors", "net.toml", "training.json", "checkpoint.pt"
 PAGE, TEXT, SUMMARY, FIGURES = "report.html", "report.md", "summary.json", "figures"
 EXAMPLES, ATTACKED, IMAGES, FAILED = "examples.npz", "attacked.npz", "images.json", "failed.json"
+IMAGE_NOISE, GATES = "image_noise.json", "gates.json"
 SET_ASIDE, CASES, SALT, PREFLIGHT = "set_aside.json", "cases.csv", "salt.txt", "preflight.json"
 MEMBERS, HARDENED, EQUAL = "members", "hardened", "equal"
 # of a study of CT noise

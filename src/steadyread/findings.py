@@ -5,7 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 Severity = Literal["error", "warning", "note", "ok"]
-SOUNDNESS = "soundness"     # the topic of those that say whether the attacks are sound
+# Topics: of those that say whether the attacks are sound, and of those without which no number means what it says,
+# however mild they are.
+SOUNDNESS, VALIDITY = "soundness", "validity"
 _OPTIONAL = ("topic", "networks", "code", "remedy")
 _ORDER: tuple[Severity, ...] = ("error", "warning", "note", "ok")
 

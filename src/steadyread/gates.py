@@ -7,7 +7,6 @@ from difflib import get_close_matches
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from steadyread.errors import UsageError
 from steadyread.metrics.aligned import reads_of
@@ -19,6 +18,7 @@ from steadyread.metrics.plan import Plan, bounds_of, class_count, exact_up_to, p
 from steadyread.metrics.reads import RANDOM, Reads
 from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.triage import SMALLEST_FLIP, triage
+from steadyread.metrics.validity import errors_of
 from steadyread.units import RANGE, Bounds, size_in_native, unit_of
 from steadyread.words.numbers import show_native
 
@@ -144,15 +144,8 @@ def _over_folds(stated: Gate, reads: Reads, seed: int) -> tuple[Estimate, str]:
 
 
 def broken_checks(findings: Sequence[Mapping[str, Any]], table: pa.Table) -> list[str]:
-    """The checks whose errors bear on the images that are judged: all but those that name others alone.
-
-    A finding names images, patients, or groups of either joined by " = "; one without names is of the whole.
-    """
-    part = part_of(table)
-    judged = table if part is None else table.filter(pc.equal(table["part"], part))
-    names = {str(name) for column in ("case_id", "patient_id") for name in pc.unique(judged[column]).to_pylist()}
-    return [str(one["check"]) for one in findings if one["severity"] == "error" and
-            (not one.get("rows") or any({row, *row.split(" = ")} & names for row in one["rows"]))]
+    """The checks whose errors bear on the images that are judged."""
+    return [str(each["check"]) for each in errors_of(findings, table)]
 
 
 def _measured(stated: Gate, reads: Reads, validation: Reads, plan: Plan, seed: int) -> tuple[Estimate, str]:

@@ -11,7 +11,7 @@ from steadyread.checks.evidence import severity_of
 from steadyread.checks.rule import rule
 from steadyread.checks.sample import Sample
 from steadyread.classifier import decided, prediction_of
-from steadyread.findings import Finding, Severity
+from steadyread.findings import VALIDITY, Finding, Severity
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.intervals import clopper_pearson
 from steadyread.types import Labels
@@ -87,7 +87,7 @@ def reads(logits: Tensor, labels: Labels) -> Iterator[Finding]:
         severe = severity_of(others, len(labels), (("error", _SILENT), ("warning", _SOME)))
         yield Finding(ONE_CLASS, severe, f"all {len(labels)} images looked at are predicted as class "
                       f"{int(predictions[0])}, and {others} are not: a model that always says the same is not "
-                      "steady, it is silent", others / len(labels))
+                      "steady, it is silent", others / len(labels), topic=VALIDITY)
 
 
 def silent(table: pa.Table) -> Iterator[Finding]:
@@ -102,4 +102,4 @@ def silent(table: pa.Table) -> Iterator[Finding]:
     if clopper_pearson(right, len(known))[0] <= most:
         yield Finding(NO_BETTER, "warning", f"{right} of {len(known)} test images are read right, "
                       f"which is not detectably better than always saying the most frequent class ({most:.1%}). That "
-                      "few of its reads change says little of such a network", right / len(known))
+                      "few of its reads change says little of such a network", right / len(known), topic=VALIDITY)

@@ -20,6 +20,7 @@ from steadyread.classifier import Classifier, prediction_of
 from steadyread.files import ATTACKED, CONVERGENCE, COUNTED, EXAMPLES, IMAGES, NOISE_EXAMPLES
 from steadyread.jobs.attacks import made, noise_of, pixel_attacks
 from steadyread.jobs.examples import write_attacked, write_examples
+from steadyread.jobs.image_noise import write_image_noise
 from steadyread.jobs.material import Material
 from steadyread.jobs.networks import members_of
 from steadyread.jobs.pictures import picture_flips, picture_redraws, shown_cases
@@ -61,13 +62,14 @@ class Assessed:
 
 
 def look_at_pixels(assessed: Assessed, progress: Progress) -> None:
-    """How large the images are, pictures of attacks, and further scores of how steady each read is."""
+    """How large the images are, their noise, pictures of attacks, and further scores of how steady each read is."""
     job, study, classifier = assessed.job, assessed.material.study, assessed.classifier
     folder = assessed.folder
     rows = tuple(row for row in assessed.cases.rows if row.part != "train")
     cases = replace(assessed.cases, rows=rows)
     if not (folder / IMAGES).exists():
         records.write_json(folder / IMAGES, {"size": list(cases[0].image.shape[1:])})
+    at_work(progress, "noise in the images", lambda: write_image_noise(classifier, assessed.test, folder, study.seed))
     for name, write in ((EXAMPLES, write_examples), (ATTACKED, write_attacked)):
         if not (folder / name).exists():
             write(classifier, assessed.test, assessed.table, folder, study.seed)

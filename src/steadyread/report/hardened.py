@@ -6,11 +6,12 @@ from typing import Any
 
 from steadyread.metrics.contrasts import UNKNOWN, Contrast
 from steadyread.report import forms
-from steadyread.report.cards import bare, contrast_card, within
+from steadyread.report.cards import contrast_card, within
 from steadyread.report.items import Card
 from steadyread.report.marks import italic, mark
 from steadyread.report.table import Column, Form, Table, table
 from steadyread.units import Bounds
+from steadyread.words.answer import size_shown
 from steadyread.words.hardening import method_name, sized
 from steadyread.words.numbers import NONE, factor, percent, show_native
 from steadyread.words.plain import MERGED
@@ -32,7 +33,7 @@ def hardening_cards(told: Told) -> list[Card]:
     row = told["headline"]
     if row:
         merged = "" if row.exact else f", {MERGED.lower()}"
-        made.append(contrast_card(f"robust accuracy at {bare(row.size)}{merged}", row.contrast))
+        made.append(contrast_card(f"robust accuracy at {size_shown(row.size)}{merged}", row.contrast))
     made.append(contrast_card("clean accuracy", found["clean"]))
     flips = found["flips"]
     if flips["searched"] and flips["images"]:

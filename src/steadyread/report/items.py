@@ -144,7 +144,22 @@ class Grid:
     tone: str = "figures"
 
 
-Item = Text | Heading | Terms | Cards | Notes | Figure | Strips | Listing | Table | Fold | Grid
+@dataclass(frozen=True)
+class Lead:
+    """What a page says first: a `sentence` (the page's main heading), the items below it, the name of the chart beside
+    it with the data of its `handle`, and a `caution` how to take it. Not `valid`: a check failed, as the sentence says.
+    """
+
+    kicker: str
+    sentence: str
+    items: "tuple[Item, ...]" = ()
+    figure: str = ""
+    handle: Mapping[str, Any] | None = None
+    caution: str = ""
+    valid: bool = True
+
+
+Item = Lead | Text | Heading | Terms | Cards | Notes | Figure | Strips | Listing | Table | Fold | Grid
 
 
 def grid(*groups: "Item | Sequence[Item]", tone: str = "figures") -> Grid:

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from steadyread._version import __version__
 from steadyread.report import marks
-from steadyread.report.items import Card, Cards, Fold, Grid, Heading, Item, Listing, Note, Notes, Terms, Text
+from steadyread.report.items import Card, Cards, Fold, Grid, Heading, Item, Lead, Listing, Note, Notes, Terms, Text
 from steadyread.report.section import Part, sections
 from steadyread.report.table import Table
 from steadyread.words import glossary
@@ -66,6 +66,11 @@ class Page:
     sections: tuple[Passage, ...]
     foot: str
     chips: tuple[Chip, ...] = ()
+
+    @property
+    def headed(self) -> bool:
+        """Whether an item of the head is the main heading."""
+        return any(isinstance(each, Lead) for each in self.head)
 
     @property
     def parts(self) -> list[tuple[Part | None, list[Passage]]]:
@@ -127,6 +132,13 @@ def _side_by_side(grid: Grid) -> Iterator[str]:
         yield from _markdown(each)
 
 
+def _first(lead: Lead) -> Iterator[str]:
+    yield from (marks.markdown(lead.kicker), "", f"**{marks.markdown(marks.plain(lead.sentence))}**", "")
+    for each in lead.items:
+        yield from _markdown(each)
+    yield from (marks.markdown(lead.caution), "") if lead.caution else ()
+
+
 def _card(card: Card) -> str:
     note = f" ({marks.markdown(card.note)})" if card.note else ""
     return f"- **{marks.markdown(card.value)}** {marks.markdown(card.name)}{note}"
@@ -139,7 +151,7 @@ def _note(note: Note) -> str:
 
 # Charts and images are not in Markdown.
 _MARKDOWN: dict[type[Any], Callable[[Any], Iterable[str]]] = {
-    Table: lambda item: item.markdown(), Fold: _folded, Grid: _side_by_side,
+    Lead: _first, Table: lambda item: item.markdown(), Fold: _folded, Grid: _side_by_side,
     Text: lambda item: (marks.markdown(item.words), "") if item.words else (),
     Heading: lambda item: (f"### {marks.markdown(item.words)}", ""),
     Terms: lambda item: (*(f"- **{marks.markdown(term)}**: {marks.markdown(words)}" for term, words in item.pairs), ""),

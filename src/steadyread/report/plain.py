@@ -4,18 +4,21 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from steadyread.charts import Chart
 from steadyread.metrics import summarise
 from steadyread.metrics.hardened import Hardened
-from steadyread.report.cards import plain_cards
+from steadyread.metrics.image_noise import image_noise
+from steadyread.report.answer import ANSWER, Handle, answer_chart, facts, lead, typical
 from steadyread.report.checklists import Runs
-from steadyread.report.drawings import Drawing, drawings
+from steadyread.report.drawings import Drawing, drawings, summarised_side
 from steadyread.report.hardening_drawings import hardening_drawings
 from steadyread.report.hardening_stored import hardening_summary, read_hardenings
-from steadyread.report.items import Cards, Item, Text, notes
+from steadyread.report.items import Item, Text, notes
 from steadyread.report.marks import bold
 from steadyread.report.shareable import Shareable
 from steadyread.report.stored import Run
 from steadyread.units import Bounds
+from steadyread.words.answer import answer
 from steadyread.words.numbers import counted
 from steadyread.words.plain import with_words
 
@@ -73,7 +76,11 @@ class Plain:
 def plain_of(run: Run, shared: Shareable, seed: int = 0) -> Plain:
     """A run under changes of any pixels, with its hardenings where its folder has any."""
     hardened = tuple(read_hardenings(run.folder, shared))
-    summary = with_words(shared.tree(summarise(run.table, run.plan, run.findings, run.training, seed)))
+    counted_up = summarise(run.table, run.plan, run.findings, run.training, seed) | {"invalid": run.invalid}
+    noise = image_noise(run.image_noise, run.reads, run.plan, seed) if run.image_noise else None
+    if noise is not None:
+        counted_up["image_noise"] = noise.as_json(run.bounds)
+    summary = with_words(shared.tree(counted_up))
     if hardened:
         summary["hardening"] = hardening_summary(run, hardened, seed)
     return Plain(run, summary, hardened)
@@ -82,6 +89,8 @@ def plain_of(run: Run, shared: Shareable, seed: int = 0) -> Plain:
 def drawings_of(plain: Plain) -> dict[str, Drawing]:
     """Its charts by name."""
     charts = drawings(plain.run.reads, plain.summary, plain.run.examples, plain.bounds)
+    if drawn := first_curve(plain):
+        charts[ANSWER] = drawn[0]
     if plain.hardening:
         charts |= {each.name: each for each in hardening_drawings(plain.run, plain.hardened, plain.hardening)}
     return charts
@@ -90,16 +99,23 @@ def drawings_of(plain: Plain) -> dict[str, Drawing]:
 def head(plain: Plain) -> Iterator[Item]:
     """What stands above every section: what was assessed, the verdict, what hardening did, the key figures."""
     s, hardening = plain.summary, plain.hardening
-    yield Text(" · ".join(_kicker(plain)), "kicker")
-    if s["synthetic"]:
-        yield Text(f"{bold('SYNTHETIC')} The images are made by a computer, not taken of patients. Nothing here says "
-                   "how the model reads real ones.", "banner")
-    yield Text(s["verdict"], "verdict")
+    drawn, shown = first_curve(plain), typical(plain.run.examples, plain.bounds, s)
+    yield lead(answer(s), " · ".join(_kicker(plain)), [shown] if shown else [], ANSWER, drawn[1] if drawn else None)
+    yield facts(s)
     if hardening and hardening["failed"]:
         yield failed(hardening["failed"])
     elif hardening:
         yield Text(hardening["short"])
-    yield Cards(tuple(plain_cards(s)))
+    if s["synthetic"]:
+        yield Text(f"{bold('SYNTHETIC')} The images are made by a computer, not taken of patients. Nothing here says "
+                   "how the model reads real ones.", "banner")
+
+
+def first_curve(plain: Plain) -> tuple[Chart, Handle] | None:
+    """The chart beside the answer with its handle; None where no smallest flips were searched."""
+    against = "label" if plain.summary["robustness"]["label"]["smallest_flip"]["searched"] else "prediction"
+    side = summarised_side(plain.run.reads, plain.summary["robustness"], against)
+    return answer_chart(side, plain.bounds, plain.summary, against)
 
 
 def failed(why: str) -> Item:
@@ -109,6 +125,7 @@ def failed(why: str) -> Item:
 
 def _kicker(plain: Plain) -> Iterator[str]:
     s, bounds = plain.summary, plain.bounds
+    yield from (str(name) for name in (s["model"].get("name"), s["data"].get("name")) if name)
     images = counted(s["images"], "test image" if s["part"] == "test" else "image")
     yield f"{images} of {counted(s['patients'], 'patient')}" if s["data"]["patients_known"] else (
         f"{images} (patients unknown)")

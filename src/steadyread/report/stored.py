@@ -1,7 +1,7 @@
 """What a run's folder holds: plan, records, findings, examples, training. No model is needed, nor loaded."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,12 @@ import pyarrow as pa
 from steadyread import records
 from steadyread.charts.examples import Attacked, Example, NoiseExample
 from steadyread.errors import InputRefused
-from steadyread.files import EXAMPLES, FINDINGS, SETTINGS, TRAINING
+from steadyread.files import EXAMPLES, FINDINGS, IMAGE_NOISE, SETTINGS, TRAINING
 from steadyread.findings import merged
 from steadyread.metrics import Reads, reads_of
 from steadyread.metrics.plan import bounds_of, class_names, part_of, stages_of
 from steadyread.metrics.reads import ORIGINAL
+from steadyread.metrics.validity import invalidating
 from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.store import Cell, findings_in
 from steadyread.units import Bounds
@@ -30,7 +31,8 @@ Arrays = dict[str, np.ndarray[Any, np.dtype[Any]]]
 
 @dataclass(frozen=True, eq=False)
 class Run:
-    """The stored files of one run, read. Findings stand worst first."""
+    """The stored files of one run, read. Findings stand worst first; `invalid` are those by which no number means what
+    it says, `image_noise` what is known of the noise in the images of each fold."""
 
     folder: Path
     plan: dict[str, Any]
@@ -38,6 +40,8 @@ class Run:
     findings: list[dict[str, Any]]
     training: dict[str, Any] | None
     examples: list[Example]
+    invalid: list[dict[str, Any]] = field(default_factory=list)
+    image_noise: tuple[dict[str, Any], ...] = ()
 
     @property
     def bounds(self) -> Bounds:
@@ -81,11 +85,31 @@ def read_network(cells: Sequence[Cell], folder: Path, classes: tuple[str, ...] =
     tables = [cell.table for cell in cells]
     places = {cell.folder: f"fold {cell.fold}" if len(cells) > 1 else "" for cell in cells}
     places.setdefault(folder, "")
-    findings = merged((name, findings_of(place / FINDINGS, shared)) for place, name in places.items())
+    findings = merged((name, findings_in(place / FINDINGS)) for place, name in places.items())
+    table = tables[0] if len(tables) == 1 else pa.concat_tables(tables, promote_options="default")
     shown = next((cell.folder for cell in cells if (cell.folder / EXAMPLES).exists()), first.folder)
-    return Run(folder, shared.tree(plan), tables[0] if len(tables) == 1 else pa.concat_tables(
-        tables, promote_options="default"), findings, shared.tree(first.content(TRAINING)),
-        [replace(one, case_id=shared.case(one.case_id)) for one in read_examples(shown / EXAMPLES, names)])
+    return Run(folder, shared.tree(plan), table, [shared.finding(each) for each in findings],
+               shared.tree(first.content(TRAINING)),
+               [replace(one, case_id=shared.case(one.case_id)) for one in read_examples(shown / EXAMPLES, names)],
+               [shared.finding(each) for each in invalidating(findings, table)],
+               tuple(_noise_in(cell.folder / IMAGE_NOISE) for cell in cells if (cell.folder / IMAGE_NOISE).exists()))
+
+
+def _noise_in(path: Path) -> dict[str, Any]:
+    """What is stored of the noise in a network's images.
+
+    Raises:
+        InputRefused: it is not as `jobs.image_noise` writes it.
+    """
+    stored = records.read_object(path) or {}
+    numbers = [stored.get(name) for name in ("sd", "low", "high", "draws")]
+    columns = [stored.get(name) for name in ("case_id", "changed", "right")]
+    if not all(isinstance(each, int | float) and each > 0 for each in numbers) or not all(
+            isinstance(each, list) and len(each) == len(columns[0] or ()) for each in columns) or not all(
+            isinstance(each, int) for column in columns[1:] for each in column or ()):
+        raise InputRefused(f"{path} must hold sd, low, high and draws above 0, and case_id, changed and right of one "
+                           "length: remove it, or run the same command again, which makes it anew")
+    return stored
 
 
 def read_examples(path: Path, classes: Sequence[str]) -> list[Example]:

@@ -1,51 +1,15 @@
 """Numbers as words: the same figures read the same in the report, on the command line and in figures."""
 
-import math
 from collections.abc import Mapping
 from typing import Any
 
-from steadyread.metrics.intervals import FEWEST, LEVEL, Estimate
+from steadyread.metrics.intervals import LEVEL
 from steadyread.metrics.summary import queries_of
-from steadyread.units import number_of
-from steadyread.words.numbers import NONE, attack_name, counted, digits, percent, score_name, show_size_json
+from steadyread.words.answer import answer
+from steadyread.words.numbers import NONE, counted, score_name
 
 EXACT, MERGED = "Smallest flip, found", "Merged from fixed sizes"    # rows of a table of attacks
 _ALWAYS = ("smallest_flip", "margin", "entropy", "random")
-
-
-def verdict(summary: Mapping[str, Any]) -> str:
-    """One sentence in plain words for the top of the report and the command line."""
-    if not summary["images"]:
-        return "Nothing has been assessed yet."
-    flips, reads = flips_told(summary)
-    if flips["searched"] and flips["images"]:
-        return _of_flips(flips, reads)
-    rows = summary["robustness"]["label"]["attacks"] or summary["robustness"]["prediction"]["attacks"]
-    if rows:
-        worst = min(rows, key=lambda row: (row["accuracy"].value if row["accuracy"].value is not None else 2,
-                                           number_of(row["size"])))
-        return _of_worst(worst, _value(summary["discrimination"]["accuracy"]))
-    if flips["searched"]:
-        return "No read is correct, so there is none to flip."
-    if otherwise := summary.get("other_axes"):
-        worst = min((row for row in otherwise if row["against"] == otherwise[0]["against"]),
-                    key=lambda row: row["accuracy"].value if row["accuracy"].value is not None else 2)
-        return _of_worst(worst, _value(summary["discrimination"]["accuracy"]))
-    return (f"{percent(_value(summary['discrimination']['accuracy']))} of the clean reads are correct; "
-            "no attack has been run yet.")
-
-
-def _of_worst(worst: Mapping[str, Any], clean: float | None) -> str:
-    """The accuracy under the worst attack, as a fall only where the printed numbers fall."""
-    level = (f"with changes of at most {show_size_json(worst['size'])}" if "size" in worst
-             else f"of {digits(worst['level'])} {worst['unit']}")
-    attack = f"Under {attack_name(worst['attack'])} {level} the accuracy"
-    before, after = percent(clean), percent(_value(worst["accuracy"]))
-    if before == after:
-        return f"{attack} is {after}, the same as without an attack."
-    if clean is None or worst["accuracy"].value is None or worst["accuracy"].value > clean:
-        return f"{attack} is {after}; without an attack it is {before}."
-    return f"{attack} falls from {before} to {after}."
 
 
 def comparison(triage: Mapping[str, Any]) -> str:
@@ -124,34 +88,6 @@ def _after_holm(row: Mapping[str, Any], triage: Mapping[str, Any]) -> str:
     return f", {shown} after Holm for {count} scores" if count > 1 else ""
 
 
-def flips_told(summary: Mapping[str, Any]) -> tuple[Mapping[str, Any], str]:
-    """The smallest flips that are quoted, and whose they are: correct reads', else (against the prediction) all."""
-    found = summary["robustness"]
-    if found["prediction"]["smallest_flip"]["searched"] and not found["label"]["smallest_flip"]["searched"]:
-        return found["prediction"]["smallest_flip"], "reads"
-    return found["label"]["smallest_flip"], "correct reads"
-
-
-def _of_flips(flips: Mapping[str, Any], reads: str) -> str:
-    median = number_of(flips["median"])
-    if flips["images"] < FEWEST:
-        some = reads if flips["images"] > 1 else reads[:-1]
-        return (f"Only {flips['images']} {some} could be attacked, too few to say by how large a change half "
-                "of such reads flip.")
-    if math.isfinite(median):
-        return f"Half of the {reads} flip by a change of {show_size_json(flips['median'])} or less."
-    share = 1 - (flips["never"].value or 0.0)
-    limit = flips["searched_up_to"]
-    within = f" by a change of up to {show_size_json(limit)}" if limit else ""
-    if share == 0:
-        return f"No {reads[:-1]} could be flipped{within}."
-    return f"Fewer than half of the {reads} ({percent(share)}) could be flipped{within}."
-
-
-def _value(found: Estimate | None) -> float | None:
-    return found.value if found is not None else None
-
-
 def _signed(value: float | None) -> str:
     return NONE if value is None else f"{value:+z.4f}".replace("-", "−")
 
@@ -161,4 +97,4 @@ def with_words(summary: dict[str, Any]) -> dict[str, Any]:
     queries = queries_of(summary["passes"])
     asked = {} if queries is None else {"black_box": f"black box, {queries:,.0f} queries a read"}
     return summary | {"triage": summary["triage"] | {"comparison": comparison(summary["triage"])},
-                      "verdict": verdict(summary), **asked}
+                      "verdict": answer(summary).sentence, **asked}

@@ -10,8 +10,8 @@ from steadyread.metrics.intervals import FEWEST, Estimate
 from steadyread.metrics.triage import SMALLEST_FLIP
 from steadyread.metrics.verdicts import ALPHA, verdict, way_of
 from steadyread.units import number_of
+from steadyread.words.answer import flips_told
 from steadyread.words.numbers import digits, factor, percent, points, score_name
-from steadyread.words.plain import flips_told
 
 Summary = Mapping[str, Any]
 FAILED, KEPT, UNREAD, CLEAN = "failed", "kept", "unread", "clean"      # of a hardening, beside those of `verdicts`
