@@ -71,12 +71,12 @@ class Words(HTMLParser):
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.silent += tag in ("svg", "style")
+        self.silent += tag in ("svg", "style", "script")
         if tag == "h2" or (tag == "h3" and ("class", "title") in attrs):
             self.heading, self.inside = "", True
 
     def handle_endtag(self, tag: str) -> None:
-        self.silent -= tag in ("svg", "style")
+        self.silent -= tag in ("svg", "style", "script")
         if tag in ("h2", "h3") and self.inside:
             self.inside = False
             self.sections.setdefault(self.heading, "")

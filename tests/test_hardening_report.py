@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fabricate
-from pages import HOSTILE, Page, refuse_outside
+from pages import HOSTILE, Page, refuse_outside, run_by_hash
 from steadyread import records
 from steadyread.charts import Panel
 from steadyread.errors import InputRefused
@@ -147,7 +147,7 @@ def test_whatever_a_training_says_is_inert(tmp_path: Path) -> None:
     harden(run, fabricate.rows(slope=0.1), "hardened-<b onclick=alert(2)>", failed=HOSTILE, method=HOSTILE)
     told(run)
     page = Page((run / "report.html").read_text())
-    assert not [tag for tag, _ in page.tags if tag == "script"]
+    run_by_hash(page)
     assert not [name for _, attributes in page.tags for name in attributes if name.startswith("on")]
     assert page.text.count("alert(1)") > 4
 

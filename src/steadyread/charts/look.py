@@ -9,6 +9,14 @@ from typing import Any
 INK, PAPER = "#1b1f24", "#fdfdfc"
 BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY = "#0072b2", "#e69f00", "#009e73", "#d55e00", "#cc79a7", "#56b4e9"
 PALETTE = {"blue": BLUE, "orange": ORANGE, "green": GREEN, "vermilion": VERMILION, "purple": PURPLE, "sky": SKY}
+# What a page takes in their stead, in light and in dark; all but `line` can be told from the ground (3:1), and what
+# words are set in can be read on it (4.5:1).
+THEME = {"paper": ("#fdfdfc", "#14171a"), "card": ("#f4f4f1", "#1e2226"), "ink": ("#1b1f24", "#e6e7e8"),
+         "soft": ("#5b636d", "#a2a9b1"), "line": ("#d9dad6", "#363c42"), "edge": ("#868b90", "#7d858d"),
+         "link": ("#00598a", "#8ccaf0"), "steady": ("#12619b", "#6fb9f2"), "flipped": ("#b8400a", "#ff9a66"),
+         "blue": ("#12619b", "#6fb9f2"), "orange": ("#b27a00", "#e8ad35"), "green": ("#00875f", "#2fc79b"),
+         "vermilion": ("#b8400a", "#ff9a66"), "purple": ("#a8578a", "#dc9cc0"), "sky": ("#2f8cc4", "#9ad7f7")}
+PRINTED = {"paper": "#ffffff", "ink": "#000000", "soft": "#444444", "link": "#000000"}
 SOLID: tuple[float, ...] = (1, 0)
 DASHED: tuple[float, ...] = (7, 4)
 DOTTED: tuple[float, ...] = (2, 3)

@@ -29,6 +29,16 @@ def inline_svg(drawing: str, name: str, described: str) -> Markup:
     return Markup(drawing.replace("<svg ", f'<svg id="{name}-figure" role="img" aria-label="{label}" ', 1))
 
 
+def colours() -> str:
+    """The page's colours as CSS variables: light, dark where the reader's system or the page's button says so, and in
+    print."""
+    light, dark = (";".join(f"--{name}:{pair[at]}" for name, pair in look.THEME.items()) for at in (0, 1))
+    printed = ";".join(f"--{name}:{value}" for name, value in look.PRINTED.items())
+    return (f":root{{{light}}}\n@media (prefers-color-scheme: dark) {{ :root:not([data-theme=light]){{{dark}}} }}\n"
+            f":root[data-theme=dark]{{{dark}}}\n"
+            f"@media print {{ :root:root:root{{color-scheme:light;{light};{printed}}} }}")
+
+
 def data_uri(pixels: Pixels) -> str:
     """An RGB picture (h, w, 3) as a PNG data address; sides above 256 pixels are made smaller."""
     return charts_pictures.data_uri(pixels, _LARGEST_SIDE)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from steadyread.findings import remedied, titled
 from steadyread.report.inline import data_uri
+from steadyread.report.scripts import HANDLE, Block, Script
 from steadyread.report.table import Table
 
 
@@ -157,6 +158,12 @@ class Lead:
     handle: Mapping[str, Any] | None = None
     caution: str = ""
     valid: bool = True
+    blocks: tuple[Block, ...] = ()
+
+    @property
+    def scripts(self) -> tuple[Script, ...]:
+        """That of the handle."""
+        return (HANDLE,) if self.handle else ()
 
 
 Item = Lead | Text | Heading | Terms | Cards | Notes | Figure | Strips | Listing | Table | Fold | Grid

@@ -13,7 +13,9 @@ from markupsafe import Markup
 
 from steadyread._version import __version__
 from steadyread.report import marks
+from steadyread.report.inline import colours
 from steadyread.report.items import Card, Cards, Fold, Grid, Heading, Item, Lead, Listing, Note, Notes, Terms, Text
+from steadyread.report.scripts import Scripts
 from steadyread.report.section import Part, sections
 from steadyread.report.table import Table
 from steadyread.words import glossary
@@ -78,9 +80,17 @@ class Page:
         return [(part, list(passages)) for part, passages in groupby(self.sections, lambda passage: passage.part)]
 
     def html(self, drawn: Drawn) -> str:
-        """The page as one file. Everything that a user named is escaped; only our own SVG and CSS are not."""
-        css = Markup("\n".join(map(_stored_text, STYLES)))
-        return _template().render(page=self, drawn=drawn, css=css, version=__version__)
+        """The page as one file. Everything that a user named is escaped; only our own SVG, CSS and scripts are not."""
+        css = Markup("\n".join([colours(), *map(_stored_text, STYLES)]))
+        scripts = Scripts.of(self.items)
+        return _template().render(page=self, drawn=drawn, css=css, scripts=scripts, version=__version__)
+
+    @property
+    def items(self) -> Iterator[Item]:
+        """Every item of the page, those within others too."""
+        yield from _within(self.head)
+        for passage in self.sections:
+            yield from _within(passage.items)
 
     def markdown(self) -> str:
         """The page's words and tables as Markdown; charts and images are not in it."""
@@ -114,6 +124,16 @@ def chips_of(summary: Mapping[str, Any]) -> tuple[Chip, ...]:
 def anchor(title: object) -> str:
     """The anchor of a title: its letters and digits, with dashes between."""
     return re.sub(r"[^0-9a-z]+", "-", marks.plain(title).lower()).strip("-") or "section"
+
+
+def _within(items: Iterable[Item]) -> Iterator[Item]:
+    for item in items:
+        yield item
+        if isinstance(item, Fold | Lead):
+            yield from _within(item.items)
+        elif isinstance(item, Grid):
+            for group in item.groups:
+                yield from _within(group)
 
 
 def _markdown(item: Item) -> Iterator[str]:
