@@ -1,13 +1,22 @@
-"""Made cases as a page has them: `python fabricate_cases.py grey|colour|volume|dose > cases.json`."""
+"""Made cases as a page has them, and pictures beside the records of a made run.
+
+    python fabricate_cases.py grey|colour|volume|dose > cases.json        # the block of data alone
+    python fabricate_cases.py grey|colour|volume|dose|sets FOLDER         # a whole run, with its report
+"""
 
 import json
 import sys
+from dataclasses import replace
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from steadyread.pictured import Whole
+from steadyread.metrics.plan import bounds_of
+from steadyread.pictured import FLIPS, REDRAWS, Pictured, Whole, parts_of
+from steadyread.pictured import Walk as StoredWalk
 from steadyread.report.case_data import Axis, CaseData, Pixels, Walk, windows_of
+from steadyread.store import open_cells
 from steadyread.units import Bounds
 
 Kind = Literal["grey", "colour", "volume", "dose"]
@@ -59,5 +68,59 @@ def made_cases(kind: Kind = "grey", n: int = 24, seed: int = 0) -> CaseData:
                     Pixels(images, change, scale), Walk(at, chance), noise=None if kind == "colour" else 10.9)
 
 
+def write_pictures(folder: Path, kind: Kind = "grey", most: int | None = None) -> None:
+    """Pictures of the judged cases, or of the `most` first of them, beside the records of every network of a made run
+    of one data set: their flips by the records, or under CT noise a draw."""
+    opened, random = open_cells(folder), np.random.default_rng(0)
+    for cell in opened.cells:
+        one = replace(opened, cells=(cell,))
+        rows, dose = one.case_rows(kind == "dose"), kind == "dose"
+        ids = tuple(rows.case_id[:most].tolist())
+        sure, read, flip = rows.sure[:most], rows.read[:most], rows.flip[:most]
+        images = Whole.of(made_images(kind, len(ids), random), bounds_of(cell.plan))
+        sign = np.where(random.random((len(ids), *SHAPES[kind])) < 0.5, -1, 1)
+        if dose:
+            at = np.array(one.reads().doses() or DOSES)
+            change = np.clip(sign * random.normal(0, 40, sign.shape), -127, 127).astype(np.int8)
+            scale = np.tile(0.25 * (100 / at) ** 0.5, (len(ids), 1))
+            margin = np.log(sure / (1 - sure))[:, None] - 2 * (10 / at) ** 0.5
+        else:
+            at, change = np.round(np.linspace(0, 2, 21), 1), (127 * sign).astype(np.int8)
+            found = np.isfinite(flip)
+            change[~found] = 0
+            scale = np.where(found, flip / 127, np.nan)[:, None]
+            margin = np.log(sure / (1 - sure))[:, None] * np.where(found[:, None], 1 - at, 1)
+        own = 1 / (1 + np.exp(-margin))
+        classes = one.reads().logits.shape[2]
+        rest = (1 - own[..., None]) / (classes - 1)
+        chance = np.where(read[:, None, None] == np.arange(classes), own[..., None], rest)
+        kept = REDRAWS if dose else FLIPS
+        parts_of(cell.folder, kept).write(0, Pictured(ids, images, change, scale).as_npz())
+        StoredWalk(ids, at, chance).write(cell.folder, kept)
+
+
+def write_shown(folder: Path, kind: str) -> Path:
+    """A made run of one kind with its pictures and its report; returns the page."""
+    from fabricate import plan, table, write_run
+    from fabricate_noise import write_study
+    from fabricate_sets import Made, write_sets
+    from steadyread.report import write_report
+
+    if kind == "dose":
+        write_study(folder)
+    elif kind == "sets":
+        write_sets(folder, {"lung_ct": Made(), "brain": Made()})
+        for name in ("lung_ct", "brain"):
+            write_pictures(folder / name)
+        return write_report(folder)
+    else:
+        unit = {"unit": "grey level", "bounds": [0.0, 255.0]} if kind == "colour" else {}
+        write_run(folder, table(), data=plan()["data"] | unit)
+    write_pictures(folder, kind)  # type: ignore[arg-type]
+    return write_report(folder)
+
+
 if __name__ == "__main__":
-    print(json.dumps(made_cases(sys.argv[1] if len(sys.argv) > 1 else "grey").as_json()))
+    asked, place = [*sys.argv[1:], "grey"][0], sys.argv[2:]
+    print(write_shown(Path(place[0]), asked) if place else
+          json.dumps(made_cases(asked).as_json()))  # type: ignore[arg-type]

@@ -252,16 +252,16 @@ class Assessment:
                              networks=tuple(each.get("networks", ())), code=each.get("code", ""),
                              remedy=each.get("remedy", "")) for each in self.opened.findings)
 
-    def report(self, path: str | Path | None = None, show_ids: bool = False) -> Path:
+    def report(self, path: str | Path | None = None, show_ids: bool = False, images: bool = True) -> Path:
         """Writes the page and its figures, and returns the page; they are copied to the folder `path` where given. The
         page is that of the whole run, whatever is selected.
 
-        Cases and patients have pseudonyms unless `show_ids`.
+        Cases and patients have pseudonyms unless `show_ids`; without `images` the page shows none of patients.
         """
-        found = report_run(self.folder, self.seed, path, show_ids)
+        found = report_run(self.folder, self.seed, path, show_ids, images)
         return Path(found["report"])
 
-    def track(self, name: str, show_ids: bool = False) -> str:
+    def track(self, name: str, show_ids: bool = False, images: bool = True) -> str:
         """Hands the whole run to a tracker of experiments ("mlflow", "wandb"), its report written anew: every number as
         a metric, settings as parameters, report.html and summary.json as artefacts. Returns where it is kept.
 
@@ -270,7 +270,7 @@ class Assessment:
             InputRefused: its library is not installed.
             Partial: it does not take the run, of which nothing is lost.
         """
-        self.report(show_ids=show_ids)
+        self.report(show_ids=show_ids, images=images)
         return track_run(self.folder, name, show_ids)
 
     def plot(self, name: str) -> Drawing:

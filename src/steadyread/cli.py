@@ -30,8 +30,8 @@ app = typer.Typer(name="steadyread", cls=Group, add_completion=False, no_args_is
 noise = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None, help="Measure and show the noise of CT.")
 app.add_typer(noise, name="noise", rich_help_panel=DATA)
 
-_RESULTS = (flags.OUT, flags.OVERWRITE, flags.SHOW_IDS, flags.JSON, flags.GATES, flags.TRACK, flags.SETS,
-            flags.THREADS)
+_RESULTS = (flags.OUT, flags.OVERWRITE, flags.SHOW_IDS, flags.NO_IMAGES, flags.JSON, flags.GATES, flags.TRACK,
+            flags.SETS, flags.THREADS)
 _READ = (flags.LAYOUT, flags.EXCLUDE, flags.FILE_COLUMN, flags.LABEL_COLUMN, flags.PATIENT_COLUMN, flags.PART_COLUMN,
          flags.ROOT, flags.PATIENT_PATTERN, flags.UNIT)
 _PREPARED = (flags.WINDOW, flags.CROP, flags.SIZE, flags.FIT, flags.SPACING, flags.TRANSFORM)
@@ -195,7 +195,7 @@ def explain(given: Given) -> None:
     _say(given, explain_run(given[flags.RUN], how, given[flags.OUT], progress, given[flags.SHOW_IDS]), "explain_lines")
 
 
-@command(FINISHED, flags.RUN, flags.RESAMPLED, flags.SHOW_IDS, flags.OUT, flags.JSON)
+@command(FINISHED, flags.RUN, flags.RESAMPLED, flags.SHOW_IDS, flags.NO_IMAGES, flags.OUT, flags.JSON)
 def report(given: Given) -> None:
     """Write the report of a run again.
 
@@ -206,7 +206,8 @@ def report(given: Given) -> None:
     """
     from steadyread.stored import report_run
 
-    _say(given, report_run(given[flags.RUN], given[flags.RESAMPLED], given[flags.OUT], given[flags.SHOW_IDS]),
+    _say(given, report_run(given[flags.RUN], given[flags.RESAMPLED], given[flags.OUT], given[flags.SHOW_IDS],
+                           not given[flags.NO_IMAGES]),
          "run_lines")
 
 
@@ -370,7 +371,7 @@ def _done(given: Given, study: Path | None, above: list[Mapping[str, Any]]) -> "
     overwrite, show_ids, keep_going = (bool(given[flag])
                                        for flag in (flags.OVERWRITE, flags.SHOW_IDS, flags.KEEP_GOING))
     return carry_out(read_studies(study, *above).rooted(given[flags.DATA_ROOT]), given[flags.OUT], progress, overwrite,
-                     show_ids, keep_going)
+                     show_ids, keep_going, not given[flags.NO_IMAGES])
 
 
 def _harden_run(given: Given, folder: Path, settings: dict[str, Any]) -> None:
@@ -387,7 +388,8 @@ def _harden_run(given: Given, folder: Path, settings: dict[str, Any]) -> None:
     if own:
         raise UsageError(f"--{own[0].split('__')[-1]}: the run {folder} has its own images and network; give only "
                          "what says how to harden it (and --data, images to train on), or leave the run out")
-    _told(given, harden_run(folder, _above(given, settings), progress, bool(given[flags.SHOW_IDS])))
+    _told(given, harden_run(folder, _above(given, settings), progress, bool(given[flags.SHOW_IDS]),
+                            not given[flags.NO_IMAGES]))
 
 
 def _say(given: Given, found: Mapping[str, Any], lines: str) -> None:

@@ -172,6 +172,7 @@ OVERWRITE = Flag("--overwrite", "Where the folder holds a run of other settings,
                  "anew. Nothing is deleted.", type=bool, panel="Results")
 SHOW_IDS = Flag("--show-ids", "Show ids of cases and patients and whole paths in reports, not pseudonyms and file "
                 "names. Not for sharing.", type=bool, panel="Results")
+NO_IMAGES = Flag("--no-images", "Leave images of patients out of the report.", type=bool, panel="Results")
 JSON = Flag("--json", "Print one JSON object on stdout instead of text.", type=bool, panel="Results")
 GATES = Flag("--fail-below", "Exit with 1 below this, such as 'robust_accuracy@0.002 range=0.5' or 'auc=0.8'. "
              "Repeatable.", "gates.fail_below", _MANY, metavar="GATE")

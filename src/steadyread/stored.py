@@ -69,19 +69,20 @@ def _network(opened: Opened, name: str | None) -> Opened:
     return opened.own if name is None else plain.select(network=name)
 
 
-def report_run(folder: str | Path, seed: int | None = None, out: str | Path | None = None, show_ids: bool = False
-               ) -> dict[str, Any]:
+def report_run(folder: str | Path, seed: int | None = None, out: str | Path | None = None, show_ids: bool = False,
+               images: bool = True) -> dict[str, Any]:
     """The report of a run written anew (and copied to `out`), as what `summary.json` holds.
 
     Intervals are resampled by `seed`, the run's own if None, which gives the page that the run wrote. `show_ids` shows
-    cases, patients and paths as they are, where else pseudonyms and the names of files stand.
+    cases, patients and paths as they are, where else pseudonyms and the names of files stand. Without `images` the
+    report has none of patients.
 
     Raises:
         InputRefused: no plan or records there, or a stored file that is not what it should be.
     """
     with locked(run_folder(folder)):
         sweep(Path(folder))
-        page = write_report(folder, seed_of(Path(folder)) if seed is None else seed, show_ids)
+        page = write_report(folder, seed_of(Path(folder)) if seed is None else seed, show_ids, images)
     if out is not None:
         page = _copied(Path(folder), Path(out)) / page.name
     return {**records.read_json(page.parent / SUMMARY), "report": str(page)}

@@ -29,7 +29,7 @@ from steadyread.units import size_in_native
 
 def run(study: str | Path | Study | Mapping[str, Any], out: str | Path | None = None, *,
         data_root: str | Path | None = None, overwrite: bool = False, show_ids: bool = False,
-        progress: Progress | None = None) -> Assessment:
+        images: bool = True, progress: Progress | None = None) -> Assessment:
     """A whole study, as `steadyread run` carries it out: of one data set or several, under every threat it states.
 
     Args:
@@ -37,6 +37,7 @@ def run(study: str | Path | Study | Mapping[str, Any], out: str | Path | None = 
         out: the run's folder; `runs/NAME` if None. Finished work there is kept.
         data_root: what relative paths of data begin at.
         overwrite: another study in the folder is kept beside it, and this one begins anew.
+        show_ids, images: whether the report names cases and patients as they are, and shows images of patients.
 
     Raises:
         UsageError, InputRefused: a setting, the data or the model is not as stated.
@@ -46,7 +47,7 @@ def run(study: str | Path | Study | Mapping[str, Any], out: str | Path | None = 
     stated = read_studies(None, study) if isinstance(study, Mapping) else (
         study if isinstance(study, Study) else read_studies(study))
     told, root = progress or watched(), None if data_root is None else Path(data_root)
-    done = carry_out(stated.rooted(root), out, told, overwrite, show_ids)
+    done = carry_out(stated.rooted(root), out, told, overwrite, show_ids, images=images)
     for reason in done.untracked:
         warnings.warn(reason, Doubt, stacklevel=2)
     return open_run(done.folder)

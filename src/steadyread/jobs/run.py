@@ -75,7 +75,7 @@ class Done:
 
 
 def carry_out(study: Study, out: str | Path | None = None, progress: Progress = quiet,
-              overwrite: bool = False, show_ids: bool = False, keep_going: bool = False) -> Done:
+              overwrite: bool = False, show_ids: bool = False, keep_going: bool = False, images: bool = True) -> Done:
     """The whole study: every network of every data set trained (unless weights are given), hardened, assessed and
     checked; then the report over all of them.
 
@@ -89,6 +89,7 @@ def carry_out(study: Study, out: str | Path | None = None, progress: Progress = 
         show_ids: the report names cases, patients and folders as they are. Not for sharing.
         keep_going: a data set of several that is refused or fails is written down with its reason, and the others
             go on.
+        images: whether the report shows images of patients.
 
     Raises:
         UsageError, InputRefused: a setting, the data or the model is not as stated (of several data sets the set is
@@ -103,8 +104,8 @@ def carry_out(study: Study, out: str | Path | None = None, progress: Progress = 
     asked, told = first_look(study, progress)
     if told:
         note(told)
-    done = in_its_folder(lambda folder: _Running(asked, folder, progress, keep_going).done(show_ids), asked.studies,
-                         asked.name, out, overwrite)
+    done = in_its_folder(lambda folder: _Running(asked, folder, progress, keep_going).done(show_ids, images),
+                         asked.studies, asked.name, out, overwrite)
     return replace(done, first_look=told)
 
 
@@ -117,12 +118,12 @@ def _labelled(study: Study) -> Study:
 
 
 def harden_run(folder: str | Path, above: Sequence[Mapping[str, Any]], progress: Progress = quiet,
-               show_ids: bool = False) -> Done:
+               show_ids: bool = False, images: bool = True) -> Done:
     """The study of a run's folder carried out again with a hardening added: the rest is taken up as it is.
 
     Args:
         above: settings laid over the run's own, those of `hardening` above all.
-        show_ids: as `carry_out` has it.
+        show_ids, images: as `carry_out` has them.
 
     Raises:
         InputRefused: no run there, or one that was stopped before its study was written.
@@ -133,7 +134,7 @@ def harden_run(folder: str | Path, above: Sequence[Mapping[str, Any]], progress:
         raise InputRefused(f"{folder} is no run: it has no {SETTINGS}. Give the folder that a run has written")
     try:
         with taken_up(folder):
-            return _Running(_with_hardening(folder, above), folder, progress).done(show_ids)
+            return _Running(_with_hardening(folder, above), folder, progress).done(show_ids, images)
     except PlanDiffers as problem:
         raise PlanDiffers(f"{problem}. A run is hardened in one way: repeat it, or compare with another method or "
                           "size, --set 'hardening.compare.NAME={method=\"trades\"}'") from problem
@@ -211,7 +212,7 @@ class _Running:
     failures: dict[str, str] = field(default_factory=dict)
     materials: Materials = field(default_factory=Materials)
 
-    def done(self, show_ids: bool = False) -> Done:
+    def done(self, show_ids: bool = False, images: bool = True) -> Done:
         """The study to its end."""
         track = self.study.studies[0].track
         for name in track:      # before anything takes hours
@@ -223,10 +224,10 @@ class _Running:
             for number, step in enumerate(jobs_of(branches)):
                 jobs = [job for job in step if job.branch in self.branches]
                 self.work(carry_out_job, jobs, "networks" if number == 0 else "hardenings")
-        gates = self.work(partial(_reported, show_ids), self.branches, "reports")
+        gates = self.work(partial(_reported, show_ids, images), self.branches, "reports")
         if self.study.sets:
             at_work(self.progress, "writing the report",
-                    lambda: write_report(self.folder, self.study.studies[0].seed, show_ids))
+                    lambda: write_report(self.folder, self.study.studies[0].seed, show_ids, images))
         aside = tuple(f"{branch.name}: {text}" if branch.name else text for branch in self.branches if not branch.equal
                       for text in set_aside.said(branch.folder))
         reasons = at_work(self.progress, f"handing the run to {', '.join(track)}",
@@ -313,11 +314,12 @@ def _trained(job: Job, materials: Materials, progress: Progress) -> None:
         network_of(job.study, job.cell, materials.of(job.study, job.cell, progress), job.folder, progress)
 
 
-def _reported(show_ids: bool, branch: Branch, _: Materials, progress: Progress) -> tuple[Judged, ...]:
+def _reported(show_ids: bool, images: bool, branch: Branch, _: Materials, progress: Progress
+              ) -> tuple[Judged, ...]:
     """The gates of a data set, whose page is written."""
     folder, seed = branch.folder, branch.study.seed
     with locked(folder):
-        at_work(progress, "writing the report", lambda: write_report(folder, seed, show_ids))
+        at_work(progress, "writing the report", lambda: write_report(folder, seed, show_ids, images))
         return judged_gates(branch)
 
 

@@ -1,7 +1,7 @@
 """The cases that a page shows: which of a run's stored pictures go into it, and under which names."""
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -10,7 +10,7 @@ import numpy as np
 from steadyread.metrics.case_rows import CaseRows
 from steadyread.metrics.choosing import Shown
 from steadyread.metrics.intervals import Ints
-from steadyread.metrics.plan import bounds_of, class_names, threshold_of
+from steadyread.metrics.plan import bounds_of, class_names, section, threshold_of
 from steadyread.pictured import Pictured, Walk, room_of
 from steadyread.report import case_data
 from steadyread.report.case_data import Axis, CaseData, Pixels, coded, for_a_page, windows_of
@@ -62,28 +62,35 @@ class ShownCases:
                 "once more, in the same folder: finished work is taken up, and the pictures are added.")
 
 
-def shown_cases(networks: Sequence[tuple[str, Opened, Shareable]], images: bool = True, dose: bool = False,
-                room: int = ROOM) -> ShownCases:
-    """The cases of each data set: its name as it is shown, its own network or those of its folds, and its pseudonyms.
+@dataclass(frozen=True, eq=False)
+class Source:
+    """One network of one data set, or those of its folds, whose cases are shown: under CT noise alone (`dose`), or
+    under changes of any pixels; with its pseudonyms, the data set's name where there are several, and the SD of the
+    noise in its images (native units), where it is known."""
 
-    All cases have pictures where there are at most about 350; else the 100 most fragile, the wrong ones (150 at most)
-    and 50 drawn; fewer where those take more than `room` letters, which are shared among the data sets.
+    opened: Opened
+    shared: Shareable
+    name: str = ""
+    dose: bool = False
+    noise: float | None = None
+
+
+def shown_cases(sources: Sequence[Source], images: bool = True, room: int = ROOM) -> ShownCases:
+    """The cases of each data set.
+
+    All cases have pictures where there are at most 350; else the 100 most fragile, the wrong ones (150 at most) and 50
+    drawn; fewer where those take more than `room` letters, which are shared among the data sets.
 
     Raises:
         InputRefused: a stored file that is not what it should be.
     """
-    each = room // max(len(networks), 1)
-    found = [_of_network(name, opened, shared, images, dose, each) for name, opened, shared in networks]
-    return ShownCases(tuple(block for block, _ in found), images, not images or any(stored for _, stored in found))
-
-
-def _of_network(name: str, opened: Opened, shared: Shareable, images: bool, dose: bool, room: int
-                ) -> tuple[CaseData, bool]:
-    """The block of one data set, and whether pictures of it are stored."""
-    rows = opened.case_rows(dose)
-    found = _pictures(opened, rows, dose, room) if images else None
-    pictures, walk = found if found is not None else (None, None)
-    return _block(name, opened.plan, rows, pictures, walk, shared), found is not None
+    blocks, stored = [], not images
+    for source in sources:
+        rows = source.opened.case_rows(source.dose)
+        found = _pictures(source.opened, rows, source.dose, room // len(sources)) if images else None
+        stored = stored or found is not None
+        blocks.append(_block(source, rows, *(found if found is not None else (None, None))))
+    return ShownCases(tuple(blocks), images, stored)
 
 
 def _pictures(opened: Opened, rows: CaseRows, dose: bool, room: int) -> tuple[Pictured, Walk | None] | None:
@@ -104,10 +111,10 @@ def _pictures(opened: Opened, rows: CaseRows, dose: bool, room: int) -> tuple[Pi
         most = Shown().within(max(1, min(int(0.97 * len(pictures) * room / letters), len(pictures) - 1)))
 
 
-def _block(name: str, plan: Mapping[str, Any], rows: CaseRows, pictures: Pictured | None, walk: Walk | None,
-           shared: Shareable) -> CaseData:
+def _block(source: Source, rows: CaseRows, pictures: Pictured | None, walk: Walk | None) -> CaseData:
     """The rows in the order of how fragile they are, with the pictures of some."""
-    bounds, data = bounds_of(plan), plan.get("data") or {}
+    plan, shared = source.opened.plan, source.shared
+    bounds, data = bounds_of(plan), section(plan, "data")
     place = {} if pictures is None else {case: at for at, case in enumerate(pictures.id)}
     order = _order(rows, shared)
     if len(order) > _ROWS:
@@ -117,15 +124,15 @@ def _block(name: str, plan: Mapping[str, Any], rows: CaseRows, pictures: Picture
         pictures = pictures.of(ids)
         walk = walk.of(pictures.id) if walk is not None else None
         place = {case: at for at, case in enumerate(pictures.id)}
-    largest = np.max([int(rows.read.max(initial=1)), int(rows.truth.max(initial=1))])
+    last = max(int(rows.read.max(initial=1)), int(rows.truth.max(initial=1)))
     return CaseData(
-        _axis(rows.dose, unit_word(bounds.unit)), tuple(class_names(plan, 1 + int(largest))), bounds,
+        _axis(rows.dose, unit_word(bounds.unit)), tuple(class_names(plan, 1 + last)), bounds,
         [shared.case(case) for case in ids], [shared.patient(str(patient)) for patient in rows.patient[order]],
         rows.truth[order], rows.read[order], rows.sure[order], rows.flip[order], rows.fold[order],
         np.array([place.get(case, -1) for case in ids], np.int64), len(rows.case_id), len(set(rows.patient.tolist())),
         windows_of(bounds, None if pictures is None else pictures.image), _pixels(pictures, rows.dose),
         None if walk is None else case_data.Walk(tuple(walk.at.tolist()), walk.probability),
-        threshold_of(plan), None, name, bool(data.get("synthetic")), bool(data.get("patients_known")))
+        threshold_of(plan), source.noise, source.name, bool(data.get("synthetic")), bool(data.get("patients_known")))
 
 
 def _axis(dose: bool, unit: str) -> Axis:

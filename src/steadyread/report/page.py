@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from itertools import groupby
@@ -14,7 +14,21 @@ from markupsafe import Markup
 from steadyread._version import __version__
 from steadyread.report import marks
 from steadyread.report.inline import colours
-from steadyread.report.items import Card, Cards, Fold, Grid, Heading, Item, Lead, Listing, Note, Notes, Terms, Text
+from steadyread.report.items import (
+    Card,
+    Cards,
+    Fold,
+    Grid,
+    Heading,
+    Item,
+    Lead,
+    Listing,
+    Note,
+    Notes,
+    Strips,
+    Terms,
+    Text,
+)
 from steadyread.report.scripts import Scripts
 from steadyread.report.section import Part, sections
 from steadyread.report.table import Table
@@ -79,6 +93,11 @@ class Page:
         """The parts that have something, each with its passages."""
         return [(part, list(passages)) for part, passages in groupby(self.sections, lambda passage: passage.part)]
 
+    def without_pictures(self) -> "Page":
+        """The page without images of patients."""
+        return replace(self, head=tuple(_without_pictures(self.head)), sections=tuple(
+            replace(each, items=tuple(_without_pictures(each.items))) for each in self.sections))
+
     def html(self, drawn: Drawn) -> str:
         """The page as one file. Everything that a user named is escaped; only our own SVG, CSS and scripts are not."""
         css = Markup("\n".join([colours(), *map(_stored_text, STYLES)]))
@@ -102,6 +121,17 @@ class Page:
             for item in passage.items:
                 lines += _markdown(item)
         return "\n".join([*lines, marks.markdown(f"Written by steadyread {__version__}. {self.foot}"), ""])
+
+
+def _without_pictures(items: Iterable[Item]) -> Iterator[Item]:
+    """The items, those with images replaced by a line that says so, also within folds and grids."""
+    for item in items:
+        if isinstance(item, Fold | Lead):
+            yield replace(item, items=tuple(_without_pictures(item.items)))
+        elif isinstance(item, Grid):
+            yield replace(item, groups=tuple(tuple(_without_pictures(group)) for group in item.groups))
+        else:
+            yield Text("Images are left out: --no-images.", "soft") if isinstance(item, Strips) else item
 
 
 def written(subjects: Sequence[object]) -> tuple[Passage, ...]:

@@ -8,10 +8,12 @@ from typing import Any
 import pyarrow.compute as pc
 
 from steadyread import records
+from steadyread.charts import Sheet
 from steadyread.files import FIGURES, PAGE, SETTINGS, SPECTRUM, SUMMARY, TEXT
 from steadyread.metrics.reads import CT_NOISE
 from steadyread.metrics.summary import as_json
 from steadyread.report import noise, plain
+from steadyread.report.cases import ShownCases, Source, shown_cases
 from steadyread.report.checklists import CHECKLIST, CHECKLIST_JSON, Runs, checklist_json
 from steadyread.report.crossed import checklist_markdown
 from steadyread.report.drawings import Drawing
@@ -26,6 +28,7 @@ from steadyread.report.sets import CHECKLISTS, Sets, page_of, sets_of
 from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.report.stored import read_network
 from steadyread.store import Cell, cells_of, open_cells
+from steadyread.units import number_of
 
 PICTURES = ("examples", "fig1")     # that the page shows as images of its own
 
@@ -33,11 +36,13 @@ PICTURES = ("examples", "fig1")     # that the page shows as images of its own
 @dataclass(frozen=True, eq=False)
 class Told:
     """What a run's page is written of: its part under changes of any pixels, under CT noise, its data sets where it
-    has several (None where it has no such part), and its networks beside each other; all as it is `shared`."""
+    has several (None where it has no such part), its networks beside each other, and the cases that it shows; all as it
+    is `shared`."""
 
     plain: Plain | None
     noise: Noise | None
     networks: Networks
+    cases: ShownCases
     drawings: Mapping[str, Drawing]
     sets: Sets | None = None
     shared: Shareable = AS_IT_IS
@@ -65,9 +70,12 @@ class Told:
 
     def page(self) -> Page:
         """The page."""
+        return self._whole() if self.cases.images else self._whole().without_pictures()
+
+    def _whole(self) -> Page:
         if self.sets is not None:
-            return page_of(self.sets, self.networks)
-        whole = written([*([self.plain] if self.plain else []), self.networks,
+            return page_of(self.sets, self.networks, self.cases)
+        whole = written([*([self.plain] if self.plain else []), self.networks, self.cases,
                          *(noise.subjects(self.noise) if self.noise else ())])
         if self.plain is None and self.noise is not None:
             name = self.noise.summary["data"]["name"]
@@ -86,20 +94,20 @@ class Told:
             yield from noise.head_beside(self.noise)
 
 
-def write_report(folder: str | Path, seed: int = 0, show_ids: bool = False) -> Path:
+def write_report(folder: str | Path, seed: int = 0, show_ids: bool = False, images: bool = True) -> Path:
     """Write report.html, summary.json, model-card.md, checklists and figures/ into a run's folder from its
     stored files alone; of several data sets report.md too.
 
     `seed` is that of the bootstrap and of drawn subsets: the same folder gives the same bytes. Networks that are not
     assessed yet are left out, so a run under way can be reported on. Cases and patients have pseudonyms (see
-    `Shareable`), and files no folders, unless `show_ids`.
+    `Shareable`), and files no folders, unless `show_ids`. Without `images` no image is in any of the files.
 
     Raises:
         InputRefused: no records there, or a stored file that is not what it should be.
         Partial: the disk is full.
     """
     place = Path(folder)
-    told = told_of(place, Shareable.of(place, show_ids), seed)
+    told = told_of(place, Shareable.of(place, show_ids), seed, images)
     page, runs = told.page(), told.runs
     records.write_json(place / SUMMARY, as_json(told.summary))
     if told.sets is not None:
@@ -118,16 +126,16 @@ def text_of(page: Page) -> str:
     return replace(page, sections=tuple(each for each in page.sections if each.title != CHECKLISTS)).markdown()
 
 
-def told_of(folder: Path, shared: Shareable, seed: int = 0) -> Told:
-    """What there is to tell of the run in a folder.
+def told_of(folder: Path, shared: Shareable, seed: int = 0, images: bool = True) -> Told:
+    """What there is to tell of the run in a folder, with images of patients or without.
 
     Raises:
         InputRefused: no records there, or a stored file that is not what it should be.
     """
     if "sets" in (records.read_object(folder / SETTINGS) or {}):
         sets, charts = sets_of(folder, shared, seed)
-        return Told(None, None, networks_of([open_cells(folder)] if cells_of(folder) else [], seed), charts, sets,
-                    shared)
+        return Told(None, None, networks_of([open_cells(folder)] if cells_of(folder) else [], seed),
+                    shown_cases(list(_of_sets(sets, not shared.secret)), images), _with(charts, images), sets, shared)
     opened = open_cells(folder)
     cells = opened.own.cells
     stated = {CT_NOISE} if opened.settings.get("noise") or (folder / SPECTRUM).exists() else set()
@@ -140,7 +148,28 @@ def told_of(folder: Path, shared: Shareable, seed: int = 0) -> Told:
         files = noise.read_noise(opened, shared)
         under_noise = noise.noise_of(files, seed, shared)
         drawings = {**noise.drawings_of(files, under_noise), **drawings}
-    return Told(under_changes, under_noise, networks_of([opened], seed), drawings, shared=shared)
+    source = Source(opened.own, shared, dose=under_changes is None, noise=_noise_in(under_changes))
+    return Told(under_changes, under_noise, networks_of([opened], seed), shown_cases([source], images),
+                _with(drawings, images), shared=shared)
+
+
+def _of_sets(sets: Sets, show_ids: bool) -> Iterator[Source]:
+    """The network of each data set that was assessed, whose pseudonyms are its own."""
+    for stored, _ in sets.stored.assessed.values():
+        own = open_cells(stored.folder).own
+        yield Source(own, Shareable.of(stored.folder, show_ids), stored.title, _threats(own.cells[0]) == {CT_NOISE},
+                     _noise_in(stored.plain))
+
+
+def _noise_in(told: Plain | None) -> float | None:
+    """The SD of the noise in the images, native units, where it is known."""
+    noise = told.summary.get("image_noise") if told is not None else None
+    return number_of(noise["sd"]) if noise else None
+
+
+def _with(drawings: Mapping[str, Drawing], images: bool) -> Mapping[str, Drawing]:
+    """The drawings, without those that show images of patients unless such are wanted."""
+    return {name: each for name, each in drawings.items() if images or not isinstance(each, Sheet)}
 
 
 def _drawn(drawings: Iterable[Drawing], folder: Path) -> Drawn:

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 from steadyread.metrics.reads import CT_NOISE, ORIGINAL
 from steadyread.metrics.triage import SMALLEST_FLIP
+from steadyread.report.cases import ShownCases
 from steadyread.report.checklists import Runs
 from steadyread.report.drawings import Drawing
 from steadyread.report.items import Card, Cards, Item, Note, Notes, Terms, Text
@@ -86,12 +87,12 @@ def sets_of(folder: Path, shared: Shareable, seed: int = 0) -> tuple[Sets, dict[
     return sets, sets_drawings(stored, sets.summary)
 
 
-def page_of(sets: Sets, networks: Networks) -> Page:
+def page_of(sets: Sets, networks: Networks, cases: ShownCases) -> Page:
     """The page of several data sets."""
     s, count = sets.summary, len(sets.summary["titles"])
     return Page(s["name"] or "several data sets",
                 f"How steady are the reads of {'one data set' if count == 1 else f'{count} data sets'}?",
-                tuple(head(sets, networks)), written([sets, networks]), FOOT, chips_of(s))
+                tuple(head(sets, networks)), written([sets, networks, cases]), FOOT, chips_of(s))
 
 
 def head(sets: Sets, networks: Networks) -> Iterator[Item]:
