@@ -25,7 +25,7 @@ def nrrd(path: Path, values: np.ndarray, encoding: str = "raw", **fields: str) -
     packed = {"raw": data, "gzip": gzip.compress(data), "bzip2": bz2.compress(data)}[encoding]
     kind = {"i2": "short", "u1": "uchar", "f4": "float"}[values.dtype.str[1:]]
     stated = {"type": kind, "dimension": str(values.ndim), "sizes": " ".join(map(str, values.shape[::-1])),
-              "encoding": encoding, "endian": "little", **fields}
+              "encoding": encoding, "endian": "big" if values.dtype.str[0] == ">" else "little", **fields}
     path.write_bytes(b"NRRD0004\n# made\n" + "".join(f"{key.replace('_', ' ')}: {value}\n" for key, value in
                                                      stated.items()).encode() + b"\n" + packed)
     return path
@@ -74,6 +74,8 @@ def npy(values: np.ndarray) -> Callable[[Path], None]:
     ("1.nii", lambda path: nifti(path, CUBE.T), CUBE), ("1.nii.gz", lambda path: nifti(path, CUBE.T), CUBE),
     ("1.nii.gz", lambda path: nifti(path, RAMP.T[:, :, None]), RAMP),
     ("1.nrrd", lambda path: nrrd(path, CUBE), CUBE), ("1.nrrd", lambda path: nrrd(path, CUBE, "gzip"), CUBE),
+    ("1.nrrd", lambda path: nrrd(path, CUBE.astype(">f4"), "gzip"), CUBE),
+    ("1.nrrd", lambda path: nrrd(path, CUBE.astype(">i2")), CUBE),
     ("1.nrrd", lambda path: nrrd(path, CUBE, "bzip2"), CUBE), ("1.nrrd", lambda path: nrrd(path, RAMP), RAMP),
     ("1.dcm", lambda path: dicom(path, RAMP), RAMP), ("1.2.3.45", lambda path: dicom(path, RAMP), RAMP),
     ("1.dcm", lambda path: ct(path, RAMP), RAMP - 1024),

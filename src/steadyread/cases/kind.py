@@ -151,6 +151,7 @@ def range_of(files: Sequence[Path], read: Callable[[Path], Pixels], unit: str | 
         kinds.add(pixels.dtype)
         ends += _ends(pixels)
         values += pixels.size
+        del pixels      # before the next is read: either may take half a gigabyte
         if values > _MOST_VALUES:
             break
     if first is not None and not kinds:

@@ -20,6 +20,7 @@ from steadyread.errors import InputRefused, UsageError
 from steadyread.files import NETWORKS, nearest, refuse_absent_network
 from steadyread.limits import MOST_HEADER
 from steadyread.models.archives import told
+from steadyread.models.memory import bounded
 from steadyread.registry import LAST, Registry
 
 Settings = Mapping[str, Any]
@@ -92,14 +93,15 @@ def whole(sides: Sequence[Any] | None) -> tuple[int, ...] | None:
 
 
 class FromFile(nn.Module):
-    """A network that a file brought. Its `digest` stands in its `repr`, and so in that of the records.
+    """A network that a file brought, with so many bytes `stored`, by which its memory is bounded. Its `digest` stands
+    in its `repr`, and so in that of the records.
 
     Args:
         network: what answers images (n, c, *space).
         batch: the number of images that it takes at a time, where that is fixed: the last are filled up to it.
     """
 
-    digest = ""
+    digest, stored = "", 0
 
     def __init__(self, network: Any, batch: int | None = None) -> None:
         super().__init__()
@@ -107,13 +109,19 @@ class FromFile(nn.Module):
         self.batch = batch
 
     def forward(self, images: Tensor) -> Any:
-        """What the network answers."""
-        if self.batch is None:
-            return self.answered(images)
+        """What the network answers.
+
+        Raises:
+            InputRefused: it asks for more memory than any such network.
+        """
+        with bounded(images, self.stored):
+            return self.answered(images) if self.batch is None else self._in_batches(images, self.batch)
+
+    def _in_batches(self, images: Tensor, batch: int) -> Tensor:
         pieces = []
-        for start in range(0, len(images), self.batch):
-            piece = images[start:start + self.batch]
-            missing = self.batch - len(piece)
+        for start in range(0, len(images), batch):
+            piece = images[start:start + batch]
+            missing = batch - len(piece)
             whole = torch.cat([piece, piece[-1:].expand(missing, *piece.shape[1:])]) if missing else piece
             pieces.append(self.answered(whole)[:len(piece)])
         return torch.cat(pieces)
@@ -149,7 +157,7 @@ def loaded(known: Format, source: str) -> nn.Module:
     with _values_refused(place):
         module = known.load(place)
     if isinstance(module, FromFile):
-        module.digest = digest_of(place)
+        module.digest, module.stored = digest_of(place), stored_of(place)
     return module.eval()
 
 
@@ -174,6 +182,14 @@ def digest_of(path: Path | str) -> str:
             with file.open("rb") as content:
                 digest.update(hashlib.file_digest(content, "sha256").digest())
     return digest.hexdigest()
+
+
+def stored_of(path: Path | str) -> int:
+    """The bytes of a file, or of a folder's files; 0 of an address."""
+    if isinstance(path, str):
+        return 0
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
 
 
 def trained_on(mean: Sequence[float], deviation: Sequence[float], prepared: Settings, facts: Facts) -> Facts:
