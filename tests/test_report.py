@@ -17,7 +17,7 @@ from steadyread.charts import look as style
 from steadyread.errors import InputRefused
 from steadyread.metrics.plan import bounds_of
 from steadyread.report import write_report
-from steadyread.report.sections.triage import rule
+from steadyread.report.referral import rule
 from steadyread.report.stored import read_run
 from steadyread.units import Bounds
 
@@ -82,7 +82,7 @@ def test_figures_and_summary_are_written_beside(run: Path) -> None:
 
 
 def test_the_same_folder_gives_the_same_bytes(run: Path, tmp_path: Path) -> None:
-    folder = fabricate.write_run(tmp_path / "again")
+    folder = fabricate.write_run(tmp_path / run.name)
     (folder / "figures").mkdir()
     for name in ("of_an_earlier_report.svg", "of_an_earlier_report.png", "mine.png"):
         (folder / "figures" / name).write_bytes(b"")

@@ -1,30 +1,22 @@
 """A finished run read again from its folder: its triage, its report. Needs neither model nor images."""
 
-import csv
-import io
 import shutil
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from steadyread import records
 from steadyread.errors import InputRefused, UsageError, unwritable
 from steadyread.files import PAGE, SALT, SETTINGS, SUMMARY
 from steadyread.folder_lock import locked, sweep
-from steadyread.metrics.combination import combination_of
 from steadyread.metrics.plan import share_to_withhold
-from steadyread.metrics.reads import Reads
 from steadyread.metrics.summary import as_json
-from steadyread.metrics.triage import FREE, SMALLEST_FLIP, scores, triage, with_combined
-from steadyread.names import cell
+from steadyread.metrics.triage import triage
 from steadyread.registry import nearest
 from steadyread.report import write_report
-from steadyread.report.shareable import IN_REPORT, Shareable, secret_of
+from steadyread.report.referral import LIST, listed
+from steadyread.report.shareable import Shareable, secret_of
 from steadyread.store import PLAIN, Opened, open_cells, refuse_several_sets, run_folder, seed_of
 from steadyread.words.plain import comparison
-
-LIST = "triage.csv"
 
 
 def triage_run(folder: str | Path, withhold: float | None = None, seed: int | None = None,
@@ -53,7 +45,7 @@ def triage_run(folder: str | Path, withhold: float | None = None, seed: int | No
     found = triage(reads, validation if len(validation) else None, share, seed_of(folder) if seed is None else seed)
     path = Path(out or folder) / LIST
     shared = Shareable(secret_of(folder)) if (folder / SALT).exists() else None
-    records.write_text(path, _listed(reads, found, shared))
+    records.write_text(path, listed(reads, found, shared))
     plain: dict[str, Any] = as_json(found | {"comparison": comparison(found), "list": str(path)})
     return plain
 
@@ -96,28 +88,3 @@ def _copied(folder: Path, out: Path) -> Path:
     except OSError as problem:
         raise unwritable(out, problem) from problem
     return out
-
-
-def _listed(reads: Reads, found: dict[str, Any], shared: Shareable | None) -> str:
-    """Every read with its scores and whether the smallest flip withholds it, the most fragile first; and what its
-    case and patient are called in the run's report, where it has one."""
-    scored = with_combined(scores(reads), combination_of(found["combined"]))
-    threshold = next(row["threshold"] for row in found["rows"] if row["score"] == SMALLEST_FLIP)
-    sizes, margins = scored.score[SMALLEST_FLIP], scored.score["margin"]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    further = [name for name in scored.score if name not in (SMALLEST_FLIP, *FREE)]
-    of_folds = ["fold"] if len(reads.folds) > 1 else []
-    writer.writerow(["case_id", "patient_id", *IN_REPORT, "prediction", "smallest_flip", "margin", *further,
-                     "withheld", *of_folds])
-    chosen = np.argwhere(scored.chosen)
-    for at in np.argsort(sizes, kind="stable"):
-        case, network = chosen[at]
-        names = str(reads.case_id[case]), str(reads.patient[case])
-        called = (shared.case(names[0]), shared.patient(names[1])) if shared else ("", "")
-        writer.writerow([*map(cell, names), *called, int(reads.prediction[case, network]),
-                         f"{sizes[at]:.6g}", f"{margins[at]:.6g}",
-                         *(f"{scored.score[name][at]:.6g}" for name in further),
-                         "yes" if sizes[at] <= threshold else "no",
-                         *([reads.folds[network]] if of_folds else [])])
-    return text.getvalue()

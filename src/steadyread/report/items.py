@@ -2,14 +2,15 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from steadyread.findings import remedied, titled
 from steadyread.report.inline import data_uri
-from steadyread.report.scripts import HANDLE, Block, Script
+from steadyread.report.referral import Referral
+from steadyread.report.scripts import COPY, HANDLE, TRIAGE, Block, Script
 from steadyread.report.table import Table
 
 
@@ -123,9 +124,36 @@ class Strips:
 
 @dataclass(frozen=True)
 class Listing:
-    """Settings as they are."""
+    """Settings as they are, or entries to be `copied`."""
 
     text: str
+    copied: bool = False
+    scripts: ClassVar[tuple[Script, ...]] = (COPY,)
+    blocks: ClassVar[tuple[Block, ...]] = ()
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command to copy, and what it does."""
+
+    text: str
+    says: str
+    scripts: ClassVar[tuple[Script, ...]] = (COPY,)
+    blocks: ClassVar[tuple[Block, ...]] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class Threshold:
+    """Which reads to refer, along a handle; `items` stand in its place where scripts are off, and in other forms."""
+
+    referral: Referral
+    items: "tuple[Item, ...]"
+    scripts: ClassVar[tuple[Script, ...]] = (TRIAGE,)
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """All that the handle moves along."""
+        return (Block("triage-data", self.referral.as_json()),)
 
 
 @dataclass(frozen=True)
@@ -166,7 +194,8 @@ class Lead:
         return (HANDLE,) if self.handle else ()
 
 
-Item = Lead | Text | Heading | Terms | Cards | Notes | Figure | Strips | Listing | Table | Fold | Grid
+Item = (Lead | Text | Heading | Terms | Cards | Notes | Figure | Strips | Listing | Table | Fold | Grid | Command
+        | Threshold)
 
 
 def grid(*groups: "Item | Sequence[Item]", tone: str = "figures") -> Grid:

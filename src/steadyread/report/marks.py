@@ -46,8 +46,9 @@ def code(text: object) -> str:
 
 
 def term(text: object) -> str:
-    """A term of the glossary, which says there, and where it is pointed at, what it means."""
-    return mark("term", text)
+    """A term, which the glossary explains, and so does the term itself where it is pointed at; other words as they
+    are."""
+    return mark("term", text) if str(text).lower() in KNOWN else unmarked(text)
 
 
 def doi(text: object) -> str:
@@ -60,8 +61,8 @@ def html(text: object) -> Markup:
     def tag(found: re.Match[str]) -> str:
         name, inner = found.groups()
         known = _TAGS.get(name)
-        if name == "term" and inner.lower() in KNOWN:
-            return (f'<a class="term" href="#{anchor(inner)}" data-says="{escape(KNOWN[inner.lower()])}">{inner}</a>')
+        if name == "term":
+            return f'<a class="term" href="#{anchor(inner)}" data-says="{escape(KNOWN[inner.lower()])}">{inner}</a>'
         if name == "doi":
             return f'<a href="https://doi.org/{inner}">doi:{inner}</a>'
         return f"<{known}>{inner}</{known}>" if known else f'<span class="{name}">{inner}</span>'

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, ClassVar
 
 from steadyread import records
@@ -47,6 +48,7 @@ class Noise:
     summary: Summary
     examples: Sequence[NoiseExample] = ()
     window: tuple[float, float] = _WINDOW
+    folder: Path | None = None
 
     @property
     def part(self) -> str:
@@ -136,6 +138,7 @@ class NoiseFiles:
     examples: Sequence[NoiseExample]
     hardening: Hardenings | None
     seen: SeenRun | None
+    folder: Path | None = None
 
 
 def read_noise(opened: Opened, shared: Shareable = AS_IT_IS) -> NoiseFiles:
@@ -159,7 +162,8 @@ def read_noise(opened: Opened, shared: Shareable = AS_IT_IS) -> NoiseFiles:
                 for cell, job in reversed([*zip(cells, jobs, strict=True)]) for each in reversed(read_noise_examples(
                     cell.folder / NOISE_EXAMPLES, class_names(job.plan, 0), job.fold))}
     return NoiseFiles(study, networks, [*reversed(examples.values())],
-                      read_noise_hardening(folder, study.settings, shared), read_seen_run(folder, classes, shared))
+                      read_noise_hardening(folder, study.settings, shared), read_seen_run(folder, classes, shared),
+                      folder)
 
 
 def noise_of(files: NoiseFiles, seed: int = 0, shared: Shareable = AS_IT_IS) -> Noise:
@@ -173,7 +177,7 @@ def noise_of(files: NoiseFiles, seed: int = 0, shared: Shareable = AS_IT_IS) -> 
     if files.seen:
         summary["seeing"] = shared.tree(summarise_seeing(files.seen.folds, seed))
         summary["findings"] = by_severity([*summary["findings"], *summary["seeing"]["findings"]])
-    return Noise(summary, files.examples, window_of(study.settings))
+    return Noise(summary, files.examples, window_of(study.settings), files.folder)
 
 
 def drawings_of(files: NoiseFiles, noise: Noise) -> dict[str, Drawing]:

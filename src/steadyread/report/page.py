@@ -17,6 +17,7 @@ from steadyread.report.inline import colours
 from steadyread.report.items import (
     Card,
     Cards,
+    Command,
     Fold,
     Grid,
     Heading,
@@ -28,6 +29,7 @@ from steadyread.report.items import (
     Strips,
     Terms,
     Text,
+    Threshold,
 )
 from steadyread.report.scripts import Scripts
 from steadyread.report.section import Part, sections
@@ -159,7 +161,7 @@ def anchor(title: object) -> str:
 def _within(items: Iterable[Item]) -> Iterator[Item]:
     for item in items:
         yield item
-        if isinstance(item, Fold | Lead):
+        if isinstance(item, Fold | Lead | Threshold):
             yield from _within(item.items)
         elif isinstance(item, Grid):
             for group in item.groups:
@@ -174,6 +176,11 @@ def _markdown(item: Item) -> Iterator[str]:
 def _folded(fold: Fold) -> Iterator[str]:
     yield from (f"**{marks.markdown(fold.title)}**", "")
     for each in fold.items:
+        yield from _markdown(each)
+
+
+def _in_place(threshold: Threshold) -> Iterator[str]:
+    for each in threshold.items:
         yield from _markdown(each)
 
 
@@ -207,6 +214,8 @@ _MARKDOWN: dict[type[Any], Callable[[Any], Iterable[str]]] = {
     Terms: lambda item: (*(f"- **{marks.markdown(term)}**: {marks.markdown(words)}" for term, words in item.pairs), ""),
     Cards: lambda item: (*map(_card, item.cards), ""),
     Notes: lambda item: (*(_note(each) for each in item.notes), ""),
+    Command: lambda item: (f"{marks.markdown(item.says)} `{item.text}`", ""),
+    Threshold: _in_place,
     Listing: lambda item: ("```", item.text.replace("```", "'''"), "```", "")}
 
 

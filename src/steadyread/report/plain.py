@@ -15,6 +15,7 @@ from steadyread.report.hardening_drawings import hardening_drawings
 from steadyread.report.hardening_stored import hardening_summary, read_hardenings
 from steadyread.report.items import Item, Text, notes
 from steadyread.report.marks import bold
+from steadyread.report.referral import Referral, referral_of
 from steadyread.report.shareable import Shareable
 from steadyread.report.stored import Run
 from steadyread.units import Bounds
@@ -36,6 +37,7 @@ class Plain:
     run: Run
     summary: Mapping[str, Any]
     hardened: tuple[Hardened, ...] = ()
+    referral: Referral | None = None
 
     @property
     def bounds(self) -> Bounds:
@@ -83,7 +85,8 @@ def plain_of(run: Run, shared: Shareable, seed: int = 0) -> Plain:
     summary = with_words(shared.tree(counted_up))
     if hardened:
         summary["hardening"] = hardening_summary(run, hardened, seed)
-    return Plain(run, summary, hardened)
+    referral = referral_of(run.reads, summary["triage"], summary["classes"], run.bounds, shared)
+    return Plain(run, summary, hardened, referral)
 
 
 def drawings_of(plain: Plain) -> dict[str, Drawing]:

@@ -24,8 +24,9 @@ from steadyread.report.networks import Networks, networks_of
 from steadyread.report.noise import Noise
 from steadyread.report.page import Drawn, Page, chips_of, written
 from steadyread.report.plain import Plain
+from steadyread.report.referral import LIST, listed
 from steadyread.report.sets import CHECKLISTS, Sets, page_of, sets_of
-from steadyread.report.shareable import AS_IT_IS, Shareable
+from steadyread.report.shareable import AS_IT_IS, Shareable, secret_of
 from steadyread.report.stored import read_network
 from steadyread.store import Cell, cells_of, open_cells
 from steadyread.units import number_of
@@ -114,6 +115,9 @@ def write_report(folder: str | Path, seed: int = 0, show_ids: bool = False, imag
         records.write_text(place / TEXT, text_of(page))
     if told.networks.networks:
         records.write_text(place / MODEL_CARD, model_card(told.networks, page, told.shared))
+    if told.plain is not None and told.plain.referral is not None:
+        records.write_text(place / LIST, listed(told.plain.run.reads, told.plain.summary["triage"],
+                                                Shareable(secret_of(place))))
     if runs is not None:
         records.write_text(place / CHECKLIST, checklist_markdown(runs))
         records.write_json(place / CHECKLIST_JSON, checklist_json(runs))

@@ -80,6 +80,7 @@ class Live(Protocol):
 
 
 BAR, HANDLE = Script("browser/bar.js"), Script("browser/handle.js")
+TRIAGE, COPY = Script("browser/triage.js"), Script("browser/copy.js")
 
 
 @dataclass(frozen=True)

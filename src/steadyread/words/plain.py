@@ -33,29 +33,34 @@ def _flip_beside_gradient(triage: Mapping[str, Any]) -> str:
     return f"{told}the search does not sort right from wrong better than that (difference {interval})."
 
 
-def _flip_beside_margin(triage: Mapping[str, Any]) -> str:
-    difference = next((row for row in triage["differences"] if row["against"] == "margin"), None)
-    if difference is None:
+def margin_said(triage: Mapping[str, Any]) -> str:
+    """Whether the smallest flip sorts right from wrong better than the margin, in a sentence without numbers."""
+    if not any(row["against"] == "margin" for row in triage["differences"]):
         return "The smallest flip was not searched on these images, so it cannot be set against the margin."
-    if triage["accuracy"].value == 1:
-        return "No read is wrong, so no score can be judged by how it sorts right from wrong."
-    if triage["accuracy"].value == 0:
-        return "No read is right, so no score can be judged by how it sorts right from wrong."
-    if triage["beats_margin"] == "unflipped":
-        return ("No read was flipped at any size that was searched, so the smallest flip orders none of them and "
-                "cannot be set against the margin.")
-    if triage["beats_margin"] is None:
-        return ("Whether the smallest flip sorts right from wrong better than the margin cannot be told from "
-                f"{counted(triage['patients'], 'patient')}.")
-    areas = {row["score"]: row["area"].value for row in triage["rows"]}
-    said = {"yes": "The smallest flip sorts right from wrong better than the margin does",
-            "no": "The smallest flip sorts right from wrong worse than the margin, which costs nothing",
-            "alike": "There is no detectable difference between the smallest flip and the margin, which costs nothing"
+    if triage["accuracy"].value in (0, 1):
+        none = "wrong" if triage["accuracy"].value else "right"
+        return f"No read is {none}, so no score can be judged by how it sorts right from wrong."
+    return {"unflipped": "No read was flipped at any size that was searched, so the smallest flip orders none of them "
+            "and cannot be set against the margin.",
+            None: "Whether the smallest flip sorts right from wrong better than the margin cannot be told from "
+            f"{counted(triage['patients'], 'patient')}.",
+            "yes": "The smallest flip sorts right from wrong better than the margin does.",
+            "no": "The smallest flip sorts right from wrong worse than the margin, which costs nothing.",
+            "alike": "There is no detectable difference between the smallest flip and the margin, which costs nothing."
             }[triage["beats_margin"]]
+
+
+def _flip_beside_margin(triage: Mapping[str, Any]) -> str:
+    """The same with the areas and their difference, where they are compared."""
+    said = margin_said(triage)
+    difference = next((row for row in triage["differences"] if row["against"] == "margin"), None)
+    if difference is None or triage["accuracy"].value in (0, 1) or triage["beats_margin"] in (None, "unflipped"):
+        return said
+    areas = {row["score"]: row["area"].value for row in triage["rows"]}
     interval = difference["area"]
-    return (f"{said}: area under risk-coverage {areas['smallest_flip']:.4f} against {areas['margin']:.4f} "
-            f"(lower is better), difference {_signed(interval.value)}, 95 % interval {_signed(interval.low)} to "
-            f"{_signed(interval.high)} over the same resampled patients.")
+    return (f"{said.removesuffix('.')}: area under risk-coverage {areas['smallest_flip']:.4f} against "
+            f"{areas['margin']:.4f} (lower is better), difference {_signed(interval.value)}, 95 % interval "
+            f"{_signed(interval.low)} to {_signed(interval.high)} over the same resampled patients.")
 
 
 def _further_beside_margin(triage: Mapping[str, Any]) -> str:

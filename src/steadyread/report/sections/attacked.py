@@ -68,6 +68,10 @@ def _share(row: Mapping[str, Any]) -> float:
 def _table(each: Mapping[str, Summary], side: str) -> Item:
     several, rows = "" not in each, {title: _rows(summary, side) for title, summary in each.items()}
     sizes = {at: row["size"] for attacks in rows.values() for cells in attacks.values() for at, row in cells.items()}
+    if several:      # what only some sets were tried at stands on their own pages
+        tried = [set().union(*attacks.values()) for attacks in rows.values() if attacks]
+        common = set.intersection(*tried)
+        sizes = {at: size for at, size in sizes.items() if at in common} or sizes
     columns = [*([Column("Set", forms.TEXT)] if several else []), Column("Attack", forms.TEXT),
                *(Column(_head(sizes[at], several), forms.stacked()) for at in sorted(sizes))]
     values = [(*([_with_clean(title, each[title])] if several else []), attack,

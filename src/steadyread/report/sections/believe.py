@@ -60,8 +60,8 @@ def checks(findings: Findings) -> Iterator[Item]:
     if not findings:
         yield Text("No checks were run.")
         return
-    yield Text(f"{summed(findings)}. Attacks that fail quietly make a network look steadier than it is, and leaks in "
-               "the data make it look better: these checks try to catch that.")
+    yield Text(f"{summed(findings)}. An attack that fails quietly flatters a network, and so does a leak in the data: "
+               "these checks try to catch both.")
     if fired := [each for each in findings if each["severity"] in FIRED]:
         yield notes(fired)
     for title, rows in _grouped([each for each in findings if each["severity"] not in FIRED]).items():
@@ -70,17 +70,14 @@ def checks(findings: Findings) -> Iterator[Item]:
 
 
 def summed(findings: Findings) -> str:
-    """`21 of 24 checks passed: 1 error, 2 warnings`."""
-    fired = {name: sum(each["severity"] == name for each in findings) for name in FIRED}
-    count = len(findings)
-    passed = count - sum(fired.values())
-    found = ", ".join(counted(number, name) for name, number in fired.items() if number)
-    return (f"All {count} checks passed" if passed == count and count > 1 else
-            f"{passed} of {counted(count, 'check')} passed{f': {found}' if found else ''}")
+    """`21 of 24 checks passed: 1 error, 2 warnings`; notes are no checks."""
+    count = {name: sum(each["severity"] == name for each in findings) for name in ("ok", *FIRED)}
+    fired = ", ".join(counted(count[name], name) for name in FIRED if count[name])
+    return f"{count['ok']} of {counted(sum(count.values()), 'check')} passed{f': {fired}' if fired else ''}"
 
 
 def _folded(title: str, findings: Findings) -> Fold:
-    return Fold(f"{title}: {summed(findings)[:1].lower()}{summed(findings)[1:]}", tuple(checks(findings)) if findings
+    return Fold(f"{title}: {summed(findings)}", tuple(checks(findings)) if findings
                 else (), any(each["severity"] == "error" for each in findings))
 
 

@@ -34,7 +34,7 @@ def calibration(plain: Plain) -> Iterator[Item]:
         yield Text("No read with a label states a probability.")
         return
     of = "that the prediction is right" if found["top"] else f"of {classes[1]}"
-    columns = [Column("Figure", forms.TEXT), Column("Value", forms.share(1, 3)), Column("If true", forms.COUNT)]
+    columns = [Column("Measure", forms.TEXT), Column("Value", forms.share(1, 3)), Column("If true", forms.COUNT)]
     rows = [("Expected calibration error, %", As(found["ece"], forms.share()), "0") if "ece" in found else None,
             ("Brier score", found["brier"], forms.number(found["base"], 1, 3)),
             *((name, As(found[key], forms.share(1, 2)), ideal) if key in found else None for name, key, ideal in (

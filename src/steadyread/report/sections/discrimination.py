@@ -9,7 +9,7 @@ from steadyread.report.section import section
 from steadyread.report.table import As, Column, table
 
 
-@section("Discrimination of the clean images", of=Plain, order=500)
+@section("Discrimination on clean images", of=Plain, order=500)
 def discrimination(plain: Plain) -> Iterator[Item]:
     """AUC, accuracy, sensitivity and specificity or recalls, and the counts."""
     s, d = plain.summary, plain.summary["discrimination"]
@@ -21,7 +21,7 @@ def discrimination(plain: Plain) -> Iterator[Item]:
                  (f"Specificity ({s['classes'][0]}), %", d["specificity"], 100.0, 1)]
     else:
         rows += [(f"Recall of {s['classes'][at]}, %", found, 100.0, 1) for at, found in enumerate(d["recall"])]
-    values = table([Column("Figure", forms.TEXT), Column("Value", forms.share()), Column("Images", forms.COUNT)],
+    values = table([Column("Measure", forms.TEXT), Column("Value", forms.share()), Column("Images", forms.COUNT)],
                    [(name, As(found, forms.share(scale, decimals)), found.n) for name, found, scale, decimals in rows])
     counts = table([Column("Label", forms.TEXT),
                     *(Column(f"read as {name}", forms.COUNT) for name in s["classes"][:d["classes"]])],

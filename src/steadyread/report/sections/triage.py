@@ -1,48 +1,61 @@
 """Which reads to leave to a human: scores that sort right from wrong, and what a threshold of each costs; of one data
 set, or of several."""
 
-import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from steadyread.metrics.across_sets import scores_by_set
 from steadyread.report import forms
-from steadyread.report.items import Figure, Fold, Heading, Item, Text, grid
-from steadyread.report.marks import bold, italic
+from steadyread.report.evidence import estimate_said
+from steadyread.report.items import Figure, Fold, Heading, Item, Text, Threshold, grid
+from steadyread.report.marks import bold, code, italic, term
 from steadyread.report.networks import Networks
 from steadyread.report.plain import Plain
+from steadyread.report.referral import LIST, Referral, rule
 from steadyread.report.section import section
 from steadyread.report.sets import Sets
-from steadyread.report.table import Cell, Column, Form, begun, table
+from steadyread.report.table import Column, Form, begun, table
 from steadyread.units import Bounds
-from steadyread.words.numbers import digits, percent, score_name, show_native
+from steadyread.words.numbers import percent, score_name
+from steadyread.words.plain import margin_said
 from steadyread.words.sets import beside_margin, listed
 
 Told = Mapping[str, Any]
+_LISTED = 20     # reads in the handle's place
 _GENERALISED = Form(lambda found: forms.number(found.value, 1, 4))
 
 
-@section("Triage: which reads to leave to a human", of=Plain, order=300)
+@section("Which reads to leave to a human", of=Plain, order=300)
 def triage(plain: Plain) -> Iterator[Item]:
-    """[A] Table 2, the areas, the scores beside the margin, and thresholds with a guarantee."""
+    """The handle, what can be guaranteed, and in a fold [A] Table 2 with the scores compared."""
     found = plain.summary["triage"]
-    if not found["rows"] or not found["images"]:
+    if plain.referral is None:
         yield Text("No reads with a label to sort.")
         return
-    alike = found["rank_correlation"]
-    correlation = f" Rank correlation of smallest flip and margin: {forms.number(alike, 1, 2)}." if alike is not None \
-        else ""
-    yield Text(f"{found['comparison']}{correlation}")
-    yield _kept({"": (found, plain.bounds)}, _chosen(found))
-    yield _areas({"": found})
-    if found["combined"]:
-        yield _beside_margin(found)
-    yield grid(*map(Figure, ("risk_coverage", "score_scatter", "triage")), Text(_note(plain), "note"))
-    yield Heading("With a guarantee")
-    yield _guarantees(plain)
+    yield Text(margin_said(found))
+    yield Threshold(plain.referral, tuple(_first(plain.referral)))
+    yield from _guarantees(plain)
+    yield Fold("How the scores compare", (
+        Text(found["comparison"]), _kept({"": (found, plain.bounds)}, _chosen(found)), _areas({"": found}),
+        *((_beside_margin(found),) if found["combined"] else ()),
+        grid(*map(Figure, ("triage", "score_scatter"))), Text(_note(plain), "note")))
 
 
-@section("Triage: which reads to leave to a human", of=Sets, order=310)
+def _first(referral: Referral) -> Iterator[Item]:
+    """What stands in the handle's place where it cannot move: the threshold that was chosen, and its first reads."""
+    by = referral.scores[0]
+    step = by.steps[by.chosen]
+    error = "" if step.error.value is None else f" {estimate_said(step.error)} of the others are wrong."
+    rows = [(code(read.case), read.read, read.truth, read.sure, read.flip) for read in referral.first(_LISTED)]
+    titles = ("Case", "Read as", "Label", "Probability", "Smallest flip")
+    more = f"The first {len(rows)}; all of them are in {LIST}, in the folder of the run." if step.referred > len(
+        rows) else f"They are in {LIST} too, in the folder of the run."
+    yield Text(f"Refer {step.referred} of {referral.count} reads: {score_name(by.score).lower()} {step.says}. "
+               f"{step.caught} of the {referral.wrong} wrong reads are among them;{error}")
+    yield grid(Figure("risk_coverage"), table([Column(title, forms.TEXT) for title in titles], rows, note=more))
+
+
+@section("Which reads to leave to a human", of=Sets, order=310)
 def triage_sets(sets: Sets) -> Iterator[Item]:
     """[A] Table 2 set by set, and whether any score beats the margin."""
     found = {each["title"]: each["triage"] for each in sets.each.values() if each["triage"]["rows"]}
@@ -82,25 +95,6 @@ def triage_by_finding(networks: Networks) -> Iterator[Item]:
         {name: name for name in each}, "Finding")))
 
 
-def rule(score: str, threshold: float | None, bounds: Bounds) -> str:
-    """What is withheld, in words."""
-    if threshold is None:
-        return "drawn at random"
-    if threshold == -math.inf:
-        return "none: too many equal scores"
-    if score == "entropy":
-        return f"≥ {digits(-threshold)} nats"
-    if score == "disagreement":
-        return f"≥ {digits(-100 * threshold)} points of probability"
-    if score == "combined":
-        return f"≤ {percent(1 / (1 + math.exp(-threshold)))} chance to be right"
-    if score == "smallest_flip":
-        return f"≤ {show_native(threshold, bounds)}" if math.isfinite(threshold) else "all"
-    if score == "gradient" and math.isfinite(threshold):    # logits over logits a unit
-        return f"≤ {show_native(threshold, bounds)}"
-    return f"≤ {digits(threshold)} logits"
-
-
 def _chosen(found: Told) -> str:
     if found["chosen_on"] == "validation":
         return (f"Thresholds chosen on {found['validation_images']} validation images, applied to {found['images']} "
@@ -131,8 +125,8 @@ def _areas(each: Mapping[str, Told], of: str = "Set") -> Item:
     differences = {title: {row["against"]: row for row in found["differences"]} for title, found in each.items()}
     beside = any(differences.values())
     group = "Smallest flip minus this score"
-    columns = [*_of_set(each, of), Column("Score", forms.TEXT), Column("AURC", forms.share(1, 4)),
-               Column("AUGRC", _GENERALISED)]
+    columns = [*_of_set(each, of), Column("Score", forms.TEXT), Column(term("AURC"), forms.share(1, 4)),
+               Column(term("AUGRC"), _GENERALISED)]
     if beside:
         columns += [Column("Kept, points", forms.signed(), group), Column("AURC", forms.signed(1, 4), group)]
     rows = [(*([title] if title else []), score_name(row["score"]), row["area"], row["generalised_area"],
@@ -151,16 +145,13 @@ def _minus(row: Told | None, wanted: bool) -> Sequence[Any]:
 
 def _beside_margin(found: Told) -> Item:
     why = found["combined"]["why"] or (
-        "All combined: a logistic regression of right against wrong on the ranks of all the other scores, fitted on "
-        f"{found['combined']['reads']} validation reads ({found['combined']['wrong']} wrong) and on nothing else; its "
-        "threshold is chosen on those same reads, so it has no row below, where a guarantee would need others.")
+        f"{term('All combined')} was fitted on {found['combined']['reads']} validation reads "
+        f"({found['combined']['wrong']} wrong), so a guarantee for it would need others.")
     return table([Column("Score", forms.TEXT), Column("AURC minus margin's", forms.signed(1, 4))],
-                 [(score_name(row["score"]), row["area"]) for row in found["differences_to_margin"]],
+                 [(term(score_name(row["score"])), row["area"]) for row in found["differences_to_margin"]],
                  above="Each score minus the margin, which is free, in AURC over the same resampled patients (better: "
                  "below 0). Each interval stands alone.",
-                 note="Mean over views: the mean margin of the clean prediction over augmented views of the image, as "
-                 "in training. Mean over networks: its mean margin over networks that were trained alike from other "
-                 f"seeds; disagreement: the standard deviation of its probability over them. {why}")
+                 note=why)
 
 
 def _minus_margin(scores: Sequence[Told], titles: Mapping[str, str], of: str = "Set") -> Item:
@@ -175,38 +166,54 @@ def _minus_margin(scores: Sequence[Told], titles: Mapping[str, str], of: str = "
 
 def _note(plain: Plain) -> str:
     found = plain.summary["triage"]
-    entropy = " With two classes entropy orders reads as margin does." \
+    entropy = " With two classes entropy orders reads as the margin does." \
         if plain.summary["discrimination"]["classes"] == 2 else ""
-    return (f"All {found['images']} reads: {percent(found['accuracy'].value)} right. AURC is the area under "
-            "risk-coverage, the mean error over all shares kept, and AUGRC (arXiv:2407.01032) counts the errors kept "
-            f"as a share of all reads: lower is better.{entropy} The smallest flip used here is the one against the "
-            "prediction: the one against the label knows the answer.")
+    alike = found["rank_correlation"]
+    correlated = "" if alike is None else f" Rank correlation of smallest flip and margin: {forms.number(alike, 1, 2)}."
+    return (f"All {found['images']} reads: {percent(found['accuracy'].value)} right.{entropy}{correlated} The "
+            "smallest flip used here is the one against the prediction: the one against the label knows the answer.")
 
 
-def _guarantees(plain: Plain) -> Item:
+def _guarantees(plain: Plain) -> Iterator[Item]:
+    """Thresholds whose error is bounded in a table, and in a sentence which are out of reach, and why."""
+    rows = plain.summary["guarantees"]
+    within = [row for row in rows if row["threshold"] is not None]
+    beyond: dict[str, list[Told]] = {}
+    for row in rows:
+        if row["threshold"] is None:
+            beyond.setdefault(_beyond(row), []).append(row)
+    said = " ".join(f"{_which(missed, rows)} is within reach: {why}." for why, missed in beyond.items())
     flattered = ("The validation images also chose the epoch of the model trained here, so they flatter it a little. "
                  if plain.summary["training"] else "")
     folds = plain.summary["folds"]
     by = "" if folds == 1 else (f", read by one of the {folds} folds' networks at random, and is no bound for any one "
                                 "of these")
+    how = ("With a guarantee: the error among the kept is at most the limit, with 95 % confidence (binomial bound on "
+           "validation images, one drawn per patient, so it speaks of a random image of a random "
+           f"patient{by}; thresholds tested in a fixed order, arXiv:2110.01052). ")
+    if not within:
+        yield Text(f"{how}{said}", "note")
+        return
     columns = [Column("Limit, %", Form(lambda limit: f"{100 * limit:g}")), Column("Score", forms.TEXT, head=True),
                Column("Kept here, %", forms.share()), Column("Error here, %", forms.share())]
-    return table(columns, [(row["alpha"], score_name(row["score"]),
-                            *((row["coverage"], row["error"]) if row["threshold"] is not None else (_beyond(row),)))
-                           for row in plain.summary["guarantees"]],
-                 above="A threshold whose error among the kept is at most the limit, with 95 % confidence (binomial "
-                 "bound on validation images, one drawn per patient, so it speaks of a random image of a random "
-                 f"patient{by}; thresholds tested in a fixed order, arXiv:2110.01052). {flattered}The statements hold "
-                 "one at a time, not jointly.")
+    yield table(columns, [(row["alpha"], score_name(row["score"]), row["coverage"], row["error"]) for row in within],
+                above=f"{how}{flattered}The statements hold one at a time, not jointly.", note=said)
 
 
-def _beyond(row: Told) -> Cell:
+def _which(missed: Sequence[Told], rows: Sequence[Told]) -> str:
+    """`No threshold for 5 or 10 %`, or which of them."""
+    limits = " or ".join(f"{100 * limit:g}" for limit in sorted({row["alpha"] for row in missed}))
+    of_limits = [row for row in rows if row["alpha"] in {each["alpha"] for each in missed}]
+    names = "" if len(missed) == len(of_limits) else " by " + listed(
+        [score_name(name).lower() for name in dict.fromkeys(row["score"] for row in missed)])
+    return f"No threshold for {limits} %{names}"
+
+
+def _beyond(row: Told) -> str:
     """Why a limit has no threshold."""
     if not row["validation_images"]:
-        why = "no validation images"
-    elif row["validation_images"] < row["least_patients"]:
-        why = (f"{row['validation_images']} validation patients; {row['least_patients']} are needed even without one "
-               "error")
-    else:
-        why = "too many errors among the steadiest reads"
-    return Cell(f"not within reach: {why}", "wrap", span=4)
+        return "there are no validation images"
+    if row["validation_images"] < row["least_patients"]:
+        return (f"there are {row['validation_images']} validation patients, and even without one error "
+                f"{row['least_patients']} are needed")
+    return "there are too many errors among the steadiest reads"
