@@ -1,7 +1,8 @@
 """The page of a run: every section that has something to say of it, from stored files alone."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,16 +38,22 @@ PICTURES = ("examples", "fig1")     # that the page shows as images of its own
 @dataclass(frozen=True, eq=False)
 class Told:
     """What a run's page is written of: its part under changes of any pixels, under CT noise, its data sets where it
-    has several (None where it has no such part), its networks beside each other, and the cases that it shows; all as it
-    is `shared`."""
+    has several (None where it has no such part), its networks beside each other, and the `sources` of the cases that it
+    shows, with `images` or without; all as it is `shared`."""
 
     plain: Plain | None
     noise: Noise | None
     networks: Networks
-    cases: ShownCases
+    sources: Sequence[Source]
     drawings: Mapping[str, Drawing]
     sets: Sets | None = None
     shared: Shareable = AS_IT_IS
+    images: bool = True
+
+    @cached_property
+    def cases(self) -> ShownCases:
+        """The cases that the page shows."""
+        return shown_cases(self.sources, self.images)
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -71,7 +78,7 @@ class Told:
 
     def page(self) -> Page:
         """The page."""
-        return self._whole() if self.cases.images else self._whole().without_pictures()
+        return self._whole() if self.images else self._whole().without_pictures()
 
     def _whole(self) -> Page:
         if self.sets is not None:
@@ -139,7 +146,7 @@ def told_of(folder: Path, shared: Shareable, seed: int = 0, images: bool = True)
     if "sets" in (records.read_object(folder / SETTINGS) or {}):
         sets, charts = sets_of(folder, shared, seed)
         return Told(None, None, networks_of([open_cells(folder)] if cells_of(folder) else [], seed),
-                    shown_cases(list(_of_sets(sets, not shared.secret)), images), _with(charts, images), sets, shared)
+                    list(_of_sets(sets, not shared.secret)), _with(charts, images), sets, shared, images)
     opened = open_cells(folder)
     cells = opened.own.cells
     stated = {CT_NOISE} if opened.settings.get("noise") or (folder / SPECTRUM).exists() else set()
@@ -153,8 +160,8 @@ def told_of(folder: Path, shared: Shareable, seed: int = 0, images: bool = True)
         under_noise = noise.noise_of(files, seed, shared)
         drawings = {**noise.drawings_of(files, under_noise), **drawings}
     source = Source(opened.own, shared, dose=under_changes is None, noise=_noise_in(under_changes))
-    return Told(under_changes, under_noise, networks_of([opened], seed), shown_cases([source], images),
-                _with(drawings, images), shared=shared)
+    return Told(under_changes, under_noise, networks_of([opened], seed), [source], _with(drawings, images),
+                shared=shared, images=images)
 
 
 def _of_sets(sets: Sets, show_ids: bool) -> Iterator[Source]:
