@@ -18,7 +18,8 @@ import fabricate_noise as noise
 import fabricate_noise_hardening as noise_hardening
 import fabricate_seen as seen
 import fabricate_sets as sets
-from steadyread.console import run_lines
+from steadyread import terminal
+from steadyread.result import run_lines
 from steadyread.stored import report_run
 from test_hardening_report import harden
 
@@ -93,7 +94,7 @@ class Words(HTMLParser):
 def said(folder: Path) -> dict[str, Any]:
     """What a run's report comes to: numbers, the page's words by section, and the console's lines."""
     report = report_run(folder)
-    lines = [line.replace(str(folder), "RUN") for line in run_lines(report)]
+    lines = [line.replace(str(folder), "RUN") for line in terminal.lines(run_lines(report))]
     page = (folder / "report.html").read_text("utf-8")
     words = {heading.strip(): re.sub(r"\s+", " ", text).strip() for heading, text in Words(page).sections.items()}
     summary = json.loads((folder / "summary.json").read_text("utf-8"))

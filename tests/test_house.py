@@ -20,7 +20,7 @@ LONGEST = 400
 FLOORS = {
     8: ("workflows",),
     7: ("assessed", "comparing", "frames", "networks", "cli", "console", "ending", "manual", "options", "flags",
-        "starting", "__main__"),
+        "result", "starting", "__main__"),
     6: ("study", "jobs", "noise_measure", "noise_show", "noise_explain", "stored"),
     5: ("report",),
     4: ("assessment", "gates", "interop", "set_aside", "suitability", "training", "checks", "picturing"),

@@ -14,6 +14,7 @@ import pytest
 import fabricate_noise as made
 from fabricate_noise import noise_page
 from pages import HOSTILE, Page, refuse_outside
+from steadyread import terminal
 from steadyread.errors import InputRefused
 from steadyread.metrics.summary import as_json
 from steadyread.report import write_report
@@ -21,8 +22,8 @@ from steadyread.report.inline import inline_svg
 from steadyread.report.noise import read_noise
 from steadyread.report.run import told_of
 from steadyread.report.shareable import AS_IT_IS, Shareable
+from steadyread.result import run_lines
 from steadyread.store import open_cells
-from steadyread.words.noise import noise_run_lines
 
 SMALL = made.Made(cases=60, patients=40, folds=1, doses=(10.0, 100.0), draws=20)
 
@@ -56,7 +57,8 @@ def test_the_same_folder_gives_the_same_bytes(whole: Path) -> None:
 def test_the_command_line_says_the_same(whole: Path) -> None:
     found = noise_page(whole)[1]
     stored = json.loads((whole / "summary.json").read_text())
-    assert list(noise_run_lines(stored)) == list(noise_run_lines(found))
+    more = {"numbers": stored["numbers"], "report": "report.html"}
+    assert list(run_lines(stored | more)) == list(run_lines(found | more))
 
 
 @pytest.mark.parametrize(("changed", "sentence"), [
@@ -72,7 +74,7 @@ def test_what_is_absent_is_said_on_the_page_and_in_every_figure(tmp_path: Path, 
     folder = made.write_study(tmp_path, replace(SMALL, **({"cases": 30} | changed)))
     run = told_of(folder, AS_IT_IS)
     assert sentence in Page(run.page().html({})).text
-    assert list(noise_run_lines(run.summary))
+    assert list(terminal.lines(run_lines(run.summary | {"report": "report.html"})))
     json.dumps(as_json(run.summary), allow_nan=False)
     for name, drawing in run.drawings.items():
         assert drawing.svg()

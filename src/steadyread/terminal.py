@@ -121,40 +121,40 @@ class Words:
 class Rows:
     """Words in columns below a head, the first to the left, the others to the right.
 
-    Where the screen is too narrow for that, a row is a block: its first words, then each column's with its head.
+    Where the screen is too narrow for that, a row is a paragraph: its first words, then each column's with its head.
     """
 
     rows: Sequence[Sequence[str]]
+    head: bool = True
 
     def lines(self, screen: Screen) -> Iterator[str]:
-        """The head and the rows."""
+        """The head, where there is one, and the rows."""
         rows = [[shown(cell) for cell in row] for row in self.rows]
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         if screen.width is not None and sum(widths) + 2 * (len(widths) - 1) > screen.width:
-            yield from _blocks(rows, screen)
+            yield from _blocks(rows if self.head else [[""] * len(widths), *rows], screen)
             return
         for at, row in enumerate(rows):
             line = "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in
                                                          zip(row[1:], widths[1:], strict=True))]).rstrip()
-            yield line if at else screen.toned(line, "soft")
+            yield screen.toned(line, "soft") if self.head and not at else line
 
 
 def _blocks(rows: Sequence[Sequence[str]], screen: Screen) -> Iterator[str]:
     head, *others = rows
     for row in others:
-        yield from screen.wrapped(row[0] or "–", "", "  ")
-        for title, cell in zip(head[1:], row[1:], strict=True):
-            if cell:
-                yield from screen.wrapped(f"{title}: {cell}" if title else cell, "  ", "    ")
+        told = ", ".join(f"{title} {cell}".lstrip() for title, cell in zip(head[1:], row[1:], strict=True) if cell)
+        yield from screen.wrapped(": ".join(filter(None, (row[0], told))), "", "  ")
 
 
 @dataclass(frozen=True)
 class Bar:
-    """A share with its name, and the words behind it."""
+    """A share with its name, the words behind it, and further ones."""
 
     name: str
     share: float | None
     words: str
+    more: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,16 +169,20 @@ class Bars:
         if self.title:
             yield from screen.wrapped(shown(self.title))
         least, most = _BAR
-        names = max(len(shown(bar.name)) for bar in self.bars)
-        words = max(len(shown(bar.words)) for bar in self.bars)
-        room = most if screen.width is None else min(most, screen.width - names - words - 6)
+        names, words, more = (max(len(shown(text)) for text in column) for column in zip(*(
+            (bar.name, bar.words, bar.more) for bar in self.bars), strict=True))
+        beside = screen.width is None or screen.width - names - words - more - 8 >= least
+        room = most if screen.width is None else min(most, screen.width - names - words - 6 - (more + 2) * beside)
         for bar in self.bars:
             drawn = screen.toned(screen.bar(bar.share or 0.0, max(room, least)), "steady")
             if room >= least:
-                yield f"  {shown(bar.name).ljust(names)}  {drawn}  {shown(bar.words)}"
+                yield (f"  {shown(bar.name).ljust(names)}  {drawn}  {shown(bar.words).ljust(words)}"
+                       f"{f'  {shown(bar.more)}' if beside else ''}").rstrip()
             else:
                 yield from screen.wrapped(shown(bar.name), "  ")
                 yield f"    {drawn}  {shown(bar.words)}"
+            if bar.more and not beside:
+                yield from screen.wrapped(shown(bar.more), "    ")
 
 
 @dataclass(frozen=True)
@@ -213,7 +217,18 @@ class Command:
             yield f"{start}{screen.toned(rest, 'bold')}{' ' + chr(92) if at < len(broken) - 1 else ''}"
 
 
-Piece = str | Words | Rows | Bars | Place | Command
+@dataclass(frozen=True)
+class Listing:
+    """Text of a file, as it is."""
+
+    text: str
+
+    def lines(self, screen: Screen) -> Iterator[str]:
+        """Its lines, unbroken."""
+        yield from map(shown, self.text.splitlines())
+
+
+Piece = str | Words | Rows | Bars | Place | Command | Listing
 
 
 def lines(pieces: Iterable[Piece], screen: Screen = Screen()) -> Iterator[str]:

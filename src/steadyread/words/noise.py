@@ -1,10 +1,10 @@
 """A noise study's numbers as words, for the report and the command line."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
-from steadyread.metrics.intervals import Estimate, revived
+from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.noise import row_of
 from steadyread.metrics.reads import (
     INFLATED,
@@ -227,58 +227,6 @@ def belief_said(found: Summary) -> str:
     return (f"On {told['pairs']} hard pairs of image and dose{doses} its error (root mean square) is "
             f"{digits(ours or 0.0)}"
             f"{against}; {percent(covered, 0)} of its 95 % intervals hold the count.")
-
-
-def noise_run_lines(found: Summary) -> Iterator[str]:
-    """A noise study for the command line: the networks, the verdict, a line a dose, what was found in the data.
-
-    `found` is the summary, also as `summary.json` holds it.
-    """
-    found = revived(found)
-    part = found["part"]
-    cases = found["parts"].get(part, {"cases": 0, "patients": 0})
-    made = " SYNTHETIC images." if found["synthetic"] else ""
-    yield (f"{found['data']['name']}: {counted(cases['cases'], f'{part} image')} of "
-           f"{counted(cases['patients'], 'patient')}, "
-           f"{counted(len(found['folds']), 'fold')}, {counted(len(found['variants']), 'variant')}.{made}")
-    clean = next((row for row in found["classification"] if row["part"] == part), None)
-    if clean:
-        over = " (mean ± SD over folds)" if len(found["folds"]) > 1 else ""
-        yield f"AUC {plus_minus(clean['auc'], 1, 3)}, accuracy {plus_minus(clean['accuracy'])} %{over}."
-    yield found["verdict"]
-    if found.get("hardening"):
-        yield found["hardening"]["verdict"]
-    yield ""
-    yield from aligned(_dose_table(found))
-    yield from ("", belief_said(found))
-    if architecture := architecture_said(found):
-        yield architecture
-    open_ = [one for one in found["findings"] if one["severity"] in ("error", "warning")]
-    yield from (f"{one['severity']}: {one['check']}: {one['message']}" for one in open_[:6])
-
-
-def aligned(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Rows of words in columns, the first to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))] if rows else []
-    for row in rows:
-        others = (cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))
-        yield "  ".join([row[0].ljust(widths[0]), *others]).rstrip()
-
-
-def _dose_table(found: Summary) -> list[tuple[str, ...]]:
-    sigma = (found["spectrum"] or {}).get("sigma_hu", {})
-    optimised = [attack for attack in found["attacks"] if attack in OPTIMISED]
-    head = ("mAs", "sigma, HU", "one draw", f"once in {found['trials']}", *map(noise_name, optimised))
-    rows = [head]
-    for dose in found["doses"]:
-        random = row_of(found["rows"], RANDOM, dose, found["part"])
-        level = sigma.get(f"{dose:g}")
-        rows.append((f"{dose:g}", NONE if level is None else f"{level:.1f}",
-                     percent(random["one_draw"].value) if random and random["one_draw"] else NONE,
-                     percent(random["san"].value) if random else NONE,
-                     *(percent(row["san"].value) if (row := row_of(found["rows"], attack, dose, found["part"]))
-                       else NONE for attack in optimised)))
-    return rows
 
 
 def _changed(found: Summary, row: Mapping[str, Any]) -> str:
