@@ -35,7 +35,8 @@ KEYS = ("case_id", "patient_id", "data", "part", "fold", "model", "stage", "labe
         "size", "unit", "seed")
 _UNTOLD = {"versions", "version", "seconds", "topic"}
 _DRAWN = ("records", "figures", "flips", "redraws")      # folders whose files have tests of their own
-_NOT_COMPUTED = {"study.json", "salt.txt", "summary.json", "report.html", "report.md", "image_noise.json"}
+_NOT_COMPUTED = {"study.json", "salt.txt", "summary.json", "report.html", "report.md", "image_noise.json",
+                 "marks.json"}
 
 VGG = {"arguments": {"width": 0.05, "norm": True, "convolutions": [1, 1, 1, 1, 1]}}
 PICTURES: Settings = {

@@ -19,7 +19,7 @@ import fabricate_noise
 import fabricate_noise_hardening
 import steadyread
 from steadyread import Assessment, Cases, Classifier, records, workflows
-from steadyread.errors import Doubt, InputRefused, PlanDiffers, TrainingFailed, UsageError
+from steadyread.errors import InputRefused, PlanDiffers, TrainingFailed, UsageError
 from steadyread.frames import Frame, frame
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.reads import LINF
@@ -289,11 +289,11 @@ def test_triage_over_folds_lists_each_read_with_its_fold(tmp_path: Path) -> None
     assert len(lines) == 2 * len({line["case_id"] for line in lines})
 
 
-def test_other_images_under_the_same_ids_are_doubted(found: Assessment) -> None:
+def test_other_images_under_the_same_ids_are_refused(found: Assessment) -> None:
     _, labels, plane = images()
     pixels = images(seed=5)[0]
     other = steadyread.assess(linear(plane, pixels), (pixels, labels), [steadyread.fgsm(0.01)], bounds=(0, 1))
-    with pytest.warns(Doubt, match="not the same ones, by their digests"):
+    with pytest.raises(InputRefused, match="60 ids in common, and no image of them has the same pixels"):
         found.compare(other)
 
 

@@ -25,15 +25,15 @@ if TYPE_CHECKING:
     from steadyread.attacks.smallest_flip import smallest_flip
     from steadyread.cases import Cases, open_cases
     from steadyread.classifier import Classifier
+    from steadyread.comparing import compare
     from steadyread.networks import load_classifier
     from steadyread.threats import CTNoise, Linf, Spectrum
     from steadyread.workflows import audit, check, harden, run, triage
 
 __all__ = ["Assessment", "Bounds", "CTNoise", "Cases", "Classifier", "Linf", "Spectrum", "SteadyreadError",
-           "__version__", "apgd", "assess", "attack", "audit", "bim", "check", "fgsm", "flip_probability", "harden",
-           "load_classifier",
-           "open_cases", "open_run", "optimised_ct_noise", "pgd", "random_ct_noise", "rare_flip_probability", "run",
-           "smallest_flip", "triage"]
+           "__version__", "apgd", "assess", "attack", "audit", "bim", "check", "compare", "fgsm", "flip_probability",
+           "harden", "load_classifier", "open_cases", "open_run", "optimised_ct_noise", "pgd", "random_ct_noise",
+           "rare_flip_probability", "run", "smallest_flip", "triage"]
 
 _ROOMS = {
     "assessed": "Assessment assess open_run", "attacks.flip_probability": "flip_probability",
@@ -41,7 +41,7 @@ _ROOMS = {
     "attacks.rare_flips": "rare_flip_probability", "attacks.recipe": "attack",
     **{f"attacks.recipes.{name}": name for name in ("apgd", "bim", "fgsm", "pgd")},
     "attacks.smallest_flip": "smallest_flip", "cases": "Cases open_cases", "classifier": "Classifier",
-    "networks": "load_classifier",
+    "comparing": "compare", "networks": "load_classifier",
     "threats": "CTNoise Linf Spectrum", "workflows": "audit check harden run triage"}
 _HOME = {name: room for room, names in _ROOMS.items() for name in names.split()}
 

@@ -26,7 +26,7 @@ from steadyread.cases import Cases, audit, limit, of_finding
 from steadyread.checks import Preflight, Stated, judged, preflight, told, united
 from steadyread.checks.sample import tested
 from steadyread.classifier import Classifier
-from steadyread.comparing import COMPARED, compared_rows
+from steadyread.comparing import compared_rows
 from steadyread.errors import UsageError
 from steadyread.files import JOBS
 from steadyread.findings import Finding
@@ -39,6 +39,7 @@ from steadyread.jobs.preflight import seconds_of
 from steadyread.jobs.quick import HURRIED, few_of, gradients_of, outlook, seconds_of_gradient
 from steadyread.jobs.ready import first_readable
 from steadyread.jobs.track import track_run
+from steadyread.metrics.comparison import COLUMNS as COLUMNS_OF_CHANGES
 from steadyread.metrics.plan import part_of
 from steadyread.metrics.reads import CT_NOISE, LINF, ORIGINAL
 from steadyread.metrics.tidy import COLUMNS
@@ -320,7 +321,7 @@ class Assessment:
         Raises:
             InputRefused: several networks on either side (select one), or no image in common.
         """
-        return frame(COMPARED, compared_rows(self._network(), other._network(), self.seed))
+        return frame(COLUMNS_OF_CHANGES, compared_rows(self._network(), other._network(), self.seed))
 
     def _network(self) -> Opened:
         """The one network that this is of, the last of its rounds; the plain one of the study's own where there are

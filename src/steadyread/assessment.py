@@ -23,10 +23,11 @@ from steadyread.attacks.blind import reached, without_gradients
 from steadyread.attacks.cost import block_of
 from steadyread.attacks.flips import SmallestFlip
 from steadyread.cases import Cases, collate
-from steadyread.cases.case_set import fingerprint
+from steadyread.cases.case_set import fingerprints
 from steadyread.cases.readable import readable, reason
 from steadyread.classifier import Classifier, margin_of, prediction_of
 from steadyread.errors import Doubt, InputRefused, UsageError
+from steadyread.files import MARKS
 from steadyread.folder_lock import locked
 from steadyread.picturing import Album
 from steadyread.progress import Progress, at_work, in_pieces, note, quiet
@@ -88,8 +89,8 @@ def assess(classifier: Classifier, cases: Cases, attacks: Sequence[Attack] | Map
         warnings.warn("no gradient reaches the images: the network is judged by Square and random changes in place "
                       "of attacks that climb one, and its smallest flips are weak upper bounds", Doubt,
                       stacklevel=2)
-    plan = at_work(progress, f"reading {len(cases)} images",
-                   lambda: describe(classifier, cases, chosen, sides, seed))
+    prints = at_work(progress, f"reading {len(cases)} images", lambda: fingerprints(cases))
+    plan = describe(classifier, cases, chosen, sides, seed, prints.whole)
     block = _stored_block(store) or block_of(classifier, cases, [one for several in chosen.values() for one in several])
     plan["block"] = block
     common = {"data": cases.name, "model": classifier.name, "stage": classifier.stage, "unit": cases.bounds.unit,
@@ -104,6 +105,8 @@ def assess(classifier: Classifier, cases: Cases, attacks: Sequence[Attack] | Map
 
     with nullcontext() if store is None else locked(Path(store)):
         kept = records.open_store(store, plan, blocks) if store is not None else None
+        if kept and not (kept.folder / MARKS).exists():
+            records.write_json(kept.folder / MARKS, prints.marks)
         return _in_blocks(work, cases, kept, progress, block, album)
 
 
@@ -162,13 +165,13 @@ def _refused(failed: Sequence[tuple[str, Exception]]) -> InputRefused:
 
 
 def describe(classifier: Classifier, cases: Cases, attacks: Mapping[str, Sequence[Attack]],
-             against: Sequence[str], seed: int) -> dict[str, Any]:
-    """The plan: everything that the records depend on, as plain values."""
+             against: Sequence[str], seed: int, data: str) -> dict[str, Any]:
+    """The plan: everything that the records depend on, as plain values; `data` is the digest of the cases."""
     parts = {part: [row for row in cases.rows if row.part == part] for part in sorted({r.part for r in cases.rows})}
     return {
         "data": {"name": cases.name, "unit": cases.bounds.unit, "bounds": [cases.bounds.low, cases.bounds.high],
                  "classes": list(cases.classes), "synthetic": cases.synthetic,
-                 "patients_known": cases.patients_known, "sha256": fingerprint(cases),
+                 "patients_known": cases.patients_known, "sha256": data,
                  "parts": {part: {"images": len(rows), "patients": len({row.patient for row in rows})}
                            for part, rows in parts.items()}},
         "model": {"name": classifier.name, "sha256": model_digest(classifier.module), "output": classifier.output,

@@ -128,6 +128,28 @@ def run(given: Given) -> None:
     _carry_out(given)
 
 
+@command(FINISHED, flags.RUNS, flags.COMPARED_NETWORK, flags.BY_ID, flags.RESAMPLED, flags.COMPARED_OUT, flags.JSON)
+def compare(given: Given) -> None:
+    """Compare networks on the same images.
+
+    Of each run its network and those hardened from it, case by case, with intervals over patients. Needs no model.
+
+    steadyread compare runs/one runs/other
+    steadyread compare runs/demo runs/wider runs/deeper --out runs/three
+    """
+    runs = given[flags.RUNS]
+    note(f"reading {', '.join(map(str, runs))}")
+    from steadyread import console
+    from steadyread.comparing import compare as compare_runs
+    from steadyread.comparing import folder_for
+
+    found = compare_runs(*runs, network=given[flags.COMPARED_NETWORK], by_id=given[flags.BY_ID],
+                         seed=given[flags.RESAMPLED])
+    page = found.report(given[flags.COMPARED_OUT] or folder_for(runs))
+    console.say({**found.summary(), "report": str(page)}, given[flags.JSON],
+                lambda told: console.compared_lines(told, found.comparison.each_different()))
+
+
 @command(FINISHED, flags.SOME_RUN, flags.TRAINING_SIZE, flags.METHOD, flags.HARDENING_EPOCHS, flags.SCRATCH,
          flags.DATA_PATH, flags.TEST_DATA, *_NETWORK, flags.LIMIT, *_READ, flags.STUDY, *_PREPARED, flags.SEED,
          *_RESULTS)

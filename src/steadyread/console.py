@@ -3,14 +3,17 @@
 import json as json_text
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from steadyread.ending import printed
 from steadyread.findings import remedied, titled
 from steadyread.metrics.seeing_reads import method_name
 from steadyread.metrics.summary import as_json
-from steadyread.result import SIGNS, checks, listed_classes
+from steadyread.report import marks
+from steadyread.report.table import Table
+from steadyread.result import SIGNS, checks, listed_classes, networks
 from steadyread.result import run_lines as run_lines
 from steadyread.terminal import Command, Listing, Piece, Place, Rows, Words, lines, screen_of
 from steadyread.words.numbers import NONE, counted, percent, score_name
@@ -24,7 +27,8 @@ def say(found: Mapping[str, Any], as_one_object: bool, pieces: Lines) -> None:
     Raises:
         Partial, PipeClosed: stdout does not take it.
     """
-    printed(json_text.dumps(as_json(found)) if as_one_object else "\n".join(lines(pieces(found), screen_of(sys.stdout))))
+    printed(json_text.dumps(as_json(found)) if as_one_object else
+            "\n".join(lines(pieces(found), screen_of(sys.stdout))))
 
 
 def network_lines(found: Mapping[str, Any]) -> Iterator[Piece]:
@@ -85,6 +89,26 @@ def triage_lines(found: Mapping[str, Any]) -> Iterator[Piece]:
         rows.append((score_name(row["score"]), percent(row["withheld"]["value"]), _share(row["accuracy"]),
                      NONE if area is None else f"{area:.4f}"))
     yield from ("", Rows(rows), "", found["comparison"], "", Place("Reads to withhold", found["list"]))
+
+
+def compared_lines(found: Mapping[str, Any], tables: Sequence[Table]) -> Iterator[Piece]:
+    """A comparison: its sentence, the networks beside each other, how each differs from the first."""
+    patients = "(patients unknown)" if found["patients"] is None else f"of {counted(found['patients'], 'patient')}"
+    yield f"{found['data']}: {counted(found['images'], 'image')} {patients}."
+    yield from (Words(note, "doubt") for note in found["notes"])
+    yield from ("", Words(found["answer"], "bold"),
+                *networks([{**row, "stage": ""} for row in found["numbers"]]), "",
+                *chain(*((*_table(each), "") for each in tables)),
+                found["multiplicity"], "", Place("Report", found["report"]))
+
+
+def _table(table: Table) -> Iterator[Piece]:
+    """A table of the report, what stands above it first."""
+    if table.above:
+        yield Words(marks.plain(table.above), "bold")
+    left = [column.form.tone != "num" for column in table.columns for _ in column.titles]
+    yield Rows([[marks.plain(text).replace("\n", ", ") for text in row] for row in (table.titles, *table.texts())],
+                left=[at for at, words in enumerate(left) if words])
 
 
 def audit_lines(found: Mapping[str, Any]) -> Iterator[Piece]:

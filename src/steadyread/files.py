@@ -29,6 +29,7 @@ PAGE, TEXT, SUMMARY, FIGURES = "report.html", "report.md", "summary.json", "figu
 EXAMPLES, ATTACKED, IMAGES, FAILED = "examples.npz", "attacked.npz", "images.json", "failed.json"
 IMAGE_NOISE, GATES = "image_noise.json", "gates.json"
 SET_ASIDE, CASES, SALT, PREFLIGHT = "set_aside.json", "cases.csv", "salt.txt", "preflight.json"
+MARKS = "marks.json"     # a short digest of each case's pixels
 MEMBERS, HARDENED, EQUAL = "members", "hardened", "equal"
 # of a study of CT noise
 JOBS, SPECTRUM, NOISE_EXAMPLES = "jobs", "spectrum.json", "noise_examples.npz"

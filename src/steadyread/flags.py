@@ -188,6 +188,12 @@ SETS = Flag("--set", "Any key of a study, such as attacks.settings.pgd.steps=20.
 STUDY = Flag("--study", "Begin with this study's keys.", type=Path, metavar="FILE", panel="Run")
 STUDY_FILE = Flag("study", "The experiment.", type=Path, default=..., metavar="STUDY.toml")
 RUN = Flag("folder", "The folder of a run.", type=Path, default=..., metavar="RUN")
+RUNS = Flag("folders", "The folders of runs on the same images; the first is what the others are compared with.",
+            type=list[Path], default=..., metavar="RUN...")
+BY_ID = Flag("--by-id", "Pair cases by their id alone, also where their pixels differ (prepared otherwise).", type=bool)
+COMPARED_NETWORK = Flag("--network", "Which network of the runs: a finding, or a variant. Default: the study's own.",
+                        metavar="NAME")
+COMPARED_OUT = Flag("--out", "Folder for the page. Default: runs/compare-RUN-RUN.", type=Path, panel="Results")
 SOME_RUN = Flag("folder", "The folder of a finished run, whose network is hardened. Else state data and network as for "
                 "assess.", type=Path, metavar="[RUN]")
 

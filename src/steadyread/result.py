@@ -10,9 +10,10 @@ from steadyread.findings import remedied, titled
 from steadyread.metrics.intervals import Estimate, revived
 from steadyread.metrics.noise import row_of
 from steadyread.metrics.reads import RANDOM
-from steadyread.metrics.tidy import QUOTED, QUOTED_MAS
+from steadyread.metrics.tidy import ABOVE, AUC, QUOTED, QUOTED_MAS
 from steadyread.terminal import Bar, Bars, Command, Piece, Place, Rows, Tone, Words
 from steadyread.units import unit_word
+from steadyread.words.answer import answer
 from steadyread.words.noise import plus_minus, short_name, worst_rows
 from steadyread.words.numbers import NONE, attack_name, counted, digits, percent
 
@@ -50,20 +51,18 @@ def _plain(found: Found) -> Iterator[Piece]:
     yield from _made(found["synthetic"])
     if "black_box" in found:
         yield f"No gradients: {found['black_box']}, and its smallest flips are upper bounds."
-    yield from ("", Words(answer_of(found), "bold"), "")
+    told = answer(found)
+    yield from ("", Words(told.sentence, "bold") if told.valid else Words(told.sentence, "bad", "✗"))
+    yield from ([told.context] if told.context else [])
+    yield ""
     yield from _bars(found)
     yield from _on_other_axes(found)
     if found.get("hardening"):
-        told = first_sentence(found["hardening"]["verdict"])
-        yield from ("", told if told.startswith("Hardening") else f"Hardening: {told}")
+        came = first_sentence(found["hardening"]["verdict"])
+        yield from ("", came if came.startswith("Hardening") else f"Hardening: {came}")
     if found.get("noise"):
-        yield from ("", f"Under CT noise: {answer_of(found['noise'])}")
+        yield from ("", f"Under CT noise: {first_sentence(found['noise']['verdict'])}")
     yield from checks(found["findings"])
-
-
-def answer_of(found: Found) -> str:
-    """The sentence that answers, the same as on the page."""
-    return str(found["verdict"])
 
 
 def first_sentence(told: str | Sequence[str]) -> str:
@@ -123,8 +122,8 @@ def _on_other_axes(found: Found) -> Iterator[Piece]:
 def _sets(found: Found) -> Iterator[Piece]:
     """A study of several data sets: how many images each has, the answers, and a bar a set."""
     yield from (f"{found['titles'].get(name, name)}: {images_of(each)}." for name, each in found["sets"].items())
-    for at, answer in enumerate(found["answers"]):
-        yield from ("", Words(first_sentence(answer["answer"]), "" if at else "bold"))
+    for at, each in enumerate(found["answers"]):
+        yield from ("", Words(first_sentence(each["answer"]), "" if at else "bold"))
     rows = {name: [row for row in each["robustness"]["label"]["at"] if math.isclose(
         row["size"]["of_range"], QUOTED, rel_tol=1e-6)] for name, each in found["sets"].items()}
     bars = [_bar(found["titles"].get(name, name), row["accuracy"]) for name, several in rows.items() for row in several]
@@ -140,7 +139,7 @@ def _noise(found: Found) -> Iterator[Piece]:
            f"{counted(cases['patients'], 'patient')}, "
            f"{counted(len(found['folds']), 'fold')}, {counted(len(found['variants']), 'variant')}.")
     yield from _made(found["synthetic"])
-    yield from ("", Words(answer_of(found), "bold"), "")
+    yield from ("", Words(found["verdict"], "bold"), "")
     bars = [_dose_bar(found, dose) for dose in found["doses"]]
     if bars:
         yield Bars(bars, "Reads changed by one draw of CT noise, by dose")
@@ -191,7 +190,7 @@ def networks(numbers: Sequence[Found]) -> Iterator[Piece]:
         told = [(*where, *_key_figures(rows)) for where, rows in several.items()]
         head = ("data", "network", "stage", "AUC", "accuracy", "half flip by", "one draw")
         unlike = [len(set(column) - {""}) > 1 for column in zip(*told, strict=True)]
-        shown = [place for place in range(len(head)) if (unlike[place] if place < len(_WHERE) - 1 else any(
+        shown = [place for place in range(len(head)) if (unlike[place] if place < len(_WHERE) else any(
             row[place] != NONE for row in told))]
         yield from ("", Rows([tuple(row[place] for place in shown) for row in (head, *told)]))
 
@@ -199,7 +198,8 @@ def networks(numbers: Sequence[Found]) -> Iterator[Piece]:
 def _key_figures(rows: Sequence[Found]) -> Iterator[str]:
     """AUC, accuracy, the median smallest flip, and the reads that one draw of CT noise changes."""
     first = {row["measure"]: row for row in reversed(rows) if row["level"] is None and row["value"] is not None}
-    yield f"{first['AUC']['value']:.3f}" if "AUC" in first else NONE
+    yield (f"{first[AUC]['value']:.3f}" if AUC in first else
+           f"{first[ABOVE]['value']:.3f} above 3" if ABOVE in first else NONE)
     yield percent(first["accuracy"]["value"]) if "accuracy" in first else NONE
     flip = first.get("median_smallest_flip", {"value": None, "unit": ""})
     yield f"{digits(flip['value'])} {unit_word(flip['unit'], flip['value']) or 'units'}" if isinstance(

@@ -6,7 +6,7 @@ Where no terminal is at the other end no line is broken and nothing is coloured,
 import os
 import re
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,13 +119,14 @@ class Words:
 
 @dataclass(frozen=True)
 class Rows:
-    """Words in columns below a head, the first to the left, the others to the right.
+    """Words in columns below a head, those of `left` to the left, the others to the right.
 
     Where the screen is too narrow for that, a row is a paragraph: its first words, then each column's with its head.
     """
 
     rows: Sequence[Sequence[str]]
     head: bool = True
+    left: Collection[int] = (0,)
 
     def lines(self, screen: Screen) -> Iterator[str]:
         """The head, where there is one, and the rows."""
@@ -135,16 +136,18 @@ class Rows:
             yield from _blocks(rows if self.head else [[""] * len(widths), *rows], screen)
             return
         for at, row in enumerate(rows):
-            line = "  ".join([row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in
-                                                         zip(row[1:], widths[1:], strict=True))]).rstrip()
+            line = "  ".join(cell.ljust(width) if place in self.left else cell.rjust(width) for place, (cell, width)
+                             in enumerate(zip(row, widths, strict=True))).rstrip()
             yield screen.toned(line, "soft") if self.head and not at else line
 
 
 def _blocks(rows: Sequence[Sequence[str]], screen: Screen) -> Iterator[str]:
     head, *others = rows
+    first = ""
     for row in others:
+        first = row[0] or first
         told = ", ".join(f"{title} {cell}".lstrip() for title, cell in zip(head[1:], row[1:], strict=True) if cell)
-        yield from screen.wrapped(": ".join(filter(None, (row[0], told))), "", "  ")
+        yield from screen.wrapped(": ".join(filter(None, (first, told))), "", "  ")
 
 
 @dataclass(frozen=True)

@@ -182,25 +182,39 @@ def refuse_non_finite(pixels: Pixels, row: Row) -> None:
                            "mend or drop that image")
 
 
-def fingerprint(cases: Cases) -> str:
-    """SHA-256 over every case's id, patient, label, part and pixels (read one at a time)."""
-    digest = hashlib.sha256()
+@dataclass(frozen=True)
+class Fingerprints:
+    """By what images are known again: a SHA-256 over all, and a short one of each case's pixels (48 bits) by its id."""
+
+    whole: str
+    marks: Mapping[str, str]
+
+
+def fingerprints(cases: Cases) -> Fingerprints:
+    """Those of the cases: over every case's id, patient, label, part and pixels (read one at a time)."""
+    digest, marks = hashlib.sha256(), {}
     for row in cases.rows:
         pixels = np.ascontiguousarray(cases.load(row))
         told = (row.id, row.patient, row.label, row.part, pixels.shape, pixels.dtype.str)
         digest.update(repr(told).encode())
         digest.update(pixels.data)
-    return digest.hexdigest()
+        marks[row.id] = _mark(pixels)
+    return Fingerprints(digest.hexdigest(), marks)
+
+
+def fingerprint(cases: Cases) -> str:
+    """That over all of the cases."""
+    return fingerprints(cases).whole
 
 
 def image_marks(cases: Cases) -> tuple[str, ...]:
     """A short digest of each case's pixels (48 bits), by which an image is known again under another name."""
-    marks = []
-    for row in cases.rows:
-        pixels = np.ascontiguousarray(cases.load(row))
-        told = repr((pixels.shape, pixels.dtype.str)).encode()
-        marks.append(hashlib.sha256(told + pixels.tobytes()).hexdigest()[:12])
-    return tuple(marks)
+    return tuple(_mark(np.ascontiguousarray(cases.load(row))) for row in cases.rows)
+
+
+def _mark(pixels: Pixels) -> str:
+    told = repr((pixels.shape, pixels.dtype.str)).encode()
+    return hashlib.sha256(told + pixels.tobytes()).hexdigest()[:12]
 
 
 def patient_marks(cases: Cases) -> tuple[str, ...]:

@@ -2,15 +2,16 @@
 level, what was measured, and its interval."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from steadyread.metrics.calibration import calibration
 from steadyread.metrics.discrimination import discrimination
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.noise import attack_rows
-from steadyread.metrics.plan import Plan, bounds_of, class_count, threshold_of
+from steadyread.metrics.noise_classes import areas
+from steadyread.metrics.plan import Plan, bounds_of, class_count, class_names, threshold_of
 from steadyread.metrics.reads import ALL, CT_NOISE, LINF, RANDOM, Reads
 from steadyread.metrics.robustness import accuracy_on_other_axes
 from steadyread.metrics.summary import robustness
@@ -20,6 +21,9 @@ COLUMNS = ("set", "network", "stage", "part", "threat", "attack", "against", "le
            "high", "n")
 
 
+# The AUC, of several classes the mean of one against the rest; of [B]'s five ratings that of 4 and 5 against 1 and 2.
+AUC, ABOVE = "AUC", "AUC_above_3"
+_RATINGS = ["1", "2", "3", "4", "5"]
 QUOTED = 0.002           # of the range: the size that [A] quotes in its text
 QUOTED_MAS = 100.0       # the dose at which [B] Table 3 compares networks
 # The measure and the attack that speak for a threat where one number must do.
@@ -57,7 +61,24 @@ def headline(numbers: Sequence[Number], threat: str, bounds: Bounds, others: Seq
     for theirs in filter(None, (_speaking(each, threat) for each in others)):
         chosen = [each for each in chosen if any(math.isclose(each.level or 0, one.level or 0, rel_tol=1e-6)
                                                  for one in theirs)] or chosen
-    return min(chosen, key=lambda each: abs(math.log((each.level or quoted) / quoted)), default=None)
+    return near(chosen, quoted)
+
+
+class Levelled(Protocol):
+    """What stands at a level of a threat's axis, if at any."""
+
+    @property
+    def level(self) -> float | None:
+        """The level."""
+        ...
+
+
+L = TypeVar("L", bound=Levelled)
+
+
+def near(several: Iterable[L], quoted: float) -> L | None:
+    """The one whose level is nearest to another by ratio; None where there is none."""
+    return min(several, key=lambda each: abs(math.log((each.level or quoted) / quoted)), default=None)
 
 
 def _speaking(numbers: Sequence[Number], threat: str) -> list[Number]:
@@ -66,12 +87,19 @@ def _speaking(numbers: Sequence[Number], threat: str) -> list[Number]:
     return [each for each in known if each.against != "prediction"] or known
 
 
+def area_name(reads: Reads, plan: Plan) -> str:
+    """The measure of the area under the ROC curve of reads: that of ratings where their classes are 1 to 5."""
+    return ABOVE if class_names(plan, class_count(plan, reads)) == _RATINGS else AUC
+
+
 def numbers_of(reads: Reads, plan: Plan, seed: int = 0, validation: Reads | None = None) -> Iterator[Number]:
     """The numbers of the reads of one part by the networks of one stage, clean ones first; `validation` are those by
     which another threshold would be chosen."""
     found = discrimination(reads, class_count(plan, reads), seed)
-    yield from (Number({"auc": "AUC"}.get(name, name), found[name])
-                for name in ("auc", "accuracy", "sensitivity", "specificity") if found[name] is not None)
+    area = Number(AUC, found["auc"]) if area_name(reads, plan) == AUC else Number(ABOVE, areas(
+        reads, reads.judged, seed))
+    yield from (area, *(Number(name, found[name]) for name in ("accuracy", "sensitivity", "specificity")
+                        if found[name] is not None))
     stated = calibration(reads, validation, threshold_of(plan), seed).numbers()
     yield from (Number(name, each) for name, each in stated.items())
     for against in ("label", "prediction"):

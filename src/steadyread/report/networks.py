@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.plan import bounds_of, section, share_to_withhold
 from steadyread.metrics.reads import CT_NOISE, LINF
-from steadyread.metrics.tidy import Number, headline, numbers_of
+from steadyread.metrics.tidy import ABOVE, AUC, Number, headline, numbers_of
 from steadyread.metrics.triage import triage
 from steadyread.store import Cell, Opened
 from steadyread.units import Bounds
@@ -47,8 +47,10 @@ class Network:
         return {"set": name, "network": self.cell.network, "stage": self.stage, "part": self.part}
 
     def number(self, measure: str, threat: str = "") -> Number | None:
-        """A measure without a level: against the label where that was tried; None where it was not measured."""
-        known = [each for each in self.numbers if (each.measure, each.threat) == (measure, threat)
+        """A measure without a level: against the label where that was tried; None where it was not measured. The AUC of
+        ratings is that of those above 3."""
+        named = (measure, ABOVE) if measure == AUC else (measure,)
+        known = [each for each in self.numbers if each.measure in named and each.threat == threat
                  and each.level is None]
         return next((each for each in known if each.against != "prediction"), known[0] if known else None)
 

@@ -128,7 +128,7 @@ def write_report(folder: str | Path, seed: int = 0, show_ids: bool = False, imag
     if runs is not None:
         records.write_text(place / CHECKLIST, checklist_markdown(runs))
         records.write_json(place / CHECKLIST_JSON, checklist_json(runs))
-    records.write_text(place / PAGE, page.html(_drawn(told.drawings.values(), place)))
+    records.write_text(place / PAGE, page.html(drawn_in(told.drawings.values(), place)))
     return place / PAGE
 
 
@@ -183,7 +183,7 @@ def _with(drawings: Mapping[str, Drawing], images: bool) -> Mapping[str, Drawing
     return {name: each for name, each in drawings.items() if images or not isinstance(each, Sheet)}
 
 
-def _drawn(drawings: Iterable[Drawing], folder: Path) -> Drawn:
+def drawn_in(drawings: Iterable[Drawing], folder: Path) -> Drawn:
     """The charts of a page, each saved in the run's folder, as the page takes them up.
 
     What an earlier report drew and this one does not is removed: it shows other numbers than the page.

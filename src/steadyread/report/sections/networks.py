@@ -1,14 +1,17 @@
 """The networks side by side: data sets, networks, folds and stages under every threat of the study."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from steadyread.metrics.hardened import BEFORE
+from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.reads import CT_NOISE, LINF
+from steadyread.metrics.tidy import AUC
 from steadyread.report import forms
 from steadyread.report.items import Item
 from steadyread.report.networks import Network, Networks
 from steadyread.report.section import section
-from steadyread.report.table import Column, Form, begun, table
+from steadyread.report.table import As, Column, Form, begun, table
 from steadyread.units import unit_word
 from steadyread.words.numbers import NONE, digits
 
@@ -35,7 +38,7 @@ def networks(found: Networks) -> Iterator[Item]:
         cell = network.cell
         rows.append((*([cell.data.replace("_", " ")] if several else []),
                      *([cell.network.replace("_", " ")] if kinds else []), network.stage,
-                     *([network.folds] if found.folded else []), network.estimate("AUC"),
+                     *([network.folds] if found.folded else []), area_shown(network),
                      network.estimate("accuracy"), *([network, network] if LINF in found.threats else []),
                      *([network] if CT_NOISE in found.threats else [])))
     again = any(network.cell.stage == BEFORE for network in found.networks)
@@ -45,6 +48,15 @@ def networks(found: Networks) -> Iterator[Item]:
                 f"largest change of any one pixel; reads are right or wrong by the label{noisy}.",
                 note=f"Intervals are 95 %, over patients{'; of several folds together' if found.folded else ''}. A "
                 f"dash: not judged under that threat.{_AGAIN if again else ''}")
+
+
+def area_shown(network: Network) -> As | Estimate | None:
+    """The AUC, of ratings with what it is of."""
+    found = network.number(AUC)
+    form = forms.stacked(1, 3)
+    beneath = form.beneath or str
+    return None if found is None else found.estimate if found.measure == AUC else As(found.estimate, replace(
+        form, beneath=lambda value: f"{beneath(value)}\nratings above 3"))
 
 
 def _median(network: Network) -> str:
