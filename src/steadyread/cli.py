@@ -1,7 +1,6 @@
 """The command line: each command hands its flags to one library function. Imports torch only when it works."""
 
-from collections.abc import Callable, Mapping, Sequence
-from inspect import Parameter, Signature
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,9 +10,9 @@ from steadyread import flags
 from steadyread._version import __version__
 from steadyread.ending import exit_code_of, printed
 from steadyread.errors import GateFailed, InputRefused, Partial, UsageError
-from steadyread.flags import Flag
-from steadyread.manual import Command, Group
-from steadyread.options import Given, flags_of, in_flags, named, named_by_data
+from steadyread.manual import Group
+from steadyread.noise_commands import noise
+from steadyread.options import Given, command, flags_of, in_flags, named, named_by_data, say
 from steadyread.progress import doubts_noted, note
 from steadyread.starting import begin, use_threads
 
@@ -27,41 +26,10 @@ app = typer.Typer(name="steadyread", cls=Group, add_completion=False, no_args_is
                   epilog="Exit codes: 0 done, 1 a gate of --fail-below not met or an error found by check, 2 usage, "
                   "3 input refused, 4 partial, 70 an unforeseen fault (--debug shows where), 130 interrupted, 141 "
                   "the reader of stdout is gone. After 4 and 130, run the same command again to continue.")
-noise = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None, help="Measure and show the noise of CT.")
 app.add_typer(noise, name="noise", rich_help_panel=DATA)
 
-_RESULTS = (flags.OUT, flags.OVERWRITE, flags.SHOW_IDS, flags.NO_IMAGES, flags.JSON, flags.GATES, flags.TRACK,
-            flags.SETS, flags.THREADS)
-_READ = (flags.LAYOUT, flags.EXCLUDE, flags.FILE_COLUMN, flags.LABEL_COLUMN, flags.PATIENT_COLUMN, flags.PART_COLUMN,
-         flags.ROOT, flags.PATIENT_PATTERN, flags.UNIT)
-_PREPARED = (flags.WINDOW, flags.CROP, flags.SIZE, flags.FIT, flags.SPACING, flags.TRANSFORM)
-_NETWORK = (flags.MODEL, flags.WEIGHTS, flags.ARGUMENTS, flags.HYPER_PARAMETERS, flags.BOUNDS, flags.HEAD,
-            flags.NORMALISE)
-_ASSESSED = (flags.DATA_PATH, *_NETWORK, flags.FINDINGS, flags.FINDING, flags.CLASSES, flags.THRESHOLD, flags.CLAIMED,
-             flags.LIMIT, *_READ, flags.STUDY, *_PREPARED, flags.EPSILONS, flags.AGAINST, flags.QUERIES, flags.SEED)
 
-
-def command(panel: str, *known: Flag, of: typer.Typer = app
-            ) -> Callable[[Callable[[Given], None]], Callable[[Given], None]]:
-    """Makes a function a command with these flags: its docstring is the help (see `manual`), what was typed its
-    argument."""
-    def made(work: Callable[[Given], None]) -> Callable[[Given], None]:
-        def call(**typed: Any) -> None:
-            work(Given(known, typed))
-
-        parameters = [(flag.word, *flag.parameter()) for flag in known]
-        call.__signature__ = Signature([   # type: ignore[attr-defined]
-            Parameter(word, Parameter.KEYWORD_ONLY, annotation=annotation,
-                      default=Parameter.empty if default is ... else default) for word, annotation,
-        default in parameters])
-        call.__annotations__ = {word: annotation for word, annotation, _ in parameters}
-        of.command(work.__name__, cls=Command, help=work.__doc__, rich_help_panel=panel)(call)
-        return work
-
-    return made
-
-
-@command(START, flags.DATA_PATH, *_READ, flags.LIMIT, flags.EPOCHS, flags.SEED, *_RESULTS)
+@command(app, START, flags.DATA_PATH, *flags.READ_FLAGS, flags.LIMIT, flags.EPOCHS, flags.SEED, *flags.RESULT_FLAGS)
 def demo(given: Given) -> None:
     """Train a small network, assess it, report.
 
@@ -73,7 +41,7 @@ def demo(given: Given) -> None:
     _carry_out(given, {"name": named_by_data("demo", given[flags.DATA_PATH])})
 
 
-@command(START, *_ASSESSED, flags.JSON, flags.SETS, flags.THREADS)
+@command(app, START, *flags.ASSESSED_FLAGS, flags.JSON, flags.SETS, flags.THREADS)
 def check(given: Given) -> None:
     """Find common mistakes before any attack.
 
@@ -96,13 +64,13 @@ def check(given: Given) -> None:
         if study is None:
             raise
         raise InputRefused(str(problem)) from problem
-    _say(given, found, "check_lines")
+    say(given, found, "check_lines")
     if not found["passed"]:
         codes = ", ".join(each["code"] for each in found["findings"] if each["severity"] == "error")
         raise GateFailed(f"errors before any attack: {codes}")
 
 
-@command(START, *_ASSESSED, flags.QUICK, *_RESULTS)
+@command(app, START, *flags.ASSESSED_FLAGS, flags.QUICK, *flags.RESULT_FLAGS)
 def assess(given: Given) -> None:
     """Attack a trained network and report.
 
@@ -114,8 +82,8 @@ def assess(given: Given) -> None:
     _carry_out(given, named(given))
 
 
-@command(START, flags.STUDY_FILE, flags.DATA_ROOT, flags.SCALE, flags.DATA_PATH, flags.LIMIT, flags.EPOCHS, flags.SEED,
-         flags.KEEP_GOING, *_RESULTS)
+@command(app, START, flags.STUDY_FILE, flags.DATA_ROOT, flags.SCALE, flags.DATA_PATH, flags.LIMIT, flags.EPOCHS,
+         flags.SEED, flags.KEEP_GOING, *flags.RESULT_FLAGS)
 def run(given: Given) -> None:
     """Carry out a study from a file.
 
@@ -128,7 +96,7 @@ def run(given: Given) -> None:
     _carry_out(given)
 
 
-@command(FINISHED, flags.RUNS, flags.COMPARED_NETWORK, flags.BY_ID, flags.RESAMPLED, flags.COMPARED_OUT, flags.JSON)
+@command(app, FINISHED, flags.RUNS, flags.OF_NETWORK, flags.BY_ID, flags.RESAMPLED, flags.COMPARED_OUT, flags.JSON)
 def compare(given: Given) -> None:
     """Compare networks on the same images.
 
@@ -143,16 +111,16 @@ def compare(given: Given) -> None:
     from steadyread.comparing import compare as compare_runs
     from steadyread.comparing import folder_for
 
-    found = compare_runs(*runs, network=given[flags.COMPARED_NETWORK], by_id=given[flags.BY_ID],
+    found = compare_runs(*runs, network=given[flags.OF_NETWORK], by_id=given[flags.BY_ID],
                          seed=given[flags.RESAMPLED])
     page = found.report(given[flags.COMPARED_OUT] or folder_for(runs))
     console.say({**found.summary(), "report": str(page)}, given[flags.JSON],
                 lambda told: console.compared_lines(told, found.comparison.each_different()))
 
 
-@command(FINISHED, flags.SOME_RUN, flags.TRAINING_SIZE, flags.METHOD, flags.HARDENING_EPOCHS, flags.SCRATCH,
-         flags.DATA_PATH, flags.TEST_DATA, *_NETWORK, flags.LIMIT, *_READ, flags.STUDY, *_PREPARED, flags.SEED,
-         *_RESULTS)
+@command(app, FINISHED, flags.SOME_RUN, flags.TRAINING_SIZE, flags.METHOD, flags.HARDENING_EPOCHS, flags.SCRATCH,
+         flags.DATA_PATH, flags.TEST_DATA, *flags.NETWORK_FLAGS, flags.LIMIT, *flags.READ_FLAGS, flags.STUDY,
+         *flags.PREPARED_FLAGS, flags.SEED, *flags.RESULT_FLAGS)
 def harden(given: Given) -> None:
     """Harden a network and compare before and after.
 
@@ -181,7 +149,7 @@ def harden(given: Given) -> None:
     _carry_out(given, more)
 
 
-@command(FINISHED, flags.RUN, flags.OF_NETWORK, flags.WITHHOLD, flags.RESAMPLED, flags.OUT, flags.JSON)
+@command(app, FINISHED, flags.RUN, flags.OF_NETWORK, flags.WITHHOLD, flags.RESAMPLED, flags.OUT, flags.JSON)
 def triage(given: Given) -> None:
     """List the reads that a human should take.
 
@@ -192,13 +160,13 @@ def triage(given: Given) -> None:
     """
     from steadyread.stored import triage_run
 
-    _say(given, triage_run(given[flags.RUN], given[flags.WITHHOLD], given[flags.RESAMPLED], given[flags.OUT],
+    say(given, triage_run(given[flags.RUN], given[flags.WITHHOLD], given[flags.RESAMPLED], given[flags.OUT],
                             given[flags.OF_NETWORK]),
          "triage_lines")
 
 
-@command(FINISHED, flags.RUN, flags.CASE_IDS, flags.FOLD, flags.LAYER, flags.SEEN_MAS, flags.SEEN_ATTACK, flags.MODEL,
-         flags.SHOW_IDS, flags.OUT, flags.JSON, flags.THREADS)
+@command(app, FINISHED, flags.RUN, flags.CASE_IDS, flags.FOLD, flags.LAYER, flags.SEEN_MAS, flags.SEEN_ATTACK,
+         flags.MODEL, flags.SHOW_IDS, flags.OUT, flags.JSON, flags.THREADS)
 def explain(given: Given) -> None:
     """Show what a network looks at under CT noise.
 
@@ -214,10 +182,10 @@ def explain(given: Given) -> None:
 
     how = Explaining(tuple(given[flags.CASE_IDS] or ()), *(given[flag] for flag in (
         flags.FOLD, flags.LAYER, flags.SEEN_MAS, flags.SEEN_ATTACK, flags.MODEL)))
-    _say(given, explain_run(given[flags.RUN], how, given[flags.OUT], progress, given[flags.SHOW_IDS]), "explain_lines")
+    say(given, explain_run(given[flags.RUN], how, given[flags.OUT], progress, given[flags.SHOW_IDS]), "explain_lines")
 
 
-@command(FINISHED, flags.RUN, flags.RESAMPLED, flags.SHOW_IDS, flags.NO_IMAGES, flags.OUT, flags.JSON)
+@command(app, FINISHED, flags.RUN, flags.RESAMPLED, flags.SHOW_IDS, flags.NO_IMAGES, flags.OUT, flags.JSON)
 def report(given: Given) -> None:
     """Write the report of a run again.
 
@@ -228,12 +196,12 @@ def report(given: Given) -> None:
     """
     from steadyread.stored import report_run
 
-    _say(given, report_run(given[flags.RUN], given[flags.RESAMPLED], given[flags.OUT], given[flags.SHOW_IDS],
+    say(given, report_run(given[flags.RUN], given[flags.RESAMPLED], given[flags.OUT], given[flags.SHOW_IDS],
                            not given[flags.NO_IMAGES]),
          "run_lines")
 
 
-@command(DATA, flags.AUDITED, *_READ, flags.STRICT, flags.SEED, flags.OUT, flags.JSON)
+@command(app, DATA, flags.AUDITED, *flags.READ_FLAGS, flags.STRICT, flags.SEED, flags.OUT, flags.JSON)
 def audit(given: Given) -> None:
     """Find what in a data set would spoil a study.
 
@@ -247,15 +215,15 @@ def audit(given: Given) -> None:
     from steadyread.jobs.audit import audit_data
     from steadyread.progress import progress
 
-    options = {flag.key.rpartition(".")[2]: given[flag] for flag in _READ[1:] if given[flag]}
+    options = {flag.key.rpartition(".")[2]: given[flag] for flag in flags.READ_FLAGS[1:] if given[flag]}
     found = audit_data(data, given[flags.LAYOUT], given[flags.SEED] or 0, given[flags.OUT], options, progress)
-    _say(given, found, "audit_lines")
+    say(given, found, "audit_lines")
     if given[flags.STRICT] and found["refused"]:
         raise InputRefused(f"{data}: {found['refused']}")
 
 
-@command(DATA, flags.DATA_PATH, flags.STUDY, *_READ, flags.MODEL, flags.EPOCHS, *_PREPARED, flags.SEED, flags.OUT,
-         flags.OVERWRITE, flags.JSON, flags.SETS, flags.THREADS)
+@command(app, DATA, flags.DATA_PATH, flags.STUDY, *flags.READ_FLAGS, flags.MODEL, flags.EPOCHS,
+         *flags.PREPARED_FLAGS, flags.SEED, flags.OUT, flags.OVERWRITE, flags.JSON, flags.SETS, flags.THREADS)
 def train(given: Given) -> None:
     """Train a network on images of yours.
 
@@ -272,10 +240,10 @@ def train(given: Given) -> None:
     from steadyread.study import read_studies
 
     stated = read_studies(given[flags.STUDY], *_above(given, settings))
-    _say(given, train_study(stated, given[flags.OUT], progress, given[flags.OVERWRITE]), "train_lines")
+    say(given, train_study(stated, given[flags.OUT], progress, given[flags.OVERWRITE]), "train_lines")
 
 
-@command(DATA, flags.NETWORK, flags.JSON)
+@command(app, DATA, flags.NETWORK, flags.JSON)
 def inspect(given: Given) -> None:
     """Say what the file of a network holds.
 
@@ -287,44 +255,7 @@ def inspect(given: Given) -> None:
     note(f"reading {given[flags.NETWORK]}")
     from steadyread.networks import inspected
 
-    _say(given, inspected(given[flags.NETWORK]), "network_lines")
-
-
-@command("Commands", flags.SOURCES, flags.DIFFERENCE, flags.ROIS, flags.SIDE, flags.SLICES, flags.DETREND,
-         flags.TAPER, flags.MAS, flags.PIXEL_SPACING, flags.ARRAY, flags.OFFSET, flags.SERIES, flags.OUT,
-         flags.JSON, of=noise)
-def measure(given: Given) -> None:
-    """Measure the noise power spectrum of a phantom.
-
-    Gives a CSV, a picture, sigma, peak and mean frequency.
-
-    steadyread noise measure phantom
-    steadyread noise measure scan_1 scan_2 --difference --roi 100,100,64
-    """
-    note(f"reading {given[flags.SOURCES][0]}")
-    from steadyread.noise_measure import Measurement, measure_noise
-
-    how = Measurement(given[flags.DIFFERENCE], tuple(given[flags.ROIS] or ()), *(given[flag] for flag in (
-        flags.SIDE, flags.SLICES, flags.DETREND, flags.TAPER, flags.MAS, flags.PIXEL_SPACING, flags.ARRAY, flags.OFFSET,
-        flags.SERIES)))
-    _say(given, measure_noise(given[flags.SOURCES], how, given[flags.OUT]), "noise_lines")
-
-
-@command("Commands", flags.SPECTRUM, flags.DOSES, flags.PIXELS, flags.GRID, flags.DRAWS, flags.REFERENCE_MAS,
-         flags.SEED, flags.OUT, flags.JSON, of=noise)
-def show(given: Given) -> None:
-    """Show what noise of a spectrum looks like.
-
-    At each dose: the spectrum as given, one draw of it, and what is measured in many ([B] Fig. A1).
-
-    steadyread noise show soft
-    steadyread noise show spectrum.csv --mas 20,50 --reference-mas 100
-    """
-    from steadyread.noise_show import Showing, show_noise
-
-    how = Showing(given[flags.PIXELS], given[flags.GRID], given[flags.DRAWS], given[flags.SEED] or 0,
-                  given[flags.REFERENCE_MAS])
-    _say(given, show_noise(given[flags.SPECTRUM], given[flags.DOSES], how, given[flags.OUT]), "noise_shown_lines")
+    say(given, inspected(given[flags.NETWORK]), "network_lines")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -373,7 +304,7 @@ def _carry_out(given: Given, more: Mapping[str, Any] | None = None) -> None:
 def _told(given: Given, done: "Done") -> None:
     """What came of a study, and the exit code of a gate that was not met, of data sets that failed, of what was set
     aside, or of trackers that did not take the run."""
-    _say(given, done.as_json(), "run_lines")
+    say(given, done.as_json(), "run_lines")
     if done.failed:
         raise GateFailed("; ".join(judged.message for judged in done.failed))
     if done.failures:
@@ -412,9 +343,3 @@ def _harden_run(given: Given, folder: Path, settings: dict[str, Any]) -> None:
                          "what says how to harden it (and --data, images to train on), or leave the run out")
     _told(given, harden_run(folder, _above(given, settings), progress, bool(given[flags.SHOW_IDS]),
                             not given[flags.NO_IMAGES]))
-
-
-def _say(given: Given, found: Mapping[str, Any], lines: str) -> None:
-    from steadyread import console
-
-    console.say(found, given[flags.JSON], getattr(console, lines))

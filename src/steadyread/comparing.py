@@ -13,7 +13,7 @@ from steadyread import records
 from steadyread.errors import Doubt, InputRefused, UsageError
 from steadyread.files import IMAGE_NOISE, MARKS, SETTINGS
 from steadyread.frames import Frame, frame
-from steadyread.metrics.comparison import COLUMNS, Side, changes, corrected, key_changes
+from steadyread.metrics.comparison import COLUMNS, Side, changes, corrected, key_changes, refuse_other_bounds
 from steadyread.metrics.hardened import BEFORE
 from steadyread.metrics.plan import bounds_of, section
 from steadyread.metrics.reads import ORIGINAL, Reads
@@ -177,8 +177,9 @@ def same_cases(candidates: Sequence[Candidate], by_id: bool = False) -> tuple[fr
     alone, which is warned of as a `Doubt` unless the digests of all images agree.
 
     Raises:
-        InputRefused: no id is in all, or none of them with the same pixels.
+        InputRefused: images of other bounds, no id is in all, or none of them with the same pixels.
     """
+    refuse_other_bounds([each.name for each in candidates], [each.opened.plan for each in candidates])
     first, *others = candidates
     ids = [set(map(str, each.opened.reads().case_id)) for each in candidates]
     common = set.intersection(*ids)

@@ -191,8 +191,6 @@ RUN = Flag("folder", "The folder of a run.", type=Path, default=..., metavar="RU
 RUNS = Flag("folders", "The folders of runs on the same images; the first is what the others are compared with.",
             type=list[Path], default=..., metavar="RUN...")
 BY_ID = Flag("--by-id", "Pair cases by their id alone, also where their pixels differ (prepared otherwise).", type=bool)
-COMPARED_NETWORK = Flag("--network", "Which network of the runs: a finding, or a variant. Default: the study's own.",
-                        metavar="NAME")
 COMPARED_OUT = Flag("--out", "Folder for the page. Default: runs/compare-RUN-RUN.", type=Path, panel="Results")
 SOME_RUN = Flag("folder", "The folder of a finished run, whose network is hardened. Else state data and network as for "
                 "assess.", type=Path, metavar="[RUN]")
@@ -314,3 +312,11 @@ PIXELS = Flag("--size", "Pixels per side.", type=int, default=64)
 GRID = Flag("--spacing", "Pixel spacing.", type=float, default=1.0, metavar="MM")
 DRAWS = Flag("--draws", "Draws that are measured.", type=int, default=1000)
 REFERENCE_MAS = Flag("--reference-mas", "Dose of a CSV's values. Default: as measured.", type=float)
+
+# Flags that several commands share.
+RESULT_FLAGS = (OUT, OVERWRITE, SHOW_IDS, NO_IMAGES, JSON, GATES, TRACK, SETS, THREADS)
+READ_FLAGS = (LAYOUT, EXCLUDE, FILE_COLUMN, LABEL_COLUMN, PATIENT_COLUMN, PART_COLUMN, ROOT, PATIENT_PATTERN, UNIT)
+PREPARED_FLAGS = (WINDOW, CROP, SIZE, FIT, SPACING, TRANSFORM)
+NETWORK_FLAGS = (MODEL, WEIGHTS, ARGUMENTS, HYPER_PARAMETERS, BOUNDS, HEAD, NORMALISE)
+ASSESSED_FLAGS = (DATA_PATH, *NETWORK_FLAGS, FINDINGS, FINDING, CLASSES, THRESHOLD, CLAIMED, LIMIT, *READ_FLAGS, STUDY,
+               *PREPARED_FLAGS, EPSILONS, AGAINST, QUERIES, SEED)

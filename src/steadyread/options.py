@@ -1,16 +1,21 @@
-"""What a command was given: its flags as settings of a study, and messages about keys put in the flags' words."""
+"""Commands made of their flags; what one was given as settings of a study, and messages about keys in the flags'
+words."""
 
 import re
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from inspect import Parameter, Signature
 from pathlib import Path
 from typing import Any
+
+import typer
 
 from steadyread import flags
 from steadyread.errors import UsageError
 from steadyread.files import refuse_absent_network
 from steadyread.flags import Flag
+from steadyread.manual import Command
 from steadyread.names import folder_name
 
 # The flags that stand for a key of a study, for messages; those of `harden` first.
@@ -90,3 +95,29 @@ def named(given: Given) -> dict[str, Any]:
 def named_by_data(work: str, data: str | None) -> str:
     """The name of a run of a command on some data."""
     return f"{work}-{folder_name(Path(data).resolve().stem)}" if data else work
+
+
+def command(of: typer.Typer, panel: str, *known: Flag
+            ) -> Callable[[Callable[[Given], None]], Callable[[Given], None]]:
+    """Makes a function a command with these flags: its docstring is the help (see `manual`), what was typed its
+    argument."""
+    def made(work: Callable[[Given], None]) -> Callable[[Given], None]:
+        def call(**typed: Any) -> None:
+            work(Given(known, typed))
+
+        parameters = [(flag.word, *flag.parameter()) for flag in known]
+        call.__signature__ = Signature([   # type: ignore[attr-defined]
+            Parameter(word, Parameter.KEYWORD_ONLY, annotation=annotation, default=Parameter.empty if default is ...
+                      else default) for word, annotation, default in parameters])
+        call.__annotations__ = {word: annotation for word, annotation, _ in parameters}
+        of.command(work.__name__, cls=Command, help=work.__doc__, rich_help_panel=panel)(call)
+        return work
+
+    return made
+
+
+def say(given: Given, found: Mapping[str, Any], lines: str) -> None:
+    """Prints a result, in the lines of that name in `console`, or as one JSON object."""
+    from steadyread import console
+
+    console.say(found, given[flags.JSON], getattr(console, lines))

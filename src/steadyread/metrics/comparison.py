@@ -64,17 +64,27 @@ class Side:
     plan: Plan
 
 
+def refuse_other_bounds(names: Sequence[str], plans: Sequence[Plan]) -> None:
+    """Nothing where the images of all networks have the bounds of the first one's.
+
+    Raises:
+        InputRefused: they have not.
+    """
+    here, *others = map(bounds_of, plans)
+    for name, there in zip(names[1:], others, strict=True):
+        if (here.low, here.high) != (there.low, there.high):
+            raise InputRefused(f"the images of {names[0]} go from {here.low:g} to {here.high:g}, those of {name} from "
+                               f"{there.low:g} to {there.high:g}: assess the networks on the same data")
+
+
 def changes(before: Side, after: Side, seed: int = 0) -> list[Change]:
     """A change for each number that both have: AUC, accuracy, accuracy under each attack that both met, the reads that
     CT noise changes, and the smallest flips of the reads that are right in both.
 
     Raises:
-        InputRefused: images of other bounds, no image or fold in common, or labels that differ.
+        InputRefused: no image or fold in common, or labels that differ.
     """
-    here, there = (bounds_of(side.plan) for side in (before, after))
-    if (here.low, here.high) != (there.low, there.high):
-        raise InputRefused(f"the images of {before.name} go from {here.low:g} to {here.high:g}, those of {after.name} "
-                           f"from {there.low:g} to {there.high:g}: assess both networks on the same data")
+    here = bounds_of(before.plan)
     limit = min(exact_up_to(side.plan, side.reads, "label") for side in (before, after))
     found = compared(before.reads, after.reads, tabled_sizes(before.reads, here), here, seed, limit=limit)
     pair = pair_of_networks(before.reads, after.reads)
