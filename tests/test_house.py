@@ -103,7 +103,8 @@ def test_importing_the_counting_half_leaves_torch_alone() -> None:
 def test_public_names_are_exact() -> None:
     assert set(steadyread.__all__) == {
         "Assessment", "Bounds", "CTNoise", "Cases", "Classifier", "Linf", "Spectrum", "SteadyreadError", "__version__",
-        "apgd", "assess", "attack", "audit", "bim", "check", "compare", "fgsm", "flip_probability", "harden", "load_classifier",
+        "apgd", "assess", "attack", "audit", "bim", "check", "compare", "fgsm", "flip_probability",
+        "harden", "load_classifier",
         "open_cases", "open_run",
         "optimised_ct_noise", "pgd", "random_ct_noise", "rare_flip_probability", "run", "smallest_flip", "triage"}
     for name in steadyread.__all__:
