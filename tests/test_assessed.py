@@ -25,6 +25,8 @@ from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.reads import LINF
 from steadyread.metrics.tidy import COLUMNS, Number, headline
 from steadyread.noise_explain import explain_run
+from steadyread.report.run import told_of
+from steadyread.report.shareable import AS_IT_IS
 from steadyread.stored import triage_run
 from steadyread.training.fit import TrainingSettings
 from steadyread.units import Bounds
@@ -320,3 +322,9 @@ def test_networks_side_by_side_are_set_against_each_other_at_a_level_that_all_ha
     assert headline(own, LINF, bounds, [own, other]).level == 11.2
     assert headline(own, LINF, bounds, [robust(5.6)]).level == 2.8      # none in common: its own
     assert headline(own, LINF, bounds, [[]]).level == 2.8               # not judged under the threat
+
+
+def test_what_python_users_assess_has_its_pictures(found: Assessment) -> None:
+    block = told_of(found.folder, AS_IT_IS).cases.as_json()
+    assert block["images"] == block["total"] > 0
+    assert len(block["walk"]["at"]) == 21

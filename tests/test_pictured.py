@@ -132,6 +132,9 @@ def test_hostile_parts_are_no_pictures(tmp_path: Path) -> None:
     for block, wrong in enumerate(bad, 1):
         assert read_part(parts.write(block, npz(good | wrong))) is None, wrong
     assert read_part(parts.write(0, b"PK")) is None
+    huge = parts.write(0, npz(good | {"more": np.zeros(2**29, np.int8)}))
+    assert huge.stat().st_size < 2**20
+    assert read_part(huge) is None
     (tmp_path / FLIPS / "walk.npz").write_bytes(b"no npz")
     assert read_walk(tmp_path, FLIPS) is None
     assert open_pictures(tmp_path, FLIPS, Bounds(0, 1)) is None

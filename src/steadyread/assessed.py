@@ -35,6 +35,7 @@ from steadyread.jobs.attacks import pixel_attacks
 from steadyread.jobs.examples import write_examples
 from steadyread.jobs.image_noise import write_image_noise
 from steadyread.jobs.labelled import left_out
+from steadyread.jobs.pictures import pictured
 from steadyread.jobs.preflight import seconds_of
 from steadyread.jobs.quick import HURRIED, few_of, gradients_of, outlook, seconds_of_gradient
 from steadyread.jobs.ready import first_readable
@@ -103,6 +104,7 @@ def assess(classifier: Classifier, data: object, attacks: Attacks | Attack | Non
             labelled = _few(view, labelled, tried, seed)
         table = assess_cases(view, labelled, searched, against=against, store=place, seed=seed, progress=aloud)
         _look(view, labelled, table, place, (seed, aloud, before, quick))
+        pictured(view, labelled, table, searched, place, seed)
     return Assessment(open_cells(folder), seed, temporary)
 
 

@@ -21,6 +21,7 @@ from steadyread.whole_files import Parts, intact, npz, npz_in, read_npz, write_n
 FLIPS, REDRAWS, WALK = "flips", "redraws", "walk.npz"
 ROOM = 2**28                # bytes of a network's pictures before they are deflated: 256 MiB
 STEPS = 127                 # of a change of 8 bits that is as large as the largest
+_BESIDE = 2**22             # bytes of a part that are no pixels: ids and scales
 _LEAST, _MOST = -32_768, 32_767
 _LEVELS = _MOST - _LEAST
 _ARRAYS = {"id": "U", "image": "i", "change": "i", "scale": "f", "level": "f"}
@@ -137,7 +138,7 @@ def read_part(path: Path) -> Pictured | None:
         content = intact(path)
     except InputRefused:
         return None
-    arrays = npz_in(content) if content is not None else None
+    arrays = npz_in(content, ROOM + _BESIDE) if content is not None else None
     if arrays is None or any(name not in arrays or arrays[name].dtype.kind != kind for name, kind in _ARRAYS.items()):
         return None
     image, change, scale = arrays["image"], arrays["change"], arrays["scale"]

@@ -179,17 +179,17 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
                            "command that made it again") from problem
 
 
-def npz_in(content: bytes) -> dict[str, np.ndarray] | None:
-    """The arrays of an npz's bytes, by name; None where they are none, or unpack to more than any of our files."""
+def npz_in(content: bytes, most: int = MOST_UNPACKED) -> dict[str, np.ndarray] | None:
+    """The arrays of an npz's bytes, by name; None where they are none, or unpack to more than `most` bytes."""
     with suppress(Exception):
-        return _arrays_in(io.BytesIO(content))
+        return _arrays_in(io.BytesIO(content), most)
     return None
 
 
-def _arrays_in(file: IO[bytes]) -> dict[str, np.ndarray]:
+def _arrays_in(file: IO[bytes], most: int = MOST_UNPACKED) -> dict[str, np.ndarray]:
     with whole_zip(file) as archive:
         declared = sum(member.file_size for member in archive.infolist())
-        if declared > MOST_UNPACKED:
+        if declared > most:
             raise ValueError(f"it would unpack to {declared:,} bytes")
         file.seek(0)
         with np.load(file, allow_pickle=False) as stored:

@@ -1,18 +1,19 @@
 """The pictures of the cases that a page shows, beside the records: what the network says on the way to each flip, and
 CT noise at every dose of the study."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from steadyread import set_aside
 from steadyread.assessment import SMALLEST_FLIP, name_of
-from steadyread.attacks.random_noise import sizes_at
+from steadyread.attacks.random_noise import RandomCTNoise, sizes_at
 from steadyread.attacks.recipe import chunks
 from steadyread.cases import Cases, collate
 from steadyread.cases.readable import only
@@ -44,7 +45,7 @@ _AT_ONCE = 32     # cases whose images are held together
 Along = Float[Tensor, "n k"]
 
 
-def shown_cases(cases: Cases, table: Any, dose: bool = False) -> Cases:
+def shown_cases(cases: Cases, table: pa.Table, dose: bool = False) -> Cases:
     """The judged cases of which a page has pictures, as far as a network's pictures have room."""
     judged = cases.part("test") if part_of(table) == "test" else cases
     if not len(judged):
@@ -52,6 +53,17 @@ def shown_cases(cases: Cases, table: Any, dose: bool = False) -> Cases:
     rows = case_rows(reads_of(table, part_of(table), bounds=cases.bounds), dose=dose)
     places = rows.shown(Shown().within(ROOM // room_of(judged[0].image.shape)))
     return only(judged, rows.case_id[places].tolist())
+
+
+def pictured(classifier: Classifier, cases: Cases, table: pa.Table,
+             attacks: Sequence[Any] | Mapping[str, Sequence[Any]], folder: Path, seed: int) -> None:
+    """The pictures of what the attacks found, of all parts or by part, of a network assessed outside of a study."""
+    by_part = attacks.values() if isinstance(attacks, Mapping) else [attacks]
+    every = [attack for several in by_part for attack in several]
+    picture_flips(classifier, shown_cases(cases, table), every, folder, seed)
+    for attack in every:
+        if isinstance(attack, RandomCTNoise) and not attack.inflated:
+            picture_redraws(classifier, shown_cases(cases, table, True), attack.threat, attack.mas, folder, seed)
 
 
 def picture_flips(classifier: Classifier, cases: Cases, attacks: Sequence[Any], folder: Path, seed: int) -> None:

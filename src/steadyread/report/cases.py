@@ -20,7 +20,7 @@ from steadyread.units import unit_word
 from steadyread.words.numbers import counted
 
 ROOM = 8_000_000           # letters of all pictures of a page
-_UNPACKED = 2**27          # bytes of a data set's pictures before they are deflated
+_UNPACKED = 2**25          # bytes of a data set's pictures before they are deflated
 _ROWS = 5_000              # cases in the table; of more, those with pictures
 _LETTERS = 4 / 3           # of base64, for a byte
 
