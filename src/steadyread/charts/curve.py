@@ -10,6 +10,8 @@ from steadyread.charts.look import DOTTED, INK, Look, text_width
 from steadyread.charts.panels import (
     HEIGHT,
     MARKS,
+    REACHED,
+    ROW,
     Axis,
     Entry,
     Layer,
@@ -84,17 +86,18 @@ def _layers(lines: Sequence[Line], x: Axis, y: Axis) -> list[Layer]:
     for step, name in ((False, "bands"), (True, "step_bands")):
         if any(line.band and line.step == step and len(line.low) for line in lines):
             drawn.append(layer(name).mark_area(opacity=0.15, clip=True, interpolate="step-after" if step else "linear"
-                                               ).encode(x=across, y=low, **high, **columns(detail="series:N"),
+                                               ).encode(x=across, y=low, **high, **columns(detail="line:N"),
                                                         **as_drawn(fill="colour")))
     drawn.append(layer("whiskers").mark_rule(opacity=0.6, strokeWidth=1.4, clip=True).encode(
         x=across, y=low, **high, **as_drawn(stroke="colour")))
     for step, name in ((False, "lines"), (True, "steps")):
         if any(line.joined and line.step == step for line in lines):
             drawn.append(layer(name).mark_line(clip=True, interpolate="step-after" if step else "linear").encode(
-                x=across, y=up, **columns(detail="series:N"), strokeWidth=_widths(),
+                x=across, y=up, **columns(detail="line:N"), strokeWidth=_widths(),
                 **as_drawn(stroke="colour", strokeDash="dash")))
-    return [*drawn, layer("marks").mark_point(size=32, opacity=1).encode(
-        x=across, y=up, **columns(tooltip=["series:N", "x:Q", "y:Q"]), **as_drawn(**MARKS))]
+            drawn.append(layer(name).mark_point(**REACHED).encode(x=across, y=up))
+    return [*drawn, layer("marks").mark_point(size=32, opacity=1, tooltip=ROW).encode(
+        x=across, y=up, **as_drawn(**MARKS))]
 
 
 def _widths() -> Any:
@@ -115,18 +118,19 @@ def _tables(lines: Sequence[Line], x: Axis, y: Axis) -> dict[str, Rows]:
         count = len(rows) if line.marked is None else line.marked
         last = [row for row in rows[len(rows) - count:] if _inside(row["x"], x) and _inside(row["y"], y)]
         thin = max(1, -(-len(last) // _MARKS)) if line.joined else 1
-        tables["marks"] += [{**row, **mark_columns(line.look, line.hollow), "series": line.name}
-                            for row in last[::thin]]
-    keep = {"lines": ("series", "x", "y", "colour", "dash", "width"),
-            "marks": ("series", "x", "y", "colour", "fill", "shape"), "bands": ("series", "x", "low", "high", "colour")}
+        tables["marks"] += [{**row, **mark_columns(line.look, line.hollow)} for row in last[::thin]]
+    point = ("series", "x", "y", "low", "high", "colour")
+    keep = {"lines": (*point, "line", "dash", "width"), "marks": (*point, "fill", "shape"),
+            "bands": ("line", "x", "low", "high", "colour")}
     keep |= {"steps": keep["lines"], "step_bands": keep["bands"], "whiskers": keep["bands"]}
-    return {name: [{column: row[column] for column in keep[name]} for row in rows] for name, rows in tables.items()}
+    return {name: [{column: row[column] for column in keep[name] if row[column] is not None} for row in rows]
+            for name, rows in tables.items()}
 
 
 def _rows(line: Line, at: int, y: Axis) -> Rows:
     """A series as rows of plain numbers, those without a y left out."""
     low, high = (side if len(side) else [None] * len(line.x) for side in (line.low, line.high))
-    return [{"series": f"{at} {line.name}", "x": float(x), "y": float(value), "low": _shown(below, y),
+    return [{"line": at, "series": line.name, "x": float(x), "y": float(value), "low": _shown(below, y),
              "high": _shown(above, y), "colour": line.look.colour}
             for x, value, below, above in zip(line.x, line.y, low, high, strict=True)
             if np.isfinite(x) and value is not None and np.isfinite(value) and (value > 0 or not y.log)]

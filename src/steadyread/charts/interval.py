@@ -8,7 +8,7 @@ import numpy as np
 
 from steadyread.charts.curve import Rule, rule_layers, rule_tables
 from steadyread.charts.look import CROSS, TICK, Look, text_width
-from steadyread.charts.panels import MARKS, Axis, Entry, Panel, Rows, as_drawn, columns, layer, mark_columns
+from steadyread.charts.panels import MARKS, ROW, Axis, Entry, Panel, Rows, as_drawn, columns, layer, mark_columns
 
 _STEP, _LONGEST = 21, 34
 
@@ -48,8 +48,8 @@ def interval(rows: Sequence[Interval], x: Axis, rules: Sequence[Rule] = (), ways
     for name, thick, opacity in (("whiskers", 2.2, 0.85), ("inner", 6, 0.5)):
         layers.append(layer(name).mark_rule(strokeWidth=thick, opacity=opacity, clip=True).encode(
             x=x.channel("low"), y=_hidden(y), **columns(x2="high:Q"), **as_drawn(stroke="colour")))
-    layers.append(layer("marks").mark_point(size=46, opacity=1).encode(
-        x=x.channel("x"), y=_hidden(y), **columns(tooltip=["line:N", "x:Q", "low:Q", "high:Q"]), **as_drawn(**MARKS)))
+    layers.append(layer("marks").mark_point(size=46, opacity=1, tooltip=ROW).encode(
+        x=x.channel("x"), y=_hidden(y), **as_drawn(**MARKS)))
     layers.append(layer("behind").mark_text(align="left", dx=8, baseline="middle", fontSize=10.5).encode(
         x=x.channel("x"), y=_hidden(y), **columns(text="text:N")))
     tables["zone"] = [{"x": ends[0], "y": 0}]
@@ -92,10 +92,10 @@ def _tables(rows: Sequence[Interval], lines: dict[tuple[str, str], int], ends: t
                 tables["whiskers"].append(colour | {"low": _within(row.low, ends), "high": _within(row.high, ends)})
             if row.inner:
                 tables["inner"].append(colour | dict(zip(("low", "high"), row.inner, strict=True)))
-            tables["marks"] += [{"line": row.name, "x": value, "y": y, **mark_columns(replace(row.look, marker=TICK))}
-                                for value in row.beside]
+            ticks = mark_columns(replace(row.look, marker=TICK))
+            tables["marks"] += [{"series": _full(row), "x": value, "y": y, **ticks} for value in row.beside]
             look = row.look if known or row.plain else Look(row.look.colour, marker=CROSS)
-            tables["marks"].append({"line": row.name, "x": _within(row.value, ends), "y": y, "low": row.low,
+            tables["marks"].append({"series": _full(row), "x": _within(row.value, ends), "y": y, "low": row.low,
                                     "high": row.high, **mark_columns(look, row.hollow)})
             if row.words:
                 tables["behind"].append({"x": _within(row.value, ends), "y": y, "text": row.words})
@@ -106,6 +106,10 @@ def _tables(rows: Sequence[Interval], lines: dict[tuple[str, str], int], ends: t
 
 def _within(value: float | None, ends: tuple[float, float]) -> float:
     return float(np.clip(0.0 if value is None else value, *ends))
+
+
+def _full(row: Interval) -> str:
+    return ", ".join(filter(None, (row.group, row.name)))
 
 
 def _hidden(y: Axis) -> object:

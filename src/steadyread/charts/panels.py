@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from steadyread.charts import live
 from steadyread.charts.look import PAPER, STROKES, Look, config, text_width
 from steadyread.names import shown
 from steadyread.records import write_text, write_whole
@@ -20,6 +21,8 @@ _WIDE = 820                      # of several panels beside each other
 _LINE = 17                       # of text
 _VEGA_LITE = "6.4"
 _TAG, _LIVE = re.compile(r"<[^<>]*>"), re.compile(r' (?:class|role|pointer-events|aria-[a-z]+)="[^"]*"')
+ROW: dict[str, str] = {"content": "data"}     # where pointed at, a live mark says what its row holds
+REACHED: dict[str, Any] = {"size": 140, "opacity": 0, "tooltip": ROW}     # a mark that is only there to be pointed at
 _CLIP = re.compile(r'(\bid="|url\(#)(clip\d+)')
 
 
@@ -132,7 +135,17 @@ class Chart:
         """The chart as SVG: text stays text, the same bytes for the same numbers."""
         import vl_convert
 
-        return _settled(vl_convert.vegalite_to_svg(dict(self.spec), vl_version=_VEGA_LITE, allowed_base_urls=[]))
+        return _settled(vl_convert.vegalite_to_svg(live.still(self.spec), vl_version=_VEGA_LITE, allowed_base_urls=[]))
+
+    def vega(self) -> dict[str, Any]:
+        """The chart as a Vega declaration, whose marks say their rows where they are pointed at."""
+        import vl_convert
+
+        return dict(vl_convert.vegalite_to_vega(dict(self.spec), vl_version=_VEGA_LITE))
+
+    def csv(self) -> str:
+        """The numbers of the chart, a row a point; "" where it is an image."""
+        return live.csv_of(self.spec)
 
     def _repr_svg_(self) -> str:
         return self.svg()
@@ -211,8 +224,17 @@ def _alone(panel: Panel) -> dict[str, Any]:
     """A panel that is as wide as every other, whatever stands beside it."""
     above = _key_rows(panel.key, WIDTH - panel.left)
     below = 46 if panel.x.title else 26
-    return _layered(panel, above, "") | {"width": WIDTH, "autosize": {"type": "fit", "contains": "padding"},
+    return _layered(panel, above, "") | {"usermeta": _measured([panel]), "width": WIDTH,
+                                         "autosize": {"type": "fit", "contains": "padding"},
                                          "height": panel.height + len(above) * _LINE + _top(panel) + below}
+
+
+def _measured(panels: Sequence[Panel]) -> dict[str, Any]:
+    """What the axes of each panel measure; an upright axis without a title is mere room."""
+    axes = [{"x": panel.x, "y": panel.y} if panel.y and panel.y.title else {"x": panel.x} for panel in panels]
+    return {"panels": [{"title": panel.title} | {
+        which: {"title": axis.title, "percent": axis.percent, "log": axis.log, "domain": list(axis.domain or ())}
+        for which, axis in each.items()} for panel, each in zip(panels, axes, strict=True)]}
 
 
 def _beside(panels: Sequence[Panel], count: int, widths: Sequence[int]) -> dict[str, Any]:
@@ -225,7 +247,8 @@ def _beside(panels: Sequence[Panel], count: int, widths: Sequence[int]) -> dict[
     parts = [_layered(panel, above if at == 0 else [], f"{at} ") | {"width": wide[at], "height": panel.height}
              for at, panel in enumerate(panels)]
     tables = {name: rows for part in parts for name, rows in part.pop("datasets").items()}
-    return {"concat": parts, "columns": count, "bounds": "flush", "datasets": tables, "autosize": "pad",
+    return {"concat": parts, "usermeta": _measured(panels), "columns": count, "bounds": "flush", "datasets": tables,
+            "autosize": "pad",
             "spacing": {"row": 58 + max(_top(panel) for panel in panels), "column": gap}}
 
 
@@ -305,8 +328,9 @@ def _declared(part: Layer, prefix: str) -> dict[str, Any]:
     it is the same for all numbers, and to look each time would take longer than drawing.
     """
     declared: dict[str, Any] = part.to_dict(validate=False)
-    return {"mark": declared["mark"], "encoding": declared["encoding"],
-            "data": {"name": prefix + declared["data"]["name"]}}
+    mark, table = declared["mark"], declared["data"]["name"]
+    named = {"name": live.named(mark, table, prefix)} if "tooltip" in mark else {}
+    return named | {"mark": mark, "encoding": declared["encoding"], "data": {"name": prefix + table}}
 
 
 def pixels(drawn: Layer) -> Layer:

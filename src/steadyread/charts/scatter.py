@@ -8,7 +8,7 @@ import numpy as np
 
 from steadyread.charts.curve import Rule, rule_layers, rule_tables
 from steadyread.charts.look import DOTTED, INK, Look
-from steadyread.charts.panels import MARKS, Axis, Entry, Panel, as_drawn, columns, layer, mark_columns
+from steadyread.charts.panels import MARKS, ROW, Axis, Entry, Panel, as_drawn, columns, layer, mark_columns
 
 Numbers = np.ndarray[Any, Any]
 _MOST = 1200     # marks drawn
@@ -50,8 +50,8 @@ def scatter(clouds: Sequence[Cloud], x: Axis, y: Axis, rules: Sequence[Rule] = (
             x=x.channel("x"), y=y.channel("y"), **as_drawn(stroke="colour")))
     layers += [layer("whiskers").mark_rule(opacity=0.35).encode(
         x=x.channel("x"), y=y.channel("y", "low"), **columns(y2="high:Q"), **as_drawn(stroke="colour")),
-        layer("marks").mark_point(size=22, opacity=0.65).encode(
-            x=x.channel("x"), y=y.channel("y"), **columns(tooltip=["series:N", "x:Q", "y:Q"]), **as_drawn(**MARKS))]
+        layer("marks").mark_point(size=22, opacity=0.65, tooltip=ROW).encode(
+            x=x.channel("x"), y=y.channel("y"), **as_drawn(**MARKS))]
     key = tuple(Entry(f"{cloud.name} ({len(cloud.x)})", cloud.look, line=False) for cloud in clouds if len(cloud.x))
     return Panel(layers, tables, x, y, key, height)
 

@@ -13,11 +13,12 @@ from markupsafe import Markup
 
 from steadyread._version import __version__
 from steadyread.report import marks
-from steadyread.report.inline import colours
+from steadyread.report.inline import Inline, LiveCharts, colours
 from steadyread.report.items import (
     Card,
     Cards,
     Command,
+    Figure,
     Fold,
     Grid,
     Heading,
@@ -36,7 +37,7 @@ from steadyread.report.section import Part, sections
 from steadyread.report.table import Table
 from steadyread.words import glossary
 
-Drawn = Mapping[str, tuple[Markup, str]]   # a chart's name -> its SVG, and its caption
+Drawn = Mapping[str, Inline]   # by the figure's name
 STYLES = ("report.css", "answer.css", "detail.css")      # joined in this order
 
 
@@ -103,7 +104,10 @@ class Page:
     def html(self, drawn: Drawn) -> str:
         """The page as one file. Everything that a user named is escaped; only our own SVG, CSS and scripts are not."""
         css = Markup("\n".join([colours(), *map(_stored_text, STYLES)]))
-        scripts = Scripts.of(self.items)
+        items = list(self.items)
+        shown = {each.name if isinstance(each, Figure) else each.figure for each in items
+                 if isinstance(each, Figure | Lead)}
+        scripts = Scripts.of([*items, LiveCharts(tuple(drawn[name] for name in drawn if name in shown))])
         return _template().render(page=self, drawn=drawn, css=css, scripts=scripts, version=__version__)
 
     @property

@@ -18,7 +18,7 @@ from steadyread.report.cases import ShownCases, Source, shown_cases
 from steadyread.report.checklists import CHECKLIST, CHECKLIST_JSON, Runs, checklist_json
 from steadyread.report.crossed import checklist_markdown
 from steadyread.report.drawings import Drawing
-from steadyread.report.inline import inline_svg
+from steadyread.report.inline import inline
 from steadyread.report.items import Item
 from steadyread.report.model_card import MODEL_CARD, model_card
 from steadyread.report.networks import Networks, networks_of
@@ -194,7 +194,7 @@ def drawn_in(drawings: Iterable[Drawing], folder: Path) -> Drawn:
         saved.add(drawn)
         svg = drawn.read_text("utf-8")
         if drawing.name not in PICTURES:
-            charts[drawing.name] = (inline_svg(svg, drawing.name.replace("_", "-"), drawing.caption), drawing.caption)
+            charts[drawing.name] = inline(drawing, svg)
     for old in set((folder / FIGURES).glob("*.svg")) - saved:
         if old.with_suffix(".png").is_file():      # a pair, as only a report saves them
             old.unlink()
