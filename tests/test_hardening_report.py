@@ -55,7 +55,7 @@ def harden(run: Path, rows: list[dict[str, Any]], name: str = "hardened", **chan
 def told(run: Path) -> dict[str, Any]:
     """A run's summary as `write_report` makes it, as plain values; the page is written, without its drawings."""
     plain = plain_of(read_run(run), AS_IT_IS)
-    (run / "report.html").write_text(Told(plain, None, Networks(()), {}).page().html({}))
+    (run / "report.html").write_text(Told(plain, None, Networks(()), (), {}).page().html({}))
     found: dict[str, Any] = as_json(plain.summary)
     return found
 

@@ -22,7 +22,7 @@ _LINE = 17                       # of text
 _VEGA_LITE = "6.4"
 _TAG, _LIVE = re.compile(r"<[^<>]*>"), re.compile(r' (?:class|role|pointer-events|aria-[a-z]+)="[^"]*"')
 ROW: dict[str, str] = {"content": "data"}     # where pointed at, a live mark says what its row holds
-REACHED: dict[str, Any] = {"size": 140, "opacity": 0, "tooltip": ROW}     # a mark that is only there to be pointed at
+REACHED: dict[str, Any] = {"size": 200, "opacity": 0, "tooltip": ROW}     # a mark that is only there to be pointed at
 _CLIP = re.compile(r'(\bid="|url\(#)(clip\d+)')
 
 
