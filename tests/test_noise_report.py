@@ -68,7 +68,7 @@ def test_the_command_line_says_the_same(whole: Path) -> None:
     ({"attacks": ("rings_ct_noise",), "volumes": False, "makers": (), "examples": False},
      "Random noise was not tried."),
     ({"cases": 8, "patients": 8, "doses": (50.0,), "draws": 1, "scan_mas": 120.0, "mode": "simulate"},
-     "too few patients for an interval")])
+     "of reads changed by one draw at 50 mAs")])
 def test_what_is_absent_is_said_on_the_page_and_in_every_figure(tmp_path: Path, changed: dict[str, Any],
                                                                 sentence: str) -> None:
     folder = made.write_study(tmp_path, replace(SMALL, **({"cases": 30} | changed)))

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from steadyread.charts import Axis, Chart, Line, Rule, chart, curve, per_size
-from steadyread.charts.examples import Example
-from steadyread.charts.look import DASHED, DOTTED, INK, Look
+from steadyread.charts.examples import Example, NoiseExample
+from steadyread.charts.look import BLUE, DASHED, DOTTED, INK, Look
 from steadyread.charts.pictures import amplification, change, picture
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.robustness import Curve
@@ -17,14 +17,15 @@ from steadyread.report.accuracy_drawings import Side, reach
 from steadyread.report.cards import estimated, quoted, within
 from steadyread.report.items import Card, Cards, Item, Lead, Picture, Strip, Strips, Text
 from steadyread.report.marks import mark, unmarked
+from steadyread.report.scripts import Block
 from steadyread.units import Bounds, number_of, unit_word
 from steadyread.words.answer import Answer, flips_told, size_shown
+from steadyread.words.noise import short_name
 from steadyread.words.numbers import counted, percent
 from steadyread.words.plain import MERGED
 
 Summary = Mapping[str, Any]
 ANSWER = "answer"            # the name of the chart
-STEADY = "#12619b"
 _SHOWN = ("FGSM", "PGD")     # attacks whose points stand beside the curve
 _LOOKS = {"FGSM": Look(INK, DASHED), "PGD": Look(INK, DOTTED)}
 _FAR = 3.0                   # times as far as the curve goes: noise beyond is not on the axis
@@ -59,8 +60,8 @@ def lead(answer: Answer, kicker: str, items: Sequence[Item], figure: str = "", h
     if number:
         sentence = sentence.replace(number, mark("hit", number), 1)
     said = [Text(answer.context, "context")] if answer.context else []
-    return Lead(kicker, sentence, (*said, *items), figure, handle.as_json() if handle else None, answer.caution,
-                answer.valid)
+    data = Block(f"{ANSWER}-curve", handle.as_json()) if handle else None
+    return Lead(kicker, sentence, (*said, *items), figure, data, answer.caution, answer.valid)
 
 
 def typical(examples: Sequence[Example], bounds: Bounds, summary: Summary) -> Strips | None:
@@ -82,6 +83,28 @@ def typical(examples: Sequence[Example], bounds: Bounds, summary: Summary) -> St
                    tone="flipped" if after != before else ""))
     return Strips((Strip(pictures, f"A typical read ({shown.case_id}, truly {shown.label}), changed by twice its "
                          f"smallest flip. The change is amplified {factor:g} times."),), "typical")
+
+
+def typical_noise(examples: Sequence[NoiseExample], window: tuple[float, float], classes: tuple[str, str]
+                  ) -> Strips | None:
+    """The first stored example as original, noise alone and noisy image; None without any."""
+    if not examples:
+        return None
+    (negative, positive), shown = classes, examples[0]
+    clean, noise, noisy = shown.pictures(window)
+    before, after = (positive if chance > 0.5 else negative for chance in (
+        shown.clean_probability, shown.noisy_probability))
+    pictures = (
+        Picture.of(clean, "original", _sure(before, shown.clean_probability, positive), name="original"),
+        Picture.of(noise, "noise", f"up to ±{shown.noise_window_hu:g} HU", name=f"{short_name(shown.attack)} noise"),
+        Picture.of(noisy, "with noise", _sure(after, shown.noisy_probability, positive), name="with noise",
+                   tone="flipped" if before != after else ""))
+    return Strips((Strip(pictures, f"A read that noise of {shown.mas:g} mAs changes ({shown.case_id}, truly "
+                         f"{shown.label})."),), "typical")
+
+
+def _sure(read: str, chance: float, positive: str) -> str:
+    return f"{read} {percent(chance if read == positive else 1 - chance, 0)}"
 
 
 def answer_chart(side: Side, bounds: Bounds, summary: Summary, against: str) -> tuple[Chart, Handle] | None:
@@ -117,7 +140,7 @@ def answer_chart(side: Side, bounds: Bounds, summary: Summary, against: str) -> 
 def _steps(found: Curve, right: float, per: float) -> Line:
     last = min(max(right, float(found.sizes[-1])), found.end)
     y, low, high = (np.append(column, column[-1]) for column in (found.accuracy, found.low, found.high))
-    return Line("smallest flips", Look(STEADY), np.append(found.sizes, last) / per, y, low, high, step=True, width=2.4)
+    return Line("smallest flips", Look(BLUE), np.append(found.sizes, last) / per, y, low, high, step=True, width=2.4)
 
 
 def _attacks(side: Side, right: float, per: float) -> Iterator[Line]:

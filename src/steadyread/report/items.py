@@ -183,10 +183,14 @@ class Lead:
     sentence: str
     items: "tuple[Item, ...]" = ()
     figure: str = ""
-    handle: Mapping[str, Any] | None = None
+    handle: Block | None = None
     caution: str = ""
     valid: bool = True
-    blocks: tuple[Block, ...] = ()
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """What the handle needs."""
+        return (self.handle,) if self.handle else ()
 
     @property
     def scripts(self) -> tuple[Script, ...]:

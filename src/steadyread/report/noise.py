@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+import pyarrow as pa
+
 from steadyread import records
 from steadyread.charts.examples import NoiseExample
 from steadyread.files import CASES, CONVERGENCE, COUNTED, FINDINGS, NOISE_EXAMPLES, SPECTRUM, TRAINING
-from steadyread.findings import by_severity
+from steadyread.findings import by_severity, merged
 from steadyread.metrics.hardened import Hardenings
 from steadyread.metrics.hardening_methods import summarise_methods
 from steadyread.metrics.noise import row_of
@@ -16,6 +18,8 @@ from steadyread.metrics.noise_summary import SIMULATE, NoiseJob, NoiseStudy, net
 from steadyread.metrics.plan import class_names
 from steadyread.metrics.reads import KNOWN, PARTS, RANDOM, Reads
 from steadyread.metrics.seeing import summarise_seeing
+from steadyread.metrics.validity import invalidating
+from steadyread.report.answer import lead, trust, typical_noise
 from steadyread.report.cards import estimated, within
 from steadyread.report.drawings import Drawing
 from steadyread.report.hardening_drawings import noise_hardening_drawings
@@ -28,7 +32,7 @@ from steadyread.report.seeing_drawings import seeing_drawings
 from steadyread.report.seeing_stored import SeenRun, read_seen_run
 from steadyread.report.shareable import AS_IT_IS, Shareable, read_cases
 from steadyread.report.stored import findings_of, read_noise_examples
-from steadyread.store import PLAIN, Opened
+from steadyread.store import PLAIN, Cell, Opened
 from steadyread.words import noise as words
 from steadyread.words.hardening import hardening_words
 from steadyread.words.numbers import counted, percent
@@ -131,7 +135,7 @@ class Seeing:
 @dataclass(frozen=True, eq=False)
 class NoiseFiles:
     """The stored files of a study of CT noise, its networks by variant, its example images, and what was hardened and
-    looked into."""
+    looked into; `invalid` are the findings by which no number means what it says."""
 
     study: NoiseStudy
     networks: Mapping[str, Reads]
@@ -139,6 +143,7 @@ class NoiseFiles:
     hardening: Hardenings | None
     seen: SeenRun | None
     folder: Path | None = None
+    invalid: Sequence[Mapping[str, Any]] = ()
 
 
 def read_noise(opened: Opened, shared: Shareable = AS_IT_IS) -> NoiseFiles:
@@ -163,14 +168,23 @@ def read_noise(opened: Opened, shared: Shareable = AS_IT_IS) -> NoiseFiles:
                     cell.folder / NOISE_EXAMPLES, class_names(job.plan, 0), job.fold))}
     return NoiseFiles(study, networks, [*reversed(examples.values())],
                       read_noise_hardening(folder, study.settings, shared), read_seen_run(folder, classes, shared),
-                      folder)
+                      folder, [shared.finding(each) for each in _invalid(
+                          folder, [cell for cell in cells if cell.network == main.variant])])
+
+
+def _invalid(folder: Path, cells: Sequence[Cell]) -> list[Mapping[str, Any]]:
+    """The findings of the study and of the networks that are judged by which no number means what it says."""
+    table = pa.concat_tables([cell.table for cell in cells], promote_options="default")
+    return invalidating(merged((str(cell), cell.findings) for cell in (Cell(folder), *cells)), table)
 
 
 def noise_of(files: NoiseFiles, seed: int = 0, shared: Shareable = AS_IT_IS) -> Noise:
     """The study as its report takes it; `seed` is that of the bootstrap."""
     study = files.study
     summary = shared.tree(summarise_noise(study, files.networks, seed))
-    summary["verdict"] = words.noise_verdict(summary)
+    summary["invalid"] = files.invalid
+    answer = words.noise_answer(summary)
+    summary |= {"verdict": answer.sentence, "context": answer.context}
     if files.hardening:
         hardened = shared.tree(summarise_methods(files.hardening, summary["stated_mas"], seed))
         summary["hardening"] = hardened | hardening_words(hardened)
@@ -208,30 +222,34 @@ def subjects(noise: Noise) -> list[object]:
 
 
 def head(noise: Noise) -> Iterator[Item]:
-    """What stands above every section: what was assessed, the verdict, what hardening did, the key figures."""
+    """What stands above every section: what was assessed, the answer with the curve by dose, what hardening did."""
     s = noise.summary
-    yield Text(" · ".join(_kicker(noise)), "kicker")
+    shown = typical_noise(noise.examples, noise.window, (noise.class_name(0), noise.class_name(1)))
+    yield lead(words.noise_answer(s), " · ".join(_kicker(noise)), [shown] if shown else [], "doses")
+    yield Cards((*noise_cards(noise), trust(s["findings"])), "facts")
+    yield from _hardened(s)
     if s["synthetic"]:
         yield Text(f"{bold('SYNTHETIC')} The images are made by a computer, not taken of patients. Nothing here says "
                    "how the networks read real ones.", "banner")
-    yield Text(s["verdict"], "verdict")
-    if s.get("hardening") and s["hardening"]["said"]["main"]:
-        yield Text(s["hardening"]["said"]["main"])
-    yield Cards(tuple(noise_cards(noise)), "many")
 
 
 def head_beside(noise: Noise) -> Iterator[Item]:
     """The same below the head of a page that is about another threat too."""
-    s = noise.summary
+    s, answer = noise.summary, words.noise_answer(noise.summary)
     yield Text("Under CT noise · " + " · ".join(list(_kicker(noise))[1:]), "kicker")
-    yield Text(s["verdict"])
-    if s.get("hardening") and s["hardening"]["said"]["main"]:
-        yield Text(s["hardening"]["said"]["main"])
-    yield Cards(tuple(noise_cards(noise)), "many")
+    yield Text(f"{bold(answer.sentence)} {answer.context}", "context")
+    yield Cards(tuple(noise_cards(noise)), "facts")
+    yield from _hardened(s)
+
+
+def _hardened(summary: Summary) -> Iterator[Item]:
+    if summary.get("hardening") and summary["hardening"]["said"]["main"]:
+        yield Text(summary["hardening"]["said"]["main"])
 
 
 def _kicker(noise: Noise) -> Iterator[str]:
     s = noise.summary
+    yield str(s["data"]["name"] or "CT noise")
     sizes = s["parts"].get(noise.part, {"cases": 0, "patients": 0})
     patients = f"of {counted(sizes['patients'], 'patient')}" if s["data"]["patients_known"] else "(patients unknown)"
     yield f"{counted(sizes['cases'], f'{noise.part} image')} {patients}"
@@ -240,6 +258,9 @@ def _kicker(noise: Noise) -> Iterator[str]:
         yield f"{len(s['variants'])} variants of the network"
     if s["doses"]:
         yield f"{', '.join(f'{mas:g}' for mas in s['doses'])} mAs"
+    clean = next((row for row in s["classification"] if row["part"] == noise.part), None)
+    if clean and clean["auc"].value is not None:
+        yield f"AUC {clean['auc'].value:.3f}"
     if s["spectrum"]:
         yield f"spectrum “{s['spectrum']['name']}”"
 
@@ -251,19 +272,16 @@ def noise_cards(noise: Noise) -> Iterator[Card]:
     if random:
         if random["one_draw"]:
             yield estimated(f"of reads changed by one draw at {noise.dose}", random["one_draw"], percent, "reads")
-        yield estimated(f"changed at least once in {random['trials'] or random['most_trials']} draws at {noise.dose}",
-                        random["san"], percent, "reads")
-    for share in ("0.01", "0.05") if s["dose_fall"] is not None else ():
-        dose = s["dose_fall"]["dose_of_share"][share]
-        yield Card(_mas(noise, dose.value), f"dose below which more than {100 * float(share):g} % of reads change",
+        yield estimated(f"changed at least once in {random['trials'] or random['most_trials']} draws", random["san"],
+                        percent, "reads")
+    worst = max(words.worst_rows(s), key=lambda row: row["san"].value or 0.0, default=None)
+    if worst:
+        yield estimated(f"changed by the worst noise found ({words.starts_said(worst)}), "
+                        f"{words.short_name(worst['attack'])}", worst["san"], percent, "reads")
+    if s["dose_fall"] is not None:
+        dose = s["dose_fall"]["dose_of_share"]["0.01"]
+        yield Card(_mas(noise, dose.value), "dose below which more than 1 % of reads change",
                    within(dose, lambda end: _mas(noise, end)))
-    for row in words.worst_rows(s):
-        yield estimated(f"changed by the worst noise found ({words.starts_said(row)}), "
-                        f"{words.short_name(row['attack'])}, at {row['mas']:g} mAs", row["san"], percent, "reads")
-    clean = next((row for row in s["classification"] if row["part"] == noise.part), None)
-    if clean and clean["auc"].value is not None:
-        yield estimated(f"AUC, mean of {counted(len(s['folds']), 'fold')}", clean["auc"],
-                        lambda value: f"{value:.3f}")
 
 
 def _mas(noise: Noise, value: float | None) -> str:

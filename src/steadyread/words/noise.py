@@ -16,6 +16,7 @@ from steadyread.metrics.reads import (
     RANDOM,
     RINGS,
 )
+from steadyread.words.answer import Answer, no_answer
 from steadyread.words.numbers import NONE, counted, digits, percent
 
 Summary = Mapping[str, Any]
@@ -30,6 +31,8 @@ _SAID = {RANDOM: "CT noise as the scanner would add it, drawn at random",
                 "spectrum's; may pile up on the nodule",
          PLAUSIBLE: "rings, and besides local sigma, kurtosis and correlation along z each within the central 94 % "
                     "of random draws, so that all three together stay within their joint 99 %"}
+_LIKELY = {RINGS: "where each frequency keeps its typical power",
+           PLAUSIBLE: "where the noise must look as likely as 99 % of random draws"}
 _VARIANTS = {"original": "Original", "batch_norm": "Batch normalisation", "dropout_0.1": "Dropout 0.1",
              "dropout_0.2": "Dropout 0.2", "deeper": "Deeper", "shallower": "Shallower", "wider": "Wider",
              "narrower": "Narrower", "five_class": "Five classes", "strided": "Strided convolutions"}
@@ -100,26 +103,36 @@ def short_name(attack: str) -> str:
 
 
 def worst_said(found: Summary) -> str:
-    """What optimised noise does at the stated dose, in a sentence; empty where none was tried."""
+    """What optimised noise does at the stated dose, and how unlike random noise it may be, in a sentence; empty where
+    none was tried."""
     rows = worst_rows(found)
     if not rows:
         return ""
-    alike = len({starts_said(row) for row in rows}) == 1
-    told = ", ".join(f"{short_name(row['attack'])}{'' if alike else f' ({starts_said(row)})'}: "
-                     f"{percent(row['san'].value)}" for row in rows)
-    kept = f" ({starts_said(rows[0])})" if alike else ""
-    return f"Changed at {found['stated_mas']:g} mAs by the worst noise found{kept}, {told}."
+    worst = max(rows, key=lambda row: row["san"].value or 0.0)
+    others = [f"{percent(row['san'].value)} {_LIKELY[row['attack']]}" for row in rows
+              if row is not worst and row["attack"] in _LIKELY]
+    beside = f" and {others[0]}" if others else ""
+    likely = f" {_LIKELY[worst['attack']]}" if worst["attack"] in _LIKELY else ""
+    return f"A search for the worst noise changes {percent(worst['san'].value)}{likely}{beside} ({starts_said(worst)})."
 
 
-def noise_verdict(found: Summary) -> str:
-    """What noise does to the reads, in a few plain sentences."""
+def noise_answer(found: Summary) -> Answer:
+    """What one draw of noise at the stated dose does to the reads; what more draws and a search find stands in the
+    context."""
+    if found.get("invalid"):
+        return no_answer(found["invalid"])
     random = row_of(found["rows"], RANDOM, found["stated_mas"], found["part"])
-    parts = [_changed(found, random)] if random else ["Random noise has not been tried on these networks."]
-    if fall := fall_said(found):
-        parts.append(fall)
-    if worst := worst_said(found):
-        parts.append(worst)
-    return " ".join(parts)
+    if random is None:
+        return Answer("Random noise has not been tried on these networks.")
+    once, draws = percent(random["san"].value), random["trials"] or random["most_trials"]
+    more = worst_said(found)
+    dose = f"The stated dose is {found['stated_mas']:g} mAs."
+    if random["one_draw"] is None:
+        return Answer(f"At the stated dose, CT noise changes {once} of the reads at least once.", once,
+                      f"{dose} {more}".rstrip())
+    number = percent(random["one_draw"].value)
+    return Answer(f"At the stated dose, one draw of CT noise changes {number} of the reads.", number,
+                  f"{dose} At least one of {draws} draws changes {once}. {more}".rstrip())
 
 
 def fall_said(found: Summary) -> str:
@@ -227,23 +240,3 @@ def belief_said(found: Summary) -> str:
     return (f"On {told['pairs']} hard pairs of image and dose{doses} its error (root mean square) is "
             f"{digits(ours or 0.0)}"
             f"{against}; {percent(covered, 0)} of its 95 % intervals hold the count.")
-
-
-def _changed(found: Summary, row: Mapping[str, Any]) -> str:
-    """What random noise does at the stated dose, and at the lowest one in short."""
-    reads = "test reads" if found["part"] == "test" else "reads"
-    low = _lowest(found)
-    if row["one_draw"] is None:
-        return f"Noise of {row['mas']:g} mAs changes {percent(row['san'].value)} of the {reads} at least once."
-    said = (f"Noise of {row['mas']:g} mAs changes {percent(row['one_draw'].value)} of the {reads} in a single draw "
-            f"and {percent(row['san'].value)} at least once in {row['trials']}")
-    if low is None or low["one_draw"] is None:
-        return f"{said}."
-    return f"{said}; at {low['mas']:g} mAs, {percent(low['one_draw'].value)} and {percent(low['san'].value)}."
-
-
-def _lowest(found: Summary) -> Mapping[str, Any] | None:
-    """Random noise at the lowest dose, where that is not the stated one."""
-    if not found["doses"] or found["doses"][0] == found["stated_mas"]:
-        return None
-    return row_of(found["rows"], RANDOM, found["doses"][0], found["part"])

@@ -139,7 +139,8 @@
 
   for (const plot of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".plot[data-handle]"))) {
     const drawing = plot.querySelector("svg");
-    const curve = /** @type {Curve} */ (JSON.parse(plot.dataset.handle || "{}"));
+    const data = document.getElementById(plot.dataset.handle || "");
+    const curve = /** @type {Curve} */ (JSON.parse((data && data.textContent) || "{}"));
     const scale = drawing && curve.sizes && curve.sizes.length ? scaleOf(drawing, curve) : null;
     if (drawing && scale) begin(plot, drawing, curve, scale);
   }

@@ -30,7 +30,7 @@ def random_noise(noise: Noise) -> Iterator[Item]:
     yield table(_columns(noise, draws), rows, tone="snug", above=(
         f"Reads changed, %: mean ± SD over folds, of {s['variant']}; common draws over the doses."), note=(
         f"Once in K: {term('SAN')}, had only so many of the {s['trials']} draws been made.{_allowed(s)}"))
-    yield grid(*map(Figure, ("doses", "sar_random_test", "sar_random_train")))
+    yield grid(*map(Figure, ("sar_random_test", "sar_random_train")))
 
 
 def _allowed(s: Summary) -> str:
