@@ -14,6 +14,12 @@ from steadyread.metrics.intervals import Estimate
 from steadyread.report import marks
 
 INTERVAL = "95 % interval"
+# About how wide a letter is, and what stands between columns, in px; and the widths of a place, from the narrowest on,
+# below which the rows of a table that needs more stand as cards: the page's style has a class for each.
+_LETTER, _BETWEEN, _SNUG = 7.5, 28.0, 19.0
+_WRAPPED = 30      # letters of a text that may wrap
+_PLACES = {"over-s": 390, "over-m": 600, "over-l": 790}
+_LEAST = min(_PLACES.values())
 Shown = Callable[[Any], str]
 
 
@@ -171,10 +177,26 @@ class Table:
                 words += [f"{cell.text} ({cell.beneath})" if cell.beneath else cell.text, *[""] * (cell.span - 1)]
             yield words + [""] * (self.width - len(words))
 
+    @property
+    def need(self) -> float:
+        """About how wide it is drawn, px."""
+        widths = [_longest(title) if "snug" in self.tone else len(marks.plain(title)) for title in self.titles]
+        for row in self.body:
+            at = 0
+            for cell in row if isinstance(row, list) else ():
+                if cell.span == 1:
+                    letters = max(len(marks.plain(cell.text)), *map(len, cell.beneath.split("\n")))
+                    widths[at] = max(widths[at], min(letters, _WRAPPED) if "wrap" in cell.tone else letters)
+                at += cell.span
+        between = _SNUG if "snug" in self.tone else _BETWEEN
+        return sum(_LETTER * letters + between for letters in widths)
+
     def html(self) -> Markup:
-        """An HTML table that scrolls where it is too wide, with what is said above and below."""
+        """An HTML table, whose rows stand as cards where it is too wide, with what is said above and below."""
         lines = [f'<p class="above">{marks.html(self.above)}</p>'] if self.above else []
-        lines.append(f'<div class="scroll" tabindex="0"><table{_class(self.tone)}>\n<thead>')
+        need = self.need
+        tone = " ".join(filter(None, (self.tone, *(name for name, width in _PLACES.items() if need > width))))
+        lines.append(f'<div class="scroll" tabindex="0"><table{_class(tone)}>\n<thead>')
         lines += [f"<tr>{''.join(map(_head, heads))}</tr>" for heads in self.head]
         lines.append("</thead>\n<tbody>")
         for row, cells in zip(self.rows, self.body, strict=True):
@@ -183,7 +205,7 @@ class Table:
                              "</th></tr>")
             else:
                 tone = " ".join(filter(None, ("first" if row.begins else "", row.tone))) if isinstance(row, Row) else ""
-                lines.append(f"<tr{_class(tone)}>{''.join(map(_cell, cells))}</tr>")
+                lines.append(f"<tr{_class(tone)}>{''.join(_cells(cells, self.titles if need > _LEAST else ()))}</tr>")
         lines.append("</tbody></table></div>")
         if self.note:
             lines.append(f'<p class="note">{marks.html(self.note)}</p>')
@@ -231,12 +253,27 @@ def _head(head: Head) -> str:
     return f'<th scope="{scope}"{_spans(head.across, head.down)}{_class(head.tone)}>{marks.html(head.title)}</th>'
 
 
-def _cell(cell: Cell) -> str:
+def _cells(cells: Sequence[Cell], titles: Sequence[str]) -> Iterator[str]:
+    """The cells of a row, each with the title of its column, if any are given."""
+    at = 0
+    for cell in cells:
+        yield _cell(cell, marks.plain(titles[at]) if titles and cell.text and not cell.head else "")
+        at += cell.span
+
+
+def _cell(cell: Cell, title: str) -> str:
     named = cell.head and cell.text      # what the row before named is no head without words
     tag, scope = ("th", ' scope="row"') if named else ("td", "")
     beneath = f'<span class="under">{marks.html(cell.beneath)}</span>' if cell.beneath else ""
     hint = f' title="{escape(cell.hint)}"' if cell.hint else ""
-    return f"<{tag}{scope}{_spans(cell.span)}{_class(cell.tone)}{hint}>{marks.html(cell.text)}{beneath}</{tag}>"
+    of = f' data-of="{escape(title)}"' if title else ""
+    return (f"<{tag}{scope}{_spans(cell.span)}{_class(cell.tone)}{hint}{of}>{marks.html(cell.text)}{beneath}"
+            f"</{tag}>")
+
+
+def _longest(title: str) -> int:
+    """Of the words of a head that wraps."""
+    return max((len(word) for word in marks.plain(title).split()), default=0)
 
 
 def _class(tone: str) -> str:

@@ -10,12 +10,13 @@ from steadyread.report.marks import mark, term
 from steadyread.report.plain import Plain
 from steadyread.report.section import section
 from steadyread.report.sets import Sets
-from steadyread.report.table import As, Column, begun, table
+from steadyread.report.table import As, Column, Table, begun, table
 from steadyread.words.numbers import attack_name, digits, percent
 from steadyread.words.plain import EXACT, MERGED
 from steadyread.words.sets import listed
 
 SIDES = ("label", "prediction")
+_BESIDE = 6     # columns of a table for which there is room beside a chart
 Summary = Mapping[str, Any]
 
 
@@ -40,7 +41,8 @@ def _sides(each: Mapping[str, Summary], figure: str, tone: str = "figures") -> I
         yield Text(f"No attack{size} has been run on these images.")
     for at, side in enumerate(tried):
         figures, numbers = Figure(f"{figure}_{side}"), _table(each, side)
-        items = (*((grid(figures, numbers),) if "" in each else (grid(figures, tone=tone), numbers)),
+        beside = "" in each and len(numbers.columns) <= _BESIDE
+        items = (*((grid(figures, numbers),) if beside else (grid(figures, tone=tone), numbers)),
                  *((Text(_floor(each), "note"),) if side == "prediction" else ()))
         if at:
             yield Fold("Against the prediction, as in [A]", items)
@@ -65,7 +67,7 @@ def _share(row: Mapping[str, Any]) -> float:
     return float(digits(float(row["size"]["of_range"]), 6))
 
 
-def _table(each: Mapping[str, Summary], side: str) -> Item:
+def _table(each: Mapping[str, Summary], side: str) -> Table:
     several, rows = "" not in each, {title: _rows(summary, side) for title, summary in each.items()}
     sizes = {at: row["size"] for attacks in rows.values() for cells in attacks.values() for at, row in cells.items()}
     if several:      # what only some sets were tried at stands on their own pages
@@ -81,19 +83,21 @@ def _table(each: Mapping[str, Summary], side: str) -> Item:
     merged = f" {term('Merged')} from fixed sizes: by all attacks together." if any(
         MERGED in attacks for attacks in rows.values()) else ""
     carried = f" {term('Carried')} is given where it differs." if any(map(_carried, cells)) else ""
+    small = "" if several or not next(iter(sizes.values()))["unit"] else " (below it the share of the range)"
     clean = "" if several else f" Unchanged: {percent(each['']['discrimination']['accuracy'].value)}."
-    return table(columns, begun(values) if several else values, tone="snug", above=f"Images read right, %, against the "
-                 f"{side}, by the largest {term('change')} of any pixel.{clean}{merged}{carried}")
+    return table(columns, begun(values) if several else values, tone="snug close", above=(
+        f"Images read right, %, against the {side}, by the largest {term('change')} of any pixel{small}.{clean}{merged}"
+        f"{carried}"))
 
 
 def _with_clean(title: str, summary: Summary) -> str:
-    return f"{title}{mark('under', 'unchanged ' + percent(summary['discrimination']['accuracy'].value))}"
+    return f"{title} {mark('under', 'unchanged ' + percent(summary['discrimination']['accuracy'].value))}"
 
 
 def _head(size: Mapping[str, Any], several: bool) -> str:
     """A size as a head: in its unit, its share of the range beneath; of sets of unlike units the share alone."""
     return f"{forms.of_range(size)} of range" if several or not size["unit"] else (
-        forms.sized(size) + mark("under", f"{forms.of_range(size)} of range"))
+        f"{forms.sized(size)} {mark('under', forms.of_range(size))}")
 
 
 def _carried(row: Mapping[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 from steadyread.findings import SOUNDNESS
 from steadyread.metrics.across_sets import findings_of
 from steadyread.report.items import Fold, Heading, Item, Text, notes, tiles
-from steadyread.report.noise import Noise, NoiseHardening
+from steadyread.report.noise import Noise
 from steadyread.report.plain import Plain
 from steadyread.report.section import TRUST, section
 from steadyread.report.sets import Sets
@@ -35,13 +35,8 @@ def believe(plain: Plain) -> Iterator[Item]:
 def believe_noise(noise: Noise) -> Iterator[Item]:
     """The same of a study of CT noise."""
     yield from checks(noise.summary["findings"])
-
-
-@section("Checks of the hardened networks", of=NoiseHardening, order=220)
-def believe_hardened(hardening: NoiseHardening) -> Iterator[Item]:
-    """The same of what was hardened against CT noise."""
-    if hardening.summary["findings"]:
-        yield from checks(hardening.summary["findings"])
+    if (noise.summary.get("hardening") or {}).get("findings"):
+        yield _folded("The hardened networks", noise.summary["hardening"]["findings"])
 
 
 @section(TRUST.title, of=Sets, order=200)
@@ -62,10 +57,15 @@ def checks(findings: Findings) -> Iterator[Item]:
         return
     yield Text(f"{summed(findings)}. An attack that fails quietly flatters a network, and so does a leak in the data: "
                "these checks try to catch both.")
+    yield from _tiled(findings)
+
+
+def _tiled(findings: Findings) -> Iterator[Item]:
     if fired := [each for each in findings if each["severity"] in FIRED]:
         yield notes(fired)
-    for title, rows in _grouped([each for each in findings if each["severity"] not in FIRED]).items():
-        yield Heading(title)
+    groups = _grouped([each for each in findings if each["severity"] not in FIRED])
+    for title, rows in groups.items():
+        yield from [Heading(title)] if len(groups) > 1 else []
         yield tiles(rows)
 
 
@@ -77,13 +77,15 @@ def summed(findings: Findings) -> str:
 
 
 def _folded(title: str, findings: Findings) -> Fold:
-    return Fold(f"{title}: {summed(findings)}", tuple(checks(findings)) if findings
-                else (), any(each["severity"] == "error" for each in findings))
+    return Fold(f"{title}: {summed(findings)}", tuple(_tiled(findings)),
+                any(each["severity"] == "error" for each in findings))
 
 
 def _grouped(findings: Findings) -> dict[str, list[Mapping[str, Any]]]:
-    groups: dict[str, list[Mapping[str, Any]]] = {"The attacks": [], "The network": [], "The data": []}
+    """By what they are about; those of an attack have a topic, those of networks a number or the networks' names."""
+    groups: dict[str, list[Mapping[str, Any]]] = {"The attacks": [], "The networks": [], "The data": []}
     for each in findings:
-        kind = "The attacks" if each.get("topic") == SOUNDNESS else "The network" if each.get("code") else "The data"
+        about = each.get("code") or each.get("networks") or each["check"].endswith("randomised weights")
+        kind = "The attacks" if each.get("topic") == SOUNDNESS else "The networks" if about else "The data"
         groups[kind].append(each)
     return {title: rows for title, rows in groups.items() if rows}

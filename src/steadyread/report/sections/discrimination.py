@@ -25,5 +25,5 @@ def discrimination(plain: Plain) -> Iterator[Item]:
                    [(name, As(found, forms.share(scale, decimals)), found.n) for name, found, scale, decimals in rows])
     counts = table([Column("Label", forms.TEXT),
                     *(Column(f"read as {name}", forms.COUNT) for name in s["classes"][:d["classes"]])],
-                   [(s["classes"][at], *row) for at, row in enumerate(d["confusion"])])
+                   [(s["classes"][at], *row) for at, row in enumerate(d["confusion"])], tone="snug")
     yield grid((values, Fold("Counts: label by prediction", (counts,), open=binary)), Figure("roc"))

@@ -6,14 +6,12 @@ from typing import Any
 from steadyread.metrics.contrasts import Contrast
 from steadyread.metrics.reads import KNOWN, ORIGINAL, PARTS
 from steadyread.report import forms
-from steadyread.report.cards import contrast_card
-from steadyread.report.items import Card, Cards, Figure, Fold, Heading, Item, Note, Notes, Terms, Text, grid, notes
+from steadyread.report.items import Figure, Fold, Item, Note, Notes, Terms, Text, grid, notes
 from steadyread.report.marks import bold
 from steadyread.report.noise import NoiseHardening
 from steadyread.report.section import section
 from steadyread.report.table import Cell, Column, Form, Table, begun, table
 from steadyread.words.hardening import (
-    area_change_said,
     hardened_name,
     lost_said,
     method_said,
@@ -35,37 +33,31 @@ _AUC = forms.change(1, 3)
 
 @section("Hardening against noise", of=NoiseHardening, order=340)
 def hardened_under_noise(hardening: NoiseHardening) -> Iterator[Item]:
-    """Round by round as [B] Tables 4 and 5, and every method beside the networks before."""
+    """Every method beside the networks before; in folds how each teaches, and round by round as [B] Tables 4 and 5."""
     s = hardening.summary
     yield from (Text(words) for words in s["said"].values() if words)
-    if cards := tuple(_cards(s)):
-        yield Cards(cards, "many")
     open_ = notes([each for each in s["findings"] if each["severity"] in ("error", "warning")])
     if warnings := (*(Note("warning", "", words) for words in _warnings(s)), *open_.notes):
         yield Notes(warnings)
-    if unjudged := [hardened_name(row["name"]) for row in s["methods"] if not row["auc"]]:
+    judged = [row for row in s["methods"] if row["auc"]]
+    if unjudged := [hardened_name(row["name"]) for row in s["methods"] if row not in judged]:
         yield Text(f"Trained, not judged (yet): {', '.join(unjudged)}.", "soft")
-    yield Terms(tuple((hardened_name(row["name"]), " ".join(_teaching(s, row))) for row in s["methods"]))
-    yield from _by_step(s)
-    if any(row["auc"] for row in s["methods"]):
-        yield from _by_method(s)
+    first: Values = next((row for row in s["methods"] if row["san"]), {})
+    before = {name: pair.before for name, pair in first.items() if isinstance(pair, Contrast)}
+    if judged:
+        yield grid(Figure("hardened_methods"), tone="figures wide")
+        yield from _by_method(s, judged, before)
+    yield Fold("How each method teaches", (Terms(tuple(
+        (hardened_name(row["name"]), " ".join(_teaching(s, row))) for row in s["methods"])),))
+    if by_step := tuple(_by_step(s)):
+        yield Fold("Round by round", by_step)
+    if judged:
+        yield Fold("Reads of clean images, other noises, and what it cost", (_reads_table(judged, before),
+                                                                              _cost_table(judged)))
     if s["drift"]:
         yield _drift(hardening)
     if any(row["rounds"] for row in s["methods"]):
         yield _trainings(s)
-
-
-def _cards(s: Values) -> Iterator[Card]:
-    """The main method's values, and the best one's where that is another."""
-    rows = {row["name"]: row for row in s["methods"] if row["san"] and row["san"].after.value is not None}
-    best = s["best"]["name"] if s["best"] else s["main"]
-    for name in dict.fromkeys(str(name) for name in (s["main"], best) if name in rows):
-        row, method = rows[name], hardened_name(name)
-        yield contrast_card(f"flipped by {under(s)}, {method}", row["san"])
-        if row["robust"] and row["robust"].after.value is not None:
-            yield contrast_card(f"right and not flipped by it, {method}", row["robust"])
-        if row["auc"] and row["auc"].after.value is not None:
-            yield contrast_card(f"AUC, {method}", row["auc"], lambda value: f"{value:.3f}", area_change_said)
 
 
 def _warnings(s: Values) -> Iterator[str]:
@@ -116,15 +108,13 @@ def _by_step(s: Values) -> Iterator[Item]:
     if not main and not others:
         return
     variant = f" ({s['settings']['variant']})" if s["settings"].get("variant") else ""
-    yield Heading("Round by round")
     yield from main
     yield Text(f"Of each method the last network is judged, of the main one that of every round. Before: the study's "
                f"own networks{variant}, judged again by these same attacks and draws. Noise that a search does not "
                "find is not noise that a network withstands.", "note")
     yield grid(Figure("hardened_doses"))
     yield grid(Figure("hardened_sar"), tone="figures wide")
-    if others:
-        yield Fold("The same under the other noises", others)
+    yield from others
 
 
 def _step_tables(s: Values, main: bool) -> Iterator[Table]:
@@ -152,12 +142,8 @@ def _step_table(s: Values, steps: Sequence[Values]) -> Table:
                  f"± SD over folds. {', '.join(trials)}.")
 
 
-def _by_method(s: Values) -> Iterator[Item]:
-    judged = [row for row in s["methods"] if row["auc"]]
-    first: Values = next((row for row in s["methods"] if row["san"]), {})
-    before = {name: pair.before for name, pair in first.items() if isinstance(pair, Contrast)}
+def _by_method(s: Values, judged: Sequence[Values], before: Values) -> Iterator[Item]:
     noise = under(s) if s["attack"] else "noise"
-    yield Heading("Every method beside the networks before")
     yield _flip_table(s, judged, before, noise)
     cost, best = f"{s['auc_cost']:g}", s["best"]
     among = "" if not best else f"{bold('Bold')}: the fewest flips " + (
@@ -166,8 +152,6 @@ def _by_method(s: Values) -> Iterator[Item]:
     yield Text(f"{among}Right and not flipped is against the label: a network that has lost its reads flips little and "
                "is right little. Intervals and p are of these networks on other patients; how much another training "
                "would differ, the spread over folds tells.", "note")
-    yield grid(Figure("hardened_methods"), tone="figures wide")
-    yield _reads_table(judged, before)
 
 
 def _pair(title: str, form: Form, scale: float = 100, decimals: int = 1) -> list[Column]:
@@ -201,13 +185,18 @@ def _flip_table(s: Values, judged: Sequence[Values], before: Values, noise: str)
 
 def _reads_table(judged: Sequence[Values], before: Values) -> Item:
     columns = [Column("Method", forms.TEXT),
-               *(column for _, title in _READS for column in _pair(title, forms.POINTS_STACKED)),
-               Column("10 × the gradients", forms.COUNT), Column("Missed", forms.COUNT),
+               *(column for _, title in _READS for column in _pair(title, forms.POINTS_STACKED))]
+    return table(columns, [
+        ("before", *(value for name, _ in _READS for value in (before.get(name), _BLANK))),
+        *((hardened_name(row["name"]), *(value for name, _ in _READS for value in _of_pair(row[name])))
+          for row in judged)], tone="snug close")
+
+
+def _cost_table(judged: Sequence[Values]) -> Item:
+    columns = [Column("Method", forms.TEXT), Column("10 × the gradients", forms.COUNT), Column("Missed", forms.COUNT),
                Column("Passes, thousands", Form(_passes, beneath=_cost))]
-    rows = [("before", *(value for name, _ in _READS for value in (before.get(name), _BLANK)), *[_BLANK] * 3),
-            *((hardened_name(row["name"]), *(value for name, _ in _READS for value in _of_pair(row[name])),
-               _harder(row["harder"]), row["missed"]["missed"] if row["missed"] else NONE, row) for row in judged)]
-    return table(columns, rows, tone="snug", note=(
+    return table(columns, [(hardened_name(row["name"]), _harder(row["harder"]),
+                            row["missed"]["missed"] if row["missed"] else NONE, row) for row in judged], note=(
         "10 × the gradients: reads flipped by one search from one start, and by one of ten times the gradients, of so "
         "many reads. Missed: reads that random or plausible noise of the dose flips and the search of the first table, "
         "which may make that noise too, does not. Passes: images through the network, forwards and backwards, mean "

@@ -10,10 +10,11 @@ from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.summary import as_json
 from steadyread.report import forms
 from steadyread.report.hardened import hardening_cards, others_table, training_terms
-from steadyread.report.items import Cards, Figure, Fold, Heading, Item, Listing, Terms, Text, grid, notes
+from steadyread.report.items import Cards, Figure, Fold, Item, Listing, Terms, Text, grid, notes
 from steadyread.report.marks import italic
 from steadyread.report.plain import Plain, failed
 from steadyread.report.section import section
+from steadyread.report.sections.believe import FIRED
 from steadyread.report.table import Column, begun, table
 from steadyread.words.noise import noise_name
 from steadyread.words.numbers import attack_name
@@ -32,29 +33,22 @@ def hardening(plain: Plain) -> Iterator[Item]:
     cards = tuple(hardening_cards(found))
     if cards:
         yield Cards(cards)
-    yield from _checks(found)
-    terms = training_terms(found["training"], plain.bounds)
-    yield Terms((*terms, *_compared(plain, found)))
+    fired = [each for each in found["findings"] if each["severity"] in FIRED]
+    if fired:
+        yield Text("Checks of the hardened network that did not pass:", "above")
+        yield notes(fired)
     if found["compared"]:
-        yield from _before_after(plain, found)
-    elif terms:
-        yield grid(Figure("hardening"))
-    yield from _others(plain, found)
-    if found["training"].get("settings"):
-        yield Fold("Settings of the hardening", (Listing(json.dumps(as_json(found["training"]["settings"]), indent=2,
-                                                                    ensure_ascii=False)),))
+        yield grid(Figure("before_after"), Figure("flips_before_after"))
+        yield Fold("Before and after, size by size", tuple(_before_after(plain, found)))
+    if others := tuple(_others(found)):
+        yield Fold("Other hardenings of the same network", others)
+    if terms := (*training_terms(found["training"], plain.bounds), *_compared(plain, found)):
+        yield Fold("How it was hardened", (Terms(terms), grid(Figure("hardening")), *_settings(found["training"])))
 
 
-def _checks(found: Told) -> Iterator[Item]:
-    """Whether the hardened network's evaluation can be trusted."""
-    open_ = [each for each in found["findings"] if each["severity"] != "ok"]
-    passed = len(found["findings"]) - len(open_)
-    if open_:
-        of_these = f" {passed} of its checks passed; these did not:" if passed else ""
-        yield Text(f"Can the hardened network's evaluation be trusted?{of_these}", "above")
-        yield notes(open_)
-    elif passed:
-        yield Text(f"Every check of the hardened network's evaluation passed ({passed}).", "soft")
+def _settings(training: Told) -> Iterator[Item]:
+    if training.get("settings"):
+        yield Listing(json.dumps(as_json(training["settings"]), indent=2, ensure_ascii=False))
 
 
 def _compared(plain: Plain, found: Told) -> Iterator[tuple[str, str]]:
@@ -76,7 +70,6 @@ def _compared(plain: Plain, found: Told) -> Iterator[tuple[str, str]]:
 
 
 def _before_after(plain: Plain, found: Told) -> Iterator[Item]:
-    yield grid(*map(Figure, ("before_after", "flips_before_after", "hardening", "hardenings")))
     columns = [Column("Attack", forms.TEXT), forms.size_column("Change", plain.unit),
                Column("Before", forms.share()), Column("After", forms.share()), Column("Difference", forms.POINTS),
                Column("Gained", forms.COUNT), Column("Lost", forms.COUNT), Column("p", forms.P_VALUE)]
@@ -110,13 +103,13 @@ def _under_noise(pairs: Sequence[Compared]) -> Iterator[Item]:
                     "draws before and after; fewer are steadier.")
 
 
-def _others(plain: Plain, found: Told) -> Iterator[Item]:
+def _others(found: Told) -> Iterator[Item]:
     others = others_table(found)
     if others is None:
         return
-    yield Heading("Other hardenings of the same network")
+    yield grid(Figure("hardenings"))
     yield others
-    came_to_nothing = [other for other in found["others"] if other["failed"]]
-    if came_to_nothing:
-        yield notes([{"severity": "error", "check": other["name"].replace("_", " "), "message": other["failed"]}
-                     for other in came_to_nothing])
+    failed_ones = [{"severity": "error", "check": other["name"].replace("_", " "), "message": other["failed"]}
+                   for other in found["others"] if other["failed"]]
+    if failed_ones:
+        yield notes(failed_ones)
