@@ -10,6 +10,8 @@ import xml.etree.ElementTree as Xml
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib import resources
 from typing import Any
 
 from markupsafe import Markup
@@ -131,6 +133,14 @@ def _frames(element: Xml.Element, x: float, y: float) -> Iterator[tuple[float, f
         yield x, y, x + float(area[1]), y + float(area[2])
     for part in element:
         yield from _frames(part, x, y)
+
+
+@cache
+def face() -> str:
+    """The page's type as CSS: Inter, of any weight, the letters of Latin script."""
+    font = (resources.files("steadyread.report") / "vendor" / "inter.woff2").read_bytes()
+    return (f"@font-face{{font-family:Inter;font-weight:100 900;font-display:block;"
+            f"src:url(data:font/woff2;base64,{base64.b64encode(font).decode()}) format('woff2')}}")
 
 
 def colours() -> str:

@@ -16,7 +16,7 @@ _MARK = re.compile(f"{_OPEN}([a-z -]+){_NAMED}([^{_OPEN}{_CLOSE}]*){_CLOSE}")
 _CONTROL = re.compile(f"[{_OPEN}{_NAMED}{_CLOSE}]")
 _TAGS = {"b": "b", "i": "i", "code": "code", "sub": "sub", "sup": "sup"}
 _SIGNS = {"b": "**", "i": "*", "code": "`"}
-_PARTED = re.compile(r"(?<=\d) (?=(?:%|HU)(?![A-Za-z]))")
+_PARTED = re.compile(r"(?<=\d) (?=(?:%|HU|mAs|mm|kV)(?![A-Za-z]))")
 _MARKDOWN = re.compile(r"[\\`*|~$\[\]]|(?<!\w)_|_(?!\w)")
 
 
@@ -57,7 +57,8 @@ def doi(text: object) -> str:
 
 
 def html(text: object) -> Markup:
-    """Words as HTML: everything escaped, marks as tags, line breaks as they stand, no number parted from its unit."""
+    """Words as HTML: everything escaped, marks as tags, line breaks as they stand, a thin space between a
+    number and its unit."""
     def tag(found: re.Match[str]) -> str:
         name, inner = found.groups()
         known = _TAGS.get(name)
@@ -67,7 +68,7 @@ def html(text: object) -> Markup:
             return f'<a href="https://doi.org/{inner}">doi:{inner}</a>'
         return f"<{known}>{inner}</{known}>" if known else f'<span class="{name}">{inner}</span>'
 
-    return Markup(_replaced(str(escape(_PARTED.sub("\u00a0", str(text)))), tag).replace("\n", "<br>"))
+    return Markup(_replaced(str(escape(_PARTED.sub("\u202f", str(text)))), tag).replace("\n", "<br>"))
 
 
 def markdown(text: object) -> str:

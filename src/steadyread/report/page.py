@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from steadyread._version import __version__
 from steadyread.report import marks
-from steadyread.report.inline import Inline, LiveCharts, colours
+from steadyread.report.inline import Inline, LiveCharts, colours, face
 from steadyread.report.items import (
     Card,
     Cards,
@@ -103,12 +103,11 @@ class Page:
 
     def html(self, drawn: Drawn) -> str:
         """The page as one file. Everything that a user named is escaped; only our own SVG, CSS and scripts are not."""
-        css = Markup("\n".join([colours(), *map(_stored_text, STYLES)]))
         items = list(self.items)
         shown = {each.name if isinstance(each, Figure) else each.figure for each in items
                  if isinstance(each, Figure | Lead)}
         scripts = Scripts.of([*items, LiveCharts(tuple(drawn[name] for name in drawn if name in shown))])
-        return _template().render(page=self, drawn=drawn, css=css, scripts=scripts, version=__version__)
+        return _template().render(page=self, drawn=drawn, css=stylesheet(), scripts=scripts, version=__version__)
 
     @property
     def items(self) -> Iterator[Item]:
@@ -138,6 +137,12 @@ def _without_pictures(items: Iterable[Item]) -> Iterator[Item]:
             yield replace(item, groups=tuple(tuple(_without_pictures(group)) for group in item.groups))
         else:
             yield Text("Images are left out: --no-images.", "soft") if isinstance(item, Strips) else item
+
+
+@cache
+def stylesheet() -> Markup:
+    """The look of a page as CSS: type, colours in light and dark, and the rules of each file of `STYLES`."""
+    return Markup("\n".join([face(), colours(), *map(_stored_text, STYLES)]))
 
 
 def written(subjects: Sequence[object]) -> tuple[Passage, ...]:
