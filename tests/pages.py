@@ -39,6 +39,8 @@ class Page(HTMLParser):
         self.within = None
 
     def handle_data(self, data: str) -> None:
+        if self.within == "style":
+            return
         if self.within != "script":
             self.words.append(data)
         elif (self.tags[-1][1].get("type") or "") == "application/json":
