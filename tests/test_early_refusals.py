@@ -84,7 +84,8 @@ def test_a_file_that_is_not_there_is_refused_before_torch_is_imported(command: s
 
 def test_messages_name_the_flag_of_the_command_and_the_key_of_a_study(there: Path, steadyread: Call) -> None:
     asked = steadyread("assess", "--data", "images", "--weights", "linear.pt", "--model", "networks:linear")
-    assert "give --bounds LO,HI, --output HEAD (and --normalise, where" in asked.err
+    assert "give --bounds LO,HI (0,255 is the range of these images), --output HEAD (logit, logits, " in asked.err
+    assert "and --normalise (" in asked.err
     (there / "own.toml").write_text("[data]\npath = 'images'\n[model]\nname = 'networks:linear'\n"
                                     "weights = 'linear.pt'\n")
     asked = steadyread("run", "own.toml")

@@ -210,6 +210,23 @@ def onnx_of(path: Path, node: tuple[str, list[str]], initializer: object) -> Pat
     return path
 
 
+@pytest.mark.parametrize(("last", "columns", "stated", "findings"), [
+    (["Softmax"], 2, "probabilities", 0), (["Sigmoid"], 1, "probability", 0), (["Relu"], 2, "", 0),
+    (["Sigmoid", "Identity"], 5, "probability", 5)])
+def test_onnx_states_the_head_that_its_graph_ends_in(last: list[str], columns: int, stated: str, findings: int,
+                                                     tmp_path: Path) -> None:
+    helper = pytest.importorskip("onnx", reason="writes the file").helper
+    pytest.importorskip("onnxruntime", reason="reads the file")
+    names = ["images", *(f"value{at}" for at in range(len(last)))]
+    nodes = [helper.make_node(kind, [names[at]], [names[at + 1]]) for at, kind in enumerate(last)]
+    ends = [helper.make_tensor_value_info(name, 1, ["n", columns]) for name in (names[0], names[-1])]
+    model = helper.make_model(helper.make_graph(nodes, "net", ends[:1], ends[1:]),
+                              opset_imports=[helper.make_opsetid("", 13)], ir_version=8)
+    (tmp_path / "net.onnx").write_bytes(model.SerializeToString())
+    facts = FORMATS["onnx"].facts_of(tmp_path / "net.onnx")
+    assert (facts.settings.get("model", {}).get("output", ""), facts.findings) == (stated, findings)
+
+
 @pytest.mark.parametrize("place", ["values.bin", "../values.bin", "/tmp/values.bin"])
 def test_onnx_reads_no_other_file(place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     onnx = pytest.importorskip("onnx", reason="writes the file")
@@ -446,6 +463,20 @@ def test_a_monai_bundle_gives_the_flips_of_the_eager_network(images: torch.Tenso
     torch.save(eager.state_dict(), folder / "models" / "model.pt")
     assert inspected(str(folder))["classes"] == ["benign", "malignant"]
     same_flips(folder, eager, images)
+
+
+def test_a_bundle_says_its_window_and_its_grid(tmp_path: Path) -> None:
+    folder = bundle_of(tmp_path / "net", network_def={"_target_": "DenseNet121"}, preprocessing={
+        "_target_": "Compose", "transforms": [
+            {"_target_": "Spacingd", "keys": "image", "pixdim": [1.5, 1.5, 1.5]},
+            {"_target_": "monai.transforms.ScaleIntensityRanged", "keys": "image", "a_min": -1000, "a_max": 400,
+             "b_min": -1.0, "b_max": 1.0, "clip": True}]})
+    assert FORMATS["monai"].facts_of(folder).settings == {
+        "model": {"normalise": [-300.0, 700.0], "window": [-1000.0, 400.0]}, "preparation": {"spacing_mm": 1.5}}
+    spoilt = bundle_of(tmp_path / "other", network_def={"_target_": "DenseNet121"}, preprocessing=[
+        {"_target_": "ScaleIntensityRange", "a_min": "$-1000", "a_max": 400, "b_min": 0, "b_max": 1},
+        {"_target_": "Spacing", "pixdim": [1, 1, 2]}])
+    assert FORMATS["monai"].facts_of(spoilt).settings == {}
 
 
 @pytest.mark.parametrize("stated", [{"_target_": "DenseNet121", "in_channels": "$__import__('os').getpid()"},

@@ -11,7 +11,8 @@ from torch import nn
 
 import steadyread as sr
 from fabricate_pictures import Call
-from steadyread.cases import Cases, Preparation, image_marks, patient_marks, prepare
+from steadyread.attacks.blind import QUERIES
+from steadyread.cases import Cases, Preparation, image_marks, limit, patient_marks, prepare
 from steadyread.checks import RULES, Stated, preflight
 from steadyread.checks.sample import Clock
 from steadyread.errors import UsageError
@@ -396,6 +397,18 @@ def test_how_long_attacks_take_is_said_where_that_is_long(monkeypatch, caplog):
     assert quick.gradients_of(attacks["test"], 2) == 50 + quick._FLIP
     quick.tell_time(classifier(), cases, attacks, lambda items, total, label: iter(items))
     assert not caplog.text
-    monkeypatch.setattr(quick, "seconds_of_gradient", lambda *_: 1.0)
+    unfeeling = sr.Classifier(lambda images: classifier().logits(images).detach(), BYTES, "logits")
+    assert not quick.pace_of(unfeeling, cases).gradient
+    monkeypatch.setattr(quick, "pace_of", lambda *_: quick.Pace(1.0))
     quick.tell_time(classifier(), cases, attacks, lambda items, total, label: iter(items))
     assert "assessing 60 images takes up to about 2 h 30 min" in caplog.text
+    assert quick.Pace(2.0, gradient=False).through(attacks["test"], 2) == 2.0 * (200 + 50 + QUERIES)
+
+
+def test_a_first_look_draws_fewer_images_than_there_are_classes() -> None:
+    cases = Cases.from_arrays(pictures(), np.arange(N) % 20, bounds=BYTES)
+    drawn = limit(cases, 6, seed=0, every=False)
+    assert len({row.label for row in drawn.rows}) == len(drawn) == 6
+    assert drawn.rows == limit(cases, 6, seed=0, every=False).rows
+    with pytest.raises(UsageError, match="at least 20"):
+        limit(cases, 6, seed=0)

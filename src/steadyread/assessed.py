@@ -37,7 +37,7 @@ from steadyread.jobs.image_noise import write_image_noise
 from steadyread.jobs.labelled import left_out
 from steadyread.jobs.pictures import pictured
 from steadyread.jobs.preflight import seconds_of
-from steadyread.jobs.quick import HURRIED, few_of, gradients_of, outlook, seconds_of_gradient
+from steadyread.jobs.quick import HURRIED, few_of, outlook, pace_of
 from steadyread.jobs.ready import first_readable
 from steadyread.jobs.track import track_run
 from steadyread.metrics.comparison import COLUMNS as COLUMNS_OF_CHANGES
@@ -126,9 +126,9 @@ def _few(classifier: Classifier, cases: Cases, attacks: Attacks, seed: int) -> C
     test = tested(cases)
     several = attacks.get("test", ()) if isinstance(attacks, Mapping) else attacks
     some = test.pick(first_readable(test))
-    few, each = few_of(classifier, some, len(test)), gradients_of(several, len(test.classes))
-    note(outlook(few, len(test), each * seconds_of_gradient(classifier, some)))
-    return limit(test, few, seed)
+    few = few_of(classifier, some, len(test))
+    note(outlook(few, len(test), pace_of(classifier, some).through(several, len(test.classes))))
+    return limit(test, few, seed, every=False)
 
 
 def _attacks(stated: Attacks | Attack) -> Attacks:

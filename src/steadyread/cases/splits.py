@@ -97,16 +97,20 @@ def balance(cases: Cases, seed: int) -> Cases:
     return cases.pick(sorted(kept))
 
 
-def limit(cases: Cases, n: int, seed: int) -> Cases:
-    """At most `n` cases drawn by class: each class keeps its share, and at least one case; the order is kept.
+def limit(cases: Cases, n: int, seed: int, every: bool = True) -> Cases:
+    """At most `n` cases drawn by class: each class keeps its share, and at least one case; the order is kept. Fewer
+    than there are classes are one of each of some, unless `every` class must be there.
 
     Raises:
-        UsageError: `n` is below the number of classes.
+        UsageError: every class must be there, and `n` is below their number.
     """
     by_class = _by_class(cases)
     total = sum(map(len, by_class.values()))
     if n >= total:
         return cases.labelled()
+    if n < len(by_class) and not every:
+        firsts = [min(members, key=lambda index: _order(seed, cases.rows[index].id)) for members in by_class.values()]
+        return cases.pick(sorted(sorted(firsts, key=lambda index: _order(seed, cases.rows[index].id))[:n]))
     if n < len(by_class):
         raise UsageError(f"limit must be at least {len(by_class)}, one image a class; got {n}")
     wanted = {label: n * len(members) / total for label, members in by_class.items()}

@@ -10,11 +10,13 @@ from steadyread.cases import Cases, image_marks
 from steadyread.errors import InputRefused, UsageError
 from steadyread.files import SETTINGS
 from steadyread.gates import gate
+from steadyread.heads import OUTPUTS
 from steadyread.models.factories import BUILT_IN
 from steadyread.models.format import FORMATS, Facts, library_of
 from steadyread.registry import nearest
 from steadyread.study import Model, Study
 from steadyread.study.section import in_words
+from steadyread.units import Bounds
 
 
 def refuse_unnamed(stated: Mapping[str, Any], folder: Path, named: object, transform: object = None) -> None:
@@ -83,16 +85,18 @@ def _restated(model: Model, findings: Sequence[str]) -> Model:
         raise UsageError(f"model.{in_words(problem)}") from problem
 
 
-def refuse_unstated(study: Study, facts: Facts) -> None:
-    """Weights that say nothing of themselves: what they were made for must be stated, not guessed."""
+def refuse_unstated(study: Study, facts: Facts, images: Bounds) -> None:
+    """Weights that say nothing of themselves: what they were made for must be stated, not guessed. The range of the
+    `images` may be that which they were made for."""
     stated = study.model.model_fields_set | facts.settings.get("model", {}).keys()
     missing = [key for key, there in (
-        ("data.path", study.data.path is not None), ("model.bounds LO,HI", "bounds" in stated),
-        ("model.output HEAD", "output" in stated)) if not there]
+        ("data.path", study.data.path is not None),
+        (f"model.bounds LO,HI ({images.low:g},{images.high:g} is the range of these images)", "bounds" in stated),
+        (f"model.output HEAD ({', '.join(OUTPUTS)})", "output" in stated)) if not there]
     if missing:
         raise UsageError(f"the weights {study.model.weights} do not say what they were made for: give "
-                         f"{', '.join(missing)} (and model.normalise, where the network wants other values than "
-                         "the images hold)")
+                         f"{', '.join(missing)}, and model.normalise (unit, symmetric, imagenet, MEAN,SD) where the "
+                         "network wants other values than the images hold")
 
 
 def settings_of(card: Mapping[str, Any], study: Study, raw: Cases) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def listed(study: Study) -> Listed:
     layout, raw = _opened(study, {"channels": _COLOURS[facts.channels]} if facts.channels in _COLOURS else {})
     card = read_card(study.model.weights) if study.model.weights is not None and not study.model.whole else None
     if study.model.weights is not None and card is None:
-        refuse_unstated(study, facts)
+        refuse_unstated(study, facts, raw.bounds)
     told = settings_of(card, study, raw) if card else facts.stated
     raw = raw if study.model.findings else in_order(raw, facts.classes, bool(study.model.classes))
     return Listed(study, _completed(study, layout, told), layout, raw, "split" in told)
@@ -284,9 +284,10 @@ def attacked_cases(material: Material) -> Cases:
     test, validation = material.ready.part("test"), material.assessed.part("validation")
     most = material.study.attacks.limit or len(test)
     if len(test):
-        test = limit(test, most, material.seed)
+        test = limit(test, most, material.seed, every=not material.study.quick)
     if len(validation):
-        validation = limit(validation, max(min(most, len(test)), len(validation.classes)), material.seed)
+        least = 0 if material.study.quick else len(validation.classes)
+        validation = limit(validation, max(min(most, len(test)), least), material.seed, every=bool(least))
     return replace(test, rows=validation.rows + test.rows)
 
 

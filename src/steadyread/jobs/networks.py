@@ -98,7 +98,7 @@ def fitting(study: Study, progress: Progress = quiet) -> tuple[Listed, Material]
     known = at_work(progress, f"listing the images of {of}", lambda: listed(study))
     first = known.first
     least, limit = len(first.ready.classes), first.study.attacks.limit
-    if limit is not None and limit < min(least, len(known.raw)):
+    if limit is not None and limit < min(least, len(known.raw)) and not study.quick:
         raise UsageError(f"attacks.limit must be at least {least}, one image per class; got {limit}")
     weights = study.model.weights
     network = untrained(first, study.seed) if weights is None else _loaded(first, weights, study.seed)

@@ -2,16 +2,19 @@
 
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from steadyread.attacks.blind import QUERIES, without_gradients
 from steadyread.attacks.cost import operations_of
 from steadyread.attacks.recipe import Recipe
 from steadyread.attacks.smallest_flip import smallest_flip
+from steadyread.attacks.square import Square
 from steadyread.cases import Cases, collate
+from steadyread.checks.sample import tested
 from steadyread.classifier import Classifier, Passes, prediction_of
 from steadyread.errors import UsageError
 from steadyread.jobs.attacks import pixel_attacks
@@ -31,19 +34,35 @@ _LONG = 60.0         # seconds from which on it is said how long it takes
 _TRIED = 4           # images by which a gradient is timed
 
 
-def seconds_of_gradient(classifier: Classifier, cases: Cases) -> float:
-    """How long one image's way forwards and back takes, s; the way forwards alone where there is no gradient."""
+@dataclass(frozen=True)
+class Pace:
+    """How many `seconds` one image's way through a network takes, forwards and back; where it has no `gradient`,
+    forwards alone."""
+
+    seconds: float
+    gradient: bool = True
+
+    def through(self, attacks: Sequence[Any], classes: int) -> float:
+        """How long an image takes through the attacks, s, at most."""
+        return self.seconds * (gradients_of(attacks, classes) if self.gradient else queries_of(attacks))
+
+
+def pace_of(classifier: Classifier, cases: Cases) -> Pace:
+    """How fast a network is, by a few images."""
     places = range(min(len(cases), _TRIED))
     batch, _ = collate([cases[place] for place in places], classifier.valid)
     with replace(classifier, passes=Passes()).frozen() as own:
         images = batch.images.to(own.device)
-        reference = prediction_of(own.logits(images).detach()).clamp(min=0)    # what is set up once is not timed
-        began = time.monotonic(), time.process_time()
-        margin = own.margins(images.requires_grad_(True), reference).sum()
-        if margin.requires_grad:
-            torch.autograd.grad(margin, images, allow_unused=True)
-        # what this process worked, where others are at work too
-        return min(time.monotonic() - began[0], time.process_time() - began[1]) / len(places)
+        reference = prediction_of(own.logits(images).detach()).clamp(min=0)
+        seconds = []
+        for _ in range(2):      # the first sets up what is set up once
+            began = time.monotonic(), time.process_time()
+            margin = own.margins(images.requires_grad_(True), reference).sum()
+            if margin.requires_grad:
+                torch.autograd.grad(margin, images, allow_unused=True)
+            # what this process worked, where others are at work too
+            seconds.append(min(time.monotonic() - began[0], time.process_time() - began[1]))
+        return Pace(max(min(seconds), 1e-9) / len(places), margin.requires_grad)
 
 
 def gradients_of(attacks: Sequence[Any], classes: int) -> int:
@@ -53,29 +72,45 @@ def gradients_of(attacks: Sequence[Any], classes: int) -> int:
                flip if getattr(attack, "func", attack) is smallest_flip else 0 for attack in attacks)
 
 
+def queries_of(attacks: Sequence[Any]) -> int:
+    """How often a network without gradients is asked about an image through the attacks that stand for these, at
+    most."""
+    count = 0
+    for attack in without_gradients(attacks):
+        if isinstance(attack, Square):
+            count += attack.queries
+        elif isinstance(attack, Recipe):
+            count += max(1, attack.search.starts)
+        elif getattr(attack, "func", attack) is smallest_flip:
+            effort = getattr(attack, "keywords", {}).get("effort")
+            count += QUERIES if effort is None else effort.queries
+    return count
+
+
 def tell_time(classifier: Classifier, cases: Cases, attacks: Mapping[str, Sequence[Any]], progress: Progress) -> None:
     """A line on how long the attacks will take, where that is long."""
-    todo = {part: gradients_of(several, len(cases.classes)) * len(cases.part(part))
-            for part, several in attacks.items()}
-    if progress is quiet or not sum(todo.values()):
+    if progress is quiet or not len(cases):
         return
-    seconds = _CHECKS * sum(todo.values()) * seconds_of_gradient(classifier, cases)
+    pace, classes = pace_of(classifier, cases), len(cases.classes)
+    seconds = _CHECKS * sum(pace.through(several, classes) * len(cases.part(part)) for part, several in attacks.items())
     if seconds > _LONG:
         note(f"assessing {len(cases)} images takes up to about {duration(seconds)}; finished ones are kept, and the "
              "same command goes on")
 
 
-def few_of(classifier: Classifier, cases: Cases, images: int) -> int:
-    """How many of so many images a first look attacks: as many as seconds allow, by the operations that a read takes
-    and no clock, so that the same call goes on; by a clock where they cannot be counted."""
-    classes, operations = len(cases.classes), operations_of(classifier, cases)
-    seconds = 3 * operations / _A_SECOND + _CALL if operations else seconds_of_gradient(classifier, cases)
-    room = int(_SECONDS / (seconds * gradients_of([smallest_flip], classes)))
-    return min(images, max(classes, _LEAST, min(_MOST, room)))
+def few_of(classifier: Classifier, cases: Cases, images: int, parts: int = 1) -> int:
+    """How many of so many images of each of the parts a first look attacks: as many as seconds allow, by the operations
+    that a read takes and no clock, so that the same call goes on. Where they cannot be counted it is a power of two,
+    by a clock."""
+    operations, pace = operations_of(classifier, cases), pace_of(classifier, cases)
+    if operations:
+        pace = replace(pace, seconds=3 * operations / _A_SECOND + _CALL)
+    room = max(1, int(_SECONDS / (parts * pace.through([smallest_flip], len(cases.classes)))))
+    return min(images, max(_LEAST, min(_MOST, room if operations else 1 << (room.bit_length() - 1))))
 
 
 def outlook(few: int, images: int, seconds: float) -> str:
-    """The sentence on a first look at a few of the images, of each of which a whole run takes so many seconds."""
+    """The sentence on a first look at a few of the images, of which a whole run takes so many seconds for each."""
     return (f"A first look at {few} of {images} images by their smallest flips. A whole run takes up to about "
             f"{duration(_CHECKS * images * seconds)}, and its intervals are {(images / few) ** 0.5:.1f} times narrower")
 
@@ -94,10 +129,11 @@ def first_look(study: Study, progress: Progress = quiet) -> tuple[Study, str]:
                          "and leave sets, noise and hardening out")
     known, first = fitting(study.of(study.model.assessed[0]) if study.model.findings else study, progress)
     network = placed(classifier_of(first, Path()), first.study)
-    images = min(study.attacks.limit or len(known.raw), len(known.raw))
-    few, attacks = few_of(network, first.ready, images), pixel_attacks(first.study, first.ready.bounds)["test"]
-    told = outlook(few, images, gradients_of(attacks, len(first.ready.classes)) * seconds_of_gradient(
-        network, first.ready))
+    cases, classes = known.labelled, len(first.ready.classes)
+    images = min(study.attacks.limit or len(cases), len(tested(cases)))
+    few = few_of(network, first.ready, images, 1 + bool(len(cases.part("validation"))))
+    attacks = pixel_attacks(first.study, first.ready.bounds)["test"]
+    told = outlook(few, images, pace_of(network, first.ready).through(attacks, classes))
     asked = study.attacks.model_copy(update={"limit": few, "use": (), "epsilons": (), "smallest_flip": True})
     more = study.data.limit is None and len(known.raw) > max(_DRAWN, len(known.raw.classes))
     data = study.data.model_copy(update={"limit": max(_DRAWN, len(known.raw.classes))}) if more else study.data

@@ -5,7 +5,8 @@ of `monai.networks.nets`, its arguments plain values (or `@` references to such)
 """
 
 import inspect
-from collections.abc import Mapping
+import math
+from collections.abc import Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,8 @@ def _recognised(path: Path) -> bool:
 
 
 def _facts(path: Path) -> Facts:
-    """The channels and sizes of the input, and the names of the classes, as metadata.json has them.
+    """The channels and sizes of the input, and the names of the classes, as metadata.json has them; how values are
+    scaled, and the grid, as its transforms have them.
 
     Raises:
         InputRefused: there is no network_def, or it is more than data.
@@ -41,10 +43,45 @@ def _facts(path: Path) -> Facts:
     named = returned.get("channel_def") or {}
     classes = tuple(str(named[key]) for key in sorted(named, key=lambda key: int(key) if str(key).isdigit() else 0))
     channels = given.get("num_channels")
-    value_range = given.get("value_range")
-    notes = [f"by its metadata it takes values of {value_range}"] if value_range else []
-    return Facts(classes=classes, channels=channels if isinstance(channels, int) else None,
+    value_range, settings = given.get("value_range"), _prepared(path)
+    notes = [f"by its metadata it takes values of {value_range}"] if value_range and not settings else []
+    return Facts(settings, classes=classes, channels=channels if isinstance(channels, int) else None,
                  size=whole(given.get("spatial_shape")), notes=tuple(notes))
+
+
+def _prepared(path: Path) -> dict[str, Any]:
+    """The window, the scale and the spacing of the transforms that the network's images go through, as settings: those
+    of plain numbers, of the first file that has any."""
+    for name in _CONFIGS:
+        steps = {target.removesuffix("d"): step for target, step in _steps(table_of(path / "configs" / name))}
+        model: dict[str, Any] = {}
+        preparation: dict[str, Any] = {}
+        ends = _numbers(steps.get("ScaleIntensityRange", {}), "a_min", "a_max", "b_min", "b_max")
+        if ends and ends[0] < ends[1] and ends[2] < ends[3]:
+            deviation = (ends[1] - ends[0]) / (ends[3] - ends[2])
+            model["normalise"] = [ends[0] - ends[2] * deviation, deviation]
+            model |= {"window": ends[:2]} if steps["ScaleIntensityRange"].get("clip") is True else {}
+        spacing = steps.get("Spacing", {}).get("pixdim")
+        if isinstance(spacing, list) and len(set(map(str, spacing))) == 1 and _numbers({"mm": spacing[0]}, "mm"):
+            preparation["spacing_mm"] = float(spacing[0])
+        if model or preparation:
+            return {key: stated for key, stated in (("model", model), ("preparation", preparation)) if stated}
+    return {}
+
+
+def _steps(config: Any, depth: int = 8) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every step of a configuration with the name of its class, at whatever depth."""
+    inner = config.values() if isinstance(config, Mapping) else config if isinstance(config, list) else ()
+    if isinstance(config, Mapping) and isinstance(config.get("_target_"), str):
+        yield config["_target_"].rpartition(".")[2], config
+    for each in inner if depth else ():
+        yield from _steps(each, depth - 1)
+
+
+def _numbers(step: Mapping[str, Any], *keys: str) -> list[float]:
+    """The values of these keys, [] unless all are finite numbers."""
+    values = [float(value) for value in map(step.get, keys) if isinstance(value, int | float) and math.isfinite(value)]
+    return values if len(values) == len(keys) else []
 
 
 def _load(path: Path) -> FromFile:

@@ -1,5 +1,6 @@
 """ONNX files, run by onnxruntime: a black box, whose answers are known and not its gradients."""
 
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ from steadyread.models.archives import told
 from steadyread.models.format import FORMATS, Facts, Format, FromFile, in_arrays, whole
 
 _MEMORY = 3 * 2**28      # bytes, beside those of the file
+# Of ONNX's messages (onnx.proto): the numbers of fields; of protobuf: values of so many bytes, and those of any.
+_GRAPH, _NODE, _OUTPUT, _NAME, _NODE_INPUT, _NODE_OUTPUT, _OPERATOR = 7, 1, 12, 1, 1, 2, 4
+_FIXED, _BYTES, _LONGEST = {1: 8, 5: 4}, 2, 63
+_SAME_VALUES = (b"Identity", b"Squeeze", b"Unsqueeze", b"Reshape", b"Flatten", b"Cast")
 
 
 def _recognised(path: Path) -> bool:
@@ -24,9 +29,61 @@ def _facts(path: Path) -> Facts:
     Raises:
         InputRefused: onnxruntime is not installed, or it cannot read the file.
     """
-    shape = _session(path).get_inputs()[0].shape
+    session = _session(path)
+    shape, returned = session.get_inputs()[0].shape, session.get_outputs()[0].shape
     channels = shape[1] if len(shape) > 1 and isinstance(shape[1], int) else None
-    return Facts(channels=channels, size=whole(shape[2:]), notes=("its head and its scale are not in the file",))
+    values = returned[1] if len(returned) == 2 and isinstance(returned[1], int) else 1 if len(returned) == 1 else 0
+    last = _last_step(path.read_bytes())
+    head = {"Sigmoid": "probability" if values else "", "Softmax": "probabilities" if values > 1 else ""}.get(last, "")
+    notes = ("its scale is not in the file",) if head else ("its head and its scale are not in the file",)
+    return Facts({"model": {"output": head}} if head else {}, channels=channels, size=whole(shape[2:]), notes=notes,
+                 findings=values if head == "probability" and values > 1 else 0)
+
+
+def _last_step(content: bytes) -> str:
+    """The operator that computes the network's first output, but for those that leave values as they are, by the graph
+    as protobuf has it; "" where none is found."""
+    with suppress(StopIteration, IndexError):
+        graph = next(_fields(content, _GRAPH))
+        value = next(_fields(next(_fields(graph, _OUTPUT)), _NAME))
+        made = {name: node for node in _fields(graph, _NODE) for name in _fields(node, _NODE_OUTPUT)}
+        while value in made:
+            node = made.pop(value)      # so that no circle is gone round
+            last = next(_fields(node, _OPERATOR))
+            if last not in _SAME_VALUES:
+                return last.decode("latin-1")
+            value = next(_fields(node, _NODE_INPUT))
+    return ""
+
+
+def _fields(message: bytes, wanted: int) -> Iterator[bytes]:
+    """What stands in a message of protobuf's under a number (protobuf.dev/programming-guides/encoding).
+
+    Raises:
+        IndexError: it is none, or cut off.
+    """
+    view, at = memoryview(message), 0
+    while at < len(view):
+        key, at = _whole_number(view, at)
+        size = 0
+        if key & 7 in _FIXED:
+            at += _FIXED[key & 7]
+        else:
+            size, at = _whole_number(view, at)
+        if key & 7 == _BYTES:
+            if key >> 3 == wanted:
+                yield bytes(view[at:at + size])
+            at += size
+
+
+def _whole_number(view: memoryview, at: int) -> tuple[int, int]:
+    """A number of as many bytes as it needs, and where the next begins."""
+    value = shift = 0
+    while True:
+        value |= (view[at] & 127) << shift
+        shift, at = shift + 7, at + 1
+        if view[at - 1] < 128 or shift > _LONGEST:
+            return value, at
 
 
 def _load(path: Path) -> nn.Module:
