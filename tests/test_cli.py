@@ -190,6 +190,21 @@ def test_audit_names_missing_files_and_strict_refuses_them(steadyread: Call, tmp
     assert strict == 3
 
 
+def test_a_column_that_is_not_there_is_answered_with_the_flags_of_the_command(steadyread: Call, tmp_path: Path) -> None:
+    pictures(tmp_path / "images", 8)
+    files = sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.png"))
+    (tmp_path / "list.csv").write_text("\n".join(["file,diagnosis", *(f"{name},a" for name in files)]))
+    network(tmp_path)
+    told = steadyread("assess", "--data", "list.csv", *OWN)
+    assert "expected a column 'label', or yours by name: --label-column; it has diagnosis" in told.err
+    assert told.err.endswith("name them: --findings\n")
+    for command in ("demo", "train"):      # which have no network of findings
+        told = steadyread(command, "--data", "list.csv")
+        assert told.code == 3
+        assert "--label-column" in told.err
+        assert "findings" not in told.err
+
+
 def test_version_and_help(steadyread: Call) -> None:
     assert steadyread("--version").out.startswith("steadyread 0.")
     told = steadyread("--help")

@@ -247,7 +247,7 @@ def row(value: float | None, low: float | None, high: float | None, p: float, ga
     (row(None, None, None, 1.0), "few"), (row(0.1, -0.1, 0.2, 0.01), "alike")])
 def test_a_gain_is_one_where_interval_and_test_both_say_so(given: Contrast, expected: str) -> None:
     assert way_of(given) == expected
-    told = under_attack(Compared(ROBUST, given, size={"native": 2.8, "unit": "HU", "of_range": 0.002}), 40)
+    told = under_attack(Compared(ROBUST, given, size={"native": 2.8, "unit": "HU", "of_range": 0.002}), "40 patients")
     assert ("steadier:" in told and "cannot" not in told) == (expected == "better")
     assert ("less steady" in told) == (expected == "worse")
 

@@ -21,6 +21,7 @@ from steadyread.metrics.noise_summary import nearest_to_stated
 from steadyread.metrics.over_folds import mean_over_folds, share_over_folds, statistic_over_folds
 from steadyread.metrics.reads import PAPER, PLAUSIBLE, RANDOM, RINGS, Outcome, Reads, columns_of
 from steadyread.metrics.subgroups import UNKNOWN, _binned, subgroups
+from steadyread.metrics.tidy import ABOVE, AUC, numbers_of
 
 SETTINGS = made.Made()
 
@@ -214,6 +215,10 @@ def test_five_classes_are_judged_as_ratings() -> None:
     five = reads_of({0: made.job_table(made.Made(folds=1), "five_class")}, variant="five_class")
     assert five.logits.shape[2] == 5
     assert areas(five, "test").value > 0.8
+    plan = {"data": {"bounds": [-1000, 400], "unit": "HU", "classes": ["1", "2", "3", "4", "5"]}}
+    told = {number.measure: number.estimate for number in numbers_of(five, plan)}
+    assert told[ABOVE] == areas(five, "test")
+    assert AUC not in told      # which would be the mean of one class against the rest
     row = variant_rows([five], 100.0)[0]
     assert row["classes"] == 5
     assert row["test"]["san"].value is not None

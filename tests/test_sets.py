@@ -8,8 +8,10 @@ import pyarrow.compute as pc
 import pytest
 import torch
 
+import fabricate_sets
 from fabricate_pictures import Call, pictures
-from steadyread import checks, records
+from fabricate_sets import Made
+from steadyread import checks, open_run, records
 from steadyread.errors import UsageError
 from steadyread.models.vgg import vgg16
 from steadyread.study import read_studies, read_study
@@ -226,3 +228,23 @@ def test_a_hardening_that_comes_to_nothing_is_a_failure_of_the_hardening_alone(s
     assert told.code == 0
     assert "diverged" in _summary(tmp_path / "run")["hardening"]["failed"]
     assert "hardening failed" in (tmp_path / "run" / "report.html").read_text()
+
+
+def test_triage_takes_every_data_set_of_a_run_or_those_named(steadyread: Call, tmp_path: Path) -> None:
+    folder = fabricate_sets.write_sets(tmp_path / "run", {"lung_ct": Made(equal=None), "x_ray": Made(0.05, equal=None)})
+    told = steadyread("triage", folder, "--json")
+    assert told.code == 0, told.err
+    found = json.loads(told.out)["sets"]
+    assert list(found) == ["lung_ct", "x_ray"]
+    alone = json.loads(steadyread("triage", folder / "x_ray", "--json").out)
+    assert alone == found["x_ray"]
+    assert (folder / "lung_ct" / "triage.csv").is_file()
+    rows = open_run(folder).triage(0.2)
+    assert set(rows.column("set")) == {"lung_ct", "x_ray"}
+    told = steadyread("triage", folder, "--set", "x_ray", "--out", "handed")
+    assert told.out.startswith("x ray\nWithholding 20 %")
+    assert [path.parent.name for path in (tmp_path / "handed").rglob("triage.csv")] == ["x_ray"]
+    wrong = steadyread("triage", folder, "--set", "x_rax")
+    assert wrong.code == 2
+    assert "no data set 'x_rax': did you mean 'x_ray'?" in wrong.err
+    assert steadyread("triage", folder / "x_ray", "--set", "x_ray").code == 2

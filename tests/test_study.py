@@ -227,3 +227,7 @@ def test_a_study_that_begins_with_a_mark_of_its_encoding_is_read(tmp_path: Path)
         (tmp_path / "mine.toml").write_bytes(content)
         with pytest.raises(InputRefused, match="not UTF-8 text"):
             read_study(tmp_path / "mine.toml")
+
+
+def test_a_tracker_named_twice_tracks_once() -> None:
+    assert read_study(None, {"track": ["mlflow", "wandb", "mlflow"]}).track == ("mlflow", "wandb")

@@ -56,6 +56,7 @@ from steadyread.study import Study
 from steadyread.suitability import refuse_unsuited
 
 _SHOWN = tuple(name for name in COLUMNS if name != "part")
+_TRIAGED = ("withheld", "accuracy", "area")
 Attacks = Sequence[Attack] | Mapping[str, Sequence[Attack]]
 _USUAL = ("0.001 range", "0.002 range", "0.004 range", "0.006 range")     # of [A] Table 1
 
@@ -334,19 +335,24 @@ class Assessment:
         return own if own.cells and len(list(last.networks())) > 1 else last
 
     def triage(self, withhold: float | None = None) -> Frame:
-        """Which share of the errors each score would have a human catch, withholding so many of the reads.
+        """Which share of the errors each score would have a human catch, withholding so many of the reads; of several
+        data sets in each.
 
         Raises:
-            UsageError: of several data sets, or of several networks without the plain one.
+            UsageError: of several networks without the plain one.
             InputRefused: no smallest flips to go by.
         """
+        held = [name for name in self.opened.settings.get("sets") or () if self.opened.select(set=name).cells]
+        if len(held) > 1:
+            found_each = {name: self.select(set=name).triage(withhold) for name in held}
+            rows = [{"set": name, **row} for name, each in found_each.items() for row in each]
+            return frame(("set", *next(iter(found_each.values())).columns), rows, ("set", "score", *_TRIAGED))
         cells = self.opened.cells
         found = triage_run(cells[0].folder if len(cells) == 1 else self._place(), withhold, self.seed)
-        measures = ("withheld", "accuracy", "area")
-        rows = [{"score": row["score"], **{name: row[name]["value"] for name in measures},
-                 **{f"{name}_{end}": row[name][end] for name in measures for end in ("low", "high")}}
+        rows = [{"score": row["score"], **{name: row[name]["value"] for name in _TRIAGED},
+                 **{f"{name}_{end}": row[name][end] for name in _TRIAGED for end in ("low", "high")}}
                 for row in found["rows"]]
-        return frame(tuple(rows[0]) if rows else (), rows, ("score", *measures))
+        return frame(tuple(rows[0]) if rows else (), rows, ("score", *_TRIAGED))
 
     @cached_property
     def _networks(self) -> Networks:

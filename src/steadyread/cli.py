@@ -149,7 +149,8 @@ def harden(given: Given) -> None:
     _carry_out(given, more)
 
 
-@command(app, FINISHED, flags.RUN, flags.OF_NETWORK, flags.WITHHOLD, flags.RESAMPLED, flags.OUT, flags.JSON)
+@command(app, FINISHED, flags.RUN, flags.OF_SETS, flags.OF_NETWORK, flags.WITHHOLD, flags.RESAMPLED, flags.OUT,
+         flags.JSON)
 def triage(given: Given) -> None:
     """List the reads that a human should take.
 
@@ -158,11 +159,11 @@ def triage(given: Given) -> None:
     steadyread triage runs/demo
     steadyread triage runs/demo --withhold 0.1 --out handed-over
     """
-    from steadyread.stored import triage_run
+    note(f"reading {given[flags.RUN]}")
+    from steadyread.stored import triage_sets
 
-    say(given, triage_run(given[flags.RUN], given[flags.WITHHOLD], given[flags.RESAMPLED], given[flags.OUT],
-                            given[flags.OF_NETWORK]),
-         "triage_lines")
+    say(given, triage_sets(given[flags.RUN], given[flags.OF_SETS] or (), *(given[flag] for flag in (
+        flags.WITHHOLD, flags.RESAMPLED, flags.OUT, flags.OF_NETWORK))), "triage_lines")
 
 
 @command(app, FINISHED, flags.RUN, flags.CASE_IDS, flags.FOLD, flags.LAYER, flags.SEEN_MAS, flags.SEEN_ATTACK,
@@ -194,6 +195,7 @@ def report(given: Given) -> None:
     steadyread report runs/demo
     steadyread report runs/demo --out elsewhere --show-ids
     """
+    note(f"reading {given[flags.RUN]}")
     from steadyread.stored import report_run
 
     say(given, report_run(given[flags.RUN], given[flags.RESAMPLED], given[flags.OUT], given[flags.SHOW_IDS],

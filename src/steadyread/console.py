@@ -79,7 +79,11 @@ def train_lines(found: Mapping[str, Any]) -> Iterator[Piece]:
 
 
 def triage_lines(found: Mapping[str, Any]) -> Iterator[Piece]:
-    """[A] Table 2, and where the list of withheld reads is."""
+    """[A] Table 2, and where the list of withheld reads is; of several data sets one after another."""
+    for name, each in found.get("sets", {}).items():
+        yield from (Words(name.replace("_", " "), "bold"), *triage_lines(each), "")
+    if "sets" in found:
+        return
     chosen = ("on the test images themselves, as in [A], which flatters" if found["chosen_on"] == "test"
               else f"on {found['validation_images']} validation images")
     yield f"Withholding {percent(found['share'], 0)} of {found['images']} reads; thresholds chosen {chosen}."

@@ -28,6 +28,10 @@ class HeadRefused(InputRefused):
     """What the network returns is not what its stated head returns."""
 
 
+class NoClasses(InputRefused):
+    """Nothing says of which class an image is."""
+
+
 class NoGradient(InputRefused):
     """The model lets no gradient through to the image, so that only attacks without gradients can judge it."""
 

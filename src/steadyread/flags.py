@@ -278,6 +278,7 @@ WITHHOLD = Flag("--withhold", "Share of the reads that a human takes. Default: 0
                 least=0.01, most=0.99)
 OF_NETWORK = Flag("--network", "Which network of the run: a finding, or a variant. Default: the study's own.",
                   metavar="NAME")
+OF_SETS = Flag("--set", "Which data set of a run of several. Repeatable. Default: all.", type=_MANY, metavar="NAME")
 STRICT = Flag("--strict", "Exit with 3 on errors or missing files.", type=bool)
 
 CASE_IDS = Flag("--case", "A case to explain. Repeatable. Default: some that flip, and a steady one.", type=_MANY,

@@ -1,6 +1,7 @@
 """A finished run read again from its folder: its triage, its report. Needs neither model nor images."""
 
 import shutil
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,7 @@ from steadyread import records
 from steadyread.errors import InputRefused, UsageError, unwritable
 from steadyread.files import PAGE, SALT, SETTINGS, SUMMARY
 from steadyread.folder_lock import locked, sweep
-from steadyread.metrics.plan import share_to_withhold
+from steadyread.metrics.plan import section, share_to_withhold
 from steadyread.metrics.summary import as_json
 from steadyread.metrics.triage import triage
 from steadyread.registry import nearest
@@ -46,8 +47,31 @@ def triage_run(folder: str | Path, withhold: float | None = None, seed: int | No
     path = Path(out or folder) / LIST
     shared = Shareable(secret_of(folder)) if (folder / SALT).exists() else None
     records.write_text(path, listed(reads, found, shared))
-    plain: dict[str, Any] = as_json(found | {"comparison": comparison(found), "list": str(path)})
+    known = bool(section(own.plan, "data").get("patients_known"))
+    plain: dict[str, Any] = as_json(found | {"comparison": comparison(found, known), "list": str(path)})
     return plain
+
+
+def triage_sets(folder: str | Path, sets: Sequence[str] = (), withhold: float | None = None, seed: int | None = None,
+                out: str | Path | None = None, network: str | None = None) -> dict[str, Any]:
+    """What `triage_run` gives; of a run of several data sets that of each (of `sets`; all if none are named) under
+    `sets`, the lists in the folder of each.
+
+    Raises:
+        InputRefused: as `triage_run`, with the name of the set.
+        UsageError: no such data set, or sets are named of a run of one.
+    """
+    folder = run_folder(folder)
+    held = (records.read_object(folder / SETTINGS) or {}).get("sets")
+    if not isinstance(held, Mapping):
+        if sets:
+            raise UsageError(f"--set: {folder} holds one data set: leave it out")
+        return triage_run(folder, withhold, seed, out, network)
+    for name in sets:
+        if name not in held:
+            raise UsageError(f"--set: {folder} has no data set '{name}'{nearest(name, list(held))}")
+    return {"sets": {name: triage_run(folder / name, withhold, seed, None if out is None else Path(out) / name, network)
+                     for name in sets or held}}
 
 
 def _network(opened: Opened, name: str | None) -> Opened:

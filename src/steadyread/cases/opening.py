@@ -1,14 +1,14 @@
 """`open_cases`: which reader a path is for."""
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from steadyread.cases.case_set import Cases
 from steadyread.cases.reader import READERS, Reader
 from steadyread.cases.survey import refuse_doubtful, survey
-from steadyread.errors import InputRefused, UsageError
+from steadyread.errors import InputRefused, NoClasses, UsageError
 from steadyread.files import entries, is_folder, regular_file
 
 
@@ -40,22 +40,22 @@ def open_cases(path: Path | str, layout: str | None = None, every_row: bool = Fa
     _refuse_double_ids(cases)
     if every_row:
         return cases
+    columns = tuple(cases.rows[0].extras) if cases.rows else ()
     cases = cases.labelled()
     present = [name for name, count in cases.counts().items() if count]
     if len(present) < 2:
-        raise _of_one_class(place, cases, ", ".join(present))
+        raise _of_one_class(place, cases, ", ".join(present), columns)
     return cases
 
 
-def _of_one_class(place: Path, cases: Cases, name: str) -> InputRefused:
+def _of_one_class(place: Path, cases: Cases, name: str, columns: Sequence[str]) -> InputRefused:
     missing = f"{len(cases.missing)} files are missing, the first: {cases.missing[0]}. That leaves " \
         if cases.missing else ""
     left = "".join(f"; {note}" for note in cases.notes if "left out" in note)
     if not cases.classes:
-        held = f"; it has {', '.join(map(str, cases.rows[0].extras))}" if cases.rows else ""
-        return InputRefused(f"{place}: nothing says of which class an image is: expected a column 'label', or yours by "
-                            f"name: data.options.label_column{held}. For a network of several findings with a column "
-                            "each, name them: model.findings")
+        held = f"; it has {', '.join(columns)}" if columns else ""
+        return NoClasses(f"{place}: nothing says of which class an image is: expected a column 'label', or yours by "
+                         f"name: data.options.label_column{held}")
     inner = [folder for folder in entries(place / name) if is_folder(folder)] if is_folder(place / name) else []
     deeper = f"; if its sub-folders are the classes, give {place / name}" if len(inner) > 1 else ""
     return InputRefused(f"{place}: {missing}{len(cases)} labelled images of one class only ({name or 'none'}); a "

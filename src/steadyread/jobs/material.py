@@ -25,7 +25,7 @@ from steadyread.cases import (
 from steadyread.cases import fold as folded
 from steadyread.cases.opening import recognised
 from steadyread.cases.readable import readable
-from steadyread.errors import InputRefused, UsageError
+from steadyread.errors import InputRefused, NoClasses, UsageError
 from steadyread.files import file_or_folder
 from steadyread.jobs.cards import refuse_unstated, settings_of
 from steadyread.jobs.ready import first_readable, ready_for
@@ -300,7 +300,13 @@ def _opened(study: Study, usual: Mapping[str, Any]) -> tuple[str, Cases]:
         with suppress(InputRefused):     # said when it is opened
             taken = (READERS[layout] if layout is not None and layout in READERS else recognised(path, options)).options
             options = {key: value for key, value in usual.items() if key in taken} | options
-    cases = open_cases(path, layout, bool(study.model.findings), **options)
+    try:
+        cases = open_cases(path, layout, bool(study.model.findings), **options)
+    except NoClasses as problem:
+        if study.model.weights is None:
+            raise
+        raise NoClasses(f"{problem}. For a network of several findings with a column each, name them: "
+                        "model.findings") from problem
     return layout or recognised(path, study.data.options).name, cases
 
 

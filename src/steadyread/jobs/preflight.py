@@ -62,8 +62,7 @@ def check_study(study: Study, progress: Progress = quiet) -> dict[str, Any]:
         UsageError, InputRefused: something is not there or cannot be used, or there is no trained network.
     """
     if study.sets or study.model.weights is None:
-        raise UsageError("check looks at one given network: give --model FILE, or --weights FILE (model.weights), and "
-                         "one data set")
+        raise UsageError("check looks at one given network: give --model FILE, or --weights FILE, and one data set")
     refuse_absent(study)
     study, left = of_labelled(with_findings(study))
     device_of(study)

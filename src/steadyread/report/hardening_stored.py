@@ -15,7 +15,7 @@ from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.contrasts import UNKNOWN
 from steadyread.metrics.hardened import BEFORE, Hardened, Hardenings
 from steadyread.metrics.hardening import compared, headline
-from steadyread.metrics.plan import bounds_of, exact_up_to, part_of
+from steadyread.metrics.plan import bounds_of, exact_up_to, part_of, section
 from steadyread.metrics.reads import Reads
 from steadyread.metrics.robustness import median_flip
 from steadyread.metrics.summary import judged_by, tabled_sizes
@@ -92,11 +92,12 @@ def hardening_summary(plain: Run, hardened: Sequence[Hardened], seed: int = 0) -
     found = _compared(plain_side(plain), main, sizes, seed)
     row = headline(found["rows"], epsilon) if found else None
     findings = _new_findings(plain, main)
+    unit = "patient" if section(plain.plan, "data").get("patients_known") else "image"
     doubt = partly_said(main.training) + doubt_said(_doubts(main))
     return {"compared": found, "training": main.training, "epsilon": _size(epsilon, bounds),
             "at": row.size if row else None, "headline": row, "failed": failure(main.training, found),
-            "short": hardening_short(found, main.training, epsilon) + doubt,
-            "verdict": hardening_verdict(found, main.training, epsilon) + doubt,
+            "short": hardening_short(found, main.training, epsilon, unit) + doubt,
+            "verdict": hardening_verdict(found, main.training, epsilon, unit) + doubt,
             "medians": {"before": _median(plain.reads, bounds, seed), "after": _median(main.reads, bounds, seed)},
             "findings": findings,
             "others": sorted((_other(main, other, row.size if row else None, bounds, seed)

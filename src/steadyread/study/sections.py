@@ -195,7 +195,8 @@ class Study(Section):
     beside: Paper | None = None     # the paper that the study repeats, whose printed tables stand in the report
     # where the finished run is kept beside a team's others, such as "mlflow"
     track: Annotated[tuple[TrackerName, ...], BeforeValidator(lambda stated: (stated,) if isinstance(stated, str)
-                                                              else stated)] = ()
+                                                              else stated),
+                     AfterValidator(lambda names: tuple(dict.fromkeys(names)))] = ()
     sets: Mapping[str, "Study"] = Field(default={}, exclude=True)
     equal: Mapping[str, "Study"] = Field(default={}, exclude=True)
 

@@ -95,9 +95,10 @@ def failure(training: Mapping[str, Any] | None, found: Pairs | None) -> str | No
 
 
 def hardening_verdict(found: Pairs | None, training: Mapping[str, Any] | None,
-                      epsilon: float | None = None) -> str:
-    """What hardening did to accuracy under attack, clean accuracy and smallest flips, each in a sentence."""
-    first = hardening_short(found, training, epsilon)
+                      epsilon: float | None = None, unit: str = "patient") -> str:
+    """What hardening did to accuracy under attack, clean accuracy and smallest flips, each in a sentence; `unit` is
+    what intervals go over."""
+    first = hardening_short(found, training, epsilon, unit)
     if found is None or failure(training, found) or (training and training.get("chosen_epoch") == 0):
         return first
     clean = clean_said(found["clean"])
@@ -106,7 +107,7 @@ def hardening_verdict(found: Pairs | None, training: Mapping[str, Any] | None,
 
 
 def hardening_short(found: Pairs | None, training: Mapping[str, Any] | None,
-                    epsilon: float | None = None) -> str:
+                    epsilon: float | None = None, unit: str = "patient") -> str:
     """The first sentence of `hardening_verdict`: the accuracy under attack, or why there is no gain."""
     failed = failure(training, found)
     if failed or found is None:
@@ -115,10 +116,10 @@ def hardening_short(found: Pairs | None, training: Mapping[str, Any] | None,
         return ("No epoch of the hardening was better on the validation images than the network it started from, "
                 "which was kept: there is no gain.")
     row = headline(found["rows"], epsilon)
-    return under_attack(row, found["patients"]) if row else clean_said(found["clean"])
+    return under_attack(row, counted(found["patients"], unit)) if row else clean_said(found["clean"])
 
 
-def under_attack(row: Compared, patients: int) -> str:
+def under_attack(row: Compared, patients: str) -> str:
     """The accuracy under attack at one size, before and after, over so many patients."""
     merged, size = row.contrast, sized(row)
     before, after = percent(merged.before.value), percent(merged.after.value)
@@ -126,8 +127,7 @@ def under_attack(row: Compared, patients: int) -> str:
     same = (f"Under {size} no image is read right, neither before hardening nor after it." if merged.before.value == 0
             else f"Hardening changed nothing here: under {size} the very same images are read right after as before "
                  f"({before}).")
-    return steadier_said("Hardening", way_of(merged), reads, _told(merged), same,
-                         counted(patients, "patient"))
+    return steadier_said("Hardening", way_of(merged), reads, _told(merged), same, patients)
 
 
 def sized(row: Compared) -> str:

@@ -12,9 +12,10 @@ EXACT, MERGED = "Smallest flip, found", "Merged from fixed sizes"    # rows of a
 _ALWAYS = ("smallest_flip", "margin", "entropy", "random")
 
 
-def comparison(triage: Mapping[str, Any]) -> str:
-    """Whether the smallest flip and each further score of the run beat the margin, and whether the search pays."""
-    return " ".join(filter(None, [_flip_beside_margin(triage), _flip_beside_gradient(triage),
+def comparison(triage: Mapping[str, Any], patients_known: bool = True) -> str:
+    """Whether the smallest flip and each further score of the run beat the margin, and whether the search pays; over
+    images where no patients are known."""
+    return " ".join(filter(None, [_flip_beside_margin(triage, patients_known), _flip_beside_gradient(triage),
                                   _further_beside_margin(triage)]))
 
 
@@ -33,8 +34,9 @@ def _flip_beside_gradient(triage: Mapping[str, Any]) -> str:
     return f"{told}the search does not sort right from wrong better than that (difference {interval})."
 
 
-def margin_said(triage: Mapping[str, Any]) -> str:
+def margin_said(triage: Mapping[str, Any], patients_known: bool = True) -> str:
     """Whether the smallest flip sorts right from wrong better than the margin, in a sentence without numbers."""
+    unit = "patient" if patients_known else "image"
     if not any(row["against"] == "margin" for row in triage["differences"]):
         return "The smallest flip was not searched on these images, so it cannot be set against the margin."
     if triage["accuracy"].value in (0, 1):
@@ -43,24 +45,25 @@ def margin_said(triage: Mapping[str, Any]) -> str:
     return {"unflipped": "No read was flipped at any size that was searched, so the smallest flip orders none of them "
             "and cannot be set against the margin.",
             None: "Whether the smallest flip sorts right from wrong better than the margin cannot be told from "
-            f"{counted(triage['patients'], 'patient')}.",
+            f"{counted(triage['patients'], unit)}.",
             "yes": "The smallest flip sorts right from wrong better than the margin does.",
             "no": "The smallest flip sorts right from wrong worse than the margin, which costs nothing.",
             "alike": "There is no detectable difference between the smallest flip and the margin, which costs nothing."
             }[triage["beats_margin"]]
 
 
-def _flip_beside_margin(triage: Mapping[str, Any]) -> str:
+def _flip_beside_margin(triage: Mapping[str, Any], patients_known: bool) -> str:
     """The same with the areas and their difference, where they are compared."""
-    said = margin_said(triage)
+    said = margin_said(triage, patients_known)
     difference = next((row for row in triage["differences"] if row["against"] == "margin"), None)
     if difference is None or triage["accuracy"].value in (0, 1) or triage["beats_margin"] in (None, "unflipped"):
         return said
     areas = {row["score"]: row["area"].value for row in triage["rows"]}
+    units = "patients" if patients_known else "images"
     interval = difference["area"]
     return (f"{said.removesuffix('.')}: area under risk-coverage {areas['smallest_flip']:.4f} against "
             f"{areas['margin']:.4f} (lower is better), difference {_signed(interval.value)}, 95 % interval "
-            f"{_signed(interval.low)} to {_signed(interval.high)} over the same resampled patients.")
+            f"{_signed(interval.low)} to {_signed(interval.high)} over the same resampled {units}.")
 
 
 def _further_beside_margin(triage: Mapping[str, Any]) -> str:
@@ -101,5 +104,6 @@ def with_words(summary: dict[str, Any]) -> dict[str, Any]:
     """The summary of a run with what is said of it: the verdict, and how the scores of triage compare."""
     queries = queries_of(summary["passes"])
     asked = {} if queries is None else {"black_box": f"black box, {queries:,.0f} queries a read"}
-    return summary | {"triage": summary["triage"] | {"comparison": comparison(summary["triage"])},
+    return summary | {"triage": summary["triage"] | {"comparison": comparison(
+        summary["triage"], bool(summary["data"]["patients_known"]))},
                       "verdict": answer(summary).sentence, **asked}

@@ -32,7 +32,7 @@ def triage(plain: Plain) -> Iterator[Item]:
     if plain.referral is None:
         yield Text("No reads with a label to sort.")
         return
-    yield Text(margin_said(found))
+    yield Text(margin_said(found, bool(plain.summary["data"]["patients_known"])))
     yield Threshold(plain.referral, tuple(_first(plain.referral)))
     yield from _guarantees(plain)
     yield Fold("How the scores compare", (
