@@ -335,8 +335,7 @@ class Assessment:
         return own if own.cells and len(list(last.networks())) > 1 else last
 
     def triage(self, withhold: float | None = None) -> Frame:
-        """Which share of the errors each score would have a human catch, withholding so many of the reads; of several
-        data sets in each.
+        """Which share of the errors each score would have a human catch, withholding so many of the reads (of each set).
 
         Raises:
             UsageError: of several networks without the plain one.
@@ -344,9 +343,8 @@ class Assessment:
         """
         held = [name for name in self.opened.settings.get("sets") or () if self.opened.select(set=name).cells]
         if len(held) > 1:
-            found_each = {name: self.select(set=name).triage(withhold) for name in held}
-            rows = [{"set": name, **row} for name, each in found_each.items() for row in each]
-            return frame(("set", *next(iter(found_each.values())).columns), rows, ("set", "score", *_TRIAGED))
+            rows = [{"set": name, **row} for name in held for row in self.select(set=name).triage(withhold)]
+            return frame(tuple(rows[0]), rows, ("set", "score", *_TRIAGED))
         cells = self.opened.cells
         found = triage_run(cells[0].folder if len(cells) == 1 else self._place(), withhold, self.seed)
         rows = [{"score": row["score"], **{name: row[name]["value"] for name in _TRIAGED},
