@@ -335,7 +335,7 @@ class Assessment:
         return own if own.cells and len(list(last.networks())) > 1 else last
 
     def triage(self, withhold: float | None = None) -> Frame:
-        """Which share of the errors each score would have a human catch, withholding so many of the reads (of each set).
+        """Which share of the errors each score would have a human catch, withholding so many reads (of each set).
 
         Raises:
             UsageError: of several networks without the plain one.
