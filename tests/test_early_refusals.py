@@ -89,7 +89,7 @@ def test_messages_name_the_flag_of_the_command_and_the_key_of_a_study(there: Pat
     (there / "own.toml").write_text("[data]\npath = 'images'\n[model]\nname = 'networks:linear'\n"
                                     "weights = 'linear.pt'\n")
     asked = steadyread("run", "own.toml")
-    assert "give model.bounds LO,HI, model.output HEAD (and model.normalise, where" in asked.err
+    assert "give model.bounds LO,HI (0,255 is the range of these images), model.output HEAD (logit" in asked.err
     assert "--" not in asked.err
 
 
