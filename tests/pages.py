@@ -64,6 +64,11 @@ class Page(HTMLParser):
         return {tag for tag, _ in self.tags}
 
 
+def unscripted(text: str) -> str:
+    """A page without its scripts and their data."""
+    return re.sub(r"<script\b.*?</script>", "", text, flags=re.DOTALL)
+
+
 def run_by_hash(page: Page) -> None:
     """Every script of the page is one of ours, which the policy names by its hash; a name that a user gave is none."""
     assert page.policy.startswith("default-src 'none'; ")
@@ -86,7 +91,7 @@ def refuse_outside(text: str) -> Page:
             assert (attributes.get(name) or "#").startswith(("#", "data:image/png;base64,", "https://doi.org/10."))
     names = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(names) == len(set(names))
-    shown = re.sub(r"<script\b.*?</script>", "", text, flags=re.DOTALL)
+    shown = unscripted(text)
     assert not re.search(r"url\((?!#|data:font/woff2;base64,)", shown)
     assert "@import" not in shown
     return page
