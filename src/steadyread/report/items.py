@@ -8,9 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadyread.findings import remedied, titled
+from steadyread.report.case_data import CASE_DATA
 from steadyread.report.inline import data_uri
 from steadyread.report.referral import Referral
-from steadyread.report.scripts import COPY, HANDLE, TRIAGE, Block, Script
+from steadyread.report.scripts import CASES, COPY, HANDLE, TRIAGE, Block, Script
 from steadyread.report.table import Table
 
 
@@ -198,8 +199,27 @@ class Lead:
         return (HANDLE,) if self.handle else ()
 
 
-Item = (Lead | Text | Heading | Terms | Cards | Notes | Figure | Strips | Listing | Table | Fold | Grid | Command
-        | Threshold)
+@dataclass(frozen=True, eq=False)
+class CaseBrowser:
+    """Every case to look at: chips, scatter, list and viewer, which scripts draw from the `block` of `case_data`; where
+    scripts are off, and in print, the `items`."""
+
+    block: Mapping[str, Any]
+    items: "tuple[Item, ...]"
+
+    @property
+    def scripts(self) -> tuple[Script, ...]:
+        """Those of the browser, in their order."""
+        return CASES
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """The cases."""
+        return (Block(CASE_DATA, self.block),)
+
+
+Item = (CaseBrowser | Lead | Text | Heading | Terms | Cards | Notes | Figure | Strips | Listing | Table | Fold | Grid
+        | Command | Threshold)
 
 
 def grid(*groups: "Item | Sequence[Item]", tone: str = "figures") -> Grid:

@@ -17,6 +17,7 @@ from steadyread.report.inline import Inline, LiveCharts, colours, face
 from steadyread.report.items import (
     Card,
     Cards,
+    CaseBrowser,
     Command,
     Figure,
     Fold,
@@ -38,7 +39,7 @@ from steadyread.report.table import Table
 from steadyread.words import glossary
 
 Drawn = Mapping[str, Inline]   # by the figure's name
-STYLES = ("report.css", "answer.css", "detail.css")      # joined in this order
+STYLES = ("report.css", "answer.css", "detail.css", "browser/cases.css")      # joined in this order
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,7 @@ def anchor(title: object) -> str:
 def _within(items: Iterable[Item]) -> Iterator[Item]:
     for item in items:
         yield item
-        if isinstance(item, Fold | Lead | Threshold):
+        if isinstance(item, CaseBrowser | Fold | Lead | Threshold):
             yield from _within(item.items)
         elif isinstance(item, Grid):
             for group in item.groups:
@@ -188,8 +189,8 @@ def _folded(fold: Fold) -> Iterator[str]:
         yield from _markdown(each)
 
 
-def _in_place(threshold: Threshold) -> Iterator[str]:
-    for each in threshold.items:
+def _in_place(item: CaseBrowser | Threshold) -> Iterator[str]:
+    for each in item.items:
         yield from _markdown(each)
 
 
@@ -217,7 +218,7 @@ def _note(note: Note) -> str:
 
 # Charts and images are not in Markdown.
 _MARKDOWN: dict[type[Any], Callable[[Any], Iterable[str]]] = {
-    Lead: _first, Table: lambda item: item.markdown(), Fold: _folded, Grid: _side_by_side,
+    Lead: _first, CaseBrowser: _in_place, Table: lambda item: item.markdown(), Fold: _folded, Grid: _side_by_side,
     Text: lambda item: (marks.markdown(item.words), "") if item.words else (),
     Heading: lambda item: (f"### {marks.markdown(item.words)}", ""),
     Terms: lambda item: (*(f"- **{marks.markdown(term)}**: {marks.markdown(words)}" for term, words in item.pairs), ""),

@@ -93,7 +93,8 @@
     said.textContent = `${words}of ${by.referred[at] ? "the others" : "all reads"} ${percent(value || 0)} are wrong${within}.`;
     range.setAttribute("aria-valuetext", `${share} of the reads`);
     fillList();
-    document.dispatchEvent(new CustomEvent("steadyread:threshold", {detail: {score: by.score, threshold: by.threshold[at]}}));
+    document.dispatchEvent(new CustomEvent("steadyread:threshold", {detail: {
+      score: by.title, threshold: by.says[at], ids: referred().map((read) => data.reads.case[read])}}));
   }
 
   function fillList() {
