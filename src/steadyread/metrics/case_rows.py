@@ -81,5 +81,10 @@ def _sizes(reads: Reads) -> Floats:
 
 
 def _doses(reads: Reads, part: str) -> Floats:
+    """The dose of each read (n, f) below which half of its draws change it: the highest dose tried where that one does
+    already, NaN where not even the lowest does."""
     moments = moments_of(reads, part)
-    return np.full(reads.there.shape, np.nan) if moments is None else moments.critical(HALF)
+    if moments is None:
+        return np.full(reads.there.shape, np.nan)
+    critical = moments.critical(HALF)
+    return np.where(critical > 0, np.minimum(critical, moments.doses[-1]), np.nan)

@@ -11,7 +11,7 @@ from steadyread.report.section import CASES, section
 from steadyread.report.table import Column, Form, Row, Table
 from steadyread.words.numbers import NONE, digits, percent
 
-_FIRST = 12      # rows of the table that stands in for the list
+_FIRST, _LEAST = 12, 4      # rows of the tables that stand in for the list, and of each where there are several
 _TITLES = ("Case", "Truth", "Read as", "Sure")
 
 
@@ -22,13 +22,14 @@ def cases(shown: ShownCases) -> Iterator[Item]:
         return
     yield Text("Every read, by how sure the network is and how little it takes to change it. "
                "Low and to the right: sure, and easily flipped.")
-    yield CaseBrowser(shown.as_json(), tuple(_first(block) for block in shown.blocks if len(block.id)))
+    yield CaseBrowser(shown.as_json(), tuple(
+        _first(block, max(_LEAST, _FIRST // len(shown.blocks))) for block in shown.blocks if len(block.id)))
     yield Text(" ".join(filter(None, (shown.contains, shown.missing))), "note")
 
 
-def _first(block: CaseData) -> Table:
+def _first(block: CaseData, most: int) -> Table:
     """The cases that flip most easily, which stand first."""
-    count, total = min(_FIRST, len(block.id)), f"{block.total:,} cases"
+    count, total = min(most, len(block.id)), f"{block.total:,} cases"
     which = (f"The {count} of {total} that flip most easily" if count < block.total
              else f"All {total}, the easiest to flip first")
     where = f" in {block.set}" if block.set else ""
