@@ -159,11 +159,12 @@ def _bars(out: TextIO) -> Iterator["Bars"]:
 
 
 def _drawn(task: "Task", out: TextIO) -> str:
-    """A bar as one line: the label, cut where there is no room, how many are done, the time left."""
-    screen, total = screen_of(out), int(task.total or 1)
+    """A bar as one line: the label, cut where there is no room, how many are done, the time left, or so far."""
+    screen, total, elapsed = screen_of(out), int(task.total or 1), task.elapsed or 0.0
     count = f" {int(task.completed)}/{total}" if total > 1 else ""
-    left = f" {duration(task.time_remaining)} left" if task.time_remaining else ""
-    behind = f" {screen.bar(task.completed / total, 12)}{count}{left}" if total > 1 else " ..."
+    left = f" {duration(task.time_remaining)} left" if task.time_remaining else (
+        f" {duration(elapsed)}" if elapsed >= 1 else "")
+    behind = f" {screen.bar(task.completed / total, 12)}{count}{left}" if total > 1 else f" ...{left}"
     room = (screen.width or 80) - 1 - len(behind)
     label = task.description if len(task.description) <= room else f"{task.description[:room - 1]}…"
     return f"{label}{behind}"

@@ -212,7 +212,7 @@ def _key_figures(rows: Sequence[Found]) -> Iterator[str]:
 
 def _next(found: Found) -> str:
     """The command to go on with: a network that was not hardened is, else the reads for a human are listed."""
-    if "folder" not in found or "sets" in found or found.get("first_look"):
+    if "folder" not in found or "sets" in found or found.get("first_look") or found.get("invalid"):
         return ""
     folder = shlex.quote(found["folder"])
     if not found.get("hardening"):
