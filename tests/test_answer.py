@@ -19,10 +19,13 @@ from steadyread.errors import InputRefused
 from steadyread.findings import VALIDITY
 from steadyread.jobs.image_noise import DRAWS, noise_sd, write_image_noise
 from steadyread.metrics.image_noise import image_noise
+from steadyread.metrics.intervals import Estimate
 from steadyread.report import write_report
 from steadyread.report.run import told_of
+from steadyread.report.several import several_chart
 from steadyread.report.shareable import AS_IT_IS
 from steadyread.units import number_of
+from steadyread.words.answer import answer
 
 SD = 12.0
 
@@ -161,3 +164,35 @@ def test_noise_of_other_images_says_nothing_of_these(tmp_path: Path) -> None:
     assert twice is not None
     assert twice.sd == 13.0
     assert number_of(twice.as_json(reads.bounds)["sd"]) == 13.0
+
+
+def across(*rows: dict[str, Any], kind: str = "set") -> dict[str, Any]:
+    plain = {"place": "here", "after": None, "unit": "HU", "range": 1400.0, "noise": None, "way": None, "invalid": []}
+    return {"kind": kind, "checks": {"ok": 3, "error": 0, "warning": 0}, "rows": [
+        plain | {"title": f"set {at}"} | row | {"median": Estimate(row["median"], 1.0, 9.0, 40)}
+        for at, row in enumerate(rows)]}
+
+
+def test_over_several_the_smallest_is_by_noise_where_all_is_known_and_hardening_is_counted_once() -> None:
+    two = ({"median": 4.0, "noise": 2.0, "way": "alike"}, {"median": 6.0, "noise": 20.0, "way": "better"})
+    told = answer({"across": across(*two)})
+    assert told.sentence == "Half of the correct reads in set 1 flip under changes of 6.0 HU, the smallest of all sets."
+    assert told.context.endswith("Hardening made the reads steadier in 1 of 2 sets.")
+    told = answer({"across": across(*(row | {"noise": None} for row in two), kind="finding")})
+    assert told.sentence.startswith("Half of the correct reads of set 0 flip under changes of 4.0 HU")
+    failed = {"invalid": [{"check": "zero gradients", "message": "of 48", "severity": "error"}]}
+    told = answer({"across": across(two[0] | failed, two[1])})
+    assert "in set 1" in told.sentence
+    assert told.context.startswith("No valid result in set 0: “zero gradients” failed.")
+    assert not answer({"across": across(two[0] | failed, two[1] | failed)}).valid
+    assert answer({"across": across({"median": math.inf}, {"median": None})}).number == ""
+
+
+def test_every_row_of_several_leads_to_its_part_of_the_page() -> None:
+    drawn = several_chart(across({"median": 4.0, "after": Estimate(8.0, 7.0, 9.0, 40), "place": "set-a"},
+                                 {"median": math.inf, "place": "set-b"}))
+    assert drawn is not None
+    assert set(re.findall(r'xlink:href="([^"]*)"', drawn.svg())) == {"#set-a", "#set-b"}
+    assert "half never flipped" in drawn.svg()
+    nothing = across({"median": None}, {"median": None})
+    assert several_chart({**nothing, "rows": [row | {"median": Estimate(None)} for row in nothing["rows"]]}) is None

@@ -137,7 +137,8 @@ def test_the_page_needs_nothing_from_outside_and_its_tables_scroll(whole: Path) 
 
 def test_what_is_written_beside_the_page(whole: Path) -> None:
     drawn = {path.stem for path in (whole / "figures").glob("*.svg")}
-    assert drawn == {"fig1", "fig2_label", "fig2_prediction", "fig3", "gains", "scores", "steadiness_of_range"}
+    assert drawn == {"fig1", "fig2_label", "fig2_prediction", "fig3", "gains", "rows", "scores",
+                     "steadiness_of_range"}
     assert drawn == {path.stem for path in (whole / "figures").glob("*.png")}
     assert unscripted((whole / "report.html").read_text()).count("<svg") == len(drawn) - 1
     found = json.loads((whole / "summary.json").read_text())
@@ -171,7 +172,7 @@ def test_every_table_of_the_markdown_is_whole(five: tuple[dict[str, Any], str, s
     ({"lung_ct": Made(training={"failed": "every epoch read one class only"}, validation=False, **SMALL)},
      "Every epoch read one class only. No gain is", "Hardening made"),
     ({"lung_ct": Made(images=8, patients=8, hardened=0.02), "mnist": Made(0.05, 10, images=8, patients=8)},
-     "Too few patients tell what hardening did", "Hardening made"),
+     "Too few patients tell what hardening did", "steadier in lung ct"),
     ({"lung_ct": Made(hardened=None, equal=None, against=("label",), synthetic=True, attacked=False, **SMALL)},
      "Against the label", "Does hardening help?"),
 ])

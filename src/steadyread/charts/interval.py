@@ -32,6 +32,7 @@ class Interval:
     beside: tuple[float, ...] = ()
     words: str = ""
     plain: bool = False
+    link: str = ""               # where its name leads
 
 
 def interval(rows: Sequence[Interval], x: Axis, rules: Sequence[Rule] = (), ways: tuple[str, str] | None = None,
@@ -54,8 +55,10 @@ def interval(rows: Sequence[Interval], x: Axis, rules: Sequence[Rule] = (), ways
         x=x.channel("x"), y=_hidden(y), **columns(text="text:N")))
     tables["zone"] = [{"x": ends[0], "y": 0}]
     if named:
-        layers += _name_layers(y)
-        tables |= {"names": [{"y": at, "text": _cut(name)} for (_, name), at in lines.items()],
+        links = {row.name: row.link for row in rows if row.link}
+        layers += _name_layers(y, bool(links))
+        tables |= {"names": [{"y": at, "text": _cut(name), **({"href": links[name]} if name in links else {})}
+                             for (_, name), at in lines.items()],
                    "headings": [{"y": at, "text": _cut(name)} for name, at in headings.items()]}
     if ways:
         layers += _way_layers(x, y)
@@ -98,7 +101,8 @@ def _tables(rows: Sequence[Interval], lines: dict[tuple[str, str], int], ends: t
             tables["marks"].append({"series": _full(row), "x": _within(row.value, ends), "y": y, "low": row.low,
                                     "high": row.high, **mark_columns(look, row.hollow)})
             if row.words:
-                tables["behind"].append({"x": _within(row.value, ends), "y": y, "text": row.words})
+                tables["behind"].append({"x": max(_within(end, ends) for end in (row.value, row.high or row.value)),
+                                         "y": y, "text": row.words})
     for mark in tables["marks"]:
         mark |= {side: None for side in ("low", "high") if not np.isfinite(mark.get(side) or 0)}
     return tables
@@ -118,12 +122,13 @@ def _hidden(y: Axis) -> object:
     return alt.Y("y:Q", axis=None, scale=alt.Scale(domain=list(y.domain or ()), nice=False, zero=False))
 
 
-def _name_layers(y: Axis) -> list[object]:
+def _name_layers(y: Axis, linked: bool) -> list[object]:
     import altair as alt
 
     pixel: Any = alt.XValue      # untyped in altair
     return [layer(name).mark_text(align="right", baseline="middle", fontSize=11, fontWeight=weight).encode(
-        x=pixel(-9), y=_hidden(y), **columns(text="text:N"))
+        x=pixel(-9), y=_hidden(y),
+        **columns(text="text:N", **({"href": "href:N"} if linked and name == "names" else {})))
         for name, weight in (("names", "normal"), ("headings", "bold"))]
 
 

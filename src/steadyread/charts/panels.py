@@ -23,6 +23,7 @@ _VEGA_LITE = "6.4"
 _TAG, _LIVE = re.compile(r"<[^<>]*>"), re.compile(r' (?:class|role|pointer-events|aria-[a-z]+)="[^"]*"')
 ROW: dict[str, str] = {"content": "data"}     # where pointed at, a live mark says what its row holds
 REACHED: dict[str, Any] = {"size": 200, "opacity": 0, "tooltip": ROW}     # a mark that is only there to be pointed at
+_BASE = "https://vega.github.io/vega-datasets/#"     # which vl-convert sets before a link within the page
 _CLIP = re.compile(r'(\bid="|url\(#)(clip\d+)')
 
 
@@ -166,7 +167,7 @@ class Chart:
 def _settled(svg: str) -> str:
     """A drawing without what only a live one needs, its clips numbered from 0 whatever was drawn before."""
     numbers: dict[str, str] = {}
-    svg = _TAG.sub(lambda tag: _LIVE.sub("", tag.group()), svg)
+    svg = _TAG.sub(lambda tag: _LIVE.sub("", tag.group()), svg).replace(_BASE, "#")
     return _CLIP.sub(lambda found: found.group(1) + numbers.setdefault(found.group(2), f"clip{len(numbers)}"), svg)
 
 
@@ -272,7 +273,7 @@ def columns(**stated: str | list[str]) -> dict[str, Any]:
     import altair as alt
 
     kinds: dict[str, Any] = {"x2": alt.X2, "y2": alt.Y2, "text": alt.Text, "detail": alt.Detail, "url": alt.Url,
-                             "tooltip": alt.Tooltip}
+                             "href": alt.Href, "tooltip": alt.Tooltip}
     return {to: [kinds[to](name) for name in names] if isinstance(names, list) else kinds[to](names)
             for to, names in stated.items()}
 

@@ -1,7 +1,7 @@
 """The first screen of a page: the answer, a typical case, the curve with a handle, and five facts beside it."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -171,7 +171,7 @@ def _facts(summary: Summary) -> Iterator[Card]:
     if kept is not None and kept["accuracy"].value is not None:
         yield Card(percent(kept["withheld"].value), "referred to a human",
                    f"of the others {percent(kept['accuracy'].value)} are right, {within(kept['accuracy'], percent)}")
-    yield trust(summary["findings"])
+    yield trust(counts_of(summary["findings"]))
 
 
 def _under_change(summary: Summary) -> Iterator[Card]:
@@ -195,10 +195,15 @@ def between(flips: Summary) -> str:
     return f"95 %: {size_shown(flips['low'])} to {size_shown(flips['high'])}"
 
 
-def trust(findings: Sequence[Mapping[str, Any]]) -> Card:
+def counts_of(findings: Iterable[Mapping[str, Any]]) -> dict[str, int]:
+    """How many checks passed, and how many gave an error or a warning; notes say neither yes nor no."""
+    said = [each["severity"] for each in findings]
+    return {word: said.count(word) for word in ("ok", "error", "warning")}
+
+
+def trust(counts: Mapping[str, int]) -> Card:
     """How many of the checks that say yes or no were passed."""
-    count = {word: sum(each["severity"] == word for each in findings) for word in ("ok", "error", "warning")}
-    if not sum(count.values()):
+    if not sum(counts.values()):
         return Card("–", "no checks were run")
-    failed = [counted(count[word], word) for word in ("error", "warning") if count[word]]
-    return Card(f"{count['ok']} of {sum(count.values())}", "checks passed", ", ".join(failed) or "no warnings")
+    failed = [counted(counts[word], word) for word in ("error", "warning") if counts[word]]
+    return Card(f"{counts['ok']} of {sum(counts.values())}", "checks passed", ", ".join(failed) or "no warnings")

@@ -27,7 +27,7 @@ _SIZE = re.compile(r'(<svg\b[^>]*?)\s(?:width|height)="[^"]*"')
 _MOVED = re.compile(r"translate\(([-\d.]+),\s*([-\d.]+)\)")
 _AREA = re.compile(r"M0(?:\.5)?,0(?:\.5)?h([\d.]+)v([\d.]+)h-")
 _LEAST_SIDE = 50
-_NAMES = re.compile(r'(\bid="|href="#|url\(#)')
+_NAMES = re.compile(r'(\bid="|url\(#)')
 
 
 @dataclass(frozen=True, eq=False)

@@ -25,9 +25,10 @@ class Text:
 
 @dataclass(frozen=True)
 class Heading:
-    """A title within a section."""
+    """A title within a section; `anchor` is by which a link finds it."""
 
     words: str
+    anchor: str = ""
 
 
 GLOSSARY = "terms glossary"     # whose terms others on the page lead to

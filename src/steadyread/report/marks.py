@@ -88,6 +88,11 @@ def plain(text: object) -> str:
     return " ".join(_replaced(str(text), lambda found: found[2]).split())
 
 
+def slug(title: object) -> str:
+    """The anchor of a title: its letters and digits, with dashes between."""
+    return re.sub(r"[^0-9a-z]+", "-", plain(title).lower()).strip("-") or "section"
+
+
 def _replaced(text: str, by: Callable[[re.Match[str]], str]) -> str:
     before = ""
     while before != text:   # a mark within a mark

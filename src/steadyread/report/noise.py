@@ -19,7 +19,7 @@ from steadyread.metrics.plan import class_names
 from steadyread.metrics.reads import KNOWN, PARTS, RANDOM, Reads
 from steadyread.metrics.seeing import summarise_seeing
 from steadyread.metrics.validity import invalidating
-from steadyread.report.answer import lead, trust, typical_noise
+from steadyread.report.answer import counts_of, lead, trust, typical_noise
 from steadyread.report.cards import estimated, within
 from steadyread.report.drawings import Drawing
 from steadyread.report.hardening_drawings import noise_hardening_drawings
@@ -226,7 +226,7 @@ def head(noise: Noise) -> Iterator[Item]:
     s = noise.summary
     shown = typical_noise(noise.examples, noise.window, (noise.class_name(0), noise.class_name(1)))
     yield lead(words.noise_answer(s), " · ".join(_kicker(noise)), [shown] if shown else [], "doses")
-    yield Cards((*noise_cards(noise), trust(s["findings"])), "facts")
+    yield Cards((*noise_cards(noise), trust(counts_of(s["findings"]))), "facts")
     yield from _hardened(s)
     if s["synthetic"]:
         yield Text(f"{bold('SYNTHETIC')} The images are made by a computer, not taken of patients. Nothing here says "

@@ -1,6 +1,5 @@
 """One self-contained page of sections: no network, light and dark, whole without scripts, and it prints."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -53,7 +52,7 @@ class Passage:
     @property
     def anchor(self) -> str:
         """By which a link finds it."""
-        return anchor(self.title)
+        return marks.slug(self.title)
 
     @property
     def titled(self) -> bool:
@@ -161,11 +160,6 @@ def written(subjects: Sequence[object]) -> tuple[Passage, ...]:
 def chips_of(summary: Mapping[str, Any]) -> tuple[Chip, ...]:
     """What a reader must not lose sight of on any screen."""
     return (SYNTHETIC,) if summary["synthetic"] else ()
-
-
-def anchor(title: object) -> str:
-    """The anchor of a title: its letters and digits, with dashes between."""
-    return re.sub(r"[^0-9a-z]+", "-", marks.plain(title).lower()).strip("-") or "section"
 
 
 def _within(items: Iterable[Item]) -> Iterator[Item]:

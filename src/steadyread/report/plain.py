@@ -16,6 +16,7 @@ from steadyread.report.hardening_stored import hardening_summary, read_hardening
 from steadyread.report.items import Item, Text, notes
 from steadyread.report.marks import bold
 from steadyread.report.referral import Referral, referral_of
+from steadyread.report.several import several_chart, several_facts, several_lead
 from steadyread.report.shareable import Shareable
 from steadyread.report.stored import Run
 from steadyread.units import Bounds
@@ -75,10 +76,13 @@ class Plain:
         return {str(self.summary["name"] or self.summary["data"]["name"]): (self.run, self.summary)}
 
 
-def plain_of(run: Run, shared: Shareable, seed: int = 0) -> Plain:
-    """A run under changes of any pixels, with its hardenings where its folder has any."""
+def plain_of(run: Run, shared: Shareable, seed: int = 0, across: Mapping[str, Any] | None = None) -> Plain:
+    """A run under changes of any pixels, with its hardenings where its folder has any; `across` is what several
+    networks of it come to beside each other."""
     hardened = tuple(read_hardenings(run.folder, shared))
     counted_up = summarise(run.table, run.plan, run.findings, run.training, seed) | {"invalid": run.invalid}
+    if across is not None:
+        counted_up["across"] = across
     noise = image_noise(run.image_noise, run.reads, run.plan, seed) if run.image_noise else None
     if noise is not None:
         counted_up["image_noise"] = noise.as_json(run.bounds)
@@ -92,8 +96,10 @@ def plain_of(run: Run, shared: Shareable, seed: int = 0) -> Plain:
 def drawings_of(plain: Plain) -> dict[str, Drawing]:
     """Its charts by name."""
     charts = drawings(plain.run.reads, plain.summary, plain.run.examples, plain.bounds)
-    if drawn := first_curve(plain):
-        charts[ANSWER] = drawn[0]
+    across = plain.summary.get("across")
+    first = several_chart(across) if across else (first_curve(plain) or [None])[0]
+    if first is not None:
+        charts[first.name] = first
     if plain.hardening:
         charts |= {each.name: each for each in hardening_drawings(plain.run, plain.hardened, plain.hardening)}
     return charts
@@ -102,6 +108,9 @@ def drawings_of(plain: Plain) -> dict[str, Drawing]:
 def head(plain: Plain) -> Iterator[Item]:
     """What stands above every section: what was assessed, the verdict, what hardening did, the key figures."""
     s, hardening = plain.summary, plain.hardening
+    if s.get("across"):
+        yield from _head_of_several(s)
+        return
     drawn, shown = first_curve(plain), typical(plain.run.examples, plain.bounds, s)
     yield lead(answer(s), " · ".join(_kicker(plain)), [shown] if shown else [], ANSWER, drawn[1] if drawn else None)
     yield facts(s)
@@ -109,9 +118,20 @@ def head(plain: Plain) -> Iterator[Item]:
         yield failed(hardening["failed"])
     elif hardening:
         yield Text(hardening["short"])
-    if s["synthetic"]:
+    yield from _banner(s)
+
+
+def _banner(summary: Mapping[str, Any]) -> Iterator[Item]:
+    if summary["synthetic"]:
         yield Text(f"{bold('SYNTHETIC')} The images are made by a computer, not taken of patients. Nothing here says "
                    "how the model reads real ones.", "banner")
+
+
+def _head_of_several(summary: Mapping[str, Any]) -> Iterator[Item]:
+    across, names = summary["across"], (summary["model"].get("name"), summary["data"].get("name"))
+    yield several_lead(across, " · ".join([*filter(None, names), counted(len(across["rows"]), across["kind"])]))
+    yield several_facts(across)
+    yield from _banner(summary)
 
 
 def first_curve(plain: Plain) -> tuple[Chart, Handle] | None:

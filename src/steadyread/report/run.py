@@ -13,6 +13,7 @@ from steadyread.charts import Sheet
 from steadyread.files import FIGURES, PAGE, SETTINGS, SPECTRUM, SUMMARY, TEXT
 from steadyread.metrics.reads import CT_NOISE
 from steadyread.metrics.summary import as_json
+from steadyread.metrics.validity import invalidating
 from steadyread.report import noise, plain
 from steadyread.report.cases import ShownCases, Source, shown_cases
 from steadyread.report.checklists import CHECKLIST, CHECKLIST_JSON, Runs, checklist_json
@@ -27,6 +28,7 @@ from steadyread.report.page import Drawn, Page, chips_of, written
 from steadyread.report.plain import Plain
 from steadyread.report.referral import LIST, listed
 from steadyread.report.sets import CHECKLISTS, Sets, page_of, sets_of
+from steadyread.report.several import across_of
 from steadyread.report.shareable import AS_IT_IS, Shareable, secret_of
 from steadyread.report.stored import read_network
 from steadyread.store import Cell, cells_of, open_cells
@@ -144,23 +146,26 @@ def told_of(folder: Path, shared: Shareable, seed: int = 0, images: bool = True)
         InputRefused: no records there, or a stored file that is not what it should be.
     """
     if "sets" in (records.read_object(folder / SETTINGS) or {}):
-        sets, charts = sets_of(folder, shared, seed)
-        return Told(None, None, networks_of([open_cells(folder)] if cells_of(folder) else [], seed),
-                    list(_of_sets(sets, not shared.secret)), _with(charts, images), sets, shared, images)
+        networks = networks_of([open_cells(folder)] if cells_of(folder) else [], seed)
+        sets, charts = sets_of(folder, shared, networks, seed)
+        sources = list(_of_sets(sets, not shared.secret))
+        return Told(None, None, networks, sources, _with(charts, images), sets, shared, images)
     opened = open_cells(folder)
-    cells = opened.own.cells
+    cells, networks = opened.own.cells, networks_of([opened], seed)
     stated = {CT_NOISE} if opened.settings.get("noise") or (folder / SPECTRUM).exists() else set()
     threats = _threats(cells[0]) | stated
     under_changes, under_noise, drawings = None, None, {}
     if threats != {CT_NOISE}:     # also of clean reads alone
-        under_changes = plain.plain_of(read_network(cells, folder, shared=shared), shared, seed)
+        under_changes = plain.plain_of(read_network(cells, folder, shared=shared), shared, seed, across_of(
+            networks, invalid=lambda network: [shared.finding(each) for each in invalidating(
+                network.cell.findings, network.cell.table)]))
         drawings = plain.drawings_of(under_changes)
     if CT_NOISE in threats:
         files = noise.read_noise(opened, shared)
         under_noise = noise.noise_of(files, seed, shared)
         drawings = {**noise.drawings_of(files, under_noise), **drawings}
     source = Source(opened.own, shared, dose=under_changes is None, noise=_noise_in(under_changes))
-    return Told(under_changes, under_noise, networks_of([opened], seed), [source], _with(drawings, images),
+    return Told(under_changes, under_noise, networks, [source], _with(drawings, images),
                 shared=shared, images=images)
 
 

@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
+from steadyread.metrics.across_sets import findings_of
 from steadyread.metrics.reads import CT_NOISE, ORIGINAL
 from steadyread.metrics.triage import SMALLEST_FLIP
+from steadyread.report.answer import counts_of, lead, trust
 from steadyread.report.cases import ShownCases
 from steadyread.report.checklists import Runs
 from steadyread.report.drawings import Drawing
-from steadyread.report.items import Card, Cards, Item, Note, Notes, Terms, Text
+from steadyread.report.items import Card, Cards, Fold, Item, Note, Notes, Terms, Text
 from steadyread.report.marks import bold
 from steadyread.report.networks import Networks
 from steadyread.report.page import Page, chips_of, written
@@ -18,18 +20,17 @@ from steadyread.report.papers import paper
 from steadyread.report.sets_drawings import sets_drawings
 from steadyread.report.sets_stored import StoredSets, read_sets
 from steadyread.report.sets_summary import summarise_sets
+from steadyread.report.several import ROWS, across_of, several_chart, several_lead
 from steadyread.report.shareable import Shareable
 from steadyread.store import PLAIN
 from steadyread.units import Bounds, unit_word
+from steadyread.words.answer import Answer, across_answer
 from steadyread.words.numbers import digits, percent
-from steadyread.words.sets import CLEAN, FAILED, KEPT, UNREAD, listed, outcome
+from steadyread.words.sets import OUTCOMES, listed, outcome
 
 Summary = Mapping[str, Any]
 FOOT = ("A measurement of networks, not a medical device: it must not decide on anyone's care. "
         f"[A]: {paper('A').cite}, doi:{paper('A').doi}.")
-OUTCOMES = {"better": "steadier", "worse": "less steady", "alike": "no detectable difference", "same": "unchanged",
-            "few": "too few patients", FAILED: "failed", KEPT: "start kept", UNREAD: "not assessed",
-            CLEAN: "not attacked alike"}
 CHECKLISTS = "Reporting checklists"
 
 
@@ -75,7 +76,7 @@ def fragile_rows(summary: Summary) -> list[Summary]:
     return sorted(rows, key=lambda row: (row["of_range"].value is None, row["of_range"].value or 0.0))
 
 
-def sets_of(folder: Path, shared: Shareable, seed: int = 0) -> tuple[Sets, dict[str, Drawing]]:
+def sets_of(folder: Path, shared: Shareable, networks: Networks, seed: int = 0) -> tuple[Sets, dict[str, Drawing]]:
     """A study of several data sets, and its charts by name; each set has its own pseudonyms unless it is `shared` as
     it is.
 
@@ -83,8 +84,16 @@ def sets_of(folder: Path, shared: Shareable, seed: int = 0) -> tuple[Sets, dict[
         InputRefused: no such study there, or a stored file that is not what it should be.
     """
     stored = read_sets(folder, not shared.secret, seed)
-    sets = Sets(stored, summarise_sets(stored, seed))
-    return sets, sets_drawings(stored, sets.summary)
+    summary = summarise_sets(stored, seed)
+    each = summary["sets"]
+    ways = {name: way for name, own in each.items() if (way := outcome(own)) is not None}
+    across = across_of(networks, {name: own["title"] for name, own in each.items()}, ways,
+                       lambda network: each[network.cell.data]["invalid"])
+    alone = [own["verdict"] for own in each.values()]
+    summary |= {"across": across, "verdict": across_answer(across).sentence if across else
+                " ".join(alone) or "No data set has been assessed yet."}
+    drawn = several_chart(across) if across else None
+    return Sets(stored, summary), sets_drawings(stored, summary) | ({ROWS: drawn} if drawn else {})
 
 
 def page_of(sets: Sets, networks: Networks, cases: ShownCases) -> Page:
@@ -96,22 +105,28 @@ def page_of(sets: Sets, networks: Networks, cases: ShownCases) -> Page:
 
 
 def head(sets: Sets, networks: Networks) -> Iterator[Item]:
-    """What stands above every section: the sets, those that are missing, questions with answers, key figures."""
+    """What stands above every section: the answer over all sets, those that are missing, key figures, and the questions
+    with their answers in a fold."""
     s = sets.summary
     scale = [f"scale “{s['scale']}”"] if s["scale"] else []
-    yield Text(" · ".join([s["name"] or "A study of several data sets", *scale, ", ".join(s["titles"].values())]),
-               "kicker")
+    kicker = " · ".join([s["name"] or "A study of several data sets", *scale, ", ".join(s["titles"].values())])
+    if s["across"] is not None:
+        yield several_lead(s["across"], kicker)
+    else:
+        yield lead(Answer(s["verdict"]), kicker, [])
+    if s["absent"]:
+        yield Notes(tuple(Note("error", s["titles"][name], why, tag="missing") for name, why in s["absent"].items()))
+    if sets.each:
+        checks = counts_of(row for each in sets.each.values() for row in findings_of(each))
+        yield Cards((*set_cards(s), trust(checks)), "facts")
+    yield Fold("The questions and their answers in words", (Terms((
+        *((each["question"], each["answer"]) for each in s["answers"]), *_under_noise(networks, s["titles"])),
+        "answers"),))
     if s["synthetic"]:
         named = listed([s["titles"][name] for name in s["synthetic"]])
         yield Text(f"{bold('SYNTHETIC')} The images of {named} are made by a computer, not taken of patients. "
                    f"Nothing said of {'it' if len(s['synthetic']) == 1 else 'them'} tells how a model reads "
                    "real ones.", "banner")
-    if s["absent"]:
-        yield Notes(tuple(Note("error", s["titles"][name], why, tag="missing") for name, why in s["absent"].items()))
-    yield Terms((*((each["question"], each["answer"]) for each in s["answers"]),
-                 *_under_noise(networks, s["titles"])), "answers")
-    if sets.each:
-        yield Cards(tuple(set_cards(s)))
 
 
 def _under_noise(networks: Networks, titles: Mapping[str, str]) -> Iterator[tuple[str, str]]:

@@ -27,7 +27,7 @@ def summarise_sets(stored: StoredSets, seed: int = 0) -> Told:
     `sets` have each assessed set's own summary and beside it `title`, `failed`, `equal_findings`, `size`, `hardening`
     and `hardened_at` (accuracies at the sizes of [A] Table 1 before and after hardening, both references); `absent`
     says why other sets have none. `fragility` is None where no set was run at equal conditions. `answers` are
-    sentences, and `verdict` all of them.
+    sentences.
 
     Raises:
         InputRefused: a run's stored files do not fit each other.
@@ -41,8 +41,7 @@ def summarise_sets(stored: StoredSets, seed: int = 0) -> Told:
         "synthetic": [name for name, one in sets.items() if one["synthetic"]],
         "fragility": _fragility(stored, seed), "scores": scores_by_set(sets),
         "beside": beside_of(stored)}
-    answers = sets_answers(found)
-    return found | {"answers": answers, "verdict": " ".join(each["answer"] for each in answers)}
+    return found | {"answers": sets_answers(found)}
 
 
 def _of_set(one: StoredSet, plain: Plain, seed: int) -> Told:

@@ -10,6 +10,7 @@ from steadyread.units import number_of, unit_word
 from steadyread.words.numbers import attack_name, digits, percent, show_size_json
 
 Summary = Mapping[str, Any]
+_UNTOLD = {"few", "unread", "clean"}     # of what became of hardening: nothing that can be told
 _FULL = 0.95      # a ratio from which on a change is no longer called smaller than the noise
 
 
@@ -26,7 +27,9 @@ class Answer:
 
 
 def answer(summary: Summary) -> Answer:
-    """The answer of a run under changes of any pixels."""
+    """The answer of a run under changes of any pixels; of several sets, findings or networks over all of them."""
+    if summary.get("across"):
+        return across_answer(summary["across"])
     if summary.get("invalid"):
         return no_answer(summary["invalid"])
     if not summary["images"]:
@@ -52,6 +55,47 @@ def no_answer(failed: Sequence[Mapping[str, Any]]) -> Answer:
     context = f"{str(first['message']).rstrip('.')}. {first.get('remedy') or ''}".strip()
     return Answer(f"No valid result: “{first['check']}”{more} failed.", context=context[0].upper() + context[1:],
                   valid=False)
+
+
+def across_answer(across: Summary) -> Answer:
+    """The answer over several data sets, findings or networks, as `report.several.across_of` has them."""
+    failed = [row for row in across["rows"] if row["invalid"]]
+    if len(failed) == len(across["rows"]):
+        return no_answer([each for row in failed for each in row["invalid"]])
+    rows, kind = nearest_flips(across), str(across["kind"])
+    within = "in" if kind == "set" else "of"
+    doubts = "".join(f"No valid result {within} {row['title']}: “{row['invalid'][0]['check']}” failed. "
+                     for row in failed)
+    gained = _gained(across["rows"], kind)
+    if not rows:
+        return Answer(f"In no {kind} could half of the correct reads be flipped.", "", f"{doubts}{gained}".strip())
+    first, last = rows[0], rows[-1]
+    number, most = (size_shown({"native": row["median"].value, "unit": row["unit"],
+                                "of_range": row["median"].value / row["range"]}) for row in (first, last))
+    by = "in units of the noise in its own images" if _by_noise(across) else "by share of the range"
+    beside = f"The largest is {most} {within} {last['title']}, {by}. " if last is not first else ""
+    return Answer(f"Half of the correct reads {within} {first['title']} flip under changes of {number}, the smallest "
+                  f"of all {kind}s.", number, f"{doubts}{beside}{gained}".strip())
+
+
+def nearest_flips(across: Summary) -> list[Summary]:
+    """The rows of which half were flipped and no check failed, the smallest first: in units of each one's own noise
+    where all of it is known, else by share of the range."""
+    known = [row for row in across["rows"] if not row["invalid"] and row["median"] is not None
+             and row["median"].value is not None and math.isfinite(row["median"].value)]
+    return sorted(known, key=lambda row: row["median"].value / (row["noise"] if _by_noise(across) else row["range"]))
+
+
+def _by_noise(across: Summary) -> bool:
+    return all(row["noise"] for row in across["rows"] if not row["invalid"])
+
+
+def _gained(rows: Sequence[Summary], kind: str) -> str:
+    """In how many hardening made the reads steadier; "" where none was hardened, or none can be told."""
+    ways = [row["way"] for row in rows if row["way"] is not None]
+    if set(ways) <= _UNTOLD:
+        return ""
+    return f"Hardening made the reads steadier in {ways.count('better')} of {len(ways)} {kind}s."
 
 
 def flips_told(summary: Summary) -> tuple[Summary, str]:

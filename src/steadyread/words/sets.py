@@ -15,6 +15,9 @@ from steadyread.words.numbers import digits, factor, percent, points, score_name
 
 Summary = Mapping[str, Any]
 FAILED, KEPT, UNREAD, CLEAN = "failed", "kept", "unread", "clean"      # of a hardening, beside those of `verdicts`
+OUTCOMES = {"better": "steadier", "worse": "less steady", "alike": "no detectable difference", "same": "unchanged",
+            "few": "too few patients", FAILED: "failed", KEPT: "start kept", UNREAD: "not assessed",
+            CLEAN: "not attacked alike"}
 _MOST = 0.5
 _HARDENED = (("better", "Hardening made the reads steadier"), ("worse", "Hardening made the reads less steady"),
              ("alike", "Hardening made no detectable difference to the accuracy under attack"),

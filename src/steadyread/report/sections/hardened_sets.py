@@ -11,13 +11,13 @@ from steadyread.report.hardened import others_table
 from steadyread.report.items import Figure, Fold, Heading, Item, Note, Notes, Text, grid
 from steadyread.report.marks import italic, mark
 from steadyread.report.section import section
-from steadyread.report.sets import OUTCOMES, Sets, Summary, unit_of
+from steadyread.report.sets import Sets, Summary, unit_of
 from steadyread.report.table import Column, Form, begun, table
 from steadyread.units import number_of
 from steadyread.words.hardening import method_name
 from steadyread.words.numbers import digits
 from steadyread.words.plain import EXACT, MERGED
-from steadyread.words.sets import FAILED, listed, outcome
+from steadyread.words.sets import FAILED, OUTCOMES, listed, outcome
 
 _TONES = {"better": "better", "worse": "worse", FAILED: "worse"}
 

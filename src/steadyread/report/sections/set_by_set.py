@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from steadyread.report.items import Heading, Item, Note, Notes, Text
-from steadyread.report.marks import code
+from steadyread.report.marks import code, slug
 from steadyread.report.section import section
 from steadyread.report.sets import Sets
 
@@ -12,7 +12,7 @@ from steadyread.report.sets import Sets
 def set_by_set(sets: Sets) -> Iterator[Item]:
     """A heading a set."""
     for name, each in sets.each.items():
-        yield Heading(each["title"])
+        yield Heading(each["title"], f"set-{slug(each['title'])}")
         yield Text(each["verdict"])
         if each["hardening"]:
             yield Text(each["hardening"]["verdict"])
