@@ -68,8 +68,13 @@ def rows(page: Any) -> list[int]:
     return [int(row) for row in page.eval_on_selector_all("[data-row]", "all => all.map(row => row.dataset.row)")]
 
 
+def words(place: Any) -> str:
+    """What a place says, with plain spaces and signs."""
+    return place.inner_text().replace("\u202f", " ").replace("−", "-")
+
+
 def says(page: Any) -> str:
-    return page.locator(".case-says").inner_text()
+    return words(page.locator(".case-says"))
 
 
 def title(page: Any) -> str:
@@ -87,7 +92,7 @@ def hover(page: Any, column: int, row: int, side: int, pane: int = 0) -> list[st
     canvas = page.locator(".case-pane canvas").nth(pane)
     box = canvas.bounding_box()
     canvas.hover(position={"x": (column + 0.5) / side * box["width"], "y": (row + 0.5) / side * box["height"]})
-    return [each.replace("−", "-") for each in page.locator(".case-value").all_inner_texts()]
+    return [words(each) for each in page.locator(".case-value").all()]
 
 
 def move_slider(page: Any, value: int) -> None:
@@ -107,7 +112,7 @@ def test_chips_count_and_choose_and_follow_the_handle(show: Open) -> None:
         size = float(np.sort(cases.flip)[5])
         page.evaluate("size => document.dispatchEvent(new CustomEvent('steadyread:handle', {detail: {size}}))",
                       size + 1e-4)
-        assert chip(page, "Flipped at").inner_text().endswith(" HU 6")
+        assert words(chip(page, "Flipped at")).endswith(" HU 6")
         chip(page, "Flipped at").click()
         assert sorted(rows(page)) == sorted(np.argsort(cases.flip)[:6].tolist())
         chip(page, "Steadiest").click()
@@ -215,13 +220,13 @@ def test_the_slider_goes_from_nothing_to_twice_the_flip(show: Open) -> None:
     cases = made_cases()
     with show(hash_="#case=C-00000004") as page:
         output, canvases = page.locator(".case-range output").first, page.locator(".case-pane canvas")
-        assert output.inner_text() == "2.5 HU: flips here"
+        assert words(output) == "2.5 HU: flips here"
         move_slider(page, 0)
-        assert output.inner_text() == "0 HU"
+        assert words(output) == "0 HU"
         assert (seen(canvases.nth(2)) == seen(canvases.first)).all()
         assert not seen(canvases.nth(1)).any()            # black where nothing changed
         page.locator(".case-range input").first.press("End")
-        assert output.inner_text() == f"{2 * cases.flip[4]:.1f} HU: flipped"
+        assert words(output) == f"{2 * cases.flip[4]:.1f} HU: flipped"
         assert (seen(canvases.nth(2)) != seen(canvases.first)).any()
         assert seen(canvases.nth(1)).any()
         assert page.locator(".case-panes figcaption").nth(2).inner_text().split("\n")[-1].startswith("✕ malignant")
@@ -256,7 +261,7 @@ def test_windows_by_preset_drag_and_range(show: Open) -> None:
             return seen(canvas)[..., 0].astype(float)
 
         assert np.abs(grey() - (image + 1000) / 1400 * 255).max() <= 1
-        window.select_option(label="lung, −1350 to 150 HU")
+        window.select_option(label="lung, −1350 to 150\u202fHU")
         assert np.abs(grey() - np.clip((image + 1350) / 1500 * 255, 0, 255)).max() <= 1
         box = canvas.bounding_box()
         page.mouse.move(box["x"] + 50, box["y"] + 50)
@@ -302,12 +307,12 @@ def test_noise_is_redrawn_at_each_dose(show: Open) -> None:
     packed = opened(made_cases("dose").as_json())
     with show("dose", hash_="#case=C-00000007") as page:
         slider, output = page.get_by_label("Dose of the scan"), page.locator(".case-range output").first
-        assert output.inner_text().startswith("10 mAs")
+        assert words(output).startswith("10 mAs")
         for stop in range(1, len(DOSES)):
             _, moved, _ = hover(page, 5, 3, 24)
             assert float(moved.removesuffix(" HU")) == pytest.approx(packed.changes[7, stop - 1, 0, 3, 5], rel=0.06)
             slider.press("ArrowLeft")
-            assert output.inner_text().startswith(f"{DOSES[stop]:g} mAs")
+            assert words(output).startswith(f"{DOSES[stop]:g} mAs")
         assert "flip at" in page.locator(".case-walk").evaluate("chart => chart.textContent")
 
 
@@ -316,9 +321,9 @@ def test_values_are_read_by_keys_and_slices_turned(show: Open) -> None:
     with show("volume", hash_="#case=C-00000007") as page:
         images = page.get_by_role("group", name="Images")
         images.press("ArrowUp")
-        assert page.locator(".case-range output").nth(1).inner_text() == "4 of 8"
+        assert words(page.locator(".case-range output").nth(1)) == "4 of 8"
         images.press("Shift+ArrowRight")
-        assert page.locator("[aria-live=polite]").last.inner_text().replace("−", "-").startswith(
+        assert words(page.locator("[aria-live=polite]").last).startswith(
             f"Column 11, row 10: Original {image[3, 10, 11]:g} HU, Change")
 
 

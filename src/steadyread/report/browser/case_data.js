@@ -82,16 +82,18 @@ const caseData = (() => {
   /** A value as it is, without zeros that say nothing. @param {number} value */
   const plain = (value) => signed(String(Number(value.toPrecision(5))));
 
-  /** A number with its unit, which never part. @param {number} value @param {string} unit */
-  const sized = (value, unit) => `${number(value)} ${unit}`.trim();
+  /** A number with its unit, which never part. @param {string} digits @param {string} unit */
+  const united = (digits, unit) => (unit ? `${digits}\u202f${unit}` : digits);
+  /** A size with its unit. @param {number} value @param {string} unit */
+  const sized = (value, unit) => united(number(value), unit);
 
   /** A probability; what is not certain is never written as certain. @param {number} value @param {number} [places] */
   const percent = (value, places = 0) => {
     for (let more = places; more < 5; more++) {
       const words = (100 * value).toFixed(more);
-      if (value > 0.5 ? Number(words) < 100 : Number(words) > 0) return `${words} %`;
+      if (value > 0.5 ? Number(words) < 100 : Number(words) > 0) return united(words, "%");
     }
-    return value > 0.5 ? "100 %" : "0 %";
+    return united(value > 0.5 ? "100" : "0", "%");
   };
 
   /** The value that so many of the sorted have below them. @param {number[]} sorted
@@ -104,5 +106,5 @@ const caseData = (() => {
     return ([1, 1.5, 2, 3, 4, 5, 6, 8].find((step) => step * decade >= value * 0.999) ?? 10) * decade;
   };
 
-  return { opened, element, number, plain, sized, percent, quantile, rounded };
+  return { opened, element, number, plain, united, sized, percent, quantile, rounded };
 })();

@@ -7,7 +7,7 @@
  */
 const caseScatter = (() => {
   "use strict";
-  const { element, plain, sized } = caseData;
+  const { element, plain, united, sized } = caseData;
   const EDGE = { left: 52, right: 14, top: 16, bottom: 44 }, NEAR = 14, DRAGGED = 5, GROWN = 0.06;
   const TICKS = [0.001, 0.01, 0.03, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 0.99, 0.997, 0.999, 0.9999, 0.99999, 0.999999];
 
@@ -94,7 +94,7 @@ const caseScatter = (() => {
         brush.textAlign = align;
         brush.lineWidth = 4;
         brush.lineJoin = "round";
-        brush.strokeStyle = colour("card");
+        brush.strokeStyle = colour("ground");
         brush.strokeText(words, x, y);
         brush.fillStyle = colour(name);
         brush.fillText(words, x, y);
@@ -131,7 +131,7 @@ const caseScatter = (() => {
       for (const tick of TICKS) {
         const x = EDGE.left + plot.x(tick) * width, words = `${+(100 * tick).toPrecision(7)}`;
         if (x < EDGE.left - 1 || x > right || x - last < 30 + 4 * words.length) continue;
-        write(last < 0 ? `${words} %` : words, x, bottom + 17, "center");
+        write(last < 0 ? united(words, "%") : words, x, bottom + 17, "center");
         last = x;
       }
       write("how sure the network is of its read", EDGE.left + width / 2, bottom + 37, "center");
@@ -142,7 +142,7 @@ const caseScatter = (() => {
       brush.globalAlpha = 1;
       if (block.noise && axis.kind === "flip") {
         line(at(block.noise), "soft", [2, 4]);
-        write(`noise in the images, ${plain(Number((block.noise * axis.per).toPrecision(3)))} ${axis.unit}`, EDGE.left + 6, at(block.noise) - 6, "left");
+        write(`noise in the images, ${sized(block.noise * axis.per, axis.unit)}`, EDGE.left + 6, at(block.noise) - 6, "left");
       }
       if (Number.isFinite(showing.size)) {
         line(handle, "flipped");

@@ -2,7 +2,7 @@
 /** The dark viewer of one case: original, change and changed beside each other, and what the network says along the way. */
 const caseViewer = (() => {
   "use strict";
-  const { element, number, plain, sized, percent, quantile, rounded } = caseData;
+  const { element, number, plain, united, sized, percent, quantile, rounded } = caseData;
   const COLD = [63, 155, 224], WARM = [239, 122, 60], BLINK = 500, SMALL = 96;
   const SVG = "http://www.w3.org/2000/svg", HEIGHT = 96, BELOW = 22, ROOM = 8;
 
@@ -79,7 +79,7 @@ const caseViewer = (() => {
       const preset = presets[Number(window_.value)];
       if (preset) framed((preset.low + preset.high) / 2, preset.high - preset.low);
     } }, ...presets.map((preset, order) => element("option", { value: order },
-      `${preset.name}, ${plain(preset.low)} to ${plain(preset.high)} ${block.unit}`)),
+      `${preset.name}, ${plain(preset.low)} to ${united(plain(preset.high), block.unit)}`)),
       element("option", { value: -1, disabled: "" }, "own"));
     /** @param {string} name @param {(pressed: boolean) => void} changed @param {boolean} [pressed] */
     const toggle = (name, changed, pressed = false) => {
@@ -174,7 +174,7 @@ const caseViewer = (() => {
       panes[2].says.textContent = turned ? original : flipped ? `✕ ${after}` : after;
       panes[2].says.classList.toggle("flipped", flipped && !turned);
       ends[0].textContent = `−${plain(bright)}`;
-      ends[2].textContent = `+${plain(bright)} ${block.unit}${peak > bright ? " and more" : ""}`;
+      ends[2].textContent = `+${united(plain(bright), block.unit)}${peak > bright ? " and more" : ""}`;
       panes.forEach((pane) => pane.canvas.setAttribute("aria-label", `${pane.label.textContent}: ${pane.says.textContent}`));
       point();
     };
@@ -191,7 +191,7 @@ const caseViewer = (() => {
         values[2].push(plain(Math.min(bounds[1], Math.max(bounds[0], value + change))));
       }
       panes.forEach((pane, order) => {
-        pane.value.textContent = `${values[order].join(" ")} ${block.unit}`;
+        pane.value.textContent = united(values[order].join(" "), block.unit);
         pane.whole.style.setProperty("--x", `${(100 * (x + 0.5)) / width}%`);
         pane.whole.style.setProperty("--y", `${(100 * (y + 0.5)) / height}%`);
       });
@@ -226,10 +226,14 @@ const caseViewer = (() => {
         chart.append(drawn("path", { class: order ? "line rival" : "line", d: path }));
         chart.append(drawn("circle", { class: "mark", cx: x(mark), cy: y(now[each]), r: 6 }));
       });
-      const top = pair ? Number(block.positive) : read, started = chance[stops[0] * classes.length + lines[0]];
-      chart.append(drawn("text", { x: ROOM, y: started > 0.75 ? HEIGHT * 0.32 : 16, class: "name" }, `100 % ${classes[top]}`));
-      if (pair) chart.append(drawn("text", { x: ROOM, y: started < 0.25 ? HEIGHT * 0.75 : HEIGHT - 10, class: "name" }, `100 % ${classes[1 - top]}`));
-      else if (lines[1] !== undefined) chart.append(drawn("text", { x: wide - ROOM, y: HEIGHT - 10, "text-anchor": "end", class: "name rival" }, classes[lines[1]]));
+      // Words stand where the line is not: it ends on the other side of the threshold than it begins.
+      const [begins, ends_] = [chance[stops[0] * classes.length + lines[0]], final], falls = begins > ends_;
+      const label = (/** @type {number} */ each, /** @type {boolean} */ upper) => chart.append(drawn("text", {
+        x: upper === falls ? wide - ROOM : ROOM, y: upper ? 16 : HEIGHT - 10, "text-anchor": upper === falls ? "end" : "start" },
+        `${united("100", "%")} ${classes[each]}`));
+      label(pair ? Number(block.positive) : read, true);
+      if (pair) label(1 - Number(block.positive), false);
+      else if (lines[1] !== undefined) chart.append(drawn("text", { x: wide - ROOM, y: HEIGHT - 10, "text-anchor": "end", class: "rival" }, classes[lines[1]]));
     };
 
     /** @param {number} middle @param {number} breadth */
@@ -238,8 +242,8 @@ const caseViewer = (() => {
       [low, high] = [centre - broad / 2, centre + broad / 2];
       level.input.value = String(centre);
       wide.input.value = String(broad);
-      level.output.textContent = `${plain(centre)} ${block.unit}`;
-      wide.output.textContent = `${plain(broad)} ${block.unit}`;
+      level.output.textContent = united(plain(centre), block.unit);
+      wide.output.textContent = united(plain(broad), block.unit);
       const known = presets.findIndex((preset) => Math.abs(preset.low - low) + Math.abs(preset.high - high) < 1e-6 * reach);
       window_.value = String(known);
       draw();

@@ -51,7 +51,7 @@ const caseBrowser = (() => {
       wrong: { name: () => "Wrong", says: () => "the unchanged image is read wrong", holds: wrong },
       ...(missed === null ? {} : { missed: { name: () => `Missed ${missed}`, says: () => `truly ${missed}, and not read so`,
         holds: (/** @type {number} */ row) => cases.truth[row] === positive && wrong(row) } }),
-      fragile: { name: () => "Sure but fragile", says: () => `at least ${100 * SURE} % sure, and flipped ${dose
+      fragile: { name: () => "Sure but fragile", says: () => `at least ${caseData.percent(SURE)} sure, and flipped ${dose
         ? `at ${at(middle)} or more, the median` : block.noise !== null ? `by less than the noise in the images, ${at(block.noise)}`
         : `by no more than the median, ${at(middle)}`}`, holds: (row) => (cases.sure[row] ?? 0) >= SURE && steadiness(row) <= fragile },
       steadiest: { name: () => "Steadiest", says: () => "the tenth of the cases that takes most to flip",
