@@ -2,7 +2,6 @@
 
 import math
 import re
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -14,6 +13,7 @@ from steadyread.metrics.tidy import ABOVE, AUC, QUOTED, QUOTED_MAS
 from steadyread.terminal import Bar, Bars, Command, Piece, Place, Rows, Tone, Words
 from steadyread.units import unit_word
 from steadyread.words.answer import answer
+from steadyread.words.commands import harden_command, triage_command
 from steadyread.words.noise import plus_minus, short_name, worst_rows
 from steadyread.words.numbers import NONE, attack_name, counted, digits, percent
 
@@ -212,10 +212,6 @@ def _key_figures(rows: Sequence[Found]) -> Iterator[str]:
 
 def _next(found: Found) -> str:
     """The command to go on with: a network that was not hardened is, else the reads for a human are listed."""
-    if "folder" not in found or "sets" in found or found.get("first_look") or found.get("invalid"):
+    if "folder" not in found or found.get("invalid"):
         return ""
-    folder = shlex.quote(found["folder"])
-    if not found.get("hardening"):
-        given = "dose_fall" not in found and found.get("training") is None
-        return f"steadyread harden {folder}{' --data TRAINING_IMAGES' if given else ''}"
-    return "" if "dose_fall" in found else f"steadyread triage {folder}"
+    return harden_command(found, found["folder"]) or triage_command(found, found["folder"])

@@ -18,7 +18,7 @@ from steadyread.metrics.triage import FREE, RANDOM, SMALLEST_FLIP, Scored, score
 from steadyread.names import cell
 from steadyread.report.shareable import IN_REPORT, Shareable
 from steadyread.units import Bounds, unit_word
-from steadyread.words.numbers import NONE, digits, percent, score_name, show_native
+from steadyread.words.numbers import NONE, digits, percent, score_name
 
 LIST = "triage.csv"
 _STEPS = 100       # thresholds on a page, from no read referred to all but a hundredth
@@ -160,9 +160,9 @@ def rule(score: str, threshold: float | None, bounds: Bounds) -> str:
     if score == "combined":
         return f"≤ {percent(1 / (1 + math.exp(-threshold)))} chance to be right"
     if score == "smallest_flip":
-        return f"≤ {show_native(threshold, bounds)}" if math.isfinite(threshold) else "all"
+        return f"≤ {_sized(threshold, bounds)}" if math.isfinite(threshold) else "all"
     if score == "gradient" and math.isfinite(threshold):    # logits over logits a unit
-        return f"≤ {show_native(threshold, bounds)}"
+        return f"≤ {_sized(threshold, bounds)}"
     return f"≤ {digits(threshold)} logits"
 
 

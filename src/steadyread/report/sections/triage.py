@@ -5,6 +5,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from steadyread.metrics.across_sets import scores_by_set
+from steadyread.metrics.triage import MARGIN, SMALLEST_FLIP
 from steadyread.report import forms
 from steadyread.report.evidence import estimate_said
 from steadyread.report.items import Figure, Fold, Heading, Item, Text, Threshold, grid
@@ -21,6 +22,7 @@ from steadyread.words.plain import margin_said
 from steadyread.words.sets import beside_margin, listed
 
 Told = Mapping[str, Any]
+_OPEN = (SMALLEST_FLIP, MARGIN)     # what stands outside of folds where there are several tables
 _LISTED = 20     # reads in the handle's place
 _GENERALISED = Form(lambda found: forms.number(found.value, 1, 4))
 
@@ -33,6 +35,8 @@ def triage(plain: Plain) -> Iterator[Item]:
         yield Text("No reads with a label to sort.")
         return
     yield Text(margin_said(found, bool(plain.summary["data"]["patients_known"])))
+    if found["chosen_on"] != "validation":
+        yield Text(_chosen(found))
     yield Threshold(plain.referral, tuple(_first(plain.referral)))
     yield from _guarantees(plain)
     yield Fold("How the scores compare", (
@@ -59,23 +63,21 @@ def _first(referral: Referral) -> Iterator[Item]:
 def triage_sets(sets: Sets) -> Iterator[Item]:
     """[A] Table 2 set by set, and whether any score beats the margin."""
     found = {each["title"]: each["triage"] for each in sets.each.values() if each["triage"]["rows"]}
+    bounds = {title: (told, sets.bounds[title]) for title, told in found.items()}
     if not found:
         yield Text("No reads with a label to sort.")
         return
     chosen = [told["chosen_on"] for told in found.values()]
     unsplit = [title for title, told in found.items() if told["chosen_on"] != "validation"]
-    yield _kept({title: (told, sets.bounds[title]) for title, told in found.items()}, (
-        "Thresholds chosen on validation images, applied to others. " if "validation" in chosen else "") + (bold(
-            f"No validation images in {listed(unsplit)}: thresholds were seen on the very images they are judged on, "
-            "as in [A], so these gains are too good. ") if unsplit else "") +
-            "Each interval stands for itself: of twenty such comparisons one leaves out 0 by chance.")
+    chosen_said = ("Thresholds chosen on validation images, applied to others. " if "validation" in chosen else "") + (
+        bold(f"No validation images in {listed(unsplit)}: thresholds were seen on the very images they are judged on, "
+             "as in [A], so these gains are too good. ") if unsplit else "")
+    yield _kept(bounds, chosen_said, only=_OPEN)
     yield Heading("Does any score beat what is free?")
-    yield Text(" ".join([*beside_margin(sets.summary), "The area under risk-coverage is the mean error over all shares "
-                         "kept: lower is better, and no single threshold decides it. Better and worse are said where "
-                         "the interval leaves out 0 and p, corrected after Holm for all scores in all sets, is below "
-                         "0.05."]))
+    yield Text(" ".join([*beside_margin(sets.summary), f"Better and worse, by {term('AURC')}, are said where the "
+                         "interval leaves out 0 and p, after Holm for all scores in all sets, is below 0.05."]))
     yield grid(Figure("scores"))
-    yield Fold("Every score in every set", (_areas(found), _minus_margin(
+    yield Fold("Every score in every set", (_kept(bounds, ""), _areas(found), _minus_margin(
         sets.summary["scores"], {name: each["title"] for name, each in sets.each.items()})))
 
 
@@ -89,8 +91,8 @@ def triage_by_finding(networks: Networks) -> Iterator[Item]:
     each = {name: told for name, (told, _) in found.items()}
     told = next(iter(each.values()))
     yield _kept(found, "Thresholds chosen on validation images, applied to others." if told["validation_images"] else
-                _chosen(told), "Finding")
-    yield Fold("Every score by finding", (_areas(each, "Finding"), _minus_margin(
+                _chosen(told), "Finding", _OPEN)
+    yield Fold("Every score by finding", (_kept(found, "", "Finding"), _areas(each, "Finding"), _minus_margin(
         scores_by_set({name: {"triage": told} for name, told in each.items()}),
         {name: name for name in each}, "Finding")))
 
@@ -108,13 +110,13 @@ def _of_set(each: Collection[str], of: str = "Set") -> list[Column]:
     return [Column(of, forms.TEXT)] if "" not in each else []
 
 
-def _kept(each: Mapping[str, tuple[Told, Bounds]], chosen: str, of: str = "Set") -> Item:
+def _kept(each: Mapping[str, tuple[Told, Bounds]], chosen: str, of: str = "Set", only: Collection[str] = ()) -> Item:
     columns = [*_of_set(each, of), Column("Score", forms.TEXT), Column("Withheld where it is", forms.TEXT),
                Column("Share, %", forms.only()), Column("Kept, % right", forms.share()),
                Column("Gain, points", forms.signed())]
     rows = [(*([title] if title else []), score_name(row["score"]), rule(row["score"], row["threshold"], bounds),
              row["withheld"], row["accuracy"], row["change"])
-            for title, (found, bounds) in each.items() for row in found["rows"]]
+            for title, (found, bounds) in each.items() for row in found["rows"] if not only or row["score"] in only]
     share = next(iter(each.values()))[0]["share"]
     return table(columns, begun(rows) if "" not in each else rows,
                  above=f"Accuracy among the kept reads; each threshold withholds {percent(share, 0)} of the reads that "
