@@ -138,6 +138,8 @@ def test_a_case_is_chosen_and_a_box_drawn_in_the_scatter_by_mouse(show: Open) ->
         scatter = page.locator(".case-scatter")
         scatter.click(position=page.evaluate(POINT, 0))
         assert title(page) == page.evaluate("window.chosen") == "C-00000000"
+        page.evaluate("document.dispatchEvent(new CustomEvent('steadyread:case', {detail: {id: 'C-00000005'}}))")
+        assert title(page) == "C-00000005"       # as triage's list asks for
         low, high = page.evaluate(POINT, 0), page.evaluate(POINT, 3)
         frame = scatter.bounding_box()
         page.mouse.move(frame["x"] + low["x"] - 8, frame["y"] + low["y"] + 8)
@@ -176,6 +178,9 @@ def test_rows_are_chosen_and_sorted_and_found(show: Open) -> None:
         assert title(page) == "C-00000000"
         page.keyboard.press("ArrowRight")      # the next case, wherever the focus is
         assert title(page) == "C-00000001"
+        page.evaluate("document.activeElement.blur()")
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("ArrowRight")
         page.get_by_role("button", name="Previous case").click()
         assert title(page) == "C-00000000"
         page.get_by_role("button", name="Case", exact=True).click()
@@ -356,7 +361,9 @@ def test_nothing_is_cut_on_a_narrow_screen(show: Open, width: int) -> None:
 
 
 def test_without_scripts_there_is_a_table_and_a_sentence(show: Open) -> None:
-    with show(scripts=False) as page:
+    with show(scripts=False, width=420) as page:
+        table = page.locator(".case-still table").bounding_box()
+        assert table["x"] + table["width"] <= 420
         assert page.get_by_text("With scripts, every case of this page can be looked at here").is_visible()
         assert page.locator(".case-still tbody tr").count() == 12
         assert not page.locator("#case-browser").is_visible()

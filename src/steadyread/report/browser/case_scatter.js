@@ -8,7 +8,7 @@
 const caseScatter = (() => {
   "use strict";
   const { element, plain, united, sized } = caseData;
-  const EDGE = { left: 52, right: 14, top: 16, bottom: 44 }, NEAR = 14, DRAGGED = 5, GROWN = 0.06;
+  const EDGE = { left: 52, right: 14, top: 16, bottom: 44 }, NEAR = 14, DRAGGED = 5, GROWN = 0.06, MANY = 5000;
   const TICKS = [0.001, 0.01, 0.03, 0.1, 0.25, 0.5, 0.75, 0.9, 0.97, 0.99, 0.997, 0.999, 0.9999, 0.99999, 0.999999];
 
   /** @param {number} share */
@@ -100,19 +100,23 @@ const caseScatter = (() => {
         brush.fillText(words, x, y);
         brush.lineWidth = 1;
       };
+      const steady = colour("steady"), flipped = colour("flipped"), many = cases.id.length > MANY;
       const mark = (/** @type {number} */ row) => {
         const [x, y] = place(row), wrong = cases.truth[row] !== null && cases.truth[row] !== cases.read[row];
         brush.beginPath();
         if (wrong) {
           brush.moveTo(x - 3.5, y - 3.5); brush.lineTo(x + 3.5, y + 3.5);
           brush.moveTo(x - 3.5, y + 3.5); brush.lineTo(x + 3.5, y - 3.5);
-          brush.strokeStyle = colour("flipped");
+          brush.strokeStyle = flipped;
           brush.lineWidth = 1.8;
           brush.stroke();
           brush.lineWidth = 1;
-        } else {
+          return;
+        }
+        brush.fillStyle = steady;
+        if (many) brush.fillRect(x - 1.5, y - 1.5, 3, 3);
+        else {
           brush.arc(x, y, 3.2, 0, 7);
-          brush.fillStyle = colour("steady");
           brush.fill();
         }
       };

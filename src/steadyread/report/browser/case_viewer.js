@@ -66,7 +66,7 @@ const caseViewer = (() => {
       const input = element("input", { type: "range", ...attributes, oninput: changed }), output = element("output");
       return { input, output, whole: element("label", { class: "case-range" }, element("span", {}, name), input, output) };
     };
-    const size = range(dose ? `${axis.title[0].toUpperCase()}${axis.title.slice(1)}` : "Size of the change",
+    const size = range(`${axis.title.slice(0, 1).toUpperCase()}${axis.title.slice(1)}`,
       dose ? { min: 0, max: Math.max(0, stops.length - 1), step: 1 } : { min: 0, max: 200, step: 1, value: 100 },
       () => { at = Number(size.input.value); draw(); });
     const slices = range("Slice", { min: 1, max: depth, step: 1, value: slice + 1 },
@@ -317,7 +317,7 @@ const caseViewer = (() => {
       for (const each of controls) /** @type {HTMLElement} */ (each).hidden = !picture;
       chart.toggleAttribute("hidden", !picture);
       absent.hidden = Boolean(picture);
-      absent.textContent = block.pixels ? "The picture of this case is not in this file. `steadyread view` shows every case of a run."
+      absent.textContent = block.pixels ? "The picture of this case is not in this file: steadyread view shows every case of a run."
         : "This file contains no images.";
       draw();
     };

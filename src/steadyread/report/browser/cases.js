@@ -138,7 +138,7 @@ const caseBrowser = (() => {
     };
     for (const [name, hear] of Object.entries(heard)) document.addEventListener(name, hear, { signal });
     document.addEventListener("steadyread:case", (event) => {
-      choose(cases.id.indexOf(/** @type {CustomEvent} */ (event).detail.id));
+      choose(cases.id.indexOf(/** @type {CustomEvent} */ (event).detail.id), true);
     }, { signal });
     /** Opens the case that the address names. */
     const linked = () => {
@@ -158,22 +158,24 @@ const caseBrowser = (() => {
 
     const marks = element("p", { class: "case-marks" }, [axis.title, axis.unit].filter(Boolean).join(", "),
       element("span", { class: "steady" }, "● right"), " ", element("span", { class: "flipped" }, "✕ wrong"));
-    const whole = element("div", { class: "case-browser" },
+    const whole = element("div", { class: "case-browser", tabindex: -1 },
       element("div", { class: "case-chips", role: "group", "aria-label": "Which cases" }, ...Object.values(buttons), clear, search), says,
       element("div", { class: "case-work" },
         element("div", { class: "case-card" },
           element("h3", {}, dose ? "The dose at which noise flips the read" : "The smallest change that flips the read"), marks,
           scatter.canvas, list.frame),
         viewer.whole));
-    whole.addEventListener("keydown", (event) => {
-      const target = /** @type {HTMLElement} */ (event.target);
-      if (/^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName) || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
+    document.addEventListener("keydown", (event) => {
+      const target = /** @type {HTMLElement} */ (event.target), within = whole.contains(target);
+      const { top, bottom } = viewer.whole.getBoundingClientRect(), free = target === document.body && bottom > 0 && top < innerHeight;
+      if (!within && !free || /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName)) return;
+      if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
       if (event.key === "ArrowRight") move(1);
       else if (event.key === "ArrowLeft") move(-1);
-      else if (event.key.toLowerCase() === "b") viewer.blink.click();
+      else if (within && event.key.toLowerCase() === "b") viewer.blink.click();    // a letter where it is meant
       else return;
       event.preventDefault();
-    });
+    }, { signal });
     place.replaceChildren(whole);
     update();
     for (const [name, event] of Object.entries(told)) heard[name](event);
@@ -190,7 +192,10 @@ const caseBrowser = (() => {
       const { signal } = leave = new AbortController();
       sets.value = String(at);
       const source = await caseData.opened(blocks[at]);
-      if (!signal.aborted) open(room, source, signal);
+      if (signal.aborted) return;
+      place.hidden = false;
+      document.documentElement.classList.add("alive");
+      open(room, source, signal);
     };
     const sets = element("select", { onchange: () => enter(Number(sets.value)) },
       ...blocks.map(({ set }, at) => element("option", { value: at }, set ?? "")));
@@ -201,12 +206,10 @@ const caseBrowser = (() => {
     };
     addEventListener("hashchange", () => { if (home() !== Number(sets.value)) enter(home()); });
     place.replaceChildren(...(blocks.length > 1 ? [element("label", { class: "case-sets" }, "Data set ", sets)] : []), room);
-    place.hidden = false;
-    document.documentElement.classList.add("alive");
     return enter(home());
   };
 
   const place = document.getElementById("case-browser"), data = document.getElementById("case-data");
-  if (place && data) start(place, JSON.parse(data.textContent ?? ""));
+  if (place && data && "DecompressionStream" in globalThis) start(place, JSON.parse(data.textContent ?? ""));
   return { open };
 })();
