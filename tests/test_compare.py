@@ -156,3 +156,9 @@ def test_a_sentence_says_no_more_than_the_test() -> None:
     assert answer("a", ["b", "c", "d"], both) == "1 of 3 is steadier than a; 2 are not detectably different."
     assert answer("a", ["b"], [[ratio(np.inf, 2.0, np.inf, 0.001)]]).startswith("Most reads of b were not flipped")
     assert len(answer("a", ["b", "c", "d"], both).split()) <= 20
+    random, worst = (Change("changed_at_least_once", Estimate(value, value - 0.1, value + 0.1, 90), 0.4, 0.4 + value,
+                            0.001, attack=name, level=100.0, unit="mAs")
+                     for name, value in (("random_ct_noise", 0.0), ("plausible_ct_noise", -0.3)))
+    assert answer("a", ["b"], [[random, worst]]).startswith("Plausible CT noise of 100 mAs changes 10.0 % of the reads "
+                                                            "of b and 40.0 %")
+    assert answer("a", ["b", "c"], [[random, worst], [random]]).endswith("from a under random CT noise.")

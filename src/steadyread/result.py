@@ -12,9 +12,9 @@ from steadyread.metrics.reads import RANDOM
 from steadyread.metrics.tidy import ABOVE, AUC, QUOTED, QUOTED_MAS
 from steadyread.terminal import Bar, Bars, Command, Piece, Place, Rows, Tone, Words
 from steadyread.units import unit_word
-from steadyread.words.answer import answer
+from steadyread.words.answer import Answer, answer
 from steadyread.words.commands import harden_command, triage_command
-from steadyread.words.noise import plus_minus, short_name, worst_rows
+from steadyread.words.noise import noise_answer, plus_minus, short_name, worst_rows
 from steadyread.words.numbers import NONE, attack_name, counted, digits, percent
 
 Found = Mapping[str, Any]
@@ -51,10 +51,7 @@ def _plain(found: Found) -> Iterator[Piece]:
     yield from _made(found["synthetic"])
     if "black_box" in found:
         yield f"No gradients: {found['black_box']}, and its smallest flips are upper bounds."
-    told = answer(found)
-    yield from ("", Words(told.sentence, "bold") if told.valid else Words(told.sentence, "bad", "✗"))
-    yield from ([told.context] if told.context else [])
-    yield ""
+    yield from _answered(answer(found))
     yield from _bars(found)
     yield from _on_other_axes(found)
     if found.get("hardening"):
@@ -63,6 +60,13 @@ def _plain(found: Found) -> Iterator[Piece]:
     if found.get("noise"):
         yield from ("", f"Under CT noise: {first_sentence(found['noise']['verdict'])}")
     yield from checks(found["findings"])
+
+
+def _answered(told: Answer) -> Iterator[Piece]:
+    """The answer as on the page, and what it is set against."""
+    yield from ("", Words(told.sentence, "bold") if told.valid else Words(told.sentence, "bad", "✗"))
+    yield from ([told.context] if told.context else [])
+    yield ""
 
 
 def first_sentence(told: str | Sequence[str]) -> str:
@@ -135,11 +139,12 @@ def _noise(found: Found) -> Iterator[Piece]:
     """A noise study: the networks, the answer, a bar a dose."""
     part = found["part"]
     cases = found["parts"].get(part, {"cases": 0, "patients": 0})
-    yield (f"{found['data']['name']}: {counted(cases['cases'], f'{part} image')} of "
-           f"{counted(cases['patients'], 'patient')}, "
+    of = "(patients unknown)" if found["data"].get("patients_known") is False else (
+        f"of {counted(cases['patients'], 'patient')}")
+    yield (f"{found['data']['name']}: {counted(cases['cases'], f'{part} image')} {of}, "
            f"{counted(len(found['folds']), 'fold')}, {counted(len(found['variants']), 'variant')}.")
     yield from _made(found["synthetic"])
-    yield from ("", Words(found["verdict"], "bold"), "")
+    yield from _answered(noise_answer(found))
     bars = [_dose_bar(found, dose) for dose in found["doses"]]
     if bars:
         yield Bars(bars, "Reads changed by one draw of CT noise, by dose")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from steadyread.metrics.comparison import RATIO, Change
 from steadyread.metrics.hardening import ACCURACY, CHANGED
+from steadyread.words.noise import short_name
 from steadyread.words.numbers import factor, percent
 
 VERDICTS = {"better": "better", "worse": "worse", "alike": "none detected", "same": "same reads",
@@ -13,23 +14,26 @@ VERDICTS = {"better": "better", "worse": "worse", "alike": "none detected", "sam
 
 def answer(first: str, names: Sequence[str], keys: Sequence[Sequence[Change]]) -> str:
     """The sentence of a comparison: what the first network is, and how the other, or the one that differs most, stands
-    to it, by the smallest flips, else by CT noise, else by accuracy."""
+    to it, by the smallest flips, else by the worst CT noise that was tried, else by accuracy."""
     measure = next((measure for measure in (RATIO, CHANGED, ACCURACY)
                     if all(any(each.measure == measure for each in found) for found in keys)), "")
-    told = {name: change for name, found in zip(names, keys, strict=True)
-            for change in [each for each in found if each.measure == measure][:1]}
+    several = [{each.attack: each for each in found if each.measure == measure} for found in keys]
+    attack = [name for name in (several[0] if several else ()) if all(name in each for each in several)][-1:]
+    told = {name: found[attack[0]] for name, found in zip(names, several, strict=True) if attack}
     if not told:
         return f"{first} and the others share no number to be compared by."
     if len(told) == 1:
         ((name, change),) = told.items()
         return _of_two(first, name, change)
     ways: list[str] = [change.verdict for change in told.values()]
-    what, less = {RATIO: ("steadier", "less steady"), CHANGED: ("steadier under CT noise", "less steady under it")}.get(
-        measure, ("more accurate", "less accurate"))
+    noise = f"under {short_name(next(iter(told.values())).attack)} CT noise"
+    what, less, where = {RATIO: ("steadier", "less steady", "in what flips it"),
+                         CHANGED: (f"steadier {noise}", f"less steady {noise}", noise)}.get(
+        measure, ("more accurate", "less accurate", "in accuracy"))
     parts = [f"{ways.count(way)} of {len(told)} {_is(ways.count(way))} {words} than {first}"
              for way, words in (("better", what), ("worse", less)) if ways.count(way)]
     if not parts:
-        return f"None of the other {len(told)} networks differs detectably from {first}."
+        return f"None of the other {len(told)} networks differs detectably from {first} {where}."
     rest = len(told) - ways.count("better") - ways.count("worse")
     return "; ".join([*parts, *([f"{rest} {_is(rest)} not detectably different"] if rest else [])]) + "."
 
@@ -53,7 +57,8 @@ def _of_two(first: str, name: str, change: Change) -> str:
         return f"Reads of {name} take {times} times the change to flip that those of {first} take."
     after, before = percent(change.after), percent(change.before)
     if change.measure == CHANGED:
-        return (f"CT noise of {change.level:g} mAs changes {after} of the reads of {name} and {before} of those of "
-                f"{first}{', no detectable difference' if way == 'alike' else ''}.")
+        return (f"{short_name(change.attack).capitalize()} CT noise of {change.level:g} mAs changes {after} of the "
+                f"reads of {name} and {before} of those of {first}"
+                f"{', no detectable difference' if way == 'alike' else ''}.")
     return (f"{name} reads {after} of the images right, {first} {before}"
             f"{', no detectable difference' if way == 'alike' else ''}.")
