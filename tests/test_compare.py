@@ -20,7 +20,7 @@ from steadyread.errors import Doubt, InputRefused
 from steadyread.metrics.comparison import RATIO, Change, corrected
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.paired_tests import holm
-from steadyread.words.compared import answer
+from steadyread.words.compared import compared_answer
 from test_hardening_report import harden
 
 
@@ -57,7 +57,7 @@ def test_half_the_slope_takes_twice_the_change(runs: tuple[Path, Path]) -> None:
     assert [row["p_holm"] for row in tested] == pytest.approx(holm([row["p"] for row in tested]))
     assert f"over the {len(tested)} differences" in found.comparison.multiplicity
     assert len(found.differences(every=True)) > len(found.differences())
-    assert found.comparison.answer == "2 of 2 are steadier than first."
+    assert found.comparison.answer.sentence == "Of the other 2 networks 2 are steadier than first."
     assert "first, hardened" in repr(found)
 
 
@@ -146,6 +146,9 @@ def test_runs_are_called_by_what_tells_them_apart(tmp_path: Path) -> None:
 
 
 def test_a_sentence_says_no_more_than_the_test() -> None:
+    def answer(*of: Any) -> str:
+        return compared_answer(*of).sentence
+
     def ratio(value: float, low: float, high: float, p: float) -> Change:
         return Change(RATIO, Estimate(value, low, high, 90), 1.0, value, p)
 
@@ -153,7 +156,8 @@ def test_a_sentence_says_no_more_than_the_test() -> None:
     assert answer("a", ["b"], [[unsure]]).startswith("Reads of b take 1.4 times")
     both = corrected([[sure], [unsure], [ratio(1.2, 0.9, 1.5, 0.3)]])
     assert [found[0].verdict for found in both] == ["better", "alike", "alike"]
-    assert answer("a", ["b", "c", "d"], both) == "1 of 3 is steadier than a; 2 are not detectably different."
+    assert answer("a", ["b", "c", "d"], both) == (
+        "Of the other 3 networks 1 is steadier than a, 2 are not detectably different.")
     assert answer("a", ["b"], [[ratio(np.inf, 2.0, np.inf, 0.001)]]).startswith("Most reads of b were not flipped")
     assert len(answer("a", ["b", "c", "d"], both).split()) <= 20
     random, worst = (Change("changed_at_least_once", Estimate(value, value - 0.1, value + 0.1, 90), 0.4, 0.4 + value,

@@ -89,13 +89,13 @@ class Compared:
 
     def __repr__(self) -> str:
         found = self.comparison
-        return "\n".join([found.answer, "", *found.beside().lines(), "", *found.differences().lines()])
+        return "\n".join([found.answer.sentence, "", *found.beside().lines(), "", *found.differences().lines()])
 
     def _repr_html_(self) -> str:
         from markupsafe import escape
 
         found = self.comparison
-        return f"<p><b>{escape(found.answer)}</b></p>{found.beside().html()}{found.differences().html()}"
+        return f"<p><b>{escape(found.answer.sentence)}</b></p>{found.beside().html()}{found.differences().html()}"
 
 
 def folder_for(runs: Sequence[str | Path]) -> Path:

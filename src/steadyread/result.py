@@ -12,7 +12,7 @@ from steadyread.metrics.reads import RANDOM
 from steadyread.metrics.tidy import ABOVE, AUC, QUOTED, QUOTED_MAS
 from steadyread.terminal import Bar, Bars, Command, Piece, Place, Rows, Tone, Words
 from steadyread.units import unit_word
-from steadyread.words.answer import Answer, answer
+from steadyread.words.answer import Answer, across_answer, answer
 from steadyread.words.commands import harden_command, triage_command
 from steadyread.words.noise import noise_answer, plus_minus, short_name, worst_rows
 from steadyread.words.numbers import NONE, attack_name, counted, digits, percent
@@ -124,15 +124,16 @@ def _on_other_axes(found: Found) -> Iterator[Piece]:
 
 
 def _sets(found: Found) -> Iterator[Piece]:
-    """A study of several data sets: how many images each has, the answers, and a bar a set."""
+    """A study of several data sets: how many images each has, the answer over all, a bar a set, and their checks."""
     yield from (f"{found['titles'].get(name, name)}: {images_of(each)}." for name, each in found["sets"].items())
-    for at, each in enumerate(found["answers"]):
-        yield from ("", Words(first_sentence(each["answer"]), "" if at else "bold"))
+    yield from _answered(across_answer(found["across"]) if found.get("across") else Answer(found["verdict"]))
     rows = {name: [row for row in each["robustness"]["label"]["at"] if math.isclose(
         row["size"]["of_range"], QUOTED, rel_tol=1e-6)] for name, each in found["sets"].items()}
     bars = [_bar(found["titles"].get(name, name), row["accuracy"]) for name, several in rows.items() for row in several]
     if len(bars) > 1:
-        yield from ("", Bars(bars, f"Right reads under changes of at most {digits(QUOTED)} of the range"))
+        yield Bars(bars, f"Right reads under changes of at most {digits(QUOTED)} of the range")
+    yield from checks([{**finding, "check": f"{found['titles'].get(name, name)}, {finding['check']}"}
+                       for name, each in found["sets"].items() for finding in each["findings"]])
 
 
 def _noise(found: Found) -> Iterator[Piece]:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,6 +19,7 @@ from steadyread.metrics.plan import section
 from steadyread.metrics.reads import CT_NOISE, LINF
 from steadyread.metrics.summary import as_json
 from steadyread.report import forms
+from steadyread.report.answer import lead
 from steadyread.report.drawings import Drawing
 from steadyread.report.items import Figure, Item, Text
 from steadyread.report.networks import Network, Networks
@@ -28,7 +30,8 @@ from steadyread.report.sections.networks import HALF, area_shown, headline_form
 from steadyread.report.sets_drawings import Difference, forest
 from steadyread.report.table import Column, Form, Table, begun, table
 from steadyread.units import unit_word
-from steadyread.words.compared import VERDICTS, answer
+from steadyread.words.answer import Answer
+from steadyread.words.compared import VERDICTS, compared_answer
 from steadyread.words.noise import short_name
 from steadyread.words.numbers import NONE, attack_name, counted, digits, factor, p_shown
 
@@ -82,9 +85,9 @@ class Comparison:
         return Networks(tuple(entry.network for entry in self.entries))
 
     @property
-    def answer(self) -> str:
-        """The sentence of the page's head."""
-        return answer(self.entries[0].name, [entry.name for entry in self.others], self.keys)
+    def answer(self) -> Answer:
+        """What the page says first."""
+        return compared_answer(self.entries[0].name, [entry.name for entry in self.others], self.keys)
 
     @property
     def tested(self) -> int:
@@ -105,7 +108,7 @@ class Comparison:
 
     def summary(self) -> dict[str, Any]:
         """What summary.json holds."""
-        return {"steadyread": __version__, "answer": self.answer, "data": self.data, "images": self.images,
+        return {"steadyread": __version__, "answer": self.answer.sentence, "data": self.data, "images": self.images,
                 "patients": self.patients, "synthetic": self.synthetic, "notes": list(self.notes),
                 "multiplicity": self.multiplicity,
                 "entries": [{"name": entry.name, "run": entry.folder.name, "noise": entry.noise,
@@ -159,6 +162,7 @@ class Comparison:
                 Column("Difference", Form(_difference, beside=_between)),
                 Column("p" if every else "p, Holm", Form(p_shown)), Column("Verdict", forms.TEXT)]
 
+    @cached_property
     def drawings(self) -> dict[str, Drawing]:
         """Its charts by name."""
         drawn = [self._steadiness(), self._noise(), self._gained()]
@@ -211,10 +215,10 @@ class Comparison:
                     written([self]), FOOT, (SYNTHETIC,) if self.synthetic else ())
 
     def _head(self) -> Iterator[Item]:
-        yield Text(f"{self.data} · {self.on}", "kicker")
-        yield Text(self.answer, "verdict")
-        yield from (Text(note, "note") for note in self.notes)
-        yield from (Figure(name) for name in ("steadiness", "changed"))
+        drawn = [name for name in ("steadiness", "changed") if name in self.drawings]
+        notes = [Text(note, "note") for note in self.notes]
+        yield lead(self.answer, f"{self.data} · {self.on}", notes, drawn[0] if drawn else "")
+        yield from map(Figure, drawn[1:])
         yield self.beside()
         yield self.differences()
 
@@ -226,7 +230,7 @@ class Comparison:
         """
         folder.mkdir(parents=True, exist_ok=True)
         records.write_json(folder / SUMMARY, as_json(self.summary()))
-        records.write_text(folder / PAGE, self.page().html(drawn_in(self.drawings().values(), folder)))
+        records.write_text(folder / PAGE, self.page().html(drawn_in(self.drawings.values(), folder)))
         return folder / PAGE
 
 
@@ -284,7 +288,7 @@ def _dot(entry: Entry, found: Estimate, most: float) -> Interval:
     look = Look(BLUE, marker="triangle-right") if never else Look(BLUE)
     value, low, high = (None if end is None else min(end, most) for end in (found.value, found.low, found.high))
     return Interval(entry.name, value, low, high, look, hollow=entry.hollow, plain=True,
-                    words="half never flipped" if never else "")
+                    words="half never flipped" if never else "", link="#every-difference")
 
 
 def _times(found: Estimate, scale: float) -> Estimate:

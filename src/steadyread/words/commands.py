@@ -17,8 +17,8 @@ def harden_command(found: Found, folder: str) -> str:
 
 
 def triage_command(found: Found, folder: str, more: str = "") -> str:
-    """To list the reads for a human, with `more` flags; "" of several data sets, and where only noise was tried."""
-    if "sets" in found or "dose_fall" in found or found.get("first_look"):
+    """To list the reads for a human, with `more` flags; "" where only noise was tried."""
+    if "dose_fall" in found or found.get("first_look"):
         return ""
     finding = _finding(found)
     network = f" --network {shlex.quote(finding)}" if finding else ""
