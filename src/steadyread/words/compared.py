@@ -38,7 +38,7 @@ def compared_answer(first: str, names: Sequence[str], keys: Sequence[Sequence[Ch
         return Answer(f"None of the other {len(told)} networks differs detectably from {first} {where}.")
     rest = len(told) - ways.count("better") - ways.count("worse")
     sentence = ", ".join([*parts, *([f"{rest} {_is(rest)} not detectably different"] if rest else [])])
-    return Answer(f"Of the other {len(told)} networks {sentence}.", f"{counts[0][0]} {_is(counts[0][0])} {counts[0][1]}")
+    return Answer(f"Of the other {len(told)} networks {sentence}.", parts[0].removesuffix(f" than {first}"))
 
 
 def _is(count: int) -> str:
