@@ -87,18 +87,24 @@ const caseData = (() => {
   /** A size with its unit. @param {number} value @param {string} unit */
   const sized = (value, unit) => united(number(value), unit);
 
-  /** A probability; what is not certain is never written as certain. @param {number} value @param {number} [places] */
-  const percent = (value, places = 0) => {
-    for (let more = places; more < 5; more++) {
-      const words = (100 * value).toFixed(more);
-      if (value > 0.5 ? Number(words) < 100 : Number(words) > 0) return united(words, "%");
+  /** A probability; what is not certain is never written as certain. @param {number} value @param {number} [places]
+   * @param {number} [most] */
+  const percent = (value, places = 0, most = 3) => {
+    for (let more = places; more <= most; more++) {
+      const digits = (100 * value).toFixed(more);
+      if (value > 0.5 ? Number(digits) < 100 : Number(digits) > 0) return united(digits, "%");
     }
-    return united(value > 0.5 ? "100" : "0", "%");
+    return united(value > 0.5 ? `>${(100 - 10 ** -most).toFixed(most)}` : `<${(10 ** -most).toFixed(most)}`, "%");
   };
 
   /** The value that so many of the sorted have below them. @param {number[]} sorted
    * @param {number} share */
   const quantile = (sorted, share) => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))] ?? 0;
+
+  /** The window that a viewer begins with: the whole range, or the next where that shows less than half of it.
+   * @param {CaseBlock} block @returns {Preset} */
+  const first = ({ windows: [full, next], bounds: [low, high] }) =>
+    (next && full.high - full.low > 2 * (next.high - next.low) ? next : full ?? { name: "full", low, high });
 
   /** The next round value. @param {number} value */
   const rounded = (value) => {
@@ -106,5 +112,5 @@ const caseData = (() => {
     return ([1, 1.5, 2, 3, 4, 5, 6, 8].find((step) => step * decade >= value * 0.999) ?? 10) * decade;
   };
 
-  return { opened, element, number, plain, united, sized, percent, quantile, rounded };
+  return { opened, element, number, plain, united, sized, percent, quantile, first, rounded };
 })();

@@ -17,7 +17,7 @@ const caseList = (() => {
     const body = element("tbody");
     const table = element("table", {}, element("caption", { class: "unseen" }, "Cases that are shown"),
       element("thead", {}, element("tr", {}, element("td", { class: "case-thumb" }), ...heads)), body);
-    const frame = element("div", { class: "case-list", tabindex: -1 }, table);
+    const frame = element("div", { class: source.block.pixels ? "case-list" : "case-list bare", tabindex: -1 }, table);
     /** @type {number[]} */
     let rows = [];
     let current = -1, first = -1;
@@ -38,8 +38,8 @@ const caseList = (() => {
                               "aria-label": cases.id[row], tabindex: row === current ? 0 : -1 }, short(cases.id[row]))),
         element("td", { class: "case-truth" }, named(truth[row])),
         element("td", { class: wrong ? "case-read wrong" : "case-read" }, wrong ? `✕ ${named(read[row])}` : named(read[row])),
-        element("td", { class: "case-sure" }, sureness === null ? "–" : percent(sureness)),
-        element("td", { class: "case-flip" }, size === null ? "none found" : number(size * axis.per)));
+        element("td", { class: "case-sure" }, sureness === null ? "–" : percent(sureness, 0, 1)),
+        element("td", { class: "case-flip" }, size === null ? "none" : number(size * axis.per)));
     };
 
     const fill = (/** @type {boolean} */ anew) => {

@@ -2,7 +2,7 @@
 /** The dark viewer of one case: original, change and changed beside each other, and what the network says along the way. */
 const caseViewer = (() => {
   "use strict";
-  const { element, number, plain, united, sized, percent, quantile, rounded } = caseData;
+  const { element, number, plain, united, sized, percent, quantile, first, rounded } = caseData;
   const COLD = [63, 155, 224], WARM = [239, 122, 60], BLINK = 500, SMALL = 96;
   const SVG = "http://www.w3.org/2000/svg", HEIGHT = 96, BELOW = 22, ROOM = 8;
 
@@ -39,7 +39,7 @@ const caseViewer = (() => {
     const presets = block.windows.length ? block.windows : [{ name: "full", low: bounds[0], high: bounds[1] }];
     const shared = common(block);
     let row = -1, at = 0, slice = depth >> 1, blinking = 0, own = false;
-    let low = presets[0].low, high = presets[0].high;
+    let { low, high } = first(block);
     /** @type {Picture | null} */
     let picture = null;
     /** @type {[number, number] | null} */
@@ -211,7 +211,7 @@ const caseViewer = (() => {
       const final = chance[stops[count] * classes.length + lines[0]];
       if (pair) chart.append(drawn("path", { class: "grid dashed", d: `M0 ${y(block.threshold)}H${wide}` }),
         drawn("text", { x: wide - ROOM, y: y(block.threshold) + (final >= block.threshold ? 15 : -5), "text-anchor": "end" }, "threshold"));
-      const where = dose ? between(size_ ?? 0) : null;
+      const where = dose && size_ !== null ? between(size_) : null;
       const share = where ? (where.before + where.share * (where.next - where.before)) / count : 0.5;
       if (size_ !== null) {
         chart.append(drawn("path", { class: "grid", d: `M${x(share)} 0V${HEIGHT}` }), drawn("text", { x: x(share), y: HEIGHT + 16,
@@ -269,7 +269,7 @@ const caseViewer = (() => {
       });
       for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, () => { from = null; });
       canvas.addEventListener("pointerleave", () => { if (!from) { cursor = null; images.classList.remove("pointed"); point(); } });
-      canvas.addEventListener("dblclick", () => framed((presets[0].low + presets[0].high) / 2, presets[0].high - presets[0].low));
+      canvas.addEventListener("dblclick", () => { ({ low, high } = first(block)); framed((low + high) / 2, high - low); });
     });
     images.addEventListener("keydown", (event) => {
       const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
@@ -290,13 +290,14 @@ const caseViewer = (() => {
     const controls = [images, size.whole, chart, ...(depth > 1 ? [slices.whole] : []),
       element("div", { class: "case-tools" }, element("label", {}, "Window ", window_), blink, smooth, scale),
       element("div", { class: "case-frame" }, level.whole, wide.whole)];
+    const hint = element("p", { class: "case-hint" }, "Drag on an image for width and level, double-click to reset. ",
+      element("kbd", {}, "←"), " ", element("kbd", {}, "→"), " other cases.");
+    controls.push(hint);
     const whole = element("div", { class: "case-viewer", role: "region", "aria-label": "Viewer of one case" },
       element("div", { class: "case-head" }, title, place,
         element("button", { type: "button", "aria-label": "Previous case", onclick: () => move(-1) }, "←"),
         element("button", { type: "button", "aria-label": "Next case", onclick: () => move(1) }, "→")),
-      about, absent, ...controls, spoken,
-      element("p", { class: "case-hint" }, "Drag on an image for width and level, double-click to reset. ",
-        element("kbd", {}, "←"), " ", element("kbd", {}, "→"), " other cases."));
+      about, absent, ...controls, spoken);
 
     /** @param {number} next @param {string} order where it stands among the shown */
     const show = async (next, order) => {
@@ -331,7 +332,7 @@ const caseViewer = (() => {
   const thumbs = (source) => {
     const { block } = source, shape = block.shape ?? [1, 1], channels = block.channels ?? 1;
     const [height, width] = shape.slice(-2), depth = shape.length > 2 ? shape[0] : 1, side = 36;
-    const { low, high } = block.windows[0] ?? { low: block.bounds[0], high: block.bounds[1] };
+    const { low, high } = first(block);
     /** @param {HTMLCanvasElement} canvas @param {number} row */
     return async (canvas, row) => {
       const picture = await source.picture(row);

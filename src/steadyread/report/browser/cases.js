@@ -54,7 +54,7 @@ const caseBrowser = (() => {
       fragile: { name: () => "Sure but fragile", says: () => `at least ${caseData.percent(SURE)} sure, and flipped ${dose
         ? `at ${at(middle)} or more, the median` : block.noise !== null ? `by less than the noise in the images, ${at(block.noise)}`
         : `by no more than the median, ${at(middle)}`}`, holds: (row) => (cases.sure[row] ?? 0) >= SURE && steadiness(row) <= fragile },
-      steadiest: { name: () => "Steadiest", says: () => "the tenth of the cases that takes most to flip",
+      steadiest: { name: () => "Steadiest", says: () => (top === Infinity ? "no flip was found" : "the tenth of the cases that takes most to flip"),
         holds: (row) => steadiness(row) >= top },
       referred: { name: () => "Referred", says: () => referred?.words ?? "", holds: (row) => referred?.rows.has(row) ?? false },
     };
@@ -67,9 +67,11 @@ const caseBrowser = (() => {
     const number = (/** @type {number} */ row) => (shown.indexOf(row) < 0 ? "" : `${shown.indexOf(row) + 1} of ${shown.length}`);
 
     const choose = (/** @type {number} */ row, quiet = false) => {
-      if (row === chosen || row < 0) return;
-      chosen = row;
-      draw();
+      if (row < 0) return;
+      if (row !== chosen) {
+        chosen = row;
+        draw();
+      }
       if (quiet) return;
       history.replaceState(null, "", `#case=${encodeURIComponent(cases.id[row])}`);
       document.dispatchEvent(new CustomEvent("steadyread:case", { detail: { id: cases.id[row] } }));
@@ -116,7 +118,10 @@ const caseBrowser = (() => {
       }).sort(compared);
       says.textContent = `${shown.length} of ${all.length}: ${meaning()}${box ? ", in the box" : ""}${find ? `, found by “${find}”` : ""}.`;
       count();
-      if (chosen < 0 && shown.length) chosen = shown[shown.length >> 1];
+      if (chosen < 0 && shown.length) {
+        const telling = shown.filter((row) => cases.flip[row] !== null && (cases.pictured[row] >= 0 || !block.pixels));
+        chosen = telling[telling.length >> 1] ?? shown[0];
+      }
       draw();
     };
 
