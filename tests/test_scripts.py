@@ -4,7 +4,10 @@ import base64
 import hashlib
 import json
 import re
+import shutil
+import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -76,3 +79,11 @@ def test_every_colour_of_a_page_is_one_of_the_theme() -> None:
     for name, (light, dark) in look.THEME.items():
         assert css.count(f"--{name}:{light}") >= 2      # on screen and in print
         assert css.count(f"--{name}:{dark}") >= 2       # by the system and by the button
+
+
+@pytest.mark.skipif(shutil.which("tsc") is None, reason="no TypeScript on this machine: npm install -g typescript")
+def test_scripts_hold_what_their_types_say() -> None:
+    scripts = sorted((Path(inline.__file__).parent / "browser").glob("*.js"))
+    done = subprocess.run(["tsc", "--noEmit", "--checkJs", "--strict", "--target", "es2022",
+                           "--lib", "es2022,dom,dom.iterable", *map(str, scripts)], capture_output=True, text=True)
+    assert done.stdout == ""

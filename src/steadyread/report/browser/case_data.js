@@ -2,13 +2,13 @@
 /**
  * The cases of a page as the browser has them: the block `case-data` opened, and how its numbers are written.
  *
- * @typedef {{title: string, unit: string, kind: "flip" | "dose", per: number, log: boolean}} Axis
+ * @typedef {{title: string, unit: string, kind: "flip" | "dose", per: number, log: boolean}} CaseAxis
  * @typedef {{name: string, low: number, high: number}} Preset
  * @typedef {(number | null)[]} Column
  * @typedef {{id: string[], patient: string[], truth: Column, read: Column, sure: Column, flip: Column, fold: Column,
  *   pictured: number[], [score: string]: any}} Columns
  * @typedef {{image: {scale: number, offset: number, data: string}, change: {scale?: number[][], data: string}}} Pixels
- * @typedef {{version: number, axis: Axis, classes: string[], positive: number | null, threshold: number,
+ * @typedef {{version: number, axis: CaseAxis, classes: string[], positive: number | null, threshold: number,
  *   bounds: [number, number], unit: string, noise: number | null, windows: Preset[], shape?: number[],
  *   channels?: number, set?: string, total: number, patients: number, images: number, cases: Columns, pixels?: Pixels,
  *   walk?: {at: number[], probability: string}}} CaseBlock
