@@ -14,9 +14,10 @@ from steadyread.metrics.intervals import Estimate
 from steadyread.report import marks
 
 INTERVAL = "95 % interval"
-# About how wide a letter is, and what stands between columns, in px; and the widths of a place, from the narrowest on,
-# below which the rows of a table that needs more stand as cards: the page's style has a class for each.
-_LETTER, _BETWEEN, _SNUG = 7.5, 28.0, 19.0
+# About how wide a letter, what stands between columns and a column of numbers are, in px; and the widths of a place,
+# from the narrowest on, below which the rows of a table that needs more stand as cards: the page's style has a class
+# for each.
+_LETTER, _BETWEEN, _SNUG, _NUMBER = 6.7, 26.0, 18.0, 72.0
 _WRAPPED = 30      # letters of a text that may wrap
 _PLACES = {"over-s": 390, "over-m": 600, "over-l": 790}
 _LEAST = min(_PLACES.values())
@@ -188,8 +189,10 @@ class Table:
                     letters = max(len(marks.plain(cell.text)), *map(len, cell.beneath.split("\n")))
                     widths[at] = max(widths[at], min(letters, _WRAPPED) if "wrap" in cell.tone else letters)
                 at += cell.span
-        between = _SNUG if "snug" in self.tone else _BETWEEN
-        return sum(_LETTER * letters + between for letters in widths)
+        if "snug" not in self.tone:
+            return sum(_LETTER * letters + _BETWEEN for letters in widths)
+        least = 0.0 if "close" in self.tone else _NUMBER     # of the head of a column of numbers
+        return sum(max(_LETTER * letters + _SNUG, least) for letters in widths)
 
     def html(self) -> Markup:
         """An HTML table, whose rows stand as cards where it is too wide, with what is said above and below."""

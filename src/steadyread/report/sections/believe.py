@@ -41,12 +41,10 @@ def believe_noise(noise: Noise) -> Iterator[Item]:
 
 @section(TRUST.title, of=Sets, order=200)
 def believe_sets(sets: Sets) -> Iterator[Item]:
-    """What fired in any set, then every set's checks in a fold."""
+    """Every set's checks in a fold, which is open where any fired."""
     each = {summary["title"]: findings_of(summary) for summary in sets.each.values()}
-    fired = [row | {"check": f"{title}, {row['check']}"} for title, rows in each.items() for row in rows
-             if row["severity"] == "error"]
-    if fired:
-        yield notes(fired)
+    if each:
+        yield Text(f"{summed([row for rows in each.values() for row in rows])}.")
     yield from (_folded(title, rows) for title, rows in each.items())
 
 
@@ -78,7 +76,7 @@ def summed(findings: Findings) -> str:
 
 def _folded(title: str, findings: Findings) -> Fold:
     return Fold(f"{title}: {summed(findings)}", tuple(_tiled(findings)),
-                any(each["severity"] == "error" for each in findings))
+                any(each["severity"] in FIRED for each in findings))
 
 
 def _grouped(findings: Findings) -> dict[str, list[Mapping[str, Any]]]:

@@ -11,7 +11,7 @@ from steadyread.report.hardened import others_table
 from steadyread.report.items import Figure, Fold, Heading, Item, Note, Notes, Text, grid
 from steadyread.report.marks import italic, mark
 from steadyread.report.section import section
-from steadyread.report.sets import Sets, Summary, unit_of
+from steadyread.report.sets import Sets, Summary
 from steadyread.report.table import Column, Form, begun, table
 from steadyread.units import number_of
 from steadyread.words.hardening import method_name
@@ -34,12 +34,7 @@ def _named(each: Summary) -> str:
         f"attacked at {digits(at['of_range'])}" if at and not here else "")))
 
 
-def _unit(sized: tuple[Summary, str]) -> str:
-    return f"{forms.native(sized[0])} {sized[1]}" if sized[0] and sized[1] else ""
-
-
 _NAME = Form(lambda each: str(each["title"]), tone="", beneath=_named)
-_SIZE = Form(lambda sized: forms.DIGITS.show(sized[0] and sized[0]["of_range"]), beneath=_unit)
 
 
 @section("Before and after hardening", of=Sets, order=330)
@@ -77,9 +72,9 @@ def _table(hardened: list[Summary]) -> Item:
         compared = hardening["compared"]
         row = hardening["headline"]
         flips = compared["flips"] if compared and compared["flips"]["searched"] else {}
-        rows.append((each, (hardening["epsilon"], unit_of(each)), *_pair(row.contrast if row else None),
+        rows.append((each, hardening["epsilon"], *_pair(row.contrast if row else None),
                      *_pair(compared["clean"] if compared else None), flips.get("larger"), flips.get("ratio")))
-    columns = [Column("Set", _NAME), Column("Trained at,\nof range", _SIZE), *_columns("Under attack, %"),
+    columns = [Column("Set", _NAME), Column("Trained at", forms.SIZED), *_columns("Under attack, %"),
                *_columns("Clean, %"), Column("Larger, %", forms.stacked(), "Smallest flips"),
                Column("Ratio", forms.FACTOR_STACKED, "Smallest flips")]
     names = listed(sorted({method_name(each["hardening"]["training"].get("method")) for each in hardened}))
@@ -93,7 +88,7 @@ def _table(hardened: list[Summary]) -> Item:
         "points, after minus before, over the same resampled patients. "
         f"{italic('Larger')}: of the reads right in both, the share that takes a larger change to flip after; "
         f"{italic('ratio')}: the median of the sizes after over before. Below a set's name: what became of its reads "
-        "under attack. Each set's comparison stands for itself: of twenty that do not differ one would seem to."))
+        "under attack."))
 
 
 def _every_size(sets: Sets) -> Iterator[Item]:
@@ -101,10 +96,10 @@ def _every_size(sets: Sets) -> Iterator[Item]:
     robust = [(each, row) for each in sets.each.values() for row in (each["hardened_at"] or {}).get("label", ())
               if row.measure == ROBUST]
     by = [] if all(row.exact for _, row in robust) else [Column("By", forms.TEXT)]
-    rows = [(each["title"], (row.size, unit_of(each)), *([EXACT if row.exact else MERGED] if by else []),
+    rows = [(each["title"], row.size, *([EXACT if row.exact else MERGED] if by else []),
              *_pair(row.contrast), row.contrast.gained, row.contrast.lost, row.contrast.p) for each, row in robust]
     if rows:
-        columns = [Column("Set", forms.TEXT), Column("Change,\nof range", _SIZE), *by,
+        columns = [Column("Set", forms.TEXT), Column("Change", forms.SIZED), *by,
                    Column("Before, %", forms.stacked()), Column("After, %", forms.stacked()),
                    Column("Difference", forms.POINTS_STACKED), Column("Gained", forms.COUNT),
                    Column("Lost", forms.COUNT), Column("p", forms.P_VALUE)]
