@@ -142,18 +142,6 @@ def hardening_answer(sets: Mapping[str, Summary], titles: Mapping[str, str]) -> 
     return " ".join([*said, *_flips(sets, titles, ways), *_clean(sets, titles, ways)])
 
 
-def believed_said(sets: Mapping[str, Summary]) -> str:
-    """How many checks passed of all networks, and how many did not."""
-    told = [row["severity"] for one in sets.values() for row in findings_of(one)]
-    if not told:
-        return "No checks were run."
-    found = [f"{told.count(kind)} {kind}{'s' if told.count(kind) > 1 else ''}" for kind in ("error", "warning")
-             if kind in told]
-    if found:
-        return f"Of the checks of all networks {told.count('ok')} passed; set by set below stand {listed(found)}."
-    return f"Of the checks of all networks {told.count('ok')} passed, and none gave an error or a warning."
-
-
 def _flips(sets: Mapping[str, Summary], titles: Mapping[str, str], ways: Mapping[str, str]) -> list[str]:
     """In which sets most smallest flips grew or shrank, which tells more than the accuracy at one size does."""
     told = {name: flips for name, ended in ways.items() if ended not in (FAILED, KEPT, UNREAD)
