@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from steadyread.progress import at_work, progress, quiet
+from steadyread.progress import at_work, in_pieces, progress, quiet
 
 AT_ONCE = (1e-4, 1e-4)   # instead of a second, and thirty
 
@@ -96,3 +96,37 @@ def test_a_label_that_changes_gets_a_line_after_each_item(out: io.StringIO) -> N
         said[0] = item
     places = [out.getvalue().index(f"({10 * done} % robust): {done} of 3") for done in (1, 2, 3)]
     assert places == sorted(places)
+
+
+def test_work_within_work_leaves_a_line_each_with_a_tick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "50")
+    out = Terminal()
+    for fold in progress(range(2), 2, "networks", out, (0.0, 30.0)):
+        assert list(progress("abc", 3, f"assessing images of fold {fold}, which has a long name", out, (0.0, 30.0)))
+    text = out.getvalue()
+    assert text.count("✓ assessing images of fold") == 2
+    assert text.index("✓ assessing") < text.index("✓ networks: 2 in 1 s")
+    assert all(len(line) <= 50 for line in text.replace("\r", "\n").split("\n") if "\x1b" not in line)
+
+
+def test_a_dumb_terminal_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "dumb")
+    out = Terminal()
+    assert list(progress("abc", 3, "assessing", out)) == ["a", "b", "c"]
+    assert out.getvalue() == ""
+
+
+def test_of_work_in_pieces_the_items_are_counted() -> None:
+    counted: list[int] = []
+
+    def heard(items: Iterator[int], total: int, label: str) -> Iterator[int]:
+        assert (total, label) == (7, "assessing images")
+        for item in items:
+            counted.append(item)
+            yield item
+
+    pieces = in_pieces(heard, {"first": 4, "second": 3}, "assessing images")
+    done = [(piece, len(counted) - 1) for piece in pieces]       # with the items done before a piece begins
+    assert done == [("first", 0), ("second", 4)]
+    assert len(counted) == 7
