@@ -87,12 +87,13 @@ def triage_lines(found: Mapping[str, Any]) -> Iterator[Piece]:
     chosen = ("on the test images themselves, as in [A], which flatters" if found["chosen_on"] == "test"
               else f"on {found['validation_images']} validation images")
     yield f"Withholding {percent(found['share'], 0)} of {found['images']} reads; thresholds chosen {chosen}."
-    rows: list[tuple[str, ...]] = [("score", "withheld", "accuracy of the kept", "area under risk-coverage")]
+    rows: list[tuple[str, ...]] = [("score", "withheld", "accuracy of the kept", "AURC")]
     for row in found["rows"]:
         area = row["area"]["value"]
         rows.append((score_name(row["score"]), percent(row["withheld"]["value"]), _share(row["accuracy"]),
                      NONE if area is None else f"{area:.4f}"))
-    yield from ("", Rows(rows), "", found["comparison"], "", Place("Reads to withhold", found["list"]))
+    yield from ("", Rows(rows), "(AURC: area under risk-coverage, lower is better)", "",
+                found["comparison"], "", Place("Reads to withhold", found["list"]))
 
 
 def compared_lines(found: Mapping[str, Any], tables: Sequence[Table]) -> Iterator[Piece]:
