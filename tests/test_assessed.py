@@ -19,7 +19,7 @@ import fabricate_noise
 import fabricate_noise_hardening
 import steadyread
 from steadyread import Assessment, Cases, Classifier, records, workflows
-from steadyread.errors import InputRefused, PlanDiffers, TrainingFailed, UsageError
+from steadyread.errors import Doubt, InputRefused, PlanDiffers, TrainingFailed, UsageError
 from steadyread.frames import Frame, frame
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.reads import LINF
@@ -297,6 +297,8 @@ def test_other_images_under_the_same_ids_are_refused(found: Assessment) -> None:
     other = steadyread.assess(linear(plane, pixels), (pixels, labels), [steadyread.fgsm(0.01)], bounds=(0, 1))
     with pytest.raises(InputRefused, match="60 ids in common, and no image of them has the same pixels"):
         found.compare(other)
+    with pytest.warns(Doubt, match="not the same ones, by their digests"):
+        assert len(found.compare(other, by_id=True))
 
 
 def test_one_number_speaks_for_a_threat_at_the_level_that_the_papers_quote() -> None:

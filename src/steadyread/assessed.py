@@ -315,7 +315,7 @@ class Assessment:
                              "..., stage=..., fold=...)")
         return cells[0].folder
 
-    def compare(self, other: "Assessment") -> Frame:
+    def compare(self, other: "Assessment", by_id: bool = False) -> Frame:
         """This assessment beside another of the same images, this one as before: another network, stage or run.
 
         A row a measure: both values, the difference (other minus this) with its interval over the same patients, p, and
@@ -324,7 +324,7 @@ class Assessment:
         Raises:
             InputRefused: several networks on either side (select one), or no image in common.
         """
-        return frame(COLUMNS_OF_CHANGES, compared_rows(self._network(), other._network(), self.seed))
+        return frame(COLUMNS_OF_CHANGES, compared_rows(self._network(), other._network(), self.seed, by_id))
 
     def _network(self) -> Opened:
         """The one network that this is of, the last of its rounds; the plain one of the study's own where there are

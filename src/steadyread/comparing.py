@@ -198,8 +198,8 @@ def same_cases(candidates: Sequence[Candidate], by_id: bool = False) -> tuple[fr
     same = {name for name in common if len({each.get(name) for each in marks}) == 1}
     if not same:
         raise InputRefused(f"{first.name} and {second} have {len(common)} ids in common, and no image of them has the "
-                           "same pixels: they are of other data, or were prepared otherwise; --by-id pairs them by id "
-                           "all the same")
+                           "same pixels: they are of other data, or were prepared otherwise; by_id (--by-id) pairs "
+                           "them by id all the same")
     unlike = f"; {len(common) - len(same)} more have other pixels and are left out" if len(same) < len(common) else ""
     whole = not unlike and all(each == common for each in ids)
     return frozenset(same), () if whole else (f"Compared are the {counted_of(same, ids)}{unlike}.",)
@@ -232,7 +232,7 @@ def _marks(opened: Opened) -> dict[str, str]:
     return found
 
 
-def compared_rows(before: Opened, after: Opened, seed: int = 0) -> list[dict[str, Any]]:
+def compared_rows(before: Opened, after: Opened, seed: int = 0, by_id: bool = False) -> list[dict[str, Any]]:
     """A row (`comparison.COLUMNS`) for each number that both have. Warns of `Doubt` where the images may not be the
     same ones.
 
@@ -240,6 +240,6 @@ def compared_rows(before: Opened, after: Opened, seed: int = 0) -> list[dict[str
         InputRefused: several networks on either side, no image in common, or images of other bounds.
     """
     candidates = [Candidate(str(side.folder), side) for side in (before, after)]
-    names, _ = same_cases(candidates)
+    names, _ = same_cases(candidates, by_id)
     sides = [Side(each.name, _kept(each.opened.reads(), names), each.opened.plan) for each in candidates]
     return [change.row() for change in changes(sides[0], sides[1], seed)]
