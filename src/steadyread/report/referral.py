@@ -99,7 +99,9 @@ def referral_of(reads: Reads, found: Triage, classes: list[str], bounds: Bounds,
         return None
     orders = {name: np.argsort(scored.score[name], kind="stable") for name in chosen}
     shown = np.unique(np.concatenate([order[:_LISTED] for order in orders.values()]))
-    by = tuple(_sorted(scored, name, orders[name], threshold, shown, bounds) for name, threshold in chosen.items())
+    patients = np.unique(scored.patient, return_inverse=True)[1]      # as numbers: told apart a hundred times
+    by = tuple(_sorted(scored, patients, name, orders[name], threshold, shown, bounds)
+               for name, threshold in chosen.items())
     folded = len(reads.folds) > 1
     return Referral(len(scored.wrong), int(scored.wrong.sum()), by,
                     tuple(_listed(scored, shown, classes, bounds, shared)), folded)
@@ -109,21 +111,22 @@ def _scored(reads: Reads, found: Triage) -> Scored:
     return with_combined(scores(reads), combination_of(found["combined"]))
 
 
-def _sorted(scored: Scored, name: str, order: Ints, chosen: float, shown: Ints, bounds: Bounds) -> Sorted:
+def _sorted(scored: Scored, patients: Ints, name: str, order: Ints, chosen: float, shown: Ints, bounds: Bounds
+            ) -> Sorted:
     score, n = scored.score[name], len(order)
     ranked = score[order]
     shares = (round(at * n / _STEPS) for at in range(1, _STEPS))
     thresholds = sorted({-math.inf, *(float(ranked[count - 1]) for count in shares if count), float(chosen)})
     steps = {int(np.sum(score <= at)): at for at in thresholds}      # of thresholds that refer the same one is left
-    made = tuple(_step(scored, name, at, bounds) for count, at in sorted(steps.items()) if count < n)
+    made = tuple(_step(scored, patients, name, at, bounds) for count, at in sorted(steps.items()) if count < n)
     at = int(np.argmin([abs(step.referred - int(np.sum(score <= chosen))) for step in made])) if made else 0
     return Sorted(name, made, at, np.searchsorted(shown, order[:_LISTED]))
 
 
-def _step(scored: Scored, name: str, threshold: float, bounds: Bounds) -> Step:
+def _step(scored: Scored, patients: Ints, name: str, threshold: float, bounds: Bounds) -> Step:
     kept = scored.score[name] > threshold
     return Step(threshold, rule(name, threshold, bounds), int(np.sum(~kept)), int(np.sum(scored.wrong[~kept])),
-                share(scored.wrong[kept], scored.patient[kept]))
+                share(scored.wrong[kept], patients[kept]))
 
 
 def _listed(scored: Scored, shown: Ints, classes: list[str], bounds: Bounds, shared: Shareable) -> Iterator[Read]:

@@ -184,7 +184,11 @@ def _guarantees(plain: Plain) -> Iterator[Item]:
     for row in rows:
         if row["threshold"] is None:
             beyond.setdefault(_beyond(row), []).append(row)
-    said = " ".join(f"{_which(missed, rows)} is within reach: {why}." for why, missed in beyond.items())
+    said = " ".join(f"{_which(missed, rows)} is within reach with 95 % confidence: {why}."
+                    for why, missed in beyond.items())
+    if not within:
+        yield Text(said, "note")
+        return
     flattered = ("The validation images also chose the epoch of the model trained here, so they flatter it a little. "
                  if plain.summary["training"] else "")
     folds = plain.summary["folds"]
@@ -193,9 +197,6 @@ def _guarantees(plain: Plain) -> Iterator[Item]:
     how = ("With a guarantee: the error among the kept is at most the limit, with 95 % confidence (binomial bound on "
            "validation images, one drawn per patient, so it speaks of a random image of a random "
            f"patient{by}; thresholds tested in a fixed order, arXiv:2110.01052). ")
-    if not within:
-        yield Text(f"{how}{said}", "note")
-        return
     columns = [Column("Limit, %", Form(lambda limit: f"{100 * limit:g}")), Column("Score", forms.TEXT, head=True),
                Column("Kept here, %", forms.share()), Column("Error here, %", forms.share())]
     yield table(columns, [(row["alpha"], score_name(row["score"]), row["coverage"], row["error"]) for row in within],
@@ -203,12 +204,12 @@ def _guarantees(plain: Plain) -> Iterator[Item]:
 
 
 def _which(missed: Sequence[Told], rows: Sequence[Told]) -> str:
-    """`No threshold for 5 or 10 %`, or which of them."""
+    """`No threshold with an error of at most 5 or 10 % among the kept`, or which of them."""
     limits = " or ".join(f"{100 * limit:g}" for limit in sorted({row["alpha"] for row in missed}))
     of_limits = [row for row in rows if row["alpha"] in {each["alpha"] for each in missed}]
     names = "" if len(missed) == len(of_limits) else " by " + listed(
         [score_name(name).lower() for name in dict.fromkeys(row["score"] for row in missed)])
-    return f"No threshold for {limits} %{names}"
+    return f"No threshold{names} with an error of at most {limits} % among the kept"
 
 
 def _beyond(row: Told) -> str:
