@@ -58,7 +58,8 @@ const caseData = (() => {
       if (!pixels || place < 0) return null;
       const { scale, offset } = pixels.image;
       return { image: summed(planes, start, length, shape[shape.length - 1], scale, offset),
-               steps: changes.subarray(start, start + length), size: pixels.change.scale?.[place] ?? [(cases.flip[row] ?? 0) / STEPS],
+               steps: changes.subarray(start, start + length),
+               size: pixels.change.scale?.[place] ?? [(cases.flip[row] ?? 0) / STEPS],
                walk: chances.subarray(place * stops, (place + 1) * stops) };
     } };
   };
@@ -66,19 +67,22 @@ const caseData = (() => {
   /** An element with its attributes and children; text is never markup. @template {keyof HTMLElementTagNameMap} K
    * @param {K} tag @param {Record<string, any>} [attributes] @param {(Node | string)[]} children */
   const element = (tag, attributes = {}, ...children) => {
-    const made = document.createElement(tag);
+    const node = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) {
-      if (name.startsWith("on")) made.addEventListener(name.slice(2), value);
-      else if (value !== undefined && value !== null) made.setAttribute(name, String(value));
+      if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+      else if (value !== undefined && value !== null) node.setAttribute(name, String(value));
     }
-    made.append(...children);
-    return made;
+    node.append(...children);
+    return node;
   };
 
   /** A true minus sign. @param {string} digits */
   const signed = (digits) => digits.replace("-", "−");
   /** A size to two digits, as everywhere on the page. @param {number} value */
-  const number = (value) => signed(value ? value.toFixed(Math.max(0, Math.min(9, 1 - Math.floor(Math.log10(Math.abs(value)))))) : "0");
+  const number = (value) => {
+    const places = value ? 1 - Math.floor(Math.log10(Math.abs(value))) : 0;
+    return signed(value.toFixed(Math.max(0, Math.min(9, places))));
+  };
   /** A value as it is, without zeros that say nothing. @param {number} value */
   const plain = (value) => signed(String(Number(value.toPrecision(5))));
 

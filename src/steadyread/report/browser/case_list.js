@@ -46,7 +46,8 @@ const caseList = (() => {
       const next = Math.max(0, Math.min(rows.length, Math.floor(frame.scrollTop / ROW) - SPARE));
       if (!anew && next === first) return;
       first = next;
-      const focused = body.contains(document.activeElement), last = Math.min(rows.length, first + Math.ceil(frame.clientHeight / ROW) + 2 * SPARE);
+      const focused = body.contains(document.activeElement), seen = Math.ceil(frame.clientHeight / ROW);
+      const last = Math.min(rows.length, first + seen + 2 * SPARE);
       const spacer = (/** @type {number} */ count) => {
         const room = element("tr", { "aria-hidden": "true" }, element("td"));
         room.style.height = `${count * ROW}px`;

@@ -3,39 +3,22 @@
 const caseViewer = (() => {
   "use strict";
   const { element, number, plain, united, sized, percent, quantile, first, rounded } = caseData;
-  const COLD = [63, 155, 224], WARM = [239, 122, 60], BLINK = 500, SMALL = 96;
-  const SVG = "http://www.w3.org/2000/svg", HEIGHT = 96, BELOW = 22, ROOM = 8;
-
-  /** @param {string} tag @param {Record<string, string | number>} attributes @param {string} [words] */
-  const drawn = (tag, attributes, words = "") => {
-    const made = document.createElementNS(SVG, tag);
-    for (const [name, value] of Object.entries(attributes)) made.setAttribute(name, String(value));
-    made.textContent = words;
-    return made;
-  };
+  const COLD = [63, 155, 224], WARM = [239, 122, 60], BLINK = 500, SMALL = 96, DRAG = 400;
 
   /** The largest change that the colours of all cases tell apart, native units. @param {CaseBlock} block */
   const common = (block) => {
     const doses = block.pixels?.change.scale;
-    if (doses) return rounded(quantile(doses.map((sizes) => 64 * Math.max(...sizes)).sort((one, other) => one - other), 0.9));
-    const sizes = block.cases.flip.filter((size) => size !== null).sort((one, other) => Number(one) - Number(other));
+    if (doses) return rounded(quantile(doses.map((sizes) => 64 * Math.max(...sizes)).sort((first, second) => first - second), 0.9));
+    const sizes = block.cases.flip.filter((size) => size !== null).sort((first, second) => Number(first) - Number(second));
     return rounded(quantile(/** @type {number[]} */ (sizes), 0.75) || 1);
-  };
-
-  /** The class that probabilities speak for. @param {CaseBlock} block @param {ArrayLike<number>} chances */
-  const readOf = (block, chances) => {
-    if (block.positive !== null && chances.length === 2)
-      return chances[block.positive] >= block.threshold ? block.positive : 1 - block.positive;
-    return Array.from(chances).reduce((best, chance, at) => (chance > chances[best] ? at : best), 0);
   };
 
   /** @param {CaseSource} source @param {(step: number) => void} move to another case @param {AbortSignal} signal */
   const viewer = (source, move, signal) => {
-    const { block } = source, { axis, cases, classes, bounds, walk } = block, dose = axis.kind === "dose";
+    const { block } = source, { axis, cases, classes, bounds } = block, dose = axis.kind === "dose";
     const shape = block.shape ?? [1, 1], channels = block.channels ?? 1;
     const [height, width] = shape.slice(-2), depth = shape.length > 2 ? shape[0] : 1, plane = height * width;
-    const stops = (walk?.at ?? []).map((_, at) => at);
-    if (dose) stops.sort((one, other) => (walk?.at[other] ?? 0) - (walk?.at[one] ?? 0));    // from little noise to much
+    const walk = caseWalk(block), stops = walk.values.length;
     const presets = block.windows.length ? block.windows : [{ name: "full", low: bounds[0], high: bounds[1] }];
     const shared = common(block);
     let row = -1, at = 0, slice = depth >> 1, blinking = 0, own = false;
@@ -67,16 +50,17 @@ const caseViewer = (() => {
       return { input, output, whole: element("label", { class: "case-range" }, element("span", {}, name), input, output) };
     };
     const size = range(`${axis.title.slice(0, 1).toUpperCase()}${axis.title.slice(1)}`,
-      dose ? { min: 0, max: Math.max(0, stops.length - 1), step: 1 } : { min: 0, max: 200, step: 1, value: 100 },
+      dose ? { min: 0, max: Math.max(0, stops - 1), step: 1 } : { min: 0, max: 200, step: 1, value: 100 },
       () => { at = Number(size.input.value); draw(); });
     const slices = range("Slice", { min: 1, max: depth, step: 1, value: slice + 1 },
       () => { slice = Number(slices.input.value) - 1; draw(); });
-    const [darkest, lightest] = [Math.min(bounds[0], ...presets.map((preset) => preset.low)), Math.max(bounds[1], ...presets.map((preset) => preset.high))];
+    const darkest = Math.min(bounds[0], ...presets.map((preset) => preset.low));
+    const lightest = Math.max(bounds[1], ...presets.map((preset) => preset.high));
     const reach = lightest - darkest, fine = reach > 100 ? 1 : reach / 200;
     const level = range("Level", { min: darkest, max: lightest, step: fine }, () => framed(Number(level.input.value), high - low));
     const wide = range("Width", { min: fine, max: reach, step: fine }, () => framed((low + high) / 2, Number(wide.input.value)));
-    const window_ = element("select", { onchange: () => {
-      const preset = presets[Number(window_.value)];
+    const presetChoice = element("select", { onchange: () => {
+      const preset = presets[Number(presetChoice.value)];
       if (preset) framed((preset.low + preset.high) / 2, preset.high - preset.low);
     } }, ...presets.map((preset, order) => element("option", { value: order },
       `${preset.name}, ${plain(preset.low)} to ${united(plain(preset.high), block.unit)}`)),
@@ -101,44 +85,29 @@ const caseViewer = (() => {
     images.classList.toggle("smooth", plane > SMALL ** 2);
     const scale = toggle("Own colour scale", (on) => { own = on; draw(); });
     scale.title = "One colour scale for all cases, or one as large as this case's change";
-    const chart = drawn("svg", { height: HEIGHT + BELOW, "aria-hidden": "true", class: "case-walk" });
     let turned = false;
 
-    /** The share of the way to the next stop, and the stop. @param {number} value */
-    const between = (value) => {
-      const stop = walk?.at ?? [0], ordered = stops.map((order) => stop[order]);
-      let next = ordered.findIndex((each) => (dose ? each <= value : each >= value));
-      if (next < 0) next = ordered.length - 1;
-      const before = Math.max(0, next - 1), far = ordered[next] - ordered[before];
-      return { before, next, share: far ? (value - ordered[before]) / far : 0 };
-    };
-    /** The probabilities where the slider stands. @returns {number[]} */
-    const chances = () => {
-      if (!picture || !walk) return [];
-      const { walk: along } = picture, { before, next, share } = dose ? { before: at, next: at, share: 0 } : between(at / 100);
-      return classes.map((_, each) => {
-        const [one, other] = [before, next].map((stop) => along[stops[stop] * classes.length + each]);
-        return one + (other - one) * share;
-      });
-    };
+    /** Where the slider stands, among the stops. */
+    const where = () => (dose ? at : walk.place(at / 100));
     /** Native units of a step of the change, where the slider stands. */
-    const unit = () => (picture ? picture.size[dose ? stops[at] ?? 0 : 0] * (dose ? 1 : at / 100) : 0);
+    const unit = () => (picture ? picture.size[dose ? walk.order[at] ?? 0 : 0] * (dose ? 1 : at / 100) : 0);
     const most = () => (picture ? picture.steps.reduce((far, step) => Math.max(far, Math.abs(step)), 0) : 0);
     /** What the brightest colour stands for: the same of all cases, or this one's change at twice its flip. */
     const brightest = () => (own && picture ? most() * (dose ? unit() : 2 * picture.size[0]) || 1 : shared);
 
     const draw = () => {
       if (row < 0) return;
-      const now = chances(), read = cases.read[row], speaks = readOf(block, now), size_ = cases.flip[row];
-      const flipped = now.length > 0 && speaks !== read, edge = !dose && at === 100;
-      if (dose) size.output.textContent = `${sized((walk?.at[stops[at]] ?? 0) * axis.per, axis.unit)}${flipped ? ": flipped" : ""}`;
-      else size.output.textContent = size_ === null ? "no change was found that flips this read"
-        : `${sized((size_ * at * axis.per) / 100, axis.unit)}${edge ? ": flips here" : flipped ? ": flipped" : ""}`;
-      size.input.setAttribute("aria-valuetext", `${size.output.textContent}${now.length ? `, ${classes[speaks]} ${percent(now[speaks], 1)}` : ""}`);
+      const now = picture && stops ? walk.chances(picture, where()) : [], speaks = walk.readOf(now), flip = cases.flip[row];
+      const flipped = now.length > 0 && speaks !== cases.read[row], edge = !dose && at === 100;
+      const amount = dose ? walk.values[at] ?? 0 : ((flip ?? 0) * at) / 100;
+      size.output.textContent = !dose && flip === null ? "no change was found that flips this read"
+        : `${sized(amount * axis.per, axis.unit)}${edge ? ": flips here" : flipped ? ": flipped" : ""}`;
+      const words = now.length ? `, ${classes[speaks]} ${percent(now[speaks], 1)}` : "";
+      size.input.setAttribute("aria-valuetext", `${size.output.textContent}${words}`);
       slices.output.textContent = `${slice + 1} of ${depth}`;
       size.output.classList.toggle("flipped", flipped || edge);
       if (picture) paint(now, speaks, flipped);
-      along();
+      walk.draw(row, picture, where());
     };
 
     /** @param {number[]} now @param {number} speaks @param {boolean} flipped */
@@ -185,7 +154,8 @@ const caseViewer = (() => {
       if (!cursor || !picture) return;
       const [x, y] = cursor, amount = unit(), values = [[], [], []].map(() => /** @type {string[]} */ ([]));
       for (let channel = 0; channel < channels; channel++) {
-        const from = channel * depth * plane + slice * plane + y * width + x, value = picture.image[from], change = picture.steps[from] * amount;
+        const from = (channel * depth + slice) * plane + y * width + x;
+        const value = picture.image[from], change = picture.steps[from] * amount;
         values[0].push(plain(value));
         values[1].push(`${change > 0 ? "+" : ""}${number(change)}`);
         values[2].push(plain(Math.min(bounds[1], Math.max(bounds[0], value + change))));
@@ -198,44 +168,6 @@ const caseViewer = (() => {
       images.classList.add("pointed");
     };
 
-    /** The probability along the way, and where the slider and the flip stand. */
-    const along = () => {
-      chart.replaceChildren();
-      const size_ = cases.flip[row] ?? null;
-      if (!picture || !walk || (!dose && size_ === null)) return;
-      const { walk: chance } = picture, wide = chart.clientWidth || 600, count = stops.length - 1 || 1, pair = block.positive !== null && classes.length === 2;
-      const x = (/** @type {number} */ part) => ROOM + part * (wide - 2 * ROOM), y = (/** @type {number} */ part) => 4 + (1 - part) * (HEIGHT - 8);
-      const read = cases.read[row] ?? 0, rival = readOf(block, chance.slice(stops[count] * classes.length).slice(0, classes.length));
-      const lines = pair ? [Number(block.positive)] : rival === read ? [read] : [read, rival];
-      chart.append(drawn("path", { class: "grid", d: `M0 ${y(0)}H${wide}M0 ${y(1)}H${wide}` }));
-      const final = chance[stops[count] * classes.length + lines[0]];
-      if (pair) chart.append(drawn("path", { class: "grid dashed", d: `M0 ${y(block.threshold)}H${wide}` }),
-        drawn("text", { x: wide - ROOM, y: y(block.threshold) + (final >= block.threshold ? 15 : -5), "text-anchor": "end" }, "threshold"));
-      const where = dose && size_ !== null ? between(size_) : null;
-      const share = where ? (where.before + where.share * (where.next - where.before)) / count : 0.5;
-      if (size_ !== null) {
-        chart.append(drawn("path", { class: "grid", d: `M${x(share)} 0V${HEIGHT}` }), drawn("text", { x: x(share), y: HEIGHT + 16,
-          "text-anchor": share > 0.85 ? "end" : share < 0.15 ? "start" : "middle" }, `${dose ? "half of the draws flip at" : "flips at"} ${sized(size_ * axis.per, axis.unit)}`));
-      }
-      if (share > 0.3) chart.append(drawn("text", { x: ROOM, y: HEIGHT + 16 }, dose ? `${sized(walk.at[stops[0]] * axis.per, axis.unit)}` : "0"));
-      if (share < 0.7) chart.append(drawn("text", { x: wide - ROOM, y: HEIGHT + 16, "text-anchor": "end" },
-        sized(dose ? walk.at[stops[count]] * axis.per : 2 * Number(size_) * axis.per, axis.unit)));
-      const mark = dose ? at / count : at / 200, now = chances();
-      lines.forEach((each, order) => {
-        const path = stops.map((stop, step) => `${step ? "L" : "M"}${x(step / count)} ${y(chance[stop * classes.length + each])}`).join("");
-        chart.append(drawn("path", { class: order ? "line rival" : "line", d: path }));
-        chart.append(drawn("circle", { class: "mark", cx: x(mark), cy: y(now[each]), r: 6 }));
-      });
-      // Words stand where the line is not: it ends on the other side of the threshold than it begins.
-      const [begins, ends_] = [chance[stops[0] * classes.length + lines[0]], final], falls = begins > ends_;
-      const label = (/** @type {number} */ each, /** @type {boolean} */ upper) => chart.append(drawn("text", {
-        x: upper === falls ? wide - ROOM : ROOM, y: upper ? 16 : HEIGHT - 10, "text-anchor": upper === falls ? "end" : "start" },
-        `${united("100", "%")} ${classes[each]}`));
-      label(pair ? Number(block.positive) : read, true);
-      if (pair) label(1 - Number(block.positive), false);
-      else if (lines[1] !== undefined) chart.append(drawn("text", { x: wide - ROOM, y: HEIGHT - 10, "text-anchor": "end", class: "rival" }, classes[lines[1]]));
-    };
-
     /** @param {number} middle @param {number} breadth */
     const framed = (middle, breadth) => {
       const broad = Math.min(reach, Math.max(fine, breadth)), centre = Math.min(lightest, Math.max(darkest, middle));
@@ -245,7 +177,7 @@ const caseViewer = (() => {
       level.output.textContent = united(plain(centre), block.unit);
       wide.output.textContent = united(plain(broad), block.unit);
       const known = presets.findIndex((preset) => Math.abs(preset.low - low) + Math.abs(preset.high - high) < 1e-6 * reach);
-      window_.value = String(known);
+      presetChoice.value = String(known);
       draw();
     };
     
@@ -260,9 +192,11 @@ const caseViewer = (() => {
         canvas.setPointerCapture(event.pointerId);
       });
       canvas.addEventListener("pointermove", (event) => {
-        if (from) framed(from.middle + ((event.clientY - from.y) * reach) / 400, from.breadth + ((event.clientX - from.x) * reach) / 400);
+        const far = reach / DRAG;
+        if (from) framed(from.middle + (event.clientY - from.y) * far, from.breadth + (event.clientX - from.x) * far);
         else {
-          const within = (/** @type {number} */ part, /** @type {number} */ side) => Math.min(side - 1, Math.max(0, Math.floor(part * side)));
+          const within = (/** @type {number} */ part, /** @type {number} */ side) =>
+            Math.min(side - 1, Math.max(0, Math.floor(part * side)));
           cursor = [within(event.offsetX / canvas.clientWidth, width), within(event.offsetY / canvas.clientHeight, height)];
           point();
         }
@@ -284,11 +218,12 @@ const caseViewer = (() => {
       const [x, y] = cursor ?? [width >> 1, height >> 1];
       cursor = [Math.min(width - 1, Math.max(0, x + way[0])), Math.min(height - 1, Math.max(0, y + way[1]))];
       point();
-      spoken.textContent = `Column ${cursor[0]}, row ${cursor[1]}: ${panes.map((pane) => `${pane.name} ${pane.value.textContent}`).join(", ")}`;
+      const values = panes.map((pane) => `${pane.name} ${pane.value.textContent}`);
+      spoken.textContent = `Column ${cursor[0]}, row ${cursor[1]}: ${values.join(", ")}`;
     });
 
-    const controls = [images, size.whole, chart, ...(depth > 1 ? [slices.whole] : []),
-      element("div", { class: "case-tools" }, element("label", {}, "Window ", window_), blink, smooth, scale),
+    const controls = [images, size.whole, walk.chart, ...(depth > 1 ? [slices.whole] : []),
+      element("div", { class: "case-tools" }, element("label", {}, "Window ", presetChoice), blink, smooth, scale),
       element("div", { class: "case-frame" }, level.whole, wide.whole)];
     const hint = element("p", { class: "case-hint" }, "Drag on an image for width and level, double-click to reset. ",
       element("kbd", {}, "←"), " ", element("kbd", {}, "→"), " other cases.");
@@ -306,24 +241,25 @@ const caseViewer = (() => {
       row = next;
       const { truth, read, patient, fold } = cases, actual = truth[row], called = read[row];
       title.textContent = cases.id[row];
-      about.textContent = [`truth: ${actual === null ? "unknown" : classes[actual]}`, `read: ${called === null ? "undecided" : classes[called]}`,
+      about.textContent = [
+        `truth: ${actual === null ? "unknown" : classes[actual]}`, `read: ${called === null ? "undecided" : classes[called]}`,
         ...(actual !== null && actual !== called ? ["✕ wrong"] : []), ...(patient[row] ? [patient[row]] : []),
         ...(fold[row] === null || fold[row] === undefined ? [] : [`fold ${fold[row]}`])].join(" · ");
       const fetched = await source.picture(next);
       if (next !== row) return;
       picture = fetched;
-      at = dose ? Math.max(0, stops.length - 1) : 100;
+      at = dose ? Math.max(0, stops - 1) : 100;
       size.input.value = String(at);
       size.input.disabled = !dose && cases.flip[row] === null;
       for (const each of controls) /** @type {HTMLElement} */ (each).hidden = !picture;
-      chart.toggleAttribute("hidden", !picture);
+      walk.chart.toggleAttribute("hidden", !picture);
       absent.hidden = Boolean(picture);
       absent.textContent = block.pixels ? "The picture of this case is not in this file: steadyread view shows every case of a run."
         : "This file contains no images.";
       draw();
     };
     signal.addEventListener("abort", () => clearInterval(blinking));
-    new ResizeObserver(() => along()).observe(chart);
+    new ResizeObserver(() => walk.draw(row, picture, where())).observe(walk.chart);
     framed((low + high) / 2, high - low);
     return { whole, show, title, blink };
   };
@@ -342,8 +278,10 @@ const caseViewer = (() => {
       const start = (depth >> 1) * height * width;
       for (let y = 0; y < side; y++) for (let x = 0; x < side; x++) {
         const pixel = start + Math.floor(((y + 0.5) * height) / side) * width + Math.floor(((x + 0.5) * width) / side);
-        for (let channel = 0; channel < 3; channel++)
-          small.data[4 * (y * side + x) + channel] = ((picture.image[(channel % channels) * depth * height * width + pixel] - low) * 255) / (high - low);
+        for (let channel = 0; channel < 3; channel++) {
+          const value = picture.image[(channel % channels) * depth * height * width + pixel];
+          small.data[4 * (y * side + x) + channel] = ((value - low) * 255) / (high - low);
+        }
         small.data[4 * (y * side + x) + 3] = 255;
       }
       brush.putImageData(small, 0, 0);

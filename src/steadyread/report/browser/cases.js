@@ -16,10 +16,10 @@ const caseBrowser = (() => {
   };
   const SURE = 0.9, STEADIEST = 0.1;
 
-  /** What other scripts told before the pictures were open. @type {Record<string, CustomEvent>} */
-  const told = {};
+  /** What other scripts sent before the pictures were open. @type {Record<string, CustomEvent>} */
+  const earlier = {};
   for (const name of ["steadyread:handle", "steadyread:threshold"])
-    document.addEventListener(name, (event) => { told[name] = /** @type {CustomEvent} */ (event); });
+    document.addEventListener(name, (event) => { earlier[name] = /** @type {CustomEvent} */ (event); });
 
   /** Fills the place with the browser of these cases, until the signal. @param {HTMLElement} place
    * @param {CaseSource} source @param {AbortSignal} [signal] */
@@ -29,7 +29,7 @@ const caseBrowser = (() => {
     /** How steady a case is; what never flips is the steadiest. @param {number} row */
     const steadiness = (row) => { const size = cases.flip[row]; return size === null ? Infinity : dose ? -size : size; };
     const wrong = (/** @type {number} */ row) => cases.truth[row] !== null && cases.truth[row] !== cases.read[row];
-    const order = all.map(steadiness).sort((one, other) => one - other);
+    const order = all.map(steadiness).sort((first, second) => first - second);
     const finite = order.filter(Number.isFinite).map(Math.abs);
     const middle = quantile(finite, 0.5), top = quantile(order, 1 - STEADIEST);
     const fragile = !dose && block.noise !== null ? block.noise : dose ? -middle : middle;
@@ -53,9 +53,10 @@ const caseBrowser = (() => {
         holds: (/** @type {number} */ row) => cases.truth[row] === positive && wrong(row) } }),
       fragile: { name: () => "Sure but fragile", says: () => `at least ${caseData.percent(SURE)} sure, and flipped ${dose
         ? `at ${at(middle)} or more, the median` : block.noise !== null ? `by less than the noise in the images, ${at(block.noise)}`
-        : `by no more than the median, ${at(middle)}`}`, holds: (row) => (cases.sure[row] ?? 0) >= SURE && steadiness(row) <= fragile },
-      steadiest: { name: () => "Steadiest", says: () => (top === Infinity ? "no flip was found" : "the tenth of the cases that takes most to flip"),
-        holds: (row) => steadiness(row) >= top },
+        : `by no more than the median, ${at(middle)}`}`,
+        holds: (row) => (cases.sure[row] ?? 0) >= SURE && steadiness(row) <= fragile },
+      steadiest: { name: () => "Steadiest",
+        says: () => (top === Infinity ? "no flip was found" : "the tenth of the cases that takes most to flip"), holds: (row) => steadiness(row) >= top },
       referred: { name: () => "Referred", says: () => referred?.words ?? "", holds: (row) => referred?.rows.has(row) ?? false },
     };
     const buttons = Object.fromEntries(Object.keys(chips).map((name) => [name, element("button", { type: "button",
@@ -87,13 +88,13 @@ const caseBrowser = (() => {
       update();
     }, caseViewer.thumbs(source));
 
-    /** @param {number} one @param {number} other */
-    const compared = (one, other) => {
+    /** @param {number} row @param {number} other */
+    const compared = (row, other) => {
       const column = /** @type {(string | number | null)[]} */ (cases[sorted.column]);
-      const first = column[one], second = column[other];
-      if (first === second) return one - other;
-      if (first === null || second === null) return first === null ? 1 : -1;
-      return (first < second ? -1 : 1) * (sorted.down ? -1 : 1);
+      const [value, beside] = [column[row], column[other]];
+      if (value === beside) return row - other;
+      if (value === null || beside === null) return value === null ? 1 : -1;
+      return (value < beside ? -1 : 1) * (sorted.down ? -1 : 1);
     };
     const draw = () => {
       scatter.show({ size, row: chosen, box, shown: new Set(shown) });
@@ -116,7 +117,8 @@ const caseBrowser = (() => {
         return holds(row) && (!box || (x >= box[0] && x <= box[1] && y >= box[2] && y <= box[3]))
           && (!find || cases.id[row].toLowerCase().includes(find) || (cases.patient[row] ?? "").toLowerCase().includes(find));
       }).sort(compared);
-      says.textContent = `${shown.length} of ${all.length}: ${meaning()}${box ? ", in the box" : ""}${find ? `, found by “${find}”` : ""}.`;
+      const within = `${box ? ", in the box" : ""}${find ? `, found by “${find}”` : ""}`;
+      says.textContent = `${shown.length} of ${all.length}: ${meaning()}${within}.`;
       count();
       if (chosen < 0 && shown.length) {
         const telling = shown.filter((row) => cases.flip[row] !== null && (cases.pictured[row] >= 0 || !block.pixels));
@@ -164,7 +166,8 @@ const caseBrowser = (() => {
     const marks = element("p", { class: "case-marks" }, [axis.title, axis.unit].filter(Boolean).join(", "),
       element("span", { class: "steady" }, "● right"), " ", element("span", { class: "flipped" }, "✕ wrong"));
     const whole = element("div", { class: "case-browser", tabindex: -1 },
-      element("div", { class: "case-chips", role: "group", "aria-label": "Which cases" }, ...Object.values(buttons), clear, search), says,
+      element("div", { class: "case-chips", role: "group", "aria-label": "Which cases" },
+        ...Object.values(buttons), clear, search), says,
       element("div", { class: "case-work" },
         element("div", { class: "case-card" },
           element("h3", {}, dose ? "The dose at which noise flips the read" : "The smallest change that flips the read"), marks,
@@ -172,7 +175,8 @@ const caseBrowser = (() => {
         viewer.whole));
     document.addEventListener("keydown", (event) => {
       const target = /** @type {HTMLElement} */ (event.target), within = whole.contains(target);
-      const { top, bottom } = viewer.whole.getBoundingClientRect(), free = target === document.body && bottom > 0 && top < innerHeight;
+      const { top, bottom } = viewer.whole.getBoundingClientRect();
+      const free = target === document.body && bottom > 0 && top < innerHeight;
       if (!within && !free || /^(INPUT|SELECT|TEXTAREA)$/.test(target.tagName)) return;
       if (event.defaultPrevented || event.ctrlKey || event.metaKey || event.altKey || event.shiftKey) return;
       if (event.key === "ArrowRight") move(1);
@@ -183,7 +187,7 @@ const caseBrowser = (() => {
     }, { signal });
     place.replaceChildren(whole);
     update();
-    for (const [name, event] of Object.entries(told)) heard[name](event);
+    for (const [name, event] of Object.entries(earlier)) heard[name](event);
     linked();
   };
 
@@ -207,7 +211,8 @@ const caseBrowser = (() => {
     /** The set that holds the case which the address names, the one shown first. */
     const home = () => {
       const id = named(), now = Number(sets.value || 0);
-      return id === null || blocks[now].cases.id.includes(id) ? now : Math.max(0, blocks.findIndex((block) => block.cases.id.includes(id)));
+      const holds = (/** @type {CaseBlock} */ block) => id === null || block.cases.id.includes(id);
+      return holds(blocks[now]) ? now : Math.max(0, blocks.findIndex(holds));
     };
     addEventListener("hashchange", () => { if (home() !== Number(sets.value)) enter(home()); });
     place.replaceChildren(...(blocks.length > 1 ? [element("label", { class: "case-sets" }, "Data set ", sets)] : []), room);
