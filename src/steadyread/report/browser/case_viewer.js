@@ -56,6 +56,7 @@ const caseViewer = (() => {
       () => { slice = Number(slices.input.value) - 1; draw(); });
     const darkest = Math.min(bounds[0], ...presets.map((preset) => preset.low));
     const lightest = Math.max(bounds[1], ...presets.map((preset) => preset.high));
+    const places = Math.max(0, 2 - Math.floor(Math.log10((bounds[1] - bounds[0]) / 100)));
     const reach = lightest - darkest, fine = reach > 100 ? 1 : reach / 200;
     const level = range("Level", { min: darkest, max: lightest, step: fine }, () => framed(Number(level.input.value), high - low));
     const wide = range("Width", { min: fine, max: reach, step: fine }, () => framed((low + high) / 2, Number(wide.input.value)));
@@ -97,8 +98,10 @@ const caseViewer = (() => {
 
     const draw = () => {
       if (row < 0) return;
-      const now = picture && stops ? walk.chances(picture, where()) : [], speaks = walk.readOf(now), flip = cases.flip[row];
-      const flipped = now.length > 0 && speaks !== cases.read[row], edge = !dose && at === 100;
+      const now = picture && stops ? walk.chances(picture, where()) : [], flip = cases.flip[row], read = cases.read[row];
+      const edge = !dose && at === 100 && flip !== null;
+      // Where a read flips, two classes are alike to within the rounding of what is stored: the other one is named.
+      const speaks = walk.readOf(now, edge ? read : null), flipped = now.length > 0 && speaks !== read;
       const amount = dose ? walk.values[at] ?? 0 : ((flip ?? 0) * at) / 100;
       size.output.textContent = !dose && flip === null ? "no change was found that flips this read"
         : `${sized(amount * axis.per, axis.unit)}${edge ? ": flips here" : flipped ? ": flipped" : ""}`;
@@ -158,7 +161,7 @@ const caseViewer = (() => {
         const value = picture.image[from], change = picture.steps[from] * amount;
         values[0].push(plain(value));
         values[1].push(`${change > 0 ? "+" : ""}${number(change)}`);
-        values[2].push(plain(Math.min(bounds[1], Math.max(bounds[0], value + change))));
+        values[2].push(plain(Number(Math.min(bounds[1], Math.max(bounds[0], value + change)).toFixed(places))));
       }
       panes.forEach((pane, order) => {
         pane.value.textContent = united(values[order].join(" "), block.unit);

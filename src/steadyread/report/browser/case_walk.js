@@ -33,9 +33,12 @@ const caseWalk = (() => {
       const [before, next] = [Math.floor(where), Math.ceil(where)].map((stop) => along[order[stop] * count + name]);
       return before + (next - before) * (where % 1);
     });
-    /** The class that probabilities speak for. @param {number[]} given */
-    const readOf = (given) => (pair !== null ? (given[pair] >= threshold ? pair : 1 - pair)
-      : given.reduce((best, chance, name) => (chance > given[best] ? name : best), 0));
+    /** The class that probabilities speak for, of all but one. @param {number[]} given @param {number | null} [without] */
+    const readOf = (given, without = null) => {
+      if (pair !== null) return without !== null ? 1 - without : given[pair] >= threshold ? pair : 1 - pair;
+      const left = given.map((chance, name) => (name === without ? -1 : chance));
+      return left.indexOf(Math.max(...left));
+    };
 
     /** The chart of a case, the slider at a place. @param {number} row @param {Picture | null} picture
      * @param {number} where */
