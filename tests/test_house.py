@@ -19,7 +19,7 @@ MODULES = sorted(PACKAGE.rglob("*.py"))
 LONGEST = 400
 FLOORS = {
     8: ("workflows",),
-    7: ("assessed", "comparing", "frames", "networks", "cli", "console", "ending", "manual", "noise_commands",
+    7: ("assessed", "viewer", "comparing", "frames", "networks", "cli", "console", "ending", "manual", "noise_commands",
         "options", "flags", "result", "starting", "__main__"),
     6: ("study", "jobs", "noise_measure", "noise_show", "noise_explain", "stored"),
     5: ("report",),

@@ -149,6 +149,28 @@ def harden(given: Given) -> None:
     _carry_out(given, more)
 
 
+@command(app, FINISHED, flags.SHOWN_RUNS, flags.PORT, flags.NO_BROWSER, flags.READER, flags.EXPORT, flags.MODEL,
+         flags.SHOW_IDS)
+def view(given: Given) -> None:
+    """Look at every case of a run, and mark it.
+
+    In a browser, on this machine alone: filter, sort, ask the network at any size, keep marks and notes. Ctrl-C ends
+    it.
+
+    steadyread view runs/demo
+    steadyread view runs/first runs/second --port 8765 --no-browser
+    steadyread view runs/demo --export marks.csv
+    """
+    from steadyread.viewer.serving import Viewing, export, serve
+
+    runs = given[flags.SHOWN_RUNS]
+    if given[flags.EXPORT] is not None:
+        printed(export(runs, given[flags.EXPORT], bool(given[flags.SHOW_IDS])))
+        return
+    serve(runs, Viewing(given[flags.PORT], given[flags.READER] or "", not given[flags.NO_BROWSER],
+                        bool(given[flags.SHOW_IDS]), given[flags.MODEL]))
+
+
 @command(app, FINISHED, flags.RUN, flags.OF_SETS, flags.OF_NETWORK, flags.WITHHOLD, flags.RESAMPLED, flags.OUT,
          flags.JSON)
 def triage(given: Given) -> None:

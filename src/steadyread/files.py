@@ -30,6 +30,7 @@ EXAMPLES, ATTACKED, IMAGES, FAILED = "examples.npz", "attacked.npz", "images.jso
 IMAGE_NOISE, GATES = "image_noise.json", "gates.json"
 SET_ASIDE, CASES, SALT, PREFLIGHT = "set_aside.json", "cases.csv", "salt.txt", "preflight.json"
 MARKS = "marks.json"     # a short digest of each case's pixels
+READERS_MARKS = "marks.sqlite"     # of cases, which `steadyread view` keeps
 MEMBERS, HARDENED, EQUAL = "members", "hardened", "equal"
 # of a study of CT noise
 JOBS, SPECTRUM, NOISE_EXAMPLES = "jobs", "spectrum.json", "noise_examples.npz"

@@ -192,6 +192,12 @@ RUNS = Flag("folders", "The folders of runs on the same images; the first is wha
             type=list[Path], default=..., metavar="RUN...")
 BY_ID = Flag("--by-id", "Pair cases by their id alone, also where their pixels differ (prepared otherwise).", type=bool)
 COMPARED_OUT = Flag("--out", "Folder for the page. Default: runs/compare-RUN-RUN.", type=Path, panel="Results")
+SHOWN_RUNS = Flag("folders", "The folders of runs, shown beside each other.", type=list[Path], default=...,
+                  metavar="RUN...")
+PORT = Flag("--port", "Port of this machine. Default: a free one.", type=int, metavar="N", least=1, most=65535)
+NO_BROWSER = Flag("--no-browser", "Open no browser; the first line has the address.", type=bool)
+READER = Flag("--reader", "The name under which marks are kept. Default: that of the account.", metavar="NAME")
+EXPORT = Flag("--export", "Write the marks of all readers as CSV, and end.", type=Path, metavar="FILE")
 SOME_RUN = Flag("folder", "The folder of a finished run, whose network is hardened. Else state data and network as for "
                 "assess.", type=Path, metavar="[RUN]")
 

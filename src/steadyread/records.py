@@ -143,20 +143,30 @@ def read(folder: str | Path) -> pa.Table:
     Raises:
         InputRefused: no records there, a damaged part, or columns of another version.
     """
-    folder = Path(folder)
-    tables: dict[int, pa.Table] = {}
-    for block, path in _parts(folder):
+    return pa.concat_tables(table for _, table in read_parts(folder))
+
+
+def read_parts(folder: str | Path) -> Iterator[tuple[int, pa.Table]]:
+    """The rows of a run as they are read, block by block, with the block's number: all rows of a case stand in one.
+
+    Raises:
+        InputRefused: as `read`, when that block is reached.
+    """
+    last, rows = -1, 0
+    for block, path in _parts(Path(folder)):
         table = _intact(path)
         if table is None:
             raise InputRefused(f"{path} is damaged (its content does not fit the digest in its name): "
                                "run the same command again, which computes that part anew")
-        tables.setdefault(block, table)
-        if sum(len(part) for part in tables.values()) > MOST_ROWS:
+        if block == last:
+            continue
+        last, rows = block, rows + len(table)
+        if rows > MOST_ROWS:
             raise InputRefused(f"{folder} has more than {MOST_ROWS:,} rows of records, which no run has")
-    if not tables:
+        yield block, table
+    if last < 0:
         raise InputRefused(f"no records in {folder}: expected {PARTS}/part-*.parquet there; give the folder of a "
                            "run, or run the command that began it again")
-    return pa.concat_tables(tables.values())
 
 
 def table_in(content: bytes, path: Path) -> pa.Table:

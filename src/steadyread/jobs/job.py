@@ -54,14 +54,20 @@ class Materials:
 def material_of(study: Study, cell: Cell, progress: Progress = quiet, known: Listed | None = None) -> Material:
     """The cases of a cell's fold, with the settings of its variant."""
     variant = study.variants.get(cell.network)
+    return gather(study_of(study, cell), cell.fold, variant.labels if variant else "class", progress,
+                  None if variant else known)
+
+
+def study_of(study: Study, cell: Cell) -> Study:
+    """The study of a cell's network alone: one finding of several, or with the settings of its variant."""
+    variant = study.variants.get(cell.network)
     if variant is None:
-        return gather(study.of(cell.network), cell.fold, progress=progress, known=known)
+        return study.of(cell.network)
     stated = variant.arguments if variant.arguments is not None else {"variant": cell.network}
     told: dict[str, Any] = {"arguments": study.model.arguments | stated}
     if variant.output is not None:
         told["output"] = variant.output
-    own = study.model_copy(update={"model": study.model.model_copy(update=told)})
-    return gather(own, cell.fold, variant.labels, progress)
+    return study.model_copy(update={"model": study.model.model_copy(update=told)})
 
 
 def network_of(study: Study, cell: Cell, material: Material, folder: Path, progress: Progress = quiet) -> Classifier:

@@ -59,7 +59,7 @@ def classifier_of(material: Material, folder: Path, progress: Progress = quiet, 
     seed = material.study.seed if seed is None else seed
     training = material.study.training
     if training is None:
-        return _loaded(material, material.study.model.weights, seed)
+        return loaded(material, material.study.model.weights, seed)
     settings, digest = TrainingSettings(**training), _digest_of_training(material, seed)
     path = folder / MODEL
     if path.exists():
@@ -79,7 +79,7 @@ def untrained(material: Material, seed: int) -> Classifier:
     Raises:
         UsageError, InputRefused: the network cannot be made so, or the pretrained file is of another one.
     """
-    made = _loaded(material, None, seed)
+    made = loaded(material, None, seed)
     if material.study.model.pretrained is not None:
         load_pretrained(made.module, material.study.model.pretrained)
     return made
@@ -101,7 +101,7 @@ def fitting(study: Study, progress: Progress = quiet) -> tuple[Listed, Material]
     if limit is not None and limit < min(least, len(known.raw)) and not study.quick:
         raise UsageError(f"attacks.limit must be at least {least}, one image per class; got {limit}")
     weights = study.model.weights
-    network = untrained(first, study.seed) if weights is None else _loaded(first, weights, study.seed)
+    network = untrained(first, study.seed) if weights is None else loaded(first, weights, study.seed)
     if len({tuple(first.ready[place].image.shape) for place in range(len(first.ready))}) == 1:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Doubt)     # two images are no evidence
@@ -116,7 +116,7 @@ def taken_up(material: Material, path: Path, digest: str) -> Classifier:
         InputRefused: the file is damaged.
         PlanDiffers: it was trained on other data or otherwise.
     """
-    made = _loaded(material, None, material.study.seed)
+    made = loaded(material, None, material.study.seed)
     fill(made.module, path, made.name, trained_state(path, digest))
     return made
 
@@ -144,8 +144,12 @@ def placed(classifier: Classifier, study: Study) -> Classifier:
     return replace(classifier, module=classifier.module.to(device_of(study)))
 
 
-def _loaded(material: Material, weights: str | Path | None, seed: int) -> Classifier:
-    """The study's network with the weights of a file, or as its factory makes it."""
+def loaded(material: Material, weights: str | Path | None, seed: int) -> Classifier:
+    """The study's network with the weights of a file, or as its factory makes it.
+
+    Raises:
+        InputRefused, UsageError: there is no such network, or the file is of another one.
+    """
     model = material.study.model
     made = classifier_for(model, material.ready.bounds, weights, seed, material.channels)
     return made.of(model.assessed[0]) if model.findings else made

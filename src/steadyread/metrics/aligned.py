@@ -181,10 +181,9 @@ def _width(table: pa.Table) -> int:
 
 
 def _logits(table: pa.Table, width: int) -> Floats:
+    lengths = pc.fill_null(pc.list_value_length(table["logits"]), 0).to_numpy()
     filled = np.full((table.num_rows, width), np.nan)
-    for row, values in enumerate(table["logits"].to_pylist()):
-        if values:
-            filled[row, : len(values)] = values
+    filled[np.arange(width) < lengths[:, None]] = pc.list_flatten(table["logits"]).to_numpy()
     return filled
 
 

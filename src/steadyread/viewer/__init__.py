@@ -1,0 +1,1 @@
+"""`steadyread view`: the cases of runs in a browser, served to this machine alone."""
