@@ -73,7 +73,7 @@ def test_without_pictures_the_table_stays_and_is_told_what_to_do(tmp_path: Path)
     write_pictures(folder, most=7)
     found = shown(folder)
     assert found.missing == ""
-    assert found.blocks[0].shown[0] == 7
+    assert len(found.blocks[0].pictured_ids) == 7
     assert shown(folder, images=False).missing == ""
 
 
@@ -109,10 +109,10 @@ def test_large_runs_show_so_many_as_have_room_and_rows_of_pictures_alone(
              if truth != read]
     assert len(wrong) < 150
     assert all(wrong)
-    pictured = found.blocks[0].shown[0]
+    pictured = len(found.blocks[0].pictured_ids)
     assert 200 < pictured <= 100 + len(wrong) + 50
     few = shown(folder, room=100_000)
-    assert 30 < few.blocks[0].shown[0] < 200
+    assert 30 < len(few.blocks[0].pictured_ids) < 200
     assert len(json.dumps(few.as_json()["pixels"])) < 105_000
     monkeypatch.setattr("steadyread.report.cases._ROWS", 800)
     assert len(shown(folder).as_json()["cases"]["id"]) == pictured
@@ -191,3 +191,14 @@ def test_what_is_in_the_file_is_said_in_one_sentence(run: Path) -> None:
     assert ShownCases((real, found.blocks[0])).contains == (
         "This file contains 240 images of 160 patients, some made by a computer.")
     assert ShownCases(()).contains == "This file contains no images."
+    names = found.blocks[0].id
+    bare = replace(real, pictured=np.full(120, -1), pixels=None, walk=None)
+    assert ShownCases((bare,), beside=(frozenset([*names[:2], "C-ELSEWHERE"]),)).contains == (
+        f"This file contains 3 images of {1 + len({*real.patient[:2]})} patients.")
+    assert ShownCases((bare,), False, beside=(frozenset(names),)).contains == (
+        "This file contains no images: --no-images.")
+
+
+def test_images_elsewhere_in_the_page_are_counted(tmp_path: Path) -> None:
+    folder = fabricate.write_run(tmp_path / "run")        # examples alone, of an earlier version
+    assert told_of(folder, Shareable.of(folder)).cases.contains == "This file contains 3 images, made by a computer."

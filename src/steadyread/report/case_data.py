@@ -10,7 +10,7 @@ them, then the higher ones, which takes a fifth less than the numbers as they ar
 import base64
 import math
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -113,22 +113,26 @@ class CaseData:
         return 1 if len(self.classes) == 2 else None
 
     @property
-    def shown(self) -> tuple[int, int]:
-        """How many images the block contains, and of how many patients."""
-        pictured = self.pictured >= 0
-        return int(pictured.sum()), len(set(np.asarray(self.patient, object)[pictured].tolist()))
+    def pictured_ids(self) -> frozenset[str]:
+        """The cases with a picture."""
+        return frozenset(name for name, at in zip(self.id, self.pictured, strict=True) if at >= 0)
+
+    def patients_of(self, ids: Collection[str]) -> int:
+        """How many patients so many cases are of; those that are not in the table are of one each."""
+        known = dict(zip(self.id, self.patient, strict=True))
+        return len({known.get(name, f"of {name}") for name in ids})
 
     def as_json(self) -> dict[str, Any]:
         """The block as plain values; see the module for the pixels."""
-        images, patients = self.shown
+        shown = self.pictured_ids
         block: dict[str, Any] = {
             "version": VERSION, "axis": asdict(self.axis), "classes": list(self.classes), "positive": self.positive,
             "threshold": self.threshold, "bounds": [self.bounds.low, self.bounds.high],
             "unit": unit_word(self.bounds.unit), "noise": self.noise,
             "windows": [asdict(each) for each in self.windows], "set": self.set,
             "synthetic": self.synthetic, "patients_known": self.patients_known,
-            "total": self.total, "patients": self.patients, "images": images, "patients_pictured": patients,
-            "cases": self._rows()}
+            "total": self.total, "patients": self.patients, "images": len(shown),
+            "patients_pictured": self.patients_of(shown), "cases": self._rows()}
         if self.pixels is not None:
             image, change = self.pixels.image, self.pixels.change
             block |= {"shape": list(image.values.shape[2:]), "channels": image.values.shape[1], "pixels": {

@@ -28,12 +28,13 @@ _LETTERS = 4 / 3           # of base64, for a byte
 @dataclass(frozen=True, eq=False)
 class ShownCases:
     """The cases of a page, a block a data set. `images` says whether pictures were asked for, `stored` whether any are
-    stored with the run."""
+    stored with the run, `beside` which cases (as they are named) have images elsewhere in the page, by data set."""
 
     label: ClassVar[str] = "cases"
     blocks: tuple[CaseData, ...]
     images: bool = True
     stored: bool = True
+    beside: tuple[frozenset[str], ...] = ()
 
     def as_json(self) -> dict[str, Any]:
         """What stands in the page: one block, or the blocks of several data sets under `sets`."""
@@ -43,8 +44,10 @@ class ShownCases:
     @property
     def contains(self) -> str:
         """The sentence on what of patients is in the file."""
-        shown = [block.shown for block in self.blocks]
-        images, patients = (sum(each) for each in zip(*shown, strict=True)) if shown else (0, 0)
+        beside = self.beside or [frozenset[str]()] * len(self.blocks)
+        held = [(block, block.pictured_ids | more) for block, more in zip(self.blocks, beside, strict=True)]
+        images = sum(len(names) for _, names in held) if self.images else 0
+        patients = sum(block.patients_of(names) for block, names in held)
         if not images:
             return "This file contains no images." if self.images else "This file contains no images: --no-images."
         made = [block.synthetic for block in self.blocks]
@@ -66,13 +69,15 @@ class ShownCases:
 class Source:
     """One network of one data set, or those of its folds, whose cases are shown: under CT noise alone (`dose`), or
     under changes of any pixels; with its pseudonyms, the data set's name where there are several, and the SD of the
-    noise in its images (native units), where it is known."""
+    noise in its images (native units), where it is known. `beside` are the cases, as they are named there, of which the
+    page has images elsewhere."""
 
     opened: Opened
     shared: Shareable
     name: str = ""
     dose: bool = False
     noise: float | None = None
+    beside: frozenset[str] = frozenset()
 
 
 def shown_cases(sources: Sequence[Source], images: bool = True, room: int = ROOM) -> ShownCases:
@@ -90,7 +95,7 @@ def shown_cases(sources: Sequence[Source], images: bool = True, room: int = ROOM
         found = _pictures(source.opened, rows, source.dose, room // len(sources)) if images else None
         stored = stored or found is not None
         blocks.append(_block(source, rows, *(found if found is not None else (None, None))))
-    return ShownCases(tuple(blocks), images, stored)
+    return ShownCases(tuple(blocks), images, stored, tuple(source.beside for source in sources))
 
 
 def _pictures(opened: Opened, rows: CaseRows, dose: bool, room: int) -> tuple[Pictured, Walk | None] | None:

@@ -10,6 +10,8 @@ import pyarrow.compute as pc
 
 from steadyread import records
 from steadyread.charts import Sheet
+from steadyread.charts.examples import Attacked, Example, NoiseExample
+from steadyread.charts.seeing import Shown
 from steadyread.files import FIGURES, PAGE, SETTINGS, SPECTRUM, SUMMARY, TEXT
 from steadyread.metrics.reads import CT_NOISE
 from steadyread.metrics.summary import as_json
@@ -154,27 +156,33 @@ def told_of(folder: Path, shared: Shareable, seed: int = 0, images: bool = True)
     cells, networks = opened.own.cells, networks_of([opened], seed)
     stated = {CT_NOISE} if opened.settings.get("noise") or (folder / SPECTRUM).exists() else set()
     threats = _threats(cells[0]) | stated
-    under_changes, under_noise, drawings = None, None, {}
+    under_changes, under_noise, drawings, beside = None, None, {}, frozenset[str]()
     if threats != {CT_NOISE}:     # also of clean reads alone
         under_changes = plain.plain_of(read_network(cells, folder, shared=shared), shared, seed, across_of(
             networks, invalid=lambda network: [shared.finding(each) for each in invalidating(
                 network.cell.findings, network.cell.table)]))
-        drawings = plain.drawings_of(under_changes)
+        drawings, beside = plain.drawings_of(under_changes), _cases_of(under_changes.run.examples)
     if CT_NOISE in threats:
         files = noise.read_noise(opened, shared)
         under_noise = noise.noise_of(files, seed, shared)
         drawings = {**noise.drawings_of(files, under_noise), **drawings}
-    source = Source(opened.own, shared, dose=under_changes is None, noise=_noise_in(under_changes))
+        beside |= _cases_of(under_noise.examples, files.seen.shown if files.seen else ())
+    source = Source(opened.own, shared, dose=under_changes is None, noise=_noise_in(under_changes), beside=beside)
     return Told(under_changes, under_noise, networks, [source], _with(drawings, images),
                 shared=shared, images=images)
 
 
 def _of_sets(sets: Sets, show_ids: bool) -> Iterator[Source]:
     """The network of each data set that was assessed, whose pseudonyms are its own."""
-    for stored, _ in sets.stored.assessed.values():
+    for stored, run in sets.stored.assessed.values():
         own = open_cells(stored.folder).own
         yield Source(own, Shareable.of(stored.folder, show_ids), stored.title, _threats(own.cells[0]) == {CT_NOISE},
-                     _noise_in(stored.plain))
+                     _noise_in(stored.plain), _cases_of(stored.attacked, run.examples))
+
+
+def _cases_of(*several: Iterable[Example | NoiseExample | Attacked | Shown]) -> frozenset[str]:
+    """The cases of which images are shown, as they are named."""
+    return frozenset(each.case_id for examples in several for each in examples)
 
 
 def _noise_in(told: Plain | None) -> float | None:
