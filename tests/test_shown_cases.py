@@ -77,6 +77,12 @@ def test_without_pictures_the_table_stays_and_is_told_what_to_do(tmp_path: Path)
     assert shown(folder, images=False).missing == ""
 
 
+def test_a_run_that_searched_no_flips_is_not_sent_to_do_it_again(tmp_path: Path) -> None:
+    rows = [row for row in fabricate.rows(n=20) if row["attack"] != "smallest_flip"]
+    found = shown(fabricate.write_run(tmp_path / "run", records.as_table(rows)))
+    assert "did without" in found.missing
+
+
 def test_images_stay_out_of_the_report_where_they_are_not_wanted(run: Path, undrawn: None) -> None:
     page = run / "report.html"
     report_run(run)

@@ -61,8 +61,11 @@ class ShownCases:
         """Why there are no pictures where some were asked for, and what to do; "" where there are some."""
         if not self.images or self.stored:
             return ""
-        return ("No pictures are stored with this run, as of one by an earlier version. Run the command that began it "
-                "once more, in the same folder: finished work is taken up, and the pictures are added.")
+        if all(block.axis.kind == "flip" and np.isnan(block.flip).all() for block in self.blocks):
+            return "Pictures of the cases come with the search for smallest flips, which this run did without."
+        return ("The pictures of the cases are not stored with this run, as in one by an earlier version. Run the "
+                "command that began it once more, in the same folder: finished work is taken up, and the pictures are "
+                "added.")
 
 
 @dataclass(frozen=True, eq=False)
