@@ -240,6 +240,21 @@ def test_the_slider_goes_from_nothing_to_twice_the_flip(show: Open) -> None:
         assert "malignant" in page.locator(".case-range input").first.get_attribute("aria-valuetext")
 
 
+def test_of_several_classes_the_one_flipped_to_is_named(chromium: Browser, tmp_path) -> None:
+    cases = made_cases()
+    assert cases.walk is not None
+    chance = np.stack([cases.walk.probability[..., 0], cases.walk.probability[..., 1] * 0.9,
+                       cases.walk.probability[..., 1] * 0.1], -1)
+    three = replace(cases, classes=("round", "<i>lobed</i>", "spiky"), walk=replace(cases.walk, probability=chance))
+    page_ = Page("made", "How steady?", (), written([ShownCases((three,))]), "").html({})
+    with chromium.open(saved(tmp_path, "three", page_) + "#case=C-00000004") as page:
+        page.locator(".case-range input").first.press("End")
+        assert words(page.locator(".case-panes figcaption").nth(2)).split("\n")[-1].startswith("✕ <i>lobed</i> ")
+        assert page.locator(".case-walk .line").count() == 2
+        assert chip(page, "Missed").count() == 0
+    chromium.check()
+
+
 def test_blink_shows_the_original_in_place_of_the_changed(show: Open) -> None:
     with show(hash_="#case=C-00000004") as page:
         shows = """name => {
