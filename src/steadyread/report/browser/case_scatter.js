@@ -63,6 +63,10 @@ const caseScatter = (() => {
     let showing = { size: NaN, row: -1, box: null, shown: new Set() };
     /** @type {Box | null} */
     let drag = null;
+    /** The cases, drawn once for all moves of the handle and choices among them; `painted` what it shows.
+     * @type {Set<number> | null} */
+    let painted = null;
+    const layer = element("canvas");
     const inner = () => ({ width: canvas.clientWidth - EDGE.left - EDGE.right,
                            height: canvas.clientHeight - EDGE.top - EDGE.bottom });
     const place = (/** @type {number} */ row) => {
@@ -101,7 +105,7 @@ const caseScatter = (() => {
         brush.lineWidth = 1;
       };
       const steady = colour("steady"), flipped = colour("flipped"), many = cases.id.length > MANY;
-      const mark = (/** @type {number} */ row) => {
+      const mark = (/** @type {CanvasRenderingContext2D} */ brush, /** @type {number} */ row) => {
         const [x, y] = place(row), wrong = cases.truth[row] !== null && cases.truth[row] !== cases.read[row];
         brush.beginPath();
         if (wrong) {
@@ -139,11 +143,19 @@ const caseScatter = (() => {
         last = x;
       }
       write("how sure the network is of its read", EDGE.left + width / 2, bottom + 37, "center");
-      for (const whole of [0.12, 0.8]) {
-        brush.globalAlpha = whole;
-        for (let row = 0; row < cases.id.length; row++) if (showing.shown.has(row) === whole > 0.5) mark(row);
+      if (painted !== showing.shown) {
+        painted = showing.shown;
+        [layer.width, layer.height] = [canvas.width, canvas.height];
+        const over = /** @type {CanvasRenderingContext2D} */ (layer.getContext("2d"));
+        over.setTransform(dots, 0, 0, dots, 0, 0);
+        for (const whole of [0.12, 0.8]) {
+          over.globalAlpha = whole;
+          for (let row = 0; row < cases.id.length; row++) if (painted.has(row) === whole > 0.5) mark(over, row);
+        }
       }
-      brush.globalAlpha = 1;
+      brush.setTransform(1, 0, 0, 1, 0, 0);
+      brush.drawImage(layer, 0, 0);
+      brush.setTransform(dots, 0, 0, dots, 0, 0);
       if (block.noise && axis.kind === "flip") {
         line(at(block.noise), "soft", [2, 4]);
         write(`noise in the images, ${sized(block.noise * axis.per, axis.unit)}`, EDGE.left + 6, at(block.noise) - 6, "left");
@@ -238,9 +250,10 @@ const caseScatter = (() => {
       event.preventDefault();
       event.stopPropagation();
     });
-    new ResizeObserver(draw).observe(canvas);
-    document.addEventListener("steadyread:theme", draw, { signal });
-    matchMedia("print").addEventListener("change", draw, { signal });
+    const anew = () => { painted = null; draw(); };
+    new ResizeObserver(anew).observe(canvas);
+    document.addEventListener("steadyread:theme", anew, { signal });
+    matchMedia("print").addEventListener("change", anew, { signal });
     return { canvas, points: plot.points, show: (/** @type {Showing} */ next) => { showing = next; draw(); } };
   };
 

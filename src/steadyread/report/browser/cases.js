@@ -40,6 +40,7 @@ const caseBrowser = (() => {
     let referred = null;
     /** @type {number[]} */
     let shown = all;
+    let among = new Set(all);
 
     const at = (/** @type {number} */ value) => sized(value * axis.per, axis.unit);
     const missed = positive === null ? null : classes[positive];
@@ -97,7 +98,7 @@ const caseBrowser = (() => {
       return (value < beside ? -1 : 1) * (sorted.down ? -1 : 1);
     };
     const draw = () => {
-      scatter.show({ size, row: chosen, box, shown: new Set(shown) });
+      scatter.show({ size, row: chosen, box, shown: among });
       list.show(shown, chosen, sorted);
       viewer.show(chosen, number(chosen));
     };
@@ -117,6 +118,7 @@ const caseBrowser = (() => {
         return holds(row) && (!box || (x >= box[0] && x <= box[1] && y >= box[2] && y <= box[3]))
           && (!find || cases.id[row].toLowerCase().includes(find) || (cases.patient[row] ?? "").toLowerCase().includes(find));
       }).sort(compared);
+      among = new Set(shown);
       const within = `${box ? ", in the box" : ""}${find ? `, found by “${find}”` : ""}`;
       says.textContent = `${shown.length} of ${all.length}: ${meaning()}${within}.`;
       count();
