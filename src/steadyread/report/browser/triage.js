@@ -138,6 +138,6 @@
   const tools = html("p", {class: "tools-line"}, ...(data.scores.length > 1 ? [html("label", {}, "Refer by ", choice)] : []),
     html("label", {class: "slide"}, "fewer", range, "more"));
   place.replaceChildren(tools, said, html("div", {class: "figures"}, html("figure", {}, chart),
-    html("div", {}, table, rest, html("p", {}, "Download the list: ", link))));
+    html("div", {}, table, rest, html("p", {class: "tools-line"}, "Download the list: ", link))));
   draw();
 })();
