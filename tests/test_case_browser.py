@@ -115,6 +115,8 @@ def test_chips_count_and_choose_and_follow_the_handle(show: Open) -> None:
         assert words(chip(page, "Flipped at")).endswith(" HU 6")
         chip(page, "Flipped at").click()
         assert sorted(rows(page)) == sorted(np.argsort(cases.flip)[:6].tolist())
+        chip(page, "Wrong").click()
+        assert page.locator(".case-list").evaluate("frame => frame.scrollTop") == 0
         chip(page, "Steadiest").click()
         assert N - 5 in rows(page)       # of which no flip was found
         chip(page, "Sure but fragile").click()

@@ -73,13 +73,14 @@ const caseList = (() => {
 
     /** @param {number[]} order @param {number} row @param {{column: string, down: boolean}} sorted */
     const show = (order, row, sorted) => {
-      const moved = row !== current, focused = body.contains(document.activeElement);
+      const moved = row !== current, fresh = order !== rows, focused = body.contains(document.activeElement);
       [rows, current] = [order, row];
       table.setAttribute("aria-rowcount", String(rows.length + 1));
       Object.keys(columns).forEach((name, place) =>
         heads[place].setAttribute("aria-sort", name !== sorted.column ? "none" : sorted.down ? "descending" : "ascending"));
       fill(true);
       const top = rows.indexOf(current) * ROW, seen = frame.clientHeight - 2 * ROW;
+      if (top < 0 && fresh) frame.scrollTop = 0;
       if (top >= 0 && (moved || !frame.scrollTop) && (top < frame.scrollTop || top > frame.scrollTop + seen))
         frame.scrollTop = Math.max(0, top - seen / 2);
       fill(false);
