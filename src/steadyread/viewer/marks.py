@@ -21,8 +21,8 @@ from steadyread.names import shown
 
 WORDS = ("agree", "disagree", "refer")
 LONGEST_NOTE, LONGEST_READER = 2000, 60     # letters
-_TABLE = ("CREATE TABLE marks (number INTEGER PRIMARY KEY, at TEXT NOT NULL, reader TEXT NOT NULL, network TEXT NOT NULL, "
-          "case_id TEXT NOT NULL, word TEXT NOT NULL, note TEXT NOT NULL)")
+_TABLE = ("CREATE TABLE marks (number INTEGER PRIMARY KEY, at TEXT NOT NULL, reader TEXT NOT NULL, "
+          "network TEXT NOT NULL, case_id TEXT NOT NULL, word TEXT NOT NULL, note TEXT NOT NULL)")
 _PATIENCE = 5.0         # seconds that another writer is waited for
 
 

@@ -11,7 +11,8 @@ from steadyread.report.inline import colours
 from steadyread.viewer.shown import Shown
 
 _STYLES = (("report", "report.css"), ("report", "browser/cases.css"), ("viewer", "viewer.css"))
-_SCRIPTS = (*(("report", f"browser/{name}.js") for name in ("bar", "case_data", "case_scatter", "case_viewer")),
+_SHARED = ("bar", "case_data", "case_scatter", "case_walk", "case_viewer")     # scripts of the report
+_SCRIPTS = (*(("report", f"browser/{name}.js") for name in _SHARED),
             *(("viewer", f"{name}.js") for name in ("planes", "case_table", "viewer")))
 
 
