@@ -38,13 +38,18 @@ class Inline:
     name: str
     svg: Markup
     caption: str
-    vega: str = ""       # packed
-    csv: str = ""        # packed
+    vega: str = ""        # packed
+    numbers: str = ""     # packed, as CSV; "" where there are none
 
     @property
     def anchor(self) -> str:
         """The id of its SVG."""
         return f"{self.name.replace('_', '-')}-figure"
+
+    @property
+    def title(self) -> str:
+        """The first sentence below it."""
+        return self.caption.split(". ")[0].rstrip(".")
 
 
 @dataclass(frozen=True)
@@ -61,7 +66,7 @@ class LiveCharts:
     @property
     def blocks(self) -> tuple[Block, ...]:
         """Declarations and numbers of the charts by the ids of their SVG."""
-        values = {each.anchor: {"vega": each.vega, "csv": each.csv} for each in self.charts if each.vega}
+        values = {each.anchor: {"vega": each.vega, "csv": each.numbers} for each in self.charts if each.vega}
         return (Block("charts", values),) if values else ()
 
 
@@ -72,7 +77,7 @@ def inline(figure: Chart | Sheet, svg: str) -> Inline:
         return Inline(figure.name, inline_svg(svg, name, figure.caption), figure.caption)
     declared = json.dumps(_finite(figure.vega()), ensure_ascii=False, allow_nan=False, separators=(",", ":"))
     return Inline(figure.name, inline_svg(svg, name, figure.caption, _plot(figure, svg)), figure.caption,
-                  _packed(_coloured(declared)), _packed(figure.csv()))
+                  _packed(_coloured(declared)), _packed(numbers) if (numbers := figure.csv()) else "")
 
 
 def inline_svg(drawing: str, name: str, described: str, more: Mapping[str, str] | None = None) -> Markup:

@@ -9,9 +9,9 @@ from numpy.typing import NDArray
 
 from steadyread.findings import remedied, titled
 from steadyread.report.case_data import CASE_DATA
-from steadyread.report.inline import data_uri
+from steadyread.report.inline import Inline, data_uri
 from steadyread.report.referral import Referral
-from steadyread.report.scripts import CASES, COPY, HANDLE, TRIAGE, Block, Script
+from steadyread.report.scripts import CASES, COPY, DOWNLOADS, HANDLE, TRIAGE, Block, Script
 from steadyread.report.table import Table
 
 
@@ -219,8 +219,17 @@ class CaseBrowser:
         return (Block(CASE_DATA, self.block),)
 
 
+@dataclass(frozen=True)
+class Downloads:
+    """Figures of the page as files: numbers, where there are any, and drawing."""
+
+    figures: tuple[Inline, ...]
+    scripts: ClassVar[tuple[Script, ...]] = (DOWNLOADS,)
+    blocks: ClassVar[tuple[Block, ...]] = ()      # the numbers are those of the live charts
+
+
 Item = (CaseBrowser | Lead | Text | Heading | Terms | Cards | Notes | Figure | Strips | Listing | Table | Fold | Grid
-        | Command | Threshold)
+        | Command | Threshold | Downloads)
 
 
 def grid(*groups: "Item | Sequence[Item]", tone: str = "figures") -> Grid:

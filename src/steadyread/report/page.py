@@ -18,6 +18,7 @@ from steadyread.report.items import (
     Cards,
     CaseBrowser,
     Command,
+    Downloads,
     Figure,
     Fold,
     Grid,
@@ -33,7 +34,7 @@ from steadyread.report.items import (
     Threshold,
 )
 from steadyread.report.scripts import Scripts
-from steadyread.report.section import Part, sections
+from steadyread.report.section import METHODS, Part, sections
 from steadyread.report.table import Table
 from steadyread.words import glossary
 
@@ -103,11 +104,12 @@ class Page:
 
     def html(self, drawn: Drawn) -> str:
         """The page as one file. Everything that a user named is escaped; only our own SVG, CSS and scripts are not."""
-        items = list(self.items)
-        shown = {each.name if isinstance(each, Figure) else each.figure for each in items
+        named = {each.name if isinstance(each, Figure) else each.figure for each in self.items
                  if isinstance(each, Figure | Lead)}
-        scripts = Scripts.of([*items, LiveCharts(tuple(drawn[name] for name in drawn if name in shown))])
-        return _template().render(page=self, drawn=drawn, css=stylesheet(), scripts=scripts, version=__version__)
+        shown = tuple(drawn[name] for name in drawn if name in named)
+        page = replace(self, sections=(*self.sections, *([_downloads(shown)] if shown else [])))
+        scripts = Scripts.of([*page.items, LiveCharts(shown)])
+        return _template().render(page=page, drawn=drawn, css=stylesheet(), scripts=scripts, version=__version__)
 
     @property
     def items(self) -> Iterator[Item]:
@@ -160,6 +162,10 @@ def written(subjects: Sequence[object]) -> tuple[Passage, ...]:
 def chips_of(summary: Mapping[str, Any]) -> tuple[Chip, ...]:
     """What a reader must not lose sight of on any screen."""
     return (SYNTHETIC,) if summary["synthetic"] else ()
+
+
+def _downloads(figures: tuple[Inline, ...]) -> Passage:
+    return Passage("Figures to download", (Downloads(figures),), METHODS)
 
 
 def _within(items: Iterable[Item]) -> Iterator[Item]:

@@ -79,7 +79,7 @@ class Live(Protocol):
         ...
 
 
-BAR, HANDLE = Script("browser/bar.js"), Script("browser/handle.js")
+BAR, HANDLE, DOWNLOADS = (Script(f"browser/{name}.js") for name in ("bar", "handle", "downloads"))
 TRIAGE, COPY = Script("browser/triage.js"), Script("browser/copy.js")
 CASES = tuple(Script(f"browser/{name}.js") for name in (
     "case_data", "case_scatter", "case_list", "case_walk", "case_viewer", "cases"))

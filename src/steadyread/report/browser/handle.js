@@ -32,28 +32,21 @@
   }
 
   /**
-   * Where the axes enclose the drawing, in units of its view; null where there is no such frame.
+   * Where the axes enclose the drawing, in units of its view, as it says itself; null where it does not.
    * @param {SVGSVGElement} drawing @param {Curve} curve @returns {Scale | null}
    */
   function scaleOf(drawing, curve) {
-    for (const path of drawing.querySelectorAll("path")) {
-      const frame = /^M0(?:\.5)?,0(?:\.5)?h([\d.]+)v([\d.]+)h-/.exec(path.getAttribute("d") || "");
-      const outer = drawing.getScreenCTM();
-      const inner = path.getScreenCTM();
-      if (!frame || Number(frame[1]) < 50 || !outer || !inner) continue;
-      const place = outer.inverse().multiply(inner);
-      const [width, height] = [Number(frame[1]), Number(frame[2])];
-      const [left, top] = [place.e, place.f];
-      const [from, to] = curve.x;
-      const [least, most] = curve.y;
-      return {
-        left, top, right: left + width, bottom: top + height,
-        x: (size) => left + width * (size - from) / (to - from),
-        y: (share) => top + height * (1 - (share - least) / (most - least)),
-        size: (x) => Math.min(to, Math.max(from, from + (to - from) * (x - left) / width)),
-      };
-    }
-    return null;
+    const [left, top, right, bottom] = (drawing.dataset.plot || "").split(" ").map(Number);
+    if (!(right > left && bottom > top)) return null;
+    const [width, height] = [right - left, bottom - top];
+    const [from, to] = curve.x;
+    const [least, most] = curve.y;
+    return {
+      left, top, right, bottom,
+      x: (size) => left + width * (size - from) / (to - from),
+      y: (share) => top + height * (1 - (share - least) / (most - least)),
+      size: (x) => Math.min(to, Math.max(from, from + (to - from) * (x - left) / width)),
+    };
   }
 
   /** @param {string} name @param {Record<string, string | number>} attributes */
