@@ -109,6 +109,16 @@ def test_the_xml_may_lie_elsewhere_and_series_may_be_absent(tmp_path: Path) -> N
         open_cases(root, xml=str(tmp_path / "xml"))
 
 
+def test_two_files_about_one_series_are_one_where_they_are_copies_and_none_where_they_differ(tmp_path: Path) -> None:
+    folder = made(tmp_path, [FIRST, SECOND])
+    (file,) = folder.rglob("069.xml")
+    (tmp_path / "copy.xml").write_bytes(file.read_bytes())
+    assert len(open_cases(tmp_path)) == 2
+    write_readings(tmp_path / "copy.xml", [FIRST], SERIES)
+    with pytest.raises(InputRefused, match=r"two readers' files are about its series, .*differ"):
+        open_cases(tmp_path)
+
+
 def test_a_series_that_cannot_be_cut_from_is_missing_with_its_reason(tmp_path: Path) -> None:
     made(tmp_path, [FIRST, SECOND])
     place = tmp_path / "LIDC-IDRI-0002" / "scan"

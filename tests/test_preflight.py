@@ -14,6 +14,7 @@ from fabricate_pictures import Call
 from steadyread.attacks.blind import QUERIES
 from steadyread.cases import Cases, Preparation, image_marks, limit, patient_marks, prepare
 from steadyread.checks import RULES, Stated, preflight
+from steadyread.checks.classes import _second_half
 from steadyread.checks.sample import Clock
 from steadyread.errors import UsageError
 
@@ -258,6 +259,21 @@ def test_images_and_patients_that_were_taught_are_named():
     other = replace(stated, taught={"images": ["other"], "patients": ["other"]})
     found = {each.code: each for each in preflight(classifier(), cases, other).findings}
     assert {found[code].severity for code in ("SR602", "SR603")} == {"ok"}
+
+
+def test_images_for_training_that_lie_beside_the_tested_ones_are_known_again():
+    images = pictures()
+    images[-3:] = images[:3]
+    parts = ["train"] * (N // 2) + ["test"] * (N // 2)
+    found = said(classifier(), images, parts=parts, patients=[f"{part} {at}" for at, part in enumerate(parts)])
+    assert (found["SR602"].severity, found["SR602"].value) == ("error", 3 / (N // 2))
+    assert found["SR603"].severity == "ok"
+
+
+def test_a_patient_never_stands_in_both_halves():
+    patients = np.array(["a", "b", "a", "c", "b", "d"])
+    assert _second_half(patients).tolist() == [False, True, False, False, True, True]
+    assert _second_half(np.arange(4).astype(str)).tolist() == [False, True, False, True]
 
 
 def test_test_images_called_as_images_for_training_are_named():

@@ -7,7 +7,7 @@ from typing import get_args
 
 import torch
 
-from steadyread.cases.geometry import Fit, Preparation
+from steadyread.cases.geometry import Fit
 from steadyread.checks.rule import rule
 from steadyread.checks.sample import Sample, prepared, reading
 from steadyread.findings import Finding
@@ -37,8 +37,10 @@ def resize(sample: Sample) -> Iterator[Finding]:
         return
     others = [replace(asked, fit=fit, central=1.0) for fit in get_args(Fit)]
     others.append(replace(asked, fit="shorter", central=_CENTRAL))
-    best = sample.better({f"fit = {other.fit}" + (f", central = {other.central:g}" if other.central < 1 else ""):
-                          partial(_prepared, sample, other) for other in others if other != asked})
+    images = prepared(sample, sample.stated.raw, {
+        f"fit = {other.fit}" + (f", central = {other.central:g}" if other.central < 1 else ""): other
+        for other in others if other != asked})
+    best = sample.better({name: partial(reading, sample.classifier, way) for name, way in images.items()})
     if best is not None:
         yield best.finding("resize and crop", "no other way to bring them to the size")
 
@@ -62,7 +64,3 @@ def orientation(sample: Sample) -> Iterator[Finding]:
     best = sample.better(ways)
     if best is not None:
         yield best.finding("orientation", "no other orientation")
-
-
-def _prepared(sample: Sample, preparation: Preparation) -> Logits:
-    return reading(sample.classifier, prepared(sample, preparation))

@@ -117,9 +117,9 @@ def threshold(sample: Sample) -> Iterator[Finding]:
     by_class = np.argsort(labels, kind="stable")      # either half has both
     labels, patients = labels[by_class], patients[by_class]
     score = (logits[:, 1] - logits[:, 0])[by_class]
-    before, after = score > 0, np.zeros(len(score), bool)
-    for half in (0, 1):
-        after[half::2] = score[half::2] > _best(score[1 - half::2], labels[1 - half::2])
+    before, after, second = score > 0, np.zeros(len(score), bool), _second_half(patients)
+    for half in (second, ~second):
+        after[half] = score[half] > _best(score[~half], labels[~half])
     weight = np.where(labels == 1, 0.5 / np.mean(labels == 1), 0.5 / np.mean(labels == 0))
     gained = weight * ((after == labels).astype(float) - (before == labels))
     p, gain = sample.corrected(sign_flip_test(gained, patients)), float(gained.mean())
@@ -169,6 +169,12 @@ def _values(sample: Sample, view: OneFinding) -> np.ndarray:
     with sample.classifier.frozen() as classifier, torch.no_grad():
         return np.concatenate([np.asarray(called(view, partial(view.values, classifier.normalised(part))).cpu())
                                for part in torch.split(sample.batch.images, _CHUNK)])
+
+
+def _second_half(patients: np.ndarray) -> np.ndarray:
+    """Whether an image is of every second patient, (n,), by the order in which they come first."""
+    _, first, patient = np.unique(patients, return_index=True, return_inverse=True)
+    return np.asarray(np.argsort(np.argsort(first))[patient] % 2 == 1)
 
 
 def _best(score: np.ndarray, labels: np.ndarray) -> float:

@@ -8,24 +8,27 @@ from steadyread.checks.rule import rule
 from steadyread.checks.sample import Sample
 from steadyread.findings import Finding
 
+_MOST = 2_000    # images for training that are looked at
 _ELSEWHERE = "Assess other images, or keep the split of its training."
 
 
-@rule("SR602", "taught images", needs="weights with a card of their training, or images of the part train",
+@rule("SR602", "taught images", late=True, needs="weights with a card of their training, or images of the part train",
       remedy=_ELSEWHERE)
 def images(sample: Sample) -> Iterator[Finding]:
-    """Test images that the network was trained or chosen on, by their pixels."""
-    tested = _stored(sample)
-    known = set(sample.stated.taught.get("images", ()))
+    """Test images that the network was trained or chosen on, by their pixels: by the card of its training, else by
+    the images for training that lie beside them, some thousands at most."""
+    tested = _stored(sample, "test")
+    known = set(sample.stated.taught.get("images", ())) or set(image_marks(_stored(sample, "train", _MOST)))
     if known:
         yield from _seen("taught images", "are ones", tested, image_marks(tested), known)
 
 
-@rule("SR603", "taught patients", needs="weights with a card of their training, and patients", remedy=_ELSEWHERE)
+@rule("SR603", "taught patients", needs="weights with a card of their training, or images of the part train; and "
+      "patients", remedy=_ELSEWHERE)
 def patients(sample: Sample) -> Iterator[Finding]:
     """Test images of patients that the network was trained or chosen on."""
-    tested = _stored(sample)
-    known = set(sample.stated.taught.get("patients", ()))
+    tested = _stored(sample, "test")
+    known = set(sample.stated.taught.get("patients", ())) or set(patient_marks(_stored(sample, "train")))
     if known and tested.patients_known:
         yield from _seen("taught patients", "come from patients", tested, patient_marks(tested), known)
 
@@ -42,12 +45,14 @@ def names(sample: Sample) -> Iterator[Finding]:
                       "file name of an image for training", share, tuple(seen))
 
 
-def _stored(sample: Sample) -> Cases:
-    """The tested images as they are stored, which marks are made of."""
+def _stored(sample: Sample, part: str, most: int | None = None) -> Cases:
+    """The images of a part, `most` at most, as they are stored, which marks are made of."""
+    cases = sample.tested if part == "test" else sample.whole.part(part)
+    cases = cases.pick(range(len(cases))[:most])
     raw = sample.stated.raw
     if raw is None:
-        return sample.tested
-    ids = {row.id for row in sample.tested.rows}
+        return cases
+    ids = {row.id for row in cases.rows}
     return raw.pick(place for place, row in enumerate(raw.rows) if row.id in ids)
 
 

@@ -14,13 +14,14 @@ from torch import Tensor
 
 from steadyread.cases import Cases, Preparation, collate, prepare
 from steadyread.cases.readable import NO_CASE
+from steadyread.cases.row import Pixels, Row
 from steadyread.classifier import Classifier, prediction_of
 from steadyread.errors import Doubt, HeadRefused
 from steadyread.findings import Finding, Severity
 from steadyread.metrics.paired_tests import holm, sign_flip_test
 from steadyread.progress import Progress, in_pieces, quiet
 from steadyread.set_aside import case_by_case
-from steadyread.types import Batch, Case, Labels, Logits
+from steadyread.types import Batch, Case, Images, Labels, Logits
 
 SECONDS = 30.0       # of forward passes, at most
 _READ, _CHUNK = 512, 16      # images that are read, at most; at a time
@@ -252,20 +253,33 @@ def reading(classifier: Classifier, images: Tensor, chunk: int = _CHUNK) -> Logi
         return torch.cat([classifier.logits(part).cpu() for part in torch.split(images, chunk)])
 
 
-def prepared(sample: Sample, preparation: Preparation) -> Tensor:
-    """The few images, prepared otherwise.
+def prepared(sample: Sample, raw: Cases, ways: Mapping[str, Preparation]) -> dict[str, Images]:
+    """The few images, each read once, prepared in several other ways by their names; those in which they cannot be are
+    left out, and there are none where the time is over."""
+    rows, valid = {row.id: place for place, row in enumerate(raw.rows)}, sample.classifier.valid
+    few = raw.pick([rows[row.id] for row in sample.few.cases.rows])
+    held: dict[str, Pixels] = {}      # the image that was read last
 
-    Raises:
-        InputRefused: they cannot be.
-    """
-    raw = sample.stated.raw
-    rows = {} if raw is None else {row.id: place for place, row in enumerate(raw.rows)}
-    if raw is None:
-        raise ValueError("the images came prepared")
-    cases = prepare(raw.pick([rows[row.id] for row in sample.few.cases.rows]), preparation)
-    batch, _ = collate([cases[place] for place in range(len(cases))], sample.classifier.valid)
-    low, high = sample.classifier.valid.low, sample.classifier.valid.high
-    return batch.images.to(sample.batch.images.device).clamp(low, high)
+    def load(row: Row) -> Pixels:
+        if row.id not in held:
+            held.clear()
+            held[row.id] = few.load(row)
+        return held[row.id]
+
+    cases = {name: prepare(replace(few, load=load), way) for name, way in ways.items()}
+    images: dict[str, list[Case]] = {name: [] for name in ways}
+    for place in range(len(few)):
+        if sample.clock.over():
+            return {}
+        for name in list(images):
+            try:
+                images[name].append(cases[name][place])
+            except MemoryError:
+                raise
+            except Exception:       # too small for the crop, say
+                del images[name]
+    return {name: collate(several, valid)[0].images.to(sample.batch.images.device).clamp(valid.low, valid.high)
+            for name, several in images.items()}
 
 
 def class_order(sample: Sample) -> tuple[np.ndarray, Alternative | None]:

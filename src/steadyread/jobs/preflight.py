@@ -71,10 +71,12 @@ def check_study(study: Study, progress: Progress = quiet) -> dict[str, Any]:
     for name in names:
         own = study.of(name)
         known = at_work(progress, f"listing the images of {study.data.path}", partial(listed, own))
+        if name == names[0]:      # before the others are read
+            first = known.first
+            with suppress(HeadRefused):     # a rule says so, and what to do
+                refuse_unsuited(placed(classifier_of(first, Path()), first.study), first.ready)
         material = gather(own, progress=progress, known=_drawn(known))
         classifier = placed(classifier_of(material, Path()), material.study)
-        with suppress(HeadRefused):     # a rule says so, and what to do
-            refuse_unsuited(classifier, material.ready)
         found[name] = preflight(classifier, material.ready, stated_of(material, len(names)), seed=material.study.seed,
                                 seconds=seconds_of(len(names)), progress=progress)
     several = list(study.model.assessed)

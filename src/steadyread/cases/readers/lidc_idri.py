@@ -66,14 +66,14 @@ def read(path: Path, box_mm: float | Sequence[float] = 32.0, spacing_mm: float =
     size, rated = Size.of(box_mm, spacing_mm), Rated.of(labels, readers)
     files, excluded = without_excluded(list(files_below(path)), path, exclude)
     elsewhere = [] if xml is None else list(files_below(path / Path(xml).expanduser()))
-    drawn = _drawn([file for file in (*files, *elsewhere) if file.suffix.lower() == ".xml"], path)
+    drawn, doubled = _drawn([file for file in (*files, *elsewhere) if file.suffix.lower() == ".xml"], path)
     series = {each.uid: each for each in series_among(file for file in files if file.suffix.lower() != ".xml")}
     here = [uid for uid in drawn if uid in series]
-    if not here:
+    if not here and not any(uid in series for uid in doubled):
         raise InputRefused(f"{path}: none of its {len(series)} CT series is one of the {len(drawn)} that the XML is "
                            "about")
     rows: list[Row] = []
-    missing: list[str] = []
+    missing = [f"{_patient(series[uid])}: {problem}" for uid, problem in doubled.items() if uid in series]
     for uid in here:
         try:
             rows += _rows(series[uid], drawn[uid], size, rated)
@@ -87,14 +87,25 @@ def read(path: Path, box_mm: float | Sequence[float] = 32.0, spacing_mm: float =
     return cases_of(shown(path.name), rows, rated.classes, missing, notes)
 
 
-def _drawn(files: Sequence[Path], path: Path) -> dict[str, list[Drawn]]:
-    """What readers drew, by the uid of the series."""
-    drawn = dict(map(drawings, files))
+def _drawn(files: Sequence[Path], path: Path) -> tuple[dict[str, list[Drawn]], dict[str, str]]:
+    """What readers drew, by the uid of the series; and what to say of series of which two files say different things.
+    Copies of one file are one."""
+    drawn: dict[str, list[Drawn]] = {}
+    said_in: dict[str, Path] = {}
+    doubled: dict[str, str] = {}
+    for file in files:
+        uid, nodules = drawings(file)
+        other = said_in.setdefault(uid, file)
+        if uid and other is not file and other.read_bytes() != file.read_bytes():
+            doubled[uid] = (f"two readers' files are about its series, {shown(other.name)} and {shown(file.name)}, and "
+                            "differ: leave one out (data.options.exclude)")
+        drawn.setdefault(uid, nodules)
     drawn.pop("", None)       # chest X-rays, and XML of other kinds
-    if not drawn:
+    drawn = {uid: nodules for uid, nodules in drawn.items() if uid not in doubled}
+    if not drawn and not doubled:
         raise InputRefused(f"{path}: no readers' XML (LidcReadMessage) below it; it is published beside the images, as "
                            "LIDC-XML-only: unpack that and name its folder by data.options.xml")
-    return drawn
+    return drawn, doubled
 
 
 def _rows(series: Found, drawn: Sequence[Drawn], size: Size, rated: Rated) -> list[Row]:
