@@ -81,7 +81,7 @@ def test_it_shows_its_headline_short_and_as_html(found: Assessment) -> None:
     assert len(shown.splitlines()) < 15
     assert max(map(len, shown.splitlines())) < 200
     assert "tensor" not in shown
-    assert "<table>" in page
+    assert "<table" in page
     assert "median smallest flip" in page or "median_smallest_flip" in page
 
 

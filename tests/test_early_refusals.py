@@ -102,11 +102,12 @@ def test_a_key_becomes_the_flag_that_the_command_has(message: str, known: set[st
 
 
 # Modules that work for one command alone, whose messages may name its flags.
-OF_ONE_COMMAND = {"noise_explain": "explain", "networks": "assess", "jobs/preflight": "check",
+OF_ONE_COMMAND = {"comparing": "compare", "noise_explain": "explain", "networks": "assess", "jobs/preflight": "check",
                   "models/formats/hugging_face": "assess", "models/formats/torchvision": "assess", **dict.fromkeys(
     ("noise_measure", "cases/series", "cases/dicom", "cases/dicom_header", "cases/uniform", "cases/structure"),
     "noise measure")}
-EVERYWHERE = ("harden RUN --data", "steadyread --debug", "--fail-below", "then --model net.toml")
+EVERYWHERE = ("harden RUN --data", "steadyread --debug", "--fail-below", "then --model net.toml",
+              "steadyread assess --weights")
 
 
 def _messages(path: Path) -> Iterator[str]:

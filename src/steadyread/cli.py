@@ -158,8 +158,7 @@ def view(given: Given) -> None:
     it.
 
     steadyread view runs/demo
-    steadyread view runs/first runs/second --port 8765 --no-browser
-    steadyread view runs/demo --export marks.csv
+    steadyread view runs/first runs/second --export marks.csv
     """
     from steadyread.viewer.serving import Viewing, export, serve
 
