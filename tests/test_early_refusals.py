@@ -102,7 +102,8 @@ def test_a_key_becomes_the_flag_that_the_command_has(message: str, known: set[st
 
 
 # Modules that work for one command alone, whose messages may name its flags.
-OF_ONE_COMMAND = {"comparing": "compare", "noise_explain": "explain", "networks": "assess", "jobs/preflight": "check",
+OF_ONE_COMMAND = {"comparing": "compare", "report/sections/commands": "triage", "viewer/serving": "view",
+                  "noise_explain": "explain", "networks": "assess", "jobs/preflight": "check",
                   "models/formats/hugging_face": "assess", "models/formats/torchvision": "assess", **dict.fromkeys(
     ("noise_measure", "cases/series", "cases/dicom", "cases/dicom_header", "cases/uniform", "cases/structure"),
     "noise measure")}
@@ -122,7 +123,7 @@ def test_every_flag_that_a_message_names_is_one_of_its_command() -> None:
     named = 0
     for path in sorted(PACKAGE.rglob("*.py")):
         module = path.relative_to(PACKAGE).with_suffix("").as_posix()
-        if module in ("cli", "options", "flags"):
+        if module in ("cli", "options", "flags", "words/commands"):     # each names its commands
             continue
         command = typer.main.get_command(app)
         for name in OF_ONE_COMMAND.get(module, "run").split():

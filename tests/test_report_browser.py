@@ -1,47 +1,94 @@
-"""The report in a real browser, from disk: it draws at any width, whole and without scripts."""
+"""The report in a real browser, from disk: at any width, in both themes, on paper, and without scripts."""
 
-import shutil
-import subprocess
+import csv
+import io
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
+from browsing import Browser, browser
 from fabricate import write_run
 from steadyread.report import write_report
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-QUIET = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
-         "--hide-scrollbars", "--disable-component-update", "--disable-sync"]
-
-
-def browse(page: Path, profile: Path, *flags: str) -> str:
-    """What Chromium prints when it opens a page from disk."""
-    done = subprocess.run([str(CHROMIUM), *QUIET, f"--user-data-dir={profile}", *flags, page.as_uri()],
-                          capture_output=True, text=True, timeout=60, check=True)
-    return done.stdout
+WIDTHS, THEMES = (1280, 820, 420), ("light", "dark")
+UNFOLD = "document.querySelectorAll('details').forEach(each => each.open = true)"
 
 
 @pytest.fixture(scope="module")
-def page(tmp_path_factory):
+def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("browser") / "run"
     write_run(folder)
-    return write_report(folder)
+    return write_report(folder).as_uri()
 
 
-@pytest.mark.parametrize("width", [1280, 420])
-def test_the_page_draws_in_a_browser(page, tmp_path, width):
-    picture = tmp_path / "page.png"
-    browse(page, tmp_path / "profile", f"--window-size={width},3000", f"--screenshot={picture}")
-    pixels = np.asarray(Image.open(picture).convert("L"))
-    rows = (pixels < 100).any(axis=1)  # rows with dark ink
-    assert rows.mean() > 0.2
-    assert rows[:300].any()
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with browser() as running:
+        yield running
 
 
-def test_the_document_is_whole_and_its_figures_are_inside(page, tmp_path):
-    found = browse(page, tmp_path / "profile", "--dump-dom")
-    assert "Can this evaluation be trusted?" in found
-    assert found.count("<svg") >= 4
+@pytest.fixture(autouse=True)
+def quiet(chromium: Browser) -> Iterator[None]:
+    """Nothing is asked of a network, and nothing goes wrong."""
+    yield
+    chromium.check()
+
+
+@pytest.mark.parametrize("theme", THEMES)
+@pytest.mark.parametrize("width", WIDTHS)
+def test_it_is_accessible_and_nothing_is_cut(chromium: Browser, address: str, width: int, theme: str) -> None:
+    """Every rule of axe holds, and nothing is wider than the window."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="no axe-playwright-python").Axe()
+    with chromium.open(address, width=width, color_scheme=theme, bypass_csp=True) as page:
+        page.evaluate(UNFOLD)
+        page.wait_for_timeout(300)
+        broken = axe.run(page).response["violations"]
+        assert [(rule["id"], rule["nodes"][0]["html"]) for rule in broken] == []
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_charts_come_alive_and_the_drawing_is_kept_for_paper(chromium: Browser, address: str) -> None:
+    with chromium.open(address) as page:
+        page.evaluate(UNFOLD)
+        page.locator("details figure svg[id]").first.scroll_into_view_if_needed()
+        chart = page.locator("figure:has(.live svg)").first
+        chart.wait_for()
+        assert chart.locator(".live svg").is_visible()
+        assert chart.locator("> svg, svg[id]").first.is_hidden()
+        page.emulate_media(media="print")
+        assert chart.locator(".live").is_hidden()
+        assert chart.locator("svg[id]").first.is_visible()
+
+
+def test_without_scripts_it_is_whole_and_its_figures_are_drawings(chromium: Browser, address: str) -> None:
+    with chromium.open(address, scripts=False) as page:
+        text = page.inner_text("body")
+        assert "Can this evaluation be trusted?" in text
+        assert page.locator("figure svg[id]").count() >= 4
+        assert page.locator("figure .live svg").count() == 0
+
+
+def test_on_paper_folds_are_open_and_figures_are_drawings(chromium: Browser, address: str, tmp_path: Path) -> None:
+    with chromium.open(address) as page:
+        page.emulate_media(media="print")
+        shut = page.evaluate("""[...document.querySelectorAll("details.passage")].filter(each =>
+            ![...each.children].some(child => child.tagName !== "SUMMARY" && child.checkVisibility())).length""")
+        assert shut == 0
+        assert page.locator("header.bar nav").is_hidden()
+        assert len(page.pdf(path=tmp_path / "page.pdf")) > 50_000
+
+
+def test_figures_come_as_files(chromium: Browser, address: str) -> None:
+    with chromium.open(address, accept_downloads=True) as page:
+        page.evaluate(UNFOLD)
+        saved = {}
+        for kind in ("csv", "svg", "png"):
+            with page.expect_download() as begun:
+                page.locator(f"button[data-save={kind}]").first.click()
+            saved[kind] = Path(begun.value.path()).read_bytes()
+        rows = list(csv.reader(io.StringIO(saved["csv"].decode())))
+        assert len(rows) > 2
+        assert {len(row) for row in rows} == {len(rows[0])}
+        assert saved["svg"].startswith(b"<svg")
+        assert saved["png"].startswith(b"\x89PNG")
