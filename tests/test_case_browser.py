@@ -21,6 +21,8 @@ from steadyread.report.case_data import opened
 from steadyread.report.cases import ShownCases
 from steadyread.report.page import Page, written
 
+pytestmark = pytest.mark.slow
+
 N = 24
 Open = Callable[..., AbstractContextManager[Any]]
 HOSTILE = made_cases("grey").id[2]

@@ -84,6 +84,7 @@ def test_pgd_flips_at_least_what_art_flips(art):
     assert not (flipped & ~plain_pgd(classifier, images, reference).flipped).any()
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_smallest_flips_are_not_beaten_by_fmn_of_many_more_steps(foolbox):
     module, classifier, images, reference = unit_setting()

@@ -156,6 +156,7 @@ def test_what_is_no_address_is_refused_and_no_password_is_kept(address: str) -> 
     assert "secret" not in str(refused.value)
 
 
+@pytest.mark.slow
 def test_the_command_says_that_it_is_a_black_box_and_how_often_it_asked(served: Server, steadyread: Call,
                                                                       tmp_path: Path) -> None:
     images = pictures(tmp_path / "images", 8)

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ STUDIES: dict[str, Settings] = {
     "sets": laid_over(TINY, {"name": "sets", "sets": {"one": {}, "two": {"data": {"path": "others"}}}}),
     "combined": KINDS["combined"]}
 LIVES = 6
+COMMAND = [sys.executable, "-m", "steadyread", "run", "study.toml", "--threads", "2", "--out"]
 
 
 def killed(work: Callable[[], Any], after: int) -> bool:
@@ -127,16 +129,42 @@ def interruptible() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+@cache
+def whole(kind: str, folder: Path) -> dict[str, Any]:
+    """What a study ends in that nothing stopped."""
+    study_file(kind, folder)
+    done = subprocess.run([*COMMAND, "whole"], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return digests(folder / "whole")
+
+
+def study_file(kind: str, folder: Path) -> None:
+    """A study of a kind with its images, whose training takes long enough to be stopped in."""
+    material(folder)
+    stated = laid_over(STUDIES[kind], {"training": {"epochs": 8}})
+    (folder / "study.toml").write_text("".join(f"{key} = {_toml(value)}\n" for key, value in stated.items()))
+
+
+@pytest.fixture(scope="module")
+def wholes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str, Any]]:
+    """What a study of a kind ends in, carried out once."""
+    base = tmp_path_factory.mktemp("wholes")
+
+    def of(kind: str) -> dict[str, Any]:
+        (base / kind).mkdir(exist_ok=True)
+        return whole(kind, base / kind)
+
+    return of
+
+
+@pytest.mark.xdist_group("ended side by side")
 @pytest.mark.parametrize(("kind", "end", "awaited"), [
     ("sets", "parent", "**/checkpoint.pt"), ("noise", "child", "**/records/part-*"),
     ("sets", "interrupt", "**/model.safetensors")])
 def test_processes_side_by_side_that_are_ended_leave_no_orphan_and_go_on(kind: str, end: str, awaited: str,
-                                                                         tmp_path: Path) -> None:
-    material(tmp_path)
-    stated = laid_over(STUDIES[kind], {"training": {"epochs": 8}})
-    (tmp_path / "study.toml").write_text("".join(f"{key} = {_toml(value)}\n" for key, value in stated.items()))
-    command = [sys.executable, "-m", "steadyread", "run", "study.toml", "--threads", "2", "--out"]
-    with subprocess.Popen([*command, end], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                                                         tmp_path: Path, wholes: Any) -> None:
+    study_file(kind, tmp_path)
+    with subprocess.Popen([*COMMAND, end], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                           text=True, preexec_fn=interruptible) as process:
         while process.poll() is None and not (list((tmp_path / end).glob(awaited)) and _workers(process.pid)):
             time.sleep(0.01)
@@ -149,12 +177,11 @@ def test_processes_side_by_side_that_are_ended_leave_no_orphan_and_go_on(kind: s
     while any(map(_alive, below)) and time.monotonic() < until:
         time.sleep(0.02)
     assert not [child for child in below if _alive(child)]
-    for place in (end, "whole"):
-        told = subprocess.run([*command, place], cwd=tmp_path, capture_output=True, text=True)
-        assert told.returncode == 0, told.stderr
-    found, whole = digests(tmp_path / end), digests(tmp_path / "whole")
+    done = subprocess.run([*COMMAND, end], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    found, unstopped = digests(tmp_path / end), wholes(kind)
     assert (found["keys"], {name: each.get("rows") for name, each in found["rows"].items()}) == (
-        whole["keys"], {name: each.get("rows") for name, each in whole["rows"].items()})
+        unstopped["keys"], {name: each.get("rows") for name, each in unstopped["rows"].items()})
     assert not [path for path in (tmp_path / end).rglob("*")
                 if path.name.startswith(".") or path.name == "checkpoint.pt"]
 

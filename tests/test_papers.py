@@ -29,6 +29,7 @@ def state(path: Path, beside: str) -> None:
     path.write_text(json.dumps(study))
 
 
+@pytest.mark.slow
 def test_several_sets_have_the_papers_tables_where_the_study_says_so(tmp_path: Path) -> None:
     folder = sets.write_sets(tmp_path, {"lung_ct": Made(0.4, unit="HU", hardened=0.15, images=50, patients=40),
                                         "mnist": Made(0.1, 10, images=36, patients=36)})
@@ -44,6 +45,7 @@ def test_several_sets_have_the_papers_tables_where_the_study_says_so(tmp_path: P
     assert "81.31" not in told(folder)  # of other reads than the 20 % that the paper withheld
 
 
+@pytest.mark.slow
 def test_a_noise_study_has_the_papers_tables_where_it_says_so(tmp_path: Path) -> None:
     study = noise.Made(cases=60, patients=50, folds=2, doses=(100.0,), draws=20, variants=("original", "batch_norm"))
     folder = noise.write_study(tmp_path, study)

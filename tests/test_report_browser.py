@@ -11,6 +11,8 @@ from browsing import Browser, browser
 from fabricate import write_run
 from steadyread.report import write_report
 
+pytestmark = pytest.mark.slow
+
 WIDTHS, THEMES = (1280, 820, 420), ("light", "dark")
 UNFOLD = "document.querySelectorAll('details').forEach(each => each.open = true)"
 

@@ -263,6 +263,7 @@ def test_an_example_is_planted_in_a_view_of_a_layer_of_several_findings() -> Non
     assert "adversarial examples planted" in planted.message
 
 
+@pytest.mark.slow
 def test_a_finding_of_one_kind_is_left_out_and_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
                                                     capsys: pytest.CaptureFixture[str],
                                                     caplog: pytest.LogCaptureFixture) -> None:

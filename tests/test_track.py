@@ -105,6 +105,7 @@ def test_mlflow_keeps_numbers_settings_and_report(run: Path, tmp_path: Path, mon
         assert client.get_run(active.info.run_id).info.status == "RUNNING"
 
 
+@pytest.mark.slow
 def test_wandb_keeps_it_offline(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("wandb")
     from wandb.proto import wandb_internal_pb2

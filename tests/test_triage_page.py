@@ -21,6 +21,8 @@ from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.report.stored import read_run
 from test_report_browser import CHROMIUM
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
