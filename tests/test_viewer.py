@@ -1,5 +1,7 @@
 """The viewer's server: who may ask, what rows it gives, what it keeps of readers, and how it ends."""
 
+import csv
+import io
 import json
 import re
 import signal
@@ -192,6 +194,22 @@ def test_marks_are_kept_found_taken_back_and_exported(asker: Asker, run: Path, t
     assert (tmp_path / "marks.csv").read_text().startswith("run,network,case_id,")
     for wrong in ({"word": "maybe"}, {"note": "x" * 2001}, {"reader": "x" * 61}, {"word": 7}):
         assert asker("mark", 400, **{"network": 0, "place": 1} | wrong)["problem"]
+
+
+def test_exported_marks_have_the_names_of_their_own_data_set(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (write_run(tmp_path / name) / "salt.txt").write_text(name)
+        (tmp_path / name / "cases.csv").write_text(f"case_id,patient_id\ncase-0003,patient of {name}\n")
+    (tmp_path / "study.json").write_text(json.dumps({"sets": {"one": {}, "two": {}}}))
+    shown = shown_of([tmp_path], "reader")
+    assert [each.cell.data for each in shown.networks] == ["one", "two"]
+    for each in shown.networks:
+        each.marks.put(Mark("case-0003", each.name, "reader", "refer"))
+    lines = list(csv.DictReader(io.StringIO(shown.exported())))
+    shown.close()
+    assert [line["patient_id"] for line in lines] == ["patient of one", "patient of two"]
+    for line, each in zip(lines, shown.networks, strict=True):
+        assert each.shared.case("case-0003") in line.values()
 
 
 def test_runs_are_paired_by_their_cases(tmp_path: Path) -> None:

@@ -157,10 +157,12 @@ class Shown:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
         writer.writerow(EXPORTED)
-        for run, network in {each.run: each for each in self.networks}.items():
-            patients = _patients(network.place)
-            for mark in network.marks.last():
-                patient = patients.get(mark.case_id, "")
+        patients = {place: _patients(place) for place in {each.place for each in self.networks}}
+        for run, first in {each.run: each for each in reversed(self.networks)}.items():
+            marked = {each.name: each for each in self.networks if each.run == run}
+            for mark in first.marks.last():
+                network = marked.get(mark.network, first)     # its own data set has its patients and pseudonyms
+                patient = patients[network.place].get(mark.case_id, "")
                 writer.writerow([csv_cell(value) for value in (
                     run.name, mark.network, mark.case_id, patient, network.shared.case(mark.case_id),
                     network.shared.patient(patient), mark.reader, mark.word, mark.note, mark.at)])
