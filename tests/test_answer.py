@@ -51,6 +51,13 @@ def test_slopes_edges_padding_and_clipped_values_hardly_matter() -> None:
     assert noise_sd(noisy((64, 64)).round(), -1000, 400) == pytest.approx(SD, rel=0.1)
 
 
+@pytest.mark.parametrize("grey", [1.0, 1 / 255])
+@pytest.mark.parametrize("sd", [1.0, 1.2, 1.5, 2.0])
+def test_noise_of_a_grey_level_or_two_is_told_finer_than_the_levels(sd: float, grey: float) -> None:
+    levels = np.rint(100 + np.random.default_rng(1).normal(0, sd, (1, 128, 128)))
+    assert noise_sd(grey * levels, 0, 255 * grey) == pytest.approx(grey * math.sqrt(sd**2 + 1 / 12), rel=0.06)
+
+
 @pytest.mark.parametrize("image", [np.zeros((1, 32, 32)), np.full((1, 4, 4), 3.0),
                                    np.where(np.hypot(*(np.mgrid[:28, :28] - 14)) < 3, 200.0, 0.0)[None]])
 def test_where_most_is_plain_background_no_noise_is_claimed(image: np.ndarray) -> None:

@@ -22,6 +22,7 @@ from steadyread.types import Batch, stream
 
 DRAWS, MOST = 8, 400      # of noise for an image; images that are looked at
 _GAUSSIAN = 0.6745        # median absolute value of a Gaussian of SD 1
+_ALIKE = 1e-6             # of the range, by which equal differences differ where whole numbers were divided
 _LEAST, _SHARE = 64, 0.25     # differences that an estimate needs, and as a share of all that the image has
 
 
@@ -37,7 +38,19 @@ def noise_sd(image: NDArray[np.floating], low: float, high: float) -> float:
     differences = np.tensordot(signs / np.linalg.norm(signs), corners, axes=1)[inside]
     if len(differences) < max(_LEAST, _SHARE * inside.size):
         return float("nan")
-    return float(np.median(np.abs(differences)) / _GAUSSIAN)
+    return _middle(np.abs(differences), _ALIKE * (high - low)) / _GAUSSIAN
+
+
+def _middle(sizes: NDArray[np.float64], alike: float) -> float:
+    """The median; among sizes that are `alike`, as differences of whole numbers are, as far between those on either
+    side as half of all sizes lie: else an SD of 1.2 grey levels would be told as 1.5."""
+    middle = float(np.median(sizes))
+    below, above = sizes[sizes < middle - alike], sizes[sizes > middle + alike]
+    ties = len(sizes) - len(below) - len(above)
+    if middle <= alike or not ties or not len(above):
+        return middle
+    lower, upper = (float(below.max()) + middle) / 2 if len(below) else 0.0, (middle + float(above.min())) / 2
+    return lower + (upper - lower) * (len(sizes) / 2 - len(below)) / ties
 
 
 def _corners(image: NDArray[np.float64]) -> NDArray[np.float64]:
