@@ -122,6 +122,9 @@ def test_large_runs_show_so_many_as_have_room_and_rows_of_pictures_alone(
     assert len(json.dumps(few.as_json()["pixels"])) < 105_000
     monkeypatch.setattr("steadyread.report.cases._ROWS", 800)
     assert len(shown(folder).as_json()["cases"]["id"]) == pictured
+    bare = shown(folder, images=False)
+    assert bare.blocks[0].id == shown(folder).blocks[0].id
+    assert bare.contains == "This file contains no images: --no-images."
 
 
 @pytest.mark.parametrize("kind", ["colour", "volume"])

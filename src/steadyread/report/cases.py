@@ -21,7 +21,7 @@ from steadyread.words.numbers import counted
 
 ROOM = 8_000_000           # letters of all pictures of a page
 _UNPACKED = 2**25          # bytes of a data set's pictures before they are deflated
-_ROWS = 5_000              # cases in the table; of more, those with pictures
+_ROWS = 5_000              # cases in the table; of more, those that have pictures, or would have
 _LETTERS = 4 / 3           # of base64, for a byte
 
 
@@ -128,7 +128,8 @@ def _block(source: Source, rows: CaseRows, pictures: Pictured | None, walk: Walk
     place = {} if pictures is None else {case: at for at, case in enumerate(pictures.id)}
     order = _order(rows, shared)
     if len(order) > _ROWS:
-        order = np.array([at for at in order if rows.case_id[at] in place], np.int64)
+        kept = place if place else set(rows.case_id[rows.shown(Shown())].tolist())     # the same without pictures
+        order = np.array([at for at in order if rows.case_id[at] in kept], np.int64)
     ids = rows.case_id[order].tolist()
     if pictures is not None:      # in the order of the rows, too
         pictures = pictures.of(ids)
