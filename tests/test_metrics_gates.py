@@ -10,8 +10,9 @@ import fabricate
 import fabricate_noise
 from steadyread import records
 from steadyread.gates import _shown, broken_checks, gate, judge
-from steadyread.jobs.judge import judged_gates
+from steadyread.jobs.judge import judged_gates, keep_gates
 from steadyread.jobs.plan import Branch
+from steadyread.report import write_report
 from steadyread.study import Study
 
 
@@ -77,3 +78,17 @@ def test_a_silent_network_is_not_steady(check: str, passed: bool, tmp_path: Path
     (judged,) = judged_gates(Branch("", False, study, run))
     assert judged.passed is passed
     assert judged.message.count(check) == (not passed)      # of two folds, once
+
+
+def test_what_gates_came_to_stands_in_the_bar_of_the_page(tmp_path: Path) -> None:
+    run = fabricate.write_run(tmp_path / "run")
+    (run / "study.json").write_text("{}")
+    study = Study.model_validate({"gates": {"fail_below": ["accuracy=0.1", "auc=0.999"]}})
+    met, missed = keep_gates(Branch("", False, study, run))
+    assert (met.passed, missed.passed) == (True, False)
+    page = write_report(run).read_text()
+    assert '✓ accuracy=0.1</a>' in page
+    assert '✗ auc=0.999</a>' in page
+    keep_gates(Branch("", False, study.model_copy(update={"gates": study.gates.model_copy(
+        update={"fail_below": ()})}), run))
+    assert "auc=0.999" not in write_report(run).read_text()

@@ -4,6 +4,7 @@ import csv
 import io
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -94,3 +95,42 @@ def test_figures_come_as_files(chromium: Browser, address: str) -> None:
         assert {len(row) for row in rows} == {len(rows[0])}
         assert saved["svg"].startswith(b"<svg")
         assert saved["png"].startswith(b"\x89PNG")
+
+
+def handle_words(page: Any) -> str:
+    return str(page.locator(".handle-words").text_content())
+
+
+def test_the_handle_goes_by_mouse_keys_and_range_and_the_cases_follow(chromium: Browser, address: str) -> None:
+    with chromium.open(address) as page:
+        page.evaluate("document.addEventListener('steadyread:handle', event => window.told = event.detail.size)")
+        knob, range_ = page.locator(".handle"), page.locator(".handle-range")
+        first = handle_words(page)
+        assert "% still right" in first
+        box = knob.bounding_box()
+        x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+        page.mouse.move(x, y)
+        page.mouse.down()
+        page.mouse.move(x + 80, y, steps=4)
+        page.mouse.up()
+        dragged = page.evaluate("told")
+        assert handle_words(page) != first
+        knob.press("ArrowLeft")
+        assert page.evaluate("told") < dragged
+        knob.press("Home")
+        assert page.evaluate("told") == 0
+        assert knob.get_attribute("aria-valuenow") == "0"
+        range_.evaluate("input => { input.value = 150; input.dispatchEvent(new Event('input')); }")
+        size = page.evaluate("told")
+        assert size > 0
+        assert knob.get_attribute("aria-valuetext") == handle_words(page) == range_.get_attribute("aria-valuetext")
+        flipped = page.get_by_role("button", name="Flipped at").inner_text()
+        knob.press("Home")
+        assert page.get_by_role("button", name="Flipped at").inner_text() != flipped
+
+
+def test_the_theme_changes_at_a_button(chromium: Browser, address: str) -> None:
+    with chromium.open(address, color_scheme="light") as page:
+        before = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        page.locator("#theme").click()
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before

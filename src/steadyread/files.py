@@ -28,6 +28,7 @@ MODEL, NETWORK, TRAINING, CHECKPOINT = "model.safetensors", "net.toml", "trainin
 PAGE, TEXT, SUMMARY, FIGURES = "report.html", "report.md", "summary.json", "figures"
 EXAMPLES, ATTACKED, IMAGES, FAILED = "examples.npz", "attacked.npz", "images.json", "failed.json"
 IMAGE_NOISE = "image_noise.json"
+GATES = "gates.json"     # what those of the run came to
 SET_ASIDE, CASES, SALT, PREFLIGHT = "set_aside.json", "cases.csv", "salt.txt", "preflight.json"
 MARKS = "marks.json"     # a short digest of each case's pixels
 READERS_MARKS = "marks.sqlite"     # of cases, which `steadyread view` keeps

@@ -6,16 +6,29 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from steadyread import records, set_aside
 from steadyread.checks.reading import ONE_CLASS
 from steadyread.errors import UsageError
-from steadyread.files import FINDINGS, SETTINGS, SUMMARY
+from steadyread.files import FINDINGS, GATES, SETTINGS
 from steadyread.gates import ROBUST, STEADY, Gate, Judged, broken_checks, gate, judge
 from steadyread.jobs.plan import Branch, cells_of, hardening_of, place
-from steadyread.store import Cell
+from steadyread.metrics.plan import part_of
+from steadyread.store import Cell, open_cells
 from steadyread.study import Study
 from steadyread.words.numbers import counted
+
+
+def keep_gates(branch: Branch) -> tuple[Judged, ...]:
+    """What the gates of a data set come to, kept in its folder for its page; nothing is kept without gates."""
+    path = branch.folder / GATES
+    path.unlink(missing_ok=True)
+    gates = judged_gates(branch)
+    if gates:
+        records.write_json(path, {"gates": [{"gate": str(each.gate), "passed": each.passed, "message": each.message}
+                                            for each in gates]})
+    return gates
 
 
 def judged_gates(branch: Branch) -> tuple[Judged, ...]:
@@ -25,13 +38,18 @@ def judged_gates(branch: Branch) -> tuple[Judged, ...]:
         return ()
     on = ""
     if set_aside.said(folder):
-        summary = records.read_json(folder / SUMMARY)
-        images = summary["images"] if "images" in summary else summary["parts"][summary["part"]]["cases"]
-        on = f". It is based on {counted(images, 'image')}; others are set aside"
+        on = f". It is based on {counted(_images(folder), 'image')}; others are set aside"
     before = f"{branch.name}: " if branch.name else ""
     return tuple(replace(judged, message=f"{before}{judged.message}{on}")
                  for asked in map(gate, study.gates.fail_below) for each in _of_each(study, asked)
                  for judged in _judged(folder, study, each))
+
+
+def _images(folder: Path) -> int:
+    """How many images are judged, over all folds."""
+    tables = [cell.table for cell in open_cells(folder).own.cells]
+    return len({case for table in tables for case in table.filter(pc.field("part") == part_of(table))[
+        "case_id"].to_pylist()})
 
 
 def _of_each(study: Study, asked: Gate) -> list[Gate]:

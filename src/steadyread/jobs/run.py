@@ -25,7 +25,7 @@ from steadyread.jobs.begin import begin
 from steadyread.jobs.cards import refuse_unnamed, with_findings
 from steadyread.jobs.folder import in_its_folder, taken_up
 from steadyread.jobs.job import Materials, carry_out_job, network_of
-from steadyread.jobs.judge import judged_gates
+from steadyread.jobs.judge import keep_gates
 from steadyread.jobs.labelled import of_labelled
 from steadyread.jobs.material import refuse_absent
 from steadyread.jobs.plan import Branch, Job, branches_of, jobs_of
@@ -319,8 +319,10 @@ def _reported(show_ids: bool, images: bool, branch: Branch, _: Materials, progre
     """The gates of a data set, whose page is written."""
     folder, seed = branch.folder, branch.study.seed
     with locked(folder):
-        at_work(progress, "writing the report", lambda: write_report(folder, seed, show_ids, images))
-        return judged_gates(branch)
+        try:
+            return keep_gates(branch)
+        finally:
+            at_work(progress, "writing the report", lambda: write_report(folder, seed, show_ids, images))
 
 
 def _refuse_other(folder: Path, sets: Study) -> None:

@@ -209,6 +209,11 @@ class CaseBrowser:
     items: "tuple[Item, ...]"
 
     @property
+    def pictured(self) -> bool:
+        """Whether there are images to look at, which then stand nowhere else on the screen."""
+        return any(each.get("pixels") for each in self.block.get("sets", (self.block,)))
+
+    @property
     def scripts(self) -> tuple[Script, ...]:
         """Those of the browser, in their order."""
         return CASES

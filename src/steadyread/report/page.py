@@ -73,6 +73,8 @@ class Chip:
 
 
 SYNTHETIC = Chip("synthetic", "The images are made by a computer, not taken of patients.", "flip")
+NOT_VALID = Chip("✗ not valid", "A check failed by which no number here means what it says.", "flip", "believe")
+_GATES = 2     # that the bar has room for by name
 
 
 @dataclass(frozen=True)
@@ -159,9 +161,17 @@ def written(subjects: Sequence[object]) -> tuple[Passage, ...]:
     return tuple(passages.values())
 
 
-def chips_of(summary: Mapping[str, Any]) -> tuple[Chip, ...]:
-    """What a reader must not lose sight of on any screen."""
-    return (SYNTHETIC,) if summary["synthetic"] else ()
+def chips_of(summary: Mapping[str, Any], valid: bool = True, gates: Sequence[Mapping[str, Any]] = ()
+             ) -> tuple[Chip, ...]:
+    """What a reader must not lose sight of on any screen: images that are made, an answer that is not `valid`, and what
+    the run's `gates` came to, as gates.json holds them."""
+    made = (SYNTHETIC,) if summary["synthetic"] else ()
+    passed = sum(bool(gate["passed"]) for gate in gates)
+    shown = ([Chip(f"{'✓' if gate['passed'] else '✗'} {gate['gate']}", str(gate["message"]),
+                   "firm" if gate["passed"] else "flip") for gate in gates] if len(gates) <= _GATES else
+             [Chip(f"{'✓' if passed == len(gates) else '✗'} {passed} of {len(gates)} gates met",
+                   " ".join(str(gate["message"]) for gate in gates), "firm" if passed == len(gates) else "flip")])
+    return (*made, *(() if valid else (NOT_VALID,)), *shown)
 
 
 def _downloads(figures: tuple[Inline, ...]) -> Passage:

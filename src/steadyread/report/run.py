@@ -12,7 +12,7 @@ from steadyread import records
 from steadyread.charts import Sheet
 from steadyread.charts.examples import Attacked, Example, NoiseExample
 from steadyread.charts.seeing import Shown
-from steadyread.files import FIGURES, PAGE, SETTINGS, SPECTRUM, SUMMARY, TEXT
+from steadyread.files import FIGURES, GATES, PAGE, SETTINGS, SPECTRUM, SUMMARY, TEXT
 from steadyread.metrics.reads import CT_NOISE
 from steadyread.metrics.summary import as_json
 from steadyread.metrics.validity import invalidating
@@ -35,6 +35,8 @@ from steadyread.report.shareable import AS_IT_IS, Shareable, secret_of
 from steadyread.report.stored import read_network
 from steadyread.store import Cell, cells_of, open_cells
 from steadyread.units import number_of
+from steadyread.words.answer import answer
+from steadyread.words.noise import noise_answer
 
 PICTURES = ("examples", "fig1")     # that the page shows as images of its own
 
@@ -42,8 +44,8 @@ PICTURES = ("examples", "fig1")     # that the page shows as images of its own
 @dataclass(frozen=True, eq=False)
 class Told:
     """What a run's page is written of: its part under changes of any pixels, under CT noise, its data sets where it
-    has several (None where it has no such part), its networks beside each other, and the `sources` of the cases that it
-    shows, with `images` or without; all as it is `shared`."""
+    has several (None where it has no such part), its networks beside each other, the `sources` of the cases that it
+    shows, with `images` or without, and what its `gates` came to; all as it is `shared`."""
 
     plain: Plain | None
     noise: Noise | None
@@ -53,6 +55,7 @@ class Told:
     sets: Sets | None = None
     shared: Shareable = AS_IT_IS
     images: bool = True
+    gates: Sequence[Mapping[str, Any]] = ()
 
     @cached_property
     def cases(self) -> ShownCases:
@@ -86,19 +89,21 @@ class Told:
 
     def _whole(self) -> Page:
         if self.sets is not None:
-            return page_of(self.sets, self.networks, self.cases)
+            return page_of(self.sets, self.networks, self.cases, self.gates)
         whole = written([*([self.plain] if self.plain else []), self.networks, self.cases,
                          *(noise.subjects(self.noise) if self.noise else ())])
         if self.plain is None and self.noise is not None:
             name = self.noise.summary["data"]["name"]
             return Page(f"CT noise on {name}", f"How much CT noise do reads of {name or 'these images'} stand?",
-                        tuple(noise.head(self.noise)), whole, noise.FOOT, chips_of(self.noise.summary))
+                        tuple(noise.head(self.noise)), whole, noise.FOOT,
+                        chips_of(self.noise.summary, noise_answer(self.noise.summary).valid, self.gates))
         assert self.plain is not None
         s = self.plain.summary
         model, data = s["model"].get("name"), s["data"].get("name")
         return Page(f"{model} on {data}", f"How steady is {model or 'the model'} on {data or 'these images'}?",
                     tuple(self._head(self.plain)), whole,
-                    f"{plain.FOOT} {noise.SOURCE}" if self.noise else plain.FOOT, chips_of(s))
+                    f"{plain.FOOT} {noise.SOURCE}" if self.noise else plain.FOOT,
+                    chips_of(s, answer(s).valid, self.gates))
 
     def _head(self, told: Plain) -> Iterator[Item]:
         yield from plain.head(told)
@@ -151,7 +156,8 @@ def told_of(folder: Path, shared: Shareable, seed: int = 0, images: bool = True)
         networks = networks_of([open_cells(folder)] if cells_of(folder) else [], seed)
         sets, charts = sets_of(folder, shared, networks, seed)
         sources = list(_of_sets(sets, not shared.secret))
-        return Told(None, None, networks, sources, _with(charts, images), sets, shared, images)
+        return Told(None, None, networks, sources, _with(charts, images), sets, shared, images,
+                    [gate for each, _ in sets.stored.assessed.values() for gate in _gates_of(each.folder, shared)])
     opened = open_cells(folder)
     cells, networks = opened.own.cells, networks_of([opened], seed)
     stated = {CT_NOISE} if opened.settings.get("noise") or (folder / SPECTRUM).exists() else set()
@@ -169,7 +175,15 @@ def told_of(folder: Path, shared: Shareable, seed: int = 0, images: bool = True)
         beside |= _cases_of(under_noise.examples, files.seen.shown if files.seen else ())
     source = Source(opened.own, shared, dose=under_changes is None, noise=_noise_in(under_changes), beside=beside)
     return Told(under_changes, under_noise, networks, [source], _with(drawings, images),
-                shared=shared, images=images)
+                shared=shared, images=images, gates=_gates_of(folder, shared))
+
+
+def _gates_of(folder: Path, shared: Shareable) -> list[dict[str, Any]]:
+    """What the gates of a run came to, as kept; none where none was asked for."""
+    kept = (records.read_object(folder / GATES) or {}).get("gates")
+    return [{"gate": str(each.get("gate")), "passed": bool(each.get("passed")),
+             "message": shared.text(str(each.get("message")))} for each in kept if isinstance(each, dict)
+            ] if isinstance(kept, list) else []
 
 
 def _of_sets(sets: Sets, show_ids: bool) -> Iterator[Source]:

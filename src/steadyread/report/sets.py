@@ -1,6 +1,6 @@
 """A study of several data sets: its summary, and its report, from stored files alone."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -96,12 +96,13 @@ def sets_of(folder: Path, shared: Shareable, networks: Networks, seed: int = 0) 
     return Sets(stored, summary), sets_drawings(stored, summary) | ({ROWS: drawn} if drawn else {})
 
 
-def page_of(sets: Sets, networks: Networks, cases: ShownCases) -> Page:
+def page_of(sets: Sets, networks: Networks, cases: ShownCases, gates: Sequence[Mapping[str, Any]] = ()) -> Page:
     """The page of several data sets."""
     s, count = sets.summary, len(sets.summary["titles"])
     return Page(s["name"] or "several data sets",
                 f"How steady are the reads of {'one data set' if count == 1 else f'{count} data sets'}?",
-                tuple(head(sets, networks)), written([sets, networks, cases]), FOOT, chips_of(s))
+                tuple(head(sets, networks)), written([sets, networks, cases]), FOOT,
+                chips_of(s, not s["across"] or across_answer(s["across"]).valid, gates))
 
 
 def head(sets: Sets, networks: Networks) -> Iterator[Item]:

@@ -141,11 +141,10 @@ def _beside_noise(summary: Summary, median: float) -> tuple[str, str]:
     if noise is None or noise["changed"].value is None:
         return "", ""
     ratio, unit = median / number_of(noise["sd"]), noise["sd"]["unit"]
-    found = f"only {digits(ratio)} times as large" if ratio < _FULL else (
-        "as large" if ratio < 1 / _FULL else f"{digits(ratio)} times as large")
+    found = "as large" if _FULL <= ratio < 1 / _FULL else f"{digits(ratio)} times as large"
     context = (f"The images themselves carry noise of {size_shown(noise['sd'])} (SD). Drawn at random, noise that "
-               f"large changes {percent(noise['changed'].value)} of the reads; a change found for the purpose and "
-               f"{found} flips half.")
+               f"large changes {percent(noise['changed'].value)} of the reads; a change found for the purpose, "
+               f"{found}, flips half.")
     other = "CT noise" if unit == "HU" else "a detector's noise"
     return context, (
         "The largest change of any pixel is set against an SD, which is conservative: the SD of that change is smaller "
