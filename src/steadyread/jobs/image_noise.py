@@ -15,6 +15,7 @@ from torch import Tensor
 
 from steadyread import records
 from steadyread.attacks.cost import BLOCK
+from steadyread.attacks.recipe import chunks
 from steadyread.cases import Cases, batches
 from steadyread.classifier import Classifier, prediction_of
 from steadyread.files import IMAGE_NOISE
@@ -84,10 +85,12 @@ def write_image_noise(classifier: Classifier, cases: Cases, folder: Path, seed: 
     with classifier.frozen(), torch.no_grad():
         for _, batch, labels in batches(chosen, BLOCK):
             some = classifier.batch(batch)
-            flips, correct = _under_noise(classifier, some, labels.to(some.images.device), sd, seed)
+            truth = labels.to(some.images.device)
+            for places in chunks(some):
+                flips, correct = _under_noise(classifier, some.pick(places), truth[places], sd, seed)
+                changed += flips.tolist()
+                right += correct.tolist()
             ids += batch.keys
-            changed += flips.tolist()
-            right += correct.tolist()
     records.write_json(path, {"sd": sd, "low": low, "high": high, "images": len(known), "draws": DRAWS,
                               "case_id": ids, "changed": changed, "right": right})
     return path

@@ -19,9 +19,9 @@ from steadyread.errors import SteadyreadError, Unforeseen, UsageError
 from steadyread.viewer import blocks
 from steadyread.viewer.marks import LONGEST_NOTE, LONGEST_READER, WORDS, Mark
 from steadyread.viewer.page import files, page
-from steadyread.viewer.questions import Question, plain
+from steadyread.viewer.questions import HIDDEN, Question, plain
 from steadyread.viewer.rows import PATIENCE
-from steadyread.viewer.shown import HIDDEN, MOST_BESIDE, Network, Shown
+from steadyread.viewer.shown import MOST_BESIDE, Network, Shown
 
 Asked = Mapping[str, Any]
 _MOST_SIZE = 1e9
@@ -171,23 +171,29 @@ def _places(shown: Shown, asked: Asked) -> list[int]:
 def _answering(answer: Callable[[Asked], dict[str, Any]]) -> Callable[[Request], Awaitable[Response]]:
     """An answer as JSON, made in a thread; what is refused is said in a line, with the status of it."""
     async def answered(request: Request) -> Response:
-        content, status = await to_thread.run_sync(_tried, answer, await request.body())
-        text = json.dumps(content, allow_nan=False, separators=(",", ":"))
+        text, status = await to_thread.run_sync(_tried, answer, await request.body())
         return Response(text, status, media_type="application/json")
 
     return answered
 
 
-def _tried(answer: Callable[[Asked], dict[str, Any]], body: bytes) -> tuple[dict[str, Any], int]:
+def _tried(answer: Callable[[Asked], dict[str, Any]], body: bytes) -> tuple[str, int]:
     try:
         asked = json.loads(body)
         if not isinstance(asked, dict):
             raise UsageError("a question is one JSON object")
-        return answer(asked), 200
     except (ValueError, RecursionError) as problem:
-        return {"problem": f"a question is JSON ({problem})"}, 400
+        return _problem(f"a question is JSON ({problem})"), 400
+    except UsageError as problem:
+        return _problem(str(problem)), 400
+    try:
+        return json.dumps(answer(asked), allow_nan=False, separators=(",", ":")), 200
     except SteadyreadError as problem:
-        return {"problem": str(problem)}, 400 if isinstance(problem, UsageError) else 409
+        return _problem(str(problem)), 400 if isinstance(problem, UsageError) else 409
     except Exception as problem:      # the server goes on
         known = understood(problem)
-        return {"problem": str(known)}, 500 if isinstance(known, Unforeseen) else 409
+        return _problem(str(known)), 500 if isinstance(known, Unforeseen) else 409
+
+
+def _problem(words: str) -> str:
+    return json.dumps({"problem": words})

@@ -35,7 +35,8 @@ def block_of(rows: Rows, table: pa.Table, pictures: Pictures | None = None) -> d
         _numbers(table["flip"]), np.full(len(table), fold), np.full(len(table), -1 if pixels is None else 0),
         len(table), len(pc.unique(table["patient"])), windows_of(bounds, None if pixels is None else pixels.image),
         pixels, walk, threshold_of(plan), set=rows.cell.data,
-        synthetic=section(plan, "data").get("synthetic") is True).as_json()
+        synthetic=section(plan, "data").get("synthetic") is True,
+        patients_known=section(plan, "data").get("patients_known") is True).as_json()
 
 
 def steadiness(rows: Rows, table: pa.Table) -> tuple[float, float]:

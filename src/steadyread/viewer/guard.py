@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
+from time import monotonic
 from typing import Any
 
 Message = MutableMapping[str, Any]
@@ -11,6 +12,7 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 HERE = ("127.0.0.1", "localhost", "[::1]")     # names of this machine; any other in Host is a rebound one's
+_PATIENCE = 30.0      # seconds in which a browser that was started comes
 MOST_BODY = 2**16                               # bytes of a question
 _POLICY = ("default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self' data:; "
            "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
@@ -30,22 +32,23 @@ class Guard:
     """An application behind an address that begins with a secret; whatever comes otherwise is answered with 403.
 
     `once` is another secret, which leads to the address a single time: it is what a browser is started with, whose
-    arguments every user of the machine may read.
+    arguments every user of the machine may read; it is good for half a minute.
     """
 
     app: App
     secret: str
     once: str = field(default_factory=token)
+    until: float = field(default_factory=lambda: monotonic() + _PATIENCE)     # which `once` leads anywhere
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answers a request, or refuses it."""
         if scope["type"] != "http":
             return
         headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        given = scope["path"].split("/")[1]
+        given = [*scope["path"].split("/"), ""][1]
         if not _from_here(headers.get(b"host", "")):
             await _answer(send, 403, "Refused: the viewer answers 127.0.0.1 and localhost alone.")
-        elif self.once and secrets.compare_digest(given.encode(), self.once.encode()):
+        elif self.once and monotonic() < self.until and secrets.compare_digest(given.encode(), self.once.encode()):
             self.once = ""
             await _answer(send, 303, "", [(b"location", f"/{self.secret}/".encode())])
         elif not secrets.compare_digest(given.encode(), self.secret.encode()):

@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 from steadyread.errors import UsageError
 from steadyread.names import shown
 
+HIDDEN = ("case_id", "logits", "block")     # columns that are neither shown nor asked for
 ANY = "*"            # a filter by text of whichever column
 MOST = 500           # rows of an answer
 _MOST_FILTERS = 20
@@ -48,7 +49,7 @@ class Filter:
         if self.column == ANY:
             found = [pc.fill_null(pc.match_substring(column, self.text, ignore_case=True), False)
                      for name, column in zip(table.column_names, table.columns, strict=True)
-                     if name != "case_id" and pa.types.is_string(column.type)]
+                     if name not in HIDDEN and pa.types.is_string(column.type)]
             return reduce(pc.or_, found)
         values = table[self.column]
         held = pc.is_valid(values)
@@ -100,8 +101,8 @@ class Question:
             UsageError: no such column.
         """
         for name in (*(each.column for each in self.filters), *([self.sort] if self.sort else [])):
-            if name not in (ANY, *table.column_names):
-                raise UsageError(f"no column '{shown(name)[:40]}'; there are {', '.join(table.column_names)}")
+            if name not in (ANY, *(offered := [each for each in table.column_names if each not in HIDDEN])):
+                raise UsageError(f"no column '{shown(name)[:40]}'; there are {', '.join(offered)}")
         places = pa.array(np.arange(table.num_rows))
         for each in self.filters:
             mask = each.of_rows(table)

@@ -18,7 +18,7 @@ from steadyread.names import cell as csv_cell
 from steadyread.report.shareable import IN_REPORT, Shareable, read_cases
 from steadyread.store import Cell, folder_of, open_cells
 from steadyread.viewer.marks import WORDS, Mark, Marks
-from steadyread.viewer.questions import Column, Question
+from steadyread.viewer.questions import HIDDEN, Column, Question
 from steadyread.viewer.rows import EMPTY, PATIENCE, RIGHT, UNDECIDED, WRONG, Rows
 from steadyread.viewer.stored_pictures import StoredPictures
 
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 BESIDE = ("read", "sure", "flip")      # columns of a further network, beside those of the first
 MOST_BESIDE = 4     # networks
 MOST_POINTS = 3000
-HIDDEN = ("case_id", "logits", "block")
 EXPORTED = ("run", "network", "case_id", "patient_id", *IN_REPORT, "reader", "mark", "note", "at")
 _TITLES = {"read": "Read as", "flip": "Flips at"}     # of other columns, their names
 

@@ -142,9 +142,11 @@ def _beside_noise(summary: Summary, median: float) -> tuple[str, str]:
         return "", ""
     ratio, unit = median / number_of(noise["sd"]), noise["sd"]["unit"]
     found = "as large" if _FULL <= ratio < 1 / _FULL else f"{digits(ratio)} times as large"
+    ends = noise["changed"]
+    between = "" if ends.low is None or ends.high is None else f" ({100 * ends.low:.1f} to {percent(ends.high)})"
     context = (f"The images themselves carry noise of {size_shown(noise['sd'])} (SD). Drawn at random, noise that "
-               f"large changes {percent(noise['changed'].value)} of the reads; a change found for the purpose, "
-               f"{found}, flips half.")
+               f"large changes {percent(noise['changed'].value)} of all reads{between}; a change found for the "
+               f"purpose, {found}, flips half of the correct ones.")
     other = "CT noise" if unit == "HU" else "a detector's noise"
     return context, (
         "The largest change of any pixel is set against an SD, which is conservative: the SD of that change is smaller "

@@ -87,10 +87,11 @@
     knob.setAttribute("cx", String(x));
     knob.setAttribute("cy", String(up(value || 0)));
     const within = low === null || high === null ? "" : ` (95\u00a0%: ${percent(low)} to ${percent(high)})`;
+    const caution = at === by.chosen ? "" : " A threshold picked here must be judged on other cases; each interval stands alone.";
     const share = percent(by.referred[at] / data.count);
     const words = by.referred[at] ? `Refer ${by.referred[at]} of ${data.count} reads (${share}): ${by.title.toLowerCase()} ${by.says[at]}. ` +
       `${by.caught[at]} of the ${data.wrong} wrong reads are among them; ` : "Refer none; ";
-    said.textContent = `${words}of ${by.referred[at] ? "the others" : "all reads"} ${percent(value || 0)} are wrong${within}.`;
+    said.textContent = `${words}of ${by.referred[at] ? "the others" : "all reads"} ${percent(value || 0)} are wrong${within}.${caution}`;
     range.setAttribute("aria-valuetext", `${share} of the reads`);
     fillList();
     document.dispatchEvent(new CustomEvent("steadyread:threshold", {detail: {

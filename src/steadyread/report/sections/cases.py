@@ -12,6 +12,7 @@ from steadyread.report.table import Column, Form, Row, Table
 from steadyread.words.numbers import NONE, digits, percent
 
 _FIRST, _LEAST = 12, 4      # rows of the tables that stand in for the list, and of each where there are several
+_SELECTED = "These are the most fragile, the wrong ones and some drawn, not all."
 _TITLES = ("Case", "Truth", "Read as", "Sure")
 
 
@@ -20,8 +21,9 @@ def cases(shown: ShownCases) -> Iterator[Item]:
     """The browser of the cases, and what of patients is in the file."""
     if not any(len(block.id) for block in shown.blocks):
         return
-    yield Text("Every read, by how sure the network is and how little it takes to change it. "
-               "Low and to the right: sure, and easily flipped.")
+    every = all(len(block.id) == block.total for block in shown.blocks)
+    yield Text(f"{'Every read' if every else 'Reads'}, by how sure the network is and how little it takes to change "
+               f"it. Low and to the right: sure, and easily flipped.{'' if every else ' ' + _SELECTED}")
     yield CaseBrowser(shown.as_json(), tuple(
         _first(block, max(_LEAST, _FIRST // len(shown.blocks))) for block in shown.blocks if len(block.id)))
     yield Text(" ".join(filter(None, (shown.contains, shown.missing))), "note")
