@@ -127,7 +127,7 @@ def test_card_sentence_and_summary_say_one_value(tmp_path: Path) -> None:
     median = summary["robustness"]["label"]["smallest_flip"]["median"]["native"]
     assert float(half[1]) == pytest.approx(median, rel=0.05)
     assert page.text.count(f"{half[1]} HU") >= 2
-    assert "12.5 % of the reads" in page.text
+    assert "12.5 % of all reads" in page.text
     assert "white" in page.text
     handle = json.loads(re.findall(r'id="answer-curve">(.*?)</script>', text)[0])
     assert handle["start"] == pytest.approx(median)
