@@ -15,7 +15,7 @@ STUDIES ?= oncology ct_noise
 AUTOATTACK ?= git+https://github.com/fra31/auto-attack
 
 unexport VIRTUAL_ENV PYTHONHOME PYTHONPATH
-.PHONY: help demo test slow coverage check study bench clean
+.PHONY: help demo test slow coverage check study bench pictures clean
 .DELETE_ON_ERROR:
 
 help:
@@ -24,6 +24,7 @@ help:
 	@echo "make coverage  how often the 95 % intervals hold the truth, simulated; two minutes"
 	@echo "make check   ruff, mypy and the ceilings;  make bench  against other libraries"
 	@echo "make study   both papers' studies, whole; DATA=FOLDER holds the data sets; over an hour; STUDIES=ct_noise one"
+	@echo "make pictures  the README's pictures anew, of a demo; three minutes"
 	@echo "make clean   remove the environments and caches (never runs/)"
 
 demo: $(RUN)
@@ -48,6 +49,10 @@ study: $(DEV)
 
 bench: $(COMPARE)
 	@$(BENCH)/bin/python -m benchmarks --data-root $(DATA) $(ARGS)
+
+pictures: $(DEV)
+	@$(VENV)/bin/steadyread demo --out runs/pictures $(ARGS)
+	@$(VENV)/bin/python tests/pictures.py runs/pictures=answer
 
 clean:
 	rm -rf $(VENV) $(BENCH) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
+from pictures import IMAGES, THEMES, state
 from steadyread.cli import main
 from steadyread.study import read_studies
 from test_assessment import made_cases, made_classifier
@@ -63,3 +65,9 @@ def test_every_test_that_the_table_of_the_papers_names_is_there():
         source = (ROOT / "tests" / file).read_text("utf-8")
         assert not test or f"def {test}(" in source, f"{file}::{test}"
     assert len(named) > 40
+
+
+def test_the_pictures_of_the_readme_are_of_the_page_as_it_is_drawn_now():
+    for theme in THEMES:
+        told = Image.open(IMAGES / f"answer-{theme}.png").text["drawn-by"]
+        assert told == state(), "the first screen is drawn otherwise than in the README's pictures: run `make pictures`"
