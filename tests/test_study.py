@@ -20,7 +20,6 @@ from steadyread.study import (
     read_study,
     with_epsilons,
 )
-from steadyread.study.reading import reread
 from steadyread.training.fit import TrainingSettings
 from steadyread.units import Bounds, size_in_native
 
@@ -232,9 +231,3 @@ def test_a_study_that_begins_with_a_mark_of_its_encoding_is_read(tmp_path: Path)
 
 def test_a_tracker_named_twice_tracks_once() -> None:
     assert read_study(None, {"track": ["mlflow", "wandb", "mlflow"]}).track == ("mlflow", "wandb")
-
-
-def test_a_head_that_was_stated_is_still_stated_when_a_study_is_read_again() -> None:
-    stated = {"name": "net:make", "weights": "w.pt", "output": "logits"}
-    study = read_study(None, {"data": {"path": "x"}, "model": stated})
-    assert "output" in reread(study.model_dump(mode="json"), "study.json").model.model_fields_set

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 import fabricate
+from browsing import CHROMIUM
 from steadyread.metrics.reads import Reads
 from steadyread.metrics.triage import scores, triage
 from steadyread.registry import ATTACKS, METHODS
@@ -19,7 +20,6 @@ from steadyread.report.bibliography import Source
 from steadyread.report.referral import LIST, Referral, listed, referral_of
 from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.report.stored import read_run
-from test_report_browser import CHROMIUM
 
 pytestmark = pytest.mark.slow
 

@@ -177,11 +177,7 @@ def _within_limits(stated: Settings, where: str) -> Settings:
 def reread(held: Mapping[str, Any], where: str) -> Study:
     """A study from what was stored of it whole: values that are the defaults of their sections count as not stated,
     so that what the data decide is filled in again as it was the first time."""
-    study = checked(held, where)
-    stated = study.model_dump(mode="json", exclude_defaults=True)
-    if study.model.weights is not None:      # whose head is stated, be it the default
-        stated["model"]["output"] = study.model.output
-    return checked(stated, where)
+    return checked(checked(held, where).model_dump(mode="json", exclude_defaults=True), where)
 
 
 def checked(stated: Mapping[str, Any], where: str) -> Study:
