@@ -22,9 +22,10 @@ class Browser:
     wrong: list[str] = field(default_factory=list)
 
     @contextmanager
-    def open(self, address: str, width: int = 1280, scripts: bool = True, **more: Any) -> Iterator[Any]:
-        """A page of its own, without a network."""
-        context = self.running.new_context(viewport={"width": width, "height": 900}, offline=True,
+    def open(self, address: str, width: int = 1280, scripts: bool = True, offline: bool = True,
+             **more: Any) -> Iterator[Any]:
+        """A page of its own, without a network unless it is not `offline`."""
+        context = self.running.new_context(viewport={"width": width, "height": 900}, offline=offline,
                                            java_script_enabled=scripts, **more)
         page = context.new_page()
         page.set_default_timeout(10_000)

@@ -25,9 +25,9 @@ const caseTable = (() => {
 
   /**
    * @param {(wanted: Wanted) => Promise<Answer>} ask @param {(place: number, row: Map<string, any>, order: number) => void} choose
-   * @param {() => void} filtered
+   * @param {() => void} filtered @param {(order: number) => void} stands where the chosen case stands now, -1 where that is not known
    */
-  const table = (ask, choose, filtered) => {
+  const table = (ask, choose, filtered, stands) => {
     /** @type {Map<number, Answer | null>} */
     const pages = new Map();
     /** @type {Map<string, Filter>} */
@@ -103,6 +103,9 @@ const caseTable = (() => {
         if (mine !== generation) return;
         ({ passing, columns } = answer);
         pages.set(page, answer);
+        const at = answer.places.indexOf(current);
+        if (at >= 0) order = page * PAGE + at;
+        if (current >= 0) stands(rowAt(order)?.place === current ? order : -1);
         frameHeads();
         fill();
       } catch {

@@ -14,7 +14,7 @@
   const post = async (name, question) => {
     let answer;
     try {
-      answer = await fetch(name, { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(question) });
+      answer = await fetch(name, { method: "POST", keepalive: name === "mark", headers: { "Content-Type": "application/json" }, body: JSON.stringify(question) });
     } catch {
       return fail("The viewer has ended. Run `steadyread view` again and open the address that it prints.");
     }
@@ -131,34 +131,36 @@
       const level = Math.max(...picture.size);
       flat.show({ image: picture.image, change: Float32Array.from(picture.steps, (step) => step * level), maps: methods });
     };
-    return { whole, choose, blink: () => shown?.blink.click() };
+    return { whole, choose, stands: (/** @type {string} */ order) => shown?.stands(order), blink: () => shown?.blink.click() };
   };
 
   /** What a reader says of the chosen case. @param {(word: string, note: string) => Promise<any>} keep @param {any} longest */
   const marking = (keep, longest) => {
-    let word = "", pause = 0;
+    let word = "", pause = 0, turn = 0, kept = 0;
     const says = element("span", { role: "status" });
     const buttons = Object.entries(KEYS).map(([key, name]) => element("button", { type: "button", "aria-pressed": "false", "data-word": name,
-      onclick: () => { word = word === name ? "" : name; void save(); } }, `${{ agree: "✓", disagree: "✕", refer: "→" }[name]} ${name[0].toUpperCase()}${name.slice(1)} `, element("kbd", {}, key)));
+      onclick: () => { word = word === name ? "" : name; turn += 1; void save(); } }, `${{ agree: "✓", disagree: "✕", refer: "→" }[name]} ${name[0].toUpperCase()}${name.slice(1)} `, element("kbd", {}, key)));
     const note = element("textarea", { rows: 2, maxlength: longest.note, placeholder: "Note (N)", "aria-label": "Note on this case",
-      oninput: () => { clearTimeout(pause); says.textContent = "…"; pause = setTimeout(save, 3 * PAUSE); }, onchange: () => { clearTimeout(pause); void save(); } });
+      oninput: () => { clearTimeout(pause); turn += 1; says.textContent = "…"; pause = setTimeout(save, 3 * PAUSE); }, onchange: () => { if (kept < turn) void save(); } });
     const draw = () => buttons.forEach((button) => button.setAttribute("aria-pressed", String(button.dataset.word === word)));
     const save = async () => {
       clearTimeout(pause);
       draw();
       says.textContent = "…";
+      const mine = turn;
       try {
-        const kept = await keep(word, note.value);
-        says.textContent = `Kept ${new Date(kept.at).toLocaleTimeString()} for ${kept.reader}.`;
-      } catch (error) { says.textContent = `Not kept: ${/** @type {Error} */ (error).message}`; }
+        const { at, reader } = await keep(word, note.value);
+        kept = Math.max(kept, mine);
+        if (mine === turn) says.textContent = `Kept ${new Date(at).toLocaleTimeString()} for ${reader}.`;
+      } catch (error) { if (mine === turn) says.textContent = `Not kept: ${/** @type {Error} */ (error).message}`; }
     };
     const whole = element("section", { class: "marking", "aria-label": "Your mark on this case" },
       element("div", { class: "marks", role: "group", "aria-label": "Mark" }, element("b", {}, "Is this read right?"), ...buttons, says), note);
     return { whole, note, press: (/** @type {string} */ name) => buttons.find((button) => button.dataset.word === name)?.click(),
              /** @param {string | null} next @param {string | null} text */
-             show: (next, text) => { clearTimeout(pause); word = next ?? ""; note.value = text ?? ""; says.textContent = ""; draw(); },
+             show: (next, text) => { clearTimeout(pause); kept = turn += 1; word = next ?? ""; note.value = text ?? ""; says.textContent = ""; draw(); },
              /** Keeps what was typed a moment ago, before another case is shown. */
-             settle: async () => { if (says.textContent === "…") await save(); },
+             settle: async () => { if (kept < turn) await save(); },
              forbid: (/** @type {string} */ why) => { for (const each of [...buttons, note]) each.toggleAttribute("disabled", true); says.textContent = why; } };
   };
 
@@ -203,7 +205,7 @@
       const answer = await post("rows", { ...base(), ...wanted });
       told(answer);
       return answer;
-    }, (place, row, order) => { void choose(place, row, order); }, again);
+    }, (place, row, order) => { void choose(place, row, order); }, again, (order) => { for (const each of sides) each.view.stands(where(order)); });
     const marks = marking(async (word, note) => {
       const at = chosen, kept = await post("mark", { network: places[0], place: at, word, note, reader: reader.value.trim() || state.reader });
       table.update(at, { mark: kept.word, note: kept.note });
@@ -218,7 +220,7 @@
       says.textContent = `${answer.passing.toLocaleString()} of ${read.toLocaleString()} cases${left}.`;
       if (!whole && !answer.problem) settled = settled.then(() => wait(more));
     };
-    let waiting = false, drawn = new AbortController();
+    let waiting = false, byItself = false, drawn = new AbortController();
     /** Waits for more rows, while the first are looked at. @param {boolean} _more */
     const wait = async (_more) => {
       if (waiting || whole) return;
@@ -227,7 +229,11 @@
       try {
         const answer = await post("rows", { ...base(), first: 0, count: 0, more_than: before });
         waiting = false;
-        if (answer.read > before || answer.whole) { void table.refresh(); void spread(); } else told(answer);
+        if (answer.read > before || answer.whole) {
+          await table.refresh();
+          if (byItself) await table.go(0);     // the first of all, once all are there
+          void spread();
+        } else told(answer);
       } finally { waiting = false; }
     };
 
@@ -270,6 +276,7 @@
         ...(table.filters.size || box ? [element("button", { type: "button", onclick: () => { box = null; table.clear(); drawPoints(); drawChips(); again(); } }, "Clear filters ✕")] : []), search);
     };
 
+    const where = (/** @type {number} */ order) => (order >= 0 ? `${(order + 1).toLocaleString()} of ${table.passing.toLocaleString()}` : "");
     /** @param {number} place @param {Map<string, any>} row @param {number} order */
     const choose = async (place, row, order) => {
       if (place !== chosen) await marks.settle();
@@ -277,10 +284,9 @@
       history.replaceState(null, "", `#case=${encodeURIComponent(row.get("case"))}`);
       if (first().writable) marks.show(row.get("mark"), row.get("note"));
       drawPoints();
-      const where = order >= 0 ? `${(order + 1).toLocaleString()} of ${table.passing.toLocaleString()}` : "";
       for (const each of sides) {
         if (chosen !== place) return;
-        try { await each.view.choose(place, places[0], where); } catch (error) { if (problem.hidden) console.error(error); }
+        try { await each.view.choose(place, places[0], where(order)); } catch (error) { if (problem.hidden) console.error(error); }
       }
     };
     /** A case by its place, wherever it stands in the table. @param {number} place */
@@ -321,8 +327,12 @@
       const linked = location.hash.startsWith("#case=") ? decodeURIComponent(location.hash.slice(6)) : "";
       const place = linked ? (await post("rows", { networks: places, case: linked })).places[0] : undefined;
       if (place !== undefined) await pick(place);
-      else if (table.passing) await table.go(0);
+      else if (table.passing) {
+        byItself = !whole;
+        await table.go(0);
+      }
     };
+    for (const kind of ["pointerdown", "keydown"]) addEventListener(kind, () => { byItself = false; }, true);
 
     reader.addEventListener("change", () => { again(); if (chosen >= 0) void pick(chosen); });
     document.addEventListener("keydown", (event) => {
@@ -341,7 +351,7 @@
       else return;
       event.preventDefault();
     });
-    addEventListener("beforeunload", () => { void marks.settle(); });
+    addEventListener("pagehide", () => { void marks.settle(); });
     main.replaceChildren(problem, element("div", { class: "case-browser viewer-work" },
       element("div", { class: "case-card table-card" }, chipRow, says, holder, table.frame), right));
     await anew();

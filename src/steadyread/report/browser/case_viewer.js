@@ -264,7 +264,7 @@ const caseViewer = (() => {
     signal.addEventListener("abort", () => clearInterval(blinking));
     new ResizeObserver(() => walk.draw(row, picture, where())).observe(walk.chart);
     framed((low + high) / 2, high - low);
-    return { whole, show, title, blink };
+    return { whole, show, title, blink, stands: (/** @type {string} */ order) => { place.textContent = order; } };
   };
 
   /** A small picture of a case in the first window. @param {CaseSource} source */
