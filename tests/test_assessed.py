@@ -94,6 +94,9 @@ def test_findings_figures_page_records_and_triage(found: Assessment, tmp_path: P
     assert "<svg" in found.plot("roc").svg()
     assert found.plot("roc")._repr_svg_() == found.plot("roc").svg()
     assert found.plot("roc").spec["$schema"].endswith(".json")
+    assert found.plot() is found.plot("answer")
+    case = str(found.records["case_id"][0])
+    assert found.show(case)._repr_svg_().count("<image ") == 3
     with pytest.raises(UsageError, match="no chart 'rock'; this run has"):
         found.plot("rock")
     assert {"set", "network", "stage", "case_id", "size"} < set(found.records.column_names)

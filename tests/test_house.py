@@ -20,7 +20,7 @@ LONGEST = 400
 FLOORS = {
     8: ("workflows",),
     7: ("assessed", "viewer", "comparing", "frames", "networks", "cli", "console", "ending", "manual", "noise_commands",
-        "options", "flags", "result", "starting", "__main__"),
+        "options", "flags", "result", "starting", "views", "__main__"),
     6: ("study", "jobs", "noise_measure", "noise_show", "noise_explain", "stored"),
     5: ("report",),
     4: ("assessment", "gates", "interop", "set_aside", "suitability", "training", "checks", "picturing"),

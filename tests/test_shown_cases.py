@@ -13,9 +13,11 @@ from fabricate_noise import Made as MadeNoise
 from fabricate_noise import write_study
 from fabricate_pictures import Call
 from fabricate_sets import Made, write_sets
-from steadyread import records
+from steadyread import open_run, records
+from steadyread.errors import InputRefused
 from steadyread.pictured import FLIPS
 from steadyread.report.case_data import opened
+from steadyread.report.case_sheet import case_sheet
 from steadyread.report.cases import ShownCases, Source, shown_cases
 from steadyread.report.run import told_of
 from steadyread.report.shareable import AS_IT_IS, Shareable
@@ -211,3 +213,40 @@ def test_what_is_in_the_file_is_said_in_one_sentence(run: Path) -> None:
 def test_images_elsewhere_in_the_page_are_counted(tmp_path: Path) -> None:
     folder = fabricate.write_run(tmp_path / "run")        # examples alone, of an earlier version
     assert told_of(folder, Shareable.of(folder)).cases.contains == "This file contains 3 images, made by a computer."
+
+
+@pytest.mark.parametrize("kind", ["grey", "volume"])
+def test_a_case_of_an_opened_run_is_three_pictures_with_both_reads(tmp_path: Path, kind: Kind) -> None:
+    folder = fabricate.write_run(tmp_path / "run")
+    write_pictures(folder, kind)
+    rows = open_cells(folder).case_rows()
+    place = int(np.flatnonzero(np.isfinite(rows.flip) & (rows.flip > 0) & ~rows.wrong)[0])
+    name, classes = str(rows.case_id[place]), fabricate.plan()["data"]["classes"]
+    found = open_run(folder).show(name)
+    drawn = found._repr_svg_()
+    assert drawn.count("<image ") == 3
+    assert f"{classes[rows.read[place]]} {100 * rows.sure[place]:.0f} %" in drawn
+    assert f">{classes[1 - rows.read[place]]} " in drawn      # twice the flip reads the other class
+    assert name in found.caption
+    assert name not in drawn
+
+
+def test_a_case_under_noise_is_shown_with_a_stored_draw(tmp_path: Path) -> None:
+    folder = write_study(tmp_path / "run", MadeNoise(folds=2, draws=8, examples=False))
+    write_pictures(folder, "dose")
+    own = open_cells(folder).own
+    found = case_sheet(own, str(own.case_rows(dose=True).case_id[0]))
+    assert found.markup.count("<image ") == 3
+    assert "noise of " in found.markup
+
+
+def test_a_case_that_is_not_there_or_has_no_picture_is_refused_in_a_line(tmp_path: Path) -> None:
+    folder = fabricate.write_run(tmp_path / "run")
+    ids = open_cells(folder).case_rows().case_id.tolist()
+    with pytest.raises(InputRefused, match="not stored with this run"):
+        open_run(folder).show(ids[0])
+    write_pictures(folder, most=7)
+    with pytest.raises(InputRefused, match=f"did you mean '{ids[0]}'"):
+        open_run(folder).show(f"{ids[0]}x")
+    with pytest.raises(InputRefused, match="no picture of this case"):
+        open_run(folder).show(ids[-1])

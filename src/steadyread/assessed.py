@@ -22,7 +22,8 @@ from steadyread import set_aside
 from steadyread.assessment import Against, Attack
 from steadyread.assessment import assess as assess_cases
 from steadyread.attacks.smallest_flip import smallest_flip
-from steadyread.cases import Cases, audit, limit, of_finding
+from steadyread.cases import Cases, audit, limit
+from steadyread.charts import Sheet
 from steadyread.checks import Preflight, Stated, judged, preflight, told, united
 from steadyread.checks.sample import tested
 from steadyread.classifier import Classifier
@@ -34,7 +35,6 @@ from steadyread.frames import Frame, frame
 from steadyread.jobs.attacks import pixel_attacks
 from steadyread.jobs.examples import write_examples
 from steadyread.jobs.image_noise import write_image_noise
-from steadyread.jobs.labelled import left_out
 from steadyread.jobs.pictures import pictured
 from steadyread.jobs.preflight import seconds_of
 from steadyread.jobs.quick import HURRIED, few_of, outlook, pace_of
@@ -46,14 +46,16 @@ from steadyread.metrics.reads import CT_NOISE, LINF, ORIGINAL
 from steadyread.metrics.tidy import COLUMNS
 from steadyread.progress import Progress, note, quiet
 from steadyread.progress import progress as spoken
+from steadyread.report.case_sheet import case_sheet
 from steadyread.report.drawings import Drawing
 from steadyread.report.networks import Networks, networks_of
-from steadyread.report.run import told_of
+from steadyread.report.run import LEADING, told_of
 from steadyread.report.shareable import Shareable
 from steadyread.store import PLAIN, Opened, folder_of, open_cells, seed_of
 from steadyread.stored import report_run, triage_run
 from steadyread.study import Study
 from steadyread.suitability import refuse_unsuited
+from steadyread.views import views_of
 
 _SHOWN = tuple(name for name in COLUMNS if name != "part")
 _TRIAGED = ("withheld", "accuracy", "area")
@@ -148,44 +150,6 @@ def _attacks(stated: Attacks | Attack) -> Attacks:
     return stated
 
 
-def views_of(classifier: Classifier, data: object, known: dict[str, Any]) -> list[tuple[str, Classifier, Cases]]:
-    """(name, network, images) of each finding, by its own labels; of a network of classes itself, without a name.
-
-    `known` is that of `assess`, with the findings to take. Without them, one that all cases have or none has is left
-    out, and said.
-    """
-    findings = tuple(known.pop("findings", ()))
-    if findings and isinstance(classifier, Classifier) and not classifier.findings:
-        classifier, findings = replace(classifier, findings=findings), ()
-    several = tuple(classifier.thresholds) if isinstance(classifier, Classifier) else ()
-    if several and not isinstance(data, Cases):
-        known["findings"] = several
-    cases = Cases.of(data, **known)
-    _refuse_misstated(classifier, cases)
-    return [(name, classifier.of(name), of_finding(cases, name, several))
-            for name in findings or _told_apart(cases, several)] or [("", classifier, cases)]
-
-
-def _told_apart(cases: Cases, several: tuple[str, ...]) -> tuple[str, ...]:
-    """The findings that some cases have and others have not; the others are said. All, where there would be none."""
-    left = left_out(cases, several) if several else []
-    kept = tuple(name for name in several if all(name not in each.networks for each in left))
-    for each in left if kept else ():
-        note(f"{each.check}: {each.message}")
-    return kept or several
-
-
-def _refuse_misstated(classifier: object, cases: Cases) -> None:
-    """Attacks keep to the classifier's bounds and sizes are shares of the images': they must be the same."""
-    if not isinstance(classifier, Classifier):
-        raise UsageError("the classifier must be a steadyread.Classifier, such as Classifier(module, bounds, "
-                         f"output='logit'); got {type(classifier).__name__}")
-    ours, theirs = classifier.valid, cases.bounds
-    if (ours.low, ours.high) != (theirs.low, theirs.high):
-        raise UsageError(f"bounds: the classifier was made for {ours.low:g} to {ours.high:g}, and the images are "
-                         f"stated to be {theirs.low:g} to {theirs.high:g}: state the same for both")
-
-
 def open_run(folder: str | Path) -> "Assessment":
     """A finished run of any kind, opened: of the command line, of `run`, or a store of `assess`.
 
@@ -277,16 +241,27 @@ class Assessment:
         self.report(show_ids=show_ids, images=images)
         return track_run(self.folder, name, show_ids)
 
-    def plot(self, name: str) -> Drawing:
-        """A chart of the report by its name: it shows itself in a notebook, and has `svg()`, `png()`, `pdf()` and its
-        Vega-Lite `spec`. A sheet of pictures has all but a `spec`.
+    def plot(self, name: str | None = None) -> Drawing:
+        """A chart of the report by its name, that of the page's answer without one: it shows itself in a notebook, and
+        has `svg()`, `png()`, `pdf()` and its Vega-Lite `spec`. A sheet of pictures has all but a `spec`.
 
         Raises:
             UsageError: no such chart (the message names those that there are), or none of the selected, see `plots`.
         """
-        if name not in self.plots:
-            raise UsageError(f"no chart '{name}'; this run has {', '.join(sorted(self.plots))}")
-        return self.plots[name]
+        wanted = next((each for each in LEADING if each in self.plots), "") if name is None else name
+        if wanted not in self.plots:
+            missing = f"no chart '{name}'" if name is not None else "the answer of this run has no chart: name one"
+            raise UsageError(f"{missing}; this run has {', '.join(sorted(self.plots))}")
+        return self.plots[wanted]
+
+    def show(self, case: str) -> Sheet:
+        """A case by its id (`records["case_id"]`): its image, the change that flips its read, and the changed image,
+        with both reads. It shows itself in a notebook, and has `svg()`, `png()` and `pdf()`.
+
+        Raises:
+            InputRefused: several data sets or networks (select one), no such case, or no picture of it is stored.
+        """
+        return case_sheet(self._network(), str(case))
 
     @cached_property
     def plots(self) -> Mapping[str, Drawing]:

@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
-from steadyread.assessed import Assessment, open_run, views_of, watched
+from steadyread.assessed import Assessment, open_run, watched
 from steadyread.cases import Cases, open_cases, split
 from steadyread.cases.audit import audit as audit_cases
 from steadyread.checks import SECONDS, Preflight, Stated, preflight
@@ -25,6 +25,7 @@ from steadyread.training.epsilon import useful_epsilons
 from steadyread.training.harden import HardeningSettings
 from steadyread.training.harden import harden as harden_network
 from steadyread.units import size_in_native
+from steadyread.views import views_of
 
 
 def run(study: str | Path | Study | Mapping[str, Any], out: str | Path | None = None, *,

@@ -26,7 +26,7 @@ from steadyread.report.hardening_drawings import noise_hardening_drawings
 from steadyread.report.hardening_stored import read_noise_hardening
 from steadyread.report.items import Card, Cards, Item, Text
 from steadyread.report.marks import bold
-from steadyread.report.noise_drawings import noise_drawings
+from steadyread.report.noise_drawings import DOSES, noise_drawings
 from steadyread.report.papers import paper
 from steadyread.report.seeing_drawings import seeing_drawings
 from steadyread.report.seeing_stored import SeenRun, read_seen_run
@@ -225,7 +225,7 @@ def head(noise: Noise) -> Iterator[Item]:
     """What stands above every section: what was assessed, the answer with the curve by dose, what hardening did."""
     s = noise.summary
     shown = typical_noise(noise.examples, noise.window, (noise.class_name(0), noise.class_name(1)))
-    yield lead(words.noise_answer(s), " · ".join(_kicker(noise)), [shown] if shown else [], "doses")
+    yield lead(words.noise_answer(s), " · ".join(_kicker(noise)), [shown] if shown else [], DOSES)
     yield Cards((*noise_cards(noise), trust(counts_of(s["findings"]))), "facts")
     yield from _hardened(s)
     if s["synthetic"]:

@@ -36,6 +36,7 @@ from steadyread.words.noise import mas as said_mas
 
 Summary = Mapping[str, Any]
 Rows = Sequence[Mapping[str, Any]]
+DOSES = "doses"          # the name of the chart of the answer
 _FEWEST_TRIALS = 5       # of an attack, for whose SAR a curve says anything
 _KINDS = ((RANDOM,), (RINGS, PLAUSIBLE), (PAPER, POOLED, PAPER_HU))   # one of each has its SAR curves drawn
 _LEVEL_LOOKS = (Look(VERMILION), Look(BLUE, DASHED), Look(GREEN, (7, 3, 2, 3)))
@@ -107,7 +108,7 @@ def _doses(found: Summary) -> Chart:
         if rows:
             lines.append(DoseLine(name, [row["mas"] for row in rows], [row["san"] for row in rows]))
     title = f"K = {found['trials']} random draws" if found["trials"] else ""
-    return chart("doses",
+    return chart(DOSES,
                  "Reads changed by the dose of the noise; bands are 95 % intervals over patients at each dose.",
                  share_by_dose(list(zip(lines, SERIES, strict=False)), title))
 

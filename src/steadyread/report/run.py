@@ -17,6 +17,7 @@ from steadyread.metrics.reads import CT_NOISE
 from steadyread.metrics.summary import as_json
 from steadyread.metrics.validity import invalidating
 from steadyread.report import noise, plain
+from steadyread.report.answer import ANSWER
 from steadyread.report.cases import ShownCases, Source, shown_cases
 from steadyread.report.checklists import CHECKLIST, CHECKLIST_JSON, Runs, checklist_json
 from steadyread.report.crossed import checklist_markdown
@@ -26,11 +27,12 @@ from steadyread.report.items import Item
 from steadyread.report.model_card import MODEL_CARD, model_card
 from steadyread.report.networks import Networks, networks_of
 from steadyread.report.noise import Noise
+from steadyread.report.noise_drawings import DOSES
 from steadyread.report.page import Drawn, Page, chips_of, written
 from steadyread.report.plain import Plain
 from steadyread.report.referral import LIST, listed
 from steadyread.report.sets import CHECKLISTS, Sets, page_of, sets_of
-from steadyread.report.several import across_of
+from steadyread.report.several import ROWS, across_of
 from steadyread.report.shareable import AS_IT_IS, Shareable, secret_of
 from steadyread.report.stored import read_network
 from steadyread.store import Cell, cells_of, open_cells
@@ -39,6 +41,7 @@ from steadyread.words.answer import answer
 from steadyread.words.noise import noise_answer
 
 PICTURES = ("examples", "fig1")     # that the page shows as images of its own
+LEADING = (ANSWER, ROWS, DOSES)      # charts of the answer, of which a page has the first that there is
 
 
 @dataclass(frozen=True, eq=False)
