@@ -184,7 +184,7 @@ def told_of(folder: Path, shared: Shareable, seed: int = 0, images: bool = True)
 def _gates_of(folder: Path, shared: Shareable) -> list[dict[str, Any]]:
     """What the gates of a run came to, as kept; none where none was asked for."""
     kept = (records.read_object(folder / GATES) or {}).get("gates")
-    return [{"gate": str(each.get("gate")), "passed": bool(each.get("passed")),
+    return [{"gate": shared.text(str(each.get("gate"))), "passed": bool(each.get("passed")),
              "message": shared.text(str(each.get("message")))} for each in kept if isinstance(each, dict)
             ] if isinstance(kept, list) else []
 
