@@ -11,7 +11,7 @@ import numpy as np
 
 from steadyread import records
 from steadyread.errors import Doubt, InputRefused, UsageError
-from steadyread.files import IMAGE_NOISE, MARKS, SETTINGS
+from steadyread.files import MARKS, SETTINGS
 from steadyread.frames import Frame, frame
 from steadyread.metrics.comparison import COLUMNS, Side, changes, corrected, key_changes, refuse_other_bounds
 from steadyread.metrics.hardened import BEFORE
@@ -145,8 +145,7 @@ def comparison_of(candidates: Sequence[Candidate], seed: int = 0, by_id: bool = 
     cells = [each.opened.cells[0] for each in candidates]
     known = all(section(cell.plan, "data").get("patients_known") for cell in cells)
     judged = first.reads.there.any(1)
-    entries = [Entry(each.name, each.opened.folder, _network(each, side, cell, seed), _noise(each.opened),
-                      each.hollow)
+    entries = [Entry(each.name, each.opened.folder, _network(each, side, cell, seed), each.hollow)
                for each, side, cell in zip(candidates, sides, cells, strict=True)]
     data = section(cells[0].plan, "data")
     return Comparison(tuple(entries), tuple(map(tuple, every)), tuple(map(tuple, keys)), int(judged.sum()),
@@ -154,16 +153,9 @@ def comparison_of(candidates: Sequence[Candidate], seed: int = 0, by_id: bool = 
                       bool(data.get("synthetic")), notes)
 
 
-def _noise(opened: Opened) -> float | None:
-    """The standard deviation of the images' noise, the mean over folds; None where it was not measured."""
-    held = [(cell.content(IMAGE_NOISE) or {}).get("sd") for cell in opened.cells]
-    known = [float(sd) for sd in held if isinstance(sd, int | float) and sd > 0]
-    return sum(known) / len(known) if known else None
-
-
 def _network(candidate: Candidate, side: Side, cell: Cell, seed: int) -> Network:
     return Network(cell, len(candidate.opened.cells), side.reads.judged, bounds_of(side.plan),
-                   tuple(numbers_of(side.reads, side.plan, seed)))
+                   tuple(numbers_of(side.reads, side.plan, seed)), image_noise=candidate.opened.image_noise)
 
 
 def _kept(reads: Reads, names: frozenset[str] | None) -> Reads:

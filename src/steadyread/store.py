@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +20,7 @@ from steadyread.files import (
     EQUAL,
     FINDINGS,
     HARDENED,
+    IMAGE_NOISE,
     JOBS,
     ROUND,
     SETTINGS,
@@ -153,6 +155,13 @@ class Opened:
     def plan(self) -> Mapping[str, Any]:
         """The plan of the first cell, with the study's settings."""
         return {"name": self.settings.get("name"), "study": self.settings} | self.cells[0].plan
+
+    @property
+    def image_noise(self) -> float | None:
+        """The SD of the noise in the images in native units, the median over folds; None where none was measured."""
+        stored = [(cell.content(IMAGE_NOISE) or {}).get("sd") for cell in self.cells]
+        known = [float(sd) for sd in stored if isinstance(sd, int | float) and sd > 0]
+        return median(known) if known else None
 
     @property
     def findings(self) -> list[dict[str, Any]]:

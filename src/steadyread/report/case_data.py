@@ -160,6 +160,13 @@ def for_a_page(image: Whole, bounds: Bounds) -> Whole:
                                                    bounds.range / _SHADES)
 
 
+def axis_of(dose: bool, bounds: Bounds) -> Axis:
+    """What the cases of a network are moved along: under CT noise alone the `dose`."""
+    if dose:
+        return Axis("dose of the noise", "mAs", "dose")
+    return Axis("largest change of any pixel", unit_word(bounds.unit))
+
+
 def windows_of(bounds: Bounds, image: Whole | None = None) -> tuple[Window, ...]:
     """The windows offered: the whole range; of CT those that a radiologist knows, as far as these images reach into
     them; of other images all but the darkest and the brightest hundredth of the pixels, where that is less."""

@@ -13,10 +13,9 @@ from steadyread.metrics.intervals import Ints
 from steadyread.metrics.plan import bounds_of, class_names, section, threshold_of
 from steadyread.pictured import Pictured, Walk, room_of
 from steadyread.report import case_data
-from steadyread.report.case_data import Axis, CaseData, Pixels, coded, for_a_page, windows_of
+from steadyread.report.case_data import CaseData, Pixels, axis_of, coded, for_a_page, windows_of
 from steadyread.report.shareable import Shareable
 from steadyread.store import Opened
-from steadyread.units import unit_word
 from steadyread.words.numbers import counted
 
 ROOM = 8_000_000           # letters of all pictures of a page
@@ -71,15 +70,13 @@ class ShownCases:
 @dataclass(frozen=True, eq=False)
 class Source:
     """One network of one data set, or those of its folds, whose cases are shown: under CT noise alone (`dose`), or
-    under changes of any pixels; with its pseudonyms, the data set's name where there are several, and the SD of the
-    noise in its images (native units), where it is known. `beside` are the cases, as they are named there, of which the
-    page has images elsewhere."""
+    under changes of any pixels; with its pseudonyms, and the data set's name where there are several. `beside` are the
+    cases, as they are named there, of which the page has images elsewhere."""
 
     opened: Opened
     shared: Shareable
     name: str = ""
     dose: bool = False
-    noise: float | None = None
     beside: frozenset[str] = frozenset()
 
 
@@ -137,17 +134,14 @@ def _block(source: Source, rows: CaseRows, pictures: Pictured | None, walk: Walk
         place = {case: at for at, case in enumerate(pictures.id)}
     last = max(int(rows.read.max(initial=1)), int(rows.truth.max(initial=1)))
     return CaseData(
-        _axis(rows.dose, unit_word(bounds.unit)), tuple(class_names(plan, 1 + last)), bounds,
+        axis_of(rows.dose, bounds), tuple(class_names(plan, 1 + last)), bounds,
         [shared.case(case) for case in ids], [shared.patient(str(patient)) for patient in rows.patient[order]],
         rows.truth[order], rows.read[order], rows.sure[order], rows.flip[order], rows.fold[order],
         np.array([place.get(case, -1) for case in ids], np.int64), len(rows.case_id), len(set(rows.patient.tolist())),
         windows_of(bounds, None if pictures is None else pictures.image), _pixels(pictures, rows.dose),
         None if walk is None else case_data.Walk(tuple(walk.at.tolist()), walk.probability),
-        threshold_of(plan), source.noise, source.name, bool(data.get("synthetic")), bool(data.get("patients_known")))
-
-
-def _axis(dose: bool, unit: str) -> Axis:
-    return Axis("dose of the noise", "mAs", "dose") if dose else Axis("largest change of any pixel", unit)
+        threshold_of(plan), None if source.dose else source.opened.image_noise, source.name,
+        bool(data.get("synthetic")), bool(data.get("patients_known")))
 
 
 def _pixels(pictures: Pictured | None, dose: bool) -> Pixels | None:

@@ -41,15 +41,18 @@ _MEASURES = {"AUC_above_3": "AUC of ratings above 3", "robust_accuracy": "accura
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A network of a comparison: its name, its run's folder, its numbers on the common cases, and the standard
-    deviation of these images' noise in native units, where it is known. `hollow`: it is one before hardening that
-    stands beside it hardened."""
+    """A network of a comparison: its name, its run's folder, and its numbers on the common cases. `hollow`: it is one
+    before hardening that stands beside it hardened."""
 
     name: str
     folder: Path
     network: Network
-    noise: float | None = None
     hollow: bool = False
+
+    @property
+    def noise(self) -> float | None:
+        """The SD of the noise in the images, native units, where it is known."""
+        return self.network.image_noise
 
     @property
     def sha256(self) -> str | None:

@@ -16,7 +16,8 @@ from steadyread.units import Bounds
 @dataclass(frozen=True, eq=False)
 class Network:
     """The numbers of one network, or of those of its folds, of one stage; `folds` counts them. `part` is the one that
-    is judged. `triage` is that of a finding, with smallest flips to go by."""
+    is judged. `triage` is that of a finding, with smallest flips to go by; `image_noise` the SD of the noise in the
+    images (native units), where it is known."""
 
     cell: Cell
     folds: int
@@ -24,6 +25,7 @@ class Network:
     bounds: Bounds
     numbers: tuple[Number, ...]
     triage: Mapping[str, Any] | None = None
+    image_noise: float | None = None
 
     @property
     def title(self) -> str:
@@ -121,5 +123,5 @@ def networks_of(opened: Sequence[Opened], seed: int = 0) -> Networks:
             sorted_by = triage(reads, elsewhere, share_to_withhold(plan), seed) if (
                 cell.finding and reads.smallest_flip("prediction") is not None) else None
             made.append(Network(cell, len(network.cells), reads.judged, bounds_of(plan),
-                                tuple(numbers_of(reads, plan, seed, elsewhere)), sorted_by))
+                                tuple(numbers_of(reads, plan, seed, elsewhere)), sorted_by, network.image_noise))
     return Networks(tuple(made))

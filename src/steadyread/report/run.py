@@ -36,7 +36,6 @@ from steadyread.report.several import ROWS, across_of
 from steadyread.report.shareable import AS_IT_IS, Shareable, secret_of
 from steadyread.report.stored import read_network
 from steadyread.store import Cell, cells_of, open_cells
-from steadyread.units import number_of
 from steadyread.words.answer import answer
 from steadyread.words.noise import noise_answer
 
@@ -176,7 +175,7 @@ def told_of(folder: Path, shared: Shareable, seed: int = 0, images: bool = True)
         under_noise = noise.noise_of(files, seed, shared)
         drawings = {**noise.drawings_of(files, under_noise), **drawings}
         beside |= _cases_of(under_noise.examples, files.seen.shown if files.seen else ())
-    source = Source(opened.own, shared, dose=under_changes is None, noise=_noise_in(under_changes), beside=beside)
+    source = Source(opened.own, shared, dose=under_changes is None, beside=beside)
     return Told(under_changes, under_noise, networks, [source], _with(drawings, images),
                 shared=shared, images=images, gates=_gates_of(folder, shared))
 
@@ -194,18 +193,12 @@ def _of_sets(sets: Sets, show_ids: bool) -> Iterator[Source]:
     for stored, run in sets.stored.assessed.values():
         own = open_cells(stored.folder).own
         yield Source(own, Shareable.of(stored.folder, show_ids), stored.title, _threats(own.cells[0]) == {CT_NOISE},
-                     _noise_in(stored.plain), _cases_of(stored.attacked, run.examples))
+                     _cases_of(stored.attacked, run.examples))
 
 
 def _cases_of(*several: Iterable[Example | NoiseExample | Attacked | Shown]) -> frozenset[str]:
     """The cases of which images are shown, as they are named."""
     return frozenset(each.case_id for examples in several for each in examples)
-
-
-def _noise_in(told: Plain | None) -> float | None:
-    """The SD of the noise in the images, native units, where it is known."""
-    noise = told.summary.get("image_noise") if told is not None else None
-    return number_of(noise["sd"]) if noise else None
 
 
 def _with(drawings: Mapping[str, Drawing], images: bool) -> Mapping[str, Drawing]:

@@ -6,7 +6,6 @@ from typing import Any
 
 from steadyread.charts import Axis, Chart, Entry, Interval, chart, interval
 from steadyread.charts.look import BLUE, INK, Look
-from steadyread.files import IMAGE_NOISE
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.reads import LINF
 from steadyread.report.answer import counts_of, lead, trust
@@ -50,14 +49,13 @@ def _row(network: Network, networks: Networks, kind: str, titles: Mapping[str, s
     own, data = network.cell, network.cell.data
     after = next((each for each in networks.networks if (each.cell.data, each.cell.network) == (data, own.network)
                   and each.cell.hardened and not each.cell.round and each.cell.stage == "hardened"), None)
-    stated = (own.content(IMAGE_NOISE) or {}).get("sd")
     several = len({each.cell.network for each in networks.networks if each.cell.data == data}) > 1
     name = ", ".join([titles[data], *([own.network.replace("_", " ")] if several else [])]) if titles else network.title
     place = f"set-{slug(titles[data])}" if titles else _PLACES[kind]
     return {"title": name, "place": place, "median": network.estimate("median_smallest_flip", LINF),
             "after": after.estimate("median_smallest_flip", LINF) if after else None, "unit": network.bounds.unit,
             "range": network.bounds.range, "way": ways.get(data),
-            "noise": float(stated) if isinstance(stated, int | float) and stated > 0 else None}
+            "noise": network.image_noise}
 
 
 def several_lead(across: Mapping[str, Any], kicker: str, items: Sequence[Item] = ()) -> Lead:

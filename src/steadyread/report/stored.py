@@ -92,10 +92,10 @@ def read_network(cells: Sequence[Cell], folder: Path, classes: tuple[str, ...] =
                shared.tree(first.content(TRAINING)),
                [replace(one, case_id=shared.case(one.case_id)) for one in read_examples(shown / EXAMPLES, names)],
                [shared.finding(each) for each in invalidating(findings, table)],
-               tuple(_noise_in(cell.folder / IMAGE_NOISE) for cell in cells if (cell.folder / IMAGE_NOISE).exists()))
+               tuple(_image_noise(cell.folder / IMAGE_NOISE) for cell in cells if (cell.folder / IMAGE_NOISE).exists()))
 
 
-def _noise_in(path: Path) -> dict[str, Any]:
+def _image_noise(path: Path) -> dict[str, Any]:
     """What is stored of the noise in a network's images.
 
     Raises:

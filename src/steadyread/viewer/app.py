@@ -16,6 +16,8 @@ from starlette.routing import Route
 
 from steadyread.ending import understood
 from steadyread.errors import SteadyreadError, Unforeseen, UsageError
+from steadyread.metrics.plan import bounds_of
+from steadyread.report.case_data import axis_of
 from steadyread.viewer import blocks
 from steadyread.viewer.marks import LONGEST_NOTE, LONGEST_READER, WORDS, Mark
 from steadyread.viewer.page import files, page
@@ -52,7 +54,8 @@ def state(shown: Shown, asked: Asked) -> dict[str, Any]:
     return {"reader": shown.reader, "words": list(WORDS), "start": list(shown.start),
             "longest": {"note": LONGEST_NOTE, "reader": LONGEST_READER},
             "networks": [{"title": each.title, "run": each.run.name, "classes": each.rows.classes,
-                          "writable": each.marks.writable, "axis": asdict(blocks.axis_of(each.rows)),
+                          "writable": each.marks.writable,
+                          "axis": asdict(axis_of(each.rows.dose, bounds_of(each.rows.cell.plan))),
                           "expected": each.rows.expected} for each in shown.networks]}
 
 

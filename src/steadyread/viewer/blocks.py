@@ -14,8 +14,7 @@ from steadyread.files import EXPLAINED, SEEN_ARRAYS
 from steadyread.metrics.plan import bounds_of, section, threshold_of
 from steadyread.metrics.seeing_reads import method_name
 from steadyread.pictured import Whole, in_steps
-from steadyread.report.case_data import Axis, CaseData, Pixels, Walk, packed, windows_of
-from steadyread.units import unit_word
+from steadyread.report.case_data import CaseData, Pixels, Walk, axis_of, packed, windows_of
 from steadyread.viewer.rows import Rows
 from steadyread.viewer.shown import Network
 
@@ -30,7 +29,7 @@ def block_of(rows: Rows, table: pa.Table, pictures: Pictures | None = None) -> d
     bounds, (pixels, walk) = bounds_of(plan), pictures if pictures is not None else (None, None)
     fold = -1 if rows.cell.fold is None else rows.cell.fold
     return CaseData(
-        axis_of(rows), classes, bounds, table["case"].to_pylist(), table["patient"].to_pylist(),
+        axis_of(rows.dose, bounds), classes, bounds, table["case"].to_pylist(), table["patient"].to_pylist(),
         _classes(table["truth"], classes), _classes(table["read"], classes), _numbers(table["sure"]),
         _numbers(table["flip"]), np.full(len(table), fold), np.full(len(table), -1 if pixels is None else 0),
         len(table), len(pc.unique(table["patient"])), windows_of(bounds, None if pixels is None else pixels.image),
@@ -46,13 +45,6 @@ def steadiness(rows: Rows, table: pa.Table) -> tuple[float, float]:
     if not len(known):
         return 0.0, 0.0
     return float(known[len(known) // 2]), float(known[int((0.1 if rows.dose else 0.9) * (len(known) - 1))])
-
-
-def axis_of(rows: Rows) -> Axis:
-    """What the cases of a network are moved along."""
-    if rows.dose:
-        return Axis("dose of the noise", "mAs", "dose")
-    return Axis("largest change of any pixel", unit_word(bounds_of(rows.cell.plan).unit))
 
 
 def pictures(network: Network, row: Mapping[str, Any], draw: int = 0) -> tuple[Pictures | None, str]:
