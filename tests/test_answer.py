@@ -185,8 +185,10 @@ def test_over_several_the_smallest_is_by_noise_where_all_is_known_and_hardening_
     told = answer({"across": across(*two)})
     assert told.sentence == "Half of the correct reads in set 1 flip under changes of 6.0 HU, the smallest of all sets."
     assert told.context.endswith("Hardening made the reads steadier in 1 of 2 sets.")
+    assert "overlap" not in told.context      # 0.45 of its own noise at most, and 0.5 at least
     told = answer({"across": across(*(row | {"noise": None} for row in two), kind="finding")})
     assert told.sentence.startswith("Half of the correct reads of set 0 flip under changes of 4.0 HU")
+    assert "by share of the range; the intervals of the smallest two overlap." in told.context
     failed = {"invalid": [{"check": "zero gradients", "message": "of 48", "severity": "error"}]}
     told = answer({"across": across(two[0] | failed, two[1])})
     assert "in set 1" in told.sentence

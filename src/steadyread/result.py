@@ -98,7 +98,8 @@ def _bars(found: Found) -> Iterator[Piece]:
     bars = [_bar("unattacked", clean["accuracy"]), *(
         _bar(f"{digits(row['size']['native'])} {unit_word(str(row['size']['unit'] or 'native'), row['size']['native'])}"
              f" ({digits(row['size']['of_range'])} range)", row["accuracy"]) for row in rows)]
-    yield Bars(bars, "Right reads, by the largest change of any pixel")
+    of = f" of {found['across']['own']}" if found.get("across") else ""
+    yield Bars(bars, f"Right reads{of}, by the largest change of any pixel")
     if side == "prediction" and rows:
         yield "(against the prediction: reads that are wrong to begin with can be attacked into right ones)"
     auc: Estimate | None = clean.get("auc")

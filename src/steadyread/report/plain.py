@@ -128,9 +128,11 @@ def _banner(summary: Mapping[str, Any]) -> Iterator[Item]:
 
 
 def _head_of_several(summary: Mapping[str, Any]) -> Iterator[Item]:
-    across, names = summary["across"], (summary["model"].get("name"), summary["data"].get("name"))
-    yield several_lead(across, " · ".join([*filter(None, names), counted(len(across["rows"]), across["kind"])]))
+    across, data = summary["across"], summary["data"].get("name")
+    name = str(summary["model"].get("name") or "").removesuffix(f" for {across['own']}")
+    yield several_lead(across, " · ".join([*filter(None, (name, data)), counted(len(across["rows"]), across["kind"])]))
     yield several_facts(across)
+    yield Text(f"Cases, checks, triage and the curves below are of {across['own']}.")
     yield from _banner(summary)
 
 

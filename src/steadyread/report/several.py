@@ -7,7 +7,7 @@ from typing import Any
 from steadyread.charts import Axis, Chart, Entry, Interval, chart, interval
 from steadyread.charts.look import BLUE, INK, Look
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.reads import LINF
+from steadyread.metrics.reads import LINF, ORIGINAL
 from steadyread.report.answer import counts_of, lead, trust
 from steadyread.report.items import Card, Cards, Item, Lead
 from steadyread.report.marks import slug
@@ -31,6 +31,7 @@ def across_of(networks: Networks, titles: Mapping[str, str] | None = None, ways:
     `rows` have the `title`, the `place` of the page that tells more, the median smallest flip (`median`, an estimate in
     native units; that of the hardened network as `after`), `unit`, `range`, `noise` (the SD in the images, None where
     unknown), what became of hardening (`way`, a key of `OUTCOMES`), and the findings that leave no valid result.
+    `own` is the network, or the finding, that the rest of a page tells of; None of data sets.
 
     Args:
         titles, ways: of data sets, by name; a run of one set has none.
@@ -42,7 +43,10 @@ def across_of(networks: Networks, titles: Mapping[str, str] | None = None, ways:
              and each.estimate("median_smallest_flip", LINF) is not None]
     rows = [_row(each, networks, kind, titles or {}, ways or {}) | {"invalid": list(invalid(each))} for each in shown]
     checks = counts_of(finding for each in shown for finding in each.cell.findings)
-    return {"kind": kind, ROWS: rows, "checks": checks} if len(rows) > 1 else None
+    if len(rows) < 2:
+        return None
+    own = next((each for each in shown if each.cell.network == ORIGINAL), shown[0])
+    return {"kind": kind, ROWS: rows, "checks": checks, "own": None if kind == "set" else own.title}
 
 
 def _row(network: Network, networks: Networks, kind: str, titles: Mapping[str, str], ways: Mapping[str, str]) -> Row:

@@ -73,7 +73,8 @@ def across_answer(across: Summary) -> Answer:
     number, most = (size_shown({"native": row["median"].value, "unit": row["unit"],
                                 "of_range": row["median"].value / row["range"]}) for row in (first, last))
     by = "in units of the noise in its own images" if _by_noise(across) else "by share of the range"
-    beside = f"The largest is {most} {within} {last['title']}, {by}. " if last is not first else ""
+    beside = (f"The largest is {most} {within} {last['title']}, {by}{_overlap(across, rows)}. "
+              if last is not first else "")
     return Answer(f"Half of the correct reads {within} {first['title']} flip under changes of {number}, the smallest "
                   f"of all {kind}s.", number, f"{doubts}{beside}{gained}".strip())
 
@@ -84,6 +85,14 @@ def nearest_flips(across: Summary) -> list[Summary]:
     known = [row for row in across["rows"] if not row["invalid"] and row["median"] is not None
              and row["median"].value is not None and math.isfinite(row["median"].value)]
     return sorted(known, key=lambda row: row["median"].value / (row["noise"] if _by_noise(across) else row["range"]))
+
+
+def _overlap(across: Summary, rows: Sequence[Summary]) -> str:
+    """That the smallest is not told from the next, where their intervals overlap."""
+    first, second = ({name: None if end is None else end / (row["noise"] if _by_noise(across) else row["range"])
+                      for name, end in (("low", row["median"].low), ("high", row["median"].high))} for row in rows[:2])
+    high, low = first["high"], second["low"]
+    return "; the intervals of the smallest two overlap" if high is not None and low is not None and low <= high else ""
 
 
 def _by_noise(across: Summary) -> bool:
