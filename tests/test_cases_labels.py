@@ -172,13 +172,13 @@ def test_links_in_a_circle_make_no_images(tmp_path: Path) -> None:
 
 def test_a_class_stored_as_other_images_does_not_vanish(tmp_path: Path) -> None:
     save(tmp_path / "a" / "1.png", tmp_path / "b" / "2.png")
-    (tmp_path / "b" / "3.mha").write_bytes(b"x")
-    assert any("1 .mha" in note for note in open_cases(tmp_path).notes)
+    (tmp_path / "b" / "3.webp").write_bytes(b"x")
+    assert any("1 .webp" in note for note in open_cases(tmp_path).notes)
     (tmp_path / "c").mkdir()
-    (tmp_path / "c" / "4.mha").write_bytes(b"x")
-    with pytest.raises(InputRefused, match=r"c: holds no picture that can be read .* 1 \.mha"):
+    (tmp_path / "c" / "4.webp").write_bytes(b"x")
+    with pytest.raises(InputRefused, match=r"c: holds no picture that can be read .* 1 \.webp"):
         open_cases(tmp_path)
-    (tmp_path / "c" / "4.mha").rename(tmp_path / "c" / "4.dcm")
+    (tmp_path / "c" / "4.webp").rename(tmp_path / "c" / "4.dcm")
     with pytest.raises(InputRefused, match=r"several kinds \(2 pictures, 1 DICOM images\)"):
         open_cases(tmp_path)
     assert open_cases(tmp_path, exclude="c").classes == ("a", "b")

@@ -35,12 +35,11 @@ _DICOM = ("DICOM images stand in a sub-folder for each class, or in a CSV (file,
           "points (x, y, z, label), or RTSTRUCT, SEG or SR files among it")
 _EXPECTED = ("Expected class folders of images, a CSV (file,label), an npz in MedMNIST's layout, or a data set's "
              "own files")
-_IMAGES = (*SUFFIXES, ".nii", ".nii.gz", ".nrrd", ".nhdr", ".npy")
+_IMAGES = (*SUFFIXES, ".nii", ".nii.gz", ".nrrd", ".nhdr", ".mha", ".mhd", ".npy")
 _ADVICE = (
     (_IMAGES, "Class folders hold the images of each class in a sub-folder of its own; or list them in a CSV "
                "with the columns file and label"),
     ((".dcm", ".dicom", ".ima"), _DICOM),
-    ((".mha", ".mhd"), "Convert the volumes to NIfTI or NRRD, a sub-folder for each class"),
     ((".gif", ".webp", ".jp2", ".j2k", ".heic", ".avif", ".jxl", ".svs", ".ndpi", ".czi", ".tga"),
      "Convert the images to PNG, a sub-folder for each class"),
     (_ARCHIVES, "Unpack the archive first"),

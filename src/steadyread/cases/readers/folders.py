@@ -21,8 +21,10 @@ _PART = re.compile(r"(?:(?P<train>train(?:ing)?)|(?P<validation>val(?:id(?:ation
                    r"(?P<test>test(?:ing)?))(?:[ _-]*(?:set|data|dataset|images?|imgs?|split))?", re.IGNORECASE)
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 # Images of other kinds: a class that is stored so must not vanish from among the pictures.
-OTHER_IMAGES = (".gz", ".mha", ".mhd", ".gif", ".webp", ".jp2", ".j2k", ".heic", ".avif", ".jxl", ".svs", ".ndpi",
+OTHER_IMAGES = (".gz", ".gif", ".webp", ".jp2", ".j2k", ".heic", ".avif", ".jxl", ".svs", ".ndpi",
                 ".czi", ".dng", ".raw", ".pfm", ".tga")
+# Headers of volumes, and what the file beside them ends in that holds their values.
+_HEADERS, _VALUES = (".nhdr", ".mhd"), re.compile(r"(\.raw)?(\.(gz|raw))?$", re.IGNORECASE)
 # Each file with the folders below the root that hold it.
 Places = Mapping[Path, tuple[str, ...]]
 # A file, its part, and the folder of its class.
@@ -40,8 +42,8 @@ def is_image(file: Path) -> bool:
     return kind_of(file) is not None
 
 
-LOOKED_FOR = ("sub-folders of images (PNG, JPEG, TIFF, DICOM, NIfTI, NRRD, npy), one a class (also below train/, val/, "
-              "test/)")
+LOOKED_FOR = ("sub-folders of images (PNG, JPEG, TIFF, DICOM, NIfTI, NRRD, MetaImage, npy), one a class (also "
+              "below train/, val/, test/)")
 
 
 def recognises(path: Path) -> bool:
@@ -66,7 +68,9 @@ def read(path: Path, asked: Asked) -> Cases:
     files = list(files_below(path, unfollowed))
     below = [file for file in files if file.parent != path]
     readable = {file for file in below if is_image(file)}
-    images = [file for file in below if file in readable or file.suffix.lower() in OTHER_IMAGES]
+    headers = {file.with_suffix("") for file in readable if file.suffix.lower() in _HEADERS}
+    images = [file for file in below if file in readable or (
+        file.suffix.lower() in OTHER_IMAGES and file.with_name(_VALUES.sub("", file.name)) not in headers)]
     chosen, excluded = without_excluded(images, path, asked.exclude)
     pictures, masked = without_masks([file for file in chosen if file in readable], path)
     if not pictures:
