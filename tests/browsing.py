@@ -28,7 +28,7 @@ class Browser:
         context = self.running.new_context(viewport={"width": width, "height": 900}, offline=offline,
                                            java_script_enabled=scripts, **more)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(20_000)
         page.on("request", lambda request: self.asked.append(request.url))
         page.on("console", lambda message: self.wrong.append(message.text) if message.type != "log" else None)
         page.on("pageerror", lambda error: self.wrong.append(str(error)))

@@ -391,3 +391,21 @@ def test_without_scripts_there_is_a_table_and_a_sentence(show: Open) -> None:
         page.emulate_media(media="print")
         assert page.locator(".case-still table").is_visible()
         assert not page.locator(".case-list").is_visible()
+
+
+def test_the_change_has_its_own_colours_and_says_how_far_they_reach(show: Open) -> None:
+    """However small a change, its largest is told apart from none at the flip; one scale for all is a button away."""
+    cases = made_cases()
+    with show() as page:
+        flip = cases.flip[list(cases.id).index(title(page))]
+        change = page.locator(".case-pane canvas").nth(1)
+        assert seen(change).max(-1).min() > 200
+        ends = page.locator(".case-ends")
+        assert float(words(ends).split("\n")[-1].lstrip("+")) == pytest.approx(flip, rel=0.06)
+        move_slider(page, 50)
+        assert 80 < seen(change).max(-1).min() < 150
+        move_slider(page, 200)
+        assert float(words(ends).split("\n")[-1].lstrip("+")) == pytest.approx(2 * flip, rel=0.06)
+        page.get_by_role("button", name="Same colours for all").click()
+        move_slider(page, 50)
+        assert seen(change).max(-1).max() < 80

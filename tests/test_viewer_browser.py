@@ -10,6 +10,7 @@ import pytest
 
 from browsing import browser
 from fabricate import write_run
+from fabricate_cases import write_shown
 
 pytestmark = pytest.mark.slow
 
@@ -68,6 +69,46 @@ def test_a_case_is_filtered_opened_and_marked_and_the_mark_survives_a_kill(tmp_p
                 assert page.get_attribute("[data-word=refer]", "aria-pressed") == "true"
                 page.click("button:has-text('Marked')")
                 assert rows(page, 1) == ["case-0007"]
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+def heads(page: Any) -> list[str]:
+    return [text.strip() for text in page.locator(".table-frame th").all_inner_texts()]
+
+
+def test_a_volume_stands_in_planes_and_its_table_fits(tmp_path: Path) -> None:
+    """What is important is not cut at 1280; further columns are asked for, and then the first stays in sight."""
+    write_shown(tmp_path / "run", "volume")
+    process, address = viewing(tmp_path / "run")
+    fits = "(frame => frame.scrollWidth - frame.clientWidth)(document.querySelector('.table-frame'))"
+    try:
+        with browser() as seen, seen.open(address, offline=False) as page:
+            page.set_default_timeout(30_000)
+            rows(page, 120)
+            page.wait_for_selector(".planes figcaption")
+            assert heads(page) == ["Case", "Truth", "Read as", "Sure", "Flips at (HU)", "Mark"]
+            assert page.evaluate(fits) <= 0
+            page.click(".columns summary")
+            for name in ("Patient", "Note"):
+                page.click(f".columns button:has-text('{name}')")
+            assert heads(page)[1] == "Patient"
+            page.set_viewport_size({"width": 420, "height": 900})
+            until(page, "document.querySelector('.table-frame.more-right')")
+            page.locator(".table-frame").evaluate("frame => { frame.scrollLeft = 100; }")
+            until(page, "document.querySelector('.table-frame.more-left')")
+            box, first = (page.locator(each).bounding_box() for each in (".table-frame", "[data-place] td >> nth=0"))
+            assert abs(first["x"] - box["x"]) < 2
+            planes = page.locator(".plane canvas")
+            before = [each.evaluate("canvas => canvas.toDataURL()") for each in planes.all()]
+            page.locator(".case-tools select").first.select_option(index=1)      # of the viewer, for the planes too
+            assert all(each.evaluate("canvas => canvas.toDataURL()") != was
+                       for each, was in zip(planes.all(), before, strict=True))
+            assert "Axial 5 of 8" in page.inner_text(".planes")
+            planes.first.press("PageDown")
+            assert "Axial 6 of 8" in page.inner_text(".planes")
+            assert seen.wrong == []
     finally:
         process.send_signal(signal.SIGKILL)
         process.wait()

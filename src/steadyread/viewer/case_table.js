@@ -12,7 +12,8 @@ const caseTable = (() => {
   "use strict";
   const { element, number, percent } = caseData;
   const ROW = 34, PAGE = 100, SPARE = 6, PAUSE = 250, SIGNS = { agree: "✓", disagree: "✕", refer: "→" };
-  const HIDDEN = ["verdict"];
+  const BESIDE = / \d+$/, HIDDEN = ["verdict"], USUAL = ["case", "truth", "read", "sure", "flip", "mark"];
+  const FEW = ["case", "read", "sure", "flip"], narrow = matchMedia("(max-width: 560px)");      // what a phone has room for
 
   /** What is typed above a column of numbers: 5, > 5, < 0.1, 2 to 8. @param {string} text @param {number} per */
   const range = (text, per) => {
@@ -40,7 +41,31 @@ const caseTable = (() => {
     const grid = element("table", {}, element("caption", { class: "unseen" }, "Cases"), element("thead", {}, head, asked), body);
     const frame = element("div", { class: "table-frame", tabindex: 0, role: "group", "aria-label": "Table of cases. Arrow keys choose a case." }, grid);
 
-    const shown = () => columns.filter((column) => !HIDDEN.includes(column.name));
+    /** Columns that a reader wants to see, or not to see, against what is usual.
+     * @type {Map<string, boolean>} */
+    const wished = new Map();
+    const offered = () => columns.filter((column) => !HIDDEN.includes(column.name));
+    const usual = narrow.matches ? FEW : USUAL;
+    const shown = () => offered().filter(({ name }) => wished.get(name) ?? usual.includes(name.replace(/^(read|flip) \d+$/, "$1")))
+      .sort((one, other) => Number(BESIDE.test(one.name)) - Number(BESIDE.test(other.name)));
+    /** A column's head; beside the first network's those of others have their number. @param {TableColumn} column */
+    const headOf = ({ name, title, unit }) => `${title}${BESIDE.test(name) ? ` · ${beside(name)}` : ""}${unit ? ` (${unit})` : ""}`;
+    /** The order of the network that a column is of, as the list of networks numbers them. @param {string} name */
+    const beside = (name) => [...new Set(offered().filter((column) => /^read( \d+)?$/.test(column.name)).map((column) => column.name.slice(4)))]
+      .indexOf(name.slice(name.indexOf(" "))) + 1;
+    const choices = element("div", { class: "case-chips" });
+    const chooser = element("details", { class: "columns" }, element("summary", {}, "Columns"), choices);
+    const drawChoices = () => {
+      const now = shown();
+      choices.replaceChildren(...offered().slice(1).map((column) => element("button", { type: "button", "aria-pressed": String(now.includes(column)), onclick: () => {
+        wished.set(column.name, !now.includes(column));
+        const filtering = filters.delete(column.name);      // nothing filters that is not seen
+        heads = "";
+        frameHeads();
+        fill();
+        if (filtering) filtered();
+      } }, headOf(column))));
+    };
     /** @param {TableColumn} column */
     const filterOf = (column) => {
       const { name, kind, title } = column, per = name.startsWith("sure") ? 100 : 1;
@@ -55,7 +80,7 @@ const caseTable = (() => {
           element("option", { value: "" }, "any"), ...column.among.map((each) => element("option", { value: each }, each)));
         return select;
       }
-      const input = element("input", { type: "text", "aria-label": `Filter ${title}`, placeholder: kind === "number" ? "> 5, 2 to 8" : "contains", oninput: () => {
+      const input = element("input", { type: "text", "aria-label": `Filter ${title}`, placeholder: kind === "number" ? "> 5" : "contains", title: kind === "number" ? "5, > 5, < 0.1, 2 to 8" : "", oninput: () => {
         const text = input.value.trim(), found = kind === "number" ? range(text, per) : { text };
         input.toggleAttribute("aria-invalid", Boolean(text) && !found);
         if (!text || found) set(text ? { column: name, ...found } : null);
@@ -72,7 +97,8 @@ const caseTable = (() => {
             down = sort === column.name ? !down : column.name.startsWith("sure");
             sort = column.name;
             restart();
-          } }, `${column.title}${column.unit ? ` (${column.unit})` : ""}`))));
+          } }, headOf(column)))));
+        drawChoices();
         asked.replaceChildren(...shown().map((column) => element("td", { class: column.kind }, filterOf(column))));
       }
       for (const each of head.children)
@@ -136,8 +162,15 @@ const caseTable = (() => {
       grid.setAttribute("aria-rowcount", String(passing + 2));
       body.replaceChildren(...(first % 2 ? [spacer(0)] : []), spacer(first), ...lines, spacer(passing - last));
     };
-    frame.addEventListener("scroll", fill, { passive: true });
-    new ResizeObserver(fill).observe(frame);
+    /** Which sides have more to see. */
+    const sides = () => {
+      const rest = frame.scrollWidth - frame.clientWidth - frame.scrollLeft;
+      frame.classList.toggle("more-left", frame.scrollLeft > 1);
+      frame.classList.toggle("more-right", rest > 1);
+    };
+    frame.addEventListener("scroll", () => { fill(); sides(); }, { passive: true });
+    const watched = new ResizeObserver(() => { fill(); sides(); });
+    for (const each of [frame, grid]) watched.observe(each);
 
     /** Chooses the case at a place of the order. @param {number} at */
     const go = async (at) => {
@@ -164,7 +197,7 @@ const caseTable = (() => {
       pages.clear();
       await fetch_(Math.floor(frame.scrollTop / ROW / PAGE));
     };
-    return { frame, filters, restart, refresh, go, fill,
+    return { frame, chooser, filters, restart, refresh, go, fill,
              get passing() { return passing; }, get order() { return order; }, get columns() { return columns; },
              step: (/** @type {number} */ by) => go(Math.min(passing - 1, Math.max(0, order + by))),
              /** A case that was chosen elsewhere. @param {number} place */
@@ -178,7 +211,9 @@ const caseTable = (() => {
                fill();
              },
              /** Filters are emptied. */
-             clear: () => { filters.clear(); heads = ""; frameHeads(); } };
+             clear: () => { filters.clear(); heads = ""; frameHeads(); },
+             /** The order that a reader begins with. @param {string} column @param {boolean} falling */
+             sorted: (column, falling) => { [sort, down] = [column, falling]; } };
   };
 
   return table;

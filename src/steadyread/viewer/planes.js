@@ -8,7 +8,7 @@
  */
 const casePlanes = (() => {
   "use strict";
-  const { element, number } = caseData;
+  const { element, sized, first } = caseData;
   const COLD = [63, 155, 224], WARM = [239, 122, 60], NAMES = ["Axial", "Coronal", "Sagittal"];
 
   /** @param {CaseBlock} block @param {number[] | null} spacing in mm, an axis each */
@@ -17,15 +17,13 @@ const casePlanes = (() => {
     const cells = depth * height * width, channels = block.channels ?? 1, sides = spacing?.length === shape.length ? spacing : shape.map(() => 1);
     const [tall, high, wide] = flat ? [1, ...sides] : sides;
     const at = [depth >> 1, height >> 1, width >> 1];     // the crosshair: slice, row, column
-    let { low, high: top } = block.windows[0] ?? { low: block.bounds[0], high: block.bounds[1] };
+    let { low, high: top } = first(block);
     /** @type {Layers | null} */
     let layers = null;
 
     const value = element("p", { class: "planes-value", "aria-live": "polite" });
-    const windows = element("select", { onchange: () => { ({ low, high: top } = block.windows[Number(windows.value)]); draw(); } },
-      ...block.windows.map((each, order) => element("option", { value: order }, each.name)));
     const over = element("select", { onchange: () => draw() });
-    const part = element("input", { type: "range", min: 0, max: 100, value: 60, "aria-label": "How opaque the overlay is", oninput: () => draw() });
+    const part = element("input", { type: "range", min: 0, max: 100, value: 60, oninput: () => draw() });
     const changed = element("input", { type: "checkbox", onchange: () => draw() });
 
     /** A plane: the axes that run down and across, and the one along which it lies. @param {number} along */
@@ -56,7 +54,8 @@ const casePlanes = (() => {
         step(way[0], way[1]);
       });
       const name = flat ? "Image" : NAMES[along], label = element("figcaption");
-      return { canvas, down, across, along, size, name, label, whole: element("figure", {}, canvas, label) };
+      const frame = element("div", { class: flat ? "plane" : "plane crossed" }, canvas);
+      return { canvas, frame, down, across, along, size, name, label, whole: element("figure", {}, frame, label) };
     };
     const panes = (flat ? [0] : [0, 1, 2]).map(pane);
 
@@ -65,7 +64,7 @@ const casePlanes = (() => {
       if (!layers) return;
       const { image, change, maps } = layers, map = maps[over.value], opaque = Number(part.value) / 100, shade = 255 / (top - low);
       const most = over.value === "change" ? change.reduce((far, each) => Math.max(far, Math.abs(each)), 0) || 1 : 255;
-      for (const { canvas, down, across, along, size, name, label } of panes) {
+      for (const { canvas, frame, down, across, along, size, name, label } of panes) {
         const brush = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d")), drawn = brush.createImageData(canvas.width, canvas.height);
         const where = [...at];
         for (let row = 0, pixel = 0; row < size[down]; row++) for (let column = 0; column < size[across]; column++, pixel++) {
@@ -79,22 +78,19 @@ const casePlanes = (() => {
           drawn.data[4 * pixel + 3] = 255;
         }
         brush.putImageData(drawn, 0, 0);
-        if (!flat) {
-          brush.fillStyle = "#ffffff70";
-          brush.fillRect(at[across], 0, 1, size[down]);
-          brush.fillRect(0, at[down], size[across], 1);
-        }
+        frame.style.setProperty("--x", `${(100 * (at[across] + 0.5)) / size[across]}%`);
+        frame.style.setProperty("--y", `${(100 * (at[down] + 0.5)) / size[down]}%`);
         label.textContent = flat ? "" : `${name} ${at[along] + 1} of ${size[along]}`;
         canvas.setAttribute("aria-label", label.textContent || name);
       }
       const here = place(at), moved = change[here];
-      value.textContent = `${flat ? "" : `slice ${at[0] + 1}, `}row ${at[1] + 1}, column ${at[2] + 1}: ${number(image[here])} ${block.unit}, change ` +
-        `${moved > 0 ? "+" : ""}${number(moved)} ${block.unit}${map ? `, attention ${Math.round((100 * map[here]) / 255)} % of its largest` : ""}`;
+      value.textContent = `${flat ? "" : `slice ${at[0] + 1}, `}row ${at[1] + 1}, column ${at[2] + 1}: ${sized(image[here], block.unit)}, change ` +
+        `${moved > 0 ? "+" : ""}${sized(moved, block.unit)}${map ? `, attention ${Math.round((100 * map[here]) / 255)} % of its largest` : ""}`;
     };
 
     /** @param {Layers} next */
     const show = (next) => {
-      const kept = over.value;
+      const kept = over.value || (flat ? Object.keys(next.maps)[0] : "none");
       layers = next;
       const names = [["none", "no overlay"], ["change", "the change"], ...Object.keys(next.maps).map((name) => [name, `attention, ${name}`])];
       over.replaceChildren(...names.map(([name, words]) => element("option", { value: name }, words)));
@@ -103,9 +99,11 @@ const casePlanes = (() => {
     };
     const whole = element("section", { class: "planes", "aria-label": flat ? "Image with overlay" : "Volume in three planes" },
       element("div", { class: flat ? "planes-panes flat" : "planes-panes" }, ...panes.map((each) => each.whole)), value,
-      element("div", { class: "case-tools" }, element("label", {}, "Window ", windows), element("label", {}, "Overlay ", over), part,
+      element("div", { class: "case-tools" }, element("label", {}, "Overlay ", over), element("label", {}, "Strength ", part),
         element("label", {}, changed, " changed image")));
-    return { whole, show };
+    /** The window of the viewer above is that of the planes. @param {number} least @param {number} most */
+    const framed = (least, most) => { [low, top] = [least, most]; draw(); };
+    return { whole, show, framed };
   };
 
   return planes;

@@ -33,9 +33,9 @@
     const said = element("p", { class: "said", role: "status" }), answer = element("output"), place = element("div", { class: "case-browser" });
     const dose = facts.axis.kind === "dose", per = facts.axis.per;
     const size = element("input", { type: "number", min: 0, step: "any", "aria-label": `${facts.axis.title}, ${facts.axis.unit}` });
-    const ask = element("form", { class: "ask" }, element("label", {}, dose ? "Ask the network at " : "Ask the network at a change of ", size, ` ${facts.axis.unit} `),
+    const ask = element("form", { class: "ask", hidden: "" }, element("label", {}, dose ? "Ask the network at " : "Ask the network at a change of ", size, ` ${facts.axis.unit} `),
       element("button", {}, "Ask"), ...(dose ? [element("button", { type: "button", onclick: () => { draw += 1; void choose(current, view.of()); } }, "Another draw")] : []), answer);
-    const whole = element("section", { class: "side" }, ...(view.titled ? [element("h2", {}, facts.title)] : []), place, said, ask);
+    const whole = element("section", { class: "side" }, ...(view.titled ? [element("h2", {}, `${view.titled} · ${facts.title}`)] : []), place, said, ask);
     /** @type {(Picture | null)[]} */
     let pictures = [];
     /** @type {CaseSource | null} */
@@ -81,6 +81,7 @@
       ended = new AbortController();
       shown = caseViewer.viewer(source, view.move, ended.signal);
       flat = null;
+      shown.whole.addEventListener("steadyread:window", (/** @type {CustomEvent} */ { detail }) => { flat?.framed(detail.low, detail.high); });
       place.replaceChildren(shown.whole);
     };
     /** Shows a case, given by its place among the rows of the network `of`. @param {number} next @param {number} of */
@@ -313,9 +314,10 @@
     const anew = async () => {
       [chosen, points, read, whole, box] = [-1, null, 0, false, null];
       table.clear();
+      table.sorted("flip", dose());      // the most fragile first: the smallest change, or the highest dose
       drawNetworks();
-      sides = places.map((at) => {
-        const view = { titled: places.length > 1, move, of: () => places[0], get sample() { return points?.block ?? null; } };
+      sides = places.map((at, order) => {
+        const view = { titled: places.length > 1 ? order + 1 : 0, move, of: () => places[0], get sample() { return points?.block ?? null; } };
         const made = side(at, state.networks[at], view);
         return { facts: state.networks[at], view: { ...made } };
       });
@@ -353,7 +355,7 @@
     });
     addEventListener("pagehide", () => { void marks.settle(); });
     main.replaceChildren(problem, element("div", { class: "case-browser viewer-work" },
-      element("div", { class: "case-card table-card" }, chipRow, says, holder, table.frame), right));
+      element("div", { class: "case-card table-card" }, chipRow, element("div", { class: "says-line" }, says, table.chooser), holder, table.frame), right));
     await anew();
     document.documentElement.classList.add("ready");
   };

@@ -132,7 +132,7 @@ const caseScatter = (() => {
       brush.globalAlpha = 1;
       for (const tick of plot.ticks) {
         line(at(tick), "line");
-        write(plain(tick * axis.per), EDGE.left - 8, at(tick) + 4, "right");
+        if (!plot.never || at(tick) > at(null) + 14) write(plain(tick * axis.per), EDGE.left - 8, at(tick) + 4, "right");
       }
       if (plot.never) write("none", EDGE.left - 8, at(null) + 4, "right");
       let last = -99;

@@ -21,7 +21,7 @@ const caseViewer = (() => {
     const walk = caseWalk(block), stops = walk.values.length;
     const presets = block.windows.length ? block.windows : [{ name: "full", low: bounds[0], high: bounds[1] }];
     const shared = common(block);
-    let row = -1, at = 0, slice = depth >> 1, blinking = 0, own = false;
+    let row = -1, at = 0, slice = depth >> 1, blinking = 0, alike = false;
     let { low, high } = first(block);
     /** @type {Picture | null} */
     let picture = null;
@@ -84,8 +84,8 @@ const caseViewer = (() => {
     blink.append(" ", element("kbd", {}, "B"));
     const smooth = toggle("Smooth", (on) => images.classList.toggle("smooth", on), plane > SMALL ** 2);
     images.classList.toggle("smooth", plane > SMALL ** 2);
-    const scale = toggle("Own colour scale", (on) => { own = on; draw(); });
-    scale.title = "One colour scale for all cases, or one as large as this case's change";
+    const scale = toggle("Same colours for all", (on) => { alike = on; draw(); });
+    scale.title = "The colours of the change: as large as this case's own, or one scale for all cases";
     let turned = false;
 
     /** Where the slider stands, among the stops. */
@@ -93,8 +93,8 @@ const caseViewer = (() => {
     /** Native units of a step of the change, where the slider stands. */
     const unit = () => (picture ? picture.size[dose ? walk.order[at] ?? 0 : 0] * (dose ? 1 : at / 100) : 0);
     const most = () => (picture ? picture.steps.reduce((far, step) => Math.max(far, Math.abs(step)), 0) : 0);
-    /** What the brightest colour stands for: the same of all cases, or this one's change at twice its flip. */
-    const brightest = () => (own && picture ? most() * (dose ? unit() : 2 * picture.size[0]) || 1 : shared);
+    /** What the brightest colour stands for: this case's largest change, at its flip or beyond; or the same of all cases. */
+    const brightest = () => ((!alike && picture && most() * Math.max(unit(), dose ? 0 : picture.size[0])) || shared);
 
     const draw = () => {
       if (row < 0) return;
@@ -145,8 +145,8 @@ const caseViewer = (() => {
       panes[2].label.textContent = turned ? "Original" : "Changed";
       panes[2].says.textContent = turned ? original : flipped ? `✕ ${after}` : after;
       panes[2].says.classList.toggle("flipped", flipped && !turned);
-      ends[0].textContent = `−${plain(bright)}`;
-      ends[2].textContent = `+${united(plain(bright), block.unit)}${peak > bright ? " and more" : ""}`;
+      ends[0].textContent = `−${number(bright)}`;
+      ends[2].textContent = `+${number(bright)}${peak > bright * 1.001 ? " and more" : ""}`;
       panes.forEach((pane) => pane.canvas.setAttribute("aria-label", `${pane.label.textContent}: ${pane.says.textContent}`));
       point();
     };
@@ -182,8 +182,8 @@ const caseViewer = (() => {
       const known = presets.findIndex((preset) => Math.abs(preset.low - low) + Math.abs(preset.high - high) < 1e-6 * reach);
       presetChoice.value = String(known);
       draw();
+      whole.dispatchEvent(new CustomEvent("steadyread:window", { detail: { low, high } }));
     };
-    
 
     panes.forEach((pane) => {
       /** @type {{x: number, y: number, middle: number, breadth: number} | null} */
