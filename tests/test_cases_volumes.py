@@ -383,6 +383,7 @@ def test_lidc_volumes(shared_data: Callable[[str], Path]) -> None:
     assert figures["padding tells the label"] == pytest.approx(0.558, abs=0.005)
     assert figures["copies tell the label"] == pytest.approx(0.662, abs=0.005)
     assert figures["diameter tells the label"] == pytest.approx(0.907, abs=0.005)
+    assert min(float(str(row.extras["diameter_mm"])) for row in cases.rows) >= 3     # [B] takes none below
     case = split(cases, 0)[0]
     assert (tuple(case.image.shape), case.spacing_mm) == ((1, 5, 24, 24), (1.0, 1.0, 1.0))
     padded = {finding.check: finding.value for finding in told_leaks(open_cases(folder), "boxes")}

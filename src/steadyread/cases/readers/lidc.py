@@ -6,26 +6,18 @@ import numpy as np
 
 from steadyread.cases.case_set import Cases
 from steadyread.cases.operators import own_grid
+from steadyread.cases.rated_patches import is_patches, ratings_of, stored_patches
 from steadyread.cases.reader import reader
 from steadyread.cases.row import Pixels, Row
-from steadyread.cases.stored import npz_array
-from steadyread.cases.tables import Line, read_table
+from steadyread.cases.tables import Line
 from steadyread.errors import InputRefused, UsageError
-from steadyread.files import is_regular
 from steadyread.names import shown
 from steadyread.types import Bounds
 
-_RATINGS = tuple(f"malignancy_{reader}" for reader in (1, 2, 3, 4))
-_COLUMNS = ("row", "nodule_id", "patient_id", "pixel_spacing_mm", *_RATINGS)
 _EXTRAS = ("nodule_id", "series_uid", "manufacturer", "equivalent_diameter_px")
 
 
-def recognises(path: Path) -> bool:
-    """Whether `path` is a folder with both files."""
-    return is_regular(path / "patches.npz") and is_regular(path / "nodules.csv")
-
-
-@reader("lidc", recognises=recognises, order=10, defaults={"preparation": {"window": (-1000.0, 400.0), "crop": 64}},
+@reader("lidc", recognises=is_patches, order=10, defaults={"preparation": {"window": (-1000.0, 400.0), "crop": 64}},
         looked_for="patches.npz and nodules.csv (LIDC-IDRI patches)")
 def read(path: Path, readers: int = 2) -> Cases:
     """The nodules of the patches, int16 HU, one row each.
@@ -38,16 +30,8 @@ def read(path: Path, readers: int = 2) -> Cases:
     """
     if not 1 <= readers <= 4:
         raise UsageError(f"readers must be 1 to 4; got {readers}")
-    file, table = path / "patches.npz", path / "nodules.csv"
-    lines = read_table(table, _COLUMNS)
-    images, ids = npz_array(file, "images_hu"), np.array(npz_array(file, "nodule_id"))
-    if images.ndim != 3 or images.dtype.kind not in "iuf":
-        raise InputRefused(f"{file}: images_hu must be numbers of shape (n, rows, columns); "
-                           f"got {images.dtype} of shape {images.shape}")
-    if not len(images) == len(ids) == len(lines):
-        raise InputRefused(f"{path}: {len(images)} images and {len(ids)} ids in patches.npz, {len(lines)} rows in "
-                           "nodules.csv; expected as many of each")
-    rows = tuple(_row(line, index, int(ids[index]), images.shape[1:], readers) for index, line in enumerate(lines))
+    lines, images = stored_patches(path)
+    rows = tuple(_row(line, index, images.shape[1:], readers) for index, line in enumerate(lines))
 
     def load(row: Row) -> Pixels:
         return np.asarray(images[row.source][None])
@@ -58,14 +42,8 @@ def read(path: Path, readers: int = 2) -> Cases:
                  notes=(note,), native=own_grid)
 
 
-def _row(line: Line, index: int, nodule: int, space: tuple[int, ...], readers: int) -> Row:
-    where = f"{line.path.name} row {line.text('row')}"
-    if line.number_in("row") != index or line.number_in("nodule_id") != nodule:
-        raise InputRefused(f"{line.where}: row {line.text('row')}, nodule {line.text('nodule_id')} stands where "
-                           f"patches.npz has row {index}, nodule {nodule}; the two files do not belong together")
-    ratings = [value for value in (line.number_in(column) for column in _RATINGS) if value]
-    if any(value not in (1, 2, 3, 4, 5) for value in ratings):
-        raise InputRefused(f"{line.where}: a malignancy rating must be 1 to 5, or 0 for none; got {ratings}")
+def _row(line: Line, index: int, space: tuple[int, ...], readers: int) -> Row:
+    ratings = ratings_of(line)
     spacing, patient = line.number_in("pixel_spacing_mm"), line.text("patient_id")
     if spacing <= 0 or not patient:
         raise InputRefused(f"{line.where}: expected a patient_id and a positive pixel_spacing_mm; "
@@ -73,5 +51,5 @@ def _row(line: Line, index: int, nodule: int, space: tuple[int, ...], readers: i
     mean = sum(ratings) / len(ratings) if ratings else 0.0
     label = None if len(ratings) < readers or mean == 3 else int(mean > 3)
     extras = {key: line.text(key) for key in _EXTRAS} | {"readers": len(ratings)}
-    return Row(f"nodule-{nodule:04d}", patient, label, f"{mean:.3f}", (spacing, spacing), "", index, where, extras,
-               (1, *space))
+    return Row(f"nodule-{int(line.number_in('nodule_id')):04d}", patient, label, f"{mean:.3f}", (spacing, spacing), "",
+               index, f"{line.path.name} row {line.text('row')}", extras, (1, *space))
