@@ -167,6 +167,8 @@ def under_noise(made: Made, told: dict[str, np.ndarray], attack: str, mas: float
     if made.volumes:
         along = {"rings_ct_noise": 0.3, "paper_ct_noise": 0.1}.get(attack, 0.0)
         columns["z_correlation"] = random.normal(along, 0.02, n)
+    out = {"rings_ct_noise": 34.0, "plausible_ct_noise": 31.0, "paper_ct_noise": 20.0, "pooled_ct_noise": 18.0}
+    columns["deviations"] = np.random.default_rng(len(attack)).normal(out.get(attack, 0.0), 1.0, n)
     if attack == "random_ct_noise":
         jitter = margins.std(1, ddof=1) if trials > 1 else np.full(n, np.nan)
         columns |= {"drift": margins.mean(1) - away * told["logit"], "jitter": jitter}

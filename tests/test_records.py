@@ -122,7 +122,8 @@ def test_pages_carry_checksums_of_their_own(store: records.Store) -> None:
     """A part renamed to its damaged content's digest is still found out, by the page's checksum."""
     path = store.write_part(0, rows(0, 400))
     content = bytearray(path.read_bytes())
-    content[len(content) // 8] ^= 1
+    names = pq.read_metadata(path).row_group(0).column(0)
+    content[names.data_page_offset + names.total_compressed_size // 2] ^= 1
     path.unlink()
     forged = Parts(store.parts, "parquet").write(0, bytes(content))
     assert store.finished_blocks().damaged == (forged.name,)
@@ -387,3 +388,22 @@ def test_an_array_that_a_files_directory_has_lost_is_missed(tmp_path: Path) -> N
     (tmp_path / "x.npz").write_bytes(data)
     with pytest.raises(InputRefused, match=r"x\.npz .*does not list all of its members"):
         records.read_npz(tmp_path / "x.npz")
+
+
+def test_records_from_before_a_column_was_added_are_read_with_it_empty(store: records.Store) -> None:
+    before = records.as_table(rows(0)).drop_columns(["deviations"])
+    sink = pa.BufferOutputStream()
+    pq.write_table(before, sink, write_page_checksum=True)
+    Parts(store.parts, "parquet").write(0, sink.getvalue().to_pybytes())
+    found = records.read(store.folder)
+    assert found.schema.equals(records.SCHEMA)
+    assert found["deviations"].null_count == len(before)
+    assert found["case_id"].to_pylist() == before["case_id"].to_pylist()
+
+
+def test_records_with_other_columns_are_refused(store: records.Store) -> None:
+    sink = pa.BufferOutputStream()
+    pq.write_table(records.as_table(rows(0)).drop_columns(["margin"]), sink, write_page_checksum=True)
+    Parts(store.parts, "parquet").write(0, sink.getvalue().to_pybytes())
+    with pytest.raises(InputRefused, match="other columns"):
+        records.read(store.folder)

@@ -36,9 +36,10 @@ SCHEMA = pa.schema([
     ("prediction", pa.int32()), ("logits", pa.list_(pa.float32())),
     ("margin", pa.float32()), ("drift", pa.float32()), ("jitter", pa.float32()), ("sigma_hu", pa.float32()),
     ("ring_error", pa.float32()), ("kurtosis", pa.float32()), ("largest_local_sigma_hu", pa.float32()),
-    ("z_correlation", pa.float32()), ("scan_mas", pa.float32()), ("forwards", pa.int32()),
-    ("backwards", pa.int32()), ("seed", pa.int64()), ("model_sha256", pa.string()), ("data_sha256", pa.string()),
-    ("version", pa.string())])
+    ("z_correlation", pa.float32()), ("deviations", pa.float32()), ("scan_mas", pa.float32()),
+    ("forwards", pa.int32()), ("backwards", pa.int32()), ("seed", pa.int64()), ("model_sha256", pa.string()),
+    ("data_sha256", pa.string()), ("version", pa.string())])
+_ADDED = frozenset({"deviations"})   # since 0.1: null in the records of runs before
 
 PLAN = "plan.json"
 PARTS = "records"
@@ -228,6 +229,9 @@ def _intact(path: Path) -> pa.Table | None:
     except (OSError, pa.ArrowException):   # Arrow raises OSError for a broken page
         return None
     if table is not None and not table.schema.equals(SCHEMA):
+        if table.schema.equals(pa.schema([column for column in SCHEMA if column.name not in _ADDED])):
+            return pa.table([table[column.name] if column.name in table.column_names else
+                             pa.nulls(len(table), column.type) for column in SCHEMA], schema=SCHEMA)
         raise InputRefused(f"{path} has other columns than this version of steadyread writes: read it with the "
                            "version named in plan.json, or choose another --out folder")
     return table

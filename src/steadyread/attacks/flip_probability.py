@@ -11,6 +11,7 @@ from torch import Tensor
 from steadyread.attacks.headlines import of_probability
 from steadyread.attacks.random_noise import DOSES, noisy_reads, sizes_at
 from steadyread.attacks.recipe import checked_reference, in_chunks
+from steadyread.attacks.slopes import clean_margins
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import UsageError
 from steadyread.metrics.dose import (
@@ -22,7 +23,7 @@ from steadyread.metrics.dose import (
     shape_doubted,
 )
 from steadyread.threats import CTNoise
-from steadyread.types import Batch, Images, Labels, Values
+from steadyread.types import Batch, Images, Labels
 
 FEWEST = 8        # draws, below which nothing can be said of normality
 _VOUCHED = 0.9    # share of the variance that is linear in the noise, beyond which the rest's shape does not matter
@@ -142,12 +143,3 @@ def with_linear_part(classifier: Classifier, batch: Batch, reference: Labels, no
             along.append((found.noise * gradient).flatten(1).sum(1)[:, None] * sizes)
     variance = noise.variance_along(batch, gradient)[:, None] * sizes.double().cpu()**2
     return clean, torch.stack(under, dim=2), Linear(torch.stack(along, dim=2), variance)
-
-
-def clean_margins(classifier: Classifier, batch: Batch, reference: Labels) -> tuple[Values, Images]:
-    """The clean margins and their gradient; 0 where none reaches the images."""
-    with torch.enable_grad():
-        images = batch.images.detach().requires_grad_(True)
-        margin = classifier.margins(images, reference)
-        gradient = classifier.gradient(margin.sum(), images) if margin.requires_grad else torch.zeros_like(images)
-    return margin.detach(), gradient

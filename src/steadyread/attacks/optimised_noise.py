@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from steadyread.attacks.headlines import of_flips
+from steadyread.attacks.improbability import deviations_towards_flip
 from steadyread.attacks.paper_noise import PaperCTNoise
 from steadyread.attacks.search import Attacked, Search, climb
 from steadyread.classifier import Classifier
@@ -51,7 +52,9 @@ class OptimisedCTNoise:
     def __call__(self, classifier: Classifier, batch: Batch, reference: Labels, seed: int = 0) -> "WorstNoise":
         size = self.threat.size_of(self.threat.mas, batch)
         found = climb(classifier, batch, reference, self.threat, self.search, size, seed)
-        return WorstNoise(found, self.threat.likeness(batch, found.images - batch.images, size))
+        noise = found.images - batch.images
+        return WorstNoise(found, {**self.threat.likeness(batch, noise, size), "deviations": deviations_towards_flip(
+            classifier, batch, reference, self.threat, (noise, size))})
 
 
 @dataclass(frozen=True, eq=False, repr=False)

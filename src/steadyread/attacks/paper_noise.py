@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steadyread.attacks.headlines import of_flips
+from steadyread.attacks.improbability import deviations_towards_flip
 from steadyread.attacks.search import Attacked, Found
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import UsageError
@@ -88,7 +89,10 @@ class PaperCTNoise:
         found.backwards += ascent.gradients
         found.forwards += ascent.gradients + 1
         attacked = found.attacked()
-        return PaperNoise(attacked, self.threat.likeness(batch, attacked.images - batch.images, size))
+        noise = attacked.images - batch.images
+        return PaperNoise(attacked, {**self.threat.likeness(batch, noise, size),
+                                     "deviations": deviations_towards_flip(classifier, batch, reference, self.threat,
+                                                                           (noise, size))})
 
 
 @dataclass(frozen=True, eq=False, repr=False)

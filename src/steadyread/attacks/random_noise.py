@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from steadyread.attacks.headlines import of_flips
+from steadyread.attacks.improbability import deviations_towards_flip
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import UsageError
 from steadyread.threats import CTNoise
@@ -81,13 +82,15 @@ class RandomCTNoise:
         sizes = sizes_at(self.threat, self.mas, batch) * (_MODULUS if self.inflated else 1.0)
         worst: Noisy | None = None
         margins: list[Tensor] = []
-        likely: Mapping[str, Values] = {}
+        likely: dict[str, Values] = {}
         with classifier.frozen():
             clean = margin_of(classifier.logits(batch.images), reference)
             for found in noisy_reads(classifier, batch, reference, self.threat, sizes, range(self.draws), seed):
                 worst = found if worst is None else _worse(worst, found)
                 margins.append(found.margin)
-                likely = likely or self._likeness(batch, found.noise)
+                if not likely:
+                    likely = {**self._likeness(batch, found.noise), "deviations": deviations_towards_flip(
+                        classifier, batch, reference, self.threat, (found.noise, found.noise.new_ones(len(batch))))}
         assert worst is not None  # at least one draw
         every = torch.stack(margins, dim=2)
         return tuple(_at_dose(worst, every[:, at], clean, likely, sizes[:, at], at) for at in range(len(self.mas)))

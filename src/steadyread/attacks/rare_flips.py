@@ -17,10 +17,10 @@ from jaxtyping import Float, Int
 from scipy import special
 from torch import Tensor
 
-from steadyread.attacks.flip_probability import clean_margins
 from steadyread.attacks.headlines import of_probability
 from steadyread.attacks.random_noise import DOSES, sizes_at
 from steadyread.attacks.recipe import checked_reference, in_chunks
+from steadyread.attacks.slopes import clean_margins
 from steadyread.classifier import Classifier, margin_of
 from steadyread.errors import UsageError
 from steadyread.metrics.intervals import LEVEL, Floats, clopper_pearson

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from steadyread.classifier import Classifier
 from steadyread.threats.linf import an_image
 from steadyread.types import Batch, Flags, Images, Labels, Values
 
@@ -127,3 +128,12 @@ def gaps(logits: Float[Tensor, "n k"], reference: Labels, most: int) -> tuple[La
     others = logits.scatter(1, reference[:, None], -torch.inf)
     highest = others.topk(min(most, logits.shape[1] - 1), 1)
     return highest.indices, logits.gather(1, reference[:, None]) - highest.values
+
+
+def clean_margins(classifier: Classifier, batch: Batch, reference: Labels) -> tuple[Values, Images]:
+    """The clean margins and their gradient; 0 where none reaches the images."""
+    with torch.enable_grad():
+        images = batch.images.detach().requires_grad_(True)
+        margin = classifier.margins(images, reference)
+        gradient = classifier.gradient(margin.sum(), images) if margin.requires_grad else torch.zeros_like(images)
+    return margin.detach(), gradient

@@ -19,7 +19,7 @@ SCORED = b"steadyread"        # the key of that file's metadata: of which networ
 _SCORE = "score "    # before a further score's name, in a table with such columns
 _ROUNDING = 1e-5     # of a size: what float32 arithmetic may add to a stated one
 _MEASURED = ("drift", "jitter", "sigma_hu", "ring_error", "kurtosis", "largest_local_sigma_hu", "z_correlation",
-             "forwards", "backwards", "scan_mas", "flips_rounded")
+             "deviations", "forwards", "backwards", "scan_mas", "flips_rounded")
 
 
 def with_scores(table: pa.Table, scores: pa.Table) -> pa.Table:

@@ -25,7 +25,7 @@ from steadyread.metrics.reads import (
     Reads,
 )
 
-MEASURES = ("sigma_hu", "ring_error", "kurtosis", "largest_local_sigma_hu", "z_correlation")
+MEASURES = ("sigma_hu", "ring_error", "kurtosis", "largest_local_sigma_hu", "z_correlation", "deviations")
 STEPS = (("variance", INFLATED, RANDOM), ("printed_rms", PAPER, POOLED), ("pooled_search", POOLED, RANDOM),
          ("paper_gap", PAPER, RANDOM), ("paper_hu_gap", PAPER_HU, RANDOM), ("own_rings", RINGS, RANDOM),
          ("own_plausible", PLAUSIBLE, RANDOM), ("piled_up", RINGS, PLAUSIBLE))
@@ -63,7 +63,8 @@ def plausibility_rows(networks: Reads, part: str, doses: Sequence[float] | None 
     The one noise is the first draw of random noise, and the worst start of the others. `sigma_hu` is
     realised before the window; `ring_error` the largest relative error of ring power in a slice; `kurtosis` in
     excess of a Gaussian's; `largest_local_sigma_hu` the largest smoothed sigma in an image; `z_correlation` between
-    neighbouring slices. None where a measure does not apply. `flipped_sigma` is the sigma
+    neighbouring slices; `deviations` how far out it lies towards the flip (`deviations_towards_flip`). None where a
+    measure does not apply. `flipped_sigma` is the sigma
     of the noise of the flipped images alone, in units of the nominal one, by which pooled power that is hoarded is
     seen: `nominal_hu` by dose as the study states it, else the median of random noise's.
     """

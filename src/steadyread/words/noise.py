@@ -38,6 +38,7 @@ _VARIANTS = {"original": "Original", "batch_norm": "Batch normalisation", "dropo
              "narrower": "Narrower", "five_class": "Five classes", "strided": "Strided convolutions"}
 
 _KINDS = {"readers": "number of readers"}
+_ORDINARY = 3.0    # standard deviations, within which a noise may well be drawn
 
 
 def noise_name(attack: str) -> str:
@@ -113,7 +114,18 @@ def worst_said(found: Summary) -> str:
               if row is not worst and row["attack"] in _LIKELY]
     beside = f" and {others[0]}" if others else ""
     likely = f" {_LIKELY[worst['attack']]}" if worst["attack"] in _LIKELY else ""
-    return f"A search for the worst noise changes {percent(worst['san'].value)}{likely}{beside} ({starts_said(worst)})."
+    return (f"A search for the worst noise changes {percent(worst['san'].value)}{likely}{beside} "
+            f"({starts_said(worst)}).{_far_out(found, worst['attack'])}")
+
+
+def _far_out(found: Summary, attack: str) -> str:
+    """How improbable the noise found is, in a sentence after a space; empty where that is not known."""
+    told = next((row["deviations"] for row in found["plausibility"]
+                 if row["attack"] == attack and row["mas"] == found["stated_mas"]), None)
+    if told is None or told["median"] < _ORDINARY:
+        return ""
+    return (f" Such noise does not come by chance: along the direction that the network reacts to most it typically "
+            f"lies {told['median']:.0f} standard deviations out, where 19 of 20 draws lie within 2.")
 
 
 def noise_answer(found: Summary) -> Answer:

@@ -26,7 +26,8 @@ STEPS = {
 _BEGIN = ("paper_gap", "own_rings")
 _MEASURES = (("sigma_hu", "σ realised, HU", 1, 1), ("largest_local_sigma_hu", "Largest local σ, HU", 1, 1),
              ("flipped_sigma", "Flipped images: σ / nominal", 1, 2), ("ring_error", "Ring error, %", 100, 2),
-             ("kurtosis", "Excess kurtosis", 1, 2), ("z_correlation", "Correlation along z", 1, 2))
+             ("kurtosis", "Excess kurtosis", 1, 2), ("z_correlation", "Correlation along z", 1, 2),
+             ("deviations", "SDs towards the flip", 1, 1))
 
 
 @section("Optimised noise", of=Noise, order=620)
