@@ -27,7 +27,7 @@ def deviations_towards_flip(classifier: Classifier, batch: Batch, reference: Lab
         (n,) float32; NaN where no gradient reaches the image.
     """
     told = []
-    for places in torch.arange(len(batch)).split(_AT_ONCE):
+    for places in torch.split(torch.arange(len(batch)), _AT_ONCE):
         part = batch.pick(places)
         with classifier.frozen():
             _, gradient = clean_margins(classifier, part, reference[places])
