@@ -18,7 +18,7 @@ import fabricate
 from fabricate import RANGE
 from steadyread import records
 
-Change = Callable[[dict[str, Any]], dict[str, Any]]
+Change = Callable[[dict[str, Any]], dict[str, Any] | list[dict[str, Any]]]
 
 
 @dataclass(frozen=True)
@@ -145,12 +145,13 @@ def attacked(one: Made, channels: int = 1, size: int = 32, images: int = 2) -> d
 
 
 def change_rows(folder: Path, change: Change) -> None:
-    """The records of a run written anew, each row changed."""
+    """The records of a run written anew, each row changed, or several in its place."""
     table = records.read(folder)
+    changed = [change(row) for row in table.to_pylist()]
     for path in records.Store(folder).parts.glob("part-*"):
         path.unlink()
-    records.Store(folder).write_part(0, pa.Table.from_pylist([change(row) for row in table.to_pylist()],
-                                                              schema=records.SCHEMA))
+    rows = [row for one in changed for row in (one if isinstance(one, list) else [one])]
+    records.Store(folder).write_part(0, pa.Table.from_pylist(rows, schema=records.SCHEMA))
 
 
 def _write(path: Path, value: object) -> None:

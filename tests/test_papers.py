@@ -1,7 +1,10 @@
 """A paper's printed tables: beside a study that says so, and in no other report."""
 
 import json
+import math
+import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -29,6 +32,14 @@ def state(path: Path, beside: str) -> None:
     path.write_text(json.dumps(study))
 
 
+def by_a_grid(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """A row, and after that of a smallest flip one of [A]'s sensitivity, whose sizes are a grid's."""
+    if row["attack"] != "smallest_flip":
+        return [row]
+    first = next((size for size in (2.0, 5.0, 10.0, 20.0, 40.0) if size >= row["found_size"]), math.inf)
+    return [row, {**row, "attack": "grid_flip", "found_size": first}]
+
+
 @pytest.mark.slow
 def test_several_sets_have_the_papers_tables_where_the_study_says_so(tmp_path: Path) -> None:
     folder = sets.write_sets(tmp_path, {"lung_ct": Made(0.4, unit="HU", hardened=0.15, images=50, patients=40),
@@ -39,6 +50,9 @@ def test_several_sets_have_the_papers_tables_where_the_study_says_so(tmp_path: P
     for words in ("75.41", "41.84", "81.31", "99.13", "Medical sets beside everyday ones"):
         assert words in text, words
     assert "86.13" not in text          # a set that the study does not have
+    assert "[A]'s sensitivity" not in text
+    sets.change_rows(folder / "lung_ct", by_a_grid)
+    assert re.search(r"Set Reads Ours \[A\]'s sensitivity \[A\]", told(folder)), "in a column of its own"
     for name in ("lung_ct", "mnist"):
         path = folder / name / "study.json"
         path.write_text(json.dumps(json.loads(path.read_text()) | {"triage": {"withhold": 0.1}}))

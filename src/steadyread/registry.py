@@ -114,6 +114,12 @@ class Maker:
         """The names of the function's arguments."""
         return list(signature(self.make).parameters)
 
+    @property
+    def searches(self) -> bool:
+        """Whether it is an attack that is given all sizes at once, and finds for each image the first at which it
+        flips: a score of how steady a read is."""
+        return "epsilons" in self.arguments
+
 
 class Makers(Registry[Maker]):
     """Functions by name, each registered by a decorator."""

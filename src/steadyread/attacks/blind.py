@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from steadyread.attacks.apgd import AutoPGD
+from steadyread.attacks.grid_flip import GridFlip
 from steadyread.attacks.recipe import Recipe
 from steadyread.attacks.search import Attacked, Found, Search
 from steadyread.attacks.square import Square, Tries, squares
@@ -40,7 +41,8 @@ def reached(classifier: Classifier, images: Tensor) -> bool:
 
 
 def without_gradients(attacks: Sequence[Any]) -> list[Any]:
-    """The attacks with those that climb a gradient replaced, size by size, by Square and by random changes."""
+    """The attacks with those that climb a gradient replaced, size by size, by Square and by random changes; a grid of
+    sizes is left out, which the smallest flip stands for."""
     kept: list[Any] = []
     for attack in attacks:
         kept += list(_replaced(attack))
@@ -159,5 +161,5 @@ def _replaced(attack: Callable[..., Any]) -> Iterator[Any]:
     if isinstance(attack, AutoPGD) or (isinstance(attack, Recipe) and attack.search.steps > 0):
         yield Square(attack.size)
         yield Recipe("random", Linf(attack.size), Search(0, 0.0, starts=_DRAWS, random_start=True))
-    else:
+    elif not isinstance(attack, GridFlip):
         yield attack

@@ -33,6 +33,11 @@ class Recipe:
         """The threat's size in native units, as it stands in the records."""
         return self.threat.epsilon
 
+    @property
+    def gradients(self) -> int:
+        """How many an image takes, at most."""
+        return self.search.steps * self.search.starts
+
     def __call__(self, classifier: Classifier, batch: Batch, reference: Labels, seed: int = 0) -> Attacked:
         def climbed(part: Batch, lost: Labels) -> Attacked:
             size = torch.full((len(part),), self.threat.epsilon, device=part.images.device)

@@ -21,6 +21,7 @@ from steadyread.gates import ROBUST, gate
 from steadyread.jobs.material import Material, attacked_cases
 from steadyread.jobs.plan import hardening_of
 from steadyread.metrics.reads import ORIGINAL
+from steadyread.registry import ATTACKS
 from steadyread.store import Cell
 from steadyread.study import Settings, Study
 from steadyread.study.noise_hardening import Judged
@@ -36,9 +37,10 @@ WINDOW = (-1000.0, 400.0)   # HU, of noise that is optimised where the study sta
 def attacks_on(study: Study, cell: Cell, material: Material, epsilon: float | None = None) -> ByPart:
     """What a cell is tried with, by part of its cases. `study` is as it was asked.
 
-    A hardened network is tried with the noise of `judged`, with the other attacks of the plain one, and by PGD at
-    `epsilon`, the size (native units) that was taught. One that it is compared with is searched for its smallest flips
-    in place of those. What leaves the weights as they were, as a drift correction does, is tried with noise alone.
+    A hardened network is tried with the noise of `judged`, with the other attacks of the plain one (but for searches
+    that only sort its reads), and by PGD at `epsilon`, the size (native units) that was taught. One that it is compared
+    with is searched for its smallest flips in place of those. What leaves the weights as they were, as a drift
+    correction does, is tried with noise alone.
     """
     noise = noise_attacks(study, noise_tried(study, cell)) if study.noise is not None else {}
     pixels = _pixel_attacks_on(material.study, cell, material.ready.bounds, epsilon) if study.linf else {}
@@ -52,27 +54,38 @@ def _pixel_attacks_on(study: Study, cell: Cell, bounds: Bounds, epsilon: float |
         return {}
     if asked is not None and not asked.main:
         return {"test": [*taught, _flip(study, bounds)]}
-    whole = pixel_attacks(study, bounds)
+    whole = pixel_attacks(_without_searches(study) if cell.hardened else study, bounds)
     known = {(name_of(attack), getattr(attack, "size", None)) for attack in whole["test"]}
     return whole | {"test": [*whole["test"], *(taught if ("pgd", epsilon) not in known else ())]}
 
 
 def pixel_attacks(study: Study, bounds: Bounds) -> ByPart:
-    """The attacks of [attacks] by part, in native units. Validation images only serve the threshold of triage.
+    """The attacks of [attacks] by part, in native units. Validation images only serve the thresholds of triage, which
+    go by searches alone.
 
     Raises:
         UsageError: a size that is not in the images' unit, or stated twice.
     """
     stated = study.attacks
     fixed: list[Attack] = []
+    searches: list[Attack] = []
     sizes = _sizes(stated.epsilons or (), bounds)
     for name in stated.use:
-        fixed += stated_attacks(name, stated.settings.get(name, {}), sizes, stated.loss)
+        settings = dict(stated.settings.get(name, {}))
+        own = settings.pop("epsilons", None)
+        made = stated_attacks(name, settings, sizes if own is None else _sizes(own, bounds, name), stated.loss)
+        (searches if ATTACKS[name].searches else fixed).extend(made)
     for asked in map(gate, study.gates.fail_below):
         if asked.metric == ROBUST:
             size_in_native(asked.at or "", bounds)
     flip = [_flip(study, bounds)] if stated.smallest_flip else []
-    return {"validation": flip, "test": [*fixed, *flip]}
+    return {"validation": [*searches, *flip], "test": [*fixed, *searches, *flip]}
+
+
+def _without_searches(study: Study) -> Study:
+    """The study without the searches beside our own: they are scores of the plain network's reads."""
+    use = tuple(name for name in study.attacks.use if not ATTACKS[name].searches)
+    return study.model_copy(update={"attacks": study.attacks.model_copy(update={"use": use})})
 
 
 def _flip(study: Study, bounds: Bounds) -> Attack:
@@ -83,14 +96,15 @@ def _flip(study: Study, bounds: Bounds) -> Attack:
     return partial(smallest_flip, **how) if how else smallest_flip
 
 
-def _sizes(texts: Sequence[str], bounds: Bounds) -> list[float]:
-    """The sizes in native units, each of them once."""
+def _sizes(texts: Sequence[str], bounds: Bounds, of: str = "") -> list[float]:
+    """The sizes in native units, each of them once; of the study or of one attack."""
+    key = f"attacks.settings.{of}.epsilons" if of else "attacks.epsilons"
     sizes: dict[float, str] = {}
     for text in texts:
         size = size_in_native(text, bounds)
         other = next((other for known, other in sizes.items() if math.isclose(known, size, rel_tol=1e-6)), None)
         if other is not None:
-            raise UsageError(f"attacks.epsilons: '{other}' and '{text}' are one size, {show_size(size, bounds)}: "
+            raise UsageError(f"{key}: '{other}' and '{text}' are one size, {show_size(size, bounds)}: "
                              "state each size once")
         sizes[size] = text
     return list(sizes)

@@ -68,8 +68,8 @@ def pace_of(classifier: Classifier, cases: Cases) -> Pace:
 def gradients_of(attacks: Sequence[Any], classes: int) -> int:
     """How many gradients an image takes through the attacks, at most."""
     flip = _FLIP if classes == 2 else _FLIP_OF_MANY + min(classes, _TARGETS)
-    return sum(attack.search.steps * attack.search.starts if isinstance(attack, Recipe) else
-               flip if getattr(attack, "func", attack) is smallest_flip else 0 for attack in attacks)
+    return sum(flip if getattr(attack, "func", attack) is smallest_flip else getattr(attack, "gradients", 0)
+               for attack in attacks)
 
 
 def queries_of(attacks: Sequence[Any]) -> int:

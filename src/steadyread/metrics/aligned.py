@@ -151,8 +151,8 @@ class _Rows:
             outcome.trials[place, at], outcome.flips[place, at] = (self.counts[name][rows] for name in self.counts)
             return
         found, level = self.found[rows], self.level[rows]
-        if not outcome.fixed:
-            found = np.where(np.isnan(found), np.inf, found)
+        if not outcome.fixed:      # what is no search of ours may tell the size of a change that flipped nothing
+            found = np.where(np.isnan(found) | ~(flipped | (outcome.attack == "smallest_flip")), np.inf, found)
             flipped = np.isfinite(found)
         else:
             found = np.where(flipped, _realised(found, level, ulp), np.inf)

@@ -164,6 +164,11 @@ class Reads:
         return next((outcome for outcome in self.outcomes
                      if outcome.attack == "smallest_flip" and outcome.against == against), None)
 
+    def searches(self, against: str) -> list[Outcome]:
+        """Other searches for a size of each image's own, that a study was asked to set beside the smallest flip."""
+        return [outcome for outcome in self.outcomes if outcome.against == against and outcome.attack in ATTACKS
+                and ATTACKS[outcome.attack].searches]
+
     def fixed(self, against: str) -> list[Outcome]:
         """The attacks of sizes in the images' unit, by attack (FGSM, BIM, PGD, others), then size."""
         chosen = [outcome for outcome in self.outcomes if outcome.fixed and outcome.against == against

@@ -63,7 +63,8 @@ def scores(reads: Reads) -> Scored:
 
     The smallest flip is the one against the *prediction*: against the label it is 0 for every wrong read,
     which gives the answer away. It is the search's own finding, without those of other attacks: validation
-    images have the search alone, and a threshold is only good for the score it was chosen on. Further scores
+    images have searches alone, and a threshold is only good for the score it was chosen on. Another search, such as
+    [A]'s, is a score of its own. Further scores
     are those of `Reads.scores` that every one of these reads has. An undecided read scores -inf and is withheld
     first.
     """
@@ -72,6 +73,8 @@ def scores(reads: Reads) -> Scored:
     found: dict[str, Floats] = {}
     if searched is not None:
         found[SMALLEST_FLIP] = searched.found[chosen]
+    found |= {other.attack: other.found[chosen] for other in reads.searches("prediction")
+              if other.present[chosen].all()}
     logits = reads.logits[chosen]
     sure = decided(logits) & (reads.prediction[chosen] >= 0)
     found["margin"], found["entropy"] = _margin(logits), _negative_entropy(logits)
@@ -297,14 +300,17 @@ def _carried_by(scored: Scored) -> int:
 def _combination(scored: Scored, elsewhere: Scored | None) -> tuple[Combination | None, dict[str, Any] | None]:
     """All scores that both parts have in one, fitted on the validation reads, and what is told of it.
 
-    (None, None) where there are no further scores to combine with what every run has.
+    Other searches for a smallest flip are left out, which are there to be set beside ours. (None, None) where there are
+    no further scores to combine with what every run has.
     """
-    if scored.score.keys() <= {SMALLEST_FLIP, *FREE, GRADIENT}:
+    others = {one.attack for one in scored.reads.searches("prediction")}
+    if scored.score.keys() <= {SMALLEST_FLIP, *FREE, GRADIENT, *others}:
         return None, None
     made: Combination | None = None
     why: str | None = "The scores are not combined: there are no validation reads to fit that on."
     if elsewhere is not None:
-        common = {name: values for name, values in elsewhere.score.items() if name in scored.score}
+        common = {name: values for name, values in elsewhere.score.items() if name in scored.score
+                  and name not in others}
         made, why = fitted(common, elsewhere.wrong)
     nothing = dict.fromkeys(("reads", "wrong", "penalty", "intercept", "features"))
     return made, {"why": why, **(nothing if made is None else made.as_json())}

@@ -16,6 +16,7 @@ from steadyread.metrics.reads import Reads
 from steadyread.metrics.summary import as_json
 from steadyread.metrics.triage import FREE, RANDOM, SMALLEST_FLIP, Scored, scores, with_combined
 from steadyread.names import cell
+from steadyread.registry import ATTACKS
 from steadyread.report.shareable import IN_REPORT, Shareable
 from steadyread.units import Bounds, unit_word
 from steadyread.words.numbers import NONE, digits, percent, score_name
@@ -162,7 +163,7 @@ def rule(score: str, threshold: float | None, bounds: Bounds) -> str:
         return f"≥ {digits(-100 * threshold)} points of probability"
     if score == "combined":
         return f"≤ {percent(1 / (1 + math.exp(-threshold)))} chance to be right"
-    if score == "smallest_flip":
+    if score == SMALLEST_FLIP or score in ATTACKS:
         return f"≤ {_sized(threshold, bounds)}" if math.isfinite(threshold) else "all"
     if score == "gradient" and math.isfinite(threshold):    # logits over logits a unit
         return f"≤ {_sized(threshold, bounds)}"

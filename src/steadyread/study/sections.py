@@ -121,7 +121,8 @@ class Attacks(Section):
     """What is tried. `limit`: at most so many images of each part, drawn by class.
 
     `queries`: forward passes at most for the smallest flip of a read where no gradient is to be had (1,256).
-    `epsilons` where none are stated: 1, 2, 4 and 8 grey levels of 8-bit pictures, 0.001 to 0.006 of other ranges.
+    `epsilons` where none are stated: 1, 2, 4 and 8 grey levels of 8-bit pictures, 0.001 to 0.006 of other ranges;
+    `settings.NAME.epsilons` are those of one attack in their place.
     """
 
     epsilons: tuple[Size, ...] | None = None
@@ -139,8 +140,9 @@ class Attacks(Section):
         for name in (*self.use, *self.settings):
             ATTACKS.named(name, "attacks")
         for name, stated in self.settings.items():
-            takes = [key for key in ATTACKS[name].arguments if key != "epsilon"]
+            takes = [{"epsilon": "epsilons"}.get(key, key) for key in ATTACKS[name].arguments]
             refuse_unknown(stated, takes, f"attacks.settings.{name}.")
+            TypeAdapter(tuple[Size, ...]).validate_python(stated.get("epsilons", ()))
         if not (self.use and self.epsilons != ()) and not self.smallest_flip:
             raise UsageError("attacks: nothing to try; state 'use' and 'epsilons', or smallest_flip = true")
         return self

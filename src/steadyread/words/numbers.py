@@ -65,7 +65,7 @@ def attack_name(name: str) -> str:
 
 def score_name(name: str) -> str:
     """A triage score's name."""
-    return _SCORES.get(name, name.replace("_", " "))
+    return _SCORES.get(name) or ATTACKS.title(name)
 
 
 def points(value: float | None, decimals: int = 1) -> str:

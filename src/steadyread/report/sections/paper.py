@@ -1,6 +1,7 @@
 """What a paper printed, beside the numbers of a study that repeats it and says so (`beside`)."""
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from typing import Any
 
 from steadyread.metrics.across_sets import same_size, triage_row
@@ -15,9 +16,12 @@ from steadyread.report.papers import Printed, paper
 from steadyread.report.section import section
 from steadyread.report.sets import Sets
 from steadyread.report.table import Column, Form, begun, table
+from steadyread.words.numbers import score_name
 
 _PERCENT, _SHARE = forms.mean_sd(), forms.mean_sd(1, 3)
 _WITHHELD = 0.2     # of the reads, in [A] Table 2
+OURS = "Ours"
+Values = Mapping[str, Callable[..., Estimate | None]]     # by the title of their column, what has a value by its keys
 
 
 @section("Beside the paper", of=Noise, order=780)
@@ -25,11 +29,11 @@ def paper_b(noise: Noise) -> Iterator[Item]:
     """[B] Tables 1 to 5."""
     if noise.summary["beside"] == "B":
         yield from _tables("B", {
-            "clean": (lambda part, measure: _clean(noise, part, measure), _SHARE),
-            "noise": (lambda kind, part, mas: _noise(noise, kind, part, float(mas)), _PERCENT),
-            "variants": (lambda variant, part: _variant(noise, variant, part), _PERCENT),
-            "auc": (lambda part, step: _round(noise, part, step), _SHARE),
-            "rounds": (lambda part, step, mas: _round(noise, part, step, mas), _PERCENT)})
+            "clean": (_SHARE, {OURS: lambda part, measure: _clean(noise, part, measure)}),
+            "noise": (_PERCENT, {OURS: lambda kind, part, mas: _noise(noise, kind, part, float(mas))}),
+            "variants": (_PERCENT, {OURS: lambda variant, part: _variant(noise, variant, part)}),
+            "auc": (_SHARE, {OURS: lambda part, step: _round(noise, part, step)}),
+            "rounds": (_PERCENT, {OURS: lambda part, step, mas: _round(noise, part, step, mas)})})
 
 
 @section("Beside the paper", of=Sets, order=780)
@@ -37,16 +41,18 @@ def paper_a(sets: Sets) -> Iterator[Item]:
     """[A] Tables 1 and 2, and its text's gains by adversarial training."""
     if sets.summary["beside"] == "A":
         yield from _tables("A", {
-            "clean": (lambda name: sets.each[name]["discrimination"]["accuracy"], forms.stacked()),
-            "attacked": (lambda name, attack, size: _attacked(sets, name, attack, float(size)), forms.stacked()),
-            "withheld": (lambda name, reads: _withheld(sets, name, reads), forms.stacked()),
-            "hardened": (lambda name, network: _hardened(sets, name, network), forms.stacked())})
+            "clean": (forms.stacked(), {OURS: lambda name: sets.each[name]["discrimination"]["accuracy"]}),
+            "attacked": (forms.stacked(), {OURS: partial(_attacked, sets)}),
+            "withheld": (forms.stacked(), {
+                score_name(score) if score in ATTACKS else OURS: partial(_withheld, sets, score)
+                for score in (SMALLEST_FLIP, *(name for name in ATTACKS if ATTACKS[name].searches))}),
+            "hardened": (forms.stacked(), {OURS: lambda name, network: _hardened(sets, name, network)})})
 
 
-def _tables(name: str, ours: Mapping[str, tuple[Callable[..., Estimate | None], Form]]) -> Iterator[Item]:
-    """A table for each of the paper's, of the values that the study has too."""
+def _tables(name: str, ours: Mapping[str, tuple[Form, Values]]) -> Iterator[Item]:
+    """A table for each of the paper's, of the values that the study has too, a column for each way to have them."""
     source = paper(name)
-    tables = [shown for key, (of, form) in ours.items() if (shown := _table(name, source.tables[key], of, form))]
+    tables = [shown for key, (form, of) in ours.items() if (shown := _table(name, source.tables[key], of, form))]
     if tables:
         yield Text(f"{source.cite}, doi:{source.doi}: other data, networks and attacks. What was found there, not "
                    "what should be found here; each value as it is printed, even where two of them contradict each "
@@ -54,10 +60,13 @@ def _tables(name: str, ours: Mapping[str, tuple[Callable[..., Estimate | None], 
     yield from tables
 
 
-def _table(name: str, printed: Printed, of: Callable[..., Estimate | None], form: Form) -> Item | None:
-    rows = [(*map(_titled, keys), value, theirs) for keys, theirs in printed.values.items()
-            if (value := _known(of, keys))]
-    columns = [*(Column(title, forms.TEXT) for title in printed.of), Column("Ours", form),
+def _table(name: str, printed: Printed, of: Values, form: Form) -> Item | None:
+    found = {title: {keys: value for keys in printed.values if (value := _known(way, keys))}
+             for title, way in of.items()}
+    found = {title: values for title, values in found.items() if values}
+    rows = [(*map(_titled, keys), *(values.get(keys) for values in found.values()), theirs)
+            for keys, theirs in printed.values.items() if any(keys in values for values in found.values())]
+    columns = [*(Column(title, forms.TEXT) for title in printed.of), *(Column(title, form) for title in found),
                Column(f"[{name}]", forms.COUNT, tone="theirs")]
     return table(columns, begun(rows), tone="snug", above=f"[{name}] {printed.title}.") if rows else None
 
@@ -104,17 +113,20 @@ def _round(noise: Noise, part: str, step: str, mas: str = "") -> Estimate | None
     return found
 
 
-def _attacked(sets: Sets, name: str, attack: str, size: float) -> Estimate | None:
+def _attacked(sets: Sets, name: str, attack: str, size: str) -> Estimate | None:
     return next((row["accuracy"] for row in sets.each[name]["robustness"]["prediction"]["attacks"]
-                 if row["attack"] == attack and same_size(float(row["size"]["of_range"]), size)), None)
+                 if row["attack"] == attack and same_size(float(row["size"]["of_range"]), float(size))), None)
 
 
-def _withheld(sets: Sets, name: str, reads: str) -> Estimate | None:
+def _withheld(sets: Sets, score: str, name: str, reads: str) -> Estimate | None:
     each = sets.each[name]
     if not same_size(each["triage"]["share"], _WITHHELD):
         return None
-    flips = triage_row(each, SMALLEST_FLIP) or {}
-    return each["triage"]["accuracy"] if reads == "all" else flips.get("accuracy" if reads == "kept" else "change")
+    row = triage_row(each, score)
+    if row is None:
+        return None
+    found: Estimate = each["triage"]["accuracy"] if reads == "all" else row["accuracy" if reads == "kept" else "change"]
+    return found
 
 
 def _hardened(sets: Sets, name: str, network: str) -> Estimate | None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from steadyread.metrics.across_sets import scores_by_set
 from steadyread.metrics.triage import MARGIN, SMALLEST_FLIP
+from steadyread.registry import ATTACKS
 from steadyread.report import forms
 from steadyread.report.evidence import estimate_said
 from steadyread.report.items import Figure, Fold, Heading, Item, Text, Threshold, grid
@@ -72,7 +73,7 @@ def triage_sets(sets: Sets) -> Iterator[Item]:
     chosen_said = ("Thresholds chosen on validation images, applied to others. " if "validation" in chosen else "") + (
         bold(f"No validation images in {listed(unsplit)}: thresholds were seen on the very images they are judged on, "
              "as in [A], so these gains are too good. ") if unsplit else "")
-    yield _kept(bounds, chosen_said, only=_OPEN)
+    yield _kept(bounds, chosen_said, only=(*_OPEN, *(name for name in ATTACKS if ATTACKS[name].searches)))
     yield Heading("Does any score beat what is free?")
     yield Text(" ".join([*beside_margin(sets.summary), f"Better and worse, by {term('AURC')}, are said where the "
                          "interval leaves out 0 and p, after Holm for all scores in all sets, is below 0.05."]))
