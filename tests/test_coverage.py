@@ -12,6 +12,7 @@ import pytest
 from scipy import special, stats
 
 from fabricate import reads_with
+from steadyread.metrics.balanced import balanced_accuracy
 from steadyread.metrics.discrimination import area_under_curve, weighted_auc
 from steadyread.metrics.guarantee import guarantee
 from steadyread.metrics.intervals import Estimate, resamples, share
@@ -35,6 +36,14 @@ def of_share(random: np.random.Generator, count: int) -> Estimate:
     """A share of 0.8 that differs between patients as a beta distribution of (2, 0.5)."""
     patients = patients_of(random, count)
     return share(random.random(len(patients)) < random.beta(2, 0.5, count)[patients], patients)
+
+
+def of_balance(random: np.random.Generator, count: int) -> Estimate:
+    """Recalls of 0.75 and 0.5, which differ between patients, of classes of 70 and 30 %."""
+    patients = patients_of(random, count)
+    label = (random.random(count) < 0.3).astype(np.int64)[patients]
+    chance = np.where(label == 0, random.beta(6, 2, count)[patients], random.beta(3, 3, count)[patients])
+    return balanced_accuracy(random.random(len(patients)) < chance, label, patients.astype(str))
 
 
 def of_folds(folds: int) -> Drawn:
@@ -115,6 +124,7 @@ def held(told: Sequence[Estimate], truth: float, name: str) -> None:
 
 @pytest.mark.parametrize(("name", "drawn", "truth", "count"), [
     ("share", of_share, 0.8, 20), ("share", of_share, 0.8, 60),
+    ("balanced accuracy", of_balance, 0.625, 20), ("balanced accuracy", of_balance, 0.625, 60),
     ("AUC", of_auc, AUC, 20), ("AUC", of_auc, AUC, 36), ("AUC", of_auc, AUC, 120),
     ("share, 3 folds", of_folds(3), 0.8, 20), ("share, 10 folds", of_folds(10), 0.8, 60),
     ("median", of_median, 0.0, 20), ("median", of_median, 0.0, 60)], ids=lambda value: str(value)[:12])

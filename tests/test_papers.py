@@ -49,6 +49,8 @@ def test_several_sets_have_the_papers_tables_where_the_study_says_so(tmp_path: P
     text = told(folder)
     for words in ("75.41", "41.84", "81.31", "99.13", "Medical sets beside everyday ones"):
         assert words in text, words
+    assert "Set Ours Ours, balanced [A]" in text
+    assert "Set Attack Change, of range Ours Ours, balanced [A]" in text
     assert "86.13" not in text          # a set that the study does not have
     assert "[A]'s sensitivity" not in text
     sets.change_rows(folder / "lung_ct", by_a_grid)

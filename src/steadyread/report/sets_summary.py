@@ -5,6 +5,7 @@ from typing import Any
 
 from steadyread._version import __version__
 from steadyread.metrics.across_sets import SIZES, scores_by_set
+from steadyread.metrics.balanced import balanced_under_attack
 from steadyread.metrics.fragility import Alike, fragility
 from steadyread.metrics.hardened import Hardened
 from steadyread.metrics.hardening import Compared, compared
@@ -16,6 +17,7 @@ from steadyread.report.papers import paper
 from steadyread.report.plain import Plain
 from steadyread.report.sets_stored import StoredSet, StoredSets
 from steadyread.report.stored import Run
+from steadyread.units import size_json
 from steadyread.words.sets import sets_answers
 
 Told = dict[str, Any]
@@ -26,13 +28,15 @@ def summarise_sets(stored: StoredSets, seed: int = 0) -> Told:
 
     `sets` have each assessed set's own summary and beside it `title`, `failed`, `equal_findings`, `size`, `hardening`
     and `hardened_at` (accuracies at the sizes of [A] Table 1 before and after hardening, both references); `absent`
-    says why other sets have none. `fragility` is None where no set was run at equal conditions. `answers` are
-    sentences.
+    says why other sets have none; beside paper [A] `balanced` has a set's balanced accuracies. `fragility` is None
+    where no set was run at equal conditions. `answers` are sentences.
 
     Raises:
         InputRefused: a run's stored files do not fit each other.
     """
     sets = {one.name: _of_set(one, one.plain, seed) for one in stored.sets if one.plain is not None}
+    if beside_of(stored) == "A":      # whose test parts are balanced
+        sets = {name: {**each, "balanced": _balanced(stored.assessed[name][1])} for name, each in sets.items()}
     study = stored.study
     found: Told = {
         "steadyread": __version__, "name": study.get("name"), "scale": study.get("scale"), "sets": sets,
@@ -53,6 +57,12 @@ def _of_set(one: StoredSet, plain: Plain, seed: int) -> Told:
                                if (each["check"], each["message"]) not in known],
             "hardened_at": {against: _at(plain_side(plain.run), main, against, seed) for against in REFERENCES}
             if main is not None and main.reads is not None else None}
+
+
+def _balanced(run: Run) -> list[Told]:
+    """The balanced accuracy, clean and under each attack, against the prediction."""
+    return [{"attack": row["attack"], "size": size_json(row["level"], run.bounds), "accuracy": row["accuracy"]}
+            for row in balanced_under_attack(run.reads, "prediction")]
 
 
 def _at(before: Hardened, after: Hardened, against: str, seed: int) -> list[Compared]:

@@ -1,6 +1,6 @@
 """What a paper printed, beside the numbers of a study that repeats it and says so (`beside`)."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from steadyread.words.numbers import score_name
 
 _PERCENT, _SHARE = forms.mean_sd(), forms.mean_sd(1, 3)
 _WITHHELD = 0.2     # of the reads, in [A] Table 2
-OURS = "Ours"
+OURS, BALANCED = "Ours", "Ours, balanced"
 Values = Mapping[str, Callable[..., Estimate | None]]     # by the title of their column, what has a value by its keys
 
 
@@ -40,9 +40,14 @@ def paper_b(noise: Noise) -> Iterator[Item]:
 def paper_a(sets: Sets) -> Iterator[Item]:
     """[A] Tables 1 and 2, and its text's gains by adversarial training."""
     if sets.summary["beside"] == "A":
+        yield Text(f"{BALANCED}: the mean of the classes' recalls, which test parts of as many images of each class, "
+                   "such as the paper's, have on average. It takes every image of the natural part.", "note")
         yield from _tables("A", {
-            "clean": (forms.stacked(), {OURS: lambda name: sets.each[name]["discrimination"]["accuracy"]}),
-            "attacked": (forms.stacked(), {OURS: partial(_attacked, sets)}),
+            "clean": (forms.stacked(), {OURS: lambda name: sets.each[name]["discrimination"]["accuracy"],
+                                        BALANCED: lambda name: _accuracy(sets.each[name]["balanced"], "clean", "0")}),
+            "attacked": (forms.stacked(), {
+                OURS: lambda name, *key: _accuracy(sets.each[name]["robustness"]["prediction"]["attacks"], *key),
+                BALANCED: lambda name, *key: _accuracy(sets.each[name]["balanced"], *key)}),
             "withheld": (forms.stacked(), {
                 score_name(score) if score in ATTACKS else OURS: partial(_withheld, sets, score)
                 for score in (SMALLEST_FLIP, *(name for name in ATTACKS if ATTACKS[name].searches))}),
@@ -113,9 +118,9 @@ def _round(noise: Noise, part: str, step: str, mas: str = "") -> Estimate | None
     return found
 
 
-def _attacked(sets: Sets, name: str, attack: str, size: str) -> Estimate | None:
-    return next((row["accuracy"] for row in sets.each[name]["robustness"]["prediction"]["attacks"]
-                 if row["attack"] == attack and same_size(float(row["size"]["of_range"]), float(size))), None)
+def _accuracy(rows: Sequence[Mapping[str, Any]], attack: str, size: str) -> Estimate | None:
+    return next((row["accuracy"] for row in rows if row["attack"] == attack
+                 and same_size(float(row["size"]["of_range"]), float(size))), None)
 
 
 def _withheld(sets: Sets, score: str, name: str, reads: str) -> Estimate | None:

@@ -1,0 +1,58 @@
+"""Balanced accuracy: the mean of the recalls, which drawn balanced parts have in expectation."""
+
+import numpy as np
+import pytest
+
+import fabricate
+from steadyread.metrics.aligned import reads_of
+from steadyread.metrics.balanced import balanced_accuracy, balanced_under_attack
+from steadyread.metrics.intervals import share
+from steadyread.metrics.robustness import accuracy_under_attack
+
+
+def drawn(n: int = 300, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    random = np.random.default_rng(seed)
+    label = (random.random(n) < 0.25).astype(np.int64)
+    return random.random(n) < np.where(label == 1, 0.6, 0.9), label, (np.arange(n) // 2).astype(str)
+
+
+def test_it_is_the_mean_of_drawn_balanced_parts() -> None:
+    right, label, patients = drawn()
+    random, fewest = np.random.default_rng(1), np.bincount(label).min()
+    parts = [np.concatenate([random.permutation(np.flatnonzero(label == one))[:fewest] for one in (0, 1)])
+             for _ in range(2000)]
+    means = [right[part].mean() for part in parts]
+    found = balanced_accuracy(right, label, patients)
+    assert found.value == pytest.approx(np.mean(means), abs=4 * np.std(means) / np.sqrt(len(means)))
+    assert found.value != pytest.approx(right.mean(), abs=0.03), "the natural accuracy is another"
+    part = parts[0]
+    one = share(right[part], patients[part])
+    assert found.high - found.low < one.high - one.low, "a drawn part throws images away"
+
+
+def test_with_one_class_it_is_the_share_and_with_balanced_ones_its_value() -> None:
+    right, label, patients = drawn()
+    only = label == 0
+    assert balanced_accuracy(right[only], label[only], patients[only]) == share(right[only], patients[only])
+    even = np.concatenate([np.flatnonzero(label == one)[:40] for one in (0, 1)])
+    assert balanced_accuracy(right[even], label[even], patients[even]).value == pytest.approx(right[even].mean())
+
+
+def test_a_class_that_is_all_right_leaves_an_interval_and_nothing_leaves_none() -> None:
+    right, label, patients = drawn(40)
+    found = balanced_accuracy(np.ones_like(right), label, patients)
+    assert (found.value, found.high) == (1.0, 1.0)
+    assert found.low < 0.95
+    assert balanced_accuracy(right[:0], label[:0], patients[:0]).value is None
+
+
+def test_under_attack_it_stands_beside_the_natural_one() -> None:
+    reads = reads_of(fabricate.table(), "test")
+    rows = list(balanced_under_attack(reads, "label"))
+    natural = accuracy_under_attack(reads, "label")
+    assert rows[0]["attack"] == "clean"
+    assert [(row["attack"], row["level"]) for row in rows[1:]] == [(row["attack"], row["size"]) for row in natural]
+    label = reads.labels[:, 0]
+    outcome = reads.fixed("label")[-1]
+    recalls = [np.mean(outcome.prediction[label == one, 0] == one) for one in (0, 1)]
+    assert rows[-1]["accuracy"].value == pytest.approx(np.mean(recalls))
