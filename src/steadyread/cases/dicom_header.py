@@ -17,8 +17,8 @@ from steadyread.errors import InputRefused
 from steadyread.extras import library
 from steadyread.findings import Finding
 
-# What a file of one slice may have: 4096 x 4096 pixels of 16 bits are 32 MiB.
-_LARGEST = 128 * 2**20
+# What a file may have: 4096 x 4096 pixels of 16 bits are 32 MiB, 340 slices of 512 x 512 in one file 170.
+_LARGEST = 192 * 2**20
 _CHUNK = 2**20
 _DEFLATED = "1.2.840.10008.1.2.1.99"
 _ITEMS, _MOST_ITEMS = (b"\xfe\xff\x00\xe0", b"\xff\xfe\xe0\x00"), 20_000   # each becomes a data set in memory
@@ -199,17 +199,17 @@ def _refuse_large(path: Path, file: IO[bytes]) -> None:
     """Refuses what is larger than a slice can be, as it is or once inflated (PS3.5 A.5), or holds more items."""
     size = path.stat().st_size
     if size > _LARGEST:
-        raise InputRefused(f"{path}: {size} bytes; expected one slice a file, of {_LARGEST} bytes at most")
+        raise InputRefused(f"{path}: {size} bytes; expected one image a file, of {_LARGEST} bytes at most")
     size, items, before = 0, 0, b""
     for piece in _pieces(file):
         size += len(piece)
         items += sum((before + piece).count(item) - before.count(item) for item in _ITEMS)
         before = piece[-3:]
         if size > _LARGEST:
-            raise InputRefused(f"{path}: its deflated data unpack to more than {_LARGEST} bytes, which no slice "
+            raise InputRefused(f"{path}: its deflated data unpack to more than {_LARGEST} bytes, which no image "
                                "has: taken for a decompression bomb and not read")
         if items > _MOST_ITEMS:
-            raise InputRefused(f"{path}: it holds more than {_MOST_ITEMS} items of sequences, which no slice has")
+            raise InputRefused(f"{path}: it holds more than {_MOST_ITEMS} items of sequences, which no image has")
 
 
 def _pieces(file: IO[bytes]) -> Iterator[bytes]:

@@ -5,7 +5,9 @@ After DICOM PS3.3 C.7.6.3 (image pixel), C.11.1 (modality LUT), C.11.2 (VOI LUT)
 
 import importlib
 import struct
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,9 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _ALONE = frozenset((0x01, *range(0xD0, 0xD9)))      # markers without a length
 _CODESTREAM = b"\xff\x4f\xff\x51"
 _BOXES = 4096       # bytes in which the codestream begins, where boxes stand before it
+PALETTE = "PALETTE COLOR"
 _GREY = ("", "MONOCHROME1", "MONOCHROME2")
+_USUAL_SCANS, _MOST_SCANNED = 16, 2**29    # a progressive JPEG of many scans is decoded as often: scans times pixels
 
 
 def refuse_size(header: Header) -> None:
@@ -35,9 +39,10 @@ def refuse_size(header: Header) -> None:
     rows, columns = header.number("Rows"), header.number("Columns")
     if not rows or not columns:
         raise InputRefused(f"{header.path}: no Rows and Columns, so no image; expected an image")
-    if rows * columns > _MOST_PIXELS:
-        raise InputRefused(f"{header.path}: {rows:g} x {columns:g} pixels; expected an image of {_MOST_PIXELS} pixels "
-                           "at most")
+    colour = (header.number("SamplesPerPixel") or 1) > 1 or header.text("PhotometricInterpretation") == PALETTE
+    most = _MOST_PIXELS // 2 if colour else _MOST_PIXELS
+    if rows * columns > most:
+        raise InputRefused(f"{header.path}: {rows:g} x {columns:g} pixels; expected an image of {most} pixels at most")
 
 
 def refuse_other_values(header: Header, hu: bool) -> None:
@@ -66,29 +71,40 @@ def in_hu(path: Path) -> NDArray[np.float32]:
     Raises:
         InputRefused: damaged, too large, or not to be turned into HU.
     """
-    tags, stored = _stored(path)
-    header = Header(path, tags)
+    with unread(path):
+        tags = opened(path)
+        stored = pixels().pixel_array(tags)
+    return to_hu(Header(path, tags), stored)
+
+
+def to_hu(header: Header, stored: NDArray[Any]) -> NDArray[np.float32]:
+    """The values of a CT image, as they are stored, in HU.
+
+    Raises:
+        InputRefused: not to be turned into HU.
+    """
     refuse_other_values(header, hu=True)
     slope, intercept = header.number("RescaleSlope"), header.number("RescaleIntercept")
     assert slope is not None    # refused where absent
     assert intercept is not None
-    stored *= slope
-    stored += intercept
-    return stored.astype(np.float32)
+    values = np.array(stored, np.float64)
+    values *= slope
+    values += intercept
+    return values.astype(np.float32)
 
 
-def in_grey(header: Header, voi: bool) -> NDArray[np.float32]:
-    """An image after its modality LUT or rescaling, (rows, columns), and with `voi` after the first of its windows;
-    white is the highest value, whatever the file calls so (MONOCHROME1).
+def to_grey(header: Header, stored: NDArray[Any], voi: bool) -> NDArray[np.float32]:
+    """The values of an image, as they are stored, after its modality LUT or rescaling, and with `voi` after the first
+    of its windows; white is the highest value, whatever the file calls so (MONOCHROME1).
 
     Raises:
-        InputRefused: damaged, too large, or `voi` where the file states no window.
+        InputRefused: damaged, no grey values, or `voi` where the file states no window.
     """
-    tags, stored = _stored(header.path)
-    with broken_is_refused(header.path, "its pixels cannot be read"), quiet():
-        pixels = importlib.import_module("pydicom.pixels")
-        table = tags.get("ModalityLUTSequence")
-        values = _looked_up(stored, table[0]) if table else pixels.apply_rescale(stored, tags)
+    refuse_other_values(header, hu=False)
+    tags = header.tags
+    with unread(header.path):
+        table, stored = tags.get("ModalityLUTSequence"), np.array(stored, np.float64)
+        values = _from_table(stored, table[0]) if table else pixels().apply_rescale(stored, tags)
         if voi:
             values = _windowed(values, tags, header.path)
         low, high = _extent(tags, voi)
@@ -101,24 +117,27 @@ def _windowed(values: NDArray[Any], tags: Any, path: Path) -> NDArray[Any]:
     """The values through the first window of the file: its table where it has one."""
     table = tags.get("VOILUTSequence")
     if table:
-        return _looked_up(values, table[0])
+        return _from_table(values, table[0])
     if "WindowCenter" not in tags:
         raise InputRefused(f"{path}: no window (VOI LUT) stands in it, which data.options.voi asks for")
-    return np.asarray(importlib.import_module("pydicom.pixels").apply_windowing(values, tags, index=0))
+    return np.asarray(pixels().apply_windowing(values, tags, index=0))
 
 
-def _looked_up(values: NDArray[Any], table: Any) -> NDArray[np.float64]:
+def _from_table(values: NDArray[Any], table: Any) -> NDArray[np.float64]:
+    return looked_up(values, table.LUTDescriptor, table.LUTData).astype(np.float64)
+
+
+def looked_up(values: NDArray[Any], descriptor: Sequence[Any], data: Any) -> NDArray[Any]:
     """The values through a table (PS3.3 C.11.1.1): what lies before its first entry, or behind its last, gets that."""
-    count, first = int(table.LUTDescriptor[0]) or 2**16, int(table.LUTDescriptor[1])
-    data = table.LUTData
+    count, first = int(descriptor[0]) or 2**16, int(descriptor[1])
     entries = (np.frombuffer(data, np.uint8 if len(data) == count else "<u2") if isinstance(data, bytes)
                else np.atleast_1d(np.asarray(data, np.int64)))
     places = np.clip(np.rint(values).astype(np.int64) - first, 0, min(count, len(entries)) - 1)
-    return np.asarray(entries[places], np.float64)
+    return np.asarray(entries[places])
 
 
 def extent(header: Header, voi: bool) -> tuple[float, float]:
-    """The lowest and the highest value that `in_grey` can give.
+    """The lowest and the highest value that `to_grey` can give.
 
     Raises:
         InputRefused: the tags do not say.
@@ -141,22 +160,40 @@ def _extent(tags: Any, voi: bool) -> tuple[float, float]:
     return ends[0], ends[1]
 
 
-def _stored(path: Path) -> tuple[Any, NDArray[np.float64]]:
-    """The tags and the values as they are stored, (rows, columns)."""
+def opened(path: Path) -> Any:
+    """The data set of a file with its pixels, which are known to unpack to what its tags say; within `unread`.
+
+    Raises:
+        InputRefused: no pixels, no decoder for them, or others than the tags say.
+    """
+    tags = whole(path)
+    if "PixelData" not in tags:
+        raise InputRefused(f"{path}: no pixel data; expected an image")
+    if tags.file_meta.TransferSyntaxUID.is_encapsulated:
+        _refuse_without_decoder(tags, path)
+        count = int(tags.get("NumberOfFrames") or 1)
+        frames = importlib.import_module("pydicom.encaps").generate_frames(tags.PixelData, number_of_frames=count)
+        for frame in islice(frames, count):
+            _refuse_other_size(tags, frame, path)
+    return tags
+
+
+@contextmanager
+def unread(path: Path) -> Iterator[None]:
+    """Turns what pydicom raises on damaged pixels into one refusal that names the file, and keeps it quiet."""
     with broken_is_refused(path, "its pixels cannot be read"), quiet():
-        tags = whole(path)
-        if "PixelData" not in tags:
-            raise InputRefused(f"{path}: no pixel data; expected an image")
-        if tags.file_meta.TransferSyntaxUID.is_encapsulated:
-            _refuse_without_decoder(tags, path)
-            _refuse_other_size(tags, path)
-        return tags, np.array(tags.pixel_array, np.float64)
+        yield
+
+
+def pixels() -> Any:
+    """pydicom's functions for pixels."""
+    return importlib.import_module("pydicom.pixels")
 
 
 def _refuse_without_decoder(tags: Any, path: Path) -> None:
     syntax = tags.file_meta.TransferSyntaxUID
     try:
-        available = importlib.import_module("pydicom.pixels").get_decoder(syntax).is_available
+        available = pixels().get_decoder(syntax).is_available
     except RuntimeError:   # a transfer syntax that pydicom does not know
         available = False
     if not available:
@@ -164,21 +201,24 @@ def _refuse_without_decoder(tags: Any, path: Path) -> None:
                            "'steadyread[compressed]', or decompress the files first")
 
 
-def _refuse_other_size(tags: Any, path: Path) -> None:
-    """Refuses compressed pixels that would unpack to others than the tags say, before they are decoded."""
-    pixels = int(tags.Rows) * int(tags.Columns)
-    frame = next(importlib.import_module("pydicom.encaps").generate_frames(tags.PixelData, number_of_frames=1))
+def _refuse_other_size(tags: Any, frame: bytes, path: Path) -> None:
+    """Refuses a compressed frame that would unpack to others than the tags say, before it is decoded."""
+    count = int(tags.Rows) * int(tags.Columns)
     if tags.file_meta.TransferSyntaxUID == _RLE:
-        count, *starts = struct.unpack_from("<16I", frame)
-        starts = [*starts[:min(count, 15)], len(frame)]
+        segments, *starts = struct.unpack_from("<16I", frame)
+        starts = [*starts[:min(segments, 15)], len(frame)]
         for start, end in pairwise(starts):
-            if _run_length(frame[start:end], pixels) > pixels + 1:
-                raise InputRefused(f"{path}: its run lengths unpack to more than {pixels} pixels: taken for a "
+            if _run_length(frame[start:end], count) > count + 1:
+                raise InputRefused(f"{path}: its run lengths unpack to more than {count} pixels: taken for a "
                                    "decompression bomb and not read")
         return
+    scans = frame.count(b"\xff\xda")
+    if scans > _USUAL_SCANS and scans * count > _MOST_SCANNED:
+        raise InputRefused(f"{path}: {scans} scans of {count} pixels, taken for a decompression bomb and not read")
     columns, rows, samples = _declared(frame)
-    if (columns, rows, samples) != (tags.Columns, tags.Rows, 1):
-        each = "" if samples == 1 else f" of {samples} values"
+    wanted = int(tags.get("SamplesPerPixel") or 1)
+    if (columns, rows, samples) != (tags.Columns, tags.Rows, wanted):
+        each = "" if samples == wanted else f" of {samples} values"
         raise InputRefused(f"{path}: its compressed pixels are {columns} x {rows}{each}; its tags say {tags.Columns} x "
                            f"{tags.Rows}")
 

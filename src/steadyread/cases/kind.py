@@ -28,12 +28,15 @@ class Asked:
     """What can be stated of the images of a folder or a table, whatever kind they are.
 
     Args:
-        channels: `grey`, `colour`, or `auto` (of pictures grey where nine in ten of those looked at are; one grey
-            channel of anything else). A grey image read as colour has three equal channels.
+        channels: `grey`, `colour`, or `auto` (of pictures grey where nine in ten of those looked at are; colour of
+            DICOM images where one is stored so; one grey channel of anything else). A grey image read as colour has
+            three equal channels.
         exclude: patterns of files and folders to leave out, such as `*_overlay*`.
         patient_pattern: a regular expression with one group, looked for in each file's path below the folder: what
             the group matches is the patient.
         unit: of the stored values, such as HU, where the files do not say.
+        frame: which frame of a DICOM file that holds several is its image, from 1. By default all of them are one
+            volume where the file says where each lies.
         voi: DICOM images are shown through the first window that each states: its unit is then the grey level.
         orientation: where the axes of a volume point to, slices first: towards the head, the back and the left of
             the patient (SPL) unless stated, as in RAS; `stored` leaves them as the file has them.
@@ -44,6 +47,7 @@ class Asked:
     patient_pattern: str | None = None
     unit: str | None = None
     voi: bool = False
+    frame: int | None = None
     orientation: str = "SPL"
 
 
