@@ -151,6 +151,8 @@ def test_a_check_without_which_no_number_counts_replaces_the_answer(tmp_path: Pa
     assert (summary["verdict"] == "No valid result: “no gradients here” failed.") is replaced
     assert ("Half of the correct reads" in page.text) is not replaced
     assert [each["check"] for each in summary["invalid"]] == ["no gradients here"] * replaced
+    chips = [attributes["href"] for _, attributes in page.tags if (attributes.get("class") or "").startswith("chip")]
+    assert ("✗ not valid" in page.text) is ("#believe" in chips) is replaced
 
 
 @pytest.mark.parametrize("changed", [{"sd": 0}, {"sd": "12"}, {"changed": [1]}, {"case_id": 3}, {"draws": None}])

@@ -79,7 +79,31 @@ def test_on_paper_folds_are_open_and_figures_are_drawings(chromium: Browser, add
             ![...each.children].some(child => child.tagName !== "SUMMARY" && child.checkVisibility())).length""")
         assert shut == 0
         assert page.locator("header.bar nav").is_hidden()
+        assert page.locator("header.bar .chip").first.is_visible()
         assert len(page.pdf(path=tmp_path / "page.pdf")) > 50_000
+
+
+def test_on_paper_what_leads_to_something_stays_with_it(chromium: Browser, address: str) -> None:
+    """Headings and what stands above a table are not the last on a sheet, and nothing that scrolls leaves a gap."""
+    with chromium.open(address) as page:
+        page.emulate_media(media="print")
+        assert page.evaluate("""[...document.querySelectorAll("h2, h3, h4, summary, .above")].filter(each =>
+            getComputedStyle(each).breakAfter !== "avoid").map(each => each.textContent)""") == []
+        assert page.evaluate("""[...document.querySelectorAll("main figure, main .tiles li, main .card")].filter(each =>
+            getComputedStyle(each).breakInside !== "avoid").map(each => each.textContent)""") == []
+        assert page.evaluate("""[...document.querySelectorAll("main pre, main .scroll")].filter(each =>
+            getComputedStyle(each).overflowY !== "visible").map(each => each.className)""") == []
+
+
+def test_a_button_prints(chromium: Browser, address: str) -> None:
+    with chromium.open(address, scripts=False) as page:
+        assert page.locator("#print").is_hidden()
+    with chromium.open(address) as page:
+        page.evaluate("window.print = () => { window.printed = true; }")
+        page.get_by_role("button", name="Print").click()
+        assert page.evaluate("window.printed")
+        page.set_viewport_size({"width": 420, "height": 900})
+        assert page.locator("#print").bounding_box()["width"] < 50
 
 
 def test_figures_come_as_files(chromium: Browser, address: str) -> None:

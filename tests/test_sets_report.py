@@ -21,6 +21,7 @@ from steadyread.metrics.fragility import Alike, fragility, tally, way_of
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.summary import as_json
 from steadyread.report import write_report
+from steadyread.report.page import Chip
 from steadyread.report.run import text_of, told_of
 from steadyread.report.sets_drawings import Difference, forest, steadiness
 from steadyread.report.sets_stored import read_sets
@@ -225,6 +226,19 @@ def test_what_the_checks_found_stands_by_set_and_errors_above_all(tmp_path: Path
         (folder / place_ / "findings.json").write_text("[]")
     found = summarise_sets(read_sets(folder))
     assert all(each["question"] != doubted["question"] for each in found["answers"])
+
+
+def test_chips_of_several_sets_count_the_gates_of_all(tmp_path: Path) -> None:
+    folder = made.write_sets(tmp_path, {"lung_ct": Made(**SMALL), "brain": Made(**SMALL)})
+    for name, passed in (("lung_ct", [True]), ("brain", [False])):
+        (folder / name / "gates.json").write_text(json.dumps({"gates": [
+            {"gate": "auc=0.8", "passed": each, "message": f"AUC in {name}."} for each in passed]}))
+    assert [(chip.words, chip.tone) for chip in told_of(folder, AS_IT_IS).page().chips] == [
+        ("✓ auc=0.8", "firm"), ("✗ auc=0.8", "flip")]
+    (folder / "brain" / "gates.json").write_text(json.dumps({"gates": [
+        {"gate": "auc=0.8", "passed": each, "message": f"{each}."} for each in (True, False)]}))
+    assert told_of(folder, AS_IT_IS).page().chips == (Chip("✗ 2 of 3 gates met", "AUC in lung_ct. True. False.",
+                                                           "flip"),)
 
 
 def test_images_at_equal_conditions_have_their_size_with_folds_too(tmp_path: Path) -> None:

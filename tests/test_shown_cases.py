@@ -15,7 +15,7 @@ from fabricate_pictures import Call
 from fabricate_sets import Made, write_sets
 from steadyread import open_run, records
 from steadyread.errors import InputRefused
-from steadyread.pictured import FLIPS
+from steadyread.pictured import FLIPS, Walk, read_walk
 from steadyread.report.case_data import opened
 from steadyread.report.case_sheet import case_sheet
 from steadyread.report.cases import ShownCases, Source, shown_cases
@@ -34,6 +34,20 @@ def run(tmp_path: Path) -> Path:
 
 def shown(folder: Path, images: bool = True, show_ids: bool = False, dose: bool = False, **more: int) -> ShownCases:
     return shown_cases([Source(open_cells(folder).own, Shareable.of(folder, show_ids), dose=dose)], images, **more)
+
+
+def test_what_the_network_says_along_the_way_takes_room_too(run: Path) -> None:
+    """Of a thousand classes it is more than the pixels: fewer cases are pictured, and the page keeps to its room."""
+    stored, room = read_walk(run, FLIPS), 300_000
+    assert stored is not None
+    assert shown(run, room=room).as_json()["images"] == 120
+    at = np.linspace(0, 2, 2001)
+    chance = np.random.default_rng(0).random((len(stored.id), len(at), 2))
+    Walk(stored.id, at, chance).write(run, FLIPS)
+    block = shown(run, room=room).as_json()
+    assert 1 < block["images"] < 60
+    letters = [block["pixels"]["image"]["data"], block["pixels"]["change"]["data"], block["walk"]["probability"]]
+    assert 0.5 * room < sum(map(len, letters)) <= room
 
 
 def test_a_page_has_every_case_of_a_small_run_the_most_fragile_first(run: Path) -> None:

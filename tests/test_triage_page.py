@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import fabricate
-from browsing import CHROMIUM
+from browsing import Browser, browser
 from steadyread.metrics.reads import Reads
 from steadyread.metrics.triage import scores, triage
 from steadyread.registry import ATTACKS, METHODS
@@ -91,26 +91,16 @@ def test_a_method_whose_paper_is_unknown_is_cited_by_its_name() -> None:
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if CHROMIUM is None:
-        pytest.skip("no Chromium on this machine")
-    sync = pytest.importorskip("playwright.sync_api")
-    with sync.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
+def chromium() -> Iterator[Browser]:
+    with browser() as running:
+        yield running
 
 
 @pytest.fixture
-def page(browser: Any, run: Path) -> Iterator[Any]:
-    opened = browser.new_page(viewport={"width": 1280, "height": 900}, accept_downloads=True)
-    problems: list[str] = []
-    opened.on("pageerror", lambda problem: problems.append(str(problem)))
-    opened.on("console", lambda message: problems.append(message.text) if message.type == "error" else None)
-    opened.goto((run / "report.html").as_uri())
-    yield opened
-    assert not problems
-    opened.close()
+def page(chromium: Browser, run: Path) -> Iterator[Any]:
+    with chromium.open((run / "report.html").as_uri(), accept_downloads=True) as opened:
+        yield opened
+    chromium.check()
 
 
 @pytest.mark.xdist_group("browser")
@@ -179,10 +169,7 @@ def test_no_table_is_cut_at_any_width(page: Any) -> None:
 
 
 @pytest.mark.xdist_group("browser")
-def test_the_list_stands_without_scripts_too(browser: Any, run: Path) -> None:
-    context = browser.new_context(java_script_enabled=False)
-    page = context.new_page()
-    page.goto((run / "report.html").as_uri())
-    assert page.locator(".threshold table tbody tr").count() > 0
-    assert page.locator(".threshold svg").count() == 1
-    context.close()
+def test_the_list_stands_without_scripts_too(chromium: Browser, run: Path) -> None:
+    with chromium.open((run / "report.html").as_uri(), scripts=False) as page:
+        assert page.locator(".threshold table tbody tr").count() > 0
+        assert page.locator(".threshold svg").count() == 1

@@ -142,8 +142,7 @@ class CaseData:
                            **({} if self.pixels.scale is None else {
                                "scale": [_numbers(row) for row in self.pixels.scale]})}}}
         if self.walk is not None:
-            levels = np.rint(np.clip(np.nan_to_num(self.walk.probability), 0, 1) * _MOST).astype("<u2")
-            block["walk"] = {"at": list(self.walk.at), "probability": packed(levels)}
+            block["walk"] = {"at": list(self.walk.at), "probability": packed(levels(self.walk.probability))}
         return block
 
     def _rows(self) -> dict[str, list[Any]]:
@@ -179,6 +178,11 @@ def windows_of(bounds: Bounds, image: Whole | None = None) -> tuple[Window, ...]
     low, high = (float(end) for end in np.percentile(image.values, _ENDS) * image.scale + image.offset)
     narrow = 0 < high - low < _LEAST_WINDOW * bounds.range
     return (full, Window(f"{_ENDS[0]} to {_ENDS[1]} %", low, high)) if narrow else (full,)
+
+
+def levels(probability: Floats) -> NDArray[np.uint16]:
+    """Probabilities as the block has them."""
+    return np.rint(np.clip(np.nan_to_num(probability), 0, 1) * _MOST).astype(np.uint16)
 
 
 def packed(values: NDArray[Any]) -> str:

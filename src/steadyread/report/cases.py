@@ -109,10 +109,11 @@ def _pictures(opened: Opened, rows: CaseRows, dose: bool, room: int) -> tuple[Pi
         if found is None:
             return None
         pictures = replace(found[0], image=for_a_page(found[0].image, bounds_of(opened.plan)))
-        letters = _LETTERS * len(pictures) * room_of(shape)      # at most
+        walk = case_data.levels(np.zeros(0) if found[1] is None else found[1].of(pictures.id).probability)
+        letters = _LETTERS * (len(pictures) * room_of(shape) + walk.nbytes)      # at most
         if letters > room:
             letters = _LETTERS * sum(len(zlib.compress(values.tobytes())) for values in (
-                coded(pictures.image.values), pictures.change))
+                coded(pictures.image.values), pictures.change, walk))
         if letters <= room or len(pictures) <= 1:
             return pictures, found[1]
         most = Shown().within(max(1, min(int(0.97 * len(pictures) * room / letters), len(pictures) - 1)))
