@@ -67,6 +67,18 @@ def test_every_test_that_the_table_of_the_papers_names_is_there():
     assert len(named) > 40
 
 
+@pytest.mark.parametrize("name", ["oncology.md", "results.md"])
+def test_every_table_of_figures_states_the_date_of_the_code_that_made_it(name):
+    text = (ROOT / "docs" / name).read_text("utf-8")
+    text = text[text.index("## What came out" if name == "oncology.md" else "# "):]
+    parts = [part for part in re.split(r"^#+ ", text, flags=re.MULTILINE)
+             if re.search(r"^\|[ :-]*--", part, re.MULTILINE)]
+    assert len(parts) >= 2
+    for part in parts:
+        head, *_ = part.split("\n|", 1)
+        assert re.search(r"\b\d{1,2} [A-Z][a-z]+ 2026\b", head), part[:60]
+
+
 def test_the_pictures_of_the_readme_are_of_the_page_as_it_is_drawn_now():
     for theme in THEMES:
         told = Image.open(IMAGES / f"answer-{theme}.png").text["drawn-by"]

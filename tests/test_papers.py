@@ -18,7 +18,7 @@ from steadyread.errors import UsageError
 from steadyread.report.papers import paper
 from steadyread.report.run import told_of
 from steadyread.report.shareable import AS_IT_IS
-from steadyread.study.reading import keyed, read_study
+from steadyread.study.reading import keyed, read_studies, read_study
 
 
 def told(folder: Path) -> str:
@@ -75,6 +75,21 @@ def test_a_noise_study_has_the_papers_tables_where_it_says_so(tmp_path: Path) ->
     for path in (folder / "hardened/adaptive").glob("fold-*/training.json"):
         path.write_text(json.dumps(json.loads(path.read_text()) | {"method": "fresh"}))
     assert "21.1 ± 2.6" not in noise_page(folder)[0]     # rounds of another method
+
+
+@pytest.mark.parametrize("scale", ["laptop", "paper"])
+def test_the_study_of_paper_a_has_a_control_an_auto_size_and_the_papers_own_sensitivity(scale: str) -> None:
+    study = read_studies(Path(__file__).parents[1] / "studies" / "oncology.toml", {"scale": scale})
+    for name, own in study.sets.items():
+        assert own.hardening is not None
+        others = own.hardening.compared
+        assert (others["control"].method, others["auto"].epsilon) == ("clean", "auto"), name
+        assert ("grid_flip" in own.attacks.use) == (name in ("lung_ct", "mammography", "brain_mri"))
+        assert own.model.normalise == ("unit" if scale == "paper" else "none"), "at the paper's scale pixels in [0, 1]"
+    for own in study.equal.values():
+        assert (own.attacks.use, own.hardening) == ((), None)
+        assert own.model.normalise == ("symmetric" if scale == "paper" else "none")
+    assert study.sets["lung_ct"].preparation.crop == (71 if scale == "paper" else 64)
 
 
 def test_every_value_has_its_keys() -> None:

@@ -10,6 +10,7 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 from torch import nn
 
 from fabricate_training import BOUNDS, QUICK, accuracy, classifier, spots
@@ -19,7 +20,7 @@ from steadyread.errors import InputRefused, UsageError
 from steadyread.models.loading import load_classifier_module
 from steadyread.models.nodule import Ratings, nodule_cnn
 from steadyread.training import images as part_images
-from steadyread.training.augment import augmented
+from steadyread.training.augment import augmented, moved
 from steadyread.training.fit import Fitted, TrainingSettings, fit
 
 
@@ -281,6 +282,20 @@ def test_a_rotation_keeps_a_disc_a_disc(height: int, width: int) -> None:
     disc = torch.sigmoid(8 - (x**2 + y**2).float().sqrt()).expand(10, 1, height, width)
     turned = augmented(disc, generator(), flips=True, rotation_degrees=180, shift_pixels=0)
     assert float((turned - disc).abs().max()) < 0.08
+
+
+def test_a_rotation_fills_with_the_nearest_edge_pixel_as_the_code_of_paper_a() -> None:
+    """Keras' fill_mode "nearest", which is linear between pixels and repeats the edge, is scipy's mode "nearest"."""
+    image = torch.rand(1, 1, 21, 17, generator=generator())
+    turned = moved(image, lambda rows: torch.full((rows, 1), 0.9), flips=False, rotation_degrees=20,
+                   shift_pixels=0)[0, 0]
+    angle = 0.8 * np.radians(20)
+    matrix = np.array([[np.cos(angle), np.sin(angle)], [-np.sin(angle), np.cos(angle)]])
+    centre = np.array([10.0, 8.0])
+    wanted = ndimage.affine_transform(image[0, 0].numpy(), matrix, centre - matrix @ centre, order=1, mode="nearest")
+    assert np.abs(turned.numpy() - wanted).max() < 1e-4
+    other = ndimage.affine_transform(image[0, 0].numpy(), matrix, centre - matrix @ centre, order=1, mode="constant")
+    assert np.abs(turned.numpy() - other).max() > 0.1
 
 
 def test_a_shift_moves_by_at_most_what_was_asked() -> None:
