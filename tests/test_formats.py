@@ -15,6 +15,7 @@ from torch import nn
 
 from fabricate_pictures import pictures
 from steadyread import Bounds, Classifier, smallest_flip
+from steadyread.console import network_lines
 from steadyread.errors import InputRefused, UsageError
 from steadyread.jobs.cards import with_findings
 from steadyread.jobs.material import listed
@@ -475,8 +476,37 @@ def test_a_bundle_says_its_window_and_its_grid(tmp_path: Path) -> None:
         "model": {"normalise": [-300.0, 700.0], "window": [-1000.0, 400.0]}, "preparation": {"spacing_mm": 1.5}}
     spoilt = bundle_of(tmp_path / "other", network_def={"_target_": "DenseNet121"}, preprocessing=[
         {"_target_": "ScaleIntensityRange", "a_min": "$-1000", "a_max": 400, "b_min": 0, "b_max": 1},
-        {"_target_": "Spacing", "pixdim": [1, 1, 2]}])
+        {"_target_": "Spacing", "pixdim": [1, 1, 2]}, {"_target_": "Orientation", "axcodes": "$'RAS'"},
+        {"_target_": "ResizeWithPadOrCrop", "spatial_size": "@size"}, {"_target_": "Resize", "spatial_size": 24}])
     assert FORMATS["monai"].facts_of(spoilt).settings == {}
+
+
+@pytest.mark.parametrize(("step", "prepared"), [
+    ({"_target_": "ResizeWithPadOrCropd", "spatial_size": [24, 24, 8]}, {"crop": [24, 24, 8]}),
+    ({"_target_": "CenterSpatialCropd", "roi_size": [24, 24, 8]}, {"crop": [24, 24, 8]}),
+    ({"_target_": "Resized", "spatial_size": [24, 24, 8]},
+     {"size": [24, 24, 8], "fit": "squash", "interpolation": "area"}),
+    ({"_target_": "Resized", "spatial_size": [24, 24, 8], "mode": "trilinear"},
+     {"size": [24, 24, 8], "fit": "squash", "interpolation": "plain"}),
+    ({"_target_": "Resized", "spatial_size": [24, 24, 8], "size_mode": "longest"}, {})])
+def test_a_bundle_says_how_its_images_come_to_their_size(step: dict[str, object], prepared: dict[str, object],
+                                                         tmp_path: Path) -> None:
+    folder = bundle_of(tmp_path / "net", network_def={"_target_": "DenseNet121"}, preprocessing=[step])
+    assert FORMATS["monai"].facts_of(folder).settings.get("preparation", {}) == prepared
+
+
+def test_volumes_are_turned_as_the_bundle_says_unless_it_is_stated(tmp_path: Path) -> None:
+    nibabel = pytest.importorskip("nibabel", reason="reads NIfTI")
+    folder = bundle_of(tmp_path / "net", network_def={"_target_": "DenseNet121"}, preprocessing=[
+        {"_target_": "Orientationd", "keys": "image", "axcodes": "RAS"}])
+    values = np.arange(24, dtype=np.float32).reshape(2, 3, 4)
+    for name in ("a", "b"):
+        (tmp_path / "images" / name).mkdir(parents=True)
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), tmp_path / "images" / name / "1.nii")
+    for stated, axes in (({}, (2, 3, 4)), ({"data__options": {"orientation": "SPL"}}, (4, 3, 2))):
+        study = read_study(None, keyed(data__path=str(tmp_path / "images"), model__name=str(folder),
+                                       model__bounds=[0, 24], model__output="logits", **stated))
+        assert listed(study).raw[0].image.shape == (1, *axes)
 
 
 @pytest.mark.parametrize("stated", [{"_target_": "DenseNet121", "in_channels": "$__import__('os').getpid()"},
@@ -599,3 +629,15 @@ def test_keras_layers_that_multiply_to_more_than_is_stored_are_refused(name: str
     with pytest.raises(InputRefused, match=r"asks for a network of [\d,]+ values"):
         load_classifier(tmp_path / name, bounds=(0, 1), output="logits")
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 600_000     # kB
+
+
+@pytest.mark.parametrize(("channels", "size", "line"), [
+    (3, [64, 48], "Takes images of 3 channels, 64 x 48."),
+    (None, [8], "Takes images of 8; its files do not state their channels."),
+    (1, None, "Takes images of 1 channel; its files do not state their size."),
+    (None, None, "Takes images; its files do not state their channels and size.")])
+def test_inspect_does_not_say_that_any_image_will_do_where_nothing_states_it(
+        channels: int | None, size: list[int] | None, line: str, net: Net, tmp_path: Path) -> None:
+    torch.jit.script(net).save(str(tmp_path / "net.pt"))
+    found = inspected(str(tmp_path / "net.pt")) | {"channels": channels, "size": size}
+    assert line in list(network_lines(found))

@@ -64,10 +64,26 @@ def test_what_is_no_network_is_refused_in_one_line(text: str, message: str, net:
 
 
 def test_a_file_that_is_not_there_is_named_with_the_nearest(net: Path, steadyread: Call) -> None:
-    found = steadyread("assess", "--data", net.parent, "--model", net.with_name("nett.toml"))
-    assert (found.code, "did you mean 'net.toml'" in found.err) == (2, True)
-    with pytest.raises(InputRefused, match=r"network's file .* No such file"):
+    (net.parent / "images").mkdir()
+    for command in (("assess",), ("assess", "--quick"), ("check",)):      # in the same words
+        found = steadyread(*command, "--data", net.parent / "images", "--model", net.with_name("nett.toml"))
+        assert (found.code, found.err.splitlines()[-1]) == (2, (
+            f"steadyread: --model: no file {net.with_name('nett.toml')}; did you mean 'net.toml'?")), command
+    with pytest.raises(UsageError, match=r"model.name: no file .*other.toml"):
         read(net.with_name("other.toml"))
+    with pytest.raises(UsageError, match=r"no file .*nett.toml; did you mean 'net.toml'"):
+        inspected(str(net.with_name("nett.toml")))
+
+
+@pytest.mark.parametrize(("flags", "named"), [((), True), (("--normalise", "unit"), False)])
+def test_what_is_stated_already_is_not_asked_for(flags: tuple[str, ...], named: bool, net: Path, steadyread: Call,
+                                                 tmp_path: Path) -> None:
+    data = pictures(tmp_path / "images")
+    found = steadyread("check", "--data", data, "--model", f"{net.parent}/networks.py:linear", "--weights",
+                       net.parent / "linear.pt", "--bounds", "0,255", *flags)
+    assert found.code == 2
+    assert "give --output HEAD" in found.err
+    assert ("and --normalise" in found.err) is named
 
 
 @pytest.mark.parametrize("values", [

@@ -17,6 +17,7 @@ from steadyread.checks import RULES, Stated, preflight
 from steadyread.checks.classes import _second_half
 from steadyread.checks.sample import Clock
 from steadyread.errors import UsageError
+from steadyread.jobs.quick import outlook
 
 BYTES = (0, 255)
 N = 60
@@ -376,8 +377,9 @@ def test_a_first_look_takes_few_images_names_its_classes_and_says_what_a_whole_r
     told = steadyread("assess", *given, "--normalise", "unit", "--quick", "--classes", "well,ill", "--limit", 12)
     assert told.code == 0, told.err
     assert "Classes: 0 is well, 1 is ill." in told.out
-    assert "12 of 12 images" in told.out
+    assert "A first look at all 12 images" in told.out
     assert "A whole run takes up to about" in told.out
+    assert "narrower" not in told.out         # of as many images
     run = tmp_path / "runs/assess-images-net-quick"
     findings = json.loads((run / "findings.json").read_text())
     assert next(each["value"] for each in findings if each["check"] == "drawn images") == 30     # of all of them
@@ -385,6 +387,13 @@ def test_a_first_look_takes_few_images_names_its_classes_and_says_what_a_whole_r
     assert {"SR401", "SR901"} <= codes
     assert "SR908" not in codes        # takes too long for a first look
     assert json.loads((run / "plan.json").read_text())["attacks"]["test"] == ["smallest_flip"]
+
+
+def test_the_time_of_a_whole_run_has_its_start_and_its_report_in_it() -> None:
+    few, every = (outlook(count, 400, 0.001) for count in (100, 400))
+    assert few == ("A first look at 100 of 400 images by their smallest flips. A whole run takes up to about 21 s, and "
+                   "its intervals are 2.0 times narrower")
+    assert every.endswith("takes up to about 21 s, and adds attacks at several sizes and further checks")
 
 
 def test_a_first_look_from_python_attacks_a_few_tested_images_and_goes_on(tmp_path, caplog):

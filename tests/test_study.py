@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from steadyread.cases import READERS
 from steadyread.errors import InputRefused, UsageError
+from steadyread.models.loading import save_weights
 from steadyread.names import folder_name
 from steadyread.registry import ATTACKS
 from steadyread.study import (
@@ -20,6 +23,7 @@ from steadyread.study import (
     read_study,
     with_epsilons,
 )
+from steadyread.study.reading import reread
 from steadyread.training.fit import TrainingSettings
 from steadyread.units import Bounds, size_in_native
 
@@ -231,3 +235,27 @@ def test_a_study_that_begins_with_a_mark_of_its_encoding_is_read(tmp_path: Path)
 
 def test_a_tracker_named_twice_tracks_once() -> None:
     assert read_study(None, {"track": ["mlflow", "wandb", "mlflow"]}).track == ("mlflow", "wandb")
+
+
+@pytest.mark.parametrize("noise", [{}, {"noise": {"spectrum": "soft"}}])
+def test_a_head_that_was_stated_is_still_stated_when_a_study_is_read_again(noise: dict[str, Any], tmp_path: Path
+                                                                          ) -> None:
+    torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "w.pt")
+    save_file(torch.nn.Linear(2, 2).state_dict(), tmp_path / "w.safetensors")      # without a card of ours
+    for weights in ("w.pt", "w.safetensors"):
+        model = {"name": "net:make", "weights": str(tmp_path / weights), "output": "logits"}
+        study = read_study(None, {"data": {"path": "x"}, "model": model} | noise)
+        assert "output" in reread(study.model_dump(mode="json"), "study.json").model.model_fields_set
+
+
+def test_a_head_that_the_weights_own_card_says_is_read_from_there_again(tmp_path: Path) -> None:
+    save_weights(torch.nn.Linear(2, 2), tmp_path / "w.safetensors", {"model": "nodule_cnn", "output": "logit"})
+    study = read_study(None, {"model": {"name": str(tmp_path / "w.safetensors")}, "noise": {"spectrum": "soft"}})
+    assert study.model.says_its_head
+    assert "output" not in reread(study.model_dump(mode="json"), "study.json").model.model_fields_set
+
+
+def test_a_head_that_was_stated_above_the_card_stands_when_a_study_of_pixels_is_read_again(tmp_path: Path) -> None:
+    save_weights(torch.nn.Linear(2, 2), tmp_path / "w.safetensors", {"model": "nodule_cnn", "output": "logit"})
+    study = read_study(None, {"model": {"name": str(tmp_path / "w.safetensors"), "output": "logits"}})
+    assert "output" in reread(study.model_dump(mode="json"), "study.json").model.model_fields_set

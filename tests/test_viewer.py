@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -194,6 +195,28 @@ def test_marks_are_kept_found_taken_back_and_exported(asker: Asker, run: Path, t
     assert (tmp_path / "marks.csv").read_text().startswith("run,network,case_id,")
     for wrong in ({"word": "maybe"}, {"note": "x" * 2001}, {"reader": "x" * 61}, {"word": 7}):
         assert asker("mark", 400, **{"network": 0, "place": 1} | wrong)["problem"]
+
+
+@pytest.mark.parametrize(("wrong", "told"), [
+    ({"note": "a\0b"}, "a note .* U\\+0000: take it out"), ({"note": "\x1b[31m"}, "U\\+001B"),
+    ({"note": "\x85"}, "U\\+0085"),
+    ({"word": "refer", "reader": "a\nb"}, "a reader's name .* U\\+000A")])
+def test_what_is_no_text_is_kept_in_no_mark(wrong: dict[str, str], told: str, asker: Asker) -> None:
+    asker.cases()
+    assert re.search(told, asker("mark", 400, network=0, place=1, **wrong)["problem"])
+    asker("mark", network=0, place=1, note="one line\r\nand\tanother")
+    assert asker("mark", network=0, place=1)["word"] == ""
+
+
+def test_a_note_that_was_kept_with_a_control_character_is_still_read(tmp_path: Path) -> None:
+    marks = Marks(tmp_path)
+    kept = marks.put(Mark("case", "net", "reader", "", "a"))
+    with sqlite3.connect(marks.path) as file:
+        file.execute("UPDATE marks SET note = ?", ("a\0b",))
+    assert marks.last() == [replace(kept, note="a\0b")]
+    with pytest.raises(UsageError, match=r"U\+D800"):
+        marks.put(Mark("case", "net", "reader", "", "\ud800"))
+    marks.close()
 
 
 def test_exported_marks_have_the_names_of_their_own_data_set(tmp_path: Path) -> None:

@@ -33,10 +33,12 @@ def say(found: Mapping[str, Any], as_one_object: bool, pieces: Lines) -> None:
 
 def network_lines(found: Mapping[str, Any]) -> Iterator[Piece]:
     """A network's file: what it is, what it takes and returns, and how to go on."""
-    size = "any size" if found["size"] is None else " x ".join(map(str, found["size"]))
-    channels = "any number of channels" if found["channels"] is None else counted(found["channels"], "channel")
+    said = [told for told in (found["channels"] and counted(found["channels"], "channel"),
+                              found["size"] and " x ".join(map(str, found["size"]))) if told]
+    unsaid = " and ".join(key for key in ("channels", "size") if not found[key])
     yield f"{found['model']}: {found['format']}, sha256 {found['sha256'][:16]}"
-    yield f"Takes images of {channels}, {size}."
+    yield (f"Takes images{' of ' * bool(said)}{', '.join(said)}"
+           f"{f'; its files do not state their {unsaid}' if unsaid else ''}.")
     values = "" if found["values"] is None else f"{counted(found['values'], 'value')} per image"
     head = found["output"] or (f"{found['ends']}, by its last step" if found["ends"] else "")
     yield (f"Returns {head}{f' ({values})' if values else ''}." if head else

@@ -94,9 +94,10 @@ def refuse_unstated(study: Study, facts: Facts, images: Bounds) -> None:
         (f"model.bounds LO,HI ({images.low:g},{images.high:g} is the range of these images)", "bounds" in stated),
         (f"model.output HEAD ({', '.join(OUTPUTS)})", "output" in stated)) if not there]
     if missing:
+        scale = ("" if "normalise" in stated else ", and model.normalise (unit, symmetric, imagenet, MEAN,SD) where "
+                 "the network wants other values than the images hold")
         raise UsageError(f"the weights {study.model.weights} do not say what they were made for: give "
-                         f"{', '.join(missing)}, and model.normalise (unit, symmetric, imagenet, MEAN,SD) where the "
-                         "network wants other values than the images hold")
+                         f"{', '.join(missing)}{scale}")
 
 
 def settings_of(card: Mapping[str, Any], study: Study, raw: Cases) -> dict[str, Any]:

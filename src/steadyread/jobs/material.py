@@ -127,7 +127,8 @@ def listed(study: Study) -> Listed:
             themselves.
     """
     facts = study.model.facts()
-    layout, raw = _opened(study, {"channels": _COLOURS[facts.channels]} if facts.channels in _COLOURS else {})
+    colours = {"channels": _COLOURS[facts.channels]} if facts.channels in _COLOURS else {}
+    layout, raw = _opened(study, colours | facts.settings.get("data", {}).get("options", {}))
     card = read_card(study.model.weights) if study.model.weights is not None and not study.model.whole else None
     if study.model.weights is not None and card is None:
         refuse_unstated(study, facts, raw.bounds)

@@ -30,6 +30,7 @@ _FLIP = 50           # gradients that the smallest flip of an image takes, of tw
 _FLIP_OF_MANY, _TARGETS = 110, 100   # of more, and one for each class up to so many
 _A_SECOND, _CALL = 1e11, 0.0015      # operations a second of a CPU's core, as measured; seconds beside
 _CHECKS = 1.5        # the checks' share of a run, and what stands beside its records
+_BESIDE = 20.0       # seconds of starting, of reading images and of writing the report
 _LONG = 60.0         # seconds from which on it is said how long it takes
 _TRIED = 4           # images by which a gradient is timed
 
@@ -94,8 +95,8 @@ def tell_time(classifier: Classifier, cases: Cases, attacks: Mapping[str, Sequen
     pace, classes = pace_of(classifier, cases), len(cases.classes)
     seconds = _CHECKS * sum(pace.through(several, classes) * len(cases.part(part)) for part, several in attacks.items())
     if seconds > _LONG:
-        note(f"assessing {len(cases)} images takes up to about {duration(seconds)}; finished ones are kept, and the "
-             "same command goes on")
+        note(f"assessing {len(cases)} images takes up to about {duration(seconds + _BESIDE)}; finished ones are kept, "
+             "and the same command goes on")
 
 
 def few_of(classifier: Classifier, cases: Cases, images: int, parts: int = 1) -> int:
@@ -111,8 +112,11 @@ def few_of(classifier: Classifier, cases: Cases, images: int, parts: int = 1) ->
 
 def outlook(few: int, images: int, seconds: float) -> str:
     """The sentence on a first look at a few of the images, of which a whole run takes so many seconds for each."""
-    return (f"A first look at {few} of {images} images by their smallest flips. A whole run takes up to about "
-            f"{duration(_CHECKS * images * seconds)}, and its intervals are {(images / few) ** 0.5:.1f} times narrower")
+    looked_at = f"{few} of {images} images" if few < images else f"all {images} images"
+    gained = (f"its intervals are {(images / few) ** 0.5:.1f} times narrower" if few < images else
+              "adds attacks at several sizes and further checks")
+    return (f"A first look at {looked_at} by their smallest flips. A whole run takes up to about "
+            f"{duration(_CHECKS * images * seconds + _BESIDE)}, and {gained}")
 
 
 def first_look(study: Study, progress: Progress = quiet) -> tuple[Study, str]:

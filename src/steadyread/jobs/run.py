@@ -37,7 +37,7 @@ from steadyread.registry import METHODS
 from steadyread.report import write_report
 from steadyread.store import refuse_several_sets
 from steadyread.study import Study, laid_over
-from steadyread.study.reading import checked, reread
+from steadyread.study.reading import reread
 from steadyread.study.sections import refuse_ignored
 from steadyread.workers import side_by_side, workers_for
 
@@ -150,10 +150,9 @@ def _with_hardening(folder: Path, above: Sequence[Mapping[str, Any]]) -> Study:
     refuse_unnamed(stated, folder, *(next((settings[section].get(key) for settings in reversed(above)
                                            if section in settings), None)
                                      for section, key in (("model", "name"), ("preparation", "transform"))))
-    under_noise = stated.get("noise") is not None
     for settings in above:
         stated = laid_over(stated, _against_what_it_is_about(stated, settings))
-    return (reread if under_noise else checked)(stated, str(folder / SETTINGS))
+    return reread(stated, str(folder / SETTINGS))
 
 
 def _against_what_it_is_about(stated: Mapping[str, Any], settings: Mapping[str, Any]) -> Mapping[str, Any]:

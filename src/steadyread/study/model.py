@@ -79,6 +79,17 @@ class Model(Section):
         return replace(facts, classes=self.classes or facts.classes, channels=self.channels or facts.channels)
 
     @property
+    def says_its_head(self) -> bool:
+        """Whether the weights' own card, or the network's files, state what it returns.
+
+        Raises:
+            InputRefused: they cannot be read, or would run code.
+        """
+        if self.weights is not None and not self.whole and read_card(self.weights) is not None:
+            return True
+        return "output" in self.facts().settings.get("model", {})
+
+    @property
     def title(self) -> str:
         """What the network is called: its name, or that of the file that holds it."""
         return Path(str(self.weights)).stem if self.whole else self.name

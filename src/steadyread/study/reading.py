@@ -10,7 +10,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from steadyread.errors import InputRefused, UsageError
-from steadyread.files import regular_file
+from steadyread.files import refuse_absent_network, regular_file
 from steadyread.limits import MOST_DEPTH, beyond_limits
 from steadyread.models.format import placed
 from steadyread.names import folder_name
@@ -175,9 +175,20 @@ def _within_limits(stated: Settings, where: str) -> Settings:
 
 
 def reread(held: Mapping[str, Any], where: str) -> Study:
-    """A study from what was stored of it whole: values that are the defaults of their sections count as not stated,
-    so that what the data decide is filled in again as it was the first time."""
-    return checked(checked(held, where).model_dump(mode="json", exclude_defaults=True), where)
+    """A study from what was stored of it whole.
+
+    Of pixels it was stored with everything filled in, and stands as it is. Under noise it was stored as it was asked
+    for: values that are the defaults of their sections count as not stated, so that what the data and the network's
+    files decide is filled in again as it was the first time. But a head that no file says was stated, be it the
+    default.
+    """
+    study = checked(held, where)
+    if study.noise is None:
+        return study
+    stated = study.model_dump(mode="json", exclude_defaults=True)
+    if study.model.weights is not None and not study.model.says_its_head:
+        stated = laid_over(stated, {"model": {"output": study.model.output}})
+    return checked(stated, where)
 
 
 def checked(stated: Mapping[str, Any], where: str) -> Study:
@@ -200,12 +211,14 @@ def _with_network(stated: Settings) -> Settings:
     """The study with what a network's own file states (model.name = "NET.toml") under it.
 
     Raises:
-        InputRefused: no such file, not TOML, or it states what is no network's.
+        UsageError: no such file.
+        InputRefused: not TOML, or it states what is no network's.
     """
     model = stated.get("model")
     name = model.get("name") if isinstance(model, Mapping) else None
     if not isinstance(name, str) or not name.endswith(".toml"):
         return stated
+    refuse_absent_network(name)
     path = Path(name).expanduser()
     try:
         network = _of_a_network(path)

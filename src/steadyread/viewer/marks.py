@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from unicodedata import category
 
 from steadyread.errors import InputRefused, UsageError, unwritable
 from steadyread.files import READERS_MARKS, regular_file
@@ -21,6 +22,7 @@ from steadyread.names import shown
 
 WORDS = ("agree", "disagree", "refer")
 LONGEST_NOTE, LONGEST_READER = 2000, 60     # letters
+_TYPED = "\n\r\t"         # of the control characters, those that a note may hold
 _TABLE = ("CREATE TABLE marks (number INTEGER PRIMARY KEY, at TEXT NOT NULL, reader TEXT NOT NULL, "
           "network TEXT NOT NULL, case_id TEXT NOT NULL, word TEXT NOT NULL, note TEXT NOT NULL)")
 _PATIENCE = 5.0         # seconds that another writer is waited for
@@ -73,8 +75,11 @@ class Marks:
         """Keeps a mark; it is on disk when this returns, with its time.
 
         Raises:
+            UsageError: its note or the reader's name holds what is no text.
             InputRefused, Partial: the folder cannot be written, or is full.
         """
+        _refuse_untyped("a note", mark.note, _TYPED)
+        _refuse_untyped("a reader's name", mark.reader)
         timed = Mark(mark.case_id, mark.network, mark.reader.strip(), mark.word, mark.note,
                      datetime.now(UTC).isoformat(timespec="milliseconds"))
         with self._file() as file:
@@ -118,6 +123,18 @@ class Marks:
                 raise unwritable(self.path, _as_system(problem)) from problem
             except sqlite3.DatabaseError as problem:
                 raise _no_marks(self.path, str(problem)) from problem
+
+
+def _refuse_untyped(what: str, text: str, typed: str = "") -> None:
+    """Control characters but for those that are `typed`, and halves of a pair, which are no text.
+
+    Raises:
+        UsageError: there is one.
+    """
+    strange = next((letter for letter in text if category(letter) in ("Cc", "Cs") and letter not in typed), None)
+    if strange is not None:
+        raise UsageError(f"{what} is text that can be typed{', with tabs and line ends' if typed else ''}; got the "
+                         f"control character U+{ord(strange):04X}: take it out")
 
 
 def _opened(path: Path) -> sqlite3.Connection:

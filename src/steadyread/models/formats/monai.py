@@ -23,6 +23,8 @@ from steadyread.models.size import refuse_unstored
 _CONFIGS = ("inference.json", "train.json", "evaluate.json")
 _WEIGHTS = ("model.pt", "model.safetensors")
 _HOME = "monai.networks.nets."
+_MODES = {"area": {"interpolation": "area"}, "nearest": {"interpolation": "nearest"},     # of Resize
+          "bilinear": {"interpolation": "plain"}, "trilinear": {"interpolation": "plain"}}
 
 
 def _recognised(path: Path) -> bool:
@@ -31,7 +33,7 @@ def _recognised(path: Path) -> bool:
 
 def _facts(path: Path) -> Facts:
     """The channels and sizes of the input, and the names of the classes, as metadata.json has them; how values are
-    scaled, and the grid, as its transforms have them.
+    scaled, the axes and the grid, as its transforms have them.
 
     Raises:
         InputRefused: there is no network_def, or it is more than data.
@@ -50,8 +52,8 @@ def _facts(path: Path) -> Facts:
 
 
 def _prepared(path: Path) -> dict[str, Any]:
-    """The window, the scale and the spacing of the transforms that the network's images go through, as settings: those
-    of plain numbers, of the first file that has any."""
+    """The axes, the spacing, the cut or size, the window and the scale of the transforms that the network's images go
+    through, as settings: those of plain values, of the first file that has any."""
     for name in _CONFIGS:
         steps = {target.removesuffix("d"): step for target, step in _steps(table_of(path / "configs" / name))}
         model: dict[str, Any] = {}
@@ -64,9 +66,28 @@ def _prepared(path: Path) -> dict[str, Any]:
         spacing = steps.get("Spacing", {}).get("pixdim")
         if isinstance(spacing, list) and len(set(map(str, spacing))) == 1 and _numbers({"mm": spacing[0]}, "mm"):
             preparation["spacing_mm"] = float(spacing[0])
-        if model or preparation:
-            return {key: stated for key, stated in (("model", model), ("preparation", preparation)) if stated}
+        preparation |= _extents(steps)
+        axes = steps.get("Orientation", {}).get("axcodes")
+        data = {"options": {"orientation": axes}} if isinstance(axes, str) and len(axes) == 3 else {}
+        told = {"model": model, "preparation": preparation, "data": data}
+        if any(told.values()):
+            return {key: stated for key, stated in told.items() if stated}
     return {}
+
+
+def _extents(steps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """How images come to the size that the network takes: cut and filled about their centre, or each axis resized."""
+    for step, key in (("ResizeWithPadOrCrop", "spatial_size"), ("CenterSpatialCrop", "roi_size")):
+        if extents := whole(_listed(steps.get(step, {}).get(key))):
+            return {"crop": list(extents)}
+    resize = steps.get("Resize", {})
+    if (extents := whole(_listed(resize.get("spatial_size")))) and resize.get("size_mode", "all") == "all":
+        return {"size": list(extents), "fit": "squash"} | _MODES.get(str(resize.get("mode", "area")), {})
+    return {}
+
+
+def _listed(stated: Any) -> list[Any] | None:
+    return stated if isinstance(stated, list) else None
 
 
 def _steps(config: Any, depth: int = 8) -> Iterator[tuple[str, Mapping[str, Any]]]:
