@@ -29,7 +29,7 @@ _TEXTS = ("", ".txt", ".json", ".jsonl", ".dat", ".lst", ".xml", ".yaml", ".yml"
 _PACKED, _GZIP = (".gz", ".zip", ".bz2", ".xz", ".zst"), b"\x1f\x8b"
 _BOOKS = (".xlsx", ".xls", ".ods", ".parquet", ".mat", ".pkl")
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
-_ARRAYS = (".npy", ".mat", ".h5", ".hdf5", ".pt", ".pkl", ".parquet")
+_ARRAYS = (".npy", ".mat", ".h5", ".hdf5", ".pt", ".pkl")
 _LABELS = re.compile(r"label|class|diagnos|target|categor|pathology|finding|outcome|ground.?truth", re.IGNORECASE)
 _DICOM = ("DICOM images stand in a sub-folder for each class, or in a CSV (file,label); a CT series needs a CSV of "
           "points (x, y, z, label), or RTSTRUCT, SEG or SR files among it")
@@ -42,6 +42,8 @@ _ADVICE = (
     ((".dcm", ".dicom", ".ima"), _DICOM),
     ((".gif", ".webp", ".jp2", ".j2k", ".heic", ".avif", ".jxl", ".svs", ".ndpi", ".czi", ".tga"),
      "Convert the images to PNG, a sub-folder for each class"),
+    ((".parquet",), "Parquet files of Hugging Face's hub have pictures in a column (a struct with bytes): give such a "
+     "file, or the folder that holds it or its data/"),
     (_ARCHIVES, "Unpack the archive first"),
     (_ARRAYS, "Store the arrays as npz: train_images, train_labels, test_images, test_labels"))
 NEEDED = "a CSV with the columns file and label, beside its files"
