@@ -7,6 +7,7 @@ import time
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -59,8 +60,8 @@ def read(path: Path) -> tuple[np.ndarray, str, float]:
     return pixels, how, look.bounds.high
 
 
-@pytest.mark.parametrize(("colour", "channels"), [(2, 3), (4, 2), (6, 4)])
-def test_sixteen_bits_per_channel_are_never_cut_to_eight(tmp_path: Path, colour: int, channels: int) -> None:
+@pytest.mark.parametrize(("colour", "channels"), [(4, 2), (6, 4)])
+def test_sixteen_bits_with_transparency_are_never_cut_to_eight(tmp_path: Path, colour: int, channels: int) -> None:
     path = png(tmp_path / "x.png", np.tile(RAMP[:, :, None] * 100, (1, 1, channels)), colour)
     with pytest.raises(InputRefused, match="16 bits per channel with"):
         read(path)
@@ -71,8 +72,36 @@ def test_tiff_of_sixteen_bits(tmp_path: Path, order: str) -> None:
     pixels, _, high = read(tiff(tmp_path / "x.tif", RAMP * 130, 1, order=order))
     np.testing.assert_array_equal(pixels, RAMP[None] * 130)
     assert high == 65535
-    with pytest.raises(InputRefused, match="16 bits per channel with colour"):
-        read(tiff(tmp_path / "c.tif", np.tile(RAMP[:, :, None] * 130, (1, 1, 3)), 2, order=order))
+
+
+DEEP = np.random.default_rng(0).integers(0, 65536, (9, 7, 3)).astype(np.uint16)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_colour_of_sixteen_bits_keeps_them_all(tmp_path: Path, order: str) -> None:
+    for path in (png(tmp_path / "c.png", DEEP, 2), tiff(tmp_path / "c.tif", DEEP, 2, order=order)):
+        pixels, how, high = read(path)
+        np.testing.assert_array_equal(pixels, np.moveaxis(DEEP, -1, 0))
+        assert (pixels.dtype, high) == (np.uint16, 65535)
+        assert "three colour channels" in how
+        grey = read_picture(path, Look(1, 16))[0]
+        np.testing.assert_allclose(grey, DEEP @ [0.299, 0.587, 0.114], atol=1.5)
+    equal = np.repeat(DEEP[:, :, :1], 3, 2)
+    pixels, how, _ = read(png(tmp_path / "e.png", equal, 2))
+    np.testing.assert_array_equal(pixels[0], equal[..., 0])       # grey that is stored as colour
+    with pytest.raises(InputRefused, match="16 bits per channel with transparency"):
+        read(png(tmp_path / "t.png", DEEP, 2, chunk(b"tRNS", bytes(6))))
+
+
+@pytest.mark.parametrize("written", [{"compression": "zlib", "predictor": True}, {"compression": "zlib"},
+                                     {"byteorder": ">", "compression": "zlib"}, {"tile": (16, 16)}])
+def test_packed_and_tiled_colour_of_sixteen_bits_is_what_tifffile_wrote(tmp_path: Path, written: Any) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    tifffile.imwrite(tmp_path / "c.tif", DEEP, photometric="rgb", **written)
+    np.testing.assert_array_equal(read(tmp_path / "c.tif")[0], np.moveaxis(DEEP, -1, 0))
+    tifffile.imwrite(tmp_path / "p.tif", np.moveaxis(DEEP, -1, 0), photometric="rgb", planarconfig="separate")
+    with pytest.raises(InputRefused, match="in planes of their own"):
+        read(tmp_path / "p.tif")
 
 
 def test_white_is_high_at_every_depth(tmp_path: Path) -> None:

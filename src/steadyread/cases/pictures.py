@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from steadyread.cases.colours import luma
+from steadyread.cases.deep_colour import is_deep, joined, keep_low
 from steadyread.cases.kind import Channels
 from steadyread.cases.netpbm import is_netpbm, read_netpbm
 from steadyread.cases.png import refuse_changed
@@ -109,7 +111,10 @@ def read_picture(path: Path | Embedded, look: Look) -> NDArray[Any]:
             raise InputRefused(f"{path}: {bits} bits a pixel, where the set has {look.bits}; "
                                "convert the set to one depth")
         if bits > 8:
-            return np.repeat(_deep(picture, path)[None], look.channels, axis=0)
+            deep = _deep(picture, path)
+            if deep.ndim == 3:
+                return luma(deep)[None] if look.channels == 1 else deep
+            return np.repeat(deep[None], look.channels, axis=0)
         opaque = _over_black(picture, path)
         pixels = np.asarray(opaque.convert("L" if look.channels == 1 else "RGB"))
     return pixels[None] if look.channels == 1 else np.moveaxis(pixels, -1, 0)
@@ -194,7 +199,9 @@ def _seen(path: Path | Embedded, colour: bool) -> _Seen:
         if bits == 16:
             clear = picture.info.get("transparency")
             seen = isinstance(clear, int) and bool((np.asarray(picture) == clear).any())
-            return _Seen(16, high, True, turned, seen, largest=int(_deep(picture, path).max()))
+            deep = _deep(picture, path)
+            grey = deep.ndim == 2 or float((deep.max(0) - deep.min(0)).mean()) <= _GREY_DIFFERENCE * 257
+            return _Seen(16, high, grey, turned, seen, largest=int(deep.max()))
         transparent = _is_transparent(picture)
         grey = picture.mode in ("L", "LA", "1")
         if transparent:
@@ -230,6 +237,12 @@ def _opened(path: Path | Embedded) -> Iterator[tuple[Image.Image, bool]]:
                 _refuse_large(picture, path)
                 if picture.format != "MPO" and getattr(picture, "is_animated", False):   # n_frames reads them all
                     raise InputRefused(f"{path}: holds several frames; give one file an image")
+                if is_deep(picture):
+                    with _stream(path) as again, _identified(again, path) as low:
+                        keep_low(low)
+                        picture.info["low"] = _upright(low)[0]
+                        yield _upright(picture)
+                    return
                 _refuse_deep_colour(picture, path)
                 yield _upright(picture)
     except FileNotFoundError:
@@ -269,7 +282,7 @@ def _refuse_large(picture: Image.Image, path: Path | Embedded) -> None:
     tile = math.prod(tags.get(tag, 1) for tag in _TILE)
     if tile > _MOST_TILE:
         raise InputRefused(f"{path}: tiles of {tile} pixels; at most {_MOST_TILE} are read: convert it to a PNG")
-    values = pixels * (8 if _is_transparent(picture) else 3 if picture.mode in (*_SIXTEEN, "P")
+    values = pixels * (8 if _is_transparent(picture) or is_deep(picture) else 3 if picture.mode in (*_SIXTEEN, "P")
                        else len(picture.getbands()))   # laying over black holds the picture twice
     if pixels > _MOST_PIXELS or values > _MOST_VALUES:
         raise InputRefused(f"{path}: {picture.width} x {picture.height} pixels of {picture.mode}; at most "
@@ -283,7 +296,7 @@ def _refuse_large(picture: Image.Image, path: Path | Embedded) -> None:
 
 
 def _refuse_deep_colour(picture: Image.Image, path: Path | Embedded) -> None:
-    """Refuses colour and transparency of 16 bits, which Pillow cuts to 8 without a word."""
+    """Refuses what else has 16 bits, as transparency, which Pillow cuts to 8 without a word."""
     if picture.mode in (*_SIXTEEN, "F"):
         return
     tags = getattr(picture, "tag_v2", {})
@@ -291,8 +304,8 @@ def _refuse_deep_colour(picture: Image.Image, path: Path | Embedded) -> None:
         raise InputRefused(f"{path}: signed values of 8 bits, which are not read; convert it to 0 to 255")
     raw = str([tile[3] for tile in getattr(picture, "tile", ())])
     if (picture.format == "PNG" and ";16" in raw) or max(tags.get(_BITS, (8,))) > 8:
-        raise InputRefused(f"{path}: 16 bits per channel with colour or transparency, which are not read; convert "
-                           "it to 8 bits, or to one grey channel of 16")
+        raise InputRefused(f"{path}: 16 bits per channel with transparency, or in planes of their own, which are "
+                           "not read; convert it to opaque RGB, or to 8 bits")
 
 
 def _upright(picture: Image.Image) -> tuple[Image.Image, bool]:
@@ -313,6 +326,8 @@ def _depth(picture: Image.Image) -> tuple[int, float]:
     """Bits per pixel that a picture is read at, 8, 16, or 32 for signed, real or larger numbers, and the highest value
     that it may store."""
     high, tags = picture.info.get("maxval"), _tags(picture)
+    if "low" in picture.info:
+        return 16, 65535.0
     if picture.mode == "F" or (picture.mode == "I" and (
             2 in tags.get(_SAMPLE_FORMAT, ()) or max(tags.get(_BITS, (16,))) > 16)):
         return 32, math.inf
@@ -340,7 +355,9 @@ def _over_black(picture: Image.Image, path: Path | Embedded) -> Image.Image:
 
 
 def _deep(picture: Image.Image, path: Path | Embedded) -> NDArray[Any]:
-    """The values of a picture of 16 or 32 bits, (rows, columns), white the highest."""
+    """The values of a picture of 16 or 32 bits, (rows, columns), or (3, rows, columns) of colour, white the highest."""
+    if "low" in picture.info:
+        return joined(picture, picture.info["low"])
     values = np.asarray(picture)
     if _depth(picture)[0] == 32:
         return _numbers(picture, values, path)
