@@ -255,12 +255,20 @@ def test_data_are_audited_wherever_they_are() -> None:
 @pytest.mark.parametrize(("data", "stated", "message"), [
     (Cases.from_arrays(np.zeros((2, 1, 3, 3)), [0, 1], bounds=(0, 1)), {"bounds": (0, 1)},
      "bounds: these cases say that themselves"),
-    ((np.zeros((2, 1, 3, 3)), [0, 1]), {}, "bounds: state the valid values"),
     (3, {"bounds": (0, 1)}, "data must be Cases")])
 def test_what_is_missing_or_said_twice_is_refused(data: Any, stated: dict[str, Any], message: str) -> None:
     pixels, _, plane = images(4)
     with pytest.raises(UsageError, match=message):
         steadyread.assess(linear(plane, pixels), data, **stated)
+
+
+def test_bounds_are_the_classifiers_where_there_is_one() -> None:
+    with pytest.raises(UsageError, match="bounds: state the valid values"):
+        steadyread.audit((np.zeros((2, 1, 3, 3)), [0, 1]))
+    pixels, labels, plane = images(4)
+    one, other = (steadyread.assess(linear(plane, pixels), (pixels, labels), **stated)
+                  for stated in ({}, {"bounds": (0, 1)}))
+    assert one.records.column("found_size").equals(other.records.column("found_size"))
 
 
 def test_a_frame_prints_short_and_marks_what_is_not_known() -> None:

@@ -108,6 +108,7 @@ def test_chips_count_and_choose_and_follow_the_handle(show: Open) -> None:
         assert chip(page, "Wrong").inner_text() == "Wrong 1"
         chip(page, "Wrong").click()
         assert rows(page) == [1]
+        assert page.locator(".case-list [aria-selected=true], .case-list .chosen").count() == 1   # it moves there
         assert chip(page, "Wrong").get_attribute("aria-pressed") == "true"
         chip(page, "Missed malignant").press("Enter")
         assert rows(page) == [1]

@@ -217,3 +217,9 @@ def test_bounds_beyond_what_a_picture_can_hold_are_doubted(low: int, high: int, 
     found = one(audit(stored, replace(stored, bounds=Bounds(low, high, "grey level"))), "range of the pixels")
     assert found.severity == severity
     assert ("reaches beyond 0 to 255" in found.message) == (severity == "warning")
+
+
+def test_images_of_one_class_are_an_error() -> None:
+    told = one(audit(made(pictures(6), [0] * 6)), "class counts")
+    assert told.severity == "error"
+    assert "all 6 images are of one class" in told.message

@@ -641,3 +641,22 @@ def test_inspect_does_not_say_that_any_image_will_do_where_nothing_states_it(
     torch.jit.script(net).save(str(tmp_path / "net.pt"))
     found = inspected(str(tmp_path / "net.pt")) | {"channels": channels, "size": size}
     assert line in list(network_lines(found))
+def test_weights_alone_say_what_their_tensors_hold_and_how_to_go_on(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(16, 2))
+    torch.save(module.state_dict(), tmp_path / "b.pth")
+    found = inspected(str(tmp_path / "b.pth"))
+    assert (found["parameters"], found["channels"], found["values"]) == (146, 3, 2)
+    assert found["notes"][:2] == ["first layer: 0.weight, 4 x 3 x 3 x 3", "last layer: 2.weight, 2 x 16"]
+    assert f"--model FILE.py:FUNCTION --weights {tmp_path / 'b.pth'} --bounds LO,HI" in found["command"]
+
+
+def test_code_is_inspected_by_its_weights_and_is_not_run(tmp_path: Path) -> None:
+    (tmp_path / "net.py").write_text("raise SystemExit('run')")
+    torch.save(nn.Linear(16, 2).state_dict(), tmp_path / "b.pth")
+    found = inspected(f"{tmp_path}/net.py:make", tmp_path / "b.pth")
+    assert found["notes"][-1].endswith("is run by check and assess, and not to look at it")
+    assert f"--model {tmp_path}/net.py:make --weights {tmp_path / 'b.pth'}" in found["command"]
+    with pytest.raises(UsageError, match="add --weights FILE"):
+        inspected(f"{tmp_path}/net.py:make")
+    with pytest.raises(UsageError, match=r"net.py is Python: name the function or class"):
+        inspected(f"{tmp_path}/net.py")

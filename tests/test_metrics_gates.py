@@ -87,8 +87,15 @@ def test_what_gates_came_to_stands_in_the_bar_of_the_page(tmp_path: Path) -> Non
     met, missed = keep_gates(Branch("", False, study, run))
     assert (met.passed, missed.passed) == (True, False)
     page = write_report(run).read_text()
-    assert '✓ accuracy=0.1</a>' in page
-    assert '✗ auc=0.999</a>' in page
+    assert f'✓ gate met: {met.message}</a>' in page
+    assert f'✗ gate not met: {missed.message}</a>' in page
+    assert "below 0.999" in missed.message
     keep_gates(Branch("", False, study.model_copy(update={"gates": study.gates.model_copy(
         update={"fail_below": ()})}), run))
-    assert "auc=0.999" not in write_report(run).read_text()
+    assert "gate not met" not in write_report(run).read_text()
+
+
+def test_no_gate_on_robustness_is_met_by_a_network_no_better_than_one_class() -> None:
+    told = [error(check="no better than one class", severity="warning") | {"topic": "validity"},
+            error(check="few images", severity="warning") | {"topic": "attack"}]
+    assert broken_checks(told, table()) == ["no better than one class"]

@@ -103,7 +103,8 @@ def test_python_reads_it_too_and_inspect_runs_no_factory(net: Path, monkeypatch:
     monkeypatch.setattr("steadyread.networks.load_classifier_module", None)
     found = inspected(str(net))
     assert (found["output"], found["claimed"]) == ("logit", {"accuracy": 0.934})
-    assert "not to look at it" in found["problem"]
+    assert "not to look at it" in found["notes"][-1]
+    assert found["problem"] is None
     assert tomllib.loads(found["file"])["model"]["claimed"] == {"accuracy": 0.934}
 
 

@@ -353,6 +353,27 @@ def test_check_ends_with_1_where_a_rule_fires_and_with_3_where_the_input_is_bad(
     assert "claimed" in told.err
 
 
+def test_check_names_an_image_that_cannot_be_read(given, steadyread: Call) -> None:
+    place = next(Path("images").rglob("*.png"))
+    place.write_bytes(place.read_bytes()[:40])
+    told = steadyread("check", *given, "--normalise", "unit", "--json")
+    assert told.code == 0
+    (left,) = (each for each in json.loads(told.out)["findings"] if each["check"] == "images set aside")
+    assert "1 of " in left["message"]
+    assert place.name in left["message"]
+
+
+def test_a_limit_of_nothing_is_refused(given, steadyread: Call) -> None:
+    told = steadyread("assess", *given, "--normalise", "unit", "--limit", 0)
+    assert (told.code, "--limit" in told.err) == (2, True)
+
+
+def test_as_many_names_of_classes_are_stated_as_there_are(given, steadyread: Call) -> None:
+    told = steadyread("check", *given, "--normalise", "unit", "--classes", "one,two,three")
+    assert told.code == 2
+    assert "--classes: 3 names (one, two, three) for images of 2 classes" in told.err
+
+
 @pytest.mark.usefixtures("undrawn")
 def test_a_run_keeps_what_the_rules_say_of_a_given_network_and_says_it_first(
         given, steadyread: Call, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -437,3 +458,23 @@ def test_a_first_look_draws_fewer_images_than_there_are_classes() -> None:
     assert drawn.rows == limit(cases, 6, seed=0, every=False).rows
     with pytest.raises(UsageError, match="at least 20"):
         limit(cases, 6, seed=0)
+
+
+def test_arrays_have_the_bounds_of_the_classifier_and_need_two_classes() -> None:
+    classifier, images = sr.Classifier(Means(), sr.Bounds(*BYTES), "logit", normalise="unit"), pictures(12)
+    told = sr.check(classifier, (images, [0] * 12))
+    assert not told.passed
+    assert "all 12 images are of one class" in next(each.message for each in told.findings
+                                                     if each.check == "class counts")
+    assert not any(each.check == "class counts" for each in sr.check(classifier, (images, [0, 1] * 6)).findings)
+
+
+def test_check_says_how_many_are_read_right_and_where_that_is_no_better_than_one_class() -> None:
+    blind = sr.check(sr.Classifier(Means(gain=0.01, bias=0.0), sr.Bounds(*BYTES), "logit", normalise="unit"),
+                     (pictures()[:, [1, 0, 2]], labels()))
+    assert blind.labelled == N
+    assert blind.right < 0.7 * N
+    assert any(each.check == "no better than one class" for each in blind.findings)
+    sound = sr.check(sr.Classifier(Means(), sr.Bounds(*BYTES), "logit", normalise="unit"), (pictures(), labels()))
+    assert sound.right > 0.9 * N
+    assert not any(each.check == "no better than one class" for each in sound.findings)

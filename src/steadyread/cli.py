@@ -266,19 +266,19 @@ def train(given: Given) -> None:
     say(given, train_study(stated, given[flags.OUT], progress, given[flags.OVERWRITE]), "train_lines")
 
 
-@command(app, DATA, flags.NETWORK, flags.JSON)
+@command(app, DATA, flags.NETWORK, flags.WEIGHTS, flags.JSON)
 def inspect(given: Given) -> None:
     """Say what the file of a network holds.
 
     Format, input, head, classes, gradients, and the command to go on with.
 
     steadyread inspect net.onnx
-    steadyread inspect keras_folder --json
+    steadyread inspect net.py:make --weights net.pth
     """
     note(f"reading {given[flags.NETWORK]}")
     from steadyread.networks import inspected
 
-    say(given, inspected(given[flags.NETWORK]), "network_lines")
+    say(given, inspected(given[flags.NETWORK], given[flags.WEIGHTS]), "network_lines")
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -127,7 +127,9 @@ def audit_lines(found: Mapping[str, Any]) -> Iterator[Piece]:
 
 def check_lines(found: Mapping[str, Any]) -> Iterator[Piece]:
     """What the rules say before any attack, worst first, and which had nothing to look at."""
-    yield f"{found['model']} on {found['data']}: {counted(found['images'], 'image')} looked at."
+    several = f" ({counted(len(found['networks']), 'finding')})" if found["networks"] else ""
+    read = f"; {found['right']} of {found['labelled']} read right{several}" if found["labelled"] else ""
+    yield f"{found['model']} on {found['data']}: {counted(found['images'], 'image')} looked at{read}."
     yield (f"Findings: {', '.join(found['networks'])}." if found["networks"] else
            f"Classes: {listed_classes(found)}.")
     yield ""

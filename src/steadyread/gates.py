@@ -18,7 +18,7 @@ from steadyread.metrics.plan import Plan, bounds_of, class_count, exact_up_to, p
 from steadyread.metrics.reads import RANDOM, Reads
 from steadyread.metrics.robustness import robust_curve
 from steadyread.metrics.triage import SMALLEST_FLIP, triage
-from steadyread.metrics.validity import errors_of
+from steadyread.metrics.validity import invalidating
 from steadyread.units import RANGE, Bounds, size_in_native, unit_of
 from steadyread.words.numbers import show_native
 
@@ -144,8 +144,8 @@ def _over_folds(stated: Gate, reads: Reads, seed: int) -> tuple[Estimate, str]:
 
 
 def broken_checks(findings: Sequence[Mapping[str, Any]], table: pa.Table) -> list[str]:
-    """The checks whose errors bear on the images that are judged."""
-    return [str(each["check"]) for each in errors_of(findings, table)]
+    """The checks by which no number of the images that are judged means what it says."""
+    return [str(each["check"]) for each in invalidating(findings, table)]
 
 
 def _measured(stated: Gate, reads: Reads, validation: Reads, plan: Plan, seed: int) -> tuple[Estimate, str]:

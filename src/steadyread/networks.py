@@ -1,6 +1,7 @@
 """A network of other people's as a classifier: what its files say of it, what is stated besides, and a look at it."""
 
 import math
+import shlex
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ from steadyread.jobs.networks import classifier_for
 from steadyread.models.archives import told
 from steadyread.models.factories import BUILT_IN
 from steadyread.models.format import FORMATS, Facts, digest_of, library_of
-from steadyread.models.loading import load_classifier_module, read_card
+from steadyread.models.loading import holds_weights_alone, load_classifier_module, read_card, read_state
 from steadyread.study import Model, Study, keyed, laid_over, read_study
 from steadyread.study.network_file import network_text
 from steadyread.study.sections import Preparing
@@ -78,26 +79,38 @@ def _completed(stated: Model) -> Model:
     return Model.model_validate(laid_over(said, stated.model_dump(exclude_unset=True)))
 
 
-def inspected(model: str) -> dict[str, Any]:
+def inspected(model: str, weights: str | Path | None = None) -> dict[str, Any]:
     """What a network is, as plain values: its format, input, head as far as it is known, classes, parameters, whether
     gradients reach the image, its digest, the command to go on with, and a file that says all of it.
+
+    Args:
+        model: a file or folder that holds a network, or weights alone, whose tensors are told; or code, with `weights`.
 
     Raises:
         UsageError: there is no such file, or it is of no format that is known.
         InputRefused: it cannot be read, or would run code of the file's.
     """
-    study = _stated(model, model__hyper_parameters=False)    # to ask for them imports the factory
+    if weights is None and holds_weights_alone(model):
+        return _weights_alone(Path(model).expanduser())
+    study = _stated(model, model__hyper_parameters=False,    # to ask for them imports the factory
+                    model__weights=None if weights is None else str(weights))
     if library_of(study.model.name) is not None and study.model.weights is None:
         raise UsageError(f"{model} has no weights of its own: steadyread assess --model {model} --weights FILE, or "
                          "write both into a NET.toml and inspect that")
+    if study.model.weights is None and ":" in model:
+        raise UsageError(f"{model} is code, which is not run to look at it: add --weights FILE to see what its weights "
+                         "hold")
     if study.model.weights is None:
         raise UsageError(f"{model} is no file or folder of a network; known are "
                          + ", ".join(known.title for known in FORMATS.values()))
     known, facts = _completed(study.model), study.model.facts()
+    code = not known.whole and known.name not in BUILT_IN and library_of(known.name) is None
+    seen = _told_of(Path(str(known.weights))) if code else {"notes": []}
     prepared = Preparing.model_validate(laid_over(facts.stated.get("preparation", {}), study.preparation.model_dump(
         exclude_unset=True)))
     unsaid = tuple(key for key in _STATED if key not in known.model_fields_set)
-    command = ["steadyread", "assess", "--data", "IMAGES", "--model", model]
+    command = ["steadyread", "assess", "--data", "IMAGES", "--model", model,
+               *(() if weights is None else ("--weights", str(weights)))]
     tried = _tried(known, facts)
     shown = _STATED | ({"output": tried["ends"]} if tried["ends"] else {})
     command += [word for key in unsaid for word in (f"--{key}", shown[key])]
@@ -108,9 +121,38 @@ def inspected(model: str) -> dict[str, Any]:
             "sha256": digest_of(place), "channels": facts.channels,
             "size": list(size) if size else None, **{key: value if key not in unsaid else None for key, value in (
                 known.model_dump(mode="json", include={*_STATED, "threshold", "findings", "claimed"}).items())},
-            "classes": list(facts.classes), **tried, "notes": list(facts.notes),
+            "classes": list(facts.classes), **tried, **seen, "notes": [*facts.notes, *seen["notes"], *(
+                [f"the code, {known.name}, is run by check and assess, and not to look at it"] if code else [])],
             "command": " ".join(command), "file": network_text(known.model_copy(update={
                 "classes": facts.classes, "channels": facts.channels}), prepared, unsaid)}
+
+
+def _weights_alone(path: Path) -> dict[str, Any]:
+    """As `inspected`, of a state dict without the code of its network."""
+    told_of = _told_of(path)
+    told_of["notes"].append("the function or class that makes the network has to be named: FILE.py:FUNCTION, or "
+                            "package.module:factory")
+    return told_of | {"model": str(path), "format": "weights of a PyTorch network, without its code",
+                             "sha256": digest_of(path), **dict.fromkeys((*_STATED, "size", "threshold", "findings",
+                                                                         "claimed", "gradients", "problem")),
+                             "classes": [], "ends": "", "command": shlex.join([
+                                 "steadyread", "check", "--data", "IMAGES", "--model", "FILE.py:FUNCTION", "--weights",
+                                 str(path), *(word for key, shown in _STATED.items() for word in (f"--{key}", shown))]),
+                             "file": network_text(Model(name="FILE.py:FUNCTION", weights=str(path)),
+                                                  unsaid=tuple(_STATED))}
+
+
+def _told_of(path: Path) -> dict[str, Any]:
+    """What the tensors of a state dict say of its network."""
+    state = read_state(path)
+    kernels = [value for value in state.values() if value.ndim >= 3]
+    layers = [(name, value) for name, value in state.items() if value.ndim >= 2]
+    notes = [f"{which} layer: {name}, {' x '.join(map(str, value.shape))}"
+             for which, (name, value) in zip(("first", "last"), (layers[:1] + layers[-1:]), strict=False)]
+    return {"parameters": sum(value.numel() for value in state.values()) or None,
+            "channels": int(kernels[0].shape[1]) if kernels else None,
+            "values": int(layers[-1][1].shape[0]) if layers and layers[-1][1].ndim == 2 else None,
+            "notes": notes}
 
 
 def _tried(model: Model, facts: Facts) -> dict[str, Any]:
@@ -118,7 +160,7 @@ def _tried(model: Model, facts: Facts) -> dict[str, Any]:
     went wrong: tried on one image of noise. The code of a network of the user's is not run to look at it."""
     nothing = {"parameters": None, "values": None, "gradients": None, "ends": ""}
     if not model.whole and model.name not in BUILT_IN and library_of(model.name) is None:
-        return nothing | {"problem": f"it is code, {model.name}, which is run by assess and not to look at it"}
+        return nothing | {"problem": None}
     module = load_classifier_module(model.name, model.weights, **model.arguments)
     known = nothing | {"parameters": sum(value.numel() for value in module.parameters()) or None}
     kernel = next((value for value in module.parameters() if value.ndim >= 3), None)

@@ -41,7 +41,8 @@ class Given:
     def settings(self) -> dict[str, Any]:
         """The keys of a study that were given, as `study.keyed` takes them; "." in a key is "__"."""
         given = {flag.key: flag.value(self.typed[flag.word]) for flag in self.flags if flag.key}
-        return {key.replace(".", "__"): value for key, value in given.items() if value not in (None, False, [], (), {})}
+        return {key.replace(".", "__"): value for key, value in given.items()
+                if value is not None and value is not False and value not in ([], (), {})}
 
 
 def in_flags(message: str, known: Collection[str]) -> str:

@@ -13,8 +13,8 @@ from steadyread.progress import note
 def views_of(classifier: Classifier, data: object, known: dict[str, Any]) -> list[tuple[str, Classifier, Cases]]:
     """(name, network, images) of each finding, by its own labels; of a network of classes itself, without a name.
 
-    `known` is that of `assess`, with the findings to take. Without them, one that all cases have or none has is left
-    out, and said.
+    `known` is that of `assess`, with the findings to take; the bounds are the classifier's unless stated. Without
+    findings to take, one that all cases have or none has is left out, and said.
     """
     findings = tuple(known.pop("findings", ()))
     if findings and isinstance(classifier, Classifier) and not classifier.findings:
@@ -22,6 +22,8 @@ def views_of(classifier: Classifier, data: object, known: dict[str, Any]) -> lis
     several = tuple(classifier.thresholds) if isinstance(classifier, Classifier) else ()
     if several and not isinstance(data, Cases):
         known["findings"] = several
+    if isinstance(classifier, Classifier) and not isinstance(data, Cases):
+        known.setdefault("bounds", classifier.valid)
     cases = Cases.of(data, **known)
     _refuse_misstated(classifier, cases)
     return [(name, classifier.of(name), of_finding(cases, name, several))

@@ -10,6 +10,7 @@ from typing import Any
 from steadyread.assessed import Assessment, open_run, watched
 from steadyread.cases import Cases, open_cases, split
 from steadyread.cases.audit import audit as audit_cases
+from steadyread.cases.audit import of_one_class
 from steadyread.checks import SECONDS, Preflight, Stated, preflight
 from steadyread.checks.classes import refuse_unknown_claims
 from steadyread.classifier import Classifier
@@ -106,7 +107,7 @@ def check(classifier: Classifier, data: object, *, claimed: Mapping[str, float] 
     scale, channels, head, order of classes, threshold, repetition, precision, images that it was trained on.
 
     Args:
-        data: see `assess`; images of the part `validation` judge the threshold.
+        data: see `assess`, without bounds those of the classifier; images of the part `validation` judge the threshold.
         claimed: metrics with the values that are claimed for them: accuracy, auc, sensitivity, specificity.
         seconds: of forward passes, at most, which several findings share.
         known: what else is known of the images, see `Cases.from_arrays`.
@@ -122,7 +123,7 @@ def check(classifier: Classifier, data: object, *, claimed: Mapping[str, float] 
             refuse_unsuited(view, cases)
         found[name] = preflight(view, cases, Stated(claimed or {}, findings=len(views)), seed=seed,
                                 seconds=seconds_of(len(views), seconds), progress=progress or watched())
-    return Preflight.of(found)
+    return Preflight.of(found, [] if len(views) > 1 else of_one_class(views[0][2]))
 
 
 def triage(found: Assessment | str | Path, withhold: float | None = None) -> Frame:

@@ -54,12 +54,17 @@ def _files(cases: Cases, seen: Glances) -> Iterator[Finding]:
     if seen.refused:
         yield Finding("unreadable images", "error", f"{len(seen.refused)} images cannot be read; the first: "
                       f"{next(iter(seen.refused.values()))}", len(seen.refused), _ids(cases, list(seen.refused)))
+    yield from left_out(cases)
+    if not cases.missing and not seen.refused and not cases.unread:
+        yield Finding("missing files", "ok", f"all {len(cases)} images are there and can be read")
+
+
+def left_out(cases: Cases) -> Iterator[Finding]:
+    """A finding where images of theirs cannot be read."""
     if cases.unread:
         yield Finding(SET_ASIDE, "warning", f"{len(cases.unread)} of {len(cases.unread) + len(cases)} images "
                       "cannot be read and are left out; the first: "
                       f"{_why(*next(iter(cases.unread.items())))}", len(cases.unread), tuple(cases.unread))
-    if not cases.missing and not seen.refused and not cases.unread:
-        yield Finding("missing files", "ok", f"all {len(cases)} images are there and can be read")
 
 
 def _why(case: str, reason: str) -> str:
@@ -95,7 +100,20 @@ def _range(cases: Cases, seen: Glances, held: Bounds) -> Iterator[Finding]:
     yield Finding("range of the pixels", "warning" if doubt else "ok", doubt or filled, (high - low) / bounds.range)
 
 
+def of_one_class(cases: Cases) -> Iterator[Finding]:
+    """A finding where all images that have a label are of one class."""
+    counts = {name: count for name, count in cases.counts().items() if count}
+    if len(counts) == 1 and sum(counts.values()) == len(cases) > 1:
+        (name, count), = counts.items()
+        yield Finding("class counts", "error", f"all {count} images are of one class ({name}), so nothing can be told "
+                      "of a network that reads them; images of two classes at least are needed", count)
+
+
 def _classes(cases: Cases) -> Iterator[Finding]:
+    alone = tuple(of_one_class(cases))
+    if alone:
+        yield from alone
+        return
     counts = cases.counts()
     unlabelled = len(cases) - sum(counts.values())
     told = ", ".join(f"{count} {name}" for name, count in counts.items())

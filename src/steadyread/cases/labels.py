@@ -58,7 +58,7 @@ def in_order(cases: Cases, names: tuple[str, ...], stated: bool = False) -> Case
     taken in their own order, and a warning says so; names that are `stated`, by a person, they take in that order.
 
     Raises:
-        UsageError: a name is stated twice.
+        UsageError: a name is stated twice, or the stated names are not the images' and of another number.
     """
     known = {folded(name): place for place, name in enumerate(names)}
     if stated and len(known) < len(names):
@@ -67,6 +67,9 @@ def in_order(cases: Cases, names: tuple[str, ...], stated: bool = False) -> Case
     if stated and len(names) == len(cases.classes) and set(places) == {None}:
         told = ", ".join(f"{own} as {name}" for own, name in zip(cases.classes, names, strict=True))
         return replace(cases, classes=names, notes=(*cases.notes, f"classes are named as stated: {told}"))
+    if stated and None in places and len(names) != len(cases.classes):
+        raise UsageError(f"model.classes: {len(names)} names ({', '.join(names)}) for images of {len(cases.classes)} "
+                         f"classes ({', '.join(cases.classes)}): state one name for each, or the images' own names")
     if not names or None in places:
         said = () if not names else (
             f"the network calls its classes {', '.join(names)}, the images are of {', '.join(cases.classes)}: "

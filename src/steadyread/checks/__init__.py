@@ -8,6 +8,7 @@ planted example arXiv:2206.13991.
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
 import pyarrow as pa
 import torch
 
@@ -15,7 +16,7 @@ from steadyread.attacks.blind import reached
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.cases import Cases, collate
 from steadyread.checks.evidence import Evidence
-from steadyread.checks.reading import ONE_CLASS, silent
+from steadyread.checks.reading import ONE_CLASS, no_better, silent
 from steadyread.checks.rule import RULES, Rule, check, rule
 from steadyread.checks.sample import SECONDS, Sample, Stated, sampled, shown
 from steadyread.classifier import Classifier, decided, prediction_of
@@ -30,20 +31,24 @@ SAMPLE, _HURRIED = 48, 4     # images that the checks look at; those of a first 
 @dataclass(frozen=True)
 class Preflight:
     """What the rules say before any attack: `findings`, the worst first; `left`, the rules that said nothing, each with
-    the reason; how many images were looked at."""
+    the reason; how many images were looked at, and of those with a label `right` of `labelled` were read right."""
 
     findings: tuple[Finding, ...]
     left: tuple[tuple[Rule, str], ...]
     images: int
+    right: int = 0
+    labelled: int = 0
+    poor: tuple[Finding, ...] = ()   # that it reads no better than one class, which a run says of all its reads
 
     @classmethod
     def of(cls, each: Mapping[str, "Preflight"], more: Iterable[Finding] = ()) -> "Preflight":
         """Those of several networks, or findings, as one, and what else there is to say; it names what a finding is
         of, where it has a name."""
         found = [*more, *(replace(finding, networks=(name,) if name else ()) for name, own in each.items()
-                 for finding in own.findings)]
+                 for finding in (*own.findings, *own.poor))]
         left = dict(rest for own in each.values() for rest in own.left)
-        return cls(tuple(worst_first(found)), tuple(left.items()), max(own.images for own in each.values()))
+        return cls(tuple(worst_first(found)), tuple(left.items()), max(own.images for own in each.values()),
+                   sum(own.right for own in each.values()), sum(own.labelled for own in each.values()))
 
     @property
     def errors(self) -> tuple[Finding, ...]:
@@ -57,7 +62,8 @@ class Preflight:
 
     def as_json(self) -> dict[str, object]:
         """The verdict as plain values."""
-        return {"passed": self.passed, "images": self.images, "findings": [each.as_json() for each in self.findings],
+        return {"passed": self.passed, "images": self.images, "right": self.right, "labelled": self.labelled,
+                "findings": [each.as_json() for each in self.findings],
                 "left": [{"code": each.code, "check": each.name, "message": why} for each, why in self.left]}
 
     def __str__(self) -> str:
@@ -91,7 +97,17 @@ def preflight(classifier: Classifier, cases: Cases, stated: Stated | None = None
         if not said:
             left.append((each, why or (f"needs {each.needs}" if each.needs else "nothing to look at")))
     found.sort(key=lambda each: each.code)
-    return Preflight(tuple(worst_first(found)), tuple(left), len(sample))
+    return Preflight(tuple(worst_first(found)), tuple(left), len(sample), *_right(sample))
+
+
+def _right(sample: Sample) -> tuple[int, int, tuple[Finding, ...]]:
+    """How many images with a label are read right, of how many, and what there is to say of that."""
+    known = np.asarray(sample.labels) >= 0
+    if sample.problem or not known.any():
+        return 0, 0, ()
+    labels = np.asarray(sample.labels)[known]
+    right = int((sample.predictions[known] == labels).sum())
+    return right, len(labels), tuple(no_better(right, labels))
 
 
 def told(found: Preflight) -> None:

@@ -13,7 +13,7 @@ from steadyread.checks.sample import Sample
 from steadyread.classifier import decided, prediction_of
 from steadyread.findings import VALIDITY, Finding, Severity
 from steadyread.metrics.aligned import reads_of
-from steadyread.metrics.intervals import clopper_pearson
+from steadyread.metrics.intervals import Ints, clopper_pearson
 from steadyread.types import Labels
 
 ONE_CLASS, NO_BETTER = "one class", "no better than one class"
@@ -97,9 +97,14 @@ def silent(table: pa.Table) -> Iterator[Finding]:
     if not len(known) or not (found.prediction >= 0).any():
         return
     yield from reads(torch.from_numpy(found.logits[found.there]), torch.from_numpy(found.labels[found.there]))
-    most = np.bincount(known).max() / len(known)
-    right = int(found.correct.sum())
-    if clopper_pearson(right, len(known))[0] <= most:
-        yield Finding(NO_BETTER, "warning", f"{right} of {len(known)} test images are read right, "
+    yield from no_better(int(found.correct.sum()), known)
+
+
+def no_better(right: int, labels: Ints) -> Iterator[Finding]:
+    """A finding where of images with these labels (n,) no more are read `right` than by always saying the commonest,
+    as far as so many can tell."""
+    most = np.bincount(labels).max() / len(labels)
+    if clopper_pearson(right, len(labels))[0] <= most:
+        yield Finding(NO_BETTER, "warning", f"{right} of {len(labels)} test images are read right, "
                       f"which is not detectably better than always saying the most frequent class ({most:.1%}). That "
-                      "few of its reads change says little of such a network", right / len(known), topic=VALIDITY)
+                      "few of its reads change says little of such a network", right / len(labels), topic=VALIDITY)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from steadyread import records, set_aside
-from steadyread.checks.reading import ONE_CLASS
+from steadyread.checks.reading import NO_BETTER, ONE_CLASS
 from steadyread.errors import UsageError
 from steadyread.files import FINDINGS, GATES, SETTINGS
 from steadyread.gates import ROBUST, STEADY, Gate, Judged, broken_checks, gate, judge
@@ -69,7 +69,7 @@ def _judged(folder: Path, study: Study, asked: Gate) -> Iterator[Judged]:
                                       for finding in records.read_json(path / FINDINGS)]
     broken = list(dict.fromkeys(broken_checks(findings, table)))
     if asked.metric == STEADY:      # of draws, which need no search: but a network that always says the same is silent
-        broken = [check for check in broken if check == ONE_CLASS]
+        broken = [check for check in broken if check in (ONE_CLASS, NO_BETTER)]
     if judged.passed and broken and asked.metric in (ROBUST, STEADY):
         judged = replace(judged, passed=False, message=f"{judged.message}, but that cannot be trusted while "
                          f"these checks fail: {', '.join(broken)}")

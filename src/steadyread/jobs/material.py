@@ -240,6 +240,7 @@ def _taught(study: Study, layout: str, raw: Cases, seed: int) -> Cases | None:
                            f"{cases.bounds.high:g} {unit_word(cases.bounds.unit)}, where {study.data.path} has "
                            f"{', '.join(raw.classes)} from {raw.bounds.low:g} to {raw.bounds.high:g} "
                            f"{unit_word(raw.bounds.unit)}: both must have the same classes and range")
+    _refuse_shared(study, raw, cases)
     if study.data.limit is not None:
         cases = limit(cases, study.data.limit, seed)
     parted = split(cases, seed, 0.0, study.split.validation_share or _VALIDATION)
@@ -247,6 +248,15 @@ def _taught(study: Study, layout: str, raw: Cases, seed: int) -> Cases | None:
     return replace(parted, rows=tuple(
         replace(row, id=f"train/{row.id}", patient=row.patient if known else f"train/{row.patient}")
         for row in parted.rows if row.part != "test"))
+
+
+def _refuse_shared(study: Study, raw: Cases, taught: Cases) -> None:
+    """Images of data.train of patients whose images are tested."""
+    tested, learnt = ({row.patient for row in cases.rows} for cases in (raw, taught))
+    if raw.patients_known and taught.patients_known and tested & learnt:
+        raise InputRefused(f"{study.data.train}: {len(tested & learnt)} of its {len(learnt)} patients have images in "
+                           f"{study.data.path} too, such as {min(tested & learnt)}: what is learnt from a patient must "
+                           "not be tested on them, so give images of others to learn from")
 
 
 def _refuse_crossing(raw: Cases) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from steadyread import records
+from steadyread.cases.audit import left_out
 from steadyread.checks import SECONDS, Preflight, Stated, preflight, told
 from steadyread.checks.classes import refuse_unknown_claims
 from steadyread.classifier import Classifier
@@ -79,7 +80,7 @@ def check_study(study: Study, progress: Progress = quiet) -> dict[str, Any]:
         classifier = placed(classifier_of(material, Path()), material.study)
         found[name] = preflight(classifier, material.ready, stated_of(material, len(names)), seed=material.study.seed,
                                 seconds=seconds_of(len(names)), progress=progress)
-    several = list(study.model.assessed)
+    several, left = list(study.model.assessed), [*left, *left_out(material.raw)]
     return {"data": material.raw.name, "model": material.study.model.title, "networks": several,
             "classes": [] if several else list(material.ready.classes), **Preflight.of(found, left).as_json()}
 

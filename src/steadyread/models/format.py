@@ -227,10 +227,11 @@ def source_of(model: str) -> tuple[str, str] | None:
     for known in FORMATS.values():
         if known.recognises(path):
             return known.name, str(path)
-    raise UsageError(f"model.name: {model} is a {'folder' if path.is_dir() else 'file'} of no format that is known; "
-                     f"known are {', '.join(each.title for each in FORMATS.values())}. A state dict goes with its "
-                     "network: name it as package.module:factory or file.py:factory, and give model.weights "
-                     f"{model}")
+    raise UsageError(f"model.name: {model} " + (
+        f"is Python: name the function or class in it that makes the network, {model}:NAME" if path.suffix == ".py" else
+        f"is a {'folder' if path.is_dir() else 'file'} of no format that is known; known are "
+        f"{', '.join(each.title for each in FORMATS.values())}. A state dict goes with its network: name it as "
+        f"package.module:factory or file.py:factory, and give model.weights {model}"))
 
 
 def placed(model: str, folder: Path) -> str:

@@ -216,6 +216,15 @@ def read_state(path: Path, wanted: Shapes | None = None) -> dict[str, Tensor]:
     return state_for(torch_archive(path), path, wanted)
 
 
+def holds_weights_alone(model: str) -> bool:
+    """Whether a network's name is that of a file of weights that no format knows as a whole network, and that does not
+    say which of ours it is for."""
+    path = Path(model).expanduser()
+    if not (path.is_file() and _may_be_weights(path)) or any(known.recognises(path) for known in FORMATS.values()):
+        return False
+    return "model" not in (read_card(path) or {})
+
+
 def trained_state(path: Path, training_digest: str) -> dict[str, Tensor]:
     """The weights that a training of that digest left in a run's folder, to be taken up.
 

@@ -75,6 +75,7 @@ class Chip:
 SYNTHETIC = Chip("synthetic", "The images are made by a computer, not taken of patients.", "flip")
 NOT_VALID = Chip("✗ not valid", "A check failed by which no number here means what it says.", "flip", "believe")
 _GATES = 2     # that the bar has room for by name
+_GATE = {True: "firm gate", False: "flip gate"}
 
 
 @dataclass(frozen=True)
@@ -167,10 +168,11 @@ def chips_of(summary: Mapping[str, Any], valid: bool = True, gates: Sequence[Map
     the run's `gates` came to, as gates.json holds them."""
     made = (SYNTHETIC,) if summary["synthetic"] else ()
     passed = sum(bool(gate["passed"]) for gate in gates)
-    shown = ([Chip(f"{'✓' if gate['passed'] else '✗'} {gate['gate']}", str(gate["message"]),
-                   "firm" if gate["passed"] else "flip") for gate in gates] if len(gates) <= _GATES else
+    shown = ([Chip(f"{'✓' if gate['passed'] else '✗'} gate {'met' if gate['passed'] else 'not met'}: "
+                   f"{gate['message']}", f"--fail-below '{gate['gate']}'", _GATE[bool(gate["passed"])])
+              for gate in gates] if len(gates) <= _GATES else
              [Chip(f"{'✓' if passed == len(gates) else '✗'} {passed} of {len(gates)} gates met",
-                   " ".join(str(gate["message"]) for gate in gates), "firm" if passed == len(gates) else "flip")])
+                   " ".join(str(gate["message"]) for gate in gates), _GATE[passed == len(gates)])])
     return (*made, *(() if valid else (NOT_VALID,)), *shown)
 
 

@@ -1,10 +1,12 @@
 """What to type after a run."""
 
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Any
 
 Found = Mapping[str, Any]
+_FACTORY = re.compile(r"[^:]+:[A-Za-z_][\w.]*")
 
 
 def harden_command(found: Found, folder: str) -> str:
@@ -13,7 +15,7 @@ def harden_command(found: Found, folder: str) -> str:
     if "sets" in found or found.get("first_look") or found.get("hardening") or _finding(found):
         return ""
     given = "dose_fall" not in found and found.get("training") is None
-    return f"steadyread harden {shlex.quote(folder)}{' --data TRAINING_IMAGES' if given else ''}"
+    return f"steadyread harden {shlex.quote(folder)}{_code(found)}{' --data TRAINING_IMAGES' if given else ''}"
 
 
 def triage_command(found: Found, folder: str, more: str = "") -> str:
@@ -23,6 +25,12 @@ def triage_command(found: Found, folder: str, more: str = "") -> str:
     finding = _finding(found)
     network = f" --network {shlex.quote(finding)}" if finding else ""
     return f"steadyread triage {shlex.quote(folder)}{network}{more}"
+
+
+def _code(found: Found) -> str:
+    """The flag by which the code of a run's network, file.py:name or package.module:name, is trusted; "" of others."""
+    name = str((found.get("model") or {}).get("name") or "")
+    return f" --model {shlex.quote(name)}" if _FACTORY.fullmatch(name) else ""
 
 
 def _finding(found: Found) -> str:

@@ -61,7 +61,7 @@ const caseBrowser = (() => {
       referred: { name: () => "Referred", says: () => referred?.words ?? "", holds: (row) => referred?.rows.has(row) ?? false },
     };
     const buttons = Object.fromEntries(Object.keys(chips).map((name) => [name, element("button", { type: "button",
-      onclick: () => { chip = name; box = null; update(); } })]));
+      onclick: () => { chip = name; box = null; update(true); } })]));
     const clear = element("button", { type: "button", onclick: () => { box = null; update(); } }, "Box ✕");
     const search = element("input", { type: "search", placeholder: "Case or patient", "aria-label": "Find a case or a patient",
                                       oninput: () => { find = search.value.trim().toLowerCase(); update(); } });
@@ -111,7 +111,7 @@ const caseBrowser = (() => {
       buttons.referred.hidden = !referred;
       clear.hidden = !box;
     };
-    const update = () => {
+    const update = (moves = false) => {   // `moves`: to a case of those listed, where the chosen one is none
       const { holds, says: meaning } = chips[chip];
       shown = all.filter((row) => {
         const [x, y] = scatter.points[row];
@@ -122,7 +122,7 @@ const caseBrowser = (() => {
       const within = `${box ? ", in the box" : ""}${find ? `, found by “${find}”` : ""}`;
       says.textContent = `${shown.length} of ${all.length}: ${meaning()}${within}.`;
       count();
-      if (chosen < 0 && shown.length) {
+      if ((chosen < 0 || (moves && !among.has(chosen))) && shown.length) {
         const telling = shown.filter((row) => cases.flip[row] !== null && (cases.pictured[row] >= 0 || !block.pixels));
         chosen = telling[telling.length >> 1] ?? shown[0];
       }
@@ -139,7 +139,7 @@ const caseBrowser = (() => {
       },
       "steadyread:threshold": ({ detail: { ids, score, threshold } }) => {
         const names = new Set(ids);
-        referred = { words: `referred to a reader: ${`${score} ${threshold}`.toLowerCase()}`,
+        referred = { words: `referred to a reader: ${score.toLowerCase()} ${threshold}`,
                      rows: new Set(all.filter((row) => names.has(cases.id[row]))) };
         if (chip === "referred") update();
         else count();

@@ -77,13 +77,13 @@
       const share = accuracyAt(curve, size);
       const [x, y] = [scale.x(size), scale.y(share)];
       const says = `${digits(size)} ${curve.unit}: ${Math.round(100 * share)} % ${curve.share}`;
-      const left = x > scale.right - ROOM;
       for (const [line, ends] of /** @type {[Element, Record<string, number>][]} */ ([
         [down, {x1: x, x2: x, y1: y}], [across, {x2: x, y1: y, y2: y}]])) {
         for (const [key, value] of Object.entries(ends)) line.setAttribute(key, String(value));
       }
       knob.setAttribute("transform", `translate(${x},${y})`);
       words.textContent = says;
+      const left = x + 12 + (words.getComputedTextLength() || ROOM) > scale.right;
       words.setAttribute("x", String(left ? x - 12 : x + 12));
       words.setAttribute("y", String(Math.max(scale.top + 30, y - 10)));
       words.setAttribute("text-anchor", left ? "end" : "start");
