@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from fabricate_pictures import pictures
+from fabricate_pictures import Call, pictures
 from steadyread import Bounds, Classifier, smallest_flip
 from steadyread.console import network_lines
 from steadyread.errors import InputRefused, UsageError
@@ -493,6 +493,24 @@ def test_a_bundle_says_how_its_images_come_to_their_size(step: dict[str, object]
                                                          tmp_path: Path) -> None:
     folder = bundle_of(tmp_path / "net", network_def={"_target_": "DenseNet121"}, preprocessing=[step])
     assert FORMATS["monai"].facts_of(folder).settings.get("preparation", {}) == prepared
+
+
+def test_ct_that_does_not_say_its_unit_is_answered_with_what_to_state(tmp_path: Path, steadyread: Call) -> None:
+    nibabel, nets = (pytest.importorskip(name) for name in ("nibabel", "monai.networks.nets"))
+    shape = {"in_shape": [1, 16, 16], "classes": 2, "channels": [4, 8], "strides": [2, 2]}
+    folder = bundle_of(tmp_path / "net", network_def={"_target_": "Classifier", **shape}, preprocessing=[
+        {"_target_": "ScaleIntensityRanged", "a_min": -1000, "a_max": 400, "b_min": 0, "b_max": 1, "clip": True}])
+    torch.save(nets.Classifier(**shape).state_dict(), folder / "models" / "model.pt")
+    for at in range(12):
+        path = tmp_path / "images" / ("benign", "malignant")[at % 2] / f"{at}.nii"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        values = np.random.default_rng(at).uniform(-1024, 900, (16, 16, 1)).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(values, np.eye(4)), path)
+    assert "--bounds -1000,400" in inspected(str(folder))["command"]
+    asked = ("check", "--data", tmp_path / "images", "--model", folder, "--bounds=-1000,400", "--output", "logits")
+    found = steadyread(*asked)
+    assert (found.code, "of CT state --unit HU, and values are clipped to the bounds" in found.err) == (3, True)
+    assert steadyread(*asked, "--unit", "HU").code in (0, 1)
 
 
 def test_volumes_are_turned_as_the_bundle_says_unless_it_is_stated(tmp_path: Path) -> None:

@@ -301,7 +301,12 @@ class Classifier:
             raise InputRefused(f"image '{names[at]}' has pixels from {float(low[at]):.6g} to {float(high[at]):.6g}"
                                f", outside the stated bounds {self.valid.low:g} to {self.valid.high:g}. Bounds are "
                                "of the pixels as stored (0,255 for 8-bit pictures); what the network wants instead "
-                               "is for normalise, such as 'unit'. Window the images or state other bounds")
+                               f"is for normalise, such as 'unit'. {_BEYOND[self.valid.unit == 'HU']}")
+
+
+# What to do about pixels outside of the bounds: of images that are not said to be in HU, and of those that are.
+_BEYOND = ("State other bounds; of CT state data.options.unit = HU, and values are clipped to the bounds",
+           "Window the images or state other bounds")
 
 
 @contextmanager

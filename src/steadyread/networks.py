@@ -112,7 +112,8 @@ def inspected(model: str, weights: str | Path | None = None) -> dict[str, Any]:
     command = ["steadyread", "assess", "--data", "IMAGES", "--model", model,
                *(() if weights is None else ("--weights", str(weights)))]
     tried = _tried(known, facts)
-    shown = _STATED | ({"output": tried["ends"]} if tried["ends"] else {})
+    shown = _STATED | ({"output": tried["ends"]} if tried["ends"] else {}) | (
+        {"bounds": f"{known.window[0]:g},{known.window[1]:g}"} if known.window else {})
     command += [word for key in unsaid for word in (f"--{key}", shown[key])]
     command += ["--findings", "A,B,..."] if facts.findings and not known.findings else []
     place = FORMATS[known.name].place(str(known.weights)) if known.whole else Path(str(known.weights)).expanduser()
