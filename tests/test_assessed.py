@@ -341,3 +341,9 @@ def test_what_python_users_assess_has_its_pictures(found: Assessment) -> None:
     block = told_of(found.folder, AS_IT_IS).cases.as_json()
     assert block["images"] == block["total"] > 0
     assert len(block["walk"]["at"]) == 21
+
+
+def test_labels_that_count_from_one_are_refused_with_the_reason() -> None:
+    pixels, labels, plane = images(4)
+    with pytest.raises(InputRefused, match="labels count from 0, and these from 1"):
+        steadyread.assess(linear(plane, pixels), (pixels, np.asarray(labels) + 1), bounds=(0, 1))

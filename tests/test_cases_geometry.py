@@ -56,7 +56,7 @@ def test_what_a_size_cuts_off_is_noted_once_for_all_images() -> None:
     cases = Cases("made", (wide, square, tall), lambda row: row.source, ("a", "b"), Bounds(0, 255), notes=("grey",))
     first, cut = prepare(cases, Preparation(size=10)).notes
     assert first == "grey"
-    assert "2 of 3 images lose up to 50% of their pixels, at the ends of the longer sides" in cut
+    assert "2 of 3 images lose up to 50 % of their pixels, at the ends of the longer sides" in cut
     for kept in (Preparation(crop=10), Preparation(crop=(20, 40), size=(10, 20)), Preparation()):
         assert prepare(cases, kept).notes == ("grey",)
     assert cut in [finding.message for finding in audit(cases, prepare(cases, Preparation(size=10)))]

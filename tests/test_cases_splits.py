@@ -249,7 +249,7 @@ def test_a_split_far_from_what_was_asked_is_a_warning() -> None:
     uneven = split(_grouped([40, 40, 2, 2]), 0)
     held = sum(row.part == "test" for row in uneven.rows)
     assert abs(held - 28) > 7
-    assert uneven.warnings[0].startswith(f"{held} of 84 images are for test, where 33% (28) were asked for")
+    assert uneven.warnings[0].startswith(f"{held} of 84 images are for test, where 33 % (28) were asked for")
     assert any(finding.check == "split" and finding.severity == "warning" for finding in audit(uneven))
 
 

@@ -56,7 +56,7 @@ def test_a_network_whose_gradient_vanishes_is_said_to_be_blind(classes):
     assert (found.zero_gradients == 1).all()
     assert "zero gradients" in doubted(found)
     assert f"{int((found.size > 0).sum())} of {IMAGES} images had a gradient of 0 in every pixel" in repr(found)
-    assert "100% of all" in repr(found)
+    assert "100 % of all" in repr(found)
 
 
 def test_a_pixel_without_a_derivative_is_said():

@@ -96,7 +96,7 @@ def test_a_table_needs_the_dose_it_was_measured_at(table: Write) -> None:
 def test_what_a_grid_cannot_have_is_warned_of() -> None:
     with pytest.warns(SpectrumWarning, match="ends at 0.4/mm, below the Nyquist frequency 0.5/mm of 1 mm pixels"):
         _cone(0.4).warn_where_cut(1.0)
-    with pytest.warns(SpectrumWarning, match=r"peaks at 0.6/mm, above .* 0.5/mm of 1 mm pixels: .* holds 19%"):
+    with pytest.warns(SpectrumWarning, match=r"peaks at 0.6/mm, above .* 0.5/mm of 1 mm pixels: .* holds 19 %"):
         Spectrum.lung().warn_where_cut(1.0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")

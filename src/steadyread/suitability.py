@@ -28,8 +28,11 @@ def refuse_unsuited(classifier: Classifier, cases: Cases) -> None:
     classes = _classes_of(classifier, cases)
     highest = max(row.label for row in cases.rows if row.label is not None)
     if highest >= classes or len(cases.classes) != classes:
+        known = {row.label for row in cases.rows if row.label is not None}
+        from_one = ": labels count from 0, and these from 1" if min(known) == 1 and len(known) == classes else (
+            ": bring the model that was trained on these classes")
         raise InputRefused(f"the data has {len(cases.classes)} classes ({', '.join(cases.classes)}), the model "
-                           f"returns {classes}: bring the model that was trained on these classes")
+                           f"returns {classes}{from_one}")
 
 
 def _classes_of(classifier: Classifier, cases: Cases) -> int:

@@ -86,7 +86,7 @@ class SmallestFlip:
 
 
 def _share(values: Values, among: Flags) -> str:
-    return f"{float(values[among].mean()):.0%}" if bool(among.any()) else "0%"
+    return f"{100 * float(values[among].mean()):.0f} %" if bool(among.any()) else "0 %"
 
 
 def _places(flags: Flags) -> tuple[str, ...]:

@@ -113,11 +113,11 @@ def _cuts(cases: Cases, preparation: Preparation) -> Iterator[str]:
              if preparation.fit == "shorter" and math.prod(grid.size) < math.prod(grid.scaled)]
     if taken:
         yield (f"the centre is taken once the shorter side is resized: {len(taken)} of {len(cases)} images lose up to "
-               f"{max(taken):.0%} of their pixels")
+               f"{100 * max(taken):.0f} % of their pixels")
     if lost:
         yield (f"cut to the proportions of the size asked for: {len(lost)} of {len(cases)} images lose up to "
-               f"{max(lost):.0%} of their pixels, at the ends of the longer sides. Nothing is squeezed; of a network "
-               "that was trained on squeezed images, state preparation.fit = \"squash\"")
+               f"{100 * max(lost):.0f} % of their pixels, at the ends of the longer sides. Nothing is squeezed; of a "
+               "network that was trained on squeezed images, state preparation.fit = \"squash\"")
 
 
 def _mask(marked: Pixels | None, raw: Row, preparation: Preparation) -> Pixels | None:

@@ -139,7 +139,7 @@ def _far_from(cases: Cases, among: Sequence[int], cut: set[int], part: str, shar
     """Sentences on a part that came out far from the share asked for, and on classes that it lacks."""
     wanted = share * len(among)
     if abs(len(cut) - wanted) > max(_FAR_IMAGES, _FAR * wanted):
-        yield (f"{len(cut)} of {len(among)} images are for {part}, where {share:.0%} ({wanted:.0f}) were asked "
+        yield (f"{len(cut)} of {len(among)} images are for {part}, where {100 * share:.0f} % ({wanted:.0f}) were asked "
                "for: images of one patient, and duplicates, stay together; state the parts or other shares")
     labels = {cases.rows[index].label for index in among} - {None}
     lacking = sorted(cases.classes[label] for label in labels - {cases.rows[index].label for index in cut}

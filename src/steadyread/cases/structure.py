@@ -80,7 +80,7 @@ def of_all(power: PowerEstimate, material: Material) -> list[Finding]:
     if material.covered is not None and material.covered < _COVERED:
         little = material.covered < _LITTLE
         told.append(Finding("covered", "warning" if little else "note", (
-            f"the regions cover {material.covered:.0%} of what is not air: a patient, or a phantom of many "
+            f"the regions cover {100 * material.covered:.0f} % of what is not air: a patient, or a phantom of many "
             "objects? Look at the picture whether they lie where it is uniform"), material.covered))
     return told
 

@@ -150,7 +150,7 @@ def refuse_uneven(transform: Transform, pixels: Pixels, scale: Scale, bounds: Bo
     off = np.abs(halved - became / 2)[moved] > _NEAR * bounds.range
     if off.size and off.mean() > _FEW:
         raise InputRefused(f"{where}: preparation.transform changes values by more than a scale: of the same image at "
-                           f"half its height, {off.mean():.0%} of the pixels are not half as high: "
+                           f"half its height, {100 * off.mean():.0f} % of the pixels are not half as high: "
                            + _REMEDY.format(""))
 
 

@@ -46,8 +46,8 @@ def convergence(evidence: Evidence) -> Finding:
     gained = int((more & ~usual).sum())
     severity = severity_of(gained, len(more), (("warning", ALLOWED),))
     return Finding("convergence", severity,
-                   f"PGD of 60 steps flips {float(more.float().mean()):.0%} of {len(more)} images at "
+                   f"PGD of 60 steps flips {100 * float(more.float().mean()):.0f} % of {len(more)} images at "
                    f"{show_size(epsilon, evidence.classifier.valid)}; [A]'s 10 steps, 5 restarts flip "
-                   f"{float(usual.float().mean()):.0%}"
+                   f"{100 * float(usual.float().mean()):.0f} %"
                    + (": so few steps have not converged; read the smallest-flip curve" if severity == "warning"
                       else ""), gained / len(more))

@@ -105,6 +105,6 @@ def no_better(right: int, labels: Ints) -> Iterator[Finding]:
     as far as so many can tell."""
     most = np.bincount(labels).max() / len(labels)
     if clopper_pearson(right, len(labels))[0] <= most:
-        yield Finding(NO_BETTER, "warning", f"{right} of {len(labels)} test images are read right, "
-                      f"which is not detectably better than always saying the most frequent class ({most:.1%}). That "
-                      "few of its reads change says little of such a network", right / len(labels), topic=VALIDITY)
+        yield Finding(NO_BETTER, "warning", f"{right} of {len(labels)} test images are read right, which is not "
+                      f"detectably better than always saying the most frequent class ({100 * most:.1f} %). That few of "
+                      "its reads change says little of such a network", right / len(labels), topic=VALIDITY)

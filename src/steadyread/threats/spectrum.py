@@ -266,8 +266,8 @@ def _misfits(spectrum: Spectrum, spacing: tuple[float, float]) -> tuple[str, ...
     held = _variance(spectrum, spacing) / spectrum.whole_variance_hu2
     if spectrum.peak_per_mm > coarsest and held < 0.5:
         told.append(f"the spectrum '{spectrum.name}' peaks at {spectrum.peak_per_mm:.2g}/mm, above the Nyquist "
-                    f"frequency {coarsest:.2g}/mm of {max(spacing):.2g} mm pixels: such a grid holds {held:.0%} of "
-                    "its power, and the noise is as much weaker (it is not scaled up)")
+                    f"frequency {coarsest:.2g}/mm of {max(spacing):.2g} mm pixels: such a grid holds "
+                    f"{100 * held:.0f} % of its power, and the noise is as much weaker (it is not scaled up)")
     return tuple(told)
 
 
