@@ -158,3 +158,18 @@ def test_the_theme_changes_at_a_button(chromium: Browser, address: str) -> None:
         before = page.evaluate("getComputedStyle(document.body).backgroundColor")
         page.locator("#theme").click()
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
+
+
+def test_letters_of_charts_are_large_enough_on_a_phone(chromium: Browser, address: str) -> None:
+    """Charts are laid out at the width that there is, or scroll, and the drawing of the answer has larger letters."""
+    with chromium.open(address, width=420) as page:
+        page.evaluate(UNFOLD)
+        figures = page.locator("details figure:has(svg[id])")
+        for figure in figures.all():
+            figure.scroll_into_view_if_needed()
+            figure.locator(".live svg").first.wait_for()
+        sizes = page.evaluate("""[...document.querySelectorAll(".graph svg text, figure .live svg text")].map(text => {
+            const { a, b } = text.getScreenCTM() ?? { a: 0, b: 0 };
+            return parseFloat(getComputedStyle(text).fontSize) * Math.hypot(a, b); }).filter(size => size > 0)""")
+        assert len(sizes) > 50
+        assert min(sizes) > 10

@@ -17,6 +17,7 @@ from steadyread.units import Bounds, unit_word
 Rows = list[dict[str, Any]]
 Layer = Any                      # an altair chart; altair is imported where a panel is declared
 WIDTH, HEIGHT = 480, 250         # of a chart of one panel in pixels: the whole, and what its axes enclose
+NARROW = 370                     # to which such a chart can be laid out with its letters as they are, on a phone
 _WIDE = 820                      # of several panels beside each other
 _LINE = 17                       # of text
 _VEGA_LITE = "6.4"
@@ -223,7 +224,7 @@ def drawable(value: Any) -> Any:
 
 def _alone(panel: Panel) -> dict[str, Any]:
     """A panel that is as wide as every other, whatever stands beside it."""
-    above = _key_rows(panel.key, WIDTH - panel.left)
+    above = _key_rows(panel.key, NARROW - panel.left)
     below = 46 if panel.x.title else 26
     return _layered(panel, above, "") | {"usermeta": _measured([panel]), "width": WIDTH,
                                          "autosize": {"type": "fit", "contains": "padding"},

@@ -112,6 +112,19 @@ def picture_redraws(classifier: Classifier, cases: Cases, noise: CTNoise, mas: S
     _write_walk(done, cases, np.array(doses), folder, REDRAWS)
 
 
+def said_along(classifier: Classifier, batch: Batch, change: Tensor, scale: Along, clipped: bool, most: int = _AT_ONCE
+               ) -> np.ndarray:
+    """The probabilities (n, k, classes) of each image with `scale` (n, k) times its `change` (n, c, *space) added,
+    `clipped` to the bounds; `most` images are read together."""
+    steps = scale.to(batch.images)
+    moved = batch.images[:, None] + change.to(batch.images)[:, None] * steps.reshape(
+        *steps.shape, *[1] * (change.ndim - 1))
+    moved = moved.clamp(batch.bounds.low, batch.bounds.high) if clipped else moved
+    with classifier.frozen() as network, torch.no_grad():
+        logits = torch.cat([network.logits(some) for some in torch.split(moved.flatten(0, 1), most)])
+    return classifier.probabilities(logits.double()).reshape(*steps.shape, -1).cpu().numpy()
+
+
 def _write_walk(done: dict[str, np.ndarray], cases: Cases, at: np.ndarray, folder: Path, kind: str) -> None:
     """The walk of all cases shown, NaN of those of which the network said nothing."""
     if done:
@@ -135,17 +148,11 @@ def _walked(classifier: Classifier, batch: Batch, change: Tensor, scale: Along, 
     """By case the probabilities (k, classes) of its image with `scale` (n, k) times its `change` (n, c, *space) added,
     `clipped` to the bounds; without cases on which the network fails."""
     most = len(chunks(batch)[0])
-    low, high = (batch.bounds.low, batch.bounds.high) if clipped else (-torch.inf, torch.inf)
 
     def ask(places: Sequence[int]) -> list[tuple[str, np.ndarray]]:
         at = torch.tensor(places)
-        steps = scale[at].to(batch.images)
-        moved = change[at].to(batch.images)[:, None] * steps.reshape(*steps.shape, *[1] * (change.ndim - 1))
-        images = (batch.images[at.to(batch.images.device)][:, None] + moved).clamp(low, high).flatten(0, 1)
-        with classifier.frozen(), torch.no_grad():
-            logits = torch.cat([classifier.logits(some) for some in torch.split(images, most)])
-        chance = classifier.probabilities(logits.double()).reshape(*steps.shape, -1).cpu().numpy()
-        return [(batch.keys[place], each) for place, each in zip(places, chance, strict=True)]
+        own = batch.pick(at.to(batch.images.device))
+        return list(zip(own.keys, said_along(classifier, own, change[at], scale[at], clipped, most), strict=True))
 
     found: dict[str, np.ndarray] = {}
     for some in torch.split(torch.arange(len(batch)), max(1, most // scale.shape[1])):

@@ -26,6 +26,7 @@ from steadyread.jobs.cards import refuse_unnamed
 from steadyread.jobs.job import study_of
 from steadyread.jobs.material import Listed, Material, listed
 from steadyread.jobs.networks import loaded, placed
+from steadyread.jobs.pictures import said_along
 from steadyread.jobs.plan import attack_seed
 from steadyread.jobs.ready import ready_for
 from steadyread.metrics.plan import section
@@ -36,7 +37,6 @@ from steadyread.threats.spectrum import SpectrumWarning
 from steadyread.types import Batch
 
 _AS_RECORDED = 0.02     # logits; other versions and processors round otherwise, another network reads otherwise
-_AT_ONCE = 32           # images that are read together
 _HELD = 8               # cases whose flips are kept
 Logits = NDArray[np.floating[Any]]
 
@@ -105,14 +105,10 @@ class AtHand:
 
     def said(self, moved: "Moved", sizes: Sequence[float], clipped: bool = True) -> NDArray[np.float64]:
         """What the network says (k, classes) of an image moved by so much of its change, within bounds if `clipped`."""
-        batch = moved.batch
-        ends = torch.tensor(sizes, dtype=torch.float64).to(batch.images).reshape(-1, *[1] * (batch.images.ndim - 1))
-        images = batch.images + ends * moved.change
-        with self._opened(), self._classifier.frozen() as network, torch.no_grad():
-            valid = network.valid
-            within = images.clamp(valid.low, valid.high) if clipped else images
-            logits = torch.cat([network.logits(some) for some in torch.split(within, _AT_ONCE)])
-            return network.probabilities(logits.double()).cpu().numpy()
+        with self._opened():
+            along = torch.tensor(sizes, dtype=torch.float64)[None]
+            said: NDArray[np.float64] = said_along(self._classifier, moved.batch, moved.change, along, clipped)[0]
+            return said
 
     @contextmanager
     def _opened(self) -> Iterator[None]:

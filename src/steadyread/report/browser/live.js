@@ -10,7 +10,7 @@
  */
 (() => {
   "use strict";
-  const LEAST = 400;      // a narrower chart is drawn at this width and shown smaller
+  const LEAST = 370;      // a narrower chart is drawn at this width and shown smaller
   const MOST = 560;
   const { vega } = /** @type {any} */ (globalThis);
   const block = document.getElementById("charts");
@@ -83,6 +83,10 @@
     drawn.setAttribute("aria-label", drawing.getAttribute("aria-label") || "");
     drawing.after(place);
     drawing.classList.add("replaced");
+    if (!follows) {      // several panels: on a phone they scroll, with their letters as they are
+      drawn.style.setProperty("--natural", `${drawn.viewBox.baseVal.width}px`);
+      if (place.scrollWidth > place.clientWidth) place.tabIndex = 0;
+    }
     if (follows) new ResizeObserver(() => {
       if (place.clientWidth && fitted() !== view.width()) view.width(fitted()).runAsync();
     }).observe(place);
