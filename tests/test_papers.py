@@ -84,9 +84,13 @@ def test_the_study_of_paper_a_has_a_control_an_auto_size_and_the_papers_own_sens
         assert own.hardening is not None
         others = own.hardening.compared
         assert (others["control"].method, others["auto"].epsilon) == ("clean", "auto"), name
-        assert ("grid_flip" in own.attacks.use) == (name in ("lung_ct", "mammography", "brain_mri"))
+        assert ("grid_flip" in own.attacks.use) == (name in ("lung_ct", "mammography", "brain_mri")[scale == "laptop":])
         assert own.model.normalise == ("unit" if scale == "paper" else "none"), "at the paper's scale pixels in [0, 1]"
+    seeds = {name: own.seeds for name, own in study.sets.items()}
+    few = 3 if scale == "laptop" else 1
+    assert seeds == {"lung_ct": few, "mammography": few, "brain_mri": few, "mnist": 1, "cifar_10": 1}
     for own in study.equal.values():
+        assert own.seeds == 1
         assert (own.attacks.use, own.hardening) == ((), None)
         assert own.model.normalise == ("symmetric" if scale == "paper" else "none")
     assert study.sets["lung_ct"].preparation.crop == (71 if scale == "paper" else 64)

@@ -4,7 +4,7 @@ What a stranger hands over may be a pipe that never ends, a device, or folders l
 and `files_below` are the doors through which every reader goes.
 
 A run: settings, plan, records, findings, training, model, pictures, report. `members/`, `hardened/`,
-`hardened-NAME/` and `equal/` are runs within it. A study of CT noise keeps each network in
+`hardened-NAME/`, `equal/` and `seeds/seed-NUMBER/` are runs within it. A study of CT noise keeps each network in
 `jobs/VARIANT/fold-NUMBER/` and each hardened one in `hardened/NAME/fold-NUMBER/`, with `round-NUMBER/` below.
 """
 
@@ -32,7 +32,7 @@ GATES = "gates.json"     # what those of the run came to
 SET_ASIDE, CASES, SALT, PREFLIGHT = "set_aside.json", "cases.csv", "salt.txt", "preflight.json"
 MARKS = "marks.json"     # a short digest of each case's pixels
 READERS_MARKS = "marks.sqlite"     # of cases, which `steadyread view` keeps
-MEMBERS, HARDENED, EQUAL = "members", "hardened", "equal"
+MEMBERS, HARDENED, EQUAL, SEEDS = "members", "hardened", "equal", "seeds"
 # of a study of CT noise
 JOBS, SPECTRUM, NOISE_EXAMPLES = "jobs", "spectrum.json", "noise_examples.npz"
 COUNTED, CONVERGENCE = "counted.json", "convergence.json"

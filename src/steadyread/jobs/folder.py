@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 # What a run may go on with otherwise than it was begun; and what may be added to a run that was begun without it, and
 # then holds as soon as it has begun. Where it is left out later, it stays as it was.
-_FREE = ("gates", "name", "device", "data.path", "model.weights", "model.only", "beside", "track")
+_FREE = ("gates", "name", "device", "data.path", "model.weights", "model.only", "beside", "track", "seeds")
 _ADDED = ("data.train", "hardening", "noise.hardening", "noise.seeing")
 _HARDENINGS: tuple[Under, ...] = ("hardening", "noise.hardening")
 

@@ -85,6 +85,9 @@ def carry_out_job(job: Job, materials: Materials, progress: Progress = quiet) ->
         if job.cell.hardened:
             _carry_out_hardened(job, material, plain, progress)
             return
+        if job.branch.repeat:
+            _assessed(job, job.folder, material, plain, attacks_on(job.study, job.cell, material), progress)
+            return
         before = (findings_before(material, plain, job.folder, progress, len(job.study.networks))
                   if job.study.alone or material.study.model.weights is not None else [])
         assessed = _assessed(job, job.folder, material, plain, attacks_on(job.study, job.cell, material), progress)
@@ -144,7 +147,7 @@ def _carry_out_hardened(job: Job, material: Material, plain: Classifier, progres
     for number, network in enumerate(found.rounds, start=1):
         _judged(job, job.folder / f"{ROUND}-{number}", material, network, attacks, progress)
     last = _judged(job, job.folder, material, found.classifier, attacks, progress)
-    if asked.main and study.linf and not (job.folder / EXAMPLES).exists():
+    if asked.main and study.linf and not job.branch.repeat and not (job.folder / EXAMPLES).exists():
         write_examples(last.classifier, last.test, last.table, job.folder, study.seed)
 
 
@@ -152,6 +155,8 @@ def _judged(job: Job, folder: Path, material: Material, classifier: Classifier, 
             ) -> Assessed:
     """A hardened network with its records, its findings and, under noise, a longer search."""
     assessed = _assessed(job, folder, material, classifier, attacks, progress)
+    if job.branch.repeat:
+        return assessed
     set_aside.write_findings(folder, lambda: [
         *failed(folder, job.study, job.cell), *_of_network(assessed, progress),
         *(audit(material.raw, material.ready) if material.taught and job.study.alone and

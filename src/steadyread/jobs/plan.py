@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from steadyread.errors import UsageError
-from steadyread.files import EQUAL, HARDENED, JOBS
+from steadyread.files import EQUAL, HARDENED, JOBS, SEEDS
 from steadyread.metrics.reads import ORIGINAL
 from steadyread.store import Cell, data_of
 from steadyread.study import Hardening, NoiseHardening, Study
 from steadyread.study.noise_hardening import BEFORE
-from steadyread.study.sections import Under
+from steadyread.study.sections import Gates, Triage, Under
 
 _APART = 1_000_003   # between the draws of two folds
 
@@ -116,29 +116,49 @@ def hardening_of(study: Study, cell: Cell) -> Asked:
 class Branch:
     """One data set of a plan, at its own conditions or at the equal ones: its study, and where it writes.
 
-    `name` is "" where the study is of one data set.
+    `name` is "" where the study is of one data set. `repeat` counts the further seeds from which its network is trained
+    and hardened, of which nothing is kept but what tells the gain.
     """
 
     name: str
     equal: bool
     study: Study
     folder: Path
+    repeat: int = 0
 
     @property
     def data(self) -> str:
         """What it is called: the value of its cells' column."""
-        return data_of(self.name, self.equal)
+        return ", ".join(filter(None, (data_of(self.name, self.equal), f"seed {self.study.seed}" * bool(self.repeat))))
 
     def __str__(self) -> str:
         return self.data
 
 
 def branches_of(study: Study, folder: Path) -> list[Branch]:
-    """The data sets of a study in its folder, those at equal conditions after the others."""
+    """The data sets of a study in its folder, each before its further seeds; those at equal conditions after the
+    others."""
     if not study.sets:
-        return [Branch("", False, study, folder)]
-    return [*(Branch(name, False, own, folder / name) for name, own in study.sets.items()),
+        return [*_with_repeats(Branch("", False, study, folder))]
+    return [*(branch for name, own in study.sets.items()
+              for branch in _with_repeats(Branch(name, False, own, folder / name))),
             *(Branch(name, True, own, folder / name / EQUAL) for name, own in study.equal.items())]
+
+
+def _with_repeats(branch: Branch) -> Iterator[Branch]:
+    yield branch
+    for number in range(1, 1 if branch.study.quick else branch.study.seeds):
+        yield replace(branch, study=repeated(branch.study, number), folder=branch.folder / SEEDS / f"seed-{number}",
+                      repeat=number)
+
+
+def repeated(study: Study, number: int) -> Study:
+    """The study once more with another seed, on the same split: its own hardening alone, judged by smallest flips."""
+    hardening = study.hardening and study.hardening.model_copy(update={"compare": {}})
+    split = study.split if study.split.seed is not None else study.split.model_copy(update={"seed": study.seed})
+    attacks = study.attacks.model_copy(update={"use": (), "epsilons": (), "against": "label"})
+    return study.model_copy(update={"seed": study.seed + number, "seeds": 1, "split": split, "hardening": hardening,
+                                    "attacks": attacks, "triage": Triage(), "gates": Gates(), "track": ()})
 
 
 @dataclass(frozen=True)

@@ -196,7 +196,7 @@ def train(study: Study, out: str | Path | None = None, progress: Progress = quie
 
 def _unhardened(study: Study) -> Study:
     noise = study.noise if study.noise is None else study.noise.model_copy(update={"hardening": None})
-    return study.model_copy(update={"hardening": None, "noise": noise})
+    return study.model_copy(update={"hardening": None, "noise": noise, "seeds": 1})
 
 
 @dataclass(eq=False)
@@ -227,7 +227,8 @@ class _Running:
         if self.study.sets:
             at_work(self.progress, "writing the report",
                     lambda: write_report(self.folder, self.study.studies[0].seed, show_ids, images))
-        aside = tuple(f"{branch.name}: {text}" if branch.name else text for branch in self.branches if not branch.equal
+        aside = tuple(f"{branch.name}: {text}" if branch.name else text for branch in self.branches
+                      if not branch.equal and not branch.repeat
                       for text in set_aside.said(branch.folder))
         reasons = at_work(self.progress, f"handing the run to {', '.join(track)}",
                           lambda: untracked(self.folder, track, show_ids)) if track else ()
@@ -317,6 +318,8 @@ def _reported(show_ids: bool, images: bool, branch: Branch, _: Materials, progre
               ) -> tuple[Judged, ...]:
     """The gates of a data set, whose page is written."""
     folder, seed = branch.folder, branch.study.seed
+    if branch.repeat:      # told on the page of the first seed
+        return ()
     with locked(folder):
         try:
             return keep_gates(branch)

@@ -126,8 +126,8 @@ def _at(pair: Pair, against: str, size: tuple[float, Size], limit: float, seed: 
         sides = [merged_found_size(reads, against) for reads in (pair.before, pair.after)]
         judged = sides[0].present & sides[1].present
         if judged.any():
-            row = contrast(_known(_stands(pair.before, sides[0], size[0]), pair, judged),
-                           _known(_stands(pair.after, sides[1], size[0]), pair, judged), patients, seed)
+            row = contrast(_known(stands_at(pair.before, sides[0], size[0]), pair, judged),
+                           _known(stands_at(pair.after, sides[1], size[0]), pair, judged), patients, seed)
             yield Compared(ROBUST, row, LINF, ALL, against, size[1], searched)
 
 
@@ -140,7 +140,7 @@ def _under_noise(pair: Pair, seed: int) -> Iterator[Compared]:
                            {"native": mas, "unit": "mAs", "of_range": None})
 
 
-def _stands(reads: Reads, merged: Merged, size: float) -> Flags:
+def stands_at(reads: Reads, merged: Merged, size: float) -> Flags:
     """Which images are right at a size: the flipped ones by what they flipped to, the others as unattacked."""
     return np.where(merged.found <= size, merged.prediction == reads.labels, reads.correct)
 

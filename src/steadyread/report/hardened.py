@@ -9,11 +9,11 @@ from steadyread.report import forms
 from steadyread.report.cards import contrast_card, within
 from steadyread.report.items import Card
 from steadyread.report.marks import italic, mark
-from steadyread.report.table import Column, Form, Table, table
+from steadyread.report.table import Column, Form, Table, begun, table
 from steadyread.units import Bounds
 from steadyread.words.answer import size_shown
 from steadyread.words.hardening import method_name, sized
-from steadyread.words.numbers import NONE, factor, percent, show_native
+from steadyread.words.numbers import NONE, factor, percent, points, show_native
 from steadyread.words.plain import MERGED
 
 Told = Mapping[str, Any]
@@ -73,6 +73,44 @@ def others_table(told: Told) -> Table | None:
                            for name, size, kept, own, robust, row, median in rows], tone="snug", above=(
         f"{at}Difference in points to this study's own hardening, over the same resampled patients and the attacks "
         "that both networks met. The median smallest flip is of each network's own correct reads."))
+
+
+def seeds_table(each: Mapping[str, Told]) -> Table | None:
+    """What hardening gained from every seed that was run, by set where there are several; None without any."""
+    told = {title: one["seeds"] for title, one in each.items() if one.get("seeds")}
+    if not told:
+        return None
+    rows: list[tuple[Any, ...]] = []
+    for title, found in told.items():
+        named = [title] if title else []
+        rows += [(*named, f"{row['seed']}{', hardening failed' * row['failed']}", _share(row["before"]),
+                  _share(row["after"]), points(row["robust"]), _share(row["clean_before"]), _share(row["clean_after"]),
+                  points(row["clean"])) for row in found["rows"]]
+        rows.append((*named, "mean (range)", "", "", ranged(found["gains"]["robust"]), "", "",
+                     ranged(found["gains"]["clean"])))
+    columns = [*([] if "" in told else [Column("Set", forms.TEXT)]), Column("Seed", forms.TEXT),
+               *(Column(title, forms.COUNT, group) for group in ("Under attack, %", "Clean, %")
+                 for title in ("Before", "After", "Gain, points"))]
+    return table(columns, begun(rows) if "" not in told else rows, tone="snug", above=(
+        "The network trained and hardened anew from each seed, on the same split, and judged on the same images by the "
+        "smallest flips alone. The range goes from the lowest to the highest: seeds are no patients, so there is no "
+        "interval."), note=" ".join(filter(None, (_left_out(title, found) for title, found in told.items()))))
+
+
+def _share(value: float) -> str:
+    return forms.number(value)
+
+
+def ranged(found: Told) -> str:
+    """`+38.0 (+35.1 to +40.2)`: the mean and the range over seeds."""
+    return f"{points(found['mean'])} ({points(found['lowest'])} to {points(found['highest'])})"
+
+
+def _left_out(title: str, found: Told) -> str:
+    """Seeds that no row tells of, in words."""
+    said = [f"{found[key]} {words}" for key, words in (("none", "left no network"),
+                                                       ("unfinished", "not judged yet")) if found[key]]
+    return f"{f'{title}: ' if title else ''}seeds left out: {', '.join(said)}." if said else ""
 
 
 def _doubted(other: Told) -> str:

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from steadyread import records
 from steadyread.errors import InputRefused
-from steadyread.files import CONVERGENCE, FINDINGS, HARDENED, JOBS, SETTINGS, TRAINING
+from steadyread.files import CONVERGENCE, FINDINGS, HARDENED, JOBS, SEEDS, SETTINGS, TRAINING
 from steadyread.findings import merged
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.contrasts import UNKNOWN
@@ -18,9 +18,10 @@ from steadyread.metrics.hardening import compared, headline
 from steadyread.metrics.plan import bounds_of, exact_up_to, part_of, section
 from steadyread.metrics.reads import Reads
 from steadyread.metrics.robustness import median_flip
+from steadyread.metrics.seeds import gain_of, over_seeds
 from steadyread.metrics.summary import judged_by, tabled_sizes
 from steadyread.report.shareable import AS_IT_IS, Shareable
-from steadyread.report.stored import Run, findings_of
+from steadyread.report.stored import Run, findings_of, read_run
 from steadyread.store import folds_in, rounds_in
 from steadyread.units import Bounds, number_of, size_json
 from steadyread.words.hardening import doubt_said, failure, hardening_short, hardening_verdict, partly_said
@@ -94,6 +95,7 @@ def hardening_summary(plain: Run, hardened: Sequence[Hardened], seed: int = 0) -
     findings = _new_findings(plain, main)
     unit = "patient" if section(plain.plan, "data").get("patients_known") else "image"
     doubt = partly_said(main.training) + doubt_said(_doubts(main))
+    seeds = seeds_summary(plain, hardened, row.size if row else None)
     return {"compared": found, "training": main.training, "epsilon": _size(epsilon, bounds),
             "at": row.size if row else None, "headline": row, "failed": failure(main.training, found),
             "short": hardening_short(found, main.training, epsilon, unit) + doubt,
@@ -101,7 +103,33 @@ def hardening_summary(plain: Run, hardened: Sequence[Hardened], seed: int = 0) -
             "medians": {"before": _median(plain.reads, bounds, seed), "after": _median(main.reads, bounds, seed)},
             "findings": findings,
             "others": sorted((_other(main, other, row.size if row else None, bounds, seed)
-                              for other in hardened[1:]), key=_by_method)}
+                              for other in hardened[1:]), key=_by_method)} | ({"seeds": seeds} if seeds else {})
+
+
+def seeds_summary(plain: Run, hardened: Sequence[Hardened], at: Mapping[str, Any] | None) -> Told | None:
+    """What `summary["hardening"]["seeds"]` holds: the gain of every seed that was run, the study's own first, at the
+    size `at` of which its hardening speaks, and their mean and range; None of one seed.
+
+    A hardening that left the network as it was counts with what it gained, and its row says that it failed; `none`
+    counts those that left no network, `unfinished` those that are not judged yet.
+    """
+    places = sorted((plain.folder / SEEDS).glob("seed-*"), key=lambda path: int(path.name.removeprefix("seed-")))
+    if not places or at is None:
+        return None
+    pairs = [(plain.folder, hardened[0]), *((place, next(iter(read_hardenings(place)), None)) for place in places)]
+    rows, gains, none = [], [], 0
+    for place, after in pairs:
+        if after is None or after.reads is None or not records.has_records(place):
+            none += bool(after and after.training.get("failed"))
+            continue
+        before = plain.reads if place == plain.folder else read_run(place).reads
+        gain = gain_of(before, after.reads, number_of(at))
+        if gain is not None:
+            gains.append(gain)
+            rows.append({"seed": int((records.read_object(place / SETTINGS) or {}).get("seed", 0)), **gain.as_json(),
+                         "failed": bool(after.training.get("failed"))})
+    return {"at": at, "none": none, "unfinished": len(pairs) - none - len(rows), "rows": rows,
+            "gains": over_seeds(gains)} if rows else None
 
 
 def _asked(stated: Mapping[str, Any]) -> list[str]:

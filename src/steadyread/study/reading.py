@@ -20,7 +20,7 @@ from steadyread.study.sections import Study
 
 _OUTSIDE = ("name", "scale", "scales", "sets", "equal")   # what stands outside of a set's own study
 # What the runs at equal conditions leave out.
-_NOT_ALIKE = ("hardening", "triage", "gates", "noise.hardening")
+_NOT_ALIKE = ("hardening", "triage", "gates", "noise.hardening", "seeds")
 _OF_A_NETWORK = ("model", "preparation")      # the tables of a network's own file
 _LARGEST = 2**18
 _APART, _DOT = re.compile(r"[={},\[\]\n]"), re.compile(r"[\w\"'-][ \t]*\.(?=[ \t]*[\w\"'-])")

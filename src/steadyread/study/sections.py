@@ -169,6 +169,8 @@ class Gates(Section):
 class Study(Section):
     """One experiment. `training` is None where the weights are given.
 
+    `seeds`: from so many the network is trained and hardened, on the same split, and the range of the gains is told.
+
     `scale` names which of a study file's tables under [scales] was laid over the rest. A study of several data sets
     has that of each in `sets`, and in `equal` those at equal conditions; it states nothing else itself.
 
@@ -179,6 +181,7 @@ class Study(Section):
 
     name: Annotated[str, AfterValidator(_run_name)] = "study"
     seed: Draws = 0
+    seeds: Annotated[int, Field(ge=1, le=100)] = 1
     data: Data = Data()
     preparation: Preparing = Preparing()
     split: Splitting = Splitting()
@@ -330,6 +333,9 @@ def _ignored(study: Study) -> Iterator[str]:
          "out"),
         (given and split.folds, "split.folds trains a network a fold, and model.weights are given: leave one out"),
         (given and study.variants, "variants are trained, and model.weights are given: leave one out"),
+        (study.seeds > 1 and (given or not study.alone or study.hardening is None or not study.attacks.smallest_flip),
+         "seeds trains and hardens one network anew, and tells what its smallest flips gained: state [hardening], and "
+         "no model.weights, folds, variants, [noise] or attacks.smallest_flip = false"),
         (study.model.findings and not given, "model.findings are of a network that is given, and this one would be "
          "trained: state model.weights"),
         (study.model.findings and noise, "[noise] is for a network of classes, and model.findings are stated: give "

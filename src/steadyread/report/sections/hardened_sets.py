@@ -7,7 +7,7 @@ from steadyread.metrics.across_sets import same_size
 from steadyread.metrics.contrasts import Contrast
 from steadyread.metrics.hardening import ROBUST
 from steadyread.report import forms
-from steadyread.report.hardened import others_table
+from steadyread.report.hardened import others_table, seeds_table
 from steadyread.report.items import Figure, Fold, Heading, Item, Note, Notes, Text, grid
 from steadyread.report.marks import italic, mark
 from steadyread.report.section import section
@@ -52,6 +52,10 @@ def hardened_sets(sets: Sets) -> Iterator[Item]:
     yield grid(Figure("fig3"), tone=sets.panels)
     yield grid(Figure("gains"))
     yield from _every_size(sets)
+    seeds = seeds_table({str(each["title"]): each["hardening"] for each in hardened})
+    if seeds is not None:
+        yield Heading("From other seeds")
+        yield seeds
     for each in hardened:
         yield from _others(each)
 

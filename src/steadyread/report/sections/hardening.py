@@ -9,8 +9,8 @@ from steadyread.metrics.hardening import CHANGED, ROBUST, Compared
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.summary import as_json
 from steadyread.report import forms
-from steadyread.report.hardened import hardening_cards, others_table, training_terms
-from steadyread.report.items import Cards, Figure, Fold, Item, Listing, Terms, Text, grid, notes
+from steadyread.report.hardened import hardening_cards, others_table, seeds_table, training_terms
+from steadyread.report.items import Cards, Figure, Fold, Heading, Item, Listing, Terms, Text, grid, notes
 from steadyread.report.marks import italic
 from steadyread.report.plain import Plain, failed
 from steadyread.report.section import section
@@ -40,6 +40,9 @@ def hardening(plain: Plain) -> Iterator[Item]:
     if found["compared"]:
         yield grid(Figure("before_after"), Figure("flips_before_after"))
         yield Fold("Before and after, size by size", tuple(_before_after(plain, found)))
+    if (seeds := seeds_table({"": found})) is not None:
+        yield Heading("From other seeds")
+        yield seeds
     if others := tuple(_others(found)):
         yield Fold("Other hardenings of the same network", others)
     if terms := (*training_terms(found["training"], plain.bounds), *_compared(plain, found)):
