@@ -18,6 +18,7 @@ from steadyread.report.cards import estimated, quoted, within
 from steadyread.report.items import Card, Cards, Item, Lead, Picture, Strip, Strips, Text
 from steadyread.report.marks import mark, unmarked
 from steadyread.report.scripts import Block
+from steadyread.report.section import ACTION, TRUST
 from steadyread.units import Bounds, number_of, unit_word
 from steadyread.words.answer import Answer, flips_told, size_shown
 from steadyread.words.noise import short_name
@@ -170,7 +171,8 @@ def _facts(summary: Summary) -> Iterator[Card]:
     kept = next((row for row in summary["triage"]["rows"] if row["score"] == "smallest_flip"), None)
     if kept is not None and kept["accuracy"].value is not None:
         yield Card(percent(kept["withheld"].value), "referred to a human",
-                   f"of the others {percent(kept['accuracy'].value)} are right, {within(kept['accuracy'], percent)}")
+                   f"of the others {percent(kept['accuracy'].value)} are right, {within(kept['accuracy'], percent)}",
+                   ACTION.name)
     yield trust(counts_of(summary["findings"]))
 
 
@@ -206,4 +208,5 @@ def trust(counts: Mapping[str, int]) -> Card:
     if not sum(counts.values()):
         return Card("–", "no checks were run")
     failed = [counted(counts[word], word) for word in ("error", "warning") if counts[word]]
-    return Card(f"{counts['ok']} of {sum(counts.values())}", "checks passed", ", ".join(failed) or "no warnings")
+    return Card(f"{counts['ok']} of {sum(counts.values())}", "checks passed", ", ".join(failed) or "no warnings",
+                TRUST.name)

@@ -44,11 +44,12 @@ class Terms:
 
 @dataclass(frozen=True)
 class Card:
-    """A key figure: a value, what it is, and its interval."""
+    """A key figure: a value, what it is, and its interval; `to` the part of the page that tells more."""
 
     value: str
     name: str
     note: str = ""
+    to: str = ""
 
 
 @dataclass(frozen=True)
