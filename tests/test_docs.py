@@ -1,6 +1,7 @@
 """What the documents show is run: the Python in them, and the commands that they name."""
 
 import re
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,16 @@ def test_every_table_of_figures_states_the_date_of_the_code_that_made_it(name):
     for part in parts:
         head, *_ = part.split("\n|", 1)
         assert re.search(r"\b\d{1,2} [A-Z][a-z]+ 2026\b", head), part[:60]
+
+
+def test_every_table_of_measured_figures_says_of_which_code_it_is() -> None:
+    """On the page of CT noise: whatever table holds numbers, in the lines just above it."""
+    pieces = (ROOT / "docs" / "ct-noise.md").read_text().split("\n\n")
+    tables = [(above, block) for above, block in pairwise(pieces) if block.lstrip().startswith("|") and re.search(
+        r"\d \||\d\*? \|", block)]
+    assert len(tables) >= 7
+    for above, block in tables:
+        assert re.search(r"code\s+of\s+\d+\s+\w+\s+\d{4}", above), block.splitlines()[0]
 
 
 def test_the_pictures_of_the_readme_are_of_the_page_as_it_is_drawn_now():

@@ -209,12 +209,24 @@ def test_the_papers_scale_trains_as_the_paper_does() -> None:
     paper, laptop = (completed(read_study(path, keyed(scale=scale)), "lidc-3d") for scale in ("paper", "laptop"))
     assert paper.training is not None
     wanted = {"epochs": 500, "batch": 64, "learning_rate": 1e-5, "schedule": "constant", "weight_decay": 0.0,
-              "loss": "squared_error", "flips": False, "rotation_degrees": 15.0, "balance": True}
+              "loss": "squared_error", "flips": False, "rotation_degrees": 15.0, "shift_pixels": 5.0, "balance": True,
+              "optimiser": "adam", "judged_by": "auc", "patience": None}
     assert {key: paper.training[key] for key in wanted} == wanted
     assert (paper.split.folds, laptop.split.folds) == (10, 3)
     assert (paper.model.arguments["width"], laptop.model.arguments["width"]) == (1.0, 0.25)
     assert paper.noise is not None
-    assert {settings.get("draws", settings.get("starts")) for settings in paper.noise.test.values()} == {50}
+    assert paper.noise.hardening is not None
+    own = paper.noise.hardening.whole["adaptive"]
+    assert (own.noise, own.rounds, own.epochs, own.starts) == ("paper", 2, 10, 1)
+    for tried in (paper.noise.test, paper.noise.train, own.judged.test, own.judged.train):
+        assert {settings.get("draws", settings.get("starts")) for settings in tried.values()} == {50}
+        assert "paper" in tried
+    assert paper.data.options["box_mm"] == 32
+    assert paper.data.options["ratings"]
+    thin = completed(read_study(path, keyed(scale="paper_thin")), "lidc-3d")
+    assert (thin.scale, thin.data.options["box_mm"], thin.data.options["ratings"]) == (
+        "paper_thin", [5, 24, 24], paper.data.options["ratings"])
+    assert thin.training == paper.training | {"rotation_degrees": (15.0, 0.0, 0.0), "shift_pixels": (1.0, 5.0, 5.0)}
 
 
 def test_a_scale_lies_over_the_file_and_under_the_flags(tmp_path: Path) -> None:
@@ -226,3 +238,21 @@ def test_a_scale_lies_over_the_file_and_under_the_flags(tmp_path: Path) -> None:
     assert read_study(path, keyed(training__epochs=3)).training == {"epochs": 3}
     with pytest.raises(UsageError, match="it has small, large"):
         read_study(path, keyed(scale="huge"))
+
+
+def test_a_scale_may_be_like_another_but_for_something(tmp_path: Path) -> None:
+    path = tmp_path / "scaled.toml"
+    path.write_text('[scales.large]\ntraining = { epochs = 9, batch = 4 }\n[scales.larger]\nscale = "large"\n'
+                    'training.epochs = 20\n[scales.loop]\nscale = "loop"\n[scales.lost]\nscale = "nowhere"\n')
+    larger = read_study(path, keyed(scale="larger"))
+    assert (larger.scale, larger.training) == ("larger", {"epochs": 20, "batch": 4})
+    path.write_text(path.read_text() + '[noise]\nmas = [5]\n[noise.hardening]\n[scales.bare]\nscale = "larger"\n'
+                    'drop = ["noise.hardening", "training.batch"]\n[scales.wrong]\ndrop = "noise"\n')
+    bare = read_study(path, keyed(scale="bare"))
+    assert (bare.training, bare.ct_noise.mas, bare.ct_noise.hardening) == ({"epochs": 20}, (5,), None)
+    with pytest.raises(UsageError, match=r"drop in a .* must be a list of keys"):
+        read_study(path, keyed(scale="wrong"))
+    with pytest.raises(UsageError, match=r"\[scales.loop\] names itself"):
+        read_study(path, keyed(scale="loop"))
+    with pytest.raises(UsageError, match=r"no table \[scales.nowhere\]"):
+        read_study(path, keyed(scale="lost"))

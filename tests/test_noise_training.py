@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from steadyread import records
 from steadyread.attacks.optimised_noise import optimised_ct_noise
+from steadyread.attacks.paper_noise import PaperCTNoise
 from steadyread.attacks.random_noise import random_ct_noise
 from steadyread.cases import Cases, Row, collate
 from steadyread.classifier import Classifier, prediction_of
@@ -129,7 +130,7 @@ def test_noise_that_is_none_is_refused(wrong: dict[str, Any]) -> None:
 
 # what is found and stored
 
-@pytest.mark.parametrize("kind", ["rings", "plausible", "random"])
+@pytest.mark.parametrize("kind", ["rings", "plausible", "random", "paper"])
 def test_found_noises_are_replayed_bit_for_bit(kind: Any, tmp_path: Path) -> None:
     cases, network = lumps(70), weak()
     hunt = Hunt(NOISE, (1.0, 1000.0), kind, starts=2, steps=3, seed=4)
@@ -141,6 +142,21 @@ def test_found_noises_are_replayed_bit_for_bit(kind: Any, tmp_path: Path) -> Non
         assert np.array_equal(images.numpy(), np.load(tmp_path / f"perturbed-{block:05d}.npy"))
     assert {one.block for one in found.perturbations} == {0, 1}
     assert len({one.sha256 for one in found.perturbations}) == len(found.perturbations)
+
+
+def test_the_papers_own_noise_is_hunted_as_the_paper_has_it(tmp_path: Path) -> None:
+    """[B]'s Algorithm 1 with its 10 iterations, in steps of the network's window, pooled over a block of images."""
+    cases, network = lumps(20), weak()
+    hunt = Hunt(NOISE, (100.0,), "paper", window_hu=(-900.0, 100.0), seed=3)
+    assert (hunt.gradients, Hunt(NOISE, (100.0,), "rings").gradients) == (10, 20)
+    found = hunted(network, cases, hunt, tmp_path)
+    assert records.read_json(tmp_path / "hunt.json")["window_hu"] == [-900.0, 100.0]
+    batch, _ = collate([cases[at] for at in range(20)], BOUNDS)
+    reads = prediction_of(network.examine(batch.images))
+    printed = PaperCTNoise(replace(NOISE, mas=100.0, projection="paper"), starts=1, window_hu=(-900.0, 100.0))
+    flips = printed(network, batch, reads, 3).columns()["flips"]
+    assert [one.case_id for one in found.perturbations] == [
+        key for key, flipped in zip(batch.keys, flips.tolist(), strict=True) if flipped]
 
 
 def test_what_joins_flips_the_read_and_has_its_cases_label(tmp_path: Path) -> None:

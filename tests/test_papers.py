@@ -15,14 +15,28 @@ from fabricate_noise import noise_page
 from fabricate_sets import Made
 from pages import Page
 from steadyread.errors import UsageError
+from steadyread.metrics.noise import one_attack
+from steadyread.report.noise import Noise
 from steadyread.report.papers import paper
 from steadyread.report.run import told_of
+from steadyread.report.sections.as_printed import as_printed
 from steadyread.report.shareable import AS_IT_IS
+from steadyread.study import completed
 from steadyread.study.reading import keyed, read_studies, read_study
 
 
 def told(folder: Path) -> str:
     return Page(told_of(folder, AS_IT_IS).page().html({})).text
+
+
+def table_of(settings: dict[str, Any]) -> str:
+    """Our side of "As printed, as here", of a study of these settings and made counts."""
+    parts = {"train": {"images": 334}, "validation": {"images": 170}, "test": {"images": 126}}
+    sizes = [{"variant": "original", "parameters": 10}, {"variant": "shallower", "parameters": 20}]
+    items = list(as_printed(Noise({
+        "beside": "B", "data": {"parts": parts, "patients_known": True}, "folds": [0, 1, 2], "rows": [],
+        "table_3": [{"classes": 5}], "spectrum": None, "provenance": {"settings": settings, "networks": sizes}})))
+    return str(items)
 
 
 def state(path: Path, beside: str) -> None:
@@ -69,7 +83,9 @@ def test_a_noise_study_has_the_papers_tables_where_it_says_so(tmp_path: Path) ->
     assert "17.4 ± 4.3" not in noise_page(folder)[0]
     state(folder / "study.json", "B")
     page = noise_page(folder)[0]
-    for words in ("0.91 ± 0.008", "17.4 ± 4.3", "34.3 ± 7.5", "15.7 ± 4.4", "21.1 ± 2.6"):
+    for words in ("0.91 ± 0.008", "17.4 ± 4.3", "34.3 ± 7.5", "15.7 ± 4.4", "21.1 ± 2.6", "Multi-crop Net",
+                  "Ours: [B] as printed, K = 2.", "Ours: taught by rings, judged by [B] as printed, K = 5.",
+                  "As printed, as here"):
         assert words in page, words
     assert "28.5 ± 4.6" not in page     # a variant that the study does not have
     for path in (folder / "hardened/adaptive").glob("fold-*/training.json"):
@@ -94,6 +110,27 @@ def test_the_study_of_paper_a_has_a_control_an_auto_size_and_the_papers_own_sens
         assert (own.attacks.use, own.hardening) == ((), None)
         assert own.model.normalise == ("symmetric" if scale == "paper" else "none")
     assert study.sets["lung_ct"].preparation.crop == (71 if scale == "paper" else 64)
+
+
+def test_no_table_mixes_two_attacks() -> None:
+    rows = [{"attack": "rings_ct_noise"}, {"attack": "rings_ct_noise"}]
+    assert (one_attack(rows), one_attack([])) == ("rings_ct_noise", "")
+    with pytest.raises(RuntimeError, match="one table of several attacks: paper_ct_noise, rings_ct_noise"):
+        one_attack([*rows, {"attack": "paper_ct_noise"}])
+
+
+def test_what_was_done_stands_beside_what_is_printed_by_the_studys_own_values() -> None:
+    path = Path(__file__).resolve().parents[1] / "studies" / "ct_noise.toml"
+    text = {scale: table_of(completed(read_study(path, keyed(scale=scale)), "lidc-3d").model_dump(mode="json"))
+            for scale in ("laptop", "paper")}
+    for words in ("24 x 24 x 5 mm", "the table's one rating", "cross-entropy", "rotations of at most 180, 5, 5 (z, y, "
+                  "x)°, flips", "16 and 128 features", "334 to train, 170 to validate, 126 to test"):
+        assert words in text["laptop"], words
+    for words in ("32 x 32 x 32 mm", "the mean of the readers' ratings", "squared error of the probability",
+                  "shifts of at most 5 voxels, rotations of at most 15°", "500 epochs of batches of 64",
+                  "64 and 512 features", "it has more parameters than the original so (20 and 10)"):
+        assert words in text["paper"], words
+    assert "Loss" not in table_of({})      # what the files do not tell has no row
 
 
 def test_every_value_has_its_keys() -> None:

@@ -11,14 +11,15 @@ from steadyread.errors import InputRefused
 from test_cases_volumes import made, nib, table
 
 
-def patches(folder: Path, of: list[tuple[str, int, tuple[int, ...], int]]) -> None:
+def patches(folder: Path, of: list[tuple[str, int, tuple[int, ...], int]], prone: bool = False) -> None:
     """LIDC patches cut from `set/images`: for each the series, the nodule's file, ratings, and an offset in HU."""
     images, rows = [], []
     for row, (series, index, ratings, offset) in enumerate(of):
         values = np.asarray(nib.load(folder / "set" / "images" / f"n{index}.nii.gz").dataobj)
         middle = np.array(values.shape) // 2
         part = values[middle[0] - 4:middle[0] + 5, middle[1] - 4:middle[1] + 5, middle[2]]
-        images.append(part.T + offset)      # rows towards the back, columns towards the left
+        rows_of = part.T + offset           # rows towards the back, columns towards the left
+        images.append(rows_of[::-1, ::-1] if prone else rows_of)
         given = dict(zip((f"malignancy_{reader}" for reader in (1, 2, 3, 4)), (*ratings, 0, 0, 0, 0)[:4], strict=True))
         rows.append({"row": row, "nodule_id": 100 + row, "patient_id": "p", "series_uid": series,
                      "pixel_spacing_mm": 0.7, **given})
@@ -49,6 +50,13 @@ def test_the_mean_of_the_readers_ratings_is_of_the_patches_that_lie_in_the_nodul
     assert len(open_cases(tmp_path / "set", box_mm=6, ratings="")) == 5     # none: the table's own
 
 
+def test_a_scan_of_a_patient_who_lay_prone_has_its_rows_the_other_way(tmp_path: Path) -> None:
+    made(tmp_path / "set", 2)
+    patches(tmp_path, [("1.2.0", 0, (5, 4), 0), ("1.2.1", 1, (2, 1), 24)], prone=True)
+    cases = open_cases(tmp_path / "set", box_mm=6, ratings="../patches")
+    assert [row.extras["rating"] for row in cases.rows] == [4.5, 1.5]
+
+
 def test_a_patch_of_one_value_is_found_nowhere_and_ratings_are_a_folder_of_patches(tmp_path: Path) -> None:
     made(tmp_path / "set", 2)
     patches(tmp_path, [("1.2.0", 0, (5,), 0), ("1.2.1", 1, (5,), 0)])
@@ -63,8 +71,8 @@ def test_a_patch_of_one_value_is_found_nowhere_and_ratings_are_a_folder_of_patch
 def test_the_readers_of_lidc_nodules_are_those_of_their_patches(shared_data: Callable[[str], Path]) -> None:
     """One to one: no patch lies in two nodules, and the number of readers is nearly always the table's."""
     cases = open_cases(shared_data("lidc-nodules-3d"), box_mm=(5, 24, 24), ratings=shared_data("lidc-patches-2d"))
-    assert cases.counts() == {"benign": 440, "malignant": 383}
+    assert cases.counts() == {"benign": 443, "malignant": 399}
     assert cases.notes[-1] == (
-        "the readers' ratings are known of 966 of 994 nodules, by the place of 1033 patches (nodules of several "
-        "patches: 64, patches of several nodules: 0; another number of readers than the table's: 6). By their mean 823 "
-        "of these have a label, by the table's rating 614; by both 562, and 33 of them another")
+        "the readers' ratings are known of 988 of 994 nodules, by the place of 1056 patches (nodules of several "
+        "patches: 65, patches of several nodules: 0; another number of readers than the table's: 6). By their mean 842 "
+        "of these have a label, by the table's rating 626; by both 574, and 33 of them another")

@@ -22,6 +22,8 @@ Strength = Literal["rings", "plausible", "pooled", "paper", "paper_hu"]
 # two networks: momentum, averaged gradients, Euclidean and whitened directions were no better, nor several starts.
 _STEPS = (4.0, 0.05)
 GRADIENTS = 20
+ITERATIONS = 10                             # of [B], section 2.6
+OF_PAPER = ("pooled", "paper", "paper_hu")  # [B]'s Algorithm 1
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ class WorstNoise:
 
 
 def optimised_ct_noise(noise: CTNoise, strength: Strength = "rings", *, starts: int = 1, steps: int = GRADIENTS,
-                       iterations: int = 10, window_hu: tuple[float, float] = (-1000.0, 400.0)
+                       iterations: int = ITERATIONS, window_hu: tuple[float, float] = (-1000.0, 400.0)
                        ) -> OptimisedCTNoise | PaperCTNoise:
     """Optimised CT noise at the dose `noise.mas`, after paper [B], section 2.2.2, doi:10.1088/1361-6560/abc812.
 
@@ -95,7 +97,7 @@ def optimised_ct_noise(noise: CTNoise, strength: Strength = "rings", *, starts: 
     """
     if strength not in get_args(Strength):
         raise UsageError(f"strength is one of {', '.join(get_args(Strength))}; got '{strength}'")
-    if strength in ("paper", "paper_hu", "pooled"):
+    if strength in OF_PAPER:
         pooled = replace(noise, projection="pooled" if strength == "pooled" else "paper")
         return PaperCTNoise(pooled, "HU" if strength == "paper_hu" else "window", starts, iterations,
                             window_hu=window_hu)

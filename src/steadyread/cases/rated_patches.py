@@ -99,7 +99,8 @@ def of_nodule(patches: Sequence[Patch], volume: Images, marked: Images) -> list[
     """Those of the patches whose middle is one of the `marked` voxels of a volume, both (z, y, x).
 
     The voxels about it must be the patch's up to one number, as tables of different origin turn what a scanner
-    stored into HU by different zeros. A patch of one value everywhere is found nowhere.
+    stored into HU by different zeros. Patches lie as the scan's rows and columns run, volumes as the patient does, who
+    may have lain prone: a patch is looked for mirrored along either too. One of a single value is found nowhere.
     """
     known = [patch for patch in patches if np.ptp(patch.middle) > 0]
     if not known or not marked.any():
@@ -108,7 +109,9 @@ def of_nodule(patches: Sequence[Patch], volume: Images, marked: Images) -> list[
     about = sliding_window_view(edge, (2 * _REACH + 1,) * 2, axis=(1, 2))
     places = np.argwhere(marked)
     steps = about[..., _REACH, _REACH + 1][marked] - about[..., _REACH, _REACH][marked]
-    return [patch for patch in known if _stands(patch.middle, about, places[steps == _step(patch.middle)])]
+    return [patch for patch in known if any(
+        _stands(middle, about, places[steps == _step(middle)])
+        for turned in (patch.middle, patch.middle[::-1]) for middle in (turned, turned[:, ::-1]))]
 
 
 def _step(middle: Images) -> float:

@@ -151,9 +151,13 @@ def made(name: str, settings: Settings, noise: CTNoise, study: Study) -> Iterato
     if name in ("random", "inflated"):
         yield RandomCTNoise(noise, mas, inflated=name == "inflated", **rest)
         return
-    window = study.model.window or study.model.bounds or WINDOW
     for dose in mas:
-        yield optimised_ct_noise(replace(noise, mas=dose), cast(Strength, name), window_hu=window, **rest)
+        yield optimised_ct_noise(replace(noise, mas=dose), cast(Strength, name), window_hu=window_of(study), **rest)
+
+
+def window_of(study: Study) -> tuple[float, float]:
+    """What the network's input is clipped to, in units of which [B]'s search takes its steps."""
+    return study.model.window or study.model.bounds or WINDOW
 
 
 def cases_on(study: Study, cell: Cell, material: Material, attacked: Collection[str]) -> Cases:

@@ -13,7 +13,7 @@ from steadyread.classifier import Classifier
 from steadyread.errors import InputRefused, PlanDiffers, TrainingFailed
 from steadyread.files import CHECKPOINT, HARDENED, MODEL, ROUND, TRAINING
 from steadyread.findings import Finding
-from steadyread.jobs.attacks import noise_of
+from steadyread.jobs.attacks import noise_of, window_of
 from steadyread.jobs.material import Material
 from steadyread.jobs.networks import card_of, device_of, placed, taken_up, untrained
 from steadyread.jobs.plan import Job, hardening_of, hardenings_of, training_seed
@@ -232,7 +232,7 @@ def _noise_settings(job: Job, own: NoiseHardening, material: Material, classifie
     stated = own.model_dump(include={"method", "rounds", "starts", "epochs", "steps", "share", "auc_cost",
                                      "auc_stop", "judged_mas"})
     return NoiseHardeningSettings(**stated, noise=noise_of(study), mas=own.mas or study.ct_noise.mas,
-                                  kind=own.noise, epsilon=epsilon, budget=budget,
+                                  kind=own.noise, window_hu=window_of(study), epsilon=epsilon, budget=budget,
                                   training=TrainingSettings(**(study.training or {}) | own.training))
 
 

@@ -31,12 +31,11 @@ from steadyread.metrics.noise import attack_row, inside
 from steadyread.metrics.noise_classes import areas
 from steadyread.metrics.paired_tests import holm
 from steadyread.metrics.pairs import Pair, paired
-from steadyread.metrics.reads import OPTIMISED, PARTS, PLAUSIBLE, RANDOM, RINGS, Reads
+from steadyread.metrics.reads import OPTIMISED, PARTS, PLAUSIBLE, RANDOM, RINGS, Reads, noise_attack
 from steadyread.metrics.verdicts import way_of
 
 CONTROLS = ("clean", "augment")     # further training without optimised noise
 _EQUAL = 0.05           # of the passes, up to which two trainings cost the same
-_ATTACK_OF = {"rings": RINGS, "plausible": PLAUSIBLE, "random": RANDOM}
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,7 @@ def _headline(hardening: Hardenings, wanted: float | None, part: str) -> Under |
     if hardening.before is None:
         return None
     tried = [name for name in hardening.before.noises if any(name in networks.noises for networks in judged)]
-    taught = _ATTACK_OF.get(str(hardening.settings.get("noise")))
+    taught = noise_attack(str(hardening.settings.get("noise")))
     order = [taught if taught in OPTIMISED else RINGS, RINGS, PLAUSIBLE, *OPTIMISED, RANDOM, *tried]
     attack = next((name for name in order if name in tried), None)
     if attack is None:

@@ -5,7 +5,7 @@ their share; SAR, eq. 8, the share of the K that flipped one sample. SAN grows w
 the flip rate of a single draw (the mean SAR) and SAN at a smaller K, as drawn from the same K without replacement.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,14 @@ from steadyread.metrics.reads import RANDOM, Outcome, Reads
 
 SAR_SHARE = 0.05
 _LEVELS = 101       # of SAR, 0 to 100 %, at which curves are told
+
+
+def one_attack(rows: Iterable[Mapping[str, Any]]) -> str:
+    """The attack of a table's rows, "" of none: no table mixes two, which would be this package's own mistake."""
+    attacks = {str(row["attack"]) for row in rows}
+    if len(attacks) > 1:
+        raise RuntimeError(f"one table of several attacks: {', '.join(sorted(attacks))}")
+    return next(iter(attacks), "")
 
 
 def attack_row(networks: Reads, attack: str, mas: float, part: str, seed: int = 0) -> dict[str, Any] | None:

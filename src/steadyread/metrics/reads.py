@@ -27,6 +27,11 @@ Dose = tuple[str, float]      # attack, mAs
 _NOTHING: Mapping[str, Floats] = MappingProxyType({})
 
 
+def noise_attack(name: str) -> str:
+    """The attack of the records that a study calls `rings`, `paper` and so on."""
+    return f"{name}_ct_noise"
+
+
 @dataclass(frozen=True, eq=False)
 class Outcome:
     """What one attack at one level did to each case in each network, every array (n, f), aligned with `Reads`.

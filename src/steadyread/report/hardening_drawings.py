@@ -44,7 +44,7 @@ from steadyread.metrics.hardening_methods import step_networks
 from steadyread.metrics.intervals import Estimate, Floats
 from steadyread.metrics.noise import sar_curve
 from steadyread.metrics.plan import exact_up_to
-from steadyread.metrics.reads import RANDOM
+from steadyread.metrics.reads import PAPER, RANDOM
 from steadyread.report.accuracy_drawings import Side, before_and_after, side_of
 from steadyread.report.dose_drawings import DoseLine, sar_panel, share_by_dose
 from steadyread.report.drawings import Drawing, training_drawing
@@ -52,6 +52,7 @@ from steadyread.report.hardening_stored import plain_side
 from steadyread.report.stored import Run
 from steadyread.units import Bounds, number_of, unit_word
 from steadyread.words.hardening import hardened_name, sized, step_name, under
+from steadyread.words.noise import noise_name
 
 Found = Mapping[str, Any]
 _SAR_MAS = 50.0          # [B] Fig. 11
@@ -177,25 +178,29 @@ def noise_hardening_drawings(hardening: Hardenings, found: Found) -> dict[str, D
 
 
 def _sar(hardening: Hardenings, found: Found) -> Chart:
-    """[B] Fig. 11, at 50 mAs or the nearest dose, of the attack that is told; random noise where its K is small."""
-    attack = _with_sar(hardening, str(found["attack"]))
-    best = found["best"]["name"] if found["best"] else None
-    mas = _nearest(hardening, attack)
-    parts: dict[str, list[tuple[str, Any]]] = {}
-    for part in dict.fromkeys((found["part"], "train")):
-        curves = [(step_name(name, number, found), sar) for name, number, networks in step_networks(hardening)
-                  if (number is not None or name in (best, found["main"])) and mas is not None
-                  and (sar := sar_curve(networks, attack, mas, part))]
-        if curves:
-            parts[part] = curves
-    kind = "random noise" if attack == RANDOM else "optimised noise"
-    panels = [sar_panel([(name, sar, look) for (name, sar), look in zip(curves, _looks(
-        [name for name, _ in curves], found), strict=True)], f"{part}, {curves[0][1]['mas']:g} mAs")
-        for part, curves in parts.items()]
+    """[B] Fig. 11, at 50 mAs or the nearest dose: of the attack that is told, random noise where its K is small, and of
+    [B]'s own where the networks were judged by it. A panel is of one attack."""
+    told, own = _with_sar(hardening, str(found["attack"])), _with_sar(hardening, PAPER)
+    panels = []
+    for attack in dict.fromkeys((told, *([own] if own == PAPER else []))):
+        for part in dict.fromkeys((found["part"], "train")):
+            curves = _sar_curves(hardening, found, attack, part)
+            panels += [sar_panel([(name, sar, look) for (name, sar), look in zip(curves, _looks(
+                [name for name, _ in curves], found), strict=True)],
+                f"{part}, {noise_name(attack)}, {curves[0][1]['mas']:g} mAs")] if curves else []
     return chart("hardened_sar",
-                 f"[B] Fig. 11: the share of samples whose SAR exceeds a level under {kind}, before and after; "
+                 "[B] Fig. 11: the share of samples whose SAR exceeds a level under noise, before and after; "
                  "shaded: range over the folds. Where a curve meets the left axis is SAN.",
                  *panels or [nothing("no attack with a SAR was run before and after")])
+
+
+def _sar_curves(hardening: Hardenings, found: Found, attack: str, part: str) -> list[tuple[str, Any]]:
+    """By name, of the networks before and after each round, and of the main and the best method."""
+    best = found["best"]["name"] if found["best"] else None
+    mas = _nearest(hardening, attack)
+    return [(step_name(name, number, found), sar) for name, number, networks in step_networks(hardening)
+            if (number is not None or name in (best, found["main"])) and mas is not None
+            and (sar := sar_curve(networks, attack, mas, part))]
 
 
 def _looks(names: Sequence[str], found: Found) -> list[Look]:

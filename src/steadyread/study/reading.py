@@ -111,12 +111,30 @@ def _topped(stated: Settings, overrides: tuple[Mapping[str, Any], ...]) -> Setti
 
 
 def _scaled(stated: Settings, scales: Any, where: str, overrides: tuple[Mapping[str, Any], ...]) -> Settings:
-    """The study with the table of its scale over it, and what the command line says over both."""
-    name = str(stated["scale"])
-    if not isinstance(scales, Mapping) or name not in scales:
-        known = f": it has {', '.join(scales)}" if scales else ""
-        raise UsageError(f"{where}: no table [scales.{name}] for the scale '{name}'{known}")
-    for above in (scales[name], *overrides):
+    """The study with the table of its scale over it, and what the command line says over both.
+
+    A scale that is like another but for something names that as its own `scale`, over which its table then lies; and in
+    `drop` the dotted keys of what it has not.
+    """
+    name: object = stated["scale"]
+    chain: list[Mapping[str, Any]] = []
+    while name is not None:
+        if not isinstance(scales, Mapping) or not isinstance(scales.get(str(name)), Mapping):
+            known = f": it has {', '.join(scales)}" if scales else ""
+            raise UsageError(f"{where}: no table [scales.{name}] for the scale '{name}'{known}")
+        if scales[str(name)] in chain:
+            raise UsageError(f"{where}: [scales.{name}] names itself as the scale that it is like: leave that out")
+        chain.insert(0, scales[str(name)])
+        name = chain[0].get("scale")
+    for table in chain:
+        dropped = table.get("drop", [])
+        if not isinstance(dropped, list) or not all(isinstance(key, str) for key in dropped):
+            raise UsageError(f"{where}: drop in a [scales.NAME] must be a list of keys, such as [\"noise.hardening\"]; "
+                             f"got {dropped!r}")
+        for key in dropped:
+            stated = _without(stated, key)
+        stated = laid_over(stated, {key: value for key, value in table.items() if key not in ("scale", "drop")})
+    for above in overrides:
         stated = laid_over(stated, above)
     return stated
 

@@ -28,10 +28,11 @@ class NoiseHardeningSettings:
             `clean` is the control: as much further training without noise.
         noise: spectrum, domain and mode.
         mas: the doses that are taught. `judged_mas` is the one at which epochs are compared.
-        kind: of the noise that `adaptive` searches: optimised (`rings`, `plausible`) or `random`.
+        kind: of the noise that `adaptive` searches, see `training.perturbed.Hunt`; `window_hu` is for [B]'s.
         rounds, starts: of `adaptive`; starts are attacks on each image at each dose in a round.
         epochs: of each round. None: what `budget` affords, else [B]'s 10 for `adaptive` and 40 for the others.
-        steps: gradients of an attack: on one image in a hunt (20 where None), or in a batch (5; 7 for `pgd`).
+        steps: gradients of an attack: on one image in a hunt (20 where None; of [B]'s 10), or in a batch (5; 7 for
+            `pgd`).
         share: of each batch, that is attacked; all methods but `adaptive` and `clean`.
         epsilon: of `pgd`, native units.
         auc_cost: how much validation AUC an epoch should have lost at most, against the network that the hardening
@@ -49,6 +50,7 @@ class NoiseHardeningSettings:
     step: ClassVar[float] = 0.25     # of PGD, as a share of epsilon
     judged_mas: float = 100.0
     kind: Kind = "rings"
+    window_hu: tuple[float, float] = (-1000.0, 400.0)
     rounds: int = 2
     starts: int = 1
     epochs: int | None = None
@@ -100,7 +102,7 @@ class NoiseHardeningSettings:
     def hunt(self, seed: int) -> Hunt:
         """How the training images are searched in a round."""
         stated: dict[str, Any] = {} if self.steps is None else {"steps": self.steps}
-        return Hunt(self.noise, self.mas, self.kind, self.starts, seed=seed, **stated)
+        return Hunt(self.noise, self.mas, self.kind, self.starts, window_hu=self.window_hu, seed=seed, **stated)
 
     def epochs_for(self, taught: int, spent: int) -> int:
         """Of a round with so many images to teach, in which searching has cost so many passes."""

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from steadyread import records
 from steadyread.assessment import model_digest
-from steadyread.attacks.optimised_noise import GRADIENTS, optimised_ct_noise
+from steadyread.attacks.optimised_noise import GRADIENTS, ITERATIONS, OF_PAPER, optimised_ct_noise
 from steadyread.attacks.random_noise import RandomCTNoise
 from steadyread.cases import Cases, collate, fingerprint
 from steadyread.cases.row import Pixels, Row
@@ -29,7 +29,7 @@ from steadyread.progress import Progress, in_pieces, quiet
 from steadyread.threats import CTNoise
 from steadyread.types import Batch, Images, Labels
 
-Kind = Literal["rings", "plausible", "random"]
+Kind = Literal["rings", "plausible", "pooled", "paper", "paper_hu", "random"]
 _BLOCK = 64         # images searched together: part of what a perturbation is, since a batch's size moves last bits
 _SEEDS = 1_000_003  # seeds of further starts lie so far apart that no study's own seeds meet them
 
@@ -41,9 +41,11 @@ class Hunt:
     Args:
         noise: spectrum, domain and mode of the noise.
         mas: the doses; each image is attacked at every one of them.
-        kind: optimised noise (`rings`, `plausible`) or `random` draws.
+        kind: optimised noise, ours (`rings`, `plausible`) or [B]'s Algorithm 1 (`paper`, `paper_hu`, `pooled`), whose
+            power is pooled over the images of a block; or `random` draws.
         starts: attacks on each image at each dose. [B] (doi:10.1088/1361-6560/abc812, section 2.6): one.
-        steps: gradients of an attack.
+        steps: gradients of an attack; None for as many as it has by itself (ours 20, [B]'s 10).
+        window_hu: of the network, in units of which [B]'s `paper` and `pooled` take their steps.
         seed: of every draw.
     """
 
@@ -51,14 +53,20 @@ class Hunt:
     mas: tuple[float, ...]
     kind: Kind = "rings"
     starts: int = 1
-    steps: int = GRADIENTS
+    steps: int | None = None
+    window_hu: tuple[float, float] = (-1000.0, 400.0)
     seed: int = 0
 
     def __post_init__(self) -> None:
-        if not self.mas or min(self.mas) <= 0 or self.starts < 1 or self.steps < 1:
+        if not self.mas or min(self.mas) <= 0 or self.starts < 1 or (self.steps is not None and self.steps < 1):
             raise UsageError("a hunt needs doses above 0, and starts and steps of at least 1; got "
                              f"{', '.join(f'{mas:g}' for mas in self.mas) or 'no dose'}, {self.starts} and "
                              f"{self.steps}")
+
+    @property
+    def gradients(self) -> int:
+        """Of one attack."""
+        return self.steps or (ITERATIONS if self.kind in OF_PAPER else GRADIENTS)
 
 
 @dataclass(frozen=True)
@@ -155,8 +163,10 @@ def enlarged(cases: Cases, hunts: list[Found]) -> Cases:
 def _settle(classifier: Classifier, cases: Cases, hunt: Hunt, folder: Path) -> None:
     """Whose hunt the folder holds is written down, or agreed."""
     told = {"noise": repr(hunt.noise), "mas": list(hunt.mas), "kind": hunt.kind, "starts": hunt.starts,
-            "steps": hunt.steps, "seed": hunt.seed, "network": model_digest(classifier.module),
+            "steps": hunt.gradients, "seed": hunt.seed, "network": model_digest(classifier.module),
             "cases": fingerprint(cases)}
+    if hunt.kind in OF_PAPER:
+        told["window_hu"] = list(hunt.window_hu)
     path = folder / HUNT
     if path.exists() and (there := records.read_json(path)) != told:
         differing = ", ".join(sorted(key for key in told if there.get(key) != told[key]))
@@ -205,7 +215,9 @@ def _attacked(classifier: Classifier, batch: Batch, reference: Labels, how: tupl
     if hunt.kind == "random":
         outcome: Any = RandomCTNoise(noise, (mas,), 1)(classifier, batch, reference, seed)[0]
     else:
-        outcome = optimised_ct_noise(noise, hunt.kind, steps=hunt.steps)(classifier, batch, reference, seed)
+        search = optimised_ct_noise(noise, hunt.kind, steps=hunt.gradients, iterations=hunt.gradients,
+                                    window_hu=hunt.window_hu)
+        outcome = search(classifier, batch, reference, seed)
     columns = outcome.columns()
     return outcome.images, columns["flips"] > 0, int((columns["forwards"] + columns["backwards"]).sum())
 

@@ -7,7 +7,7 @@ from typing import Any
 from steadyread.metrics.contrasts import Contrast
 from steadyread.metrics.hardening import Compared, headline
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.reads import CT_NOISE, RANDOM
+from steadyread.metrics.reads import CT_NOISE, RANDOM, noise_attack
 from steadyread.metrics.verdicts import Verdict, way_of
 from steadyread.registry import METHODS
 from steadyread.words.noise import short_name
@@ -250,7 +250,7 @@ def method_said(row: Row) -> str:
     method = METHODS.get(kind)
     said = method.says or f"{method.title}." if method else _UNTAUGHT.get(kind, "How it was trained is not stored.")
     noise = {"random": "noise drawn at random", None: "noise"}.get(
-        told["noise"], f"optimised noise ({told['noise']})")
+        told["noise"], f"optimised noise ({short_name(noise_attack(str(told['noise'])))})")
     share = "a share" if told["share"] is None else f"{100 * told['share']:g} %"
     times = "once" if (told["starts"] or 1) == 1 else f"{told['starts']} times"
     said = said.format(noise=noise, share=share, times=times)

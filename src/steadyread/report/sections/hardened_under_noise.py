@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from steadyread.metrics.contrasts import Contrast
+from steadyread.metrics.noise import one_attack
 from steadyread.metrics.reads import KNOWN, ORIGINAL, PARTS
 from steadyread.report import forms
 from steadyread.report.items import Figure, Fold, Item, Note, Notes, Terms, Text, grid, notes
@@ -128,6 +129,7 @@ def _step_tables(s: Values, main: bool) -> Iterator[Table]:
 
 def _step_table(s: Values, steps: Sequence[Values]) -> Table:
     """SAN of each step at each dose."""
+    attack = one_attack(cell for step in steps for cell in step["cells"].values())
     doses = sorted({float(mas) for step in steps for mas in step["cells"]})
     uneven = len({step["folds"] for step in steps}) > 1
     rows = []
@@ -138,7 +140,7 @@ def _step_table(s: Values, steps: Sequence[Values]) -> Table:
     trials = sorted({starts_said(cell).replace("start", "trial") for step in steps for cell in step["cells"].values()})
     return table([Column("Network", forms.TEXT), *([Column("Folds", forms.COUNT)] if uneven else []),
                   Column("AUC", forms.mean_sd(1, 3)), *(Column(f"{mas:g} mAs", forms.mean_sd()) for mas in doses)],
-                 rows, tone="snug", above=f"SAN in {steps[0]['part']} under {noise_name(steps[0]['attack'])}, %: mean "
+                 rows, tone="snug", above=f"SAN in {steps[0]['part']} under {noise_name(attack)}, %: mean "
                  f"± SD over folds. {', '.join(trials)}.")
 
 
