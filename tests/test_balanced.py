@@ -38,6 +38,16 @@ def test_with_one_class_it_is_the_share_and_with_balanced_ones_its_value() -> No
     assert balanced_accuracy(right[even], label[even], patients[even]).value == pytest.approx(right[even].mean())
 
 
+def test_classes_that_are_read_alike_in_every_patient_tell_no_more_than_one_of_them() -> None:
+    right, _, _ = drawn(60)
+    patients, label = np.tile(np.arange(60).astype(str), 2), np.repeat([0, 1], 60)
+    found = balanced_accuracy(np.tile(right, 2), label, patients)
+    one = share(right, patients[:60])
+    assert (found.value, found.low, found.high) == pytest.approx((one.value, one.low, one.high))
+    apart = balanced_accuracy(np.tile(right, 2), label, np.arange(120).astype(str))
+    assert apart.high - apart.low < 0.8 * (found.high - found.low), "of other patients they are twice as many"
+
+
 def test_a_class_that_is_all_right_leaves_an_interval_and_nothing_leaves_none() -> None:
     right, label, patients = drawn(40)
     found = balanced_accuracy(np.ones_like(right), label, patients)

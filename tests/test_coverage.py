@@ -46,6 +46,15 @@ def of_balance(random: np.random.Generator, count: int) -> Estimate:
     return balanced_accuracy(random.random(len(patients)) < chance, label, patients.astype(str))
 
 
+def of_balance_within(random: np.random.Generator, count: int) -> Estimate:
+    """Recalls of 0.7 and 0.5 that rise and fall together, of patients who have three images of each class."""
+    patients, label = np.repeat(np.arange(count), 6), np.tile([0, 0, 0, 1, 1, 1], count)
+    ease = random.random(count)[patients]
+    own = random.random(len(patients)) < 0.1
+    return balanced_accuracy(np.where(own, random.random(len(patients)), ease) < np.where(label == 0, 0.7, 0.5),
+                             label, patients.astype(str))
+
+
 def of_folds(folds: int) -> Drawn:
     """The share of 0.8 that so many networks read right, which err on other images of a patient."""
     def drawn(random: np.random.Generator, count: int) -> Estimate:
@@ -125,6 +134,8 @@ def held(told: Sequence[Estimate], truth: float, name: str) -> None:
 @pytest.mark.parametrize(("name", "drawn", "truth", "count"), [
     ("share", of_share, 0.8, 20), ("share", of_share, 0.8, 60),
     ("balanced accuracy", of_balance, 0.625, 20), ("balanced accuracy", of_balance, 0.625, 60),
+    ("balanced accuracy, classes within patients", of_balance_within, 0.6, 20),
+    ("balanced accuracy, classes within patients", of_balance_within, 0.6, 60),
     ("AUC", of_auc, AUC, 20), ("AUC", of_auc, AUC, 36), ("AUC", of_auc, AUC, 120),
     ("share, 3 folds", of_folds(3), 0.8, 20), ("share, 10 folds", of_folds(10), 0.8, 60),
     ("median", of_median, 0.0, 20), ("median", of_median, 0.0, 60)], ids=lambda value: str(value)[:12])

@@ -10,24 +10,40 @@ from typing import Any
 
 import numpy as np
 
-from steadyread.metrics.intervals import Estimate, Flags, Ints, share
+from steadyread.metrics.intervals import Estimate, Flags, Floats, Ints, share
 from steadyread.metrics.reads import Reads, Strings
 
 
 def balanced_accuracy(right: Flags, label: Ints, patients: Strings) -> Estimate:
     """The mean over classes of the share of images that are `right`, (n,) each, with its interval over patients.
 
-    The classes' intervals are those of `share`; the mean's lies as far from it as the root of the sum of squares of
-    theirs, over their number (MOVER; Zou and Donner 2008, doi:10.1002/sim.3095), which stays honest where a class is
-    all right or all wrong. Classes without images have no part in it.
+    The classes' intervals are those of `share`; the mean's ends are as far from it as those of theirs together, over
+    their number (MOVER, with what correlates; Zou and Donner 2008, doi:10.1002/sim.3095), which stays honest where a
+    class is all right or all wrong. Recalls correlate by the patients who have images of several classes. Classes
+    without images have no part in it.
     """
-    each = [share(right[label == one], patients[label == one]) for one in np.unique(label)]
+    known = np.unique(label)
+    each = [share(right[label == one], patients[label == one]) for one in known]
     if not each:
         return Estimate(None)
     value, low, high = (np.array([getattr(one, name) for one in each], np.float64) for name in ("value", "low", "high"))
-    middle = float(value.mean())
-    below, above = (float(np.sqrt(np.sum((value - end) ** 2)) / len(each)) for end in (low, high))
+    middle, alike = float(value.mean()), _correlation(right, np.searchsorted(known, label), value, patients)
+    below, above = (float(np.sqrt(max(0.0, away @ alike @ away))) / len(each) for away in (value - low, high - value))
     return Estimate(middle, max(0.0, middle - below), min(1.0, middle + above), len(label))
+
+
+def _correlation(right: Flags, of: Ints, recall: Floats, patients: Strings) -> Floats:
+    """The correlation (k, k) of the classes' recalls over patients; 0 with one that does not vary. `of` (n,) are the
+    places of the images' classes."""
+    _, codes = np.unique(patients, return_inverse=True)
+    sums = np.zeros((len(recall), codes.max() + 1))
+    np.add.at(sums, (of, codes), right - recall[of])
+    together = sums @ sums.T
+    spread = np.sqrt(np.diag(together))
+    scale = np.outer(spread, spread)
+    correlated = np.divide(together, scale, out=np.zeros_like(together), where=scale > 1e-12)
+    np.fill_diagonal(correlated, 1.0)
+    return correlated
 
 
 def balanced_under_attack(reads: Reads, against: str) -> Iterator[dict[str, Any]]:
