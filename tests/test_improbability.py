@@ -1,14 +1,18 @@
 """How far out a noise lies among the draws of its dose: exact on a linear network, and told where it matters."""
 
+import pytest
 import torch
 from torch import nn
 
 from steadyread.attacks.improbability import deviations_towards_flip
 from steadyread.attacks.optimised_noise import optimised_ct_noise
-from steadyread.attacks.random_noise import random_ct_noise
+from steadyread.attacks.random_noise import RandomCTNoise, random_ct_noise
 from steadyread.classifier import Classifier, prediction_of
+from steadyread.metrics.intervals import Estimate
+from steadyread.metrics.reads import RINGS
 from steadyread.threats import CTNoise, Spectrum
 from steadyread.types import Bounds
+from steadyread.words.noise import worst_said
 
 SIDE, MAS = 16, 100.0
 
@@ -57,6 +61,24 @@ def test_optimised_noise_is_far_out_and_a_draw_is_not() -> None:
     drawn = random_ct_noise(noise, mas=(MAS,), draws=2)(classifier, batch, reference)[0].columns()["deviations"]
     assert (searched > 5).all()
     assert (drawn.abs() < 4).all()
+
+
+def test_inflated_noise_lies_further_out_by_what_it_has_more_than_noise_of_its_dose() -> None:
+    classifier, noise = linear(), CTNoise(Spectrum.lung(), mas=MAS, spacing_mm=0.7)
+    batch = classifier.batch(images(4), [str(place) for place in range(4)])
+    reference = torch.zeros(4, dtype=torch.long)
+    plain, inflated = (RandomCTNoise(noise, (MAS,), 1, more)(classifier, batch, reference)[0].columns()["deviations"]
+                       for more in (False, True))
+    assert torch.allclose(inflated, plain * 2 / torch.pi ** 0.5)
+
+
+@pytest.mark.parametrize(("median", "said"), [(3.1, False), (4.9, False), (9.0, True)])
+def test_only_what_hardly_any_draw_reaches_is_said_not_to_come_by_chance(median: float, said: bool) -> None:
+    at = {"attack": RINGS, "mas": MAS, "part": "test"}
+    found = {"attacks": [RINGS], "stated_mas": MAS, "part": "test", "rows": [
+        {**at, "san": Estimate(0.5, 0.4, 0.6, 10), "trials": 5, "most_trials": 5}],
+        "plausibility": [{**at, "deviations": {"median": median}}]}
+    assert ("does not come by chance" in worst_said(found)) == said
 
 
 def test_a_network_without_gradients_has_none() -> None:

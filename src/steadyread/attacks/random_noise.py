@@ -79,7 +79,8 @@ class RandomCTNoise:
     def __call__(self, classifier: Classifier, batch: Batch, reference: Labels, seed: int = 0
                  ) -> tuple["UnderNoise", ...]:
         """What the draws came to, one entry a dose."""
-        sizes = sizes_at(self.threat, self.mas, batch) * (_MODULUS if self.inflated else 1.0)
+        more = _MODULUS if self.inflated else 1.0      # than noise of the dose has
+        sizes = sizes_at(self.threat, self.mas, batch) * more
         worst: Noisy | None = None
         margins: list[Tensor] = []
         likely: dict[str, Values] = {}
@@ -89,8 +90,9 @@ class RandomCTNoise:
                 worst = found if worst is None else _worse(worst, found)
                 margins.append(found.margin)
                 if not likely:
+                    alone = (found.noise * more, found.noise.new_ones(len(batch)))
                     likely = {**self._likeness(batch, found.noise), "deviations": deviations_towards_flip(
-                        classifier, batch, reference, self.threat, (found.noise, found.noise.new_ones(len(batch))))}
+                        classifier, batch, reference, self.threat, alone)}
         assert worst is not None  # at least one draw
         every = torch.stack(margins, dim=2)
         return tuple(_at_dose(worst, every[:, at], clean, likely, sizes[:, at], at) for at in range(len(self.mas)))

@@ -28,7 +28,7 @@ def balanced_accuracy(right: Flags, label: Ints, patients: Strings) -> Estimate:
         return Estimate(None)
     value, low, high = (np.array([getattr(one, name) for one in each], np.float64) for name in ("value", "low", "high"))
     middle, alike = float(value.mean()), _correlation(right, np.searchsorted(known, label), value, patients)
-    below, above = (float(np.sqrt(max(0.0, away @ alike @ away))) / len(each) for away in (value - low, high - value))
+    below, above = (max(0.0, float(away @ alike @ away)) ** 0.5 / len(each) for away in (value - low, high - value))
     return Estimate(middle, max(0.0, middle - below), min(1.0, middle + above), len(label))
 
 
@@ -41,7 +41,7 @@ def _correlation(right: Flags, of: Ints, recall: Floats, patients: Strings) -> F
     together = sums @ sums.T
     spread = np.sqrt(np.diag(together))
     scale = np.outer(spread, spread)
-    correlated = np.divide(together, scale, out=np.zeros_like(together), where=scale > 1e-12)
+    correlated: Floats = np.divide(together, scale, out=np.zeros_like(together), where=scale > 1e-12)
     np.fill_diagonal(correlated, 1.0)
     return correlated
 
