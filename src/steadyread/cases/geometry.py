@@ -8,10 +8,10 @@ from typing import Literal, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
 
 from steadyread.cases.case_set import Cases, refuse_non_finite
 from steadyread.cases.operators import Matrix, carried, composed, half_inside, padding_told
+from steadyread.cases.resampling import Interpolation, Way, resample, weights
 from steadyread.cases.row import Pixels, Row
 from steadyread.cases.transform import Transform, transformed
 from steadyread.errors import InputRefused, UsageError
@@ -21,7 +21,9 @@ Extents = tuple[int, ...]
 Spacing = tuple[float, ...] | None
 T = TypeVar("T", int, float)
 Fit = Literal["cut", "shorter", "pad", "squash"]
-Interpolation = Literal["linear", "cubic", "plain", "area", "nearest"]
+Resample = Literal["centred", "monai"]
+Clip = Literal["first", "resampled", "last"]
+_SAME = 1e-3     # in mm, and as a share: MONAI leaves a grid that is this near as it is (AFFINE_TOL)
 _MOST_SIDE, _MOST_PIXELS = 8192, 2**27   # of a prepared image: 512 MB
 
 
@@ -34,7 +36,7 @@ class Preparation:
         unit: of the values that it leaves, where it does more to them than a scale and an offset.
         spacing_mm: the grid is resampled to this pixel spacing (one value, or one an axis).
         crop: the centre of this many pixels an axis (one value, or one an axis); what lies beyond the image
-            is filled with the native range's lowest value.
+            is filled with `fill`.
         size: resized to this many pixels an axis.
         fit: what becomes of other proportions than those of `size`: `cut` takes off the ends of the longer sides before
             it is resized; `shorter` resizes the shorter side and takes the centre (torchvision's Resize and CenterCrop,
@@ -46,7 +48,14 @@ class Preparation:
             torchvision's), `plain` is linear without that (as OpenCV's, TensorFlow's and MONAI's bilinear), `area`
             takes means (MONAI's default), `nearest` the pixel that lies nearest.
         window: values are clipped to (low, high), in native units, which become the bounds. Last, since
-            interpolation belongs to the measured values.
+            interpolation belongs to the measured values; see `clip`.
+        resample: where the pixels of `spacing_mm` and `crop` lie. `centred` keeps the centre, and widens where the grid
+            becomes coarser (antialiased). `monai` is as its Spacing, ResizeWithPadOrCrop and CenterSpatialCrop: from
+            the first pixel's centre on, as many pixels as reach nearest to the last one's, linear between neighbours;
+            where an axis is filled up, the smaller half before.
+        fill: what `crop` and `fit = "pad"` put beyond the image, in native units; the native range's lowest value where
+            None. `never` fills nothing: an axis shorter than `crop` stays so (MONAI's CenterSpatialCrop).
+        clip: when the window is applied: `last`, `first`, or once `resampled` and cropped and before `size`.
     """
 
     window: tuple[float, float] | None = None
@@ -58,6 +67,9 @@ class Preparation:
     interpolation: Interpolation = "linear"
     transform: Transform | None = None
     unit: str | None = None
+    resample: Resample = "centred"
+    fill: float | Literal["never"] | None = None
+    clip: Clip = "last"
 
 
 def prepare(cases: Cases, preparation: Preparation) -> Cases:
@@ -132,13 +144,23 @@ def _mask(marked: Pixels | None, raw: Row, preparation: Preparation) -> Pixels |
 
 def shaped(image: Pixels, spacing: Spacing, preparation: Preparation, fill: float) -> NDArray[np.float32]:
     """One image (c, *space) with its spacing, prepared: float32 (c, *new space)."""
-    result = np.asarray(image, np.float32)
+    result = _clipped(np.asarray(image, np.float32), preparation, "first")
     grid = _grid(result.shape[1:], spacing, preparation)
     low, high = float(result.min()), float(result.max())
+    fill = preparation.fill if isinstance(preparation.fill, int | float) else fill
     if grid.step is not None:
-        result = resample(result, grid.resampled, grid.step)
+        result = resample(result, grid.resampled, grid.step, _way(preparation))
     if grid.cropped != grid.resampled:
-        result = centre_crop(result, grid.cropped, fill)
+        result = box(result, _middle(grid.resampled, grid.cropped, preparation), grid.cropped, fill)
+    result = _sized(_clipped(result, preparation, "resampled"), grid, preparation, fill)
+    # linear weights sum to 1 up to rounding: hold the image's own range (`fill` included), then the window
+    result = np.clip(result, min(low, fill), max(high, fill))
+    return np.clip(result, *preparation.window) if preparation.window else result
+
+
+def _sized(image: NDArray[np.float32], grid: "_Grid", preparation: Preparation, fill: float) -> NDArray[np.float32]:
+    """(c, *space) brought to the size asked for."""
+    result = image
     if grid.fitted != grid.cropped:
         result = centre_crop(result, grid.fitted, fill)
     if grid.scaled != grid.fitted:
@@ -146,9 +168,16 @@ def shaped(image: Pixels, spacing: Spacing, preparation: Preparation, fill: floa
         result = resample(result, grid.scaled, step, preparation.interpolation)
     if grid.size != grid.scaled:
         result = box(result, _corner(grid.scaled, grid.size), grid.size, fill)
-    # linear weights sum to 1 up to rounding: hold the image's own range (`fill` included), then the window
-    result = np.clip(result, min(low, fill), max(high, fill))
-    return np.clip(result, *preparation.window) if preparation.window else result
+    return result
+
+
+def _clipped(image: NDArray[np.float32], preparation: Preparation, now: Clip) -> NDArray[np.float32]:
+    """The image within the window, where that is applied now."""
+    return np.clip(image, *preparation.window) if preparation.window and preparation.clip == now else image
+
+
+def _way(preparation: Preparation) -> Way:
+    return "from the first" if preparation.resample == "monai" else "linear"
 
 
 @lru_cache(maxsize=64)
@@ -159,11 +188,11 @@ def matrices(space: Extents, spacing: Spacing, preparation: Preparation) -> tupl
     for axis, held in enumerate(space):
         matrix = np.eye(held, dtype=np.float32)
         if grid.step is not None:
-            matrix = _weights(held, grid.resampled[axis], grid.step[axis]) @ matrix
-        for extent in (grid.cropped[axis], grid.fitted[axis]):
-            matrix = box(matrix.T, (len(matrix) // 2 - extent // 2,), (extent,), 0).T
+            matrix = weights(held, grid.resampled[axis], grid.step[axis], _way(preparation)) @ matrix
+        matrix = box(matrix.T, _middle((len(matrix),), (grid.cropped[axis],), preparation), (grid.cropped[axis],), 0).T
+        matrix = box(matrix.T, (len(matrix) // 2 - grid.fitted[axis] // 2,), (grid.fitted[axis],), 0).T
         if grid.fitted[axis] != grid.scaled[axis]:
-            matrix = _weights(len(matrix), grid.scaled[axis], len(matrix) / grid.scaled[axis],
+            matrix = weights(len(matrix), grid.scaled[axis], len(matrix) / grid.scaled[axis],
                               preparation.interpolation) @ matrix
         if grid.scaled[axis] != grid.size[axis]:
             matrix = box(matrix.T, _corner(grid.scaled[axis:axis + 1], grid.size[axis:axis + 1]),
@@ -176,6 +205,12 @@ def centre_crop(image: Pixels, extents: Extents, fill: float) -> Pixels:
     """The central `extents` of (c, *space): index n//2 comes to extent//2; `fill` beyond the image."""
     corner = tuple(old // 2 - new // 2 for old, new in zip(image.shape[1:], extents, strict=True))
     return box(image, corner, extents, fill)
+
+
+def _middle(held: Extents, extents: Extents, preparation: Preparation) -> tuple[int, ...]:
+    """Where the box of `crop` begins, see `Preparation.resample`."""
+    return tuple((old - new + 1) // 2 if preparation.resample == "monai" and new > old else old // 2 - new // 2
+                 for old, new in zip(held, extents, strict=True))
 
 
 def _corner(held: Extents, extents: Extents) -> tuple[int, ...]:
@@ -198,50 +233,6 @@ def box(image: Pixels, corner: tuple[int, ...], extents: Extents, fill: float) -
     return result
 
 
-def resample(image: Pixels, extents: Extents, step: tuple[float, ...], interpolation: Interpolation = "linear"
-             ) -> NDArray[np.float32]:
-    """(c, *space) read at `extents` points an axis, `step` old pixels apart, the centre staying the centre.
-
-    Where `step` exceeds 1 the kernel of `linear` and `cubic` widens with it (antialiased, as Pillow's bilinear and
-    bicubic and torch's `antialias=True`); beyond the border the weights are those of the pixels inside.
-    """
-    result = np.asarray(image, np.float32)
-    for axis, (extent, one) in enumerate(zip(extents, step, strict=True), 1):
-        if extent == result.shape[axis] and one == 1:
-            continue
-        weights = _weights(result.shape[axis], extent, one, interpolation)
-        first = np.moveaxis(result, axis, 0)
-        read = weights @ first.reshape(len(first), -1)
-        result = np.moveaxis(read.reshape(extent, *first.shape[1:]), 0, axis)
-    return np.ascontiguousarray(result)
-
-
-@lru_cache(maxsize=32)
-def _weights(held: int, extent: int, step: float, interpolation: Interpolation = "linear") -> csr_array:
-    """Interpolation weights (extent, held), each row summing to 1. Sparse: no threads, the same bits."""
-    places = (np.arange(extent) - (extent - 1) / 2) * step + (held - 1) / 2
-    if interpolation == "nearest":
-        nearest = np.clip(np.floor(places + 0.5), 0, held - 1).astype(np.int64)
-        return csr_array((np.ones(extent, np.float32), (np.arange(extent), nearest)), shape=(extent, held))
-    if interpolation == "area":
-        first, last = (np.arange(extent) * held // extent, -(-(np.arange(extent) + 1) * held // extent))
-        pixels = np.arange(held)
-        inside = (pixels >= first[:, None]) & (pixels < last[:, None])
-        return csr_array((inside / inside.sum(1, keepdims=True)).astype(np.float32))
-    widened = 1.0 if interpolation == "plain" else max(1.0, step)
-    places = np.clip(places, 0, held - 1) if widened == 1 and interpolation != "cubic" else places
-    distance = np.abs(places[:, None] - np.arange(held)) / widened
-    weights = _cubic(distance) if interpolation == "cubic" else np.maximum(0.0, 1 - distance)
-    return csr_array((weights / weights.sum(1, keepdims=True)).astype(np.float32))
-
-
-def _cubic(distance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Keys' kernel with a = -0.5 (doi:10.1109/TASSP.1981.1163711), as Pillow's bicubic."""
-    near = (1.5 * distance - 2.5) * distance**2 + 1
-    far = ((-0.5 * distance + 2.5) * distance - 4) * distance + 2
-    return np.where(distance < 1, near, np.where(distance < 2, far, 0.0))
-
-
 @dataclass(frozen=True)
 class _Grid:
     """The extents after each step, and the spacing at the end."""
@@ -261,10 +252,11 @@ def _grid(space: Extents, spacing: Spacing, preparation: Preparation) -> _Grid:
     resampled, step = space, None
     if preparation.spacing_mm is not None and spacing is not None:
         asked = _each(preparation.spacing_mm, axes, "spacing_mm")
-        step = tuple(new / old for new, old in zip(asked, spacing, strict=True))
-        resampled = tuple(max(1, round(min(held / one, 1e12))) for held, one in zip(space, step, strict=True))
+        resampled, step = _resampled(space, spacing, asked, preparation)
         spacing = tuple(float(value) for value in asked)
     cropped = resampled if preparation.crop is None else _each(preparation.crop, axes, "crop")
+    if preparation.fill == "never":
+        cropped = tuple(map(min, cropped, resampled))
     size = cropped if preparation.size is None else _each(preparation.size, axes, "size")
     fitted, scaled = (cropped, cropped) if preparation.size is None else _fitted(cropped, size, preparation)
     for extents in {resampled, cropped, scaled, size} - {space}:
@@ -272,6 +264,18 @@ def _grid(space: Extents, spacing: Spacing, preparation: Preparation) -> _Grid:
     if spacing is not None and preparation.size is not None:
         spacing = tuple(one * old / new for one, old, new in zip(spacing, fitted, scaled, strict=True))
     return _Grid(resampled, step, cropped, fitted, scaled, size, spacing)
+
+
+def _resampled(space: Extents, spacing: tuple[float, ...], asked: tuple[float, ...], preparation: Preparation
+               ) -> tuple[Extents, tuple[float, ...] | None]:
+    """The extents on the grid of the spacing `asked` for, and the step in old pixels; None where all stays as it is."""
+    step = tuple(new / old for new, old in zip(asked, spacing, strict=True))
+    if preparation.resample != "monai":
+        return tuple(max(1, round(min(held / one, 1e12))) for held, one in zip(space, step, strict=True)), step
+    step = tuple(1.0 if abs(new - old) <= _SAME else new / old for new, old in zip(asked, spacing, strict=True))
+    extents = tuple(round(min((held - 1) / one + 1, 1e12)) for held, one in zip(space, step, strict=True))
+    same = extents == space and all(abs(one - 1) <= _SAME for one in step)
+    return extents, None if same else step
 
 
 def _fitted(held: Extents, size: Extents, preparation: Preparation) -> tuple[Extents, Extents]:
@@ -336,9 +340,16 @@ def _refuse_ways(preparation: Preparation) -> None:
         raise UsageError("preparation.unit is that of what preparation.transform leaves, and there is none: the unit "
                          "of stored values is data.options.unit")
     for name, value, known in (("fit", preparation.fit, get_args(Fit)),
-                               ("interpolation", preparation.interpolation, get_args(Interpolation))):
+                               ("interpolation", preparation.interpolation, get_args(Interpolation)),
+                               ("resample", preparation.resample, get_args(Resample)),
+                               ("clip", preparation.clip, get_args(Clip))):
         if value not in known:
             raise UsageError(f"{name} must be one of {', '.join(known)}; got '{value}'")
+    if preparation.clip != "last" and preparation.window is None:
+        raise UsageError("preparation.clip says when the window is applied, and there is none: state "
+                         "preparation.window too")
+    if isinstance(preparation.fill, int | float) and not math.isfinite(preparation.fill):
+        raise UsageError(f"fill must be a finite number, or never; got {preparation.fill:g}")
     if not 0 < preparation.central <= 1:
         raise UsageError(f"central must lie above 0 and be at most 1; got {preparation.central:g}")
     if preparation.central < 1 and preparation.fit not in ("shorter", "squash"):

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from steadyread.cases.case_set import Cases
-from steadyread.cases.geometry import resample
 from steadyread.cases.readable import NO_CASE, reason
+from steadyread.cases.resampling import resample
 from steadyread.cases.row import Pixels
 from steadyread.progress import Progress, quiet
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_validator
 
 from steadyread.cases import Preparation
-from steadyread.cases.geometry import Fit, Interpolation
+from steadyread.cases.geometry import Clip, Fit, Interpolation, Resample
 from steadyread.cases.transform import transform_of
 from steadyread.errors import UsageError
 from steadyread.files import HARDENED
@@ -95,6 +95,9 @@ class Preparing(Section):
     interpolation: Interpolation = "linear"
     transform: str | None = None    # file.py:name or package.module:name, a function of an image
     unit: str | None = None
+    resample: Resample = "centred"
+    fill: Annotated[float, Field(allow_inf_nan=False)] | Literal["never"] | None = None
+    clip: Clip = "last"
 
     def preparation(self) -> Preparation:
         """The same, as the cases take it. A transform is imported, which runs its file's code.
@@ -103,7 +106,8 @@ class Preparing(Section):
             UsageError, InputRefused: there is none of that name, or it cannot be imported.
         """
         return Preparation(self.window, self.spacing_mm, self.crop, self.size, self.fit, self.central,
-                           self.interpolation, transform_of(self.transform) if self.transform else None, self.unit)
+                           self.interpolation, transform_of(self.transform) if self.transform else None, self.unit,
+                           self.resample, self.fill, self.clip)
 
 
 class Splitting(Section):
