@@ -19,7 +19,7 @@ from benchmarks.page import about, page
 from benchmarks.setup import Setup
 from benchmarks.table import Table, read_table
 
-TABLES = ("fixed_size", "smallest", "curve", "heads", "ct_noise", "epoch", "growth", "gpu")
+TABLES = ("fixed_size", "smallest", "curve", "heads", "ct_noise", "epoch", "hardening", "growth", "gpu")
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 

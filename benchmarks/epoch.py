@@ -26,6 +26,7 @@ from steadyread.training.images import PartImages
 from steadyread.training.loop import one_epoch
 from steadyread.training.recipes import Adversarial, Clean
 from steadyread.training.settings import TrainingSettings
+from steadyread.types import Bounds
 
 STEPS, STEP, EPSILON, BATCH = 7, 0.25, 11.2, 64
 LOW, HIGH, MIDDLE, HALF = -1024.0, 3071.0, -300.0, 700.0   # HU: the images' bounds, and what the network is given
@@ -158,13 +159,21 @@ def contestants(task: Task) -> dict[str, Contestant]:
 
 def _bare(task: Task) -> Contestant:
     network = task.own()
-    images, labels = task.taught.images(torch.arange(len(task.taught))), task.taught.labels
-    optimiser = torch.optim.AdamW(network.parameters(), SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay)
-    return Contestant(network, *(_bare_epoch(network, images, labels, optimiser, share) for share in (0.5, 0.0)))
+    images, labels, bounds = task.taught.images(torch.arange(len(task.taught))), task.taught.labels, task.cases.bounds
+    return Contestant(network, *(bare_epoch(network, (images, labels), share, bounds, optimiser_of(network))
+                                 for share in (0.5, 0.0)))
 
 
-def _bare_epoch(network: nn.Module, images: Tensor, labels: Tensor, optimiser: torch.optim.Optimizer, share: float
-                ) -> Work:
+def optimiser_of(network: nn.Module) -> torch.optim.Optimizer:
+    """That of all contestants."""
+    return torch.optim.AdamW(network.parameters(), SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay)
+
+
+def bare_epoch(network: nn.Module, taught: tuple[Tensor, Tensor], share: float, bounds: Bounds,
+               optimiser: torch.optim.Optimizer) -> Work:
+    """An epoch over images in HU, within `bounds`, with that share of each batch attacked, and nothing else."""
+    images, labels = taught
+
     def loss_of(taken: Tensor, asked: Tensor, reduction: str) -> Tensor:
         logits = network((taken - MIDDLE) / HALF)
         if logits.shape[1] > 1:
@@ -172,7 +181,7 @@ def _bare_epoch(network: nn.Module, images: Tensor, labels: Tensor, optimiser: t
         return functional.binary_cross_entropy_with_logits(logits[:, 0], asked.float(), reduction=reduction)
 
     def attacked(clean: Tensor, asked: Tensor) -> Tensor:
-        least, most = (LOW - clean).clamp(min=-EPSILON), (HIGH - clean).clamp(max=EPSILON)
+        least, most = (bounds.low - clean).clamp(min=-EPSILON), (bounds.high - clean).clamp(max=EPSILON)
         delta = torch.clamp((torch.rand_like(clean) * 2 - 1) * EPSILON, least, most)
         network.eval().requires_grad_(False)
         for _ in range(STEPS):
@@ -185,12 +194,12 @@ def _bare_epoch(network: nn.Module, images: Tensor, labels: Tensor, optimiser: t
     def epoch() -> None:
         network.train()
         for chosen in torch.randperm(len(images)).split(BATCH):
-            taught, asked = images[chosen], labels[chosen]
+            some, asked = images[chosen], labels[chosen]
             half = int(len(chosen) * share)
             if half:
-                taught = torch.cat([attacked(taught[:half], asked[:half]), taught[half:]])
+                some = torch.cat([attacked(some[:half], asked[:half]), some[half:]])
             optimiser.zero_grad(set_to_none=True)
-            loss_of(taught, asked, "mean").backward()
+            loss_of(some, asked, "mean").backward()
             optimiser.step()
 
     return epoch
@@ -219,9 +228,9 @@ def _art(task: Task) -> Contestant | None:
     network = task.own()
     module = network if task.output == "logits" else TwoLogits(network)
     images, labels = task.taught.images(torch.arange(len(task.taught))), task.taught.labels
-    optimiser = torch.optim.AdamW(network.parameters(), SETTINGS.learning_rate, weight_decay=SETTINGS.weight_decay)
-    model = PyTorchClassifier(module, nn.CrossEntropyLoss(), tuple(images.shape[1:]), 2, optimizer=optimiser,
-                              clip_values=(LOW, HIGH), preprocessing=(MIDDLE, HALF), device_type="cpu")
+    model = PyTorchClassifier(module, nn.CrossEntropyLoss(), tuple(images.shape[1:]), 2,
+                              optimizer=optimiser_of(network), clip_values=(LOW, HIGH), preprocessing=(MIDDLE, HALF),
+                              device_type="cpu")
     pgd = ProjectedGradientDescent(model, eps=EPSILON, eps_step=STEP * EPSILON, max_iter=STEPS, num_random_init=1,
                                    batch_size=BATCH, verbose=False)
     trainer = AdversarialTrainer(model, pgd, ratio=0.5)
