@@ -234,11 +234,11 @@ def test_chips_of_several_sets_count_the_gates_of_all(tmp_path: Path) -> None:
         (folder / name / "gates.json").write_text(json.dumps({"gates": [
             {"gate": "auc=0.8", "passed": each, "message": f"AUC in {name}."} for each in passed]}))
     assert [(chip.words, chip.tone) for chip in told_of(folder, AS_IT_IS).page().chips] == [
-        ("✓ auc=0.8", "firm"), ("✗ auc=0.8", "flip")]
+        ("✓ gate met: AUC in lung_ct.", "firm gate"), ("✗ gate not met: AUC in brain.", "flip gate")]
     (folder / "brain" / "gates.json").write_text(json.dumps({"gates": [
         {"gate": "auc=0.8", "passed": each, "message": f"{each}."} for each in (True, False)]}))
     assert told_of(folder, AS_IT_IS).page().chips == (Chip("✗ 2 of 3 gates met", "AUC in lung_ct. True. False.",
-                                                           "flip"),)
+                                                           "flip gate"),)
 
 
 def test_images_at_equal_conditions_have_their_size_with_folds_too(tmp_path: Path) -> None:
