@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fabricate
+from steadyread.checks.reading import no_better
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.balanced import balanced_accuracy, balanced_under_attack
 from steadyread.metrics.intervals import share
@@ -46,6 +47,15 @@ def test_classes_that_are_read_alike_in_every_patient_tell_no_more_than_one_of_t
     assert (found.value, found.low, found.high) == pytest.approx((one.value, one.low, one.high))
     apart = balanced_accuracy(np.tile(right, 2), label, np.arange(120).astype(str))
     assert apart.high - apart.low < 0.8 * (found.high - found.low), "of other patients they are twice as many"
+
+
+@pytest.mark.parametrize(("ill", "well", "finding"), [
+    (15, 466, False), (18, 380, False), (0, 475, True), (1, 450, True)])
+def test_a_network_that_finds_a_rare_class_is_better_than_one_class(ill: int, well: int, finding: bool) -> None:
+    """Of 25 ill and 475 well: 481 right reads are no more than 475, and 15 of the ill are found."""
+    label = np.repeat([1, 0], [25, 475])
+    right = np.concatenate([np.arange(25) < ill, np.arange(475) < well])
+    assert bool(list(no_better(right, label, np.arange(500).astype(str)))) == finding
 
 
 def test_a_class_that_is_all_right_leaves_an_interval_and_nothing_leaves_none() -> None:

@@ -106,8 +106,8 @@ def _right(sample: Sample) -> tuple[int, int, tuple[Finding, ...]]:
     if sample.problem or not known.any():
         return 0, 0, ()
     labels = np.asarray(sample.labels)[known]
-    right = int((sample.predictions[known] == labels).sum())
-    return right, len(labels), tuple(no_better(right, labels))
+    right = sample.predictions[known] == labels
+    return int(right.sum()), len(labels), tuple(no_better(right, labels, sample.patients[known]))
 
 
 def told(found: Preflight) -> None:

@@ -13,7 +13,9 @@ from steadyread.checks.sample import Sample
 from steadyread.classifier import decided, prediction_of
 from steadyread.findings import VALIDITY, Finding, Severity
 from steadyread.metrics.aligned import reads_of
-from steadyread.metrics.intervals import Ints, clopper_pearson
+from steadyread.metrics.balanced import balanced_accuracy
+from steadyread.metrics.intervals import Flags, Ints, clopper_pearson
+from steadyread.metrics.reads import Strings
 from steadyread.types import Labels
 
 ONE_CLASS, NO_BETTER = "one class", "no better than one class"
@@ -97,14 +99,17 @@ def silent(table: pa.Table) -> Iterator[Finding]:
     if not len(known) or not (found.prediction >= 0).any():
         return
     yield from reads(torch.from_numpy(found.logits[found.there]), torch.from_numpy(found.labels[found.there]))
-    yield from no_better(int(found.correct.sum()), known)
+    yield from no_better(found.correct[found.known], known, found.patients[found.known])
 
 
-def no_better(right: int, labels: Ints) -> Iterator[Finding]:
-    """A finding where of images with these labels (n,) no more are read `right` than by always saying the commonest,
-    as far as so many can tell."""
-    most = np.bincount(labels).max() / len(labels)
-    if clopper_pearson(right, len(labels))[0] <= most:
-        yield Finding(NO_BETTER, "warning", f"{right} of {len(labels)} test images are read right, which is not "
+def no_better(right: Flags, labels: Ints, patients: Strings) -> Iterator[Finding]:
+    """A finding where of images with these labels, (n,) each, no more are read `right` than by always saying the
+    commonest, as far as so many can tell. Where few are of the other classes a network may tell them well and still be
+    right no more often: its balanced accuracy then shows that it does."""
+    most, count = np.bincount(labels).max() / len(labels), int(right.sum())
+    if clopper_pearson(count, len(labels))[0] > most:
+        return
+    if (balanced_accuracy(right, labels, patients).low or 0.0) <= 1 / len(np.unique(labels)):
+        yield Finding(NO_BETTER, "warning", f"{count} of {len(labels)} test images are read right, which is not "
                       f"detectably better than always saying the most frequent class ({100 * most:.1f} %). That few of "
-                      "its reads change says little of such a network", right / len(labels), topic=VALIDITY)
+                      "its reads change says little of such a network", count / len(labels), topic=VALIDITY)
