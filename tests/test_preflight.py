@@ -420,7 +420,7 @@ def test_the_time_of_a_whole_run_has_its_start_and_its_report_in_it() -> None:
 def test_a_first_look_from_python_attacks_a_few_tested_images_and_goes_on(tmp_path, caplog):
     cases = Cases.from_arrays(pictures(), labels(), bounds=BYTES, parts=["test", "test", "validation"] * (N // 3))
     first = sr.assess(classifier(), cases, store=tmp_path, quick=True)
-    assert f" {len(cases.part('test'))} images by their smallest flips" in caplog.text      # all, or as many as a minute has
+    assert f" {len(cases.part('test'))} images by their smallest flips" in caplog.text
     assert {row["attack"] for row in first.records.to_pylist()} == {"clean", "smallest_flip"}
     assert {row["part"] for row in first.records.to_pylist()} == {"test"}
     again = sr.assess(classifier(), cases, store=tmp_path, quick=True)
