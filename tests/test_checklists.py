@@ -230,7 +230,7 @@ def test_synthetic_images_and_unknown_patients_are_named_so(tmp_path: Path) -> N
     assert "anyone can make them again" not in read["18e"]
     unknown = tripod(rows_of(write(tmp_path / "unknown", findings=[], data={"patients_known": False})))
     assert "test: 24 images (benign" in unknown["10"]
-    assert unknown["12a"].startswith("Divided by image: no patients are known.")
+    assert unknown["12a"].startswith("Split by image: no patients are known.")
     assert "No patients are known" in unknown["26"]
 
 

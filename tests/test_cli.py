@@ -362,7 +362,7 @@ def test_an_interrupt_is_130_and_says_that_it_goes_on(tmp_path: Path) -> None:
     out, err = process.communicate()
     assert process.returncode == 130
     assert out == ""
-    assert err.endswith("the same command goes on from there\n")
+    assert err.endswith("run the same command again to continue\n")
     assert "Traceback" not in err
 
 

@@ -158,7 +158,7 @@ def test_a_sentence_says_no_more_than_the_test() -> None:
     assert [found[0].verdict for found in both] == ["better", "alike", "alike"]
     assert answer("a", ["b", "c", "d"], both) == (
         "Of the other 3 networks 1 is steadier than a, 2 are not detectably different.")
-    assert answer("a", ["b"], [[ratio(np.inf, 2.0, np.inf, 0.001)]]).startswith("Most reads of b were not flipped")
+    assert answer("a", ["b"], [[ratio(np.inf, 2.0, np.inf, 0.001)]]).startswith("Most reads of b were never flipped")
     assert len(answer("a", ["b", "c", "d"], both).split()) <= 20
     random, worst = (Change("changed_at_least_once", Estimate(value, value - 0.1, value + 0.1, 90), 0.4, 0.4 + value,
                             0.001, attack=name, level=100.0, unit="mAs")

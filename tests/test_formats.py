@@ -562,7 +562,7 @@ def test_a_bundle_of_another_packages_network_is_refused(tmp_path: Path) -> None
 
 def test_what_no_format_knows_is_said_to_be_so(tmp_path: Path) -> None:
     (tmp_path / "net.tflite").write_bytes(b"0000TFL3")
-    with pytest.raises(UsageError, match=r"no format that is known; known are Keras"):
+    with pytest.raises(UsageError, match=r"in no known format; the known ones are Keras"):
         source_of(str(tmp_path / "net.tflite"))
     with pytest.raises(UsageError, match="is not there"):
         source_of("hf:nowhere")

@@ -203,7 +203,7 @@ def test_fewer_flips_are_steadier() -> None:
     assert row["san"].after.value == pytest.approx(0.1)
     assert (row["way"], row["auc_kept"]) == ("better", "yes")
     assert "made the reads steadier: 10.0 % of the test reads" in found["verdict"]
-    assert "They are 0.17 times as many as before (95 %: " in found["verdict"]
+    assert "That is 0.17 times as many as before (95 %: " in found["verdict"]
     assert found["best"] is None
 
 

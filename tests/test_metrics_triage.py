@@ -164,7 +164,7 @@ def test_where_no_read_was_flipped_nothing_is_said_of_how_the_smallest_flip_sort
     told = triage(reads_of(records.as_table(fabricate.rows(largest=0.0)), "test"), None)
     assert told["beats_margin"] == "unflipped"
     assert comparison(told) == ("No read was flipped at any size that was searched, so the smallest flip orders "
-                                "none of them and cannot be set against the margin.")
+                                "none of them and cannot be compared with the margin.")
     some = triage(reads_of(records.as_table(fabricate.rows(largest=1.0)), "test"), None)
     assert 0 < sum(row["withheld"].value for row in some["rows"] if row["score"] == "smallest_flip") < 1
     assert some["beats_margin"] in ("yes", "no", "alike")

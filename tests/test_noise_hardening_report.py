@@ -147,7 +147,7 @@ def test_a_network_that_was_not_trained_is_told_as_that(tmp_path: Path) -> None:
     page, summary = noise_page(folder)
     found = summary["hardening"]
     assert (found["methods"][1]["method"], found["methods"][1]["cost"]) == ("none", None)
-    assert "No training: the network as it is. Begins with the network “Strided convolutions”." in Page(page).text
+    assert "No training: the network as it is. Starts from the network “Strided convolutions”." in Page(page).text
 
 
 @pytest.mark.parametrize(("content", "said"), [("[]", "training.json"), ('{"rounds": {}}', "list of objects"),

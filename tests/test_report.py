@@ -65,7 +65,7 @@ def test_fixed_attacks_of_few_patients_in_another_unit_are_not_called_exact(tmp_
             if row["attack"] in ("clean", "pgd")]
     text = page_of(tmp_path / "run", case_table=records.as_table(rows), unit="grey level").text
     for words in ("Merged from fixed sizes", "too few patients for an interval", "has not been searched",
-                  "thresholds were seen on the very images"):
+                  "thresholds were chosen on the same images"):
         assert words in text, words
     assert "Smallest flip, found" not in text
     assert "HU" not in text
@@ -125,7 +125,7 @@ def test_plan_and_records_are_enough(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(("settings", "expected"), [
-    ({"classes": 10}, "macro one against the rest"), ({"against": ("label",)}, "was not searched on these images"),
+    ({"classes": 10}, "macro one against the rest"), ({"against": ("label",)}, "was not searched for on these images"),
     ({"slope": 1e-6}, "No correct read could be flipped")])
 def test_other_tables_have_a_page_too(settings: dict[str, Any], expected: str, tmp_path: Path) -> None:
     page = page_of(tmp_path / "run", case_table=fabricate.table(**settings), **(

@@ -91,7 +91,7 @@ def test_medians_ratios_and_ranks_at_equal_conditions() -> None:
     names = {"a": "a", "b": "b", "c": "c"}
     assert "may be any of" not in fragility_answer(told_, names)
     close = fragility([replace(one, found=found * (1 + place / 50)) for place, one in enumerate(sets)])
-    assert "the first may be any of a, b and c." in fragility_answer(close, names)
+    assert "the first could be any of a, b and c." in fragility_answer(close, names)
 
 
 def test_sets_of_as_many_patients_are_not_drawn_alike() -> None:
@@ -173,7 +173,7 @@ def test_every_table_of_the_markdown_is_whole(five: tuple[dict[str, Any], str, s
     ({"lung_ct": Made(training={"failed": "every epoch read one class only"}, validation=False, **SMALL)},
      "Every epoch read one class only. No gain is", "Hardening made"),
     ({"lung_ct": Made(images=8, patients=8, hardened=0.02), "mnist": Made(0.05, 10, images=8, patients=8)},
-     "Too few patients tell what hardening did", "steadier in lung ct"),
+     "There are too few patients to tell what hardening did", "steadier in lung ct"),
     ({"lung_ct": Made(hardened=None, equal=None, against=("label",), synthetic=True, attacked=False, **SMALL)},
      "Against the label", "Does hardening help?"),
 ])
@@ -193,7 +193,7 @@ def test_reads_that_never_flip_and_networks_that_never_err(tmp_path: Path) -> No
             "prediction": row["label"], "reference": row["label"], "flips": 0,
             "found_size": math.inf if row["attack"] == "smallest_flip" else row["found_size"]})
     _, text, plain = pages(folder)
-    for said in ("In lung ct fewer than half could be flipped as far as was searched.",
+    for said in ("In lung ct fewer than half could be flipped within the sizes searched.",
                  "No read is wrong in any set, so no score can be judged", "none found"):
         assert said in text, said
     assert "Half of the correct reads" not in text

@@ -24,8 +24,8 @@ app = typer.Typer(name="steadyread", cls=Group, add_completion=False, no_args_is
                   pretty_exceptions_enable=False, help="How steady is an imaging classifier's read?\n\nFinds the "
                   "smallest change that flips each image, and the cases that a human should read instead.",
                   epilog="Exit codes: 0 done, 1 a gate of --fail-below not met or an error found by check, 2 usage, "
-                  "3 input refused, 4 partial, 70 an unforeseen fault (--debug shows where), 130 interrupted, 141 "
-                  "the reader of stdout is gone. After 4 and 130, run the same command again to continue.")
+                  "3 input refused, 4 partial, 70 an internal error (--debug shows where), 130 interrupted, 141 "
+                  "stdout closed early. After 4 and 130, run the same command again to continue.")
 app.add_typer(noise, name="noise", rich_help_panel=DATA)
 
 
@@ -33,7 +33,7 @@ app.add_typer(noise, name="noise", rich_help_panel=DATA)
 def demo(given: Given) -> None:
     """Train a small network, assess it, report.
 
-    Without --data on SYNTHETIC nodules, in two minutes.
+    Without --data it uses SYNTHETIC nodules and takes two minutes.
 
     steadyread demo
     steadyread demo --data images --epochs 10 --out runs/first
@@ -45,8 +45,8 @@ def demo(given: Given) -> None:
 def check(given: Given) -> None:
     """Find common mistakes before any attack.
 
-    In thirty seconds: scale, channels, head, classes, threshold, leaks. Takes the flags of assess. Exit code 1 where
-    a rule of severity error fires.
+    In thirty seconds: scale, channels, head, classes, threshold, leaks. Takes the flags of assess. Exit code 1 if a
+    rule of severity error fires.
 
     steadyread check --data images --weights model.safetensors
     steadyread check --data images --model net.onnx --bounds 0,255 --output logit
@@ -87,7 +87,7 @@ def assess(given: Given) -> None:
 def run(given: Given) -> None:
     """Carry out a study from a file.
 
-    Of one data set or several, under any threat. A flag overrides the key that it stands for. A study file that names
+    With one data set or several, under any threat. A flag overrides the key that it stands for. A study file that names
     package.module:factory runs that code: read a stranger's before you run it.
 
     steadyread run study.toml
@@ -100,7 +100,7 @@ def run(given: Given) -> None:
 def compare(given: Given) -> None:
     """Compare networks on the same images.
 
-    Of each run its network and those hardened from it, case by case, with intervals over patients. Needs no model.
+    For each run, its network and those hardened from it, case by case, with intervals over patients. Needs no model.
 
     steadyread compare runs/one runs/other
     steadyread compare runs/demo runs/wider runs/deeper --out runs/three
@@ -124,8 +124,8 @@ def compare(given: Given) -> None:
 def harden(given: Given) -> None:
     """Harden a network and compare before and after.
 
-    Trains it further on attacked images and assesses it anew: steadier, and at what cost? With a RUN, --data gives the
-    images to train on where the run kept none, as one of given weights does.
+    Trains it further on attacked images and assesses it again: is it steadier, and at what cost? With a RUN, --data
+    gives the images to train on if the run has none, as when its weights were given.
 
     steadyread harden runs/demo
     steadyread harden runs/demo --method trades --epsilon '2.8 HU'
@@ -248,9 +248,9 @@ def audit(given: Given) -> None:
 @command(app, DATA, flags.DATA_PATH, flags.STUDY, *flags.READ_FLAGS, flags.MODEL, flags.EPOCHS,
          *flags.PREPARED_FLAGS, flags.SEED, flags.OUT, flags.OVERWRITE, flags.JSON, flags.SETS, flags.THREADS)
 def train(given: Given) -> None:
-    """Train a network on images of yours.
+    """Train a network on your own images.
 
-    Keeps the epoch that is best on validation images. SYNTHETIC nodules without --data.
+    Keeps the epoch that is best on validation images. Without --data it uses SYNTHETIC nodules.
 
     steadyread train --data images
     steadyread train --data images --size 64 --epochs 20 --out runs/net
@@ -268,9 +268,9 @@ def train(given: Given) -> None:
 
 @command(app, DATA, flags.NETWORK, flags.WEIGHTS, flags.JSON)
 def inspect(given: Given) -> None:
-    """Say what the file of a network holds.
+    """Say what a network's file holds.
 
-    Format, input, head, classes, gradients, and the command to go on with.
+    Format, input, head, classes, gradients, and the next command.
 
     steadyread inspect net.onnx
     steadyread inspect net.py:make --weights net.pth

@@ -150,7 +150,7 @@ def _place_of(problem: BaseException) -> str:
 
 
 def _interrupted() -> int:
-    _complain("interrupted; what was finished is kept, and the same command goes on from there")
+    _complain("interrupted; what was finished is kept: run the same command again to continue")
     return INTERRUPTED
 
 

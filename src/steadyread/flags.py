@@ -166,43 +166,43 @@ def named_values(texts: list[str], flag: str) -> dict[str, Any]:
 
 
 _MANY = list[str]
-OUT = Flag("--out", "Folder for the results. Default: one under runs/, and the next free one where that holds a run of "
+OUT = Flag("--out", "Folder for the results. Default: one under runs/, or the next free one if that holds a run with "
            "other settings.", type=Path, panel="Results")
-OVERWRITE = Flag("--overwrite", "Where the folder holds a run of other settings, keep that as NAME.old-1 and begin "
-                 "anew. Nothing is deleted.", type=bool, panel="Results")
+OVERWRITE = Flag("--overwrite", "If the folder holds a run with other settings, keep that as NAME.old-1 and start "
+                 "afresh. Nothing is deleted.", type=bool, panel="Results")
 SHOW_IDS = Flag("--show-ids", "Show ids of cases and patients and whole paths in reports, not pseudonyms and file "
                 "names. Not for sharing.", type=bool, panel="Results")
 NO_IMAGES = Flag("--no-images", "Leave images of patients out of the report.", type=bool, panel="Results")
 JSON = Flag("--json", "Print one JSON object on stdout instead of text.", type=bool, panel="Results")
-GATES = Flag("--fail-below", "Exit with 1 below this, such as 'robust_accuracy@0.002 range=0.5' or 'auc=0.8'. "
+GATES = Flag("--fail-below", "Exit with code 1 below this, such as 'robust_accuracy@0.002 range=0.5' or 'auc=0.8'. "
              "Repeatable.", "gates.fail_below", _MANY, metavar="GATE")
-TRACK = Flag("--track", "Hand the finished run to a tracker of experiments: mlflow or wandb. Repeatable.",
+TRACK = Flag("--track", "Hand the finished run to an experiment tracker: mlflow or wandb. Repeatable.",
              "track", _MANY, metavar="NAME")
 SEED = Flag("--seed", "Seed for the split, training and all random draws. Default: 0.", "seed", int, metavar="N",
             least=0, most=MOST_SEED)
-RESAMPLED = Flag("--seed", "Seed by which the intervals are resampled. Default: the run's own.", type=int, metavar="N",
+RESAMPLED = Flag("--seed", "Seed for resampling the intervals. Default: the run's own.", type=int, metavar="N",
                  least=0, most=MOST_SEED, panel="Run")
 THREADS = Flag("--threads", "CPU threads. Default: all cores.", type=int, metavar="N", least=1, panel="Run")
 SETS = Flag("--set", "Any key of a study, such as attacks.settings.pgd.steps=20. Repeatable.", type=_MANY,
             metavar="KEY=VALUE", panel="Run")
-STUDY = Flag("--study", "Begin with this study's keys.", type=Path, metavar="FILE", panel="Run")
-STUDY_FILE = Flag("study", "The experiment.", type=Path, default=..., metavar="STUDY.toml")
+STUDY = Flag("--study", "Start from the settings of this study.", type=Path, metavar="FILE", panel="Run")
+STUDY_FILE = Flag("study", "The study.", type=Path, default=..., metavar="STUDY.toml")
 RUN = Flag("folder", "The folder of a run.", type=Path, default=..., metavar="RUN")
 RUNS = Flag("folders", "The folders of runs on the same images; the first is what the others are compared with.",
             type=list[Path], default=..., metavar="RUN...")
-BY_ID = Flag("--by-id", "Pair cases by their id alone, also where their pixels differ (prepared otherwise).", type=bool)
+BY_ID = Flag("--by-id", "Pair cases by their id alone, even if their pixels differ (prepared differently).", type=bool)
 COMPARED_OUT = Flag("--out", "Folder for the page. Default: runs/compare-RUN-RUN.", type=Path, panel="Results")
-SHOWN_RUNS = Flag("folders", "The folders of runs, shown beside each other.", type=list[Path], default=...,
+SHOWN_RUNS = Flag("folders", "The folders of runs, shown side by side.", type=list[Path], default=...,
                   metavar="RUN...")
-PORT = Flag("--port", "Port of this machine. Default: a free one.", type=int, metavar="N", least=1, most=65535)
+PORT = Flag("--port", "Port to serve on. Default: a free one.", type=int, metavar="N", least=1, most=65535)
 NO_BROWSER = Flag("--no-browser", "Open no browser; the first line has the address.", type=bool)
 READER = Flag("--reader", "The name under which marks are kept. Default: that of the account.", metavar="NAME")
 EXPORT = Flag("--export", "Write the marks of all readers as CSV, and end.", type=Path, metavar="FILE")
-SOME_RUN = Flag("folder", "The folder of a finished run, whose network is hardened. Else state data and network as for "
-                "assess.", type=Path, metavar="[RUN]")
+SOME_RUN = Flag("folder", "The folder of a finished run whose network is to be hardened. Without one, give data and "
+                "network as for assess.", type=Path, metavar="[RUN]")
 
 DATA_PATH = Flag("--data", "Images: a folder or a file.", "data.path", metavar="PATH")
-TEST_DATA = Flag("--test-data", "The images to assess; those of --data are then for hardening alone. Default: a third "
+TEST_DATA = Flag("--test-data", "The images to assess; those of --data then serve only for hardening. Default: a third "
                  "of --data, by patient.", metavar="PATH", panel="Images")
 AUDITED = Flag("data", "A folder or a file.", default=..., metavar="DATA")
 LAYOUT = Flag("--layout", "Layout of the data. Default: recognised.", "data.layout", metavar="NAME")
@@ -216,58 +216,59 @@ PATIENT_COLUMN = Flag("--patient-column", "A table's column of patients. Default
                       "data.options.patient_column", metavar="NAME")
 PART_COLUMN = Flag("--part-column", "A table's column of train, validation or test. Default: part, where there is one.",
                    "data.options.part_column", metavar="NAME")
-ROOT = Flag("--root", "The folder of a table's files. Default: the table's own.", "data.options.root", metavar="FOLDER")
-PATIENT_PATTERN = Flag("--patient-pattern", "A regular expression with one group, which is the patient in each image's "
+ROOT = Flag("--root", "The folder that a table's file names start from. Default: the table's own.", "data.options.root",
+            metavar="FOLDER")
+PATIENT_PATTERN = Flag("--patient-pattern", "A regular expression whose one group is the patient in each image's "
                        "path, such as 'p(\\d+)_'.", "data.options.patient_pattern", metavar="REGEX")
 UNIT = Flag("--unit", "Unit of the stored values where the files do not say, such as HU.", "data.options.unit",
             metavar="UNIT")
 LIMIT = Flag("--limit", "Attack at most N images per split, sampled by class.", "attacks.limit", int, metavar="N")
-WINDOW = Flag("--window", "Clip the images to this.", "preparation.window", metavar="LO,HI", reads=pair)
+WINDOW = Flag("--window", "Clip the images to this range.", "preparation.window", metavar="LO,HI", reads=pair)
 CROP = Flag("--crop", "Crop to the central N pixels per axis.", "preparation.crop", int, metavar="N")
-SIZE = Flag("--size", "Resize to N pixels per axis; --fit says what becomes of other proportions.", "preparation.size",
+SIZE = Flag("--size", "Resize to N pixels per axis; --fit says how other proportions are handled.", "preparation.size",
             int, metavar="N")
-FIT = Flag("--fit", "cut (the ends of longer sides, before), shorter (resize the shorter side, take the centre), pad "
-           "or squash. Default: cut.", "preparation.fit", metavar="HOW")
+FIT = Flag("--fit", "How other proportions are fitted: cut (the ends of the longer side, before resizing), shorter "
+           "(resize the shorter side, take the centre), pad or squash. Default: cut.", "preparation.fit", metavar="HOW")
 TRANSFORM = Flag("--transform", "A preparation of your own, file.py:function of an image (channels, rows, columns); "
-                 "the scale that it gives values is undone. Its code is run.", "preparation.transform", metavar="CODE")
+                 "any scaling of the values is undone. Its code is run.", "preparation.transform", metavar="CODE")
 SPACING = Flag("--spacing", "Resample to this pixel spacing.", "preparation.spacing_mm", float, metavar="MM")
-DATA_ROOT = Flag("--data-root", "What a relative data.path begins at. Default: the current folder.", type=Path,
-                 panel="Images")
-SCALE = Flag("--scale", "Which of the study's [scales] tables.", "scale", metavar="NAME")
-KEEP_GOING = Flag("--keep-going", "A data set that fails does not stop the others; exit code 4 then.", type=bool,
+DATA_ROOT = Flag("--data-root", "The folder that a relative data.path starts from. Default: the current one.",
+                 type=Path, panel="Images")
+SCALE = Flag("--scale", "Which of the study's [scales] tables to use.", "scale", metavar="NAME")
+KEEP_GOING = Flag("--keep-going", "Continue with the other data sets if one fails; exit code 4 then.", type=bool,
                   panel="Run")
 
 MODEL = Flag("--model", "A file or folder that holds a network (Keras, ONNX, TorchScript, Hugging Face); a NET.toml "
-             "that says what is known of one; package.module:factory or file.py:factory, with --weights; or vgg16.",
+             "that describes one; package.module:factory or file.py:factory, with --weights; or vgg16.",
              "model.name", metavar="NETWORK")
 NETWORK = Flag("model", "A file or folder that holds a network.", default=..., metavar="NETWORK")
-WEIGHTS = Flag("--weights", ".safetensors or a .pt state dict.", "model.weights", metavar="FILE")
+WEIGHTS = Flag("--weights", "Weights: .safetensors or a .pt state dict.", "model.weights", metavar="FILE")
 ARGUMENTS = Flag("--model-argument", "An argument of the factory, such as width=32. Repeatable.", "model.arguments",
                  _MANY, metavar="NAME=VALUE", reads=named_values)
-HYPER_PARAMETERS = Flag("--hyper-parameters", "Hand the factory those that a Lightning checkpoint keeps.",
+HYPER_PARAMETERS = Flag("--hyper-parameters", "Hand the factory those stored in a Lightning checkpoint.",
                         "model.hyper_parameters", bool)
-BOUNDS = Flag("--bounds", "Valid native values.", "model.bounds", metavar="LO,HI", reads=pair)
+BOUNDS = Flag("--bounds", "Valid pixel values, as stored (or in HU).", "model.bounds", metavar="LO,HI", reads=pair)
 HEAD = Flag("--output", "What the network returns: logit, logits, probability or probabilities.", "model.output",
             metavar="HEAD")
-NORMALISE = Flag("--normalise", "Before the network: none, unit (the bounds become 0 to 1), symmetric (-1 to 1), or "
-                 "MEAN,SD in native units (or all channels' means, then their SDs).", "model.normalise",
+NORMALISE = Flag("--normalise", "Scaling before the network: none, unit (the bounds become 0 to 1), symmetric (-1 to "
+                 "1), or MEAN,SD in stored values (or all channels' means, then their SDs).", "model.normalise",
                  metavar="HOW", reads=normalised)
-THRESHOLD = Flag("--threshold", "Probability above which class 1 is predicted; for several findings one for all, or "
+THRESHOLD = Flag("--threshold", "Probability above which class 1 is predicted; for several findings, one for all or "
                  "one each, such as Effusion=0.3,Mass=0.5.", "model.threshold", metavar="P", reads=thresholds)
-FINDINGS = Flag("--findings", "The names of a network's findings, each a value with a sigmoid of its own, in their "
+FINDINGS = Flag("--findings", "The names of a network's findings, each a value with a sigmoid of its own, in "
                 "order. Default: what its files say.", "model.findings", metavar="A,B,...", reads=names)
 FINDING = Flag("--finding", "Assess this finding. Repeatable. Default: all.", "model.only", _MANY, metavar="NAME")
-CLASSES = Flag("--classes", "The names of a network's classes, in its order. Images of classes that are called "
-               "otherwise take these names in their own order.", "model.classes", metavar="A,B,...", reads=names)
-CLAIMED = Flag("--claimed", "A metric with the value that is claimed for it: accuracy=0.934, or auc, sensitivity, "
+CLASSES = Flag("--classes", "The names of a network's classes, in its order. If the images' classes have other names, "
+               "they take these, in order.", "model.classes", metavar="A,B,...", reads=names)
+CLAIMED = Flag("--claimed", "A metric and the value claimed for it: accuracy=0.934, or auc, sensitivity, "
                "specificity. Repeatable.", "model.claimed", _MANY, metavar="METRIC=VALUE", reads=named_values)
-EPOCHS = Flag("--epochs", "Epochs of the training, at most.", "training.epochs", int, metavar="N")
+EPOCHS = Flag("--epochs", "Train for at most N epochs.", "training.epochs", int, metavar="N")
 QUICK = Flag("--quick", "A first look in half a minute: few reads, sampled by class, and what a whole run would take.",
              "quick", bool)
-EPSILONS = Flag("--epsilon", "A size with its unit, such as '0.002 range' or '5.6 HU'. Repeatable.", "attacks.epsilons",
-                _MANY, metavar="SIZE")
-QUERIES = Flag("--queries", "Forward passes at most for the smallest flip of a read, where the network gives no "
-               "gradients. Default: 1256.", "attacks.queries", int, metavar="N")
+EPSILONS = Flag("--epsilon", "A size of change with its unit, such as '0.002 range' or '5.6 HU'. Repeatable.",
+                "attacks.epsilons", _MANY, metavar="SIZE")
+QUERIES = Flag("--queries", "Take at most N forward passes for the smallest flip of a read, where the network gives "
+               "no gradients. Default: 1256.", "attacks.queries", int, metavar="N")
 AGAINST = Flag("--against", "Which class counts as lost: label, prediction or both.", "attacks.against",
                metavar="WHICH")
 
@@ -276,15 +277,16 @@ TRAINING_SIZE = Flag("--epsilon", "Size of the changes trained on: with its unit
                      metavar="SIZE")
 METHOD = Flag("--method", "pgd (half of each batch attacked), trades, unsupervised (no labels on the attacked half), "
               "clean (no attack). For a run of CT noise: adaptive, fresh, augment, drift, pgd or clean. Default: pgd, "
-              "adaptive.", "hardening.method", metavar="NAME")
+              "or adaptive for such a run.", "hardening.method", metavar="NAME")
 HARDENING_EPOCHS = Flag("--epochs", "Epochs of the hardening. Default: 15; for a run of CT noise what its study says, "
-                        "or 10 a round.", "hardening.epochs", int, metavar="N")
+                        "or 10 per round.", "hardening.epochs", int, metavar="N")
 SCRATCH = Flag("--from-scratch", "Begin with an untrained network.", "hardening.scratch", bool)
-WITHHOLD = Flag("--withhold", "Share of the reads that a human takes. Default: 0.2.", type=float,
+WITHHOLD = Flag("--withhold", "Share of the reads to leave to a human. Default: 0.2.", type=float,
                 least=0.01, most=0.99)
 OF_NETWORK = Flag("--network", "Which network of the run: a finding, or a variant. Default: the study's own.",
                   metavar="NAME")
-OF_SETS = Flag("--set", "Which data set of a run of several. Repeatable. Default: all.", type=_MANY, metavar="NAME")
+OF_SETS = Flag("--set", "Which data set, where the run has several. Repeatable. Default: all.", type=_MANY,
+               metavar="NAME")
 STRICT = Flag("--strict", "Exit with 3 on errors or missing files.", type=bool)
 
 CASE_IDS = Flag("--case", "A case to explain. Repeatable. Default: some that flip, and a steady one.", type=_MANY,
@@ -305,19 +307,19 @@ ROIS = Flag("--roi", "A region in pixels: upper left pixel and side. Repeatable.
             type=_MANY, metavar="ROW,COLUMN,SIZE")
 SIDE = Flag("--side", "Side of the regions that are found. Default: as large as fits.", type=float, metavar="MM")
 SLICES = Flag("--slices", "Slices of the series, counted from 0.", metavar="FIRST:END")
-DETREND = Flag("--detrend", "What is taken off each region.", type=Literal["plane", "mean", "quadratic", "none"],
+DETREND = Flag("--detrend", "Trend to subtract from each region.", type=Literal["plane", "mean", "quadratic", "none"],
                default="plane")
 TAPER = Flag("--taper", "Window before the Fourier transform.", type=Literal["none", "hann"], default="none")
 MAS = Flag("--mas", "Tube load in mAs. Default: from the DICOM tags.", type=float)
 PIXEL_SPACING = Flag("--spacing", "Pixel spacing. Default: what the file says.", type=float, metavar="MM")
 ARRAY = Flag("--array", "Array of an npz.", metavar="NAME")
-OFFSET = Flag("--offset", "What an npz stores for water.", type=float, default=0.0)
+OFFSET = Flag("--offset", "Value that an npz stores for water.", type=float, default=0.0)
 SERIES = Flag("--series", "Which series, where there are several: its uid or the end of it.", metavar="UID")
 SPECTRUM = Flag("spectrum", "soft, lung, or a CSV of `measure`.", default=..., metavar="SPECTRUM")
 DOSES = Flag("--mas", "Doses, such as 10,50,100.", default="10,50,100", metavar="DOSES", reads=numbers)
 PIXELS = Flag("--size", "Pixels per side.", type=int, default=64)
 GRID = Flag("--spacing", "Pixel spacing.", type=float, default=1.0, metavar="MM")
-DRAWS = Flag("--draws", "Draws that are measured.", type=int, default=1000)
+DRAWS = Flag("--draws", "Number of draws to measure.", type=int, default=1000)
 REFERENCE_MAS = Flag("--reference-mas", "Dose of a CSV's values. Default: as measured.", type=float)
 
 # Flags that several commands share.

@@ -7,7 +7,7 @@ from steadyread.manual import Group
 from steadyread.options import Given, command, say
 from steadyread.progress import note
 
-noise = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None, help="Measure and show the noise of CT.")
+noise = typer.Typer(cls=Group, no_args_is_help=True, rich_markup_mode=None, help="Measure and show CT noise.")
 
 
 @command(noise, "Commands", flags.SOURCES, flags.DIFFERENCE, flags.ROIS, flags.SIDE, flags.SLICES, flags.DETREND,
@@ -34,7 +34,7 @@ def measure(given: Given) -> None:
 def show(given: Given) -> None:
     """Show what noise of a spectrum looks like.
 
-    At each dose: the spectrum as given, one draw of it, and what is measured in many ([B] Fig. A1).
+    At each dose: the spectrum as given, one draw of it, and the mean spectrum of many ([B] Fig. A1).
 
     steadyread noise show soft
     steadyread noise show spectrum.csv --mas 20,50 --reference-mas 100

@@ -185,7 +185,7 @@ def checks(findings: Sequence[Found]) -> Iterator[Piece]:
         sign, tone = SIGNS[each["severity"]]
         yield Words(f"{each['severity'].capitalize()}: {titled(each)}: {remedied(each)}", tone, sign)
     if len(grave) > _SHOWN:
-        yield f"{len(grave) - _SHOWN} more findings stand in the report."
+        yield f"{len(grave) - _SHOWN} more findings are in the report."
 
 
 def networks(numbers: Sequence[Found]) -> Iterator[Piece]:

@@ -95,8 +95,8 @@ def tell_time(classifier: Classifier, cases: Cases, attacks: Mapping[str, Sequen
     pace, classes = pace_of(classifier, cases), len(cases.classes)
     seconds = _CHECKS * sum(pace.through(several, classes) * len(cases.part(part)) for part, several in attacks.items())
     if seconds > _LONG:
-        note(f"assessing {len(cases)} images takes up to about {duration(seconds + _BESIDE)}; finished ones are kept, "
-             "and the same command goes on")
+        note(f"assessing {len(cases)} images takes up to about {duration(seconds + _BESIDE)}. If interrupted, "
+             "finished ones are kept: run the same command again to continue")
 
 
 def few_of(classifier: Classifier, cases: Cases, images: int, parts: int = 1) -> int:

@@ -229,7 +229,7 @@ def source_of(model: str) -> tuple[str, str] | None:
             return known.name, str(path)
     raise UsageError(f"model.name: {model} " + (
         f"is Python: name the function or class in it that makes the network, {model}:NAME" if path.suffix == ".py" else
-        f"is a {'folder' if path.is_dir() else 'file'} of no format that is known; known are "
+        f"is a {'folder' if path.is_dir() else 'file'} in no known format; the known ones are "
         f"{', '.join(each.title for each in FORMATS.values())}. A state dict goes with its network: name it as "
         f"package.module:factory or file.py:factory, and give model.weights {model}"))
 

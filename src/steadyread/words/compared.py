@@ -55,7 +55,7 @@ def _of_two(first: str, name: str, change: Change) -> Answer:
         if way == "alike":
             return Answer(f"No detectable difference in how large a change flips reads of {name} and {first}.")
         if math.isinf(change.difference.value or 0.0):
-            return Answer(f"Most reads of {name} were not flipped any more, where those of {first} were.")
+            return Answer(f"Most reads of {name} were never flipped, though those of {first} were.")
         times = f"{factor(change.difference.value)} times"
         return Answer(f"Reads of {name} take {times} the change to flip that those of {first} take.", times)
     after, before = percent(change.after), percent(change.before)

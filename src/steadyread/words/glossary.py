@@ -8,22 +8,23 @@ COMMON = {
             "flipped at size 0; against the prediction, the read of the clean image is the reference, right or wrong.",
     "Margin": "The logit of the reference minus the best other logit. A read flips where it falls below 0.",
     "Interval": "95 %, over patients (over images where no patients are known): shares by Clopper and Pearson at the "
-                "effective number of independent images, all else by resampling patients. A dash stands where there "
-                "are too few of them (below 10, or below 30 where all resamples agree). Each holds by itself: of "
-                "twenty such statements that are not so, one will look so.",
-    "p": "The chance of a difference at least as large if there were none; after Holm where several are tested.",
+                "effective number of independent images, all else by resampling patients. A dash: there are too "
+                "few of them (below 10, or below 30 where all resamples agree). Each holds on its own: of twenty "
+                "intervals, about one misses the truth.",
+    "p": "The chance of a difference at least as large if there were none; corrected (Holm) where several are "
+         "tested.",
     "Fold": "One of several networks, each trained without a share of the images and tested on it. A patient's images "
             "stay together in all of them.",
 }
 PIXELS = {
-    "Change": "The largest change of any one pixel, in the images' own unit, and as a share of the range of valid "
-              "values. An attack looks for the change within that size that hurts most.",
+    "Change": "Its size is the largest change of any one pixel, in the images' own unit, and as a share of the range "
+              "of valid values. An attack looks for the change within that size that hurts most.",
     "Smallest flip": "The smallest change found that flips the read. The true one may be smaller still, never larger.",
     "Robust accuracy": "The share of images that are read right under every change of at most a stated size that was "
                        "tried.",
-    "Carried": "The accuracy where a flip at a smaller size stands at every larger one.",
-    "Merged": "An image falls where any attack flipped it by so much or less; between the sizes tried nothing was "
-              "searched.",
+    "Carried": "The accuracy if a flip at one size also counts at every larger one.",
+    "Merged": "An image counts as flipped from the smallest size at which any attack flipped it; between the sizes "
+              "tried nothing was searched.",
     "AURC": "Area under risk-coverage: the mean error among the kept reads, over all shares kept. Lower is better, and "
             "no single threshold decides it.",
     "AUGRC": "Area under generalised risk (arXiv:2407.01032): as AURC, with the errors kept counted as a share of all "
@@ -46,8 +47,8 @@ NOISE = {
     "Jitter": "The standard deviation of the margin under noise, in logits: noise scatters the reads.",
     "P(flip)": "The chance that one draw of noise flips a read: Φ(−(margin + drift) / jitter).",
     "Critical mAs": "The dose below which P(flip) exceeds a stated level.",
-    "±": "The standard deviation over the folds' networks: how much training varies. Intervals say how much another "
-         "sample of patients would.",
+    "±": "The standard deviation over the folds' networks: how much the value varies with the training. Intervals say "
+         "how much it would vary with other patients.",
 }
 KNOWN = {name.lower(): words for name, words in (COMMON | PIXELS | NOISE).items()}
 

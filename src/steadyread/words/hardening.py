@@ -76,7 +76,7 @@ def partly_said(training: Mapping[str, Any]) -> str:
     if not training.get("partly"):
         return ""
     few, folds = training["folds_failed"]
-    return (f" In {few} of {folds} folds it failed, and the network is there as it was before: "
+    return (f" In {few} of {folds} folds it failed, and the network was left as it was: "
             f"{str(training['partly']).rstrip('.')}.")
 
 
@@ -145,8 +145,8 @@ def clean_said(row: Contrast) -> str:
                      f"({told}).",
             "same": ("On clean images no read is right, neither before nor after." if row.before.value == 0 else
                      f"On clean images the very same reads are right as before ({before})."),
-            "few": f"On clean images the accuracy is {before} before and {after} after; too few patients tell the "
-                   "difference."}[way_of(row)]
+            "few": f"On clean images the accuracy is {before} before and {after} after; there are too few patients to "
+                   "tell the difference."}[way_of(row)]
 
 
 def flips_said(flips: Mapping[str, Any]) -> str | None:
@@ -159,7 +159,7 @@ def flips_said(flips: Mapping[str, Any]) -> str | None:
     if middle.value is None:
         return f"{words}."
     if math.isinf(middle.value):
-        return f"{words}; most were not flipped any more."
+        return f"{words}; most were no longer flipped."
     between = ("" if middle.low is None or middle.high is None
                else f" (95 % interval {factor(middle.low)} to {factor(middle.high)})")
     return f"{words}; the median size is {factor(middle.value)} times that before{between}."
@@ -181,15 +181,15 @@ def main_said(found: Found) -> str:
     if row is None or not found["judged"] or not row["folds"]:
         return _unjudged(found, row)
     if row["san"] is None:
-        return (f"No attack was tried on the networks before and after {hardened_name(row['name'])} alike, so what "
-                "it did to the flips cannot be told.")
+        return (f"No attack was tried both before and after {hardened_name(row['name'])}, so what it did to the flips "
+                "cannot be told.")
     if row["silent"]:
         return f"{_flips_said(found, row)} But {silent_said(row, len(row['folds']))}"
     ratio: Estimate = row["san"].ratio
     if ratio.value is None or row["way"] == "same":
         return _flips_said(found, row)
     ends = "" if ratio.low is None or ratio.high is None else f" (95 %: {digits(ratio.low)} to {digits(ratio.high)})"
-    return f"{_flips_said(found, row)} They are {digits(ratio.value)} times as many as before{ends}."
+    return f"{_flips_said(found, row)} That is {digits(ratio.value)} times as many as before{ends}."
 
 
 def reads_said(found: Found) -> str:
@@ -198,19 +198,18 @@ def reads_said(found: Found) -> str:
     if row is None or not row["auc"] or row["auc"].difference.value is None:
         return ""
     auc, cost = row["auc"], f"{found['auc_cost']:g}"
-    told = (f"The AUC is {auc.after.value:.3f} and was {auc.before.value:.3f} (difference "
+    told = (f"The AUC is {auc.after.value:.3f}, against {auc.before.value:.3f} before (difference "
             f"{area_change_said(auc.difference)})")
-    kept = {"yes": f": no more is lost than the {cost} allowed.", "no": f": more is lost than the {cost} allowed.",
-            "unclear": f"; whether more is lost than the {cost} allowed cannot be told.",
+    kept = {"yes": f": the loss is within the {cost} allowed.", "no": f": the loss exceeds the {cost} allowed.",
+            "unclear": f"; whether the loss exceeds the {cost} allowed cannot be told.",
             "few": "; too few patients for an interval."}[row["auc_kept"]]
     robust: Contrast | None = row["robust"]
     if robust is None or robust.difference.value is None:
         return told + kept
     if row["lost_reads"]:
         return f"{told}{kept} {lost_said(row)}"
-    return (f"{told}{kept} Right, and not flipped by that noise, are {percent(robust.after.value)} of the "
-            f"{_reads(found)} after it and {percent(robust.before.value)} before "
-            f"({difference_said(robust.difference)}).")
+    return (f"{told}{kept} After it {percent(robust.after.value)} of the {_reads(found)} are right and not flipped by "
+            f"that noise, against {percent(robust.before.value)} before ({difference_said(robust.difference)}).")
 
 
 def best_said(found: Found) -> str:
@@ -220,15 +219,15 @@ def best_said(found: Found) -> str:
         return ""
     rows = {row["name"]: row for row in found["methods"]}
     row, judged = rows[best["name"]], sum(row["san"] is not None for row in rows.values())
-    where = (f"Of the {judged} methods judged, those whose AUC fell by no more than {found['auc_cost']:g} taken, "
+    where = (f"Among the methods (of {judged} judged) whose AUC fell by no more than {found['auc_cost']:g}, "
              if best["within_cost"] else
              f"No method kept its AUC within {found['auc_cost']:g}; of the {judged} judged, ")
     first = (f"{where}{_quoted(best['name'])} leaves the fewest flips ({percent(row['san'].after.value)}; its AUC "
-             f"changed by {_signed(row['auc'].difference.value)}), picked on these very reads")
-    cost = "" if row["equal_cost"] is not False else f" It took {digits(row['cost'])} times the main one's passes."
+             f"changed by {_signed(row['auc'].difference.value)}), picked on these same reads")
+    cost = "" if row["equal_cost"] is not False else f" It took {digits(row['cost'])} times the main method's passes."
     doubt = f" {undercounted_said(row)}" if undercounted_said(row) else ""
     if row["way"] != "better":
-        return f"{first}, no fewer than before beyond doubt.{cost}{doubt}"
+        return f"{first}, but not detectably fewer than before.{cost}{doubt}"
     between = "" if best["san"] is None else (
         f", {difference_said(best['san'].difference)} against {_quoted(best['against'])}")
     fewest = "" if best["fewest"] == best["name"] else (
@@ -256,7 +255,7 @@ def method_said(row: Row) -> str:
     said = said.format(noise=noise, share=share, times=times)
     noisy = method is not None and method.against == (CT_NOISE,)
     doses = ", ".join(f"{mas:g}" for mas in told["mas"] or ()) if noisy else ""
-    return f"{said} Doses taught: {doses} mAs." if doses else said
+    return f"{said} Doses trained on: {doses} mAs." if doses else said
 
 
 def lost_said(row: Row) -> str:

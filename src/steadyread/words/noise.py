@@ -124,7 +124,7 @@ def _far_out(found: Summary, attack: str) -> str:
                  if row["attack"] == attack and row["mas"] == found["stated_mas"]), None)
     if told is None or told["median"] < _ORDINARY:
         return ""
-    return (f" Such noise does not come by chance: along the direction that the network reacts to most it typically "
+    return (f" Such noise does not occur by chance: along the direction that the network reacts to most it typically "
             f"lies {told['median']:.0f} standard deviations out, where 19 of 20 draws lie within 2.")
 
 
@@ -178,7 +178,7 @@ def _ends(found: Estimate, most: float, least: float) -> str:
     low, high = (mas(end, most, least).removesuffix(" mAs") for end in (found.low, found.high))
     if found.value and math.isfinite(found.value):
         return f" ({low} to {high})"
-    return f" (the dose at which so many change: 95 %, {low} to {high} mAs)"
+    return f" (the dose at which that many change: 95 %, {low} to {high} mAs)"
 
 
 def drift_said(found: Summary) -> str:

@@ -38,12 +38,12 @@ def margin_said(triage: Mapping[str, Any], patients_known: bool = True) -> str:
     """Whether the smallest flip sorts right from wrong better than the margin, in a sentence without numbers."""
     unit = "patient" if patients_known else "image"
     if not any(row["against"] == "margin" for row in triage["differences"]):
-        return "The smallest flip was not searched on these images, so it cannot be set against the margin."
+        return "The smallest flip was not searched for on these images, so it cannot be compared with the margin."
     if triage["accuracy"].value in (0, 1):
         none = "wrong" if triage["accuracy"].value else "right"
         return f"No read is {none}, so no score can be judged by how it sorts right from wrong."
     return {"unflipped": "No read was flipped at any size that was searched, so the smallest flip orders none of them "
-            "and cannot be set against the margin.",
+            "and cannot be compared with the margin.",
             None: "Whether the smallest flip sorts right from wrong better than the margin cannot be told from "
             f"{counted(triage['patients'], unit)}.",
             "yes": "The smallest flip sorts right from wrong better than the margin does.",

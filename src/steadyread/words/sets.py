@@ -22,7 +22,7 @@ _MOST = 0.5
 _HARDENED = (("better", "Hardening made the reads steadier"), ("worse", "Hardening made the reads less steady"),
              ("alike", "Hardening made no detectable difference to the accuracy under attack"),
              ("same", "Hardening left the very same reads right under attack"),
-             ("few", "Too few patients tell what hardening did to the accuracy under attack"),
+             ("few", "There are too few patients to tell what hardening did to the accuracy under attack"),
              (KEPT, "No epoch of hardening was better than the network it started from, which was kept,"),
              (CLEAN, "No attack was tried both before and after hardening"), (FAILED, "Hardening failed"),
              (UNREAD, "The hardened network has not been assessed yet"))
@@ -60,7 +60,7 @@ def flips_answer(sets: Mapping[str, Summary], titles: Mapping[str, str]) -> str:
     every = {name: flips for name, one in sets.items()
              if (flips := flips_told(one)[0])["searched"] and flips["images"]}
     if not every:
-        return "No smallest flip was searched in any set."
+        return "Smallest flips were searched for in no set."
     told = {name: flips for name, flips in every.items() if flips["images"] >= FEWEST}
     few = listed([titles[name] for name in every if name not in told])
     known = {name: float(flips["median"]["of_range"]) for name, flips in told.items()
@@ -70,12 +70,12 @@ def flips_answer(sets: Mapping[str, Summary], titles: Mapping[str, str]) -> str:
     if known:
         first, *others = sorted(known, key=lambda name: known[name])
         rest = "".join(f", {digits(known[name])} in {titles[name]}" for name in others)
-        said.append(f"Half of the correct reads flip by a change of {digits(known[first])} of the range or less in "
+        said.append(f"Half of the correct reads flip at a change of {digits(known[first])} of the range or less in "
                     f"{titles[first]}{rest}.")
     if steady:
-        said.append(f"In {steady} fewer than half could be flipped as far as was searched.")
+        said.append(f"In {steady} fewer than half could be flipped within the sizes searched.")
     if few:
-        said.append(f"In {few} fewer than {FEWEST} correct reads could be attacked, too few to speak of half.")
+        said.append(f"In {few} fewer than {FEWEST} correct reads could be attacked, too few to say when half flip.")
     return " ".join(said)
 
 
@@ -89,14 +89,14 @@ def fragility_answer(found: Summary | None, titles: Mapping[str, str]) -> str:
     ordered = [titles[row["name"]] for row in sorted(known, key=lambda row: row["of_range"].value)]
     if len(ordered) == 1:
         return f"At equal conditions only {ordered[0]} has reads to flip, so there is nothing to set it beside."
-    order = f"By share of the range the medians stand in the order {', '.join(ordered)}, the most fragile first."
+    order = f"By share of the range, the medians rank {', '.join(ordered)}, the most fragile first."
     return " ".join([order, *_first_said(known, titles), *claim(found)])
 
 
 def _first_said(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str]) -> list[str]:
     """Which sets may be the most fragile by the intervals of their ranks, where the order of medians is no proof."""
     first = [titles[row["name"]] for row in rows if row["rank"] and row["rank"]["low"] == 1]
-    return [f"By the 95 % intervals of the ranks the first may be any of {listed(first)}."] if len(first) > 1 else []
+    return [f"By the 95 % intervals of the ranks, the first could be any of {listed(first)}."] if len(first) > 1 else []
 
 
 def claim(found: Summary) -> list[str]:
@@ -105,11 +105,11 @@ def claim(found: Summary) -> list[str]:
     total = sum(counts.values())
     told = ((counts["more"], "the medical set is the more fragile"),
             (counts["less"], "the everyday set is the more fragile"),
-            (counts["alike"], "no difference is detectable"), (counts["few"], "too few patients tell"))
+            (counts["alike"], "no difference is detectable"), (counts["few"], "there are too few patients to tell"))
     parts = [f"in {'all' if count == total else count} {verb}" for count, verb in told if count]
     if total > 1:
         return [f"Measured as a share of the range, of {total} pairs of a medical and an everyday set, {listed(parts)}"
-                ". Each interval holds alone: of twenty pairs that do not differ, one would seem to."]
+                ". Each interval holds on its own: of twenty pairs that do not differ, one would seem to."]
     return [f"Measured as a share of the range, {next(verb for count, verb in told if count)}."] if total else []
 
 
@@ -158,7 +158,7 @@ def _flips(sets: Mapping[str, Summary], titles: Mapping[str, str], ways: Mapping
 def _factor(ratio: Estimate) -> str:
     """` (× 2.7)` with no break in it, the median of the sizes after over before."""
     if ratio.value is None or math.isinf(ratio.value):
-        return " (most are not flipped at all any more)" if ratio.value is not None else ""
+        return " (most are no longer flipped at all)" if ratio.value is not None else ""
     return f" (×\u00a0{factor(ratio.value)})"
 
 
@@ -185,7 +185,7 @@ def _clean(sets: Mapping[str, Summary], titles: Mapping[str, str], ways: Mapping
             for wanted, words in (("worse", "It cost clean accuracy in"), ("better", "The clean accuracy rose in"))
             if wanted in ways_]
     if not said and set(ways_) == {"same"}:
-        return ["Of the clean images the very same are read right as before."]
+        return ["The very same clean images are read right as before."]
     return said or ["There is neither a detectable gain nor a detectable loss of clean accuracy."]
 
 
@@ -214,7 +214,7 @@ def beside_margin(found: Summary) -> list[str]:
     said = []
     flips = [row for row in rows if row["score"] == SMALLEST_FLIP]
     if flips:
-        said.append("Set beside the margin, which is free, the smallest flip sorts right from wrong "
+        said.append("Compared with the margin, which is free, the smallest flip sorts right from wrong "
                     f"{_ways(flips, found)}.")
     others = [name for name in dict.fromkeys(row["score"] for row in rows)
               if name not in (SMALLEST_FLIP, "entropy")]

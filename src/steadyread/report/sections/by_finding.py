@@ -28,11 +28,11 @@ def by_finding(found: Networks) -> Iterator[Item]:
         rows.append((finding.title, *(0 if each is None else each.n for each in numbers[1:3]),
                      finding.estimate("threshold"), *numbers, *([finding, finding] if LINF in found.threats else [])))
     rest = "" if any(found.sets) or len(rows) == 1 else (
-        f" What follows and is not by finding is of {found.findings[0].title}.")
+        f" What follows is about {found.findings[0].title} unless it is by finding.")
     yield table(columns, rows, tone="snug", above="Each finding is a network of its own here: the same weights, one of "
-                "their values, its own labels and threshold. Images of which a finding is not known have no part in "
+                "their values, its own labels and threshold. Images for which a finding is not known are left out of "
                 "its row, and each finding was searched for its own smallest flips.",
-                note="Intervals are 95 %, over patients, each by itself: one in twenty leaves out the truth, and "
+                note="Intervals are 95 %, over patients, each on its own: one in twenty misses the truth, and "
                 f"of many findings the best and the worst stand out a little by chance.{rest}")
 
 

@@ -20,10 +20,10 @@ _ALPHA, _REACH = 0.05 / 4, 1.3
 _P = Form(p_shown, beside=lambda _: "")
 _WHAT = (f"Expected calibration error: the mean distance of stated and true share over at most {BINS} bins of as "
          "many reads each, less what chance adds (arXiv:1909.10155). Brier score: the mean squared distance; beside it "
-         "that of stating the share of all reads each time. Slope and intercept are those of logistic recalibration "
-         "(doi:10.1016/j.jclinepi.2015.12.005): a slope below 1 is too sure, an intercept below 0 states too much. "
-         "Spiegelhalter's z (doi:10.1002/sim.4780050506) is above 0 where the network is too sure. What is said of "
-         "calibration needs one of the four beyond 98.75 %.")
+         "that of always stating the overall share. Slope and intercept are those of logistic recalibration "
+         "(doi:10.1016/j.jclinepi.2015.12.005): a slope below 1 means too sure, an intercept below 0 states too much. "
+         "Spiegelhalter's z (doi:10.1002/sim.4780050506) is above 0 where the network is too sure. It is called not "
+         "calibrated only if one of the four says so at 98.75 %.")
 
 
 @section("Calibration of the stated probabilities", of=Plain, order=510)
@@ -63,9 +63,10 @@ def calibration_by_finding(networks: Networks) -> Iterator[Item]:
              _value(each, "spiegelhalter_z"), p, _value(each, "threshold"), each.estimate("youden_threshold"))
             for each, p in zip(networks.findings, corrected, strict=True)]
     note = "" if any(each.estimate("youden_threshold") for each in networks.findings) else (
-        " There are no validation images that would choose a threshold.")
+        " There are no validation images to choose a threshold on.")
     yield table(columns, rows, tone="snug",
-                note=f"The figures are those of the section above; p is that of z, after Holm over the findings.{note}")
+                note=f"The measures are those of the section above; p is that of z, corrected (Holm) over the "
+                f"findings.{note}")
 
 
 def _value(network: Network, measure: str) -> float | None:
@@ -85,8 +86,8 @@ def verdict(found: Mapping[str, Any]) -> str:
     if (p is not None and p < _ALPHA) or _beyond(found.get("ece"), 0.0) > 0:
         return "the network is not calibrated, though neither slope nor intercept says how."
     if found.get("calibration_slope") is None or found["calibration_slope"].low is None:
-        return "too few reads tell whether it is true."
-    return "nothing here tells it from a true one."
+        return "there are too few reads to tell whether it is true."
+    return "nothing here shows it to be untrue."
 
 
 def _way(estimate: Estimate | None, ideal: float, below: str, above: str) -> str:
@@ -105,8 +106,8 @@ def _beyond(estimate: Estimate | None, ideal: float) -> int:
 def _thresholds(found: Mapping[str, Any], classes: list[str]) -> str:
     own = forms.number(found["threshold"].value, 1, 2)
     if "youden_threshold" not in found:
-        return (f"The network says {classes[1]} above a probability of {own}. Which would be chosen cannot be told: "
-                "there are no validation images, and one that is chosen on the images that it is judged on flatters.")
+        return (f"The network says {classes[1]} above a probability of {own}. No other is suggested: there are no "
+                "validation images, and one chosen on the images that it is judged on flatters.")
     chosen = found["youden_threshold"]
     between = "" if chosen.low is None else f" (95 %: {forms.interval(chosen, 1, 2)})"
     return (f"The network says {classes[1]} above a probability of {own}. Validation images would choose "

@@ -27,9 +27,9 @@ def clean_reads(noise: Noise) -> Iterator[Item]:
     yield table(columns, rows, tone="snug", above=f"{noise.over_folds}, of {s['variant']}.")
     if s["without_copies"]:
         yield Text(_without_copies(noise))
-    yield Text(f"Images of a part: all that any fold has in it. Sensitivity is of {noise.class_name(1)}, specificity "
-               f"of {noise.class_name(0)}.", "note")
-    yield grid((Heading("What tells the label without a network"), *_giveaways(noise)), Figure("roc"))
+    yield Text(f"Images of a part: all that any fold has in it. Sensitivity is for {noise.class_name(1)}, specificity "
+               f"for {noise.class_name(0)}.", "note")
+    yield grid((Heading("What gives the label away without a network"), *_giveaways(noise)), Figure("roc"))
 
 
 def _without_copies(noise: Noise) -> str:
@@ -46,8 +46,8 @@ def _without_copies(noise: Noise) -> str:
 def _giveaways(noise: Noise) -> Iterator[Item]:
     known = {name: auc for name, auc in noise.summary["giveaways"].items() if auc is not None}
     if not known:
-        yield Text("Whether padding or diameter alone tell the label was not checked.")
+        yield Text("Whether padding or diameter alone gives the label away was not checked.")
         return
     yield table([Column("Alone", forms.TEXT), Column("AUC", forms.only(2, 1))],
                 [(words, known[name]) for name, words in GIVEAWAYS.items() if name in known],
-                note="A network that sees no more than these tells nothing of the tissue. 0.5 is chance.")
+                note="A network that sees no more than these says nothing about the tissue. 0.5 is chance.")

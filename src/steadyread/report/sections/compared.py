@@ -24,8 +24,8 @@ def every(found: Comparison) -> Iterator[Item]:
 @section("How they were compared", of=Comparison, order=810)
 def how(found: Comparison) -> Iterator[Item]:
     """Pairing, intervals, multiplicity, and which networks these are."""
-    yield Text(f"Every network read the same {found.on}, known again by id and by a digest of the pixels. A difference "
-               "is taken case by case and resampled patient by patient, so that what makes a case hard for all drops "
+    yield Text(f"Every network read the same {found.on}, matched by id and by a digest of the pixels. A difference "
+               "is taken case by case and resampled patient by patient, so that what makes a case hard for all cancels "
                f"out. {found.multiplicity} Smallest flips are compared on the reads that are right in both networks.")
     yield table([Column("Network", forms.TEXT), Column("Run", forms.TEXT), Column("Stage", forms.TEXT),
                  Column("Folds", forms.COUNT), Column("SHA-256 of the network", forms.TEXT)],

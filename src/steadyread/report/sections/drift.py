@@ -21,8 +21,8 @@ def drift(noise: Noise) -> Iterator[Item]:
     if not s["drift"]:
         yield Text("Drift and jitter were not recorded.")
         return
-    yield Text(f"{drift_said(s)} Where drift rules, noise pushes every read of a class the same way, and another scan "
-               "at that dose does not average it away; where jitter rules, it does.")
+    yield Text(f"{drift_said(s)} Where drift dominates, noise pushes every read of a class the same way, and another "
+               "scan at that dose does not average it away; where jitter dominates, it does.")
     two = len(s["classes"]) == 2
     columns = [Column("mAs", forms.DOSE), Column("Read as", forms.TEXT), Column("Reads", forms.COUNT),
                Column("Margin", forms.DIGITS),
@@ -36,7 +36,7 @@ def drift(noise: Noise) -> Iterator[Item]:
     yield table(columns, begun(rows), tone="snug", note=(
         "Medians over reads, in logits. Below 0, drift of the margin goes towards a flip. |drift| is corrected for its "
         "own error, read by read: √(max(0, d² − s²/K)) of the mean d and standard deviation s of K draws, since "
-        "without it |drift| / jitter of no drift at all would be 0.67/√K; the signed drift stands as it is."
+        "without this |drift| / jitter would be 0.67/√K with no drift at all; the signed drift is not corrected."
         f"{_laws(noise)}"))
     yield grid(Figure("drift_jitter"), (Heading("Is it the architecture?"), Text(architecture_said(s) or (
         "That cannot be told here: no network with strided convolutions was trained beside the one that pools."))))
@@ -75,5 +75,5 @@ def chance_of_flip(noise: Noise) -> Iterator[Item]:
     few = f" {bold(f'Here there are fewer than {_FEWEST}.')}" if counted["pairs"] < _FEWEST else ""
     yield grid(table([named, Column("Value", forms.share())], rows, note=(
         "Most pairs of image and dose flip always or never, where one draw suffices: only hard ones are judged, at "
-        f"doses near each image's critical mAs. Wanted: at least {_FEWEST} pairs, a smaller error than counting, 90 % "
+        f"doses near each image's critical mAs. Target: at least {_FEWEST} pairs, a smaller error than counting, 90 % "
         f"of the intervals.{few}")), Figure("counted"))

@@ -43,7 +43,7 @@ def attacked_images(sets: Sets) -> Iterator[Item]:
     if strips:
         yield Text("One or two test images of each set, clean and under each attack, all of one size ([A] Fig. 1): "
                    "twice the change that flips that image, so that it is well past its flip. Percentages are the "
-                   "network's own probabilities of the class it names; in colour where that class is another than for "
+                   "network's own probabilities of the class it names; in colour where that class differs from that of "
                    "the clean image.", "soft")
         yield Strips(tuple(strips), "shots")
     elif sets.each:

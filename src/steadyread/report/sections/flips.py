@@ -21,7 +21,7 @@ def _words(plain: Plain) -> str:
     found = plain.flips
     if not found["searched"] or not found["images"]:
         return ("No read is correct, so there is none to flip." if found["searched"]
-                else "The smallest flip has not been searched on these images.")
+                else "The smallest flip has not been searched for on these images.")
     which = "correct reads" if found is plain.summary["robustness"]["label"]["smallest_flip"] else "reads"
     words = [f"Median of {found['images']} {which}: {show_size_json(found['median'])}"]
     if math.isfinite(number_of(found["median"])) and found["median"]["of_range"]:
@@ -36,6 +36,6 @@ def _words(plain: Plain) -> str:
     better = found["improved_by_fixed_sizes"]
     if better is not None:
         words.append(f"On {percent(better, 2)} of the images an attack of a stated size did better than the search; "
-                     "its finding is merged into every number here." if better > 0 else
+                     "its result is merged into every number here." if better > 0 else
                      "No attack of a stated size did better than the search on any image.")
     return " ".join(words)

@@ -28,10 +28,10 @@ def fragility(sets: Sets) -> Iterator[Item]:
         return
     conditions = conditions_said(s["fragility"]["conditions"])
     equal = f": {conditions}" if conditions else ""
-    yield Text(f"Each set was run once more at equal conditions{equal}. What still differs: how many classes and "
-               "training images there are, and how hard the task is.")
+    yield Text(f"Each set was run once more at equal conditions{equal}. What still differs: the numbers of classes and "
+               "training images, and how hard the task is.")
     if not s["fragility"]["rows"]:
-        yield Text("No smallest flips were searched at equal conditions.")
+        yield Text("No smallest flips were searched for at equal conditions.")
         return
     yield _table(sets)
     yield grid(Figure("steadiness_of_range"))
@@ -52,8 +52,8 @@ def _table(sets: Sets) -> Item:
     missing = f"Not run at equal conditions: {absent}." if absent else ""
     return table(columns, rows, note=missing, tone="snug close", above=(
         "Smallest flips of the reads that are right, against the label. Rank 1 is the most fragile; its interval is "
-        "that of the rank over the same resampled patients. Each interval stands for itself: of twenty such "
-        "comparisons one leaves out 0 by chance."))
+        "that of the rank over the same resampled patients. Each interval holds on its own: of twenty, about one "
+        "misses the truth."))
 
 
 def _rank(rank: Mapping[str, Any] | None) -> str:

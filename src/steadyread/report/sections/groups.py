@@ -20,7 +20,7 @@ def groups(noise: Noise) -> Iterator[Item]:
     if len(rows) > 1:
         yield from _groups(noise, rows, missing)
     else:
-        yield Text("Nothing is known of the cases that they could be grouped by"
+        yield Text("Nothing is known about the cases by which they could be grouped"
                    f"{f' ({missing})' if missing else ''}.")
     yield Heading("Cases a human should read")
     yield from _cases(noise)
@@ -31,7 +31,7 @@ def _groups(noise: Noise, rows: list[dict[str, Any]], missing: str) -> Iterator[
     yield Text(f"Reads changed by random noise at {noise.dose} by what is known of each case: [B] names the scanner as "
                f"what it could not look into. {known['looks']} groups are looked at, so about "
                f"{max(1, round(known['looks'] * 0.05))} of the differences would seem real by chance alone: each "
-               "interval holds by itself, not all at once.")
+               "interval holds on its own, not all at once.")
     columns = [Column("By", forms.TEXT), Column("Group", forms.TEXT), Column("Cases", forms.COUNT),
                Column("Patients", forms.COUNT), Column(f"Once in {known['trials']}, %", forms.share()),
                Column("In one draw, %", forms.share()), Column("Minus others", forms.signed()),
@@ -42,8 +42,8 @@ def _groups(noise: Noise, rows: list[dict[str, Any]], missing: str) -> Iterator[
     how = "expected from margin, drift and jitter" if known["expected_from"] == "moments" else "counted"
     yield table(columns, begun(values), tone="snug", note=(
         f"Mean over folds. {italic('In one draw')}: {how}. {italic('Minus others')} in points. Groups by prediction "
-        "and by right or wrong differ from fold to fold, so a case may be in both. A group that is fragile may be so "
-        f"because it is hard: its margins are small.{f' Nothing is known of: {missing}.' if missing else ''}"))
+        "and by right or wrong differ from fold to fold, so a case may be in both. A group may be fragile simply "
+        f"because it is hard: its margins are small.{f' Not known: {missing}.' if missing else ''}"))
     yield grid(Figure("subgroups"), tone="figures wide")
 
 

@@ -48,7 +48,7 @@ def hardened_under_noise(hardening: NoiseHardening) -> Iterator[Item]:
     if judged:
         yield grid(Figure("hardened_methods"), tone="figures wide")
         yield from _by_method(s, judged, before)
-    yield Fold("How each method teaches", (Terms(tuple(
+    yield Fold("How each method trains", (Terms(tuple(
         (hardened_name(row["name"]), " ".join(_teaching(s, row))) for row in s["methods"])),))
     if by_step := tuple(_by_step(s)):
         yield Fold("Round by round", by_step)
@@ -95,7 +95,7 @@ def _teaching(s: Values, row: Values) -> Iterator[str]:
         shifts = "; ".join(f"{float(mas):g} mAs: {_logits(shift)}" for mas, shift in row["shifts"].items())
         yield f"Taken off the logit of reads as class 0 and as class 1, mean over folds: {shifts}."
     if row["variant"] and row["variant"] != (s["settings"].get("variant") or ORIGINAL):
-        yield f"Begins with the network “{variant_name(row['variant'])}”."
+        yield f"Starts from the network “{variant_name(row['variant'])}”."
 
 
 def _logits(values: Any) -> str:
@@ -110,7 +110,7 @@ def _by_step(s: Values) -> Iterator[Item]:
         return
     variant = f" ({s['settings']['variant']})" if s["settings"].get("variant") else ""
     yield from main
-    yield Text(f"Of each method the last network is judged, of the main one that of every round. Before: the study's "
+    yield Text(f"Each method is judged by its last network, the main one by that of every round. Before: the study's "
                f"own networks{variant}, judged again by these same attacks and draws. Noise that a search does not "
                "find is not noise that a network withstands.", "note")
     yield grid(Figure("hardened_doses"))
@@ -150,10 +150,10 @@ def _by_method(s: Values, judged: Sequence[Values], before: Values) -> Iterator[
     cost, best = f"{s['auc_cost']:g}", s["best"]
     among = "" if not best else f"{bold('Bold')}: the fewest flips " + (
         f"among those whose AUC fell by no more than {cost}" if best["within_cost"] else
-        f"; none kept its AUC within {cost}") + ", picked on these very images, so a little too good. "
-    yield Text(f"{among}Right and not flipped is against the label: a network that has lost its reads flips little and "
-               "is right little. Intervals and p are of these networks on other patients; how much another training "
-               "would differ, the spread over folds tells.", "note")
+        f"; none kept its AUC within {cost}") + ", picked on these same images, so a little flattered. "
+    yield Text(f"{among}Right and not flipped is against the label: a network that has lost its reads flips rarely and "
+               "is rarely right. Intervals and p say how these networks would vary on other patients; the spread over "
+               "folds says how much another training would differ.", "note")
 
 
 def _pair(title: str, form: Form, scale: float = 100, decimals: int = 1) -> list[Column]:
@@ -180,9 +180,9 @@ def _flip_table(s: Values, judged: Sequence[Values], before: Values, noise: str)
                      *_of_pair(row["auc"])))
     return table(columns, rows, tone="snug", above=(
         f"{s['part'].capitalize()} images, {noise}: mean over folds, and the difference from before (AUC apart, in "
-        "points), its 95 % interval over the same resampled patients below it. Each method is set against the networks "
-        "that it began with, on its own folds. p: the sign of each patient's difference exchanged, two-sided, "
-        f"corrected after Holm for the {counted(sum(row['p_holm'] is not None for row in judged), 'method')}."))
+        "points), its 95 % interval over the same resampled patients below it. Each method is compared with the "
+        "networks that it started from, on its own folds. p: the sign of each patient's difference exchanged, "
+        f"two-sided, corrected (Holm) for the {counted(sum(row['p_holm'] is not None for row in judged), 'method')}."))
 
 
 def _reads_table(judged: Sequence[Values], before: Values) -> Item:
@@ -199,10 +199,10 @@ def _cost_table(judged: Sequence[Values]) -> Item:
                Column("Passes, thousands", Form(_passes, beneath=_cost))]
     return table(columns, [(hardened_name(row["name"]), _harder(row["harder"]),
                             row["missed"]["missed"] if row["missed"] else NONE, row) for row in judged], note=(
-        "10 × the gradients: reads flipped by one search from one start, and by one of ten times the gradients, of so "
-        "many reads. Missed: reads that random or plausible noise of the dose flips and the search of the first table, "
-        "which may make that noise too, does not. Passes: images through the network, forwards and backwards, mean "
-        "over folds; below them, how many times the main method's. Methods compare fairly at equal cost."))
+        "10 × the gradients: reads flipped by one search from one start, and by one with ten times the gradients, of "
+        "the reads tried. Missed: reads that random or plausible noise of the dose flips and the search of the first "
+        "table, which may make that noise too, does not. Passes: images through the network, forwards and backwards, "
+        "mean over folds; below them, how many times the main method's. Methods compare fairly at equal cost."))
 
 
 def _harder(search: Values | None) -> str:

@@ -65,8 +65,8 @@ def _compared(plain: Plain, found: Told) -> Iterator[tuple[str, str]]:
     if plain.summary["part"] == "test":
         words += " Test images took no part in " + (
             "training or choosing" if plain.summary["training"] else
-            "the hardening or its choices; which images the given weights were trained on, this run does not "
-            "know") + "."
+            "the hardening or its choices; this run does not know which images the given weights were trained "
+            "on") + "."
     if pair["only_before"] or pair["only_after"]:
         words += f" Left out: {pair['only_before']} images read before only, {pair['only_after']} after only."
     yield "Compared", words
@@ -83,7 +83,7 @@ def _before_after(plain: Plain, found: Told) -> Iterator[Item]:
         f"Accuracy in %, against the {found['compared']['against']}; the difference in points, after minus before, "
         f"over the same resampled patients. {italic('Gained')} and {italic('lost')} count the reads that are right "
         "only after hardening or only before. p: the sign of each patient's difference exchanged, two-sided (McNemar's "
-        "exact test where each has one image). A gain is called one only where interval and p both say so."))
+        "exact test where each has one image). A gain is claimed only where interval and p both show it."))
     yield from _under_noise(pairs)
 
 

@@ -42,7 +42,7 @@ def networks(found: Networks) -> Iterator[Item]:
                      network.estimate("accuracy"), *([network, network] if LINF in found.threats else []),
                      *([network] if CT_NOISE in found.threats else [])))
     again = any(network.cell.stage == BEFORE for network in found.networks)
-    noisy = ", and changed by noise where the prediction is another than that of the clean image" \
+    noisy = ", and changed by noise where the prediction differs from that of the clean image" \
         if CT_NOISE in found.threats else ""
     yield table(columns, begun(rows), tone="snug", above="Every network of the study that has records. Sizes are the "
                 f"largest change of any one pixel; reads are right or wrong by the label{noisy}.",

@@ -16,7 +16,7 @@ from steadyread.words.numbers import percent
 
 STEPS = {
     "paper_gap": "[B]'s optimised noise as printed, minus random noise",
-    "variance": "of it, what 27 % more variance does to random noise",
+    "variance": "of this, what 27 % more variance does to random noise",
     "printed_rms": "what the printed rms adds to [B]'s search",
     "pooled_search": "what [B]'s search does at the right rms, power pooled over a block of images",
     "paper_hu_gap": "the gap where the step of 1 is read in HU",
@@ -39,7 +39,7 @@ def optimised_noise(noise: Noise) -> Iterator[Item]:
     if not tables:
         yield Text("No optimised noise was tried.")
         return
-    yield Text(f"Noise of the same spectrum and dose, but looked for so that it changes the read: what noise "
+    yield Text(f"Noise of the same spectrum and dose, but searched for so that it changes the read: what noise "
                f"{italic('can')} do, not what it will.")
     yield Terms(tuple((noise_name(attack), f"{noise_said(attack)}.") for attack in s["attacks"]
                       if noise_said(attack) and attack != RANDOM))
@@ -77,7 +77,7 @@ def _steps(noise: Noise) -> Iterator[Item]:
                  *(Column(f"{dose['mas']:g} mAs", forms.signed_stacked()) for dose in doses)],
                 [Row((STEPS[name], *(dose["steps"].get(name) for dose in doses)), name in _BEGIN) for name in names],
                 tone="snug", above=(f"Differences of SAN in points, at one K for all attacks of a dose ({at}; where an "
-                                    "attack made more, SAN is what so many of its own would give), over the same "
+                                    "attack made more, SAN is what that many of its own would give), over the same "
                                     "resampled patients."),
                 note="Ours counts a flip on any iterate of a start, [B]'s only that of its last noise. [B]'s power is "
                 "pooled over blocks of up to 64 images of one part; in the paper, over all samples.")
@@ -86,7 +86,7 @@ def _steps(noise: Noise) -> Iterator[Item]:
 def _plausible(noise: Noise) -> Iterator[Item]:
     rows = [row for row in noise.summary["plausibility"] if row["mas"] == noise.summary["stated_mas"]]
     if not rows:
-        yield Text(f"Nothing was measured of the noise at {noise.dose}.")
+        yield Text(f"The noise at {noise.dose} was not measured.")
         return
     slices = "" if any(row["z_correlation"] for row in rows) else (
         "These are single slices: there is no correlation along z. ")
@@ -95,11 +95,11 @@ def _plausible(noise: Noise) -> Iterator[Item]:
                Column("Forwards", forms.only(1, 1)), Column("Gradients", forms.only(1, 1))]
     yield table(columns, [(noise_name(row["attack"]), *(row[name] for name, *_ in _MEASURES), row["forwards"],
                            row["backwards"]) for row in rows], tone="snug", above=(
-        f"At {noise.dose}, of one noise a read (random: the first draw; the others: the worst start): median over the "
-        f"reads, 95th percentile behind it. {italic('Flipped images')}: σ of the noise of the images that flipped "
-        "alone, over the nominal σ; above 1, they hold power that others were spared. Ring power alone does not make "
+        f"At {noise.dose}, one noise per read (random: the first draw; the others: the worst start): median over the "
+        f"reads, 95th percentile beside it. {italic('Flipped images')}: σ of the noise in the images that flipped, "
+        "over the nominal σ; above 1, they hold power taken from the others. Ring power alone does not make "
         "noise plausible: it can be piled up on the nodule."), note=(
-        f"Forwards and gradients are means an image, over all its draws or starts. {slices}A dash: not measured, or "
+        f"Forwards and gradients are means per image, over all its draws or starts. {slices}A dash: not measured, or "
         "no image flipped."))
     yield grid(Figure("plausibility"), tone="figures wide")
 
@@ -122,11 +122,11 @@ def _converged(noise: Noise) -> Iterator[Item]:
                Column("Of those found, %", forms.share())]
     yield table(columns, begun([(noise_name(attack["attack"]), row["mas"], row["images"], row["flips"],
                                  row["flips_more"], row["found"]) for attack in attacks for row in attack["rows"]]),
-                tone="snug", note="All folds together, each image once a fold. Wanted: 95 % or more at every dose.")
+                tone="snug", note="All folds together, each image once per fold. Target: 95 % or more at every dose.")
 
 
 def _worst(attack: Mapping[str, Any]) -> str:
     row = attack["worst"]
     return (f"{noise_name(attack['attack'])}: at {row['mas']:g} mAs, the worst dose, the search finds "
             f"{percent(row['found'].value)} (95 %: {forms.interval(row['found'])}) of the {row['flips_more']} flips "
-            f"that {row['gradients_more']:g} gradients an image find, with at most {row['gradients']:g}.")
+            f"that {row['gradients_more']:g} gradients per image find, with at most {row['gradients']:g}.")

@@ -57,8 +57,8 @@ def paper_b(noise: Noise) -> Iterator[Item]:
 def paper_a(sets: Sets) -> Iterator[Item]:
     """[A] Tables 1 and 2, and its text's gains by adversarial training."""
     if sets.summary["beside"] == "A":
-        yield Text(f"{BALANCED}: the mean of the classes' recalls, which test parts of as many images of each class, "
-                   "such as the paper's, have on average. It takes every image of the natural part.", "note")
+        yield Text(f"{BALANCED}: the mean of the classes' recalls, which is the average accuracy on test parts with as "
+                   "many images of each class, such as the paper's. It uses every image of the natural part.", "note")
         yield from _tables("A", {
             "clean": _Side(forms.stacked(), {OURS: lambda name: sets.each[name]["discrimination"]["accuracy"],
                                              BALANCED: lambda name: _accuracy(

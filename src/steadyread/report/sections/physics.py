@@ -60,7 +60,7 @@ def _grid(spectrum: dict[str, Any]) -> str:
 
 def _mode(noise: Noise) -> str:
     if noise.simulated:
-        return ("Only the difference to the scan's own noise is inserted, so that the image has the noise of the "
+        return ("Only the difference from the scan's own noise is inserted, so that the image has the noise of the "
                 "stated dose.")
     unknown = "" if _effective(noise) else (
         " No scan's own mAs is known here, so the dose that a noisy image really has cannot be told; it is lower "
@@ -111,7 +111,7 @@ def _fall(noise: Noise) -> Iterator[Item]:
     yield table(columns, [(row["level"], row["median"], (row["quantile_0.25"], row["quantile_0.75"]),
                            row["quantile_0.95"], row["below"], row["above"]) for row in s["critical"]], tone="snug",
                 note=f"{s['dose_fall']['reads']} reads ({s['dose_fall']['cases']} images, each by every fold's "
-                f"network). Looked for between {s['doses'][0]:g} and {s['doses'][-1]:g} mAs, the doses tried; between "
+                f"network). Searched between {s['doses'][0]:g} and {s['doses'][-1]:g} mAs, the doses tried; between "
                 "two of them drift × mAs and jitter × √mAs are taken as linear in log mAs.")
     yield grid(Figure("dose_fall"), Figure("critical"))
 

@@ -30,7 +30,7 @@ def data(plain: Plain) -> Iterator[Item]:
     known = ("Split and resampled by patient." if s["data"]["patients_known"] else
              "No patients are known: each image counts as its own, so the intervals may be too narrow.")
     yield Text(f"{s['data'].get('name')}{' (SYNTHETIC)' if s['synthetic'] else ''}, classes {', '.join(s['classes'])}. "
-               f"{known} What the audit found stands among the checks.")
+               f"{known} What the audit found is among the checks.")
     if s["data"].get("parts"):
         yield table([Column("Part", forms.TEXT), Column("Images", forms.COUNT), Column("Patients", forms.COUNT)],
                     [(name, part["images"], part["patients"]) for name, part in sorted(s["data"]["parts"].items())])
@@ -72,7 +72,7 @@ def _attacks(plain: Plain) -> Item:
         _plain, (steps, step, f"{starts}{' at random' if random == 'True' else ''}")),
         *((passes.get(name) or {}).get(each) for each in ("forwards", "backwards")))
         for (name, steps, step, starts, random), sizes in rows.items()], above="The attacks, as the plan states them; "
-        "passes are means over the images that were searched.", note="Every setting of each stands in plan.json.")
+        "passes are means over the images that were searched.", note="Every setting of each is in plan.json.")
 
 
 def _is_number(text: str) -> bool:
@@ -143,6 +143,6 @@ def set_checklists(sets: Sets) -> Iterator[Item]:
 @section("Provenance", of=Sets, order=810)
 def set_provenance(sets: Sets) -> Iterator[Item]:
     """Where everything comes from, and the study's settings."""
-    yield Text("Every figure comes from the records of the runs below this folder; settings, seeds, checksums and "
-               "versions stand on each set's own page.")
+    yield Text("Every number comes from the records of the runs below this folder; settings, seeds, checksums and "
+               "versions are on each set's own page.")
     yield _settings(sets.stored.study)

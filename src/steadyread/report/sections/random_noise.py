@@ -29,13 +29,13 @@ def random_noise(noise: Noise) -> Iterator[Item]:
         rows += [Band("Train"), *(_row(noise, mas, "train", [Cell("")] * len(draws)) for mas in trained)]
     yield table(_columns(noise, draws), rows, tone="snug", above=(
         f"Reads changed, %: mean ± SD over folds, of {s['variant']}; common draws over the doses."), note=(
-        f"Once in K: {term('SAN')}, had only so many of the {s['trials']} draws been made.{_allowed(s)}"))
+        f"Once in K: {term('SAN')}, had only that many of the {s['trials']} draws been made.{_allowed(s)}"))
     yield grid(*map(Figure, ("sar_random_test", "sar_random_train")))
 
 
 def _allowed(s: Summary) -> str:
     return "" if s["zero_allows"] is None else (
-        f" No flip in {s['trials']} draws still allows a {term('SAR')} of {percent(s['zero_allows'])}.")
+        f" No flip in {s['trials']} draws is still compatible with a {term('SAR')} of {percent(s['zero_allows'])}.")
 
 
 def _columns(noise: Noise, draws: Sequence[str]) -> list[Column]:

@@ -30,7 +30,7 @@ def seeing(seen: Seeing) -> Iterator[Item]:
                f"noise of {s['mas']:g} mAs and under plain random noise of that dose.")
     yield Heading("Can the maps be trusted?")
     yield notes(s["findings"]) if s["findings"] else Notes((Note(
-        "warning", "", "Maps of randomised weights were not made: nothing says that these maps tell of what was "
+        "warning", "", "Maps of randomised weights were not made: nothing shows that these maps reflect what was "
         "learned."),))
     yield grid(Figure("seeing_sanity"), tuple(Text(words, "note") for words in _maps(seen)))
     yield Heading("Attention: another area, beyond the nodule?")
@@ -58,9 +58,9 @@ def _maps(seen: Seeing) -> Iterator[str]:
         "and shares of it are coarse" if s.get("layer_grid") else ""
     yield ("A map that stays the same when a network's weights are thrown away shows the image, not the network "
            "(Adebayo et al., arXiv:1810.03292). At most 0.2 with all layers drawn anew: the maps depend on the "
-           "weights; above 0.5: they hardly do. The levels are ours. A last layer drawn anew only weighs what the "
+           "weights; above 0.5: they hardly do. These limits are ours. A last layer drawn anew only weighs what the "
            "layers below it found, so a map may rightly keep much of its shape.")
-    yield ("A map is what speaks for the class that was read in the clean image, in the clean and in the noisy one "
+    yield ("A map shows what speaks for the class that was read in the clean image, in the clean and the noisy one "
            f"alike: {s['target']}. Grad-CAM (arXiv:1610.02391) is taken at {code(s['layer'])}, on that layer's grid"
            f"{grid_said}; integrated gradients (arXiv:1703.01365) voxel by voxel. Only what is for the class is kept "
            "(the positive part). Optimised noise works against that very margin, so part of what it does to the maps "
@@ -94,7 +94,7 @@ def _areas(seen: Seeing) -> Iterator[Item]:
         f"patients. {italic('Area')}: the smallest share of the image that holds half of the attention.{alike}"), note=(
         "p: the signs of whole patients' changes are flipped at random (a patient's nodules and folds together); Holm "
         f"over all of one noise's tests here. {italic('Read as')}: in the clean image; evidence for one class lies "
-        "elsewhere than that for another, and may move another way. A read one of whose maps is zero everywhere is "
+        "elsewhere than that for another, and may move another way. A read with a map that is zero everywhere is "
         "left out of both."))
 
 

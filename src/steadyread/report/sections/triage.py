@@ -71,12 +71,12 @@ def triage_sets(sets: Sets) -> Iterator[Item]:
     chosen = [told["chosen_on"] for told in found.values()]
     unsplit = [title for title, told in found.items() if told["chosen_on"] != "validation"]
     chosen_said = ("Thresholds chosen on validation images, applied to others. " if "validation" in chosen else "") + (
-        bold(f"No validation images in {listed(unsplit)}: thresholds were seen on the very images they are judged on, "
-             "as in [A], so these gains are too good. ") if unsplit else "")
+        bold(f"No validation images in {listed(unsplit)}: thresholds were chosen on the same images that they are "
+             "judged on, as in [A], so these gains are optimistic. ") if unsplit else "")
     yield _kept(bounds, chosen_said, only=(*_OPEN, *(name for name in ATTACKS if ATTACKS[name].searches)))
     yield Heading("Does any score beat what is free?")
-    yield Text(" ".join([*beside_margin(sets.summary), f"Better and worse, by {term('AURC')}, are said where the "
-                         "interval leaves out 0 and p, after Holm for all scores in all sets, is below 0.05."]))
+    yield Text(" ".join([*beside_margin(sets.summary), f"Better or worse, by {term('AURC')}, is said only where "
+                         "the interval excludes 0 and p, corrected (Holm) for all scores in all sets, is below 0.05."]))
     yield grid(Figure("scores"))
     yield Fold("Every score in every set", (_kept(bounds, ""), _areas(found), _minus_margin(
         sets.summary["scores"], {name: each["title"] for name, each in sets.each.items()})))
@@ -102,8 +102,8 @@ def _chosen(found: Told) -> str:
     if found["chosen_on"] == "validation":
         return (f"Thresholds chosen on {found['validation_images']} validation images, applied to {found['images']} "
                 "others.")
-    return bold("No validation images: thresholds were seen on the very images they are judged on, as in [A], so these "
-                "gains are too good.")
+    return bold("No validation images: thresholds were chosen on the same images that they are judged on, as in [A], "
+                "so these gains are optimistic.")
 
 
 def _of_set(each: Collection[str], of: str = "Set") -> list[Column]:
@@ -153,7 +153,7 @@ def _beside_margin(found: Told) -> Item:
     return table([Column("Score", forms.TEXT), Column("AURC minus margin's", forms.signed(1, 4))],
                  [(term(score_name(row["score"])), row["area"]) for row in found["differences_to_margin"]],
                  above="Each score minus the margin, which is free, in AURC over the same resampled patients (better: "
-                 "below 0). Each interval stands alone.",
+                 "below 0). Each interval holds on its own.",
                  note=why)
 
 
