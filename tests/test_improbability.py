@@ -78,7 +78,7 @@ def test_only_what_hardly_any_draw_reaches_is_said_not_to_come_by_chance(median:
     found = {"attacks": [RINGS], "stated_mas": MAS, "part": "test", "rows": [
         {**at, "san": Estimate(0.5, 0.4, 0.6, 10), "trials": 5, "most_trials": 5}],
         "plausibility": [{**at, "deviations": {"median": median}}]}
-    assert ("does not come by chance" in worst_said(found)) == said
+    assert ("does not occur by chance" in worst_said(found)) == said
 
 
 def test_a_network_without_gradients_has_none() -> None:
