@@ -11,15 +11,22 @@ import numpy as np
 import pytest
 
 import fabricate
+import steadyread
 from browsing import Browser, browser
+from fabricate_sets import Made, write_sets
+from steadyread import Classifier
+from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.metrics.reads import Reads
 from steadyread.metrics.triage import scores, triage
+from steadyread.progress import quiet
 from steadyread.registry import ATTACKS, METHODS
 from steadyread.report import write_report
 from steadyread.report.bibliography import Source
+from steadyread.report.marks import slug
 from steadyread.report.referral import LIST, Referral, listed, referral_of
 from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.report.stored import read_run
+from test_several_findings import NAMES, chests, network
 
 pytestmark = pytest.mark.slow
 
@@ -136,6 +143,50 @@ def test_the_handle_fills_the_list(page: Any) -> None:
         page.locator("a[download]", has_text=LIST).click()
     listed_rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text())))
     assert [row["case"] for row in listed_rows] == [each.inner_text() for each in rows.locator("a").all()]
+
+
+@pytest.fixture(scope="module")
+def of_sets(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = {"lung_ct": Made(), "brain": Made(images=70, slope=0.5)}
+    return write_report(write_sets(tmp_path_factory.mktemp("triage") / "sets", made))
+
+
+@pytest.fixture(scope="module")
+def of_findings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("triage") / "findings"
+    images, present = chests()
+    found = steadyread.assess(Classifier(network(), (0, 255), "logit", findings=NAMES), (images, present),
+                              smallest_flip, bounds=(0, 255), progress=quiet, quick=True)
+    return found.report(folder)
+
+
+@pytest.mark.xdist_group("browser")
+@pytest.mark.parametrize(("which", "of", "names"), [("of_sets", "Data set", ["lung ct", "brain"]),
+                                                    ("of_findings", "Finding", list(NAMES))])
+def test_of_several_a_reader_chooses_whose_reads_to_refer(
+        chromium: Browser, request: pytest.FixtureRequest, which: str, of: str, names: list[str]) -> None:
+    with chromium.open(request.getfixturevalue(which).as_uri(), accept_downloads=True) as page:
+        chooser, rows = page.locator(".threshold").get_by_label(of), page.locator(".threshold tbody tr")
+        assert chooser.locator("option").all_inner_texts() == names
+        told = page.locator(".threshold [role=status]")
+        first = told.inner_text()
+        page.evaluate("""window.told = [];
+            document.addEventListener("steadyread:threshold", (event) => told.push(event.detail))""")
+        chooser.select_option(label=names[1])
+        assert told.count() == page.locator("svg.referral").count() == 1
+        assert told.inner_text() != first
+        assert page.evaluate("told.at(-1).set") == names[1]
+        page.get_by_label("How many reads to refer").fill("40")
+        rows.first.locator("a").click()
+        case = rows.first.locator("a").inner_text()
+        page.locator(".case-head h3", has_text=case).wait_for()     # of sets the browser of cases goes along
+        if which == "of_sets":
+            assert page.locator(".case-sets option:checked").inner_text() == names[1]
+        assert page.locator(".case-chips button", has_text="Referred").inner_text().split()[-1] == str(rows.count())
+        with page.expect_download() as download:
+            page.locator(".threshold a[download]").click()
+        assert download.value.suggested_filename == f"triage-{slug(names[1])}.csv"
+    chromium.check()
 
 
 @pytest.mark.xdist_group("browser")

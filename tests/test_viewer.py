@@ -161,6 +161,9 @@ def test_case_of_a_run_whose_network_is_gone_is_shown_as_far_as_it_is_stored(ask
     assert found["said"].startswith("The network cannot be asked: ")
     assert asker("attention", network=0, place=3) == {}
     assert "study.json" in asker("ask", 409, network=0, place=3, size=2.0)["problem"]
+    for size in (1401, 9999, 1e300):
+        told = asker("ask", 400, network=0, place=3, size=size)["problem"]
+        assert told.startswith("a change is of at most 1400 HU, the whole range of valid values; got ")
     for place in (-1, 120, "3", True, None):
         assert asker("case", 400, network=0, place=place)["problem"]
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from steadyread.findings import remedied, titled
 from steadyread.report.case_data import CASE_DATA
 from steadyread.report.inline import Inline, data_uri
+from steadyread.report.marks import slug
 from steadyread.report.referral import Referral
 from steadyread.report.scripts import CASES, COPY, DOWNLOADS, HANDLE, TRIAGE, Block, Script
 from steadyread.report.table import Table
@@ -147,16 +148,20 @@ class Command:
 
 @dataclass(frozen=True, eq=False)
 class Threshold:
-    """Which reads to refer, along a handle; `items` stand in its place where scripts are off, and in other forms."""
+    """Which reads to refer, along a handle, by data set or finding (`of` says which) where there are several; `items`
+    stand in its place where scripts are off, and in other forms."""
 
-    referral: Referral
+    referrals: Mapping[str, Referral]
     items: "tuple[Item, ...]"
+    of: str = ""
     scripts: ClassVar[tuple[Script, ...]] = (TRIAGE,)
 
     @property
     def blocks(self) -> tuple[Block, ...]:
         """All that the handle moves along."""
-        return (Block("triage-data", self.referral.as_json()),)
+        return (Block("triage-data", {"of": self.of, "each": [
+            referral.as_json() | ({"name": name, "file": f"triage-{slug(name)}.csv"} if name else {"name": ""})
+            for name, referral in self.referrals.items()]}),)
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,16 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from steadyread.metrics.intervals import Estimate
-from steadyread.metrics.plan import bounds_of, section, share_to_withhold
+from steadyread.metrics.plan import bounds_of, class_names, section, share_to_withhold
 from steadyread.metrics.reads import CT_NOISE, LINF
 from steadyread.metrics.tidy import ABOVE, AUC, Number, headline, numbers_of
 from steadyread.metrics.triage import triage
-from steadyread.store import Cell, Opened
+from steadyread.report.referral import Referral, referral_of
+from steadyread.report.shareable import Shareable
+from steadyread.store import PLAIN, Cell, Opened
 from steadyread.units import Bounds
+
+_LISTED = 4_000      # reads of all findings on a page, by each score
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,6 +106,20 @@ class Networks:
     def findings(self) -> list[Network]:
         """The findings of a network of several."""
         return [network for network in self.networks if network.finding]
+
+    def referrals(self, opened: Opened, shared: Shareable) -> dict[str, Referral]:
+        """Which reads of each finding to refer, that of the run's own first; none where there are no two of them."""
+        sorted_by = {each.cell.network: each for each in self.findings
+                     if each.triage and each.cell.stage == PLAIN and not each.cell.round}
+        found = {}
+        for run in opened.select(stage=PLAIN).networks() if len(sorted_by) > 1 else ():
+            one = sorted_by.get(run.cells[0].network)
+            if one is not None and one.triage is not None:
+                found[one.title] = referral_of(run.reads(), one.triage, class_names(run.plan, 0), one.bounds, shared,
+                                               _LISTED // len(sorted_by))
+        own = sorted_by.get(opened.own.cells[0].network)
+        known = [(title, each) for title, each in found.items() if each is not None]
+        return dict(sorted(known, key=lambda each: own is None or each[0] != own.title))
 
     @property
     def told_elsewhere(self) -> bool:

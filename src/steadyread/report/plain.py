@@ -1,7 +1,7 @@
 """One network on one data set under changes of any pixels: what its sections are written from, and its page."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from steadyread.charts import Chart
@@ -39,6 +39,7 @@ class Plain:
     summary: Mapping[str, Any]
     hardened: tuple[Hardened, ...] = ()
     referral: Referral | None = None
+    beside: Mapping[str, Referral] = field(default_factory=dict)     # of its other findings, with its own
 
     @property
     def bounds(self) -> Bounds:
@@ -76,9 +77,10 @@ class Plain:
         return {str(self.summary["name"] or self.summary["data"]["name"]): (self.run, self.summary)}
 
 
-def plain_of(run: Run, shared: Shareable, seed: int = 0, across: Mapping[str, Any] | None = None) -> Plain:
+def plain_of(run: Run, shared: Shareable, seed: int = 0, across: Mapping[str, Any] | None = None,
+             beside: Mapping[str, Referral] | None = None) -> Plain:
     """A run under changes of any pixels, with its hardenings where its folder has any; `across` is what several
-    networks of it come to beside each other."""
+    networks of it come to beside each other, and `beside` what its findings refer, by finding."""
     hardened = tuple(read_hardenings(run.folder, shared))
     counted_up = summarise(run.table, run.plan, run.findings, run.training, seed) | {"invalid": run.invalid}
     if across is not None:
@@ -90,7 +92,7 @@ def plain_of(run: Run, shared: Shareable, seed: int = 0, across: Mapping[str, An
     if hardened:
         summary["hardening"] = hardening_summary(run, hardened, seed)
     referral = referral_of(run.reads, summary["triage"], summary["classes"], run.bounds, shared)
-    return Plain(run, summary, hardened, referral)
+    return Plain(run, summary, hardened, referral, beside or {})
 
 
 def drawings_of(plain: Plain) -> dict[str, Drawing]:
@@ -132,7 +134,9 @@ def _head_of_several(summary: Mapping[str, Any]) -> Iterator[Item]:
     name = str(summary["model"].get("name") or "").removesuffix(f" for {across['own']}")
     yield several_lead(across, " · ".join([*filter(None, (name, data)), counted(len(across["rows"]), across["kind"])]))
     yield several_facts(across)
-    yield Text(f"Cases, checks, triage and the curves below are of {across['own']}.")
+    below = "Cases, checks and the curves below are" if across["kind"] == "finding" else (
+        "Cases, checks, triage and the curves below are")
+    yield Text(f"{below} of {across['own']}.")
     yield from _banner(summary)
 
 

@@ -4,7 +4,7 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -76,7 +76,7 @@ class Referral:
 
     def as_json(self) -> dict[str, Any]:
         """The block of the page, columns rather than rows."""
-        return {"version": 1, "count": self.count, "wrong": self.wrong, "file": LIST, "scores": [
+        return {"version": 2, "count": self.count, "wrong": self.wrong, "file": LIST, "scores": [
             {"score": each.score, "title": score_name(each.score), "chosen": each.chosen, "order": each.order.tolist(),
              "threshold": [as_json(step.threshold) for step in each.steps],
              "says": [step.says for step in each.steps], "referred": [step.referred for step in each.steps],
@@ -92,17 +92,18 @@ class Referral:
         return [self.reads[at] for at in by.order[:min(most, by.steps[by.chosen].referred)]]
 
 
-def referral_of(reads: Reads, found: Triage, classes: list[str], bounds: Bounds, shared: Shareable) -> Referral | None:
-    """What the handle of a page moves along; None where no read has a label."""
+def referral_of(reads: Reads, found: Triage, classes: list[str], bounds: Bounds, shared: Shareable,
+                most: int = _LISTED) -> Referral | None:
+    """What the handle of a page moves along, with `most` reads by each score; None where no read has a label."""
     scored = _scored(reads, found)
     chosen = {row["score"]: row["threshold"] for row in found["rows"] if row["score"] != RANDOM}
     if not len(scored.wrong) or not chosen:
         return None
     orders = {name: np.argsort(scored.score[name], kind="stable") for name in chosen}
-    shown = np.unique(np.concatenate([order[:_LISTED] for order in orders.values()]))
+    shown = np.unique(np.concatenate([order[:most] for order in orders.values()]))
     patients = np.unique(scored.patient, return_inverse=True)[1]      # as numbers: told apart a hundred times
-    by = tuple(_sorted(scored, patients, name, orders[name], threshold, shown, bounds)
-               for name, threshold in chosen.items())
+    by = tuple(replace(_sorted(scored, patients, name, orders[name], threshold, bounds),
+                       order=np.searchsorted(shown, orders[name][:most])) for name, threshold in chosen.items())
     folded = len(reads.folds) > 1
     return Referral(len(scored.wrong), int(scored.wrong.sum()), by,
                     tuple(_listed(scored, shown, classes, bounds, shared)), folded)
@@ -112,8 +113,7 @@ def _scored(reads: Reads, found: Triage) -> Scored:
     return with_combined(scores(reads), combination_of(found["combined"]))
 
 
-def _sorted(scored: Scored, patients: Ints, name: str, order: Ints, chosen: float, shown: Ints, bounds: Bounds
-            ) -> Sorted:
+def _sorted(scored: Scored, patients: Ints, name: str, order: Ints, chosen: float, bounds: Bounds) -> Sorted:
     score, n = scored.score[name], len(order)
     ranked = score[order]
     shares = (round(at * n / _STEPS) for at in range(1, _STEPS))
@@ -121,7 +121,7 @@ def _sorted(scored: Scored, patients: Ints, name: str, order: Ints, chosen: floa
     steps = {int(np.sum(score <= at)): at for at in thresholds}      # of thresholds that refer the same one is left
     made = tuple(_step(scored, patients, name, at, bounds) for count, at in sorted(steps.items()) if count < n)
     at = int(np.argmin([abs(step.referred - int(np.sum(score <= chosen))) for step in made])) if made else 0
-    return Sorted(name, made, at, np.searchsorted(shown, order[:_LISTED]))
+    return Sorted(name, made, at, order)
 
 
 def _step(scored: Scored, patients: Ints, name: str, threshold: float, bounds: Bounds) -> Step:

@@ -168,7 +168,7 @@ def told_of(folder: Path, shared: Shareable, seed: int = 0, images: bool = True)
     if threats != {CT_NOISE}:     # also of clean reads alone
         under_changes = plain.plain_of(read_network(cells, folder, shared=shared), shared, seed, across_of(
             networks, invalid=lambda network: [shared.finding(each) for each in invalidating(
-                network.cell.findings, network.cell.table)]))
+                network.cell.findings, network.cell.table)]), networks.referrals(opened, shared))
         drawings, beside = plain.drawings_of(under_changes), _cases_of(under_changes.run.examples)
     if CT_NOISE in threats:
         files = noise.read_noise(opened, shared)

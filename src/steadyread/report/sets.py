@@ -17,6 +17,7 @@ from steadyread.report.marks import bold
 from steadyread.report.networks import Networks
 from steadyread.report.page import Page, chips_of, written
 from steadyread.report.papers import paper
+from steadyread.report.referral import Referral
 from steadyread.report.sets_drawings import sets_drawings
 from steadyread.report.sets_stored import StoredSets, read_sets
 from steadyread.report.sets_summary import summarise_sets
@@ -52,6 +53,12 @@ class Sets:
     def bounds(self) -> Mapping[str, Bounds]:
         """The bounds of each assessed set's images, by title."""
         return {each.title: run.bounds for each, run in self.stored.assessed.values()}
+
+    @property
+    def referrals(self) -> Mapping[str, Referral]:
+        """Which reads of each assessed set to refer, by title."""
+        return {one.title: one.plain.referral for one in self.stored.sets
+                if one.plain is not None and one.plain.referral is not None}
 
     @property
     def panels(self) -> str:

@@ -1,6 +1,7 @@
 """The viewer's pages and answers, as Starlette serves them. Whoever asks has passed the `Guard`."""
 
 import json
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -18,6 +19,7 @@ from steadyread.ending import understood
 from steadyread.errors import SteadyreadError, Unforeseen, UsageError
 from steadyread.metrics.plan import bounds_of
 from steadyread.report.case_data import axis_of
+from steadyread.units import unit_word
 from steadyread.viewer import blocks
 from steadyread.viewer.marks import LONGEST_NOTE, LONGEST_READER, WORDS, Mark
 from steadyread.viewer.page import files, page
@@ -26,7 +28,6 @@ from steadyread.viewer.rows import PATIENCE
 from steadyread.viewer.shown import MOST_BESIDE, Network, Shown
 
 Asked = Mapping[str, Any]
-_MOST_SIZE = 1e9
 _AT_FIRST = 0.3     # seconds, in which a small run is read whole
 
 
@@ -86,10 +87,20 @@ def case(shown: Shown, asked: Asked) -> dict[str, Any]:
 def ask(shown: Shown, asked: Asked) -> dict[str, Any]:
     """What the network says of a case at a size of its change (native units) or a dose, asked now."""
     network, table = _case(shown, asked)
+    return {"probability": blocks.asked(network, _known(table), _size(asked, network), _whole(asked, "draw"))}
+
+
+def _size(asked: Asked, network: Network) -> float:
+    """The dose that is asked about, or the size of a change, which no image has beyond the range of its values."""
     size = asked.get("size")
-    if not isinstance(size, int | float) or not 0 <= size < _MOST_SIZE:
+    if not isinstance(size, int | float) or not 0 <= size < math.inf:
         raise UsageError("size is a number, 0 or more")
-    return {"probability": blocks.asked(network, _known(table), float(size), _whole(asked, "draw"))}
+    bounds = bounds_of(network.rows.cell.plan)
+    if not network.rows.dose and size > bounds.range:
+        unit = unit_word(bounds.unit, 2)
+        raise UsageError(" ".join(filter(None, (f"a change is of at most {bounds.range:g}", unit)))
+                         + f", the whole range of valid values; got {size:g}: ask for less")
+    return float(size)
 
 
 def _one(shown: Shown, asked: Asked, places: Sequence[int]) -> dict[str, Any]:

@@ -43,15 +43,16 @@
     /** @type {any} */
     let shown = null, flat = null;
     let ended = new AbortController();
-    let key = "", kept = "", current = -1, draw = 0, pause = 0, asked = 0;
+    let key = "", kept = "", current = -1, draw = 0, pause = 0, asked = 0, opened = false;
 
     ask.addEventListener("submit", (event) => { event.preventDefault(); void question(Number(size.value) / per); });
     const question = async (/** @type {number} */ at) => {
       const mine = ++asked;
       if (!Number.isFinite(at) || size.value === "" || at < 0) return;
-      answer.textContent = "…";
+      answer.textContent = opened ? "…" : "Loading the network, once…";
       try {
         const { probability, problem: why } = await post("ask", { network, place: current, of: view.of(), size: at, draw });
+        opened ||= Boolean(probability);
         if (mine !== asked) return;
         const best = probability ? probability.indexOf(Math.max(...probability)) : 0;
         answer.textContent = probability ? `Asked now, at ${sized(at * per, facts.axis.unit)}: ${facts.classes[best]} ${percent(probability[best], 1)}` : why;

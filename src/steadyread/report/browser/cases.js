@@ -2,8 +2,8 @@
 /**
  * The case browser: chips, scatter, list and viewer of one set of cases, which go together.
  *
- * It listens to `steadyread:handle` {size, native}, `steadyread:threshold` {ids, score, threshold as it is said} and
- * `steadyread:case` {id}, and sends the last when a case is chosen. `#case=ID` in the address opens a case.
+ * It listens to `steadyread:handle` {size, native}, `steadyread:threshold` {ids, score, threshold as it is said, set: the
+ * data set or finding where there are several} and `steadyread:case` {id, set}, and sends the last when a case is chosen. `#case=ID` in the address opens a case.
  */
 const caseBrowser = (() => {
   "use strict";
@@ -137,9 +137,10 @@ const caseBrowser = (() => {
         if (chip === "flipped") update();
         else { count(); draw(); }
       },
-      "steadyread:threshold": ({ detail: { ids, score, threshold } }) => {
+      "steadyread:threshold": ({ detail: { ids, score, threshold, set } }) => {
+        if (block.set && set && block.set !== set) return;
         const names = new Set(ids);
-        referred = { words: `referred to a reader: ${score.toLowerCase()} ${threshold}`,
+        referred = { words: `referred to a reader${set && !block.set ? ` for ${set}` : ""}: ${score.toLowerCase()} ${threshold}`,
                      rows: new Set(all.filter((row) => names.has(cases.id[row]))) };
         if (chip === "referred") update();
         else count();
@@ -216,6 +217,10 @@ const caseBrowser = (() => {
       const holds = (/** @type {CaseBlock} */ block) => id === null || block.cases.id.includes(id);
       return holds(blocks[now]) ? now : Math.max(0, blocks.findIndex(holds));
     };
+    document.addEventListener("steadyread:case", (event) => {
+      const at = blocks.findIndex(({ set }) => set && set === /** @type {CustomEvent} */ (event).detail.set);
+      if (at >= 0 && at !== Number(sets.value)) enter(at);
+    });
     addEventListener("hashchange", () => { if (home() !== Number(sets.value)) enter(home()); });
     place.replaceChildren(...(blocks.length > 1 ? [element("label", { class: "case-sets" }, "Data set ", sets)] : []), room);
     return enter(home());

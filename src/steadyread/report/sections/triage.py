@@ -38,7 +38,10 @@ def triage(plain: Plain) -> Iterator[Item]:
     yield Text(margin_said(found, bool(plain.summary["data"]["patients_known"])))
     if found["chosen_on"] != "validation":
         yield Text(_chosen(found))
-    yield Threshold(plain.referral, tuple(_first(plain.referral)))
+    if len(plain.beside) > 1:
+        yield Threshold(plain.beside, (*_each(plain.beside), *_first(plain.referral)[1:]), "Finding")
+    else:
+        yield Threshold({"": plain.referral}, _first(plain.referral))
     yield from _guarantees(plain)
     yield Fold("How the scores compare", (
         Text(found["comparison"]), _kept({"": (found, plain.bounds)}, _chosen(found)), _areas({"": found}),
@@ -46,18 +49,31 @@ def triage(plain: Plain) -> Iterator[Item]:
         grid(*map(Figure, ("triage", "score_scatter"))), Text(_note(plain), "note")))
 
 
-def _first(referral: Referral) -> Iterator[Item]:
+def _first(referral: Referral) -> tuple[Item, ...]:
     """What stands in the handle's place where it cannot move: the threshold that was chosen, and its first reads."""
     by = referral.scores[0]
     step = by.steps[by.chosen]
-    error = "" if step.error.value is None else f" {estimate_said(step.error)} of the others are wrong."
     rows = [(code(read.case), read.read, read.truth, read.sure, read.flip) for read in referral.first(_LISTED)]
     titles = ("Case", "Read as", "Label", "Probability", "Smallest flip")
     more = f"The first {len(rows)}; all of them are in {LIST}, in the folder of the run." if step.referred > len(
         rows) else f"They are in {LIST} too, in the folder of the run."
-    yield Text(f"Refer {step.referred} of {referral.count} reads: {score_name(by.score).lower()} {step.says}. "
-               f"{step.caught} of the {referral.wrong} wrong reads are among them;{error}")
-    yield grid(Figure("risk_coverage"), table([Column(title, forms.TEXT) for title in titles], rows, note=more))
+    return Text(_refer(referral)), grid(Figure("risk_coverage"), table(
+        [Column(title, forms.TEXT) for title in titles], rows, note=more))
+
+
+def _refer(referral: Referral) -> str:
+    """Which reads the first score refers at the threshold that was chosen."""
+    by = referral.scores[0]
+    step = by.steps[by.chosen]
+    error = "" if step.error.value is None else f" {estimate_said(step.error)} of the others are wrong."
+    return (f"Refer {step.referred} of {referral.count} reads: {score_name(by.score).lower()} {step.says}. "
+            f"{step.caught} of the {referral.wrong} wrong reads are among them;{error}")
+
+
+def _each(referrals: Mapping[str, Referral]) -> Iterator[Item]:
+    """The same of several data sets or findings, in a sentence each."""
+    for name, referral in referrals.items():
+        yield Text(f"{bold(name)}: {_refer(referral)}")
 
 
 @section("Which reads to leave to a human", of=Sets, order=310)
@@ -68,6 +84,8 @@ def triage_sets(sets: Sets) -> Iterator[Item]:
     if not found:
         yield Text("No reads with a label to sort.")
         return
+    if referrals := sets.referrals:
+        yield Threshold(referrals, tuple(_each(referrals)), "Data set")
     chosen = [told["chosen_on"] for told in found.values()]
     unsplit = [title for title, told in found.items() if told["chosen_on"] != "validation"]
     chosen_said = ("Thresholds chosen on validation images, applied to others. " if "validation" in chosen else "") + (
