@@ -236,7 +236,7 @@ class Assessment:
         Raises:
             UsageError: no such tracker.
             InputRefused: its library is not installed.
-            Partial: it does not take the run, of which nothing is lost.
+            Partial: it does not take the run; nothing of the run is lost.
         """
         self.report(show_ids=show_ids, images=images)
         return track_run(self.folder, name, show_ids)
@@ -310,7 +310,7 @@ class Assessment:
         return own if own.cells and len(list(last.networks())) > 1 else last
 
     def triage(self, withhold: float | None = None) -> Frame:
-        """Which share of the errors each score would have a human catch, withholding so many reads (of each set).
+        """The share of errors that each score would have a human catch, withholding that share of reads (of each set).
 
         Raises:
             UsageError: of several networks without the plain one.

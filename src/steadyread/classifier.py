@@ -48,7 +48,7 @@ class Classifier:
         bounds: the valid native values, (low, high) or `Bounds(low, high, unit)`.
         output: what the module returns, stated and never guessed: `logit` (one value before a sigmoid),
             `logits` (k values before a softmax), `probability` (after a sigmoid), `probabilities`
-            (after a softmax). `Doubt` is warned of where it cannot well be that, as of bounds and `normalise`.
+            (after a softmax). A `Doubt` warns where that can hardly be so, as for bounds and `normalise`.
         normalise: what stands between native units and the module: (mean, standard deviation), each a number or one
             value per channel in a list, tuple, array or tensor; a word of the command line (`unit`, `symmetric`,
             `imagenet`, `caffe`, `none`); a differentiable function of the images; or None.

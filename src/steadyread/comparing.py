@@ -36,7 +36,7 @@ class Candidate:
 
 
 def compare(*runs: str | Path, network: str | None = None, by_id: bool = False, seed: int | None = None) -> "Compared":
-    """Networks of finished runs on the same cases, each beside the first: of each run its own network, and those
+    """Networks of finished runs on the same cases, each beside the first: for each run its own network, and those
     hardened from it.
 
     Args:

@@ -32,7 +32,7 @@ def load_classifier(model: str | Path, weights: str | Path | None = None, *,
                     bounds: Bounds | tuple[float, float] | None = None, output: Output | None = None,
                     normalise: Normalise = None, threshold: float | Mapping[str, float] | None = None,
                     arguments: Mapping[str, Any] | None = None, **more: Any) -> Classifier:
-    """A classifier of a file or folder that holds a network, of a factory and weights, or of a file that says all.
+    """A classifier of a file or folder that holds a network, of a factory and weights, or of a file that describes one.
 
         load_classifier("net.keras", bounds=(0, 255), normalise="unit")
         load_classifier("net.py:make_net", "net.pt", bounds=(0, 255), output="logit", normalise="unit")

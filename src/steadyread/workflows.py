@@ -37,7 +37,7 @@ def run(study: str | Path | Study | Mapping[str, Any], out: str | Path | None = 
     Args:
         study: a TOML file, its content as a mapping, or a study that was read.
         out: the run's folder; `runs/NAME` if None. Finished work there is kept.
-        data_root: what relative paths of data begin at.
+        data_root: the folder that relative data paths start from.
         overwrite: another study in the folder is kept beside it, and this one begins anew.
         show_ids, images: whether the report names cases and patients as they are, and shows images of patients.
 
@@ -103,8 +103,8 @@ def audit(data: object, **known: Any) -> tuple[Finding, ...]:
 
 def check(classifier: Classifier, data: object, *, claimed: Mapping[str, float] | None = None, seed: int = 0,
           seconds: float = SECONDS, progress: Progress | None = None, **known: Any) -> Preflight:
-    """The commonest mistakes in what is stated of a network, found by forward passes alone, as `steadyread check` does:
-    scale, channels, head, order of classes, threshold, repetition, precision, images that it was trained on.
+    """The commonest mistakes in what is stated about a network, found by forward passes alone, as `steadyread check`
+    does: scale, channels, head, order of classes, threshold, repetition, precision, images that it was trained on.
 
     Args:
         data: see `assess`, without bounds those of the classifier; images of the part `validation` judge the threshold.
