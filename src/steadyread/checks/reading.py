@@ -14,7 +14,7 @@ from steadyread.classifier import decided, prediction_of
 from steadyread.findings import VALIDITY, Finding, Severity
 from steadyread.metrics.aligned import reads_of
 from steadyread.metrics.balanced import balanced_accuracy
-from steadyread.metrics.intervals import Flags, Ints, clopper_pearson
+from steadyread.metrics.intervals import Flags, Ints, clopper_pearson, share
 from steadyread.metrics.reads import Strings
 from steadyread.types import Labels
 
@@ -107,9 +107,9 @@ def no_better(right: Flags, labels: Ints, patients: Strings) -> Iterator[Finding
     commonest, as far as so many can tell. Where few are of the other classes a network may tell them well and still be
     right no more often: its balanced accuracy then shows that it does."""
     most, count = np.bincount(labels).max() / len(labels), int(right.sum())
-    if clopper_pearson(count, len(labels))[0] > most:
+    if (share(right, patients).low or 0.0) > most:
         return
     if (balanced_accuracy(right, labels, patients).low or 0.0) <= 1 / len(np.unique(labels)):
-        yield Finding(NO_BETTER, "warning", f"{count} of {len(labels)} test images are read right, which is not "
-                      f"detectably better than always saying the most frequent class ({100 * most:.1f} %). That few of "
-                      "its reads change says little of such a network", count / len(labels), topic=VALIDITY)
+        yield Finding(NO_BETTER, "warning", f"{count} of {len(labels)} images are read right, which is not "
+                      f"detectably better than always saying the most frequent class ({100 * most:.1f} %). How steady "
+                      "its reads are says little of such a network", count / len(labels), topic=VALIDITY)

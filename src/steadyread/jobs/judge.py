@@ -12,6 +12,7 @@ from steadyread import records, set_aside
 from steadyread.checks.reading import NO_BETTER, ONE_CLASS
 from steadyread.errors import UsageError
 from steadyread.files import FINDINGS, GATES, SETTINGS
+from steadyread.findings import VALIDITY
 from steadyread.gates import ROBUST, STEADY, Gate, Judged, broken_checks, gate, judge
 from steadyread.jobs.plan import Branch, cells_of, hardening_of, place
 from steadyread.metrics.plan import part_of
@@ -66,7 +67,8 @@ def _judged(folder: Path, study: Study, asked: Gate) -> Iterator[Judged]:
     judged = judge(asked, table, {"study": records.read_json(folder / SETTINGS),
                                   **records.read_json(places[0] / records.PLAN)}, study.seed)
     findings: list[dict[str, Any]] = [finding for path in dict.fromkeys((folder, *places))
-                                      for finding in records.read_json(path / FINDINGS)]
+                                      for finding in records.read_json(path / FINDINGS)
+                                      if path in places or finding.get("topic") != VALIDITY]   # that of another network
     broken = list(dict.fromkeys(broken_checks(findings, table)))
     if asked.metric == STEADY:      # of draws, which need no search: but a network that always says the same is silent
         broken = [check for check in broken if check in (ONE_CLASS, NO_BETTER)]

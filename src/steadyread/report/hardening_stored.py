@@ -95,7 +95,7 @@ def hardening_summary(plain: Run, hardened: Sequence[Hardened], seed: int = 0) -
     findings = _new_findings(plain, main)
     unit = "patient" if section(plain.plan, "data").get("patients_known") else "image"
     doubt = partly_said(main.training) + doubt_said(_doubts(main))
-    seeds = seeds_summary(plain, hardened, row.size if row else None)
+    seeds = seeds_summary(plain, hardened, row.size if row and row.exact else None)
     return {"compared": found, "training": main.training, "epsilon": _size(epsilon, bounds),
             "at": row.size if row else None, "headline": row, "failed": failure(main.training, found),
             "short": hardening_short(found, main.training, epsilon, unit) + doubt,
@@ -106,6 +106,10 @@ def hardening_summary(plain: Run, hardened: Sequence[Hardened], seed: int = 0) -
                               for other in hardened[1:]), key=_by_method)} | ({"seeds": seeds} if seeds else {})
 
 
+def _number(place: Path) -> int:
+    return int(place.name.removeprefix("seed-"))
+
+
 def seeds_summary(plain: Run, hardened: Sequence[Hardened], at: Mapping[str, Any] | None) -> Told | None:
     """What `summary["hardening"]["seeds"]` holds: the gain of every seed that was run, the study's own first, at the
     size `at` of which its hardening speaks, and their mean and range; None of one seed.
@@ -113,7 +117,9 @@ def seeds_summary(plain: Run, hardened: Sequence[Hardened], at: Mapping[str, Any
     A hardening that left the network as it was counts with what it gained, and its row says that it failed; `none`
     counts those that left no network, `unfinished` those that are not judged yet.
     """
-    places = sorted((plain.folder / SEEDS).glob("seed-*"), key=lambda path: int(path.name.removeprefix("seed-")))
+    stated = (records.read_object(plain.folder / SETTINGS) or {}).get("seeds")
+    places = sorted((plain.folder / SEEDS).glob("seed-*"), key=_number)
+    places = [place for place in places if stated is None or _number(place) < stated]   # others are of an earlier study
     if not places or at is None:
         return None
     pairs = [(plain.folder, hardened[0]), *((place, next(iter(read_hardenings(place)), None)) for place in places)]

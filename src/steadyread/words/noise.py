@@ -1,7 +1,7 @@
 """A noise study's numbers as words, for the report and the command line."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from steadyread.metrics.intervals import Estimate
@@ -115,17 +115,20 @@ def worst_said(found: Summary) -> str:
     beside = f" and {others[0]}" if others else ""
     likely = f" {_LIKELY[worst['attack']]}" if worst["attack"] in _LIKELY else ""
     return (f"A search for the worst noise changes {percent(worst['san'].value)}{likely}{beside} "
-            f"({starts_said(worst)}).{_far_out(found, worst['attack'])}")
+            f"({starts_said(worst)}).{_far_out(found, rows)}")
 
 
-def _far_out(found: Summary, attack: str) -> str:
-    """How improbable the noise found is, in a sentence after a space; empty where that is not known."""
-    told = next((row["deviations"] for row in found["plausibility"]
-                 if row["attack"] == attack and row["mas"] == found["stated_mas"]), None)
-    if told is None or told["median"] < _ORDINARY:
+def _far_out(found: Summary, rows: Sequence[Mapping[str, Any]]) -> str:
+    """How improbable the noises found are at least, in a sentence after a space; empty where that is not known."""
+    attacks = {row["attack"] for row in rows}
+    told = [row["deviations"] for row in found["plausibility"]
+            if row["attack"] in attacks and row["mas"] == found["stated_mas"]]
+    if not told or None in told or min(each["median"] for each in told) < _ORDINARY:
         return ""
-    return (f" Such noise does not occur by chance: along the direction that the network reacts to most it typically "
-            f"lies {told['median']:.0f} standard deviations out, where 19 of 20 draws lie within 2.")
+    least = min(each["median"] for each in told)
+    return (f" Such noise does not occur by chance: along the gradient of the network at the clean image it typically "
+            f"lies {least:.0f} standard deviations out{' or more' if len(told) > 1 else ''}, where 19 of 20 draws lie "
+            "within 2.")
 
 
 def noise_answer(found: Summary) -> Answer:
