@@ -125,6 +125,27 @@ def handle_words(page: Any) -> str:
     return str(page.locator(".handle-words").text_content())
 
 
+def test_the_words_at_the_handle_cover_no_point_of_an_attack(chromium: Browser, address: str) -> None:
+    with chromium.open(address) as page:
+        points, covered = page.evaluate("""() => {
+            const range = document.querySelector(".handle-range"), words = document.querySelector(".handle-words");
+            const points = [...document.querySelectorAll(".plot > svg:first-of-type path[transform]")];
+            const covered = [...Array(201).keys()].filter((at) => {
+                range.value = at;
+                range.dispatchEvent(new Event("input"));
+                const said = words.getBoundingClientRect();
+                return points.some((point) => {
+                    const {left, right, top, bottom} = point.getBoundingClientRect();
+                    const [x, y] = [(left + right) / 2, (top + bottom) / 2];
+                    return x > said.left && x < said.right && y > said.top + 3 && y < said.bottom - 3;
+                });
+            });
+            return [points.length, covered];
+        }""")
+    assert points
+    assert covered == []
+
+
 def test_the_handle_goes_by_mouse_keys_and_range_and_the_cases_follow(chromium: Browser, address: str) -> None:
     with chromium.open(address) as page:
         page.evaluate("document.addEventListener('steadyread:handle', event => window.told = event.detail.size)")

@@ -83,16 +83,37 @@
       }
       knob.setAttribute("transform", `translate(${x},${y})`);
       words.textContent = says;
-      const left = x + 12 + (words.getComputedTextLength() || ROOM) > scale.right;
-      words.setAttribute("x", String(left ? x - 12 : x + 12));
-      words.setAttribute("y", String(Math.max(scale.top + 30, y - 10)));
-      words.setAttribute("text-anchor", left ? "end" : "start");
+      const length = words.getComputedTextLength() || ROOM;
+      const free = sides(x, y).filter(({from, to}) => from >= scale.left && to <= scale.right);
+      const place = free.find((each) => !covers(each)) || free[0] || sides(x, y)[0];
+      words.setAttribute("x", String(place.left ? x - 12 : x + 12));
+      words.setAttribute("y", String(place.base));
+      words.setAttribute("text-anchor", place.left ? "end" : "start");
+
+      /** Where the words may stand beside the handle, the best first. @param {number} x @param {number} y */
+      function sides(x, y) {
+        return [[false, -10], [true, -10], [true, 22], [false, 22], [false, -34], [true, -34]].map(([left, below]) => ({
+          left: Boolean(left), base: Math.min(scale.bottom - 6, Math.max(scale.top + 30, y + Number(below))),
+          from: left ? x - 12 - length : x + 12, to: left ? x - 12 : x + 12 + length}));
+      }
       range.value = String(Math.round((size - from) / step));
       for (const [name, value] of Object.entries({
         "aria-valuemin": from, "aria-valuemax": to, "aria-valuenow": Number(digits(size)), "aria-valuetext": says})) {
         knob.setAttribute(name, String(value));
       }
       range.setAttribute("aria-valuetext", says);
+    }
+
+    /** Whether words would lie over a point of the drawing. @param {{from: number, to: number, base: number}} place */
+    function covers({from, to, base}) {
+      const matrix = /** @type {SVGSVGElement} */ (over).getScreenCTM();
+      if (!matrix) return false;
+      const back = matrix.inverse();
+      return [...drawing.querySelectorAll("path[transform]")].some((mark) => {
+        const {left, right, top, bottom} = mark.getBoundingClientRect();
+        const [at, end] = [new DOMPoint(left, top).matrixTransform(back), new DOMPoint(right, bottom).matrixTransform(back)];
+        return right > left && end.x > from && at.x < to && end.y > base - 12 && at.y < base + 4;
+      });
     }
 
     /** @param {number} asked */
