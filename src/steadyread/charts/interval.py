@@ -11,6 +11,7 @@ from steadyread.charts.look import CROSS, TICK, Look, text_width
 from steadyread.charts.panels import MARKS, ROW, Axis, Entry, Panel, Rows, as_drawn, columns, layer, mark_columns
 
 _STEP, _LONGEST = 21, 34
+_ROOM = 240      # about what a narrow drawing's axis is wide
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def interval(rows: Sequence[Interval], x: Axis, rules: Sequence[Rule] = (), ways
     y = Axis("", (len(lines) + len(headings) - 0.4, -0.6))
     height = _STEP * (len(lines) + len(headings)) + 8
     ends = x.domain or (0.0, 1.0)
-    tables = _tables(rows, lines, ends) | rule_tables(rules, x, y, height)
+    tables = _tables(rows, lines, x) | rule_tables(rules, x, y, height)
     layers = [layer("zone").mark_point(opacity=0).encode(x=x.channel("x"), y=_hidden(y)), *rule_layers(rules, x, y)]
     for name, thick, opacity in (("whiskers", 2.2, 0.85), ("inner", 6, 0.5)):
         layers.append(layer(name).mark_rule(strokeWidth=thick, opacity=opacity, clip=True).encode(
@@ -52,6 +53,8 @@ def interval(rows: Sequence[Interval], x: Axis, rules: Sequence[Rule] = (), ways
     layers.append(layer("marks").mark_point(size=46, opacity=1, tooltip=ROW).encode(
         x=x.channel("x"), y=_hidden(y), **as_drawn(**MARKS)))
     layers.append(layer("behind").mark_text(align="left", dx=8, baseline="middle", fontSize=10.5).encode(
+        x=x.channel("x"), y=_hidden(y), **columns(text="text:N")))
+    layers.append(layer("ahead").mark_text(align="right", dx=-8, baseline="middle", fontSize=10.5).encode(
         x=x.channel("x"), y=_hidden(y), **columns(text="text:N")))
     tables["zone"] = [{"x": ends[0], "y": 0}]
     if named:
@@ -80,9 +83,9 @@ def _lines(rows: Sequence[Interval]) -> tuple[dict[tuple[str, str], int], dict[s
     return lines, headings
 
 
-def _tables(rows: Sequence[Interval], lines: dict[tuple[str, str], int], ends: tuple[float, float]
-            ) -> dict[str, Rows]:
-    tables: dict[str, Rows] = {"whiskers": [], "inner": [], "marks": [], "behind": []}
+def _tables(rows: Sequence[Interval], lines: dict[tuple[str, str], int], x: Axis) -> dict[str, Rows]:
+    ends = x.domain or (0.0, 1.0)
+    tables: dict[str, Rows] = {"whiskers": [], "inner": [], "marks": [], "behind": [], "ahead": []}
     sharing = {line: [row for row in rows if (row.group, row.name) == line] for line in lines}
     for line, here in sharing.items():
         for at, row in enumerate(here):
@@ -101,11 +104,21 @@ def _tables(rows: Sequence[Interval], lines: dict[tuple[str, str], int], ends: t
             tables["marks"].append({"series": _full(row), "x": _within(row.value, ends), "y": y, "low": row.low,
                                     "high": row.high, **mark_columns(look, row.hollow)})
             if row.words:
-                tables["behind"].append({"x": max(_within(end, ends) for end in (row.value, row.high or row.value)),
-                                         "y": y, "text": row.words})
+                low, high = (pick(_within(end, ends) for end in (row.value, end or row.value))
+                             for pick, end in ((min, row.low), (max, row.high)))
+                ahead = _crowded(row.words, low, high, x)
+                tables["ahead" if ahead else "behind"].append({"x": low if ahead else high, "y": y, "text": row.words})
     for mark in tables["marks"]:
         mark |= {side: None for side in ("low", "high") if not np.isfinite(mark.get(side) or 0)}
     return tables
+
+
+def _crowded(words: str, low: float, high: float, x: Axis) -> bool:
+    """Whether words have no room behind the end of an interval, and more ahead of it."""
+    first, last = x.domain or (0.0, 1.0)
+    at, until = ((np.log(end / first) / np.log(last / first) if x.log else (end - first) / (last - first))
+                 for end in (low, high))
+    return bool(text_width(words) > _ROOM * (1 - until) and at > 1 - until)
 
 
 def _within(value: float | None, ends: tuple[float, float]) -> float:

@@ -308,7 +308,7 @@ def _layered(panel: Panel, above: Sequence[Sequence[tuple[float, Entry]]], prefi
         title, factor = panel.x.second
         low, high = (end * factor for end in panel.x.domain)
         axis = replace(panel.x, title=title, domain=(low, high), grid=False, ticks=(), second=None)
-        around.append(layer("second").mark_point(opacity=0).encode(x=axis.channel("x", orient="top")))
+        around.append(layer("second").mark_point(opacity=0).encode(x=axis.channel("x", orient="top", tickCount=4)))
         tables["second"] = [{"x": high}]
     if panel.title:
         around.append(pixels(layer("title").mark_text(align="left", fontWeight="bold", fontSize=12)).encode(
