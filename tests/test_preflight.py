@@ -12,12 +12,17 @@ from torch import nn
 import steadyread as sr
 from fabricate_pictures import Call
 from steadyread.attacks.blind import QUERIES
+from steadyread.attacks.cost import cost_of
 from steadyread.cases import Cases, Preparation, image_marks, limit, patient_marks, prepare
 from steadyread.checks import RULES, Stated, preflight
 from steadyread.checks.classes import _second_half
 from steadyread.checks.sample import Clock
 from steadyread.errors import UsageError
+from steadyread.files import ATTACKED, EXAMPLES
+from steadyread.jobs.pictures import FEW_ALONG
 from steadyread.jobs.quick import outlook
+from steadyread.pictured import FLIPS, read_walk
+from steadyread.report import write_report
 
 BYTES = (0, 255)
 N = 60
@@ -405,9 +410,56 @@ def test_a_first_look_takes_few_images_names_its_classes_and_says_what_a_whole_r
     findings = json.loads((run / "findings.json").read_text())
     assert next(each["value"] for each in findings if each["check"] == "drawn images") == 30     # of all of them
     codes = {each.get("code") for each in findings}
-    assert {"SR401", "SR901"} <= codes
-    assert "SR908" not in codes        # takes too long for a first look
+    assert {"SR401", "SR901", "SR905"} <= codes
+    assert not {"SR906", "SR908"} & codes        # take too long for a first look
     assert json.loads((run / "plan.json").read_text())["attacks"]["test"] == ["smallest_flip"]
+    assert not (run / ATTACKED).exists()
+    with np.load(run / EXAMPLES) as kept:
+        assert set(kept["attack"]) == {"bim"}
+        assert len(kept["case_id"]) <= 2
+    walk = read_walk(run, FLIPS)
+    assert walk is not None
+    assert walk.at.tolist() == list(FEW_ALONG)
+
+
+def test_a_first_look_lists_once_searches_each_flip_once_and_paints_nothing(
+        given, steadyread: Call, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from steadyread.jobs import networks
+
+    listings, listed = [], networks.listed
+    monkeypatch.setattr(networks, "listed", lambda study: listings.append(1) or listed(study))
+    monkeypatch.setattr("steadyread.checks.smallest_flip", None)      # the records' are taken
+    assert steadyread("assess", *given, "--normalise", "unit", "--quick", "--limit", 12).code == 0
+    assert len(listings) == 1
+    figures = tmp_path / "runs/assess-images-net-quick/figures"
+    assert list(figures.glob("*.svg"))
+    assert not list(figures.glob("*.png"))
+    write_report(figures.parent)      # `steadyread report RUN` paints them
+    assert {path.stem for path in figures.glob("*.png")} == {path.stem for path in figures.glob("*.svg")}
+
+
+def test_what_a_read_costs_is_counted_as_torch_counts_it_and_the_values_beside() -> None:
+    from torch.utils.flop_counter import FlopCounterMode
+
+    network = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.ReLU(), torch.nn.ConvTranspose2d(4, 2, 3),
+                                  torch.nn.MaxPool2d(2), torch.nn.Flatten(), torch.nn.Linear(128, 2))
+    cases = Cases.from_arrays(np.full((2, 1, 16, 16), 9, np.float32), np.arange(2), bounds=BYTES)
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, 1, 16, 16))
+    operations, values = cost_of(sr.Classifier(network, BYTES, "logits"), cases)
+    assert operations == counter.get_total_flops()
+    assert values >= 2 * 4 * 14 * 14 + 2 * 16 * 16 + 2 * 8 * 8 + 2
+    assert cost_of(sr.Classifier(lambda images: 1 / 0, BYTES, "logits"), cases) == (0, 0)
+
+
+def test_a_first_look_counts_the_values_that_a_network_writes_not_its_operations_alone(monkeypatch) -> None:
+    from steadyread.jobs import quick
+
+    cases, few = Cases.from_arrays(pictures(), labels(), bounds=BYTES), []
+    for values in (0, 2_000_000, 20_000_000):
+        monkeypatch.setattr(quick, "cost_of", lambda *_, values=values: (100_000_000, values))
+        few.append(quick.few_of(classifier(), cases, N, quick.Pace(1.0)))
+    assert few[0] > few[1] > few[2] == quick._LEAST
 
 
 def test_the_time_of_a_whole_run_has_its_start_and_its_report_in_it() -> None:
@@ -417,8 +469,9 @@ def test_the_time_of_a_whole_run_has_its_start_and_its_report_in_it() -> None:
     assert every.endswith("takes up to about 21 s, and adds attacks at several sizes and further checks")
 
 
-def test_a_first_look_from_python_attacks_a_few_tested_images_and_goes_on(tmp_path, caplog):
+def test_a_first_look_from_python_attacks_a_few_tested_images_and_goes_on(tmp_path, caplog, monkeypatch):
     cases = Cases.from_arrays(pictures(), labels(), bounds=BYTES, parts=["test", "test", "validation"] * (N // 3))
+    monkeypatch.setattr("steadyread.jobs.quick._MOST", 12)
     first = sr.assess(classifier(), cases, store=tmp_path, quick=True)
     assert f" {len(cases.part('test'))} images by their smallest flips" in caplog.text
     assert {row["attack"] for row in first.records.to_pylist()} == {"clean", "smallest_flip"}

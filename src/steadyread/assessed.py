@@ -107,7 +107,7 @@ def assess(classifier: Classifier, data: object, attacks: Attacks | Attack | Non
             labelled = _few(view, labelled, tried, seed)
         table = assess_cases(view, labelled, searched, against=against, store=place, seed=seed, progress=aloud)
         _look(view, labelled, table, place, (seed, aloud, before, quick))
-        pictured(view, labelled, table, searched, place, seed)
+        pictured(view, labelled, table, searched, place, seed, quick)
     return Assessment(open_cells(folder), seed, temporary)
 
 
@@ -120,7 +120,7 @@ def _look(classifier: Classifier, cases: Cases, table: pa.Table, folder: Path,
     set_aside.write_findings(folder, lambda: [
         *united(before.findings, judged(classifier, test, table, seed, aloud, quick)), *audit(cases, read)])
     write_image_noise(classifier, test, folder, seed)
-    write_examples(classifier, test, table, folder, seed)
+    write_examples(classifier, test, table, folder, seed, quick)
 
 
 def _few(classifier: Classifier, cases: Cases, attacks: Attacks, seed: int) -> Cases:
@@ -129,8 +129,9 @@ def _few(classifier: Classifier, cases: Cases, attacks: Attacks, seed: int) -> C
     test = tested(cases)
     several = attacks.get("test", ()) if isinstance(attacks, Mapping) else attacks
     some = test.pick(first_readable(test))
-    few = few_of(classifier, some, len(test))
-    note(outlook(few, len(test), pace_of(classifier, some).through(several, len(test.classes))))
+    pace = pace_of(classifier, some)
+    few = few_of(classifier, some, len(test), pace)
+    note(outlook(few, len(test), pace.through(several, len(test.classes))))
     return limit(test, few, seed, every=False)
 
 

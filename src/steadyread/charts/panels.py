@@ -160,9 +160,9 @@ class Chart:
         """The chart as PDF."""
         return pdf(self.svg())
 
-    def save(self, folder: Path) -> tuple[Path, Path]:
+    def save(self, folder: Path, painted: bool = True) -> tuple[Path, Path]:
         """As `save`, under its own name."""
-        return save(self, folder, self.name)
+        return save(self, folder, self.name, painted)
 
 
 def _settled(svg: str) -> str:
@@ -186,8 +186,9 @@ def pdf(svg: str) -> bytes:
     return bytes(vl_convert.svg_to_pdf(svg))
 
 
-def save(figure: Any, folder: Path, name: str) -> tuple[Path, Path]:
-    """Write NAME.png and NAME.svg of a `Chart` or a `Sheet` into `folder`, the same bytes for the same numbers.
+def save(figure: Any, folder: Path, name: str, painted: bool = True) -> tuple[Path, Path]:
+    """Write NAME.png and NAME.svg of a `Chart` or a `Sheet` into `folder`, the same bytes for the same numbers; the
+    drawing alone where nothing is to be `painted`, and no older picture beside it.
 
     Raises:
         Partial: the disk is full.
@@ -195,7 +196,10 @@ def save(figure: Any, folder: Path, name: str) -> tuple[Path, Path]:
     """
     picture, drawing = folder / f"{name}.png", folder / f"{name}.svg"
     svg = figure.svg()
-    write_whole(picture, png(svg))
+    if painted:
+        write_whole(picture, png(svg))
+    else:
+        picture.unlink(missing_ok=True)
     write_text(drawing, svg)
     return picture, drawing
 

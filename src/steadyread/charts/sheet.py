@@ -61,9 +61,9 @@ class Sheet:
         """The sheet as PDF."""
         return pdf(self.markup)
 
-    def save(self, folder: Path) -> tuple[Path, Path]:
+    def save(self, folder: Path, painted: bool = True) -> tuple[Path, Path]:
         """As `charts.save`, under its own name."""
-        return save(self, folder, self.name)
+        return save(self, folder, self.name, painted)
 
 
 def sheet(name: str, caption: str, rows: Sequence[Row], empty: str = "", strip: Cell | None = None) -> Sheet:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from steadyread.attacks.blind import reached
@@ -21,7 +22,9 @@ from steadyread.checks.rule import RULES, Rule, check, rule
 from steadyread.checks.sample import SECONDS, Sample, Stated, sampled, shown
 from steadyread.classifier import Classifier, decided, prediction_of
 from steadyread.findings import SOUNDNESS, Finding, worst_first
+from steadyread.metrics.triage import SMALLEST_FLIP
 from steadyread.progress import Progress, note, quiet
+from steadyread.types import Batch, Labels
 
 __all__ = ["RULES", "SECONDS", "Evidence", "Preflight", "Rule", "Sample", "Stated", "believed", "check", "judged",
            "preflight", "rule", "silent", "united"]
@@ -126,16 +129,17 @@ def united(first: Iterable[Finding], later: Iterable[Finding]) -> list[Finding]:
 
 
 def believed(classifier: Classifier, cases: Cases, seed: int = 0, progress: Progress = quiet,
-             hurried: bool = False) -> list[Finding]:
+             hurried: Mapping[tuple[str, int], float] | None = None) -> list[Finding]:
     """Runs every rule that needs nothing stated on a sample of cases, and says of each what it saw.
 
     Args:
         cases: what the claim is about (the test part); a sample of them is taken, evenly over the set.
-        hurried: for a first look: fewer of them, and only by the rules that are quick.
+        hurried: for a first look: fewer of them, only by the rules that are quick, and by the smallest flips that were
+            found already, by the case and the class that was lost; none is searched unless all are missing.
     """
     if not len(cases):
         return [Finding("sample", "error", "there are no test images, so nothing is claimed")]
-    places = torch.linspace(0, len(cases) - 1, min(_HURRIED if hurried else SAMPLE, len(cases))).long().tolist()
+    places = torch.linspace(0, len(cases) - 1, min(SAMPLE if hurried is None else _HURRIED, len(cases))).long().tolist()
     loaded, labels = collate([cases[place] for place in places], classifier.valid)
     batch = classifier.batch(loaded)
     logits = classifier.examine(batch.images)
@@ -143,20 +147,37 @@ def believed(classifier: Classifier, cases: Cases, seed: int = 0, progress: Prog
     sure = decided(logits).nonzero()[:, 0]
     looked: list[Finding] = []
     if len(sure):
-        chosen, reference = batch.pick(sure), prediction_of(logits)[sure]
-        found = smallest_flip(classifier, chosen, reference, seed)
-        evidence = Evidence(classifier, chosen, reference, found.size, seed)
+        evidence = _evidence(classifier, batch.pick(sure), prediction_of(logits)[sure], seed, hurried or {})
+        chosen = evidence.batch
         graded = reached(classifier, chosen.images)
         rules = [each for each in RULES.values() if not each.before and (graded or not each.gradient)
-                 and (each.quick or not hurried)]
+                 and (each.quick or hurried is None)]
         looked = [replace(finding, topic=SOUNDNESS) for each in progress(rules, len(rules), "checking the evaluation")
                   for finding in each.findings(evidence)]
     before = [each for each in RULES.values() if each.before and not each.stated]
     return [*(finding for each in before for finding in each.findings(sample)), *looked]   # by what the search saw too
 
 
+def _evidence(classifier: Classifier, batch: Batch, reference: Labels, seed: int,
+              known: Mapping[tuple[str, int], float]) -> Evidence:
+    """The images whose smallest flips are `known`; all, and their flips searched, where none is."""
+    sizes = [known.get(lost) for lost in zip(batch.keys, reference.tolist(), strict=True)]
+    at = [place for place, size in enumerate(sizes) if size is not None]
+    if not at:
+        return Evidence(classifier, batch, reference, smallest_flip(classifier, batch, reference, seed).size, seed)
+    places = torch.tensor(at, device=reference.device)
+    found = torch.tensor([size for size in sizes if size is not None], device=reference.device)
+    return Evidence(classifier, batch.pick(places), reference[places], found, seed)
+
+
 def judged(classifier: Classifier, cases: Cases, table: pa.Table, seed: int = 0, progress: Progress = quiet,
            hurried: bool = False) -> list[Finding]:
     """`believed`, and whether the network is silent, by all test reads of the records instead of the sample."""
-    found = believed(classifier, cases, seed, progress, hurried)
+    found = believed(classifier, cases, seed, progress, _searched(table) if hurried else None)
     return [*(each for each in found if each.check != ONE_CLASS), *silent(table)]
+
+
+def _searched(table: pa.Table) -> dict[tuple[str, int], float]:
+    """The smallest flips of the records, by the case and the class that was lost."""
+    rows = table.filter(pc.field("attack") == SMALLEST_FLIP).select(["case_id", "reference", "found_size"]).to_pylist()
+    return {(row["case_id"], row["reference"]): row["found_size"] for row in rows if row["found_size"] is not None}

@@ -18,7 +18,7 @@ def iterative_beats_one_step(evidence: Evidence) -> Finding:
     return at_least_as_strong(evidence, "one step", one, "FGSM", epsilon)
 
 
-@check(order=70, gradient=False, code="SR906", name="random noise", quick=True)
+@check(order=70, gradient=False, code="SR906", name="random noise")
 def stronger_than_noise(evidence: Evidence) -> Finding:
     """Found sizes must lie below what random corners of the ball flip: the strongest noise of its size."""
     epsilon, batch = 2 * evidence.typical, evidence.batch

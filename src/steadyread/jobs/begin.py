@@ -49,7 +49,8 @@ def begin(study: Study, folder: Path, materials: Materials, progress: Progress =
     """
     noise = noise_of(study) if study.noise is not None else None
     cell = cells_of(study)[0][0]
-    known, first = fitting(study.of(cell.network), progress)
+    fitted = materials.fitted or fitting(study.of(cell.network), progress)
+    known, first = fitted.known, fitted.first
     refuse_unlabelled(known.raw, study.model.assessed, study.model.findings)
     if study.linf:
         pixel_attacks(first.study, first.ready.bounds)

@@ -18,27 +18,30 @@ from steadyread.types import Batch, Images, Labels, Logits, Values
 
 _RANKS = (0.1, 0.25, 0.4, 0.6, 0.75, 0.9)  # from fragile to steady, among the correct reads
 _TWO = (0.3, 0.5)
+_TYPICAL = (0.4, 0.6)      # those of a first look, one of either class
 _FGSM = Search(steps=1, step=1.0, stop_at_flip=False)
 _BIM = Search(steps=10, step=0.1, stop_at_flip=False)
 _PGD = Search(steps=40, step=0.1, stop_at_flip=False)
 
 
-def write_examples(classifier: Classifier, cases: Cases, table: pa.Table, folder: Path, seed: int = 0
-                   ) -> Path | None:
-    """Stores test images from fragile to steady, each attacked by PGD at twice its own smallest flip.
+def write_examples(classifier: Classifier, cases: Cases, table: pa.Table, folder: Path, seed: int = 0,
+                   hurried: bool = False) -> Path | None:
+    """Stores test images from fragile to steady, each attacked by PGD at twice its own smallest flip; for a first look
+    (`hurried`) two typical ones, by BIM's ten steps.
 
     Twice, because at the smallest flip itself the two classes are level: the pictures are to show how sure the
     network is of the wrong answer a little further on ([A] Fig. 1). None where no read was flipped.
     """
-    found = _pictured(classifier, cases, table, _RANKS)
+    found = _pictured(classifier, cases, table, _TYPICAL if hurried else _RANKS)
     if found is None:
         return None
     batch, labels, logits, sizes = found
-    adversarial, attacked = _attacked(classifier, batch, logits, sizes, (_PGD, seed))
+    adversarial, attacked = _attacked(classifier, batch, logits, sizes, (_BIM if hurried else _PGD, seed))
     path = folder / EXAMPLES
     records.write_npz(path, {
         "clean": batch.images.cpu().numpy(), "adversarial": adversarial.cpu().numpy(),
-        "case_id": np.array(batch.keys), "label": labels.numpy(), "attack": np.array(["pgd"] * len(sizes)),
+        "case_id": np.array(batch.keys), "label": labels.numpy(),
+        "attack": np.array(["bim" if hurried else "pgd"] * len(sizes)),
         "size": sizes.cpu().numpy(), "clean_probabilities": classifier.probabilities(logits).cpu().numpy(),
         "adversarial_probabilities": classifier.probabilities(attacked).cpu().numpy()})
     return path

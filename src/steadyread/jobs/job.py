@@ -23,7 +23,7 @@ from steadyread.jobs.examples import write_examples
 from steadyread.jobs.harden import failed, hardened, taught_size
 from steadyread.jobs.look import Assessed, look_at_noise, look_at_pixels, look_longer
 from steadyread.jobs.material import Listed, Material, attacked_cases, gather
-from steadyread.jobs.networks import classifier_of, placed, write_network_file
+from steadyread.jobs.networks import Fitting, classifier_of, placed, write_network_file
 from steadyread.jobs.plan import Job, attack_seed, hardening_of, training_seed
 from steadyread.jobs.preflight import findings_before
 from steadyread.jobs.quick import tell_time
@@ -37,8 +37,9 @@ from steadyread.threats.spectrum import SpectrumWarning
 @dataclass(eq=False)
 class Materials:
     """The images that were gathered last, which the next job in this process may need again; a copy in another
-    process begins with none."""
+    process begins with none. `fitted` is what a first look has listed and loaded already."""
 
+    fitted: Fitting | None = None
     held: tuple[Study, Cell, Material] | None = None
 
     def of(self, study: Study, cell: Cell, progress: Progress = quiet, known: Listed | None = None) -> Material:
@@ -122,7 +123,7 @@ def _assessed(job: Job, folder: Path, material: Material, classifier: Classifier
     seed = attack_seed(study, cell) + (1 if asked is not None and asked.under == "noise.hardening" else 0)
     write_network_file(material, folder)
     cases = cases_on(study, cell, material, [part for part, several in attacks.items() if several])
-    if not records.has_records(folder):
+    if not study.quick and not records.has_records(folder):
         tell_time(classifier, cases, attacks, progress)
     table = assess(classifier, cases, attacks, against=against, store=folder, seed=seed, progress=progress)
     return Assessed(job, folder, material, classifier, set_aside.assessed(cases, table), table)

@@ -70,12 +70,13 @@ def look_at_pixels(assessed: Assessed, progress: Progress) -> None:
     if not (folder / IMAGES).exists():
         records.write_json(folder / IMAGES, {"size": list(cases[0].image.shape[1:])})
     at_work(progress, "noise in the images", lambda: write_image_noise(classifier, assessed.test, folder, study.seed))
-    for name, write in ((EXAMPLES, write_examples), (ATTACKED, write_attacked)):
-        if not (folder / name).exists():
-            write(classifier, assessed.test, assessed.table, folder, study.seed)
+    if not (folder / EXAMPLES).exists():
+        write_examples(classifier, assessed.test, assessed.table, folder, study.seed, study.quick)
+    if not study.quick and not (folder / ATTACKED).exists():      # takes as long as the flips of several images
+        write_attacked(classifier, assessed.test, assessed.table, folder, study.seed)
     at_work(progress, "walking to the flips", lambda: picture_flips(
         classifier, shown_cases(assessed.cases, assessed.table), pixel_attacks(study, assessed.cases.bounds)["test"],
-        folder, attack_seed(job.study, job.cell)))
+        folder, attack_seed(job.study, job.cell), study.quick))
     members = members_of(assessed.material, folder, training_seed(job.study, job.cell), progress)
     at_work(progress, "further scores", lambda: write_scores(
         classifier, cases, folder, augmentation=TrainingSettings(**(study.training or {})),

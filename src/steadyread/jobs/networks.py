@@ -85,8 +85,17 @@ def untrained(material: Material, seed: int) -> Classifier:
     return made
 
 
-def fitting(study: Study, progress: Progress = quiet) -> tuple[Listed, Material]:
-    """The study's data set, listed, and its first images: before the others are read, the network is known to take
+@dataclass(frozen=True, eq=False)
+class Fitting:
+    """A study's data set as it is listed, its first images, and the network that takes them."""
+
+    known: Listed
+    first: Material
+    network: Classifier
+
+
+def fitting(study: Study, progress: Progress = quiet) -> Fitting:
+    """The study's data set, listed, its first images and its network: before the others are read, it is known to take
     them, and to know the classes.
 
     Raises:
@@ -106,7 +115,7 @@ def fitting(study: Study, progress: Progress = quiet) -> tuple[Listed, Material]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Doubt)     # two images are no evidence
             refuse_unsuited(network, first.ready)
-    return known, first
+    return Fitting(known, first, network)
 
 
 def taken_up(material: Material, path: Path, digest: str) -> Classifier:

@@ -41,6 +41,7 @@ from steadyread.threats import CTNoise
 from steadyread.types import Batch, Labels
 
 ALONG = tuple(round(0.1 * step, 1) for step in range(21))   # times the flip, at which the network is asked
+FEW_ALONG = ALONG[::2]      # in a first look
 _AT_ONCE = 32     # cases whose images are held together
 Along = Float[Tensor, "n k"]
 
@@ -56,18 +57,21 @@ def shown_cases(cases: Cases, table: pa.Table, dose: bool = False) -> Cases:
 
 
 def pictured(classifier: Classifier, cases: Cases, table: pa.Table,
-             attacks: Sequence[Any] | Mapping[str, Sequence[Any]], folder: Path, seed: int) -> None:
+             attacks: Sequence[Any] | Mapping[str, Sequence[Any]], folder: Path, seed: int,
+             hurried: bool = False) -> None:
     """The pictures of what the attacks found, of all parts or by part, of a network assessed outside of a study."""
     by_part = attacks.values() if isinstance(attacks, Mapping) else [attacks]
     every = [attack for several in by_part for attack in several]
-    picture_flips(classifier, shown_cases(cases, table), every, folder, seed)
+    picture_flips(classifier, shown_cases(cases, table), every, folder, seed, hurried)
     for attack in every:
         if isinstance(attack, RandomCTNoise) and not attack.inflated:
             picture_redraws(classifier, shown_cases(cases, table, True), attack.threat, attack.mas, folder, seed)
 
 
-def picture_flips(classifier: Classifier, cases: Cases, attacks: Sequence[Any], folder: Path, seed: int) -> None:
-    """What the network says from each shown image to twice its flip; `cases` are those shown.
+def picture_flips(classifier: Classifier, cases: Cases, attacks: Sequence[Any], folder: Path, seed: int,
+                  hurried: bool = False) -> None:
+    """What the network says from each shown image to twice its flip, at half as many places for a first look
+    (`hurried`); `cases` are those shown.
 
     A flip whose picture is not there, as in a run of an earlier version, is searched once more, by the search among the
     `attacks`.
@@ -81,7 +85,8 @@ def picture_flips(classifier: Classifier, cases: Cases, attacks: Sequence[Any], 
     if search is not None and len(missing):
         _search_again(classifier, missing, search, folder, seed)
     done: dict[str, np.ndarray] = {}
-    at = torch.tensor(ALONG)
+    along = FEW_ALONG if hurried else ALONG
+    at = torch.tensor(along)
     for _, path in parts_of(folder, FLIPS):
         part = read_part(path)
         if part is None or part.scale.shape[1] != 1:
@@ -90,7 +95,7 @@ def picture_flips(classifier: Classifier, cases: Cases, attacks: Sequence[Any], 
             found = part.of(batch.keys)
             scale = torch.from_numpy(np.nan_to_num(found.scale)) * at
             done |= _walked(classifier, batch, torch.from_numpy(found.change), scale, clipped=True)
-    _write_walk(done, cases, np.array(ALONG), folder, FLIPS)
+    _write_walk(done, cases, np.array(along), folder, FLIPS)
 
 
 def picture_redraws(classifier: Classifier, cases: Cases, noise: CTNoise, mas: Sequence[float], folder: Path, seed: int

@@ -26,6 +26,7 @@ from steadyread.study import Study
 from steadyread.suitability import refuse_unsuited
 
 _MOST = 2_000    # images of a data set that are read for a look alone
+_LEAST = 5.0     # seconds of the look at each of several findings
 
 
 def stated_of(material: Material, findings: int = 1) -> Stated:
@@ -40,7 +41,7 @@ def stated_of(material: Material, findings: int = 1) -> Stated:
 
 def seconds_of(findings: int, most: float = SECONDS) -> float:
     """How long the look at each of so many findings may take, which share the time."""
-    return max(most / findings, min(most, HURRIED))
+    return max(most / findings, min(most, _LEAST))
 
 
 def findings_before(material: Material, classifier: Classifier, folder: Path, progress: Progress, findings: int = 1

@@ -3,13 +3,12 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from steadyread.attacks.blind import QUERIES, without_gradients
-from steadyread.attacks.cost import operations_of
+from steadyread.attacks.cost import cost_of
 from steadyread.attacks.recipe import Recipe
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.attacks.square import Square
@@ -18,17 +17,20 @@ from steadyread.checks.sample import tested
 from steadyread.classifier import Classifier, Passes, prediction_of
 from steadyread.errors import UsageError
 from steadyread.jobs.attacks import pixel_attacks
-from steadyread.jobs.networks import classifier_of, fitting, placed
+from steadyread.jobs.networks import Fitting, fitting, placed
 from steadyread.progress import Progress, duration, note, quiet
 from steadyread.study import Study
 
-HURRIED = 5.0        # seconds of reading before a first look's attacks
-_SECONDS = 6.0       # of its smallest flips; checks and report take the rest of half a minute
-_MOST, _LEAST = 48, 4    # its images
+HURRIED = 3.0        # seconds of reading before a first look's attacks
+_SECONDS = 9.0       # of all that is asked about its images; starting and writing take the rest of half a minute
+_MOST, _LEAST = 32, 6    # its images
+_FIXED = 40          # gradients' time that examples and checks take beside
+_BESIDE_IT = 10      # and for each image its walk to the flip, and reads under noise and as they are: 30 forward passes
 _DRAWN = 512         # of a data set, which are read at all
 _FLIP = 50           # gradients that the smallest flip of an image takes, of two classes;
 _FLIP_OF_MANY, _TARGETS = 110, 100   # of more, and one for each class up to so many
-_A_SECOND, _CALL = 1e11, 0.0015      # operations a second of a CPU's core, as measured; seconds beside
+_A_SECOND, _CALL = 8e10, 0.001       # operations a second of a CPU's core, as measured; seconds beside,
+_VALUE = 3.5e-9      # and for a value that a step of the network writes, on its way forwards and back
 _CHECKS = 1.5        # the checks' share of a run, and what stands beside its records
 _BESIDE = 20.0       # seconds of starting, of reading images and of writing the report
 _LONG = 60.0         # seconds from which on it is said how long it takes
@@ -99,14 +101,15 @@ def tell_time(classifier: Classifier, cases: Cases, attacks: Mapping[str, Sequen
              "finished ones are kept: run the same command again to continue")
 
 
-def few_of(classifier: Classifier, cases: Cases, images: int, parts: int = 1) -> int:
-    """How many of so many images of each of the parts a first look attacks: as many as seconds allow, by the operations
-    that a read takes and no clock, so that the same call goes on. Where they cannot be counted it is a power of two,
-    by a clock."""
-    operations, pace = operations_of(classifier, cases), pace_of(classifier, cases)
+def few_of(classifier: Classifier, cases: Cases, images: int, pace: Pace, parts: int = 1) -> int:
+    """How many of so many images of each of the parts a first look attacks: as many as seconds allow, with all else
+    that it asks about them, by the operations that a read takes and the values that it writes and no clock, so that the
+    same call goes on. Where they cannot be counted it is a power of two, by a clock."""
+    operations, values = cost_of(classifier, cases)
     if operations:
-        pace = replace(pace, seconds=3 * operations / _A_SECOND + _CALL)
-    room = max(1, int(_SECONDS / (parts * pace.through([smallest_flip], len(cases.classes)))))
+        pace = replace(pace, seconds=3 * operations / _A_SECOND + values * _VALUE + _CALL)
+    each = pace.through([smallest_flip], len(cases.classes)) + _BESIDE_IT * pace.seconds
+    room = max(1, int((_SECONDS - _FIXED * pace.seconds) / (parts * each)))
     return min(images, max(_LEAST, min(_MOST, room if operations else 1 << (room.bit_length() - 1))))
 
 
@@ -119,26 +122,43 @@ def outlook(few: int, images: int, seconds: float) -> str:
             f"{duration(_CHECKS * images * seconds + _BESIDE)}, and {gained}")
 
 
-def first_look(study: Study, progress: Progress = quiet) -> tuple[Study, str]:
-    """The study with so few images, drawn by class, that their smallest flips take seconds, and a sentence on what a
-    whole run would take; the study as it is, and "", where no first look is asked for.
+@dataclass(frozen=True, eq=False)
+class FirstLook:
+    """A study with as few images as a first look has time for, a sentence on what a whole run would take, and what was
+    listed and loaded to tell that; a study as it is, where no first look is asked for."""
+
+    study: Study
+    told: str = ""
+    fitted: Fitting | None = None
+
+
+def first_look(study: Study, progress: Progress = quiet) -> FirstLook:
+    """The study with so few images, drawn by class, that their smallest flips take seconds.
 
     Raises:
         UsageError: of a network that is to be trained, or of CT noise.
     """
     if not study.quick:
-        return study, ""
+        return FirstLook(study)
     if study.sets or study.noise is not None or study.hardening is not None or study.model.weights is None:
         raise UsageError("quick is a first look at one given network under changes of any pixels: give its weights, "
                          "and leave sets, noise and hardening out")
-    known, first = fitting(study.of(study.model.assessed[0]) if study.model.findings else study, progress)
-    network = placed(classifier_of(first, Path()), first.study)
+    fitted = fitting(study.of(study.model.assessed[0]) if study.model.findings else study, progress)
+    known, first = fitted.known, fitted.first
+    network = placed(fitted.network, first.study)
     cases, classes = known.labelled, len(first.ready.classes)
     images = min(study.attacks.limit or len(cases), len(tested(cases)))
-    few = few_of(network, first.ready, images, 1 + bool(len(cases.part("validation"))))
+    pace = pace_of(network, first.ready)
+    few = few_of(network, first.ready, images, pace, 1 + bool(len(cases.part("validation"))))
     attacks = pixel_attacks(first.study, first.ready.bounds)["test"]
-    told = outlook(few, images, pace_of(network, first.ready).through(attacks, classes))
-    asked = study.attacks.model_copy(update={"limit": few, "use": (), "epsilons": (), "smallest_flip": True})
-    more = study.data.limit is None and len(known.raw) > max(_DRAWN, len(known.raw.classes))
-    data = study.data.model_copy(update={"limit": max(_DRAWN, len(known.raw.classes))}) if more else study.data
-    return study.model_copy(update={"attacks": asked, "data": data}), told
+    told = outlook(few, images, pace.through(attacks, classes))
+    most = max(_DRAWN, len(known.raw.classes))
+    drawn = {"limit": most} if study.data.limit is None and len(known.raw) > most else {}
+
+    def hurried(of: Study) -> Study:
+        asked = of.attacks.model_copy(update={"limit": few, "use": (), "epsilons": (), "smallest_flip": True})
+        return of.model_copy(update={"attacks": asked, "data": of.data.model_copy(update=drawn)})
+
+    return FirstLook(hurried(study), told, replace(
+        fitted, known=replace(known, asked=hurried(known.asked), study=hurried(known.study)),
+        first=replace(first, study=hurried(first.study))))

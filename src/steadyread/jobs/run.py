@@ -101,12 +101,12 @@ def carry_out(study: Study, out: str | Path | None = None, progress: Progress = 
     for own in study.studies:
         refuse_ignored(own)
     study = study.of_each(_labelled)
-    asked, told = first_look(study, progress)
-    if told:
-        note(told)
-    done = in_its_folder(lambda folder: _Running(asked, folder, progress, keep_going).done(show_ids, images),
-                         asked.studies, asked.name, out, overwrite)
-    return replace(done, first_look=told)
+    look = first_look(study, progress)
+    if look.told:
+        note(look.told)
+    done = in_its_folder(lambda folder: _Running(look.study, folder, progress, keep_going, materials=Materials(
+        look.fitted)).done(show_ids, images), look.study.studies, look.study.name, out, overwrite)
+    return replace(done, first_look=look.told)
 
 
 def _labelled(study: Study) -> Study:
@@ -324,7 +324,8 @@ def _reported(show_ids: bool, images: bool, branch: Branch, _: Materials, progre
         try:
             return keep_gates(branch)
         finally:
-            at_work(progress, "writing the report", lambda: write_report(folder, seed, show_ids, images))
+            at_work(progress, "writing the report", lambda: write_report(
+                folder, seed, show_ids, images, painted=not branch.study.quick))
 
 
 def _refuse_other(folder: Path, sets: Study) -> None:

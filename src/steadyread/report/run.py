@@ -113,13 +113,15 @@ class Told:
             yield from noise.head_beside(self.noise)
 
 
-def write_report(folder: str | Path, seed: int = 0, show_ids: bool = False, images: bool = True) -> Path:
+def write_report(folder: str | Path, seed: int = 0, show_ids: bool = False, images: bool = True,
+                 painted: bool = True) -> Path:
     """Write report.html, summary.json, model-card.md, checklists and figures/ into a run's folder from its
     stored files alone; of several data sets report.md too.
 
     `seed` is that of the bootstrap and of drawn subsets: the same folder gives the same bytes. Networks that are not
     assessed yet are left out, so a run under way can be reported on. Cases and patients have pseudonyms (see
-    `Shareable`), and files no folders, unless `show_ids`. Without `images` no image is in any of the files.
+    `Shareable`), and files no folders, unless `show_ids`. Without `images` no image is in any of the files. Figures are
+    `painted` as PNG beside their SVG.
 
     Raises:
         InputRefused: no records there, or a stored file that is not what it should be.
@@ -139,7 +141,7 @@ def write_report(folder: str | Path, seed: int = 0, show_ids: bool = False, imag
     if runs is not None:
         records.write_text(place / CHECKLIST, checklist_markdown(runs))
         records.write_json(place / CHECKLIST_JSON, checklist_json(runs))
-    records.write_text(place / PAGE, page.html(drawn_in(told.drawings.values(), place)))
+    records.write_text(place / PAGE, page.html(drawn_in(told.drawings.values(), place, painted)))
     return place / PAGE
 
 
@@ -206,14 +208,14 @@ def _with(drawings: Mapping[str, Drawing], images: bool) -> Mapping[str, Drawing
     return {name: each for name, each in drawings.items() if images or not isinstance(each, Sheet)}
 
 
-def drawn_in(drawings: Iterable[Drawing], folder: Path) -> Drawn:
+def drawn_in(drawings: Iterable[Drawing], folder: Path, painted: bool = True) -> Drawn:
     """The charts of a page, each saved in the run's folder, as the page takes them up.
 
     What an earlier report drew and this one does not is removed: it shows other numbers than the page.
     """
     charts, saved = {}, set()
     for drawing in drawings:
-        _, drawn = drawing.save(folder / FIGURES)
+        _, drawn = drawing.save(folder / FIGURES, painted)
         saved.add(drawn)
         svg = drawn.read_text("utf-8")
         if drawing.name not in PICTURES:
