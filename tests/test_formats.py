@@ -473,17 +473,23 @@ def test_a_bundle_says_its_window_and_its_grid(tmp_path: Path) -> None:
             {"_target_": "monai.transforms.ScaleIntensityRanged", "keys": "image", "a_min": -1000, "a_max": 400,
              "b_min": -1.0, "b_max": 1.0, "clip": True}]})
     assert FORMATS["monai"].facts_of(folder).settings == {
-        "model": {"normalise": [-300.0, 700.0], "window": [-1000.0, 400.0]}, "preparation": {"spacing_mm": 1.5}}
+        "model": {"normalise": [-300.0, 700.0], "window": [-1000.0, 400.0]},
+        "preparation": {"spacing_mm": 1.5, "resample": "monai"}}
     spoilt = bundle_of(tmp_path / "other", network_def={"_target_": "DenseNet121"}, preprocessing=[
         {"_target_": "ScaleIntensityRange", "a_min": "$-1000", "a_max": 400, "b_min": 0, "b_max": 1},
         {"_target_": "Spacing", "pixdim": [1, 1, 2]}, {"_target_": "Orientation", "axcodes": "$'RAS'"},
         {"_target_": "ResizeWithPadOrCrop", "spatial_size": "@size"}, {"_target_": "Resize", "spatial_size": 24}])
-    assert FORMATS["monai"].facts_of(spoilt).settings == {}
+    facts = FORMATS["monai"].facts_of(spoilt)
+    assert facts.settings == {}
+    assert {told.split()[1] for told in facts.differs} >= {"ScaleIntensityRange", "Spacing", "Orientation",
+                                                           "ResizeWithPadOrCrop", "Resize"}
 
 
 @pytest.mark.parametrize(("step", "prepared"), [
-    ({"_target_": "ResizeWithPadOrCropd", "spatial_size": [24, 24, 8]}, {"crop": [24, 24, 8]}),
-    ({"_target_": "CenterSpatialCropd", "roi_size": [24, 24, 8]}, {"crop": [24, 24, 8]}),
+    ({"_target_": "ResizeWithPadOrCropd", "spatial_size": [24, 24, 8]},
+     {"crop": [24, 24, 8], "size": None, "resample": "monai", "fill": 0.0}),
+    ({"_target_": "CenterSpatialCropd", "roi_size": [24, 24, 8]},
+     {"crop": [24, 24, 8], "size": None, "resample": "monai", "fill": "never"}),
     ({"_target_": "Resized", "spatial_size": [24, 24, 8]},
      {"size": [24, 24, 8], "fit": "squash", "interpolation": "area"}),
     ({"_target_": "Resized", "spatial_size": [24, 24, 8], "mode": "trilinear"},

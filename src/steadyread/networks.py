@@ -122,7 +122,7 @@ def inspected(model: str, weights: str | Path | None = None) -> dict[str, Any]:
             "sha256": digest_of(place), "channels": facts.channels,
             "size": list(size) if size else None, **{key: value if key not in unsaid else None for key, value in (
                 known.model_dump(mode="json", include={*_STATED, "threshold", "findings", "claimed"}).items())},
-            "classes": list(facts.classes), **tried, **seen, "notes": [*facts.notes, *seen["notes"], *(
+            "classes": list(facts.classes), **tried, **seen, "notes": [*facts.notes, *facts.differs, *seen["notes"], *(
                 [f"the code, {known.name}, is run by check and assess, and not to look at it"] if code else [])],
             "command": " ".join(command), "file": network_text(known.model_copy(update={
                 "classes": facts.classes, "channels": facts.channels}), prepared, unsaid)}

@@ -133,6 +133,7 @@ def listed(study: Study) -> Listed:
     if study.model.weights is not None and card is None:
         refuse_unstated(study, facts, raw.bounds)
     told = settings_of(card, study, raw) if card else facts.stated
+    raw = replace(raw, notes=(*raw.notes, *(f"{study.model.title}: {each}" for each in facts.differs)))
     raw = raw if study.model.findings else in_order(raw, facts.classes, bool(study.model.classes))
     return Listed(study, _completed(study, layout, told), layout, raw, "split" in told)
 

@@ -92,10 +92,11 @@ def _of_the_network(model: Model, images: Cases) -> Bounds:
 def _windowed(study: Study, bounds: Bounds) -> Study:
     """Bounds in HU narrower than the scanner's are a window: values are clipped to it, as a reader's screen does.
 
-    Grey levels are left alone: there, pixels outside the stated bounds mean that the bounds are wrong.
+    Grey levels are left alone: there, pixels outside the stated bounds mean that the bounds are wrong. So is a network
+    that states a window of its own which comes earlier.
     """
     stated = study.model.bounds
-    if stated is None or bounds.unit != "HU":
+    if stated is None or bounds.unit != "HU" or study.preparation.clip != "last":
         return study
     preparing = study.preparation.model_copy(update={"window": stated})
     return study.model_copy(update={"preparation": preparing})

@@ -33,7 +33,8 @@ class Facts:
 
     `settings` are keys of a study, such as {"model": {"output": "logit"}}, without the size. `classes` are the names of
     the columns that it returns, () where it names none. `channels` and `size` (one number an axis) are those of the
-    images that it takes, None where any will do or nothing says. `notes` are sentences about what the files leave open.
+    images that it takes, None where any will do or nothing says. `notes` are sentences about what the files leave open,
+    `differs` about what of its own preparation of images cannot be followed.
     `findings` says how many findings it returns, each with a sigmoid of its own (0: it is of classes); where the files
     name them, the names are among the settings.
     """
@@ -44,6 +45,7 @@ class Facts:
     size: tuple[int, ...] | None = None
     notes: tuple[str, ...] = ()
     findings: int = 0
+    differs: tuple[str, ...] = ()
 
     @property
     def stated(self) -> Settings:

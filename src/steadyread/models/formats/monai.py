@@ -5,8 +5,7 @@ of `monai.networks.nets`, its arguments plain values (or `@` references to such)
 """
 
 import inspect
-import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,12 @@ from steadyread.extras import library
 from steadyread.models.archives import told
 from steadyread.models.format import FORMATS, Facts, Format, FromFile, table_of, whole
 from steadyread.models.loading import fill
+from steadyread.models.monai_steps import Read, read_steps
 from steadyread.models.size import refuse_unstored
 
 _CONFIGS = ("inference.json", "train.json", "evaluate.json")
 _WEIGHTS = ("model.pt", "model.safetensors")
 _HOME = "monai.networks.nets."
-_MODES = {"area": {"interpolation": "area"}, "nearest": {"interpolation": "nearest"},     # of Resize
-          "bilinear": {"interpolation": "plain"}, "trilinear": {"interpolation": "plain"}}
 
 
 def _recognised(path: Path) -> bool:
@@ -45,64 +43,27 @@ def _facts(path: Path) -> Facts:
     named = returned.get("channel_def") or {}
     classes = tuple(str(named[key]) for key in sorted(named, key=lambda key: int(key) if str(key).isdigit() else 0))
     channels = given.get("num_channels")
-    value_range, settings = given.get("value_range"), _prepared(path)
-    notes = [f"by its metadata it takes values of {value_range}"] if value_range and not settings else []
-    return Facts(settings, classes=classes, channels=channels if isinstance(channels, int) else None,
-                 size=whole(given.get("spatial_shape")), notes=tuple(notes))
+    value_range, size = given.get("value_range"), whole(given.get("spatial_shape"))
+    read = _prepared(path, _axes(path, size))
+    notes = [f"by its metadata it takes values of {value_range}"] if value_range and not read.settings else []
+    prepared, differs = read.settings.get("preparation", {}), read.differs
+    if size and "spacing_mm" in prepared and not {"crop", "size"} & set(prepared):
+        differs += ("none of its transforms brings images to one size, and here they are cut and resized to that of "
+                    f"its metadata, {' x '.join(map(str, size))}",)
+    return Facts(read.settings, classes=classes, channels=channels if isinstance(channels, int) else None,
+                 size=size, notes=tuple(notes), differs=differs)
 
 
-def _prepared(path: Path) -> dict[str, Any]:
-    """The axes, the spacing, the cut or size, the window and the scale of the transforms that the network's images go
-    through, as settings: those of plain values, of the first file that has any."""
-    for name in _CONFIGS:
-        steps = {target.removesuffix("d"): step for target, step in _steps(table_of(path / "configs" / name))}
-        model: dict[str, Any] = {}
-        preparation: dict[str, Any] = {}
-        ends = _numbers(steps.get("ScaleIntensityRange", {}), "a_min", "a_max", "b_min", "b_max")
-        if ends and ends[0] < ends[1] and ends[2] < ends[3]:
-            deviation = (ends[1] - ends[0]) / (ends[3] - ends[2])
-            model["normalise"] = [ends[0] - ends[2] * deviation, deviation]
-            model |= {"window": ends[:2]} if steps["ScaleIntensityRange"].get("clip") is True else {}
-        spacing = steps.get("Spacing", {}).get("pixdim")
-        if isinstance(spacing, list) and len(set(map(str, spacing))) == 1 and _numbers({"mm": spacing[0]}, "mm"):
-            preparation["spacing_mm"] = float(spacing[0])
-        preparation |= _extents(steps)
-        axes = steps.get("Orientation", {}).get("axcodes")
-        data = {"options": {"orientation": axes}} if isinstance(axes, str) and len(axes) == 3 else {}
-        told = {"model": model, "preparation": preparation, "data": data}
-        if any(told.values()):
-            return {key: stated for key, stated in told.items() if stated}
-    return {}
+def _axes(path: Path, shape: tuple[int, ...] | None) -> int | None:
+    """The axes of space of the images, by the metadata or the network's arguments."""
+    stated = _network_def(path)[1].get("spatial_dims")
+    return len(shape) if shape else stated if isinstance(stated, int) else None
 
 
-def _extents(steps: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """How images come to the size that the network takes: cut and filled about their centre, or each axis resized."""
-    for step, key in (("ResizeWithPadOrCrop", "spatial_size"), ("CenterSpatialCrop", "roi_size")):
-        if extents := whole(_listed(steps.get(step, {}).get(key))):
-            return {"crop": list(extents)}
-    resize = steps.get("Resize", {})
-    if (extents := whole(_listed(resize.get("spatial_size")))) and resize.get("size_mode", "all") == "all":
-        return {"size": list(extents), "fit": "squash"} | _MODES.get(str(resize.get("mode", "area")), {})
-    return {}
-
-
-def _listed(stated: Any) -> list[Any] | None:
-    return stated if isinstance(stated, list) else None
-
-
-def _steps(config: Any, depth: int = 8) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Every step of a configuration with the name of its class, at whatever depth."""
-    inner = config.values() if isinstance(config, Mapping) else config if isinstance(config, list) else ()
-    if isinstance(config, Mapping) and isinstance(config.get("_target_"), str):
-        yield config["_target_"].rpartition(".")[2], config
-    for each in inner if depth else ():
-        yield from _steps(each, depth - 1)
-
-
-def _numbers(step: Mapping[str, Any], *keys: str) -> list[float]:
-    """The values of these keys, [] unless all are finite numbers."""
-    values = [float(value) for value in map(step.get, keys) if isinstance(value, int | float) and math.isfinite(value)]
-    return values if len(values) == len(keys) else []
+def _prepared(path: Path, axes: int | None) -> Read:
+    """What is done to the images before the network, by the first file that says anything of it."""
+    configs = (table_of(path / "configs" / name) for name in _CONFIGS)
+    return next((read for config in configs if (read := read_steps(config, axes)) is not None), Read({}, ()))
 
 
 def _load(path: Path) -> FromFile:
