@@ -15,11 +15,11 @@ _LEAST = 4           # of a network however large: a block of failures alone end
 _OPERATIONS = 1e10   # of a block read once; at two hundred gradients per image, a minute or two of a CPU's core
 
 
-class _Counted(TorchDispatchMode):
+class _Counted(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts what torch computes, by torch's own formulas; its `FlopCounterMode` takes two seconds to begin."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.operations, self.values = 0, 0
 
     @classmethod

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, model_validator
 
 from steadyread.cases import Preparation
-from steadyread.cases.geometry import Clip, Fit, Interpolation, Resample
+from steadyread.cases.geometry import Clip, Fit, Resample
+from steadyread.cases.resampling import Interpolation
 from steadyread.cases.transform import transform_of
 from steadyread.errors import UsageError
 from steadyread.files import HARDENED
