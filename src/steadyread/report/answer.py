@@ -134,8 +134,9 @@ def answer_chart(side: Side, bounds: Bounds, summary: Summary, against: str) -> 
     start = number_of(flips_told(summary)[0]["median"])
     handle = Handle((sizes / per).tolist(), side.curve.accuracy[:len(sizes)].tolist(),
                     min(start if math.isfinite(start) else side.curve.half_way, right) / per, per, x, y, unit)
-    return chart(ANSWER, "How many reads stay right as the change grows, with 95 % intervals over patients at each "
-                 "size.", drawn), handle
+    drawn_over = "patients" if summary["data"]["patients_known"] else "images"
+    return chart(ANSWER, "How many reads stay right as the change grows, with 95 % intervals over "
+                 f"{drawn_over} at each size.", drawn), handle
 
 
 def _steps(found: Curve, right: float, per: float) -> Line:
