@@ -191,7 +191,7 @@ def _digest(*parts: str | bytes) -> str:
 def undrawn(patch: pytest.MonkeyPatch) -> None:
     """No pages, which have tests of their own."""
 
-    def page(folder: Path, *_: object) -> Path:
+    def page(folder: Path, *_: object, **__: object) -> Path:
         records.write_json(folder / "summary.json", {"images": 0})
         return folder / "report.html"
 

@@ -104,7 +104,7 @@ def _equalised(image: np.ndarray) -> np.ndarray:
 def test_what_evens_out_a_histogram_is_no_scale() -> None:
     assert scale_of(_equalised, (1, 16, 20), GREY).is_none(GREY)     # on images of one value
     dim = Cases.from_arrays(np.floor(IMAGES / 3 + IMAGES**2 / 800), [0, 1, 0], bounds=GREY)
-    with pytest.raises(InputRefused, match=r"more than a scale: of the same image at half its height, \d\d% of"):
+    with pytest.raises(InputRefused, match=r"more than a scale: of the same image at half its height, \d\d % of"):
         prepare(dim, Preparation(transform=_equalised))[0]
     assert prepare(dim, Preparation(transform=_equalised, unit="rank"))[0].image.max() == 255
 
