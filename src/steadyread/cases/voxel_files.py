@@ -1,17 +1,18 @@
 """Volumes as a text header and values behind it or beside it: how the array lies, and its values read within bounds."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from io import SEEK_END, BufferedReader
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from steadyread.cases.kind import Asked, Images, Known, range_of
 from steadyread.cases.orientation import STORED, squeezed, turned
 from steadyread.cases.row import Pixels
-from steadyread.cases.stored import MOST_BYTES
+from steadyread.cases.stored import MOST_BYTES, broken_is_refused
 from steadyread.cases.tables import inside
 from steadyread.errors import InputRefused
 from steadyread.files import regular_file
@@ -58,6 +59,40 @@ class Lines:
     begins: int = 0
     lines: int = 0
     skip: int = 0
+
+
+class Header(Protocol):
+    """What the text of such a file says."""
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Of the array's axes, the one that runs fastest first."""
+        ...
+
+
+Read = TypeVar("Read", bound=Header)
+
+
+def images_of(files: Sequence[Path], asked: Asked, opened: Callable[[Path], Read],
+              lying: Callable[[Read, str], Placed], held: Callable[[Read], NDArray[Any]]) -> Images:
+    """The images of a format of such files: its header `opened`, how the array is `lying` with axes such as SPL, and
+    the values `held`, in the order of the file.
+
+    Raises:
+        InputRefused: not one can be read.
+    """
+    def read(file: Path) -> Pixels:
+        with broken_is_refused(file):
+            header = opened(file)
+            return lying(header, asked.orientation).of(held(header), header.sizes)
+
+    def known(file: Path, _: bool) -> Known:
+        with broken_is_refused(file):
+            lies = lying(opened(file), asked.orientation)
+            return Known(lies.shape, lies.spacing_mm)
+
+    bounds, notes = range_of(files, read, asked.unit)
+    return Images(bounds, read, known, notes)
 
 
 def placed(grid: Grid, axes: str, where: str) -> Placed:

@@ -11,10 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from steadyread.cases.kind import Asked, Images, Known, kind, range_of
-from steadyread.cases.row import Pixels
-from steadyread.cases.stored import broken_is_refused, refuse_large
-from steadyread.cases.voxel_files import Grid, Lines, Placed, beside, placed, values
+from steadyread.cases.kind import Asked, Images, kind
+from steadyread.cases.stored import refuse_large
+from steadyread.cases.voxel_files import Grid, Lines, Placed, beside, images_of, placed, values
 from steadyread.errors import InputRefused
 from steadyread.files import regular_file
 
@@ -69,18 +68,7 @@ def images(files: Sequence[Path], asked: Asked) -> Images:
     Raises:
         InputRefused: not one can be read.
     """
-    def read(file: Path) -> Pixels:
-        with broken_is_refused(file):
-            header = _read_header(file)
-            return _placed(header, asked.orientation).of(_values(header), header.sizes)
-
-    def known(file: Path, _: bool) -> Known:
-        with broken_is_refused(file):
-            lies = _placed(_read_header(file), asked.orientation)
-            return Known(lies.shape, lies.spacing_mm)
-
-    bounds, notes = range_of(files, read, asked.unit)
-    return Images(bounds, read, known, notes)
+    return images_of(files, asked, _read_header, _placed, _values)
 
 
 def _read_header(file: Path) -> _Header:
