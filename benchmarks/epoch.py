@@ -5,14 +5,16 @@ import io
 from collections.abc import Callable, Iterator
 from contextlib import redirect_stderr
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.clock import Counted, Work, interleaved, ratio
-from benchmarks.libraries import library
+from benchmarks.libraries import library, needed
 from benchmarks.setup import Setup
 from benchmarks.table import Goal, Part, Table
 from steadyread.cases import Cases, phantom
@@ -29,7 +31,7 @@ from steadyread.training.settings import TrainingSettings
 from steadyread.types import Bounds
 
 STEPS, STEP, EPSILON, BATCH = 7, 0.25, 11.2, 64
-LOW, HIGH, MIDDLE, HALF = -1024.0, 3071.0, -300.0, 700.0   # HU: the images' bounds, and what the network is given
+MIDDLE, HALF = -300.0, 700.0   # HU: what becomes 0 and 1 before the network
 SETTINGS = TrainingSettings(epochs=1, batch=BATCH, learning_rate=1e-3, schedule="constant", balance=False,
                             max_norm=None, flips=False, rotation_degrees=0.0, shift_pixels=0.0)
 
@@ -221,23 +223,33 @@ def _art(task: Task) -> Contestant | None:
     """ART's `AdversarialTrainer` with half of each batch attacked, and its classifier's own `fit`."""
     if library("art") is None:
         return None
-    from art.attacks.evasion import ProjectedGradientDescent
-    from art.defences.trainer import AdversarialTrainer
-    from art.estimators.classification import PyTorchClassifier
-
     network = task.own()
     module = network if task.output == "logits" else TwoLogits(network)
-    images, labels = task.taught.images(torch.arange(len(task.taught))), task.taught.labels
-    model = PyTorchClassifier(module, nn.CrossEntropyLoss(), tuple(images.shape[1:]), 2,
-                              optimizer=optimiser_of(network), clip_values=(LOW, HIGH), preprocessing=(MIDDLE, HALF),
-                              device_type="cpu")
-    pgd = ProjectedGradientDescent(model, eps=EPSILON, eps_step=STEP * EPSILON, max_iter=STEPS, num_random_init=1,
-                                   batch_size=BATCH, verbose=False)
-    trainer = AdversarialTrainer(model, pgd, ratio=0.5)
-    pixels, wanted = images.numpy(), np.eye(2, dtype=np.float32)[labels.numpy()]
+    taught = task.taught.images(torch.arange(len(task.taught))), task.taught.labels
+    model, adversarial = art_training(network, module, taught, 0.5, task.cases.bounds)
+    pixels, wanted = arrays_of(taught)
+    return Contestant(network, lambda: adversarial(1), lambda: model.fit(pixels, wanted, batch_size=BATCH, nb_epochs=1))
 
-    def adversarial() -> None:
+
+def art_training(network: nn.Module, module: nn.Module, taught: tuple[Tensor, Tensor], share: float, bounds: Bounds
+                 ) -> tuple[Any, Callable[[int], None]]:
+    """ART's classifier of a network on images in HU, in a `module` of one logit a class, and its `AdversarialTrainer`
+    with that share of each batch attacked, for so many epochs."""
+    model = needed("art.estimators.classification").PyTorchClassifier(
+        module, nn.CrossEntropyLoss(), tuple(taught[0].shape[1:]), 2, optimizer=optimiser_of(network),
+        clip_values=(bounds.low, bounds.high), preprocessing=(MIDDLE, HALF), device_type="cpu")
+    pgd = needed("art.attacks.evasion").ProjectedGradientDescent(
+        model, eps=EPSILON, eps_step=STEP * EPSILON, max_iter=STEPS, num_random_init=1, batch_size=BATCH, verbose=False)
+    trainer = needed("art.defences.trainer").AdversarialTrainer(model, pgd, ratio=share)
+    pixels, wanted = arrays_of(taught)
+
+    def adversarial(epochs: int) -> None:
         with redirect_stderr(io.StringIO()):   # its bars
-            trainer.fit(pixels.copy(), wanted, batch_size=BATCH, nb_epochs=1)
+            trainer.fit(pixels.copy(), wanted, batch_size=BATCH, nb_epochs=epochs)
 
-    return Contestant(network, adversarial, lambda: model.fit(pixels, wanted, batch_size=BATCH, nb_epochs=1))
+    return model, adversarial
+
+
+def arrays_of(taught: tuple[Tensor, Tensor]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Images and labels as ART takes them, the labels one-hot."""
+    return taught[0].numpy(), np.eye(2, dtype=np.float32)[taught[1].numpy()]
