@@ -16,7 +16,7 @@ from fabricate_pictures import Call
 from pages import Page, refuse_outside
 from steadyread import Classifier, records
 from steadyread.comparing import compare, folder_for
-from steadyread.errors import Doubt, InputRefused
+from steadyread.errors import Doubt, InputRefused, UsageError
 from steadyread.metrics.comparison import RATIO, Change, corrected
 from steadyread.metrics.intervals import Estimate
 from steadyread.metrics.paired_tests import holm
@@ -35,6 +35,14 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     first = run(folder / "first")
     harden(first, fabricate.rows(slope=0.1, spread=0.5))
     return first, run(folder / "other", slope=0.125)
+
+
+def test_a_hardening_that_failed_is_no_network_of_its_own(runs: tuple[Path, Path], tmp_path: Path) -> None:
+    alone = run(tmp_path / "alone")
+    harden(alone, fabricate.rows(), failed="no epoch was better")
+    assert [entry.name for entry in compare(alone, runs[1]).comparison.entries] == ["alone", "other"]
+    with pytest.raises(UsageError, match="two runs or more"):
+        compare(alone)
 
 
 def test_half_the_slope_takes_twice_the_change(runs: tuple[Path, Path]) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 
 from steadyread import records
 from steadyread.errors import Doubt, InputRefused, UsageError
-from steadyread.files import MARKS, SETTINGS
+from steadyread.files import MARKS, SETTINGS, TRAINING
 from steadyread.frames import Frame, frame
 from steadyread.metrics.comparison import COLUMNS, Side, changes, corrected, key_changes, refuse_other_bounds
 from steadyread.metrics.hardened import BEFORE
@@ -114,7 +114,8 @@ def _names(runs: Sequence[str | Path]) -> list[str]:
 
 
 def _candidates(folder: Path, name: str, network: str | None) -> Iterator[Candidate]:
-    """The plain network of a run, and those hardened from it, the last of their rounds."""
+    """The plain network of a run, and those hardened from it, the last of their rounds; a hardening that failed left
+    the plain network as it was, and is none of its own."""
     refuse_several_sets(folder, records.read_object(folder / SETTINGS) if folder.is_dir() else None)
     opened = open_cells(folder).select(round=0)
     names = list(dict.fromkeys(cell.network for cell in opened.cells))
@@ -125,7 +126,8 @@ def _candidates(folder: Path, name: str, network: str | None) -> Iterator[Candid
         raise InputRefused(f"{folder} has the findings {', '.join(names)}: name one of them by --network")
     own = opened.select(network=wanted)
     called = name if wanted == ORIGINAL else f"{name} {wanted}"
-    stages = [stage for stage in dict.fromkeys(cell.stage for cell in own.cells) if stage != BEFORE]
+    stages = [stage for stage in dict.fromkeys(cell.stage for cell in own.cells) if stage != BEFORE and not all(
+        (records.read_object(cell.folder / TRAINING) or {}).get("failed") for cell in own.select(stage=stage).cells)]
     for stage in stages:
         yield Candidate(called if stage == PLAIN else f"{called}, {'' if stage.startswith('hard') else 'hardened by '}"
                         f"{stage}", own.select(stage=stage), stage == PLAIN and len(stages) > 1)
