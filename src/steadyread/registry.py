@@ -98,7 +98,8 @@ class Maker:
     `title` is the name as the literature writes it, `doi` that of its source (none where it is ours), `order` its
     place in tables. The function's arguments after the first are keys of a study. Of a way of hardening `against` are
     the threats that it may be stated against, and `says` how it teaches, in sentences in which {noise}, {share} and
-    {times} are those of a training.
+    {times} are those of a training. An attack that `searches` is given all sizes at once, as `epsilons`, and finds for
+    each image the first at which it flips: a score of how steady a read is.
     """
 
     name: str
@@ -108,31 +109,27 @@ class Maker:
     make: Callable[..., Any]
     against: tuple[str, ...] = ("Linf",)
     says: str = ""
+    searches: bool = False
 
     @property
     def arguments(self) -> list[str]:
         """The names of the function's arguments."""
         return list(signature(self.make).parameters)
 
-    @property
-    def searches(self) -> bool:
-        """Whether it is an attack that is given all sizes at once, and finds for each image the first at which it
-        flips: a score of how steady a read is."""
-        return "epsilons" in self.arguments
-
 
 class Makers(Registry[Maker]):
     """Functions by name, each registered by a decorator."""
 
     def register(self, title: str, *, doi: str = "", order: float = LAST, name: str | None = None,
-                 against: tuple[str, ...] = ("Linf",), says: str = "") -> Callable[[F], F]:
+                 against: tuple[str, ...] = ("Linf",), says: str = "", searches: bool = False
+                 ) -> Callable[[F], F]:
         """Registers a function under its own name, or `name`; see `Maker` for the rest.
 
         Raises:
             UsageError: the name is taken.
         """
         def registered(make: F) -> F:
-            self.add(Maker(name or make.__name__, title, doi, order, make, against, says))
+            self.add(Maker(name or make.__name__, title, doi, order, make, against, says, searches))
             return make
 
         return registered

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from steadyread.attacks.search import Loss
 
 
-@ATTACKS.register("[A]'s sensitivity", doi="10.1200/CCI.21.00170", order=900)
+@ATTACKS.register("[A]'s sensitivity", doi="10.1200/CCI.21.00170", order=900, searches=True)
 def grid_flip(epsilons: Sequence[float], steps: int = 10, step: float = 0.25, restarts: int = 20,
               loss: "Loss" = "margin") -> "GridFlip":
     """The first of ascending `epsilons` (native units) at which PGD flips the image. doi:10.1200/CCI.21.00170, section
