@@ -24,16 +24,7 @@ from steadyread.study.hardening import Hardening
 from steadyread.study.model import Model
 from steadyread.study.noise import Noise, Variant
 from steadyread.study.noise_hardening import BEFORE
-from steadyread.study.section import (
-    FileName,
-    OneOrEach,
-    Pair,
-    Positive,
-    Section,
-    Settings,
-    Size,
-    refuse_unknown,
-)
+from steadyread.study.section import FileName, OneOrEach, Pair, Positive, Section, Settings, Size, refuse_unknown
 from steadyread.training.fit import TrainingSettings
 from steadyread.units import Bounds, size_in_native
 
