@@ -169,7 +169,7 @@ def test_a_run_of_given_weights_is_hardened_with_images_given_then(tmp_path: Pat
                                                                    monkeypatch: pytest.MonkeyPatch) -> None:
     """Against the noise that it was assessed with, on all of its images and on those alone."""
 
-    def write(folder: Path, *_: object) -> Path:
+    def write(folder: Path, *_: object, **__: object) -> Path:
         records.write_json(folder / "summary.json", {})
         return folder
 
@@ -193,7 +193,7 @@ def test_a_run_of_given_weights_is_hardened_with_images_given_then(tmp_path: Pat
     hardening = {"hardening": {"method": "fresh", "steps": 1, "epochs": 1, "judged": JUDGED}}
     with pytest.raises(InputRefused, match=r"no training images to harden with.*harden RUN --data TRAIN"):
         harden_run(run, [hardening])
-    with pytest.raises(InputRefused, match="patients stand in more than one"):
+    with pytest.raises(InputRefused, match="what is learnt from a patient must not be tested on them"):
         harden_run(run, [hardening, {"data": {"train": str(tested)}}])
     harden_run(run, [hardening, {"data": {"train": str(others)}}])
     carry_out(study, run)                 # the study as it was keeps what was added

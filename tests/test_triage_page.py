@@ -179,9 +179,9 @@ def test_of_several_a_reader_chooses_whose_reads_to_refer(
         page.get_by_label("How many reads to refer").fill("40")
         rows.first.locator("a").click()
         case = rows.first.locator("a").inner_text()
-        page.locator(".case-head h3", has_text=case).wait_for()     # of sets the browser of cases goes along
-        if which == "of_sets":
-            assert page.locator(".case-sets option:checked").inner_text() == names[1]
+        page.locator(".case-head h3", has_text=case).wait_for()     # the browser of cases goes along
+        assert page.locator(".case-sets").inner_text().startswith(of)
+        assert page.locator(".case-sets option:checked").inner_text() == names[1]
         assert page.locator(".case-chips button", has_text="Referred").inner_text().split()[-1] == str(rows.count())
         with page.expect_download() as download:
             page.locator(".threshold a[download]").click()

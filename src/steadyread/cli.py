@@ -66,8 +66,8 @@ def check(given: Given) -> None:
         raise InputRefused(str(problem)) from problem
     say(given, found, "check_lines")
     if not found["passed"]:
-        codes = ", ".join(each["code"] for each in found["findings"] if each["severity"] == "error")
-        raise GateFailed(f"errors before any attack: {codes}")
+        errors = [each.get("code") or each["check"] for each in found["findings"] if each["severity"] == "error"]
+        raise GateFailed(f"errors before any attack: {', '.join(errors)}")
 
 
 @command(app, START, *flags.ASSESSED_FLAGS, flags.QUICK, *flags.RESULT_FLAGS)

@@ -18,6 +18,7 @@ from steadyread.report.shareable import Shareable
 from steadyread.store import Opened
 from steadyread.words.numbers import counted
 
+SETS, FINDINGS, THREATS = "Data set", "Finding", "Change"      # what a reader chooses among
 ROOM = 8_000_000           # letters of all pictures of a page
 _UNPACKED = 2**25          # bytes of a data set's pictures before they are deflated
 _ROWS = 5_000              # cases in the table; of more, those that have pictures, or would have
@@ -26,25 +27,33 @@ _LETTERS = 4 / 3           # of base64, for a byte
 
 @dataclass(frozen=True, eq=False)
 class ShownCases:
-    """The cases of a page, a block a data set. `images` says whether pictures were asked for, `stored` whether any are
-    stored with the run, `beside` which cases (as they are named) have images elsewhere in the page, by data set."""
+    """The cases of a page, a block a data set, or a block a finding or a threat of one (`of`, as the reader who chooses
+    is told). `images` says whether pictures were asked for, `stored` whether any are stored with the run, `beside`
+    which cases (as they are named) have images elsewhere in the page, by block."""
 
     label: ClassVar[str] = "cases"
     blocks: tuple[CaseData, ...]
     images: bool = True
     stored: bool = True
     beside: tuple[frozenset[str], ...] = ()
+    of: str = SETS
 
     def as_json(self) -> dict[str, Any]:
         """What stands in the page: one block, or the blocks of several data sets under `sets`."""
         blocks = [block.as_json() for block in self.blocks]
-        return blocks[0] if len(blocks) == 1 else {"version": case_data.VERSION, "sets": blocks}
+        return blocks[0] if len(blocks) == 1 else {
+            "version": case_data.VERSION, "of": self.of, "sets": blocks}
 
     @property
     def contains(self) -> str:
         """The sentence on what of patients is in the file."""
         beside = self.beside or [frozenset[str]()] * len(self.blocks)
         held = [(block, block.pictured_ids | more) for block, more in zip(self.blocks, beside, strict=True)]
+        if self.of != SETS:     # the same images in every block
+            known = {case: patient for block in self.blocks for case, patient in zip(
+                block.id, block.patient, strict=True)}
+            first = replace(self.blocks[0], id=list(known), patient=list(known.values()))
+            held = [(first, frozenset().union(*(names for _, names in held)))]
         images = sum(len(names) for _, names in held) if self.images else 0
         patients = sum(block.patients_of(names) for block, names in held)
         if not images:
@@ -69,9 +78,9 @@ class ShownCases:
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """One network of one data set, or those of its folds, whose cases are shown: under CT noise alone (`dose`), or
-    under changes of any pixels; with its pseudonyms, and the data set's name where there are several. `beside` are the
-    cases, as they are named there, of which the page has images elsewhere."""
+    """One network of one data set, or those of its folds, whose cases are shown: under CT noise (`dose`), or under
+    changes of any pixels; with its pseudonyms, and where there are several what tells it from the others. `beside` are
+    the cases, as they are named there, of which the page has images elsewhere."""
 
     opened: Opened
     shared: Shareable
@@ -80,11 +89,11 @@ class Source:
     beside: frozenset[str] = frozenset()
 
 
-def shown_cases(sources: Sequence[Source], images: bool = True, room: int = ROOM) -> ShownCases:
-    """The cases of each data set.
+def shown_cases(sources: Sequence[Source], images: bool = True, room: int = ROOM, of: str = SETS) -> ShownCases:
+    """The cases of each source, which are `of` several data sets, findings or threats.
 
     All cases have pictures where there are at most 350; else the 100 most fragile, the wrong ones (150 at most) and 50
-    drawn; fewer where those take more than `room` letters, which are shared among the data sets.
+    drawn; fewer where those take more than `room` letters, which are shared among the sources.
 
     Raises:
         InputRefused: a stored file that is not what it should be.
@@ -95,7 +104,7 @@ def shown_cases(sources: Sequence[Source], images: bool = True, room: int = ROOM
         found = _pictures(source.opened, rows, source.dose, room // len(sources)) if images else None
         stored = stored or found is not None
         blocks.append(_block(source, rows, *(found if found is not None else (None, None))))
-    return ShownCases(tuple(blocks), images, stored, tuple(source.beside for source in sources))
+    return ShownCases(tuple(blocks), images, stored, tuple(source.beside for source in sources), of)
 
 
 def _pictures(opened: Opened, rows: CaseRows, dose: bool, room: int) -> tuple[Pictured, Walk | None] | None:

@@ -18,7 +18,7 @@ from steadyread.metrics.summary import as_json
 from steadyread.metrics.validity import invalidating
 from steadyread.report import noise, plain
 from steadyread.report.answer import ANSWER
-from steadyread.report.cases import ShownCases, Source, shown_cases
+from steadyread.report.cases import FINDINGS, SETS, THREATS, ShownCases, Source, shown_cases
 from steadyread.report.checklists import CHECKLIST, CHECKLIST_JSON, Runs, checklist_json
 from steadyread.report.crossed import checklist_markdown
 from steadyread.report.drawings import Drawing
@@ -35,7 +35,7 @@ from steadyread.report.sets import CHECKLISTS, Sets, page_of, sets_of
 from steadyread.report.several import ROWS, across_of
 from steadyread.report.shareable import AS_IT_IS, Shareable, secret_of
 from steadyread.report.stored import read_network
-from steadyread.store import Cell, cells_of, open_cells
+from steadyread.store import PLAIN, Cell, Opened, cells_of, open_cells
 from steadyread.words.answer import answer
 from steadyread.words.noise import noise_answer
 
@@ -58,11 +58,12 @@ class Told:
     shared: Shareable = AS_IT_IS
     images: bool = True
     gates: Sequence[Mapping[str, Any]] = ()
+    of: str = SETS
 
     @cached_property
     def cases(self) -> ShownCases:
         """The cases that the page shows."""
-        return shown_cases(self.sources, self.images)
+        return shown_cases(self.sources, self.images, of=self.of)
 
     @property
     def summary(self) -> dict[str, Any]:
@@ -177,9 +178,25 @@ def told_of(folder: Path, shared: Shareable, seed: int = 0, images: bool = True)
         under_noise = noise.noise_of(files, seed, shared)
         drawings = {**noise.drawings_of(files, under_noise), **drawings}
         beside |= _cases_of(under_noise.examples, files.seen.shown if files.seen else ())
-    source = Source(opened.own, shared, dose=under_changes is None, beside=beside)
-    return Told(under_changes, under_noise, networks, [source], _with(drawings, images),
-                shared=shared, images=images, gates=_gates_of(folder, shared))
+    of, sources = _of_one(opened, shared, (under_changes is not None, under_noise is not None), beside)
+    return Told(under_changes, under_noise, networks, sources, _with(drawings, images), shared=shared, images=images,
+                gates=_gates_of(folder, shared), of=of)
+
+
+def _of_one(opened: Opened, shared: Shareable, threats: tuple[bool, bool], beside: frozenset[str]
+            ) -> tuple[str, list[Source]]:
+    """What the cases of one data set are chosen by, and those of each: its findings, the network's own first, or what
+    it was tried under (changes of any pixels, CT noise)."""
+    own = opened.own
+    findings = [each for each in opened.select(stage=PLAIN).networks() if each.cells[0].finding]
+    if len(findings) > 1:
+        findings.sort(key=lambda each: each.cells[0].network != own.cells[0].network)
+        return FINDINGS, [Source(each, shared, each.cells[0].network.replace("_", " "), beside=beside)
+                          for each in findings]
+    changes, noise = threats
+    names = ("any pixels", "CT noise") if changes and noise else ("", "")
+    return THREATS, [Source(own, shared, name, dose, beside) for name, dose, tried in zip(
+        names, (False, True), threats, strict=True) if tried]
 
 
 def _gates_of(folder: Path, shared: Shareable) -> list[dict[str, Any]]:

@@ -3,7 +3,8 @@
  * The case browser: chips, scatter, list and viewer of one set of cases, which go together.
  *
  * It listens to `steadyread:handle` {size, native}, `steadyread:threshold` {ids, score, threshold as it is said, set: the
- * data set or finding where there are several} and `steadyread:case` {id, set}, and sends the last when a case is chosen. `#case=ID` in the address opens a case.
+ * data set or finding where there are several} and `steadyread:case` {id, set}, and sends the last when a case is
+ * chosen. `#case=ID` in the address opens a case.
  */
 const caseBrowser = (() => {
   "use strict";
@@ -132,7 +133,7 @@ const caseBrowser = (() => {
     /** @type {Record<string, (event: any) => void>} */
     const heard = {
       "steadyread:handle": ({ detail }) => {
-        if (!Number.isFinite(detail.size) || detail.size === size) return;
+        if (dose || !Number.isFinite(detail.size) || detail.size === size) return;     // the handle is one of changes
         size = detail.size;
         if (chip === "flipped") update();
         else { count(); draw(); }
@@ -194,10 +195,10 @@ const caseBrowser = (() => {
     linked();
   };
 
-  /** The block of the page: one set of cases, or several to choose from. @param {HTMLElement} place
-   * @param {CaseBlock | {sets: CaseBlock[]}} data */
+  /** The block of the page: one set of cases, or several of what it says to choose from. @param {HTMLElement} place
+   * @param {CaseBlock | {of: string, sets: CaseBlock[]}} data */
   const start = (place, data) => {
-    const blocks = "sets" in data ? data.sets : [data], room = element("div");
+    const [of, blocks] = "sets" in data ? [data.of, data.sets] : ["", [data]], room = element("div");
     let leave = new AbortController();
     const enter = async (/** @type {number} */ at) => {
       leave.abort();
@@ -222,7 +223,7 @@ const caseBrowser = (() => {
       if (at >= 0 && at !== Number(sets.value)) enter(at);
     });
     addEventListener("hashchange", () => { if (home() !== Number(sets.value)) enter(home()); });
-    place.replaceChildren(...(blocks.length > 1 ? [element("label", { class: "case-sets" }, "Data set ", sets)] : []), room);
+    place.replaceChildren(...(blocks.length > 1 ? [element("label", { class: "case-sets" }, `${of} `, sets)] : []), room);
     return enter(home());
   };
 

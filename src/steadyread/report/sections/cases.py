@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from steadyread.report.case_data import CaseData
-from steadyread.report.cases import ShownCases
+from steadyread.report.cases import SETS, ShownCases
 from steadyread.report.items import CaseBrowser, Item, Text
 from steadyread.report.section import CASES, section
 from steadyread.report.table import Column, Form, Row, Table
@@ -25,16 +25,16 @@ def cases(shown: ShownCases) -> Iterator[Item]:
     yield Text(f"{'Every read' if every else 'Reads'}, by how sure the network is and how little it takes to change "
                f"it. Low and to the right: sure, and easily flipped.{'' if every else ' ' + _SELECTED}")
     yield CaseBrowser(shown.as_json(), tuple(
-        _first(block, max(_LEAST, _FIRST // len(shown.blocks))) for block in shown.blocks if len(block.id)))
+        _first(block, max(_LEAST, _FIRST // len(shown.blocks)), shown.of) for block in shown.blocks if len(block.id)))
     yield Text(" ".join(filter(None, (shown.contains, shown.missing))), "note")
 
 
-def _first(block: CaseData, most: int) -> Table:
+def _first(block: CaseData, most: int, of: str) -> Table:
     """The cases that flip most easily, which stand first."""
     count, total = min(most, len(block.id)), f"{block.total:,} cases"
     which = (f"The {count} of {total} that flip most easily" if count < block.total
              else f"All {total}, the easiest to flip first")
-    where = f" in {block.set}" if block.set else ""
+    where = (f" in {block.set}" if of == SETS else f" ({block.set})") if block.set else ""
     unit = f" ({block.axis.unit})" if block.axis.unit else ""
     flips = Column(f"Half of the draws flip at{unit}" if block.axis.kind == "dose" else f"Flips at{unit}", Form(_size))
     columns = (*(Column(title, Form(str, "num" if title == "Sure" else "")) for title in _TITLES), flips)
