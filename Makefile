@@ -70,13 +70,13 @@ $(DEV):
 	@$(VENV)/bin/python $(INSTALL) -e '.[dev,compare]'
 	@rm -f $(VENV)/ready-* && touch $(RUN) $@
 
-# torchattacks asks for an old torch stack, adv-lib and secml-torch for torchvision; without their dependencies they
+# torchattacks and HEART ask for an old stack, adv-lib and secml-torch for torchvision; without their dependencies they
 # run on ours. auto-attack is on no registry; AUTOATTACK may name a checkout of it.
 $(COMPARE):
 	@echo "setting up $(BENCH) (once; a few minutes)" >&2
 	@$(PYTHON) -m venv $(BENCH)
 	@$(BENCH)/bin/python $(INSTALL) -e '.[compare,medical]'
-	@$(BENCH)/bin/python $(INSTALL) --no-deps torchattacks adv-lib secml-torch multiprocess dill
+	@$(BENCH)/bin/python $(INSTALL) --no-deps torchattacks adv-lib secml-torch multiprocess dill heart-library maite
 	@GIT_TERMINAL_PROMPT=0 $(BENCH)/bin/python $(INSTALL) --no-deps $(AUTOATTACK) >/dev/null 2>&1 \
 		|| echo "auto-attack: not installed, its rows will say so (tried $(AUTOATTACK))" >&2
 	@rm -f $(BENCH)/ready-* && touch $@

@@ -15,11 +15,12 @@ from pathlib import Path
 import torch
 
 from benchmarks.guard import gone, losses, read_recorded, record
-from benchmarks.page import about, page
+from benchmarks.page import IMAGES, about, page
 from benchmarks.setup import Setup
 from benchmarks.table import Table, read_table
+from steadyread.records import write_text
 
-TABLES = ("fixed_size", "smallest", "curve", "heads", "ct_noise", "epoch", "hardening", "growth", "gpu")
+TABLES = ("fixed_size", "smallest", "tightness", "curve", "heads", "ct_noise", "epoch", "hardening", "growth", "gpu")
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "benchmarks.md"
 
@@ -70,6 +71,8 @@ def main() -> int:
     lost = [*losses(ratios, recorded), *gone(ratios, recorded)] if recorded else None
     asked.page.parent.mkdir(parents=True, exist_ok=True)
     asked.page.write_text(page(measured, lost))
+    for chart in (each for table, _ in measured for each in table.drawn):
+        write_text(asked.page.parent / IMAGES / f"{chart.name}.svg", chart.svg)
     for line in lost or ():
         print(line, file=sys.stderr)
     if asked.record:

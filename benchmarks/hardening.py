@@ -64,7 +64,7 @@ def measure(setup: Setup) -> Table:
     place = setup.data_root / "lidc-patches-2d"
     if not place.exists():
         return Table("hardening", TITLE, (), missing=f"no LIDC patches in {setup.data_root}")
-    lesson = _lesson(setup)
+    lesson = lesson_of(setup)
     found: dict[str, list[Found]] = {}
     for seed in range(setup.of(SEEDS, 1)):
         for name, one in _hardened(lesson, seed):
@@ -75,7 +75,8 @@ def measure(setup: Setup) -> Table:
     return Table("hardening", TITLE, tuple(_told(lesson, setup)), (part,), tuple(_goals(found)))
 
 
-def _lesson(setup: Setup) -> Lesson:
+def lesson_of(setup: Setup) -> Lesson:
+    """LIDC patches with the parts and the window of their study."""
     study = read_study(STUDIES / "lidc_2d.toml", override(f"data.path={setup.data_root / 'lidc-patches-2d'}"),
                        override(f"preparation.size={SIDE}"))
     ready = gather(study, None).ready
@@ -113,12 +114,12 @@ def _hardened(lesson: Lesson, seed: int) -> Iterator[tuple[str, Found]]:
     """The plain network of a seed and what each training makes of it."""
     torch.manual_seed(seed)
     plain = residual(2, 1, WIDTH).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    _bare(lesson, 0.0, lesson.epochs, plain)
+    taught(lesson, 0.0, lesson.epochs, plain)
     yield "plain", _judged(lesson, plain, 0.0)
     fewer = max(1, round(lesson.epochs * (1 + STEPS / 2) / (1 + STEPS)))
     ways: dict[str, Callable[[nn.Module], object]] = {
-        OURS: partial(_ours, lesson, seed), BARE_HALF: partial(_bare, lesson, 0.5, lesson.epochs),
-        BARE_WHOLE: partial(_bare, lesson, 1.0, fewer)}
+        OURS: partial(_ours, lesson, seed), BARE_HALF: partial(taught, lesson, 0.5, lesson.epochs),
+        BARE_WHOLE: partial(taught, lesson, 1.0, fewer)}
     if library("art") is not None:
         ways |= {ART_HALF: partial(_art, lesson, 0.5, lesson.epochs), ART_WHOLE: partial(_art, lesson, 1.0, fewer)}
     for name, way in ways.items():
@@ -132,14 +133,20 @@ def _hardened(lesson: Lesson, seed: int) -> Iterator[tuple[str, Found]]:
             yield name, _judged(lesson, counted, counted.forwards / len(lesson.parts["train"]))
 
 
-def _bare(lesson: Lesson, share: float, epochs: int, network: nn.Module) -> None:
+def normalised(network: nn.Module, lesson: Lesson) -> Classifier:
+    """A network that the bare loop taught, as it sees the images."""
+    return Classifier(network.eval(), lesson.bounds, "logits", normalise=(MIDDLE, HALF))
+
+
+def taught(lesson: Lesson, share: float, epochs: int, network: nn.Module) -> None:
+    """Teaches a network by a bare loop, with a share of each batch attacked."""
     epoch = bare_epoch(network, lesson.images("train"), share, lesson.bounds, optimiser_of(network))
     for _ in range(epochs):
         epoch()
 
 
 def _ours(lesson: Lesson, seed: int, network: nn.Module) -> Classifier:
-    classifier = Classifier(network, lesson.bounds, "logits", normalise=(MIDDLE, HALF))
+    classifier = normalised(network, lesson)
     settings = HardeningSettings(epsilons=(EPSILON,), epochs=(lesson.epochs,), steps=STEPS, step=STEP)
     training, validation = (lesson.cases.part(part) for part in ("train", "validation"))
     return harden(classifier, training, validation, settings, seed=seed).classifier

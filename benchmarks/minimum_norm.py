@@ -54,16 +54,16 @@ def methods(classes: int, grid: Sequence[float], starts: int, bracket: Tensor,
     `shorter` divides the steps of the longest, for a trial.
     """
     halvings = 10 // shorter
-    for name, fmn in (("foolbox", _foolbox_fmn), ("adv-lib", _adv_fmn)):
+    for name, fmn in (("foolbox", foolbox_fmn), ("adv-lib", adv_fmn)):
         for steps in (100, 1000 // shorter):
             yield Method(f"FMN of {steps}, {name}", steps, partial(fmn, steps))
-    yield Method("FMN of 100, secml-torch", 100, partial(_secml_fmn, 100))
+    yield Method("FMN of 100, secml-torch", 100, partial(secml_fmn, 100))
     yield Method("FAB of 100, auto-attack", 100 * classes, _autoattack_fab)
-    yield Method("FAB of 100, adv-lib", 100 * (classes - 1), _adv_fab)
+    yield Method("FAB of 100, adv-lib", 100 * (classes - 1), partial(adv_fab, 100))
     if classes > 2:
         yield Method(f"FAB of 100 to {classes - 1} classes, auto-attack", 100 * (classes - 1),
                      partial(_autoattack_fab_targeted, classes))
-    yield Method("DeepFool, foolbox", 10 * (classes - 1), _foolbox_deepfool)
+    yield Method("DeepFool, foolbox", 10 * (classes - 1), partial(foolbox_deepfool, 50))
     yield Method("DeepFool, adv-lib", 10 * (classes - 1), _adv_deepfool)
     loss = "ce" if classes < 4 else "dlr"
     for targeted in (False, True)[:1 if classes < 4 else 2]:
@@ -108,17 +108,20 @@ def _art_papers_way(grid: Sequence[float], starts: int, network: nn.Module, imag
     return by_grid(at, network, images, labels, grid)
 
 
-def _foolbox_fmn(steps: int, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+def foolbox_fmn(steps: int, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """FMN of foolbox."""
     foolbox = needed("foolbox")
     model = foolbox.PyTorchModel(network, bounds=(0, 1))
     return foolbox.attacks.LInfFMNAttack(steps=steps)(model, images, labels, epsilons=None)[1]
 
 
-def _adv_fmn(steps: int, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+def adv_fmn(steps: int, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """FMN of adv-lib."""
     return needed("adv_lib.attacks").fmn(network, images, labels, norm=float("inf"), steps=steps)
 
 
-def _secml_fmn(steps: int, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+def secml_fmn(steps: int, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """FMN of secml-torch; 0.1 is the best of five steps on six lung patches."""
     fmn = needed("secmlt.adv.evasion.fmn").FMN
     model = needed("secmlt.models.pytorch.base_pytorch_nn").BasePyTorchClassifier(network)
     attack = fmn(perturbation_model="linf", num_steps=steps, step_size=0.1, backend="native")
@@ -147,14 +150,16 @@ def _autoattack_fab_targeted(classes: int, network: nn.Module, images: Tensor, l
     return found
 
 
-def _adv_fab(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
-    return needed("adv_lib.attacks").fab(network, images.clone(), labels, norm=float("inf"), n_iter=100)
+def adv_fab(steps: int, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """FAB of adv-lib, untargeted."""
+    return needed("adv_lib.attacks").fab(network, images.clone(), labels, norm=float("inf"), n_iter=steps)
 
 
-def _foolbox_deepfool(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+def foolbox_deepfool(steps: int, network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:
+    """DeepFool of foolbox; 50 steps are its own default."""
     foolbox = needed("foolbox")
     model = foolbox.PyTorchModel(network, bounds=(0, 1))
-    return foolbox.attacks.LinfDeepFoolAttack()(model, images, labels, epsilons=None)[1]
+    return foolbox.attacks.LinfDeepFoolAttack(steps=steps)(model, images, labels, epsilons=None)[1]
 
 
 def _adv_deepfool(network: nn.Module, images: Tensor, labels: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import torch
 from benchmarks.setup import Setup
 from benchmarks.table import Part, Table
 
+IMAGES = "images"     # beside the page, where its charts stand
 TRIED = Path(__file__).with_name("tried.md")
 HEAD = (
     "Written by `make bench`, which sets up an environment of its own with the other libraries and measures "
@@ -21,7 +22,8 @@ HEAD = (
     "inside the network, alike for all. The other libraries are given what most of them ask for: images of 0 to 1 "
     "and one logit a class; steadyread has the images in their own units and the network's own head. All holds for "
     "these networks (two architectures, narrow, trained here), this data and one thread.")
-PEERS = ("adversarial-robustness-toolbox", "foolbox", "torchattacks", "adv-lib", "autoattack", "secml-torch")
+PEERS = ("adversarial-robustness-toolbox", "heart-library", "foolbox", "torchattacks", "adv-lib", "autoattack",
+         "secml-torch")
 
 
 def about(setup: Setup) -> dict[str, Any]:
@@ -78,6 +80,9 @@ def _section(table: Table, told: dict[str, Any]) -> Iterator[str]:
     if table.missing:
         yield ""
         yield f"Not measured: {table.missing}."
+    for chart in table.drawn:
+        yield ""
+        yield f"![{chart.caption}]({IMAGES}/{chart.name}.svg)"
     for part in table.parts:
         yield ""
         if part.caption:

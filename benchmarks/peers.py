@@ -83,11 +83,26 @@ def _bare(attack: str, task: Task) -> Attack:
 
 
 def _art(attack: str, task: Task) -> Attack:
+    made = _arts(attack, task, needed("art.estimators.classification").PyTorchClassifier)
+    pixels, wanted = task.images.cpu().numpy(), task.labels.cpu().numpy()
+    return task.seeded(lambda: torch.from_numpy(made.generate(pixels, wanted)).to(task.images.device))
+
+
+def _heart(attack: str, task: Task) -> Attack:
+    """ART's own attacks on ART's own classifier, both in HEART's wraps: images, targets and metadata in and out."""
+    classifier = needed("heart_library.estimators.classification.pytorch").JaticPyTorchClassifier
+    made = needed("heart_library.attacks.attack").JaticAttack(_arts(attack, task, classifier), norm=np.inf)
+    given = (list(task.images.cpu().numpy()), list(task.labels.cpu().numpy()), [{} for _ in task.labels])
+    return task.seeded(lambda: torch.from_numpy(np.stack(made(given)[0])).to(task.images.device))
+
+
+def _arts(attack: str, task: Task, classifier: Callable[..., Any]) -> Any:
+    """An attack of ART's on a network as its classifier, or one derived from it, holds it."""
     evasion = needed("art.attacks.evasion")
     loss = nn.BCEWithLogitsLoss() if task.columns == 1 else nn.CrossEntropyLoss()
-    model = needed("art.estimators.classification").PyTorchClassifier(
-        task.network, loss, tuple(task.images.shape[1:]), max(task.columns, 2), clip_values=task.bounds,
-        device_type="cpu" if task.images.device.type == "cpu" else "gpu")
+    model = classifier(
+        model=task.network, loss=loss, input_shape=tuple(task.images.shape[1:]), nb_classes=max(task.columns, 2),
+        clip_values=task.bounds, device_type="cpu" if task.images.device.type == "cpu" else "gpu")
     size, batch = task.epsilon, len(task.images)
     make: dict[str, Callable[[], Any]] = {
         "fgsm": lambda: evasion.FastGradientMethod(model, eps=size, batch_size=batch),
@@ -101,9 +116,7 @@ def _art(attack: str, task: Task) -> Attack:
                                                              batch_size=batch),
         "suite": lambda: evasion.AutoAttack(model, eps=size, eps_step=2 * size, batch_size=batch),
     }
-    made = make[attack]()
-    pixels, wanted = task.images.cpu().numpy(), task.labels.cpu().numpy()
-    return task.seeded(lambda: torch.from_numpy(made.generate(pixels, wanted)).to(task.images.device))
+    return make[attack]()
 
 
 def _foolbox(attack: str, task: Task) -> Attack:
@@ -179,6 +192,7 @@ ATTACKS: dict[str, dict[str, Callable[..., Attack]]] = {
     name: {attack: _maker(adapter, attack) for attack in attacks} for name, adapter, attacks in (
         (BARE, _bare, ("fgsm", "bim", "pgd", "apgd")),
         ("ART", _art, ("fgsm", "bim", "pgd", "apgd", "suite")),
+        ("HEART", _heart, ("fgsm", "bim", "pgd")),
         ("foolbox", _foolbox, ("fgsm", "bim", "pgd")),
         ("torchattacks", _torchattacks, ("fgsm", "bim", "pgd", "apgd", "suite")),
         ("adv-lib", _adv_lib, ("bim", "pgd", "pgd, margin", "apgd")),

@@ -15,7 +15,7 @@ from benchmarks.clock import Counted, Ratio, interleaved, ratio, seconds
 from benchmarks.libraries import shortened
 from benchmarks.minimum_norm import ART_WAY, LOWEST, PAPERS_WAY, Method, grid_of, methods
 from benchmarks.setup import Setup
-from benchmarks.subjects import Subject, subjects
+from benchmarks.subjects import Attacked, Subject, subjects
 from benchmarks.success import flip_sizes
 from benchmarks.table import Goal, Part, Table
 from steadyread.attacks.smallest_flip import THOROUGH, Effort, smallest_flip
@@ -167,12 +167,12 @@ def _padded(sizes: Tensor, count: int) -> Tensor:
     return torch.cat([sizes, torch.full((count - len(sizes),), torch.inf, dtype=sizes.dtype)])
 
 
-def _classes(subject: Subject) -> int:
+def _classes(subject: Attacked) -> int:
     with torch.no_grad():
         return int(subject.unit_network()(subject.unit_images()[:2]).shape[1])
 
 
-def ours(subject: Subject, effort: Effort, count: int, name: str, setup: Setup | None = None) -> Row:
+def ours(subject: Attacked, effort: Effort, count: int, name: str, setup: Setup | None = None) -> Row:
     """steadyread with an effort on the first images, in their own units; timed where there is a setup."""
     classifier, counted = _counted(subject)
     images, reference = subject.images[:count], subject.reference[:count]
@@ -184,7 +184,7 @@ def ours(subject: Subject, effort: Effort, count: int, name: str, setup: Setup |
     return Row(name, sizes.cpu(), forwards, backwards, times)
 
 
-def read_again(subject: Subject, found: Tensor) -> Tensor:
+def read_again(subject: Attacked, found: Tensor) -> Tensor:
     """Sizes of flips of the first images, as shares of the range, read as a user would: not as the search did."""
     subject.classifier.module.eval()
     bounds, count = subject.classifier.valid, len(found)
@@ -193,12 +193,12 @@ def read_again(subject: Subject, found: Tensor) -> Tensor:
     return sizes / bounds.range
 
 
-def _counted(subject: Subject) -> tuple[Classifier, Counted]:
+def _counted(subject: Attacked) -> tuple[Classifier, Counted]:
     counted = Counted(subject.classifier.module).eval()
     return replace(subject.classifier, module=counted), counted
 
 
-def theirs(subject: Subject, method: Method, count: int, setup: Setup) -> Row:
+def theirs(subject: Attacked, method: Method, count: int, setup: Setup) -> Row:
     """A peer on the first images, in 0 to 1."""
     counted = Counted(subject.unit_network()).eval()
     images, labels = subject.unit_images()[:count], subject.reference[:count]
@@ -219,7 +219,7 @@ def theirs(subject: Subject, method: Method, count: int, setup: Setup) -> Row:
     return Row(method.name, sizes.cpu(), counted.forwards / count, counted.backwards / count, times)
 
 
-def beside(subject: Subject, work: Callable[[], object], count: int, setup: Setup, once: bool = False) -> Ratio:
+def beside(subject: Attacked, work: Callable[[], object], count: int, setup: Setup, once: bool = False) -> Ratio:
     """The work's seconds over those of steadyread's default on as many images; what is long is run once."""
     mine = partial(smallest_flip, _counted(subject)[0], subject.images[:count], subject.reference[:count])
     gc.collect()
@@ -230,7 +230,7 @@ def beside(subject: Subject, work: Callable[[], object], count: int, setup: Setu
     return ratio(found["theirs"], found["ours"])
 
 
-def within(subject: Subject, gradients: int, count: int, setup: Setup | None = None) -> Row:
+def within(subject: Attacked, gradients: int, count: int, setup: Setup | None = None) -> Row:
     """steadyread with at most so many gradients per image, as counted."""
     asked = gradients
     while True:

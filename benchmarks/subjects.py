@@ -64,19 +64,12 @@ class Unit(nn.Module):
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class Attacked:
     """A network, test images that it reads right, and their class; images in native units."""
 
-    recipe: Recipe
-    stage: str
     classifier: Classifier
     images: Tensor
     reference: Tensor
-
-    @property
-    def name(self) -> str:
-        """As it stands in the tables."""
-        return f"{self.recipe.title}, {self.stage}"
 
     @property
     def range(self) -> float:
@@ -91,6 +84,30 @@ class Subject:
     def unit_network(self) -> nn.Module:
         """The network as the others are given it, in evaluation mode, its parameters frozen."""
         return Unit(self.classifier).eval().requires_grad_(False)
+
+    def read_right(self, most: int) -> "Attacked":
+        """With those of the images that the network reads right, at most so many, in turn by class, so that few images
+        hold every class."""
+        with torch.no_grad(), self.classifier.frozen():
+            read = torch.cat([self.classifier.logits(part).argmax(1) for part in self.images.split(64)])
+        right = (read == self.reference).nonzero()[:, 0]
+        labels = self.reference[right]
+        rank = torch.stack([(labels[:place] == labels[place]).sum() for place in range(len(right))])
+        chosen = right[rank.argsort(stable=True)[:most]]
+        return replace(self, images=self.images[chosen], reference=self.reference[chosen])
+
+
+@dataclass(frozen=True, eq=False)
+class Subject(Attacked):
+    """One of the networks of `RECIPES`, plain or hardened."""
+
+    recipe: Recipe
+    stage: str
+
+    @property
+    def name(self) -> str:
+        """As it stands in the tables."""
+        return f"{self.recipe.title}, {self.stage}"
 
 
 def subjects(setup: Setup, images: int, keys: tuple[str, ...] = ("lidc", "nodule", "cifar"),
@@ -139,10 +156,5 @@ def _read_right(recipe: Recipe, stage: str, classifier: Classifier, test: Cases,
     some = limit(test, min(max(4 * wanted, 4 * len(test.classes)), len(test)), seed=0)
     images = torch.stack([some[place].image for place in range(len(some))]).to(classifier.device)
     labels = torch.tensor([row.label for row in some.rows], device=classifier.device)
-    with torch.no_grad(), classifier.frozen():
-        read = torch.cat([classifier.logits(part).argmax(1) for part in images.split(64)])
-    right = (read == labels).nonzero()[:, 0]
-    # in turn by class, so that few images hold every class
-    rank = torch.stack([(labels[right][:place] == labels[right][place]).sum() for place in range(len(right))])
-    chosen = right[rank.argsort(stable=True)[:wanted]]
-    return Subject(recipe, stage, classifier, images[chosen], labels[chosen])
+    found = Attacked(classifier, images, labels).read_right(wanted)
+    return Subject(classifier, found.images, found.reference, recipe, stage)

@@ -25,11 +25,20 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Drawn:
+    """A chart of a table: its name, what it shows in words, and its SVG."""
+
+    name: str
+    caption: str
+    svg: str
+
+
+@dataclass(frozen=True)
 class Table:
     """One of the benchmarks.
 
     `told` are paragraphs of what was done (a sentence of text each, Markdown), `guarded` the ratios by which a loss
-    is noticed (lower is better; above 0), `missing` why there are no parts, if there are none.
+    is noticed (lower is better; above 0), `missing` why there are no parts, if there are none, `drawn` its charts.
     """
 
     key: str
@@ -39,6 +48,7 @@ class Table:
     goals: tuple[Goal, ...] = ()
     guarded: dict[str, float] = field(default_factory=dict)
     missing: str = ""
+    drawn: tuple[Drawn, ...] = ()
 
     def write(self, folder: Path, about: dict[str, Any]) -> None:
         """Into KEY.json of the folder, with what is said of the machine and the run."""
@@ -54,5 +64,6 @@ def read_table(path: Path) -> tuple[Table, dict[str, Any]]:
     told["told"] = tuple(told["told"])
     told["parts"] = tuple(Part(one["caption"], tuple(one["columns"]), tuple(map(tuple, one["rows"])))
                           for one in told["parts"])
+    told["drawn"] = tuple(Drawn(**one) for one in told.get("drawn", ()))
     told["goals"] = tuple(Goal(**one) for one in told["goals"])
     return Table(**told), about

@@ -61,7 +61,7 @@
     const over = shape("svg", {viewBox: drawing.getAttribute("viewBox") || "", class: "handle-layer"});
     const down = shape("line", {class: "handle-line", y2: scale.bottom});
     const across = shape("line", {class: "handle-across", x1: scale.left});
-    const words = shape("text", {class: "handle-words"});
+    const words = /** @type {SVGTextElement} */ (shape("text", {class: "handle-words"}));
     const knob = shape("g", {class: "handle", tabindex: 0, role: "slider", "aria-label": "Size of the change"});
     knob.append(shape("circle", {r: 18, class: "handle-reach"}), shape("circle", {r: 6.5, class: "handle-knob"}));
     over.append(down, across, words, knob);
