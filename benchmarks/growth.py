@@ -29,7 +29,7 @@ from steadyread.types import Batch, Bounds
 
 STEPS, STEP, EPSILON = 5, 0.25, 0.01
 # The least work at which every stage of a search is gone through: what is asked is how its cost grows.
-EFFORT = Effort(steps=3, explore=1, refine=3, polish=1)
+EFFORT = Effort(steps=3, further=0, explore=1, refine=3, polish=1)
 TOGETHER = 128          # images of 28x28 that foolbox is given at once, as many as steadyread takes of that size
 FEATURES = 4
 WHO = {"smallest_flip": "`smallest_flip`", "pgd": "`pgd`", "bare": "PGD as a bare loop",

@@ -9,6 +9,8 @@ torch that `on` names. `keys` holds which rows there are (case, network, stage, 
 import csv
 import hashlib
 import json
+import platform
+import re
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -133,8 +135,11 @@ def small(patch: pytest.MonkeyPatch) -> None:
 
 
 def here() -> str:
-    """What the last bits of a row depend on."""
-    return f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, numpy {np.__version__}"
+    """What the last bits of a row depend on: numpy and torch choose what they compute with by the processor's model."""
+    told = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else platform.processor()
+    model = " ".join(re.findall(r"^(?:vendor_id|cpu family|model)\s*: (.*)$", told, re.MULTILINE)[:3]) or told
+    return (f"torch {torch.__version__}, {torch.backends.cpu.get_cpu_capability()}, numpy {np.__version__}, "
+            f"processor {model}")
 
 
 def digests(folder: Path) -> dict[str, dict[str, Any]]:

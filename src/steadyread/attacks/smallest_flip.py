@@ -3,9 +3,10 @@
 The idea of a radius that shrinks after a flip and grows after a failure is FMN's (arXiv:2102.12827). Here the
 step is a sign step in proportion to the image's own radius, so that it does not depend on the image's size; between
 two classes the radius grows slowly until the first flip, so that the change is good for its size before it becomes
-larger; then it shrinks by what the margin says was overshot; gradients are averaged over steps; where there are
-more than two classes, those of the highest logits are tried first, each by itself, and the one that the clean
-gradients put nearest among them; and the found change is polished by forward passes alone.
+larger; then it shrinks by what the margin says was overshot; gradients are averaged over steps; an image whose change
+still becomes much smaller late in its steps, as on max-pooled networks, gets further ones, one that has settled none;
+where there are more than two classes, those of the highest logits are tried first, each by itself, and the one that
+the clean gradients put nearest among them; and the found change is polished by forward passes alone.
 """
 
 from dataclasses import dataclass, replace
@@ -29,41 +30,50 @@ from steadyread.types import Batch, Flags, Images, Labels, Logits, Values
 class Effort:
     """How hard the smallest flip is searched, in gradient steps.
 
-    Two classes, or two that are not masked: `steps` of them. More: one towards each other class, which say which is
-    nearest; `explore` against each of `targets` (the highest logits, the nearest among them, masked ones left out),
-    then `refine` against whichever class is nearest, from the best flip found. Last, `polish` forward passes, the
-    last of which reads the returned image once more.
+    Two classes, or two that are not masked: `steps` of them, and `further` ones (5/3 of `steps` where None) from the
+    best flip found for an image whose change became a twentieth smaller in the second half of these. More: one
+    towards each other class, which say which is nearest; `explore` against each of `targets` (the highest logits, the
+    nearest among them, masked ones left out), then `refine` against whichever class is nearest, from the best flip
+    found. Last, `polish` forward passes, the last of which reads the returned image once more.
 
-    The defaults cost 44 forward and 35 backward passes per image for two classes; 110 forward and 97 + (classes - 1)
-    backward ones for 4 to 10 classes. Beyond 10 the 9 other classes of the highest logits come first, then the next
-    30 and 60, a forward pass each round, unless these would have to be more than 16 times steeper than all before
-    to lie nearer: at most 112 and 196 passes for 100 classes and more. Classes beyond the 100 highest are never
-    targets of their own. `THOROUGH` costs about four times that and is the one to quote when a single net is
-    judged.
+    The defaults cost 33 forward and 24 backward passes per image for two classes, or 74 and 65 where it goes further
+    (about 44 and 35 on average); 110 forward and 97 + (classes - 1) backward ones for 4 to 10 classes. Beyond 10 the 9
+    other classes of the highest logits come first, then the next 30 and 60, a forward pass each round, unless these
+    would have to be more than 16 times steeper than all before to lie nearer: at most 112 and 196 passes for 100
+    classes and more. Classes beyond the 100 highest are never targets of their own. `THOROUGH` costs about four times
+    that and is the one to quote when a single net is judged.
 
     `queries`: where no gradient is to be had, forward passes per image at most, the clean read and the polish aside.
     """
 
-    steps: int = 35
+    steps: int = 24
     targets: int = 3
     explore: int = 17
     refine: int = 49
     polish: int = 8
     queries: int = QUERIES
+    further: int | None = None
 
     @property
     def budget(self) -> Budget:
         """How the queries are spent."""
         return Budget() if self.queries == QUERIES else Budget.of(self.queries)
 
+    @property
+    def beyond(self) -> int:
+        """How many steps an image gets that still moves after the first ones."""
+        return round(5 * self.steps / 3) if self.further is None else self.further
+
     def __post_init__(self) -> None:
         if self.queries < 1:
             raise UsageError(f"queries must be at least 1; got {self.queries}")
 
 
-THOROUGH = Effort(steps=150, explore=40, refine=250, polish=12)
+THOROUGH = Effort(steps=150, further=0, explore=40, refine=250, polish=12)
 _RADIUS_RATE = (0.05, 0.001)   # how fast a radius grows or shrinks, from the first step to the last
 _STEP = (0.85, 0.01)           # a step's length as a share of the radius
+_STILL = 1.055                 # where half of the steps made the change so much smaller, further ones follow,
+_CLOSER = 0.5                  # which begin with half of the first's length
 _MOMENTUM = 0.5                # of the gradients' directions: damps the zigzag at the kinks of a max-pooled net
 _FIRST = 0.6                   # a patient walk's first radius, as a share of where the gradient puts the boundary
 _PACE = 1.75                   # by this over its steps a patient walk's radius grows at least, a step, until a flip
@@ -155,7 +165,8 @@ class _Hunt:
     def _follow(self, nearest: Nearest, searched: Flags) -> None:
         """Down the gradient towards each of the classes, then towards whichever is nearest."""
         several = searched & ~nearest.lone
-        self._descend(searched & nearest.lone, None, self.effort.steps, nearest.slopes[0], patient=True)
+        before = self._descend(searched & nearest.lone, None, self.effort.steps, nearest.slopes[0], patient=True)
+        self._descend(searched & nearest.lone & (before > _STILL * self.size), None, self.effort.beyond, at=_CLOSER)
         for target, slope, within in nearest.targets():
             self._descend(several & within, target, self.effort.explore, slope)
         self._descend(several, None, self.effort.refine)
@@ -212,20 +223,24 @@ class _Hunt:
         return slope
 
     def _descend(self, chosen: Flags, target: Labels | None, steps: int, slope: Slope | None = None,
-                 patient: bool = False) -> None:
-        """`steps` sign steps of the images chosen, each at a radius of its own that follows the boundary.
+                 patient: bool = False, at: float = 1.0) -> Values:
+        """`steps` sign steps of the images chosen, each at a radius of its own that follows the boundary; returns the
+        sizes of all images (n,) after half of them. They become shorter from `at` of the longest on.
 
         Against one `target` class, or against whichever is nearest where None. Begins at the clean image, whose
         `slope` is known, or else at the best flip found. A `patient` walk takes its time to the first flip.
         """
-        active = chosen.nonzero()[:, 0]
-        if not len(active):
-            return
+        active, before = chosen.nonzero()[:, 0], self.size.clone()
+        if not len(active) or not steps:
+            return before
         walk = _Walk(self, active, None if target is None else target[active],
                      None if slope is None else slope.pick(active), 1 + _PACE / steps if patient else None)
         for step in range(steps):
-            share = 0.5 * (1 + cos(pi * step / steps))
+            share = at * 0.5 * (1 + cos(pi * step / steps))
             walk.step(share, last=step == steps - 1)
+            if step + 1 == steps // 2:
+                before = self.size.clone()
+        return before
 
     def see(self, active: Tensor, part: Batch, images: Images, logits: Logits) -> Flags:
         """Takes in one iterate of the images `active`, clean in `part`; returns which of them it flips."""
@@ -259,7 +274,7 @@ class _Hunt:
             self.forwards[active[flipped]] -= 1  # that look was the search's own
             again = torch.zeros_like(self.unrepeatable)
             again[active[flipped]] = True
-            self._descend(again, None, self.effort.steps)
+            self._descend(again, None, self.effort.steps + self.effort.beyond // 4)
 
     def _polish(self, active: Tensor) -> None:
         """Cuts the found change down to smaller radii, by bisection, with forward passes alone; the last of them
