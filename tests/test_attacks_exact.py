@@ -1,6 +1,7 @@
 """On a linear classifier the smallest flip is |margin| / ||w||_1, for every head and dimension: equalities."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from steadyread.attacks.recipes.fgsm import fgsm
 from steadyread.attacks.recipes.pgd import pgd
 from steadyread.attacks.smallest_flip import THOROUGH, Effort, smallest_flip
 from steadyread.attacks.square import Square
-from steadyread.classifier import Classifier
+from steadyread.classifier import Classifier, prediction_of
 
 SPACES = [(20,), (9, 7), (5, 4, 6)]
 HEADS = ["logit", "logits", "probability", "probabilities"]
@@ -238,3 +239,20 @@ def test_kinks_do_not_lead_the_search_away(effort, most):
                           effort=effort)
     assert (found.size >= exact * (1 - 1e-4)).all()
     assert (found.size <= exact * most).all()
+
+
+def test_an_image_that_still_moves_gets_further_steps_and_one_that_has_settled_none():
+    images = torch.rand(6, 1, 10, 10, generator=torch.Generator().manual_seed(1)) * 0.4 - 0.2
+    labels, effort = torch.ones(6, dtype=torch.long), Effort()
+    bent, straight = (Classifier(module, (-50.0, 50.0), "logit") for module in (
+        Kinked(), nn.Sequential(nn.Flatten(), nn.Linear(100, 1))))
+    few, found = (smallest_flip(bent, images, labels, effort=each) for each in (replace(effort, further=0), effort))
+    assert (few.backwards == effort.steps).all()
+    assert set(found.backwards.tolist()) <= {effort.steps, effort.steps + effort.beyond}
+    assert found.backwards.max() > effort.steps
+    assert (found.size <= few.size).all()
+    for at in (0, 5):       # whoever shares the batch
+        alone = smallest_flip(bent, images[at:at + 1], labels[:1], effort=effort)
+        assert alone.backwards == found.backwards[at]
+        assert alone.size.item() == pytest.approx(found.size[at].item(), rel=1e-4)
+    assert (smallest_flip(straight, images, prediction_of(straight.logits(images))).backwards == effort.steps).all()

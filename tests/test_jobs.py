@@ -13,6 +13,8 @@ from steadyread import records
 from steadyread.errors import UsageError
 from steadyread.jobs.plan import attack_seed, branches_of, cells_of, jobs_of, place, training_seed
 from steadyread.jobs.run import carry_out, harden_run, train
+from steadyread.report.run import told_of
+from steadyread.report.shareable import Shareable
 from steadyread.store import Cell
 from steadyread.study import Study, laid_over, read_studies, read_study
 
@@ -96,3 +98,6 @@ def test_a_run_about_both_threats_is_trained_judged_and_hardened(tmp_path: Path,
     for name in ("pgd", "augment", "soft", "before"):
         threats = set(records.read(Path("run/hardened") / name / "fold-0")["threat"].to_pylist())
         assert threats - {"none"} == ({"CTNoise"} if name == "before" else {"CTNoise", "Linf"})
+    shown = told_of(Path("run"), Shareable.of(Path("run"))).cases
+    assert [(block.set, block.axis.unit) for block in shown.blocks] == [("any pixels", "HU"), ("CT noise", "mAs")]
+    assert shown.of == "Change"

@@ -18,7 +18,7 @@ from steadyread.errors import InputRefused
 from steadyread.pictured import FLIPS, Walk, read_walk
 from steadyread.report.case_data import opened
 from steadyread.report.case_sheet import case_sheet
-from steadyread.report.cases import ShownCases, Source, shown_cases
+from steadyread.report.cases import FINDINGS, ShownCases, Source, shown_cases
 from steadyread.report.run import told_of
 from steadyread.report.shareable import AS_IT_IS, Shareable
 from steadyread.store import open_cells
@@ -215,6 +215,8 @@ def test_what_is_in_the_file_is_said_in_one_sentence(run: Path) -> None:
     assert ShownCases((replace(real, patients_known=False),)).contains == "This file contains 120 images."
     assert ShownCases((real, found.blocks[0])).contains == (
         "This file contains 240 images of 160 patients, some made by a computer.")
+    assert ShownCases((real, real), of=FINDINGS).contains == "This file contains 120 images of 80 patients."
+    assert ShownCases((real, real), of=FINDINGS).as_json()["of"] == "Finding"
     assert ShownCases(()).contains == "This file contains no images."
     names = found.blocks[0].id
     bare = replace(real, pictured=np.full(120, -1), pixels=None, walk=None)

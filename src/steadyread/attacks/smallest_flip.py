@@ -36,7 +36,7 @@ class Effort:
     nearest among them, masked ones left out), then `refine` against whichever class is nearest, from the best flip
     found. Last, `polish` forward passes, the last of which reads the returned image once more.
 
-    The defaults cost 33 forward and 24 backward passes per image for two classes, or 74 and 65 where it goes further
+    The defaults cost 33 forward and 24 backward passes per image for two classes, or 74 and 64 where it goes further
     (about 44 and 35 on average); 110 forward and 97 + (classes - 1) backward ones for 4 to 10 classes. Beyond 10 the 9
     other classes of the highest logits come first, then the next 30 and 60, a forward pass each round, unless these
     would have to be more than 16 times steeper than all before to lie nearer: at most 112 and 196 passes for 100
