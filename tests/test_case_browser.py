@@ -17,7 +17,7 @@ from browsing import Browser, browser, saved
 from fabricate_cases import DOSES, Kind, made_cases
 from pages import Page as Parsed
 from pages import run_by_hash
-from steadyread.report.case_data import opened
+from steadyread.report.case_data import Walk, opened
 from steadyread.report.cases import ShownCases
 from steadyread.report.page import Page, written
 
@@ -339,6 +339,22 @@ def test_noise_is_redrawn_at_each_dose(show: Open) -> None:
             slider.press("ArrowLeft")
             assert words(output).startswith(f"{DOSES[stop]:g} mAs")
         assert "flip at" in page.locator(".case-walk").evaluate("chart => chart.textContent")
+
+
+def test_one_dose_at_which_nothing_flips_is_one_stop_and_no_size(chromium: Browser, tmp_path) -> None:
+    cases = made_cases("dose")
+    assert cases.walk is not None
+    assert cases.pixels is not None
+    assert cases.pixels.scale is not None
+    one = replace(cases, flip=np.full(N, np.nan), walk=Walk((10.0,), cases.walk.probability[:, :1]),
+                  pixels=replace(cases.pixels, scale=cases.pixels.scale[:, :1]))
+    with chromium.open(saved(tmp_path, "one", Page("made", "How steady?", (), written([ShownCases((one,))]), "").html({
+            })) + "#case=C-00000004") as page:
+        assert words(chip(page, "Flipped")) == "Flipped 0"
+        assert page.get_by_label("Dose of the scan").is_disabled()
+        assert words(page.locator(".case-range output").first).startswith("10 mAs")
+        assert "NaN" not in page.locator("#case-browser").evaluate("place => place.textContent")
+    chromium.check()
 
 
 def test_values_are_read_by_keys_and_slices_turned(show: Open) -> None:

@@ -253,7 +253,7 @@ const caseViewer = (() => {
       picture = fetched;
       at = dose ? Math.max(0, stops - 1) : 100;
       size.input.value = String(at);
-      size.input.disabled = !dose && cases.flip[row] === null;
+      size.input.disabled = dose ? stops < 2 : cases.flip[row] === null;
       for (const each of controls) /** @type {HTMLElement} */ (each).hidden = !picture;
       walk.chart.toggleAttribute("hidden", !picture);
       absent.hidden = Boolean(picture);

@@ -66,9 +66,9 @@ const caseWalk = (() => {
         write(`${dose ? "half flip at" : "flips at"} ${sized(flip * axis.per, axis.unit)}`, x(share), HEIGHT + 16,
               share > 0.85 ? "end" : share < 0.15 ? "start" : "middle");
       }
-      const [low, high] = dose ? [values[0], values[last]] : [0, 2 * Number(flip)];
+      const [low, high] = dose ? [values[0], values[values.length - 1]] : [0, 2 * Number(flip)];
       if (share > 0.3) write(low ? sized(low * axis.per, axis.unit) : "0", ROOM, HEIGHT + 16);
-      if (share < 0.7) write(sized(high * axis.per, axis.unit), wide - ROOM, HEIGHT + 16, "end");
+      if (share < 0.7 && high !== low) write(sized(high * axis.per, axis.unit), wide - ROOM, HEIGHT + 16, "end");
       for (const name of shown) {
         const path = values.map((_, stop) => `${x(stop / last)} ${y(chances(picture, stop)[name])}`);
         line(`M${path.join("L")}`, name === shown[0] ? "line" : "line rival");

@@ -34,7 +34,7 @@ const caseBrowser = (() => {
     const finite = order.filter(Number.isFinite).map(Math.abs);
     const middle = quantile(finite, 0.5), top = quantile(order, 1 - STEADIEST);
     const fragile = !dose && block.noise !== null ? block.noise : dose ? -middle : middle;
-    let size = middle, chip = "all", find = "", chosen = -1, sorted = { column: "flip", down: dose };
+    let size = finite.length ? middle : NaN, chip = "all", find = "", chosen = -1, sorted = { column: "flip", down: dose };
     /** @type {Box | null} */
     let box = null;
     /** @type {{rows: Set<number>, words: string} | null} */
@@ -48,13 +48,14 @@ const caseBrowser = (() => {
     /** @type {Record<string, {name: () => string, says: () => string, holds: (row: number) => boolean}>} */
     const chips = {
       all: { name: () => "All", says: () => "every case", holds: () => true },
-      flipped: { name: () => `Flipped at ${at(size)}`, says: () => (dose ? `at least half of the draws at ${at(size)} flip the read`
+      flipped: { name: () => (Number.isFinite(size) ? `Flipped at ${at(size)}` : "Flipped"), says: () => (
+        !Number.isFinite(size) ? "no size is known at which a read flips" : dose ? `at least half of the draws at ${at(size)} flip the read`
         : `a change of at most ${at(size)} flips the read`), holds: (row) => steadiness(row) <= (dose ? -size : size) },
       wrong: { name: () => "Wrong", says: () => "the unchanged image is read wrong", holds: wrong },
       ...(missed === null ? {} : { missed: { name: () => `Missed ${missed}`, says: () => `truly ${missed}, and not read so`,
         holds: (/** @type {number} */ row) => cases.truth[row] === positive && wrong(row) } }),
-      fragile: { name: () => "Sure but fragile", says: () => `at least ${caseData.percent(SURE)} sure, and flipped ${dose
-        ? `at ${at(middle)} or more, the median` : block.noise !== null ? `by less than the noise in the images, ${at(block.noise)}`
+      fragile: { name: () => "Sure but fragile", says: () => `at least ${caseData.percent(SURE)} sure, and flipped ${
+        dose && !finite.length ? "by some dose" : dose ? `at ${at(middle)} or more, the median` : block.noise !== null ? `by less than the noise in the images, ${at(block.noise)}`
         : `by no more than the median, ${at(middle)}`}`,
         holds: (row) => (cases.sure[row] ?? 0) >= SURE && steadiness(row) <= fragile },
       steadiest: { name: () => "Steadiest",
