@@ -34,7 +34,7 @@ test: $(DEV)
 	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m "not slow" -n $(JOBS) --dist loadfile $(ARGS)
 
 slow: $(DEV)
-	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m slow -n $(JOBS) --dist loadgroup $(ARGS)
+	@OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -m slow -n $(JOBS) --dist loadgroup --durations=25 $(ARGS)
 
 coverage: $(DEV)
 	@$(VENV)/bin/python -m pytest -q -s tests/test_coverage.py $(ARGS)
