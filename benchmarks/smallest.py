@@ -82,7 +82,7 @@ class Duel:
 class Outcome:
     """All that was measured on one subject.
 
-    `modest` is steadyread held to what [A]'s goal allows, `brief` the same on ART's images.
+    `modest` is steadyread held to what [A]'s goal allows, on its images, `brief` the same on ART's images.
     """
 
     subject: Subject
@@ -156,7 +156,8 @@ def examine(subject: Subject, setup: Setup) -> Outcome:
     peers = [theirs(subject, method, min(_images(method, setup), everyone), setup)
              for method in methods(classes, grid, _starts(setup), bracket, setup.of(1, 5))]
     rows[0] = replace(rows[0], seconds=Ratio(1.0, 1.0, 1.0))
-    modest = within(subject, MODEST, everyone, setup)
+    paper = next(row for row in peers if row.name == PAPERS_WAY)
+    modest = within(subject, MODEST, len(paper.sizes) or everyone, setup)     # on the images that both are judged on
     art = next(row for row in peers if row.name == ART_WAY)
     brief = None if art.said else within(subject, MODEST, len(art.sizes), setup)
     duels = tuple(_against(subject, peers, rows[0]))
@@ -349,7 +350,7 @@ def _goals(outcomes: Sequence[Outcome]) -> Iterator[Goal]:
     for one in outcomes:
         paper, art, brief = one.row(PAPERS_WAY), one.row(ART_WAY), one.brief
         if paper is not None:
-            duel = Duel(paper, replace(one.modest, sizes=one.modest.sizes[:len(paper.sizes)]), MODEST)
+            duel = Duel(paper, one.modest, MODEST)
             flips, count = int(duel.images.sum()), len(duel.images)
             fewer = one.modest.backwards * FEWER_PASSES <= paper.backwards
             told = " against ".join(_told(one, duel, row) for row in (duel.ours, paper)) if flips else "nothing"

@@ -73,7 +73,7 @@ def test_the_papers_procedure_finds_the_first_epsilon_beyond_the_truth() -> None
 @pytest.mark.parametrize("gradients", [1, 5, 42, 100, 101, 303, 640])
 def test_an_effort_adds_up_to_what_was_asked(gradients: int) -> None:
     effort = smallest.effort_of(gradients, 2)
-    assert effort.steps + effort.beyond * 11 / 40 == pytest.approx(gradients, rel=0.05, abs=1)
+    assert effort.steps <= gradients <= effort.steps + max(effort.beyond, 1)
     if gradients >= 5:
         effort = smallest.effort_of(gradients, 10)
         assert effort.targets * effort.explore + effort.refine == gradients

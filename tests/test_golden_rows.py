@@ -20,5 +20,6 @@ def test_a_tiny_real_run_has_the_golden_rows(kind: str, tmp_path: Path, monkeypa
     material(tmp_path)
     stored, found = json.loads(GOLDEN.read_text())[kind], digests(carried_out(KINDS[kind], Path("run")))
     assert differing(stored["keys"], found["keys"]) == []
-    if stored["on"] == here():
-        assert differing(stored["rows"], found["rows"]) == []
+    if stored["on"] != here():
+        pytest.skip(f"which rows there are is as it was; what they hold is compared on {stored['on']} alone")
+    assert differing(stored["rows"], found["rows"]) == []

@@ -4,7 +4,7 @@ The idea of a radius that shrinks after a flip and grows after a failure is FMN'
 step is a sign step in proportion to the image's own radius, so that it does not depend on the image's size; between
 two classes the radius grows slowly until the first flip, so that the change is good for its size before it becomes
 larger; then it shrinks by what the margin says was overshot; gradients are averaged over steps; an image whose change
-still becomes much smaller late in its steps, as on max-pooled networks, gets further ones, one that has settled none;
+still becomes much smaller late in its steps (or first flips then), as on max-pooled networks, gets further ones;
 where there are more than two classes, those of the highest logits are tried first, each by itself, and the one that
 the clean gradients put nearest among them; and the found change is polished by forward passes alone.
 """
@@ -31,7 +31,7 @@ class Effort:
     """How hard the smallest flip is searched, in gradient steps.
 
     Two classes, or two that are not masked: `steps` of them, and `further` ones (5/3 of `steps` where None) from the
-    best flip found for an image whose change became a twentieth smaller in the second half of these. More: one
+    best flip for an image whose change became a twentieth smaller in the second half of these, or came then. More: one
     towards each other class, which say which is nearest; `explore` against each of `targets` (the highest logits, the
     nearest among them, masked ones left out), then `refine` against whichever class is nearest, from the best flip
     found. Last, `polish` forward passes, the last of which reads the returned image once more.
@@ -65,15 +65,15 @@ class Effort:
         return round(5 * self.steps / 3) if self.further is None else self.further
 
     def __post_init__(self) -> None:
-        if self.queries < 1:
-            raise UsageError(f"queries must be at least 1; got {self.queries}")
+        for name, value, least in (("queries", self.queries, 1), ("further", self.beyond, 0)):
+            if value < least:
+                raise UsageError(f"{name} must be at least {least}; got {value}")
 
 
 THOROUGH = Effort(steps=150, further=0, explore=40, refine=250, polish=12)
 _RADIUS_RATE = (0.05, 0.001)   # how fast a radius grows or shrinks, from the first step to the last
 _STEP = (0.85, 0.01)           # a step's length as a share of the radius
-_STILL = 1.055                 # where half of the steps made the change so much smaller, further ones follow,
-_CLOSER = 0.5                  # which begin with half of the first's length
+_STILL, _CLOSER = 1.055, 0.5   # made so much smaller by half of the steps, a change gets further, half as long ones
 _MOMENTUM = 0.5                # of the gradients' directions: damps the zigzag at the kinks of a max-pooled net
 _FIRST = 0.6                   # a patient walk's first radius, as a share of where the gradient puts the boundary
 _PACE = 1.75                   # by this over its steps a patient walk's radius grows at least, a step, until a flip
@@ -238,7 +238,7 @@ class _Hunt:
         for step in range(steps):
             share = at * 0.5 * (1 + cos(pi * step / steps))
             walk.step(share, last=step == steps - 1)
-            if step + 1 == steps // 2:
+            if step + 1 == (steps + 1) // 2:
                 before = self.size.clone()
         return before
 

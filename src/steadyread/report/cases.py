@@ -21,7 +21,7 @@ from steadyread.words.numbers import counted
 SETS, FINDINGS, THREATS = "Data set", "Finding", "Change"      # what a reader chooses among
 ROOM = 8_000_000           # letters of all pictures of a page
 _UNPACKED = 2**25          # bytes of a data set's pictures before they are deflated
-_ROWS = 5_000              # cases in the table; of more, those that have pictures, or would have
+_ROWS = 5_000              # cases in all tables; of more, those that have pictures, or would have
 _LETTERS = 4 / 3           # of base64, for a byte
 
 
@@ -103,7 +103,7 @@ def shown_cases(sources: Sequence[Source], images: bool = True, room: int = ROOM
         rows = source.opened.case_rows(source.dose)
         found = _pictures(source.opened, rows, source.dose, room // len(sources)) if images else None
         stored = stored or found is not None
-        blocks.append(_block(source, rows, *(found if found is not None else (None, None))))
+        blocks.append(_block(source, rows, _ROWS // len(sources), *(found if found is not None else (None, None))))
     return ShownCases(tuple(blocks), images, stored, tuple(source.beside for source in sources), of)
 
 
@@ -128,13 +128,13 @@ def _pictures(opened: Opened, rows: CaseRows, dose: bool, room: int) -> tuple[Pi
         most = Shown().within(max(1, min(int(0.97 * len(pictures) * room / letters), len(pictures) - 1)))
 
 
-def _block(source: Source, rows: CaseRows, pictures: Pictured | None, walk: Walk | None) -> CaseData:
-    """The rows in the order of how fragile they are, with the pictures of some."""
+def _block(source: Source, rows: CaseRows, most: int, pictures: Pictured | None, walk: Walk | None) -> CaseData:
+    """The rows in the order of how fragile they are, with the pictures of some; of more than `most` those alone."""
     plan, shared = source.opened.plan, source.shared
     bounds, data = bounds_of(plan), section(plan, "data")
     place = {} if pictures is None else {case: at for at, case in enumerate(pictures.id)}
     order = _order(rows, shared)
-    if len(order) > _ROWS:
+    if len(order) > most:
         kept = place if place else set(rows.case_id[rows.shown(Shown())].tolist())     # the same without pictures
         order = np.array([at for at in order if rows.case_id[at] in kept], np.int64)
     ids = rows.case_id[order].tolist()

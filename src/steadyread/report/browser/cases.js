@@ -23,8 +23,9 @@ const caseBrowser = (() => {
     document.addEventListener(name, (event) => { earlier[name] = /** @type {CustomEvent} */ (event); });
 
   /** Fills the place with the browser of these cases, until the signal. @param {HTMLElement} place
-   * @param {CaseSource} source @param {AbortSignal} [signal] */
-  const open = (place, source, signal = new AbortController().signal) => {
+   * @param {CaseSource} source @param {AbortSignal} [signal]
+   * @param {(id: string) => boolean} [elsewhere] whether another set of the page has a case */
+  const open = (place, source, signal = new AbortController().signal, elsewhere = () => false) => {
     const { block } = source, { axis, cases, classes, positive } = block, dose = axis.kind === "dose";
     const all = cases.id.map((_, row) => row);
     /** How steady a case is; what never flips is the steadiest. @param {number} row */
@@ -55,7 +56,7 @@ const caseBrowser = (() => {
       ...(missed === null ? {} : { missed: { name: () => `Missed ${missed}`, says: () => `truly ${missed}, and not read so`,
         holds: (/** @type {number} */ row) => cases.truth[row] === positive && wrong(row) } }),
       fragile: { name: () => "Sure but fragile", says: () => `at least ${caseData.percent(SURE)} sure, and flipped ${
-        dose && !finite.length ? "by some dose" : dose ? `at ${at(middle)} or more, the median` : block.noise !== null ? `by less than the noise in the images, ${at(block.noise)}`
+        !finite.length && (dose || block.noise === null) ? "by some size" : dose ? `at ${at(middle)} or more, the median` : block.noise !== null ? `by less than the noise in the images, ${at(block.noise)}`
         : `by no more than the median, ${at(middle)}`}`,
         holds: (row) => (cases.sure[row] ?? 0) >= SURE && steadiness(row) <= fragile },
       steadiest: { name: () => "Steadiest",
@@ -158,6 +159,7 @@ const caseBrowser = (() => {
       if (id === null) return;
       const row = cases.id.indexOf(id);
       if (row < 0) {
+        if (elsewhere(id)) return;
         says.textContent = `There is no case “${id}” in this file.`;
         return;
       }
@@ -209,7 +211,7 @@ const caseBrowser = (() => {
       if (signal.aborted) return;
       place.hidden = false;
       document.documentElement.classList.add("alive");
-      open(room, source, signal);
+      open(room, source, signal, (id) => blocks.some(({ cases }) => cases.id.includes(id)));
     };
     const sets = element("select", { onchange: () => enter(Number(sets.value)) },
       ...blocks.map(({ set }, at) => element("option", { value: at }, set ?? "")));
