@@ -9,7 +9,8 @@ DEV := $(VENV)/ready-dev-$(DIGEST)
 COMPARE := $(BENCH)/ready-$(DIGEST)
 INSTALL := -m pip install -qq --disable-pip-version-check -c constraints.txt
 ARGS ?=
-JOBS ?= 2
+# As many at once as there are cores, but no more than 8, each of which may take a gigabyte.
+JOBS ?= $(shell cores=$$(nproc 2>/dev/null || echo 2); echo $$((cores < 8 ? cores : 8)))
 DATA ?= ../shared/data
 STUDIES ?= oncology ct_noise
 AUTOATTACK ?= git+https://github.com/fra31/auto-attack
