@@ -194,6 +194,7 @@ def test_over_several_the_smallest_is_by_noise_where_all_is_known_and_hardening_
     failed = {"invalid": [{"check": "zero gradients", "message": "of 48", "severity": "error"}]}
     told = answer({"across": across(two[0] | failed, two[1])})
     assert "in set 1" in told.sentence
+    assert told.sentence.endswith("the smallest of all valid sets.")
     assert told.context.startswith("No valid result in set 0: “zero gradients” failed.")
     assert not answer({"across": across(two[0] | failed, two[1] | failed)}).valid
     assert answer({"across": across({"median": math.inf}, {"median": None})}).number == ""

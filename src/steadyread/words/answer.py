@@ -76,7 +76,7 @@ def across_answer(across: Summary) -> Answer:
     beside = (f"The largest is {most} {within} {last['title']}, {by}{_overlap(across, rows)}. "
               if last is not first else "")
     return Answer(f"Half of the correct reads {within} {first['title']} flip under changes of {number}, the smallest "
-                  f"of all {kind}s.", number, f"{doubts}{beside}{gained}".strip())
+                  f"of all {'valid ' if failed else ''}{kind}s.", number, f"{doubts}{beside}{gained}".strip())
 
 
 def nearest_flips(across: Summary) -> list[Summary]:
