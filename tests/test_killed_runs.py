@@ -159,7 +159,7 @@ def wholes(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], dict[str
 
 @pytest.mark.xdist_group("ended side by side")
 @pytest.mark.parametrize(("kind", "end", "awaited"), [
-    ("sets", "parent", "**/checkpoint.pt"), ("noise", "child", "**/records/part-*"),
+    ("sets", "parent", "**/checkpoint.pt"), ("sets", "child", "**/records/part-*"),
     ("sets", "interrupt", "**/model.safetensors")])
 def test_processes_side_by_side_that_are_ended_leave_no_orphan_and_go_on(kind: str, end: str, awaited: str,
                                                                          tmp_path: Path, wholes: Any) -> None:
