@@ -104,7 +104,7 @@ def _told(outcomes: Sequence[Outcome]) -> Iterator[str]:
     yield ("Networks that steadyread does not ship and on which none of its settings was chosen (two of those on which "
            f"they were are residual or read brain MRI too): {', '.join(one.name for one in outcomes)}. Each is "
            f"attacked on at most {max(len(one.best) for one in outcomes)} images that it reads right, test images but "
-           "for the stranger's, which learnt from most of its own. The ratio of an image is the size found over the "
+           "for the stranger's, which learnt from its own. The ratio of an image is the size found over the "
            "smallest that any method found at any of its budgets; not flipped is infinite"
            + (f", and {never} images that none flips are left out" if never else "") + ".")
     yield ("Passes are those of an image, as counted in the network. steadyread is held to so many gradients on "
@@ -127,17 +127,17 @@ def _subjects(setup: Setup) -> Iterator[tuple[str, Attacked]]:
             network = make(2, 1)
             taught(lesson, 0.0, lesson.epochs, network)
             yield f"{name} (LIDC)", Attacked(normalised(network, lesson), images, labels).read_right(count)
-    weights = setup.data_root / "models/torch-brain-mri-b/brain_tumor_model.pth"
+    weights = setup.data_root / "models/torch-brain-mri-a/brain_tumor_model.pth"
     if weights.exists() and (setup.data_root / "brain-mri").exists():
         # by where they stand, since a study's paths are those of the folder that it is run in
-        study = read_study(STUDIES / "strangers/brain_b.toml", override(f"data.path={setup.data_root / 'brain-mri'}"),
+        study = read_study(STUDIES / "strangers/brain_a.toml", override(f"data.path={setup.data_root / 'brain-mri'}"),
                            override(f"model.weights={weights}"),
-                           override(f"model.name={STUDIES / 'strangers/nets.py'}:BrainB"))
+                           override(f"model.name={STUDIES / 'strangers/nets.py'}:BrainA"))
         material = gather(study)
-        classifier = placed(classifier_of(material, setup.folder / "networks" / "brain_b"), material.study)
+        classifier = placed(classifier_of(material, setup.folder / "networks" / "brain_a"), material.study)
         cases = material.ready
         chosen = range(0, len(cases), max(1, len(cases) // (2 * count)))
-        yield "a stranger's three convolutions (brain MRI)", Attacked(
+        yield "a stranger's two convolutions with tanh (brain MRI)", Attacked(
             classifier, torch.stack([cases[at].image for at in chosen]).float().to(classifier.device),
             torch.tensor([cases.rows[at].label for at in chosen]).to(classifier.device)).read_right(count)
 
