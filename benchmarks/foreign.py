@@ -83,4 +83,15 @@ def transformer(classes: int, channels: int, patch: int = 8, width: int = 64) ->
     return _Transformer(classes, channels, patch, width)
 
 
-FOREIGN = {"residual with batch norm": residual, "SiLU with squeeze and excitation": squeezed, "ViT": transformer}
+def pooled(classes: int, channels: int, width: int = 12) -> nn.Module:
+    """Max-pooling with batch norm, two convolutions a stage: of the kinds here the hardest to search."""
+    layers: list[nn.Module] = []
+    for before, after in ((channels, width), (width, 2 * width), (2 * width, 4 * width)):
+        for first in (before, after):
+            layers += [nn.Conv2d(first, after, 3, 1, 1, bias=False), nn.BatchNorm2d(after), nn.ReLU()]
+        layers.append(nn.MaxPool2d(2))
+    return nn.Sequential(*layers, nn.AdaptiveMaxPool2d(1), nn.Flatten(), nn.Linear(4 * width, classes))
+
+
+FOREIGN = {"residual with batch norm": residual, "SiLU with squeeze and excitation": squeezed, "ViT": transformer,
+           "max-pooling with batch norm": pooled}

@@ -201,8 +201,8 @@ def _counted(subject: Attacked) -> tuple[Classifier, Counted]:
     return replace(subject.classifier, module=counted), counted
 
 
-def theirs(subject: Attacked, method: Method, count: int, setup: Setup) -> Row:
-    """A peer on the first images, in 0 to 1."""
+def theirs(subject: Attacked, method: Method, count: int, setup: Setup | None = None) -> Row:
+    """A peer on the first images, in 0 to 1; timed where there is a setup."""
     counted = Counted(subject.unit_network()).eval()
     images, labels = subject.unit_images()[:count], subject.reference[:count]
     held: list[Tensor] = []
@@ -214,8 +214,12 @@ def theirs(subject: Attacked, method: Method, count: int, setup: Setup) -> Row:
         held[:] = [method.find(counted, images, labels)]
 
     try:
-        (method.warm or method.find)(counted, images[:1], labels[:1])
-        times = beside(subject, work, count, setup)
+        if setup is None:
+            work()
+            times = None
+        else:
+            (method.warm or method.find)(counted, images[:1], labels[:1])
+            times = beside(subject, work, count, setup)
     except Exception as failed:   # a library's own fault goes into its cell
         return Row(method.name, torch.empty(0), said=shortened(failed))
     sizes = flip_sizes(subject.unit_network(), images, held[0], labels)
@@ -254,8 +258,11 @@ def effort_of(gradients: int, classes: int) -> Effort:
     """The effort that takes so many, shared out as in steadyread's own settings."""
     if classes == 2:
         usual = Effort()
-        return (replace(THOROUGH, steps=gradients) if gradients >= THOROUGH.steps else
-                replace(usual, steps=max(1, round(gradients * usual.steps / USUAL))))
+        if gradients >= THOROUGH.steps:
+            return replace(THOROUGH, steps=gradients)
+        if gradients < USUAL:      # so few are better spent alike: shared out, the first of them find no flip
+            return replace(usual, steps=gradients, further=0)
+        return replace(usual, steps=round(gradients * usual.steps / USUAL))
     known = [one for one in (Effort(), THOROUGH)
              if one is not THOROUGH or gradients >= one.targets * one.explore + one.refine][-1]
     whole = known.targets * known.explore + known.refine

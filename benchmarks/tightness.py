@@ -5,20 +5,18 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from benchmarks import minimum_norm
-from benchmarks.clock import Counted
 from benchmarks.foreign import FOREIGN
 from benchmarks.hardening import lesson_of, normalised, taught
-from benchmarks.libraries import shortened
+from benchmarks.minimum_norm import Method
 from benchmarks.setup import Setup
-from benchmarks.smallest import USUAL, quantile, shown, within
+from benchmarks.smallest import USUAL, Row, ours, quantile, shown, theirs, within
 from benchmarks.subjects import STUDIES, Attacked
-from benchmarks.success import flip_sizes
 from benchmarks.table import Drawn, Goal, Part, Table
+from steadyread.attacks.smallest_flip import Effort
 from steadyread.charts import Axis, Line, chart, curve
 from steadyread.charts.look import BLUE, DASHED, DOTTED, GREEN, INK, ORANGE, PURPLE, VERMILION, Look
 from steadyread.jobs.material import gather
@@ -27,7 +25,7 @@ from steadyread.study import override, read_study
 
 TITLE, CHART = "Tightness against gradients, on foreign networks", "tightness"
 IMAGES = 64
-OURS = "steadyread"
+OURS, AS_IT_IS = "steadyread", "steadyread, as it is"
 BUDGETS = (10, 20, 35, 70, 150, 400)
 STEPS = (10, 20, 50, 100, 200, 400)
 _LOOKS = (Look(INK), Look(VERMILION, DASHED, "triangle-up"), Look(BLUE, DOTTED, "square"),
@@ -45,37 +43,38 @@ PEERS: dict[str, tuple[Peer, Sequence[int]]] = {
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """A method with some `steps` (steadyread: with so many gradients at most) on one network: passes an image forwards
-    and back, as counted, and the sizes it found (n,)."""
+    """What a method found with some `steps` on one network; steadyread with so many gradients at most, or as it is."""
 
     name: str
     steps: int
-    forwards: float
-    gradients: float
-    sizes: Tensor = field(repr=False)
+    row: Row
 
 
 @dataclass(frozen=True, eq=False)
 class Outcome:
-    """Every point of one network, and what came to nothing: what, and why."""
+    """Every point of one network, those among them that came to nothing."""
 
     name: str
     points: tuple[Point, ...]
-    failed: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def known(self) -> list[Point]:
+        """The points that came to something."""
+        return [point for point in self.points if not point.row.said]
 
     @property
     def best(self) -> Tensor:
         """The smallest size of each image that any of them found, (n,); infinite where none flipped it."""
-        return torch.stack([point.sizes for point in self.points]).amin(0)
+        return torch.stack([point.row.sizes for point in self.known]).amin(0)
 
     def ratios(self, point: Point) -> Tensor:
         """To the best, of the images that anyone flipped, sorted."""
-        known = torch.isfinite(self.best)
-        return (point.sizes[known] / self.best[known]).sort().values
+        flipped = torch.isfinite(self.best)
+        return (point.row.sizes[flipped] / self.best[flipped]).sort().values
 
     def at(self, name: str, steps: int) -> Point | None:
         """The point of a method, where it came to something."""
-        return next((point for point in self.points if (point.name, point.steps) == (name, steps)), None)
+        return next((point for point in self.known if (point.name, point.steps) == (name, steps)), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,18 +100,20 @@ def measure(setup: Setup) -> Table:
 
 def _told(outcomes: Sequence[Outcome]) -> Iterator[str]:
     never = sum(int(torch.isinf(one.best).sum()) for one in outcomes)
-    yield ("Networks that steadyread does not ship and on which none of its settings was chosen (two of those on which "
-           f"they were are residual or read brain MRI too): {', '.join(one.name for one in outcomes)}. Each is "
+    yield ("Networks that steadyread does not ship and on which none of its settings was chosen (those on which they "
+           "were are residual or have max-pooling too, and read LIDC patches, brain MRI or CIFAR-10): "
+           f"{', '.join(one.name for one in outcomes)}. Each is "
            f"attacked on at most {max(len(one.best) for one in outcomes)} images that it reads right, test images but "
            "for the stranger's, which learnt from its own. The ratio of an image is the size found over the "
            "smallest that any method found at any of its budgets; not flipped is infinite"
            + (f", and {never} images that none flips are left out" if never else "") + ".")
     yield ("Passes are those of an image, as counted in the network. steadyread is held to so many gradients on "
-           "average, the others to a number of steps (FAB takes the gradient of every class at each); its 8 to 12 last "
-           "forward passes, which cut the change down and read it again, have no counterpart. The others run on their "
-           "own defaults but for the steps, whose number FMN's schedule follows; secml-torch's FMN has no default for "
-           "the step and gets 0.1.")
-    failed = [f"{what} on {one.name} ({why})" for one in outcomes for what, why in one.failed]
+           "average, or used as it is; the others to a number of steps (FAB takes the gradient of every class at "
+           "each). The last 8 to 12 forward passes of steadyread, which cut the change down and read it again, have no "
+           "counterpart. The others run on their own defaults but for the steps, whose number FMN's schedule follows; "
+           "secml-torch's FMN has no default for the step and gets 0.1.")
+    failed = [f"{point.name} of {point.steps} on {one.name} ({point.row.said})"
+              for one in outcomes for point in one.points if point.row.said]
     if failed:
         yield f"Not measured: {'; '.join(failed)}."
 
@@ -143,38 +144,23 @@ def _subjects(setup: Setup) -> Iterator[tuple[str, Attacked]]:
 
 
 def _outcome(name: str, subject: Attacked, setup: Setup) -> Outcome:
-    points, failed = [], []
-    for budget in BUDGETS[:setup.of(len(BUDGETS), 2)]:
-        found = within(subject, budget, len(subject.images))
-        points.append(Point(OURS, budget, found.forwards, found.backwards, found.sizes))
+    count = len(subject.images)
+    points = [Point(OURS, budget, within(subject, budget, count)) for budget in BUDGETS[:setup.of(len(BUDGETS), 2)]]
+    points.append(Point(AS_IT_IS, 0, ours(subject, Effort(), count, AS_IT_IS)))
     for peer, (find, several) in PEERS.items():
-        for steps in several[:setup.of(len(several), 1)]:
-            try:
-                points.append(_peers(subject, peer, steps, partial(find, steps)))
-            except Exception as problem:     # a library's own fault
-                failed.append((f"{peer} of {steps}", shortened(problem)))
-    return Outcome(name, tuple(points), tuple(failed))
-
-
-def _peers(subject: Attacked, name: str, steps: int, find: Callable[[nn.Module, Tensor, Tensor], Tensor]) -> Point:
-    counted = Counted(subject.unit_network()).eval()
-    images = subject.unit_images()
-    torch.manual_seed(0)
-    np.random.seed(0)  # noqa: NPY002
-    found = find(counted, images, subject.reference)
-    sizes = flip_sizes(subject.unit_network(), images, found, subject.reference)
-    count = len(images)
-    return Point(name, steps, counted.forwards / count, counted.backwards / count, sizes.cpu())
+        points += [Point(peer, steps, theirs(subject, Method(peer, steps, partial(find, steps)), count))
+                   for steps in several[:setup.of(len(several), 1)]]
+    return Outcome(name, tuple(points))
 
 
 def pooled(outcomes: Sequence[Outcome]) -> list[Pooled]:
     """Every method with every number of steps, over all images of the networks on which it came to something."""
     found = []
-    for name, steps in dict.fromkeys((point.name, point.steps) for one in outcomes for point in one.points):
+    for name, steps in dict.fromkeys((point.name, point.steps) for one in outcomes for point in one.known):
         known = [(one, point) for one in outcomes if (point := one.at(name, steps)) is not None]
-        count = sum(len(point.sizes) for _, point in known)
-        forwards, gradients = (sum(getattr(point, way) * len(point.sizes) for _, point in known) / count
-                               for way in ("forwards", "gradients"))
+        count = sum(len(point.row.sizes) for _, point in known)
+        forwards, gradients = (sum(getattr(point.row, way) * len(point.row.sizes) for _, point in known) / count
+                               for way in ("forwards", "backwards"))
         ratios = torch.cat([one.ratios(point) for one, point in known]).sort().values
         found.append(Pooled(name, steps, len(known), forwards, gradients, ratios))
     return found
@@ -196,7 +182,7 @@ def _pair(ratios: Tensor) -> str:
 
 
 def _drawn(outcomes: Sequence[Outcome]) -> Drawn:
-    every = [each for each in pooled(outcomes) if each.networks == len(outcomes)]
+    every = [each for each in pooled(outcomes) if each.networks == len(outcomes) and each.name != AS_IT_IS]
     panels = []
     for share, words in ((0.5, "median"), (0.9, "90th percentile")):
         lines = []
@@ -217,17 +203,18 @@ def goals(outcomes: Sequence[Outcome]) -> Iterator[Goal]:
     worse: dict[str, dict[str, None]] = {}
     compared, lost = 0, 0
     for one in outcomes:
-        ours = [point for point in one.points if point.name == OURS]
-        for other in (point for point in one.points if point.name != OURS):
-            mine = [point for point in ours if point.gradients <= other.gradients]
-            if mine:
+        mine = [point for point in one.known if point.name == OURS]
+        for other in (point for point in one.known if point.name not in (OURS, AS_IT_IS)):
+            cheaper = [point for point in mine if point.row.backwards <= other.row.backwards]
+            if cheaper:
                 compared += 1
-                pairs = ((quantile(one.ratios(mine[-1]), share), quantile(one.ratios(other), share))
+                pairs = ((quantile(one.ratios(cheaper[-1]), share), quantile(one.ratios(other), share))
                          for share in (0.5, 0.9))
-                if any(round(own, 4) > round(theirs, 4) for own, theirs in pairs):
+                if any(round(own, 4) > round(peer, 4) for own, peer in pairs):
                     lost += 1
                     worse.setdefault(other.name, {})[one.name] = None
-    gone = [f"{what} on {one.name}" for one in outcomes for what, _ in one.failed]
+    gone = [f"{point.name} of {point.steps} on {one.name}"
+            for one in outcomes for point in one.points if point.row.said]
     who = [f"{name} on {' and '.join(where)}" for name, where in worse.items()]
     told = "".join(f"; {what} {'; '.join(some)}" for what, some in (
         ("worse than", who), ("absent or failed:", gone)) if some)

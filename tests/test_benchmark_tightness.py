@@ -9,18 +9,20 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))   # the benchmarks are no part of the package
 
+from benchmarks.smallest import Row
 from benchmarks.tightness import OURS, Outcome, Point, goals, pooled
 
 INF = float("inf")
 
 
 def point(name: str, steps: int, *sizes: float) -> Point:
-    return Point(name, steps, steps + 9.0, float(steps), torch.tensor(sizes))
+    return Point(name, steps, Row(name, torch.tensor(sizes), steps + 9.0, float(steps)))
 
 
 def test_a_method_is_pooled_by_its_steps_over_the_networks_that_have_it() -> None:
     first = Outcome("a", (point(OURS, 35, 1.0, 2.0), point("FMN", 10, 3.0, 2.0), point("FMN", 50, 1.5, 2.0)))
-    second = Outcome("b", (point(OURS, 35, 1.0), point("FMN", 50, 2.0)), (("FMN of 10", "ValueError: no"),))
+    failed = Point("FMN", 10, Row("FMN", torch.empty(0), said="ValueError: no"))
+    second = Outcome("b", (point(OURS, 35, 1.0), failed, point("FMN", 50, 2.0)))
     found = {(each.name, each.steps): each for each in pooled([first, second])}
     assert found["FMN", 50].ratios.tolist() == [1.0, 1.5, 2.0]
     assert (found["FMN", 50].networks, found["FMN", 10].networks) == (2, 1)
@@ -31,7 +33,7 @@ def test_a_method_is_pooled_by_its_steps_over_the_networks_that_have_it() -> Non
 
 
 def test_a_peer_that_is_tighter_at_as_many_gradients_is_named_and_a_budget_need_not_be_spent() -> None:
-    spent = Point(OURS, 35, 43.0, 34.4, torch.tensor([1.0, 1.1]))
+    spent = Point(OURS, 35, Row(OURS, torch.tensor([1.0, 1.1]), 43.0, 34.4))
     one = Outcome("a", (point(OURS, 10, 2.0, 2.0), spent, point("FMN", 50, 1.0, 1.0), point("FAB", 20, 3.0, INF)))
     no_worse, tail = goals([one])
     assert (no_worse.met, no_worse.found) == (False, "no worse in 1 of 2; worse than FMN on a")
