@@ -274,7 +274,7 @@ class _Hunt:
             self.forwards[active[flipped]] -= 1  # that look was the search's own
             again = torch.zeros_like(self.unrepeatable)
             again[active[flipped]] = True
-            self._descend(again, None, self.effort.steps + self.effort.beyond // 4)
+            self._descend(again, None, self.effort.steps + self.effort.beyond // 4)   # about the average of images
 
     def _polish(self, active: Tensor) -> None:
         """Cuts the found change down to smaller radii, by bisection, with forward passes alone; the last of them

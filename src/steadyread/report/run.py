@@ -178,21 +178,21 @@ def told_of(folder: Path, shared: Shareable, seed: int = 0, images: bool = True)
         under_noise = noise.noise_of(files, seed, shared)
         drawings = {**noise.drawings_of(files, under_noise), **drawings}
         beside |= _cases_of(under_noise.examples, files.seen.shown if files.seen else ())
-    of, sources = _of_one(opened, shared, (under_changes is not None, under_noise is not None), beside)
+    names = {each.cell.network: each.title for each in networks.findings}
+    of, sources = _of_one(opened, shared, names, (under_changes is not None, under_noise is not None), beside)
     return Told(under_changes, under_noise, networks, sources, _with(drawings, images), shared=shared, images=images,
                 gates=_gates_of(folder, shared), of=of)
 
 
-def _of_one(opened: Opened, shared: Shareable, threats: tuple[bool, bool], beside: frozenset[str]
-            ) -> tuple[str, list[Source]]:
-    """What the cases of one data set are chosen by, and those of each: its findings, the network's own first, or what
-    it was tried under (changes of any pixels, CT noise)."""
+def _of_one(opened: Opened, shared: Shareable, findings: Mapping[str, str], threats: tuple[bool, bool],
+            beside: frozenset[str]) -> tuple[str, list[Source]]:
+    """What the cases of one data set are chosen by, and those of each: its findings (titles by network), the study's
+    own first, or what it was tried under (changes of any pixels, CT noise)."""
     own = opened.own
-    findings = [each for each in opened.select(stage=PLAIN).networks() if each.cells[0].finding]
     if len(findings) > 1:
-        findings.sort(key=lambda each: each.cells[0].network != own.cells[0].network)
-        return FINDINGS, [Source(each, shared, each.cells[0].network.replace("_", " "), beside=beside)
-                          for each in findings]
+        several = sorted((each for each in opened.select(stage=PLAIN).networks() if each.cells[0].finding),
+                         key=lambda each: each.cells[0].network != own.cells[0].network)
+        return FINDINGS, [Source(each, shared, findings[each.cells[0].network], beside=beside) for each in several]
     changes, noise = threats
     names = ("any pixels", "CT noise") if changes and noise else ("", "")
     return THREATS, [Source(own, shared, name, dose, beside) for name, dose, tried in zip(
