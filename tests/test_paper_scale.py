@@ -37,12 +37,18 @@ def toy(data: Path) -> Study:
         name: study.variants[name] for name in ("shallower", "five_class")}})
 
 
-@pytest.fixture(name="run", scope="module")
-def _run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(name="place", scope="module")
+def _place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with nodules and the patches that their readers rated."""
     place = tmp_path_factory.mktemp("paper")
     nodules(place / "set")
     patches(place, [(f"1.{at}", at, ((1, 2, 1), (5, 4, 5), (2, 2, 1), (4, 4, 3))[at % 4], 0) for at in range(40)])
     (place / "patches").rename(place / "lidc-patches-2d")
+    return place
+
+
+@pytest.fixture(name="run", scope="module")
+def _run(place: Path) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         lay_out_alone(patch)
         return carry_out(toy(place / "set"), place / "out").folder
@@ -69,3 +75,18 @@ def test_its_page_says_where_it_is_not_the_paper(run: Path) -> None:
                   "Padding of the image", "taught by [B] as printed, judged by [B] as printed, K = 2",
                   "parameters than the original"):
         assert words in page, words
+
+
+def test_the_hour_of_it_trains_attacks_hardens_and_reports(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`--scale paper_hour`: one fold, random noise and [B]'s own at K = 5, a round of Algorithm 2, and the page."""
+    lay_out_alone(monkeypatch)
+    cut = {**{name: CUT[name] for name in ("data", "model")}, "training": {"epochs": 1}, "split": {"test_share": 0.3},
+           "attacks": {"limit": 6}, "noise": {"hardening": {"mas": [0.1], "epochs": 1, "auc_stop": 0.9}}}
+    run = carry_out(read_study(STUDY, keyed(scale="paper_hour", data__path=str(place / "set")), cut),
+                    place / "hour").folder
+    summary = json.loads((run / "summary.json").read_text())
+    assert {row["attack"] for row in summary["rows"]} == {"random_ct_noise", "paper_ct_noise"}
+    assert {row["mas"] for row in summary["rows"]} == {100.0}
+    hunt = json.loads((run / "hardened/adaptive/fold-0/round-1/hunt.json").read_text())
+    assert (hunt["kind"], hunt["steps"], hunt["starts"]) == ("paper", 10, 1)
+    assert "taught by [B] as printed, judged by [B] as printed, K = 5" in Page((run / "report.html").read_text()).text
