@@ -30,7 +30,8 @@ def channels_last(module: nn.Module) -> Iterator[None]:
             if parameter.ndim in _LAYOUTS and parameter.device.type == "cpu" and id(parameter) not in _LAID:
                 _LAID[id(parameter)] = parameter, parameter.data
                 mine.append(id(parameter))
-                parameter.data = parameter.data.contiguous(memory_format=_LAYOUTS[parameter.ndim])
+                # weights of one channel are contiguous in either layout; a copy has the strides that are looked at
+                parameter.data = parameter.data.clone(memory_format=_LAYOUTS[parameter.ndim])
         yield
     finally:
         for key in mine:
