@@ -23,6 +23,7 @@ from steadyread.report.sections.as_printed import as_printed
 from steadyread.report.shareable import AS_IT_IS
 from steadyread.study import completed
 from steadyread.study.reading import keyed, read_studies, read_study
+from steadyread.training.settings import TrainingSettings
 
 
 def told(folder: Path) -> str:
@@ -105,11 +106,34 @@ def test_the_study_of_paper_a_has_a_control_an_auto_size_and_the_papers_own_sens
     seeds = {name: own.seeds for name, own in study.sets.items()}
     few = 3 if scale == "laptop" else 1
     assert seeds == {"lung_ct": few, "mammography": few, "brain_mri": few, "mnist": 1, "cifar_10": 1}
+    assert len({json.dumps({**own.training, "momentum": 0.9}, sort_keys=True) for own in study.equal.values()}) == 1
     for own in study.equal.values():
         assert own.seeds == 1
         assert (own.attacks.use, own.hardening) == ((), None)
         assert own.model.normalise == ("symmetric" if scale == "paper" else "none")
     assert study.sets["lung_ct"].preparation.crop == (71 if scale == "paper" else 64)
+
+
+def test_the_papers_scale_of_paper_a_trains_as_its_code_does() -> None:
+    """Batch, epochs and patience (an epoch of its code goes over ten turned copies of each CT and mammogram), rates,
+    what is augmented, the network's side, the sizes of its sensitivity, and the stages of its hardening."""
+    study = read_studies(Path(__file__).parents[1] / "studies" / "oncology.toml", {"scale": "paper"})
+    found = {name: (own.preparation.size, *(own.training[key] for key in ("batch", "epochs", "patience")),
+                    own.training["learning_rate"], own.training.get("flips", True),
+                    own.training.get("rotation_degrees", TrainingSettings.rotation_degrees), len(own.attacks.epsilons),
+                    own.hardening and own.hardening.epochs) for name, own in study.sets.items()}
+    assert found == {
+        "lung_ct": (116, 32, 10 * 200, 10 * 50, 2e-4, True, 20.0, 32, (10 * 150, 10 * 50)),
+        "mammography": (116, 50, 10 * 100, 10 * 20, 2e-4, True, 20.0, 21, (10 * 50, 10 * 50)),
+        "brain_mri": (224, 50, 100, 5, 2e-4, True, 20.0, 26, 50),
+        "mnist": (32, 64, 20, 5, 1e-2, False, 0.0, 18, 50),
+        "cifar_10": (None, 128, 60, 10, 1e-3, False, 0.0, 18, 100)}
+    for name, own in study.sets.items():
+        trained = TrainingSettings(**own.training)
+        assert (trained.optimiser, trained.schedule, trained.weight_decay, trained.max_norm, trained.momentum) == (
+            "sgd", "constant", 0.0, 2.0, 0.0 if name == "mnist" else 0.9)
+        assert own.hardening is not None
+        assert (own.hardening.training["batch"], own.hardening.steps, own.hardening.share) == (128, 7, 0.5)
 
 
 def test_no_table_mixes_two_attacks() -> None:
