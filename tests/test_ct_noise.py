@@ -119,7 +119,20 @@ def test_expected_power_adds_up_to_sigma() -> None:
             assert power[0, 0] > 0      # a patch's mean varies, though S(0) = 0
 
 
-def test_the_literal_formula_has_the_literal_power() -> None:
+def test_a_real_gaussian_a_frequency_has_half_the_variance_and_is_point_symmetric() -> None:
+    """[B] A.2 as it is written, p = Re F^-1[g sqrt(S)] with g real: only the even part of g reaches the image."""
+    field = Field(Spectrum.soft(), (24, 32), (1.0, 1.0), periodic=True)
+    radius = np.hypot(np.fft.fftfreq(24)[:, None], np.fft.fftfreq(32))
+    root = np.sqrt(Spectrum.soft().power(radius, 100)) / Spectrum.soft().sigma_hu(100, (1.0, 1.0))
+    white = np.random.default_rng(0).normal(size=(600, 24, 32))
+    drawn = np.fft.ifft2(white * root * np.sqrt(24 * 32)).real
+    turned = np.roll(drawn[:, ::-1, ::-1], (1, 1), (1, 2))
+    np.testing.assert_allclose(drawn, turned, atol=1e-12)
+    whole = np.square(field.draw([str(at) for at in range(600)], (), 0, 0).numpy()).mean()
+    assert np.square(drawn).mean() / whole == pytest.approx(0.5, rel=0.03)
+
+
+def test_periodic_noise_has_the_power_of_the_spectrum() -> None:
     """`periodic`: |DFT|^2 / (Nx Ny) = S / (dx dy) at each frequency, and a mean of exactly 0."""
     field = Field(Spectrum.soft(), (24, 32), (1.0, 0.8), periodic=True)
     radius = np.hypot(np.fft.fftfreq(24, 1.0)[:, None], np.fft.rfftfreq(32, 0.8))

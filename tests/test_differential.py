@@ -2,11 +2,13 @@
 
 import warnings
 
+import numpy as np
 import pytest
 import torch
 
 from steadyread.attacks.recipe import attack
 from steadyread.attacks.recipes.fgsm import fgsm
+from steadyread.attacks.recipes.pgd import pgd
 from steadyread.attacks.search import Search, climb
 from steadyread.attacks.smallest_flip import smallest_flip
 from steadyread.classifier import Classifier
@@ -65,8 +67,8 @@ def test_fgsm_moves_the_same_pixels_as_foolbox(foolbox):
 def test_pgd_flips_at_least_what_foolbox_flips(foolbox):
     module, classifier, images, reference = unit_setting()
     model = foolbox.PyTorchModel(module, bounds=(0, 1))
-    pgd = foolbox.attacks.LinfPGD(abs_stepsize=0.25 * EPSILON, steps=STEPS, random_start=False)
-    theirs = pgd(model, images, reference, epsilons=EPSILON)[2]
+    search = foolbox.attacks.LinfPGD(abs_stepsize=0.25 * EPSILON, steps=STEPS, random_start=False)
+    theirs = search(model, images, reference, epsilons=EPSILON)[2]
     ours = plain_pgd(classifier, images, reference)
     assert not (theirs & ~ours.flipped).any()
     assert 0 < int(ours.flipped.sum()) < len(images)
@@ -77,11 +79,25 @@ def test_pgd_flips_at_least_what_art_flips(art):
     evasion, make = art
     module, classifier, images, reference = unit_setting()
     model = make(module, torch.nn.CrossEntropyLoss(), (1, 12, 12), 2, clip_values=(0, 1), device_type="cpu")
-    pgd = evasion.ProjectedGradientDescent(model, eps=EPSILON, eps_step=0.25 * EPSILON, max_iter=STEPS,
-                                           num_random_init=0, verbose=False)
-    theirs = torch.from_numpy(pgd.generate(images.numpy(), reference.numpy()))
+    search = evasion.ProjectedGradientDescent(model, eps=EPSILON, eps_step=0.25 * EPSILON, max_iter=STEPS,
+                                              num_random_init=0, verbose=False)
+    theirs = torch.from_numpy(search.generate(images.numpy(), reference.numpy()))
     flipped = predictions_of(classifier, theirs) != reference
     assert not (flipped & ~plain_pgd(classifier, images, reference).flipped).any()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_pgd_from_five_random_starts_flips_at_least_as_many_as_art(art):
+    """As it is used: the margin is climbed, every iterate counts, and an image leaves at its first flip."""
+    evasion, make = art
+    module, classifier, images, reference = unit_setting()
+    model = make(module, torch.nn.CrossEntropyLoss(), (1, 12, 12), 2, clip_values=(0, 1), device_type="cpu")
+    search = evasion.ProjectedGradientDescent(model, eps=EPSILON, eps_step=0.25 * EPSILON, max_iter=STEPS,
+                                              num_random_init=5, verbose=False)
+    np.random.seed(0)  # noqa: NPY002
+    theirs = predictions_of(classifier, torch.from_numpy(search.generate(images.numpy()))) != reference
+    ours = attack(classifier, images, reference, pgd(EPSILON, STEPS, 0.25, restarts=5)).flipped
+    assert 0 < int(theirs.sum()) <= int(ours.sum()) < len(images)
 
 
 @pytest.mark.slow

@@ -146,6 +146,13 @@ def test_names_and_sizes_of_the_records() -> None:
         (100, "mAs", "CTNoise")}
 
 
+def test_the_defaults_are_those_of_algorithm_1() -> None:
+    """[B] section 2.2.2: K = 50 starts, 10 iterations, a step of 1, ended where the noise changes by 0.1 %."""
+    made = optimised_ct_noise(PAPER, "paper")
+    assert isinstance(made, PaperCTNoise)
+    assert (PaperCTNoise(PAPER).starts, made.iterations, made.step, made.tolerance) == (50, 10, 1.0, 1e-3)
+
+
 def test_bad_input_is_refused() -> None:
     with pytest.raises(UsageError, match="'paper' or 'pooled'"):
         PaperCTNoise(replace(PAPER, projection="slice"))
