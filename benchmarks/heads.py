@@ -36,8 +36,8 @@ TOLD = (
     "Each is told what it can be told: ART, foolbox and secml-torch the bounds of the images, torchattacks its "
     "`set_normalization_used`, ART `BCEWithLogitsLoss` for one logit, adv-lib its difference of logits where the "
     "softmax has run out or classes are three; the network itself is given as it is. Where a cell is wrong, a "
-    "wrapper around the network (a second column, a window) mostly cures it; that somebody must know that is what "
-    "the table says. Where one image is not a number, right is a refusal that says so, or the right answer for all "
+    "wrapper around the network (a second column, a window) may cure it, which was not tried. Where one image is not "
+    "a number, right is a refusal that says so, or the right answer for all "
     "others and word of that one. *Alone as in the batch* compares the images returned, after 3 steps from the "
     "same seed.",
 )

@@ -57,7 +57,7 @@ def _head(measured: Sequence[tuple[Table, dict[str, Any]]], lost: Sequence[str] 
     yield "## Goals"
     yield ""
     yield from _markdown(Part("", ("aim", "found", ""), tuple(
-        (goal.aim, goal.found, "met" if goal.met else "**missed**")
+        (goal.aim, goal.found, {True: "met", False: "**missed**", None: "not told"}[goal.met])
         for table, _ in measured for goal in table.goals)))
     yield ""
     yield _against(lost)

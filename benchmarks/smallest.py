@@ -39,7 +39,7 @@ TOLD = (
     "sizes are as coarse as a grid step, a factor of {factors}. It stops nowhere early and takes {gradients} "
     "gradients per image. How tight it is is judged on those images only that it flips within its grid. The others "
     "run on their own defaults: FMN, DeepFool and FAB (untargeted, and for ten classes also to each of the nine "
-    "others; that of torchattacks is auto-attack's and finds the same). Only secml-torch's FMN has no default for "
+    "others; that of torchattacks is auto-attack's code). Only secml-torch's FMN has no default for "
     "the step and gets 0.1, the best of 1, 0.3, 0.1, 0.03 and 0.01 on six lung patches. steadyread's settings "
     "were chosen on validation images of this kind of data, which is to its advantage. APGD of 100 steps is "
     "bisected {halvings} times between 0 and twice the size that steadyread found, which it is given for nothing; "

@@ -8,10 +8,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Goal:
-    """What was aimed at, whether it was met, and the figure that says so."""
+    """What was aimed at, whether it was met (None where the interval does not tell), and the figure that says so."""
 
     aim: str
-    met: bool
+    met: bool | None
     found: str
 
 

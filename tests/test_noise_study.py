@@ -53,9 +53,13 @@ def run(study: Study, tmp_path_factory) -> Path:
 
 
 def test_all_jobs_judge_the_same_test_images(study: Study) -> None:
-    tested = {tuple(row.id for row in material_of(study, job).ready.part("test").rows) for job in cells_of(study)[0]}
+    parts = [material_of(study, job).ready for job in cells_of(study)[0]]
+    tested = {tuple(row.id for row in each.part("test").rows) for each in parts}
     assert len(tested) == 1
     assert tested.pop()
+    for each in parts:
+        patients = {part: {row.patient for row in each.part(part).rows} for part in ("train", "validation", "test")}
+        assert patients["test"].isdisjoint(patients["train"] | patients["validation"])
 
 
 def test_a_run_holds_every_row(run: Path, study: Study) -> None:
@@ -213,6 +217,7 @@ def test_the_papers_scale_trains_as_the_paper_does() -> None:
               "optimiser": "adam", "judged_by": "auc", "patience": None}
     assert {key: paper.training[key] for key in wanted} == wanted
     assert (paper.split.folds, laptop.split.folds) == (10, 3)
+    assert (paper.split.test_share, laptop.split.test_share) == (0.2, 0.2)
     assert (paper.model.arguments["width"], laptop.model.arguments["width"]) == (1.0, 0.25)
     assert paper.noise is not None
     assert paper.noise.hardening is not None

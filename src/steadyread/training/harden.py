@@ -46,8 +46,8 @@ class HardeningSettings:
     """How a network is hardened.
 
     [A] (doi:10.1200/CCI.21.00170) has method="pgd", its sizes in two stages (0.001 and 0.002 of the range for CT,
-    of 150 and 50 epochs), and keeps the epoch that is best on adversarial *test* images, crafted against the
-    network before hardening. Here the epoch is chosen on validation images attacked anew.
+    of 150 and 50 epochs); its code saves the epoch that is best on adversarial *test* images, crafted against the
+    network before hardening, and then the last one over it. Here it is chosen on validation images attacked anew.
 
     Args:
         method: one of `steadyread.registry.METHODS` against changes of pixels: `pgd`, `trades`, `unsupervised`, `clean`

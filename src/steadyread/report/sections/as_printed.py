@@ -107,7 +107,9 @@ def _five_class(s: Summary, settings: Summary) -> str:
     if not any(row["classes"] == 5 for row in s["table_3"]):
         return ""
     squared = _at(settings, "training", "loss") == "squared_error"
-    return "the same" if squared else "cross-entropy over minus the squared errors of the five ratings"
+    rounded = "of ratings rounded to whole numbers" if _at(settings, "data", "options", "ratings") else \
+        "of the table's one rating, which of no nodule here is 3"
+    return f"{'the same' if squared else 'cross-entropy over minus the squared errors'}, {rounded}"
 
 
 def _shallower(s: Summary, _: Summary) -> str:
