@@ -27,7 +27,7 @@ from steadyread.training.images import PartImages
 from steadyread.types import Bounds, Images, Labels
 
 TITLE = "Hardening at equal passes"
-EPOCHS, SEEDS, WIDTH, SIDE = 20, 3, 12, 32
+EPOCHS, SEEDS, WIDTH, SIDE = 20, 4, 12, 32
 FMN_STEPS, APGD_STEPS = 100, 50
 OURS, BARE_HALF, BARE_WHOLE, ART_HALF, ART_WHOLE = (
     "steadyread, its defaults", "bare loop, half of each batch", "bare loop, all of it (Madry)",
@@ -64,38 +64,40 @@ def measure(setup: Setup) -> Table:
     place = setup.data_root / "lidc-patches-2d"
     if not place.exists():
         return Table("hardening", TITLE, (), missing=f"no LIDC patches in {setup.data_root}")
-    lesson = lesson_of(setup)
     found: dict[str, list[Found]] = {}
-    for seed in range(setup.of(SEEDS, 1)):
+    lessons = [lesson_of(setup, seed) for seed in range(setup.of(SEEDS, 1))]
+    for seed, lesson in enumerate(lessons):
         for name, one in _hardened(lesson, seed):
             found.setdefault(name, []).append(one)
     rows = tuple((name, f"{each[0].passes:.1f}", _spread([one.clean for one in each]),
                   _spread([one.robust for one in each])) for name, each in found.items())
     part = Part("", ("", "passes per training image", "right, clean", f"right under {EPSILON:g} HU"), rows)
-    return Table("hardening", TITLE, tuple(_told(lesson, setup)), (part,), tuple(_goals(found)))
+    return Table("hardening", TITLE, tuple(_told(lessons)), (part,), tuple(_goals(found)))
 
 
-def lesson_of(setup: Setup) -> Lesson:
-    """LIDC patches with the parts and the window of their study."""
+def lesson_of(setup: Setup, seed: int = 0) -> Lesson:
+    """LIDC patches with the window of their study, in the parts that a seed draws."""
     study = read_study(STUDIES / "lidc_2d.toml", override(f"data.path={setup.data_root / 'lidc-patches-2d'}"),
-                       override(f"preparation.size={SIDE}"))
+                       override(f"preparation.size={SIDE}"), override(f"seed={seed}"))
     ready = gather(study, None).ready
     parts = {"train": "training", "validation": "validation", "test": "test"}
     return Lesson(ready, {name: PartImages(ready.part(name), word) for name, word in parts.items()}, ready.bounds,
                   setup.of(EPOCHS, 1), setup.of(len(ready.part("test")), 48))
 
 
-def _told(lesson: Lesson, setup: Setup) -> Iterator[str]:
+def _told(lessons: list[Lesson]) -> Iterator[str]:
+    lesson = lessons[0]
     yield (f"A small residual network with batch norm, of which steadyread ships none, on LIDC patches of {SIDE}x{SIDE}"
-           f" ({len(lesson.parts['train'])} training images). {lesson.epochs} clean epochs in a bare loop make the "
-           f"plain network, from which each goes on with PGD of {STEPS} steps of epsilon / 4, epsilon {EPSILON:g} HU, "
-           "one random start: half of each batch attacked, or all of it in fewer epochs, so that all take about as "
+           f" (about {len(lesson.parts['train'])} training images). {lesson.epochs} clean epochs in a bare loop make "
+           f"the plain network, from which each goes on with PGD of {STEPS} steps of epsilon / 4, epsilon {EPSILON:g} "
+           "HU, one random start: half of each batch attacked, or all of it in fewer epochs, so that all take about as "
            "many passes. The bare loops and ART teach by AdamW at one rate, without augmentation, and keep the last "
            "epoch; steadyread augments, lowers its rate along a cycle, and keeps the epoch that its rule names, by "
            "validation images whose attacks are not counted.")
-    yield (f"Judged on {lesson.judged} test images by others: an image is right under {EPSILON:g} HU if "
+    yield (f"Judged on about {lesson.judged} test images by others: an image is right under {EPSILON:g} HU if "
            f"it is read right and neither FMN of {FMN_STEPS} (foolbox) nor APGD of {APGD_STEPS} (ART) flips it within "
-           f"that. The mean of {setup.of(SEEDS, 1)} seeds, in brackets the lowest and the highest.")
+           f"that. The mean of {len(lessons)} seeds, each with a split of the patients, a plain network and trainings "
+           "of its own; in brackets the lowest and the highest.")
 
 
 def _goals(found: dict[str, list[Found]]) -> Iterator[Goal]:
