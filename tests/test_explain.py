@@ -184,7 +184,7 @@ def test_layers_come_in_the_order_of_a_pass_with_what_stands_behind_them() -> No
     assert second.seen_at is classifier.module.second
     assert weighted_last(classifier, images) is classifier.module.last
     assert grad_cam(classifier, images, torch.tensor([0, 1]), second).shape == (2, 6, 6)
-    assert torch.equal(values(classifier, images, first), classifier.module.first(images).relu().detach())
+    torch.testing.assert_close(values(classifier, images, first), classifier.module.first(images).relu().detach())
 
 
 def test_values_are_normalised_and_rectified_and_not_pooled() -> None:
