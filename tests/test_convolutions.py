@@ -7,6 +7,7 @@ from torch import nn
 from steadyread import attack, pgd, smallest_flip
 from steadyread.classifier import Classifier
 from steadyread.convolutions import whole_float32
+from steadyread.training.descent import lay
 
 
 class Viewed(nn.Module):
@@ -47,6 +48,15 @@ def test_channels_lie_last_within_and_the_weights_are_the_same_tensors_afterward
     assert weight.data_ptr() == before
     assert weight.is_contiguous()
     assert torch.equal(weight, values)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_weights_that_lie_so_already_are_not_copied(dims: int) -> None:
+    classifier = made(Flattened, dims)
+    lay(classifier.module, dims, torch.device("cpu"))
+    places = [weight.data_ptr() for weight in classifier.module.parameters()]
+    with classifier.frozen():
+        assert [weight.data_ptr() for weight in classifier.module.parameters()] == places
 
 
 @pytest.mark.parametrize("dims", [2, 3])

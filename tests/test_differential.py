@@ -34,6 +34,14 @@ def plain_pgd(classifier, images, reference):
     return climb(classifier, batch, reference, Linf(EPSILON), search, size, 0)
 
 
+def pgd_of(art, starts):
+    """ART's PGD on the network of `unit_setting`, from so many random starts or from the image itself."""
+    evasion, make = art
+    model = make(unit_setting()[0], torch.nn.CrossEntropyLoss(), (1, 12, 12), 2, clip_values=(0, 1), device_type="cpu")
+    return evasion.ProjectedGradientDescent(model, eps=EPSILON, eps_step=0.25 * EPSILON, max_iter=STEPS,
+                                            num_random_init=starts, verbose=False)
+
+
 @pytest.fixture
 def foolbox():
     with warnings.catch_warnings():
@@ -76,11 +84,8 @@ def test_pgd_flips_at_least_what_foolbox_flips(foolbox):
 
 @pytest.mark.filterwarnings("ignore")
 def test_pgd_flips_at_least_what_art_flips(art):
-    evasion, make = art
-    module, classifier, images, reference = unit_setting()
-    model = make(module, torch.nn.CrossEntropyLoss(), (1, 12, 12), 2, clip_values=(0, 1), device_type="cpu")
-    search = evasion.ProjectedGradientDescent(model, eps=EPSILON, eps_step=0.25 * EPSILON, max_iter=STEPS,
-                                              num_random_init=0, verbose=False)
+    _, classifier, images, reference = unit_setting()
+    search = pgd_of(art, starts=0)
     theirs = torch.from_numpy(search.generate(images.numpy(), reference.numpy()))
     flipped = predictions_of(classifier, theirs) != reference
     assert not (flipped & ~plain_pgd(classifier, images, reference).flipped).any()
@@ -89,11 +94,8 @@ def test_pgd_flips_at_least_what_art_flips(art):
 @pytest.mark.filterwarnings("ignore")
 def test_pgd_from_five_random_starts_flips_at_least_as_many_as_art(art):
     """As it is used: the margin is climbed, every iterate counts, and an image leaves at its first flip."""
-    evasion, make = art
-    module, classifier, images, reference = unit_setting()
-    model = make(module, torch.nn.CrossEntropyLoss(), (1, 12, 12), 2, clip_values=(0, 1), device_type="cpu")
-    search = evasion.ProjectedGradientDescent(model, eps=EPSILON, eps_step=0.25 * EPSILON, max_iter=STEPS,
-                                              num_random_init=5, verbose=False)
+    _, classifier, images, reference = unit_setting()
+    search = pgd_of(art, starts=5)
     np.random.seed(0)  # noqa: NPY002
     theirs = predictions_of(classifier, torch.from_numpy(search.generate(images.numpy()))) != reference
     ours = attack(classifier, images, reference, pgd(EPSILON, STEPS, 0.25, restarts=5)).flipped

@@ -27,16 +27,21 @@ def channels_last(module: nn.Module) -> Iterator[None]:
     mine: list[int] = []
     try:
         for parameter in () if module in _UNFIT else module.parameters():
-            if parameter.ndim in _LAYOUTS and parameter.device.type == "cpu" and id(parameter) not in _LAID:
+            if (parameter.ndim in _LAYOUTS and parameter.device.type == "cpu" and id(parameter) not in _LAID
+                    and not _lies(parameter)):
                 _LAID[id(parameter)] = parameter, parameter.data
                 mine.append(id(parameter))
-                # weights of one channel are contiguous in either layout; a copy has the strides that are looked at
                 parameter.data = parameter.data.clone(memory_format=_LAYOUTS[parameter.ndim])
         yield
     finally:
         for key in mine:
             parameter, values = _LAID.pop(key)
             parameter.data = values
+
+
+def _lies(weights: Tensor) -> bool:
+    """Whether the channels lie last: weights of one channel are contiguous either way, and torch goes by the stride."""
+    return weights.stride(1) == 1 and weights.is_contiguous(memory_format=_LAYOUTS[weights.ndim])
 
 
 def called(module: nn.Module, work: Callable[[], Tensor]) -> Tensor:

@@ -108,7 +108,7 @@ def _five_class(s: Summary, settings: Summary) -> str:
         return ""
     squared = _at(settings, "training", "loss") == "squared_error"
     rounded = "of ratings rounded to whole numbers" if _at(settings, "data", "options", "ratings") else \
-        "of the table's one rating, which of no nodule here is 3"
+        "of the table's one rating, where 3 has no label"
     return f"{'the same' if squared else 'cross-entropy over minus the squared errors'}, {rounded}"
 
 
