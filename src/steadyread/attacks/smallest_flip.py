@@ -37,11 +37,11 @@ class Effort:
     found. Last, `polish` forward passes, the last of which reads the returned image once more.
 
     The defaults cost 33 forward and 24 backward passes per image for two classes, or 74 and 64 where it goes further
-    (about 44 and 35 on average); 110 forward and 97 + (classes - 1) backward ones for 4 to 10 classes. Beyond 10 the 9
-    other classes of the highest logits come first, then the next 30 and 60, a forward pass each round, unless these
-    would have to be more than 16 times steeper than all before to lie nearer: at most 112 and 196 passes for 100
-    classes and more. Classes beyond the 100 highest are never targets of their own. `THOROUGH` costs four to six times
-    the gradients and is the one to quote when a single net is judged.
+    (28 backward ones on average, table `tightness` of the benchmarks); 110 forward and 97 + (classes - 1) backward ones
+    for 4 to 10 classes. Beyond 10 the 9 other classes of the highest logits come first, then the next 30 and 60, a
+    forward pass each round, unless these would have to be more than 16 times steeper than all before to lie nearer: at
+    most 112 and 196 passes for 100 classes and more. Classes beyond the 100 highest are never targets. `THOROUGH` costs
+    four to six times the gradients and is the one to quote when a single net is judged.
 
     `queries`: where no gradient is to be had, forward passes per image at most, the clean read and the polish aside.
     """
